@@ -1,0 +1,137 @@
+"""The Embedder seam: samples in, unit vectors of named spaces out. Imports no torch.
+
+Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fourm_embedder` (4M networks).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """A segmentation map: `ids` integer (H, W), `classes` names of ids where they are known."""
+
+    ids: npt.NDArray[np.integer]
+    classes: Mapping[int, str] = field(default_factory=dict)
+
+
+# What one modality of a sample holds; `model.modality.Content` says which for each.
+Value = str | npt.NDArray[np.generic] | Regions
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Aligned modalities of one thing, decoded: canonical modality name -> value."""
+
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """A space that vectors of one dimension and one origin share. The score in it is the cosine, higher is better.
+
+    `gallery_prior` is the mean a gallery has until it is large enough to have its own; `query_means` are the
+    means of query vectors by modality. Both are constants of the space: float32 (dimension,), zero where centring
+    does not help.
+    """
+
+    name: str
+    dimension: int
+    fingerprint: str
+    gallery_prior: FloatArray
+    query_means: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+class Embedder(Protocol):
+    """Samples in, unit vectors out; the same sample always gives the same vector, alone or in a batch."""
+
+    @property
+    def name(self) -> str:
+        """What `--model` calls it, such as `4m-tiny` or `hashing`."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over weights, preprocessing version and space constants."""
+        ...
+
+    @property
+    def spaces(self) -> Mapping[str, EmbeddingSpace]: ...
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Canonical names of the modalities it takes."""
+        ...
+
+    def default_space(self, modality: str) -> str:
+        """The space in which queries of `modality` do best, as measured by `anyseek eval`."""
+        ...
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """Predict the global embedding of each sample in every one of `spaces` in one model pass.
+
+        A sample with several modalities is encoded jointly. Returns float32 arrays of shape (len(samples), d)
+        with rows of length 1. These are *raw* vectors: centring happens in `search`.
+
+        Raises `UnsupportedModality` if a sample has a modality outside `modalities`, `KeyError` for an unknown space.
+        """
+        ...
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """Vectors to store for items: exact ones where the space's own extractor applies, else those of `embed`."""
+        ...
+
+
+class ModelError(Exception):
+    """Anything that goes wrong in `model`.
+
+    ModelError
+    ├── UnsupportedModality   the embedder does not take this modality
+    ├── UnknownModel          no embedder of that name
+    ├── WeightsMissing        weights are not there; says which command gets them
+    ├── WeightsCorrupt        a weights file is not what its checksum says
+    └── CheckpointMismatch    a checkpoint's tensors are not those of the network
+    """
+
+
+class UnsupportedModality(ModelError):
+    pass
+
+
+class UnknownModel(ModelError):
+    pass
+
+
+class WeightsMissing(ModelError):
+    pass
+
+
+class WeightsCorrupt(ModelError):
+    pass
+
+
+class CheckpointMismatch(ModelError):
+    pass
+
+
+def load_embedder(name: str, home: Path) -> Embedder:
+    """The embedder called `name`, its weights found beside the package or below `home`.
+
+    Torch is imported here and only for models that need it. Raises `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`.
+    """
+    if name == "hashing":
+        from model.hashing_embedder import HashingEmbedder
+
+        return HashingEmbedder()
+    if name == "4m-tiny":
+        from model.fourm_embedder import load_fourm_embedder
+
+        return load_fourm_embedder(name, home)
+    raise UnknownModel(f"no model is called {name!r}; known ones are 4m-tiny and hashing")

@@ -1,0 +1,167 @@
+"""The tables of the catalogue, which is the truth; Alembic makes them (`migrations/`).
+
+collections 1 ── n spaces
+     │ 1 ── n sources        folders that items came from
+     │ 1 ── n items 1 ── n assets
+     │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
+     └ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# SQLite only numbers rows by itself in a column of type INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSON,
+        bytes: LargeBinary,
+        str: Text,
+    }
+
+
+class CollectionRow(Table):
+    """`last_seq` is raised under this row's lock, held to commit, so that log numbers commit in order."""
+
+    __tablename__ = "collections"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    model: Mapped[str]
+    last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    compacted_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class SpaceRow(Table):
+    """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior."""
+
+    __tablename__ = "spaces"
+    __table_args__ = (UniqueConstraint("collection_id", "name"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    fingerprint: Mapped[str]
+    dimension: Mapped[int]
+    centre: Mapped[bytes]
+    centre_version: Mapped[int] = mapped_column(default=0)
+    centre_count: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class SourceRow(Table):
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("collection_id", "root"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    root: Mapped[str]
+
+
+class ItemRow(Table):
+    """AUTOINCREMENT: an id is never given twice, or an index that has not seen a deletion would show a stranger."""
+
+    __tablename__ = "items"
+    __table_args__ = (UniqueConstraint("collection_id", "key"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    key: Mapped[str]
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("sources.id"), index=True)
+    content_hash: Mapped[str]
+    caption: Mapped[str | None]
+    attributes: Mapped[dict[str, Any]]
+    revision: Mapped[int] = mapped_column(BigInteger, default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AssetRow(Table):
+    __tablename__ = "assets"
+    __table_args__ = (UniqueConstraint("item_id", "name"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    location: Mapped[str]
+    stored: Mapped[bool]
+    media_type: Mapped[str]
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class LogRow(Table):
+    """An upsert has a space and a vector; a deletion and a payload change concern the item in every space."""
+
+    __tablename__ = "log"
+    __table_args__ = (Index("log_by_item", "collection_id", "item_id"),)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(10))
+    item_id: Mapped[int] = mapped_column(BigInteger)
+    space_id: Mapped[int | None] = mapped_column(BigInteger)
+    fingerprint: Mapped[str | None]
+    vector: Mapped[bytes | None]
+    revision: Mapped[int] = mapped_column(BigInteger)
+
+
+class JobRow(Table):
+    """`owner` names the process that runs the job; its lock file tells whether it still lives."""
+
+    __tablename__ = "jobs"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("sources.id"))
+    state: Mapped[str] = mapped_column(String(12))
+    owner: Mapped[str | None]
+    error: Mapped[str | None]
+    ignored: Mapped[int] = mapped_column(BigInteger, default=0)
+    pruned: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+
+
+class LedgerRow(Table):
+    """One input of a job. `fence` grows with each lease; a writer whose fence is old has lost its lease."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (UniqueConstraint("job_id", "uri"), Index("ledger_by_state", "job_id", "state", "id"))
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    uri: Mapped[str]
+    key: Mapped[str]
+    state: Mapped[str] = mapped_column(String(12))
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str | None]
+    reason_code: Mapped[str | None] = mapped_column(String(60))
+    attempts: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    owner: Mapped[str | None]
+    lease_expires: Mapped[datetime | None]
+
+
+class ApiKeyRow(Table):
+    __tablename__ = "api_keys"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]

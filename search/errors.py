@@ -1,0 +1,82 @@
+"""Everything that `search` refuses or fails at, each with a stable code.
+
+AnyseekError
+├── NotFound
+│   ├── CollectionNotFound
+│   ├── ItemNotFound
+│   ├── AssetNotFound
+│   └── SpaceNotFound
+├── Conflict
+│   ├── CollectionExists
+│   ├── KeyHeldElsewhere     another source already holds this key in the collection
+│   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
+├── BadInput                 what the user sent cannot be understood
+│   ├── BadQuery
+│   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
+├── LeaseLost                another worker took over what this one was doing; nothing was written
+└── StoreCorrupt             a stored file is not what the catalogue says it is
+"""
+
+from typing import ClassVar
+
+
+class AnyseekError(Exception):
+    """A refusal in one sentence: names the input, what is wrong with it, and what would be right."""
+
+    code: ClassVar[str] = "error"
+
+
+class NotFound(AnyseekError):
+    code = "not-found"
+
+
+class CollectionNotFound(NotFound):
+    code = "collection-not-found"
+
+
+class ItemNotFound(NotFound):
+    code = "item-not-found"
+
+
+class AssetNotFound(NotFound):
+    code = "asset-not-found"
+
+
+class SpaceNotFound(NotFound):
+    code = "space-not-found"
+
+
+class Conflict(AnyseekError):
+    code = "conflict"
+
+
+class CollectionExists(Conflict):
+    code = "collection-exists"
+
+
+class KeyHeldElsewhere(Conflict):
+    code = "key-held-elsewhere"
+
+
+class FingerprintMismatch(Conflict):
+    code = "fingerprint-mismatch"
+
+
+class BadInput(AnyseekError):
+    code = "bad-input"
+
+
+class BadQuery(BadInput):
+    code = "bad-query"
+
+
+class LimitExceeded(BadInput):
+    code = "limit-exceeded"
+
+
+class LeaseLost(AnyseekError):
+    code = "lease-lost"
+
+
+class StoreCorrupt(AnyseekError):
+    code = "store-corrupt"

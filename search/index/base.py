@@ -1,0 +1,50 @@
+"""The VectorIndex seam: ids and unit vectors in, nearest ids out.
+
+Implementations: `search.index.memory` (NumPy, the oracle), `search.index.faiss`, `search.index.qdrant`.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from model.embedder import FloatArray
+from search.types import IdArray
+
+
+class Neighbours(NamedTuple):
+    """The nearest ids of each query, best first: both arrays have shape (queries, min(k, count)).
+
+    `scores` are inner products of unit vectors (cosines), higher is better; equal scores are ordered by id.
+    """
+
+    ids: IdArray
+    scores: FloatArray
+
+
+class VectorIndex(Protocol):
+    """Vectors by id. Derived data: it can always be rebuilt from the log, so no call promises durability."""
+
+    def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
+        """Insert or replace: `ids` (n,) positive and distinct, `vectors` float32 (n, d) with rows of length 1."""
+        ...
+
+    def delete(self, ids: IdArray) -> None:
+        """Forget `ids`; unknown ones are ignored."""
+        ...
+
+    def search(self, vectors: FloatArray, k: int) -> Neighbours:
+        """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer."""
+        ...
+
+    def count(self) -> int: ...
+
+    def flush(self) -> None:
+        """Return once everything upserted is searchable."""
+        ...
+
+    def snapshot(self, path: Path) -> None:
+        """Write the whole index to the new file or directory `path`."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Replace the contents by those of a snapshot."""
+        ...
