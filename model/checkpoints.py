@@ -1,0 +1,163 @@
+"""Reading and writing networks as safetensors files whose metadata is their config; fingerprints."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.config import FourMConfig
+from model.embedder import CheckpointMismatch, FloatArray, WeightsCorrupt, WeightsMissing
+from model.tokenizers.vqvae import VQVAE, TokenizerConfig
+from model.transformer import FourM
+
+_HASH_BLOCK = 1 << 20
+
+
+def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
+    """The 4M network in a file, in evaluation mode.
+
+    Tensors already of `dtype` stay memory-mapped. Raises `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid` and
+    `CheckpointMismatch`.
+    """
+    config = FourMConfig.from_metadata(read_metadata(path))
+    with torch.device("meta"):
+        network = FourM(config)
+    load_strictly(network, path, dtype)
+    network.tie_parameters()
+    return network.eval()
+
+
+def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
+    """The tokenizer in a file, in evaluation mode, its value vectors kept. Raises as `load_fourm` does."""
+    config = TokenizerConfig.from_metadata(read_metadata(path))
+    with torch.device("meta"):
+        network = VQVAE(config)
+    load_strictly(network, path, dtype)
+    network.eval().quantize.cache_values()
+    return network
+
+
+def save_checkpoint(network: FourM | VQVAE, path: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
+
+    Of tensors that the network shares one is written. The file appears whole or not at all.
+    """
+    twins = _twins(network)
+    parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if min(twins.get(name, [name])) == name:
+            cast = dtype is not None and name in parameters
+            tensors[name] = (tensor.to(dtype) if cast else tensor).contiguous()
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, beside, network.config.to_metadata())
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata strings of a safetensors file. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    if not path.is_file():
+        raise WeightsMissing(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise WeightsCorrupt(f"{path} is no whole safetensors file: {error}") from error
+
+
+def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
+    """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
+
+    A name that the network ties to another may be absent if the other is there. Raises `CheckpointMismatch` naming
+    each missing and unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
+    """
+    read_metadata(path)
+    twins = _twins(network)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        source = {name: _first_present(twins.get(name, [name]), name, found) for name in expected}
+        _check_names(path, expected, found, source)
+        tensors = {name: _cast(file.get_tensor(source[name]), dtype) for name in expected}
+    for name, group in twins.items():
+        if not torch.equal(tensors[name], tensors[group[0]]):
+            raise CheckpointMismatch(
+                f"{path} holds different values under {name} and {group[0]}, which the network shares"
+            )
+    network.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _check_names(
+    path: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+    source: Mapping[str, str],
+) -> None:
+    complaints = []
+    if missing := [name for name in expected if source[name] not in found]:
+        complaints.append(f"missing {', '.join(missing)}")
+    if unexpected := sorted(found.keys() - expected.keys()):
+        complaints.append(f"unexpected {', '.join(unexpected)}")
+    reshaped = [
+        f"{name} is {found[name]} where the network has {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if reshaped:
+        complaints.append(f"of another shape: {', '.join(reshaped)}")
+    if complaints:
+        raise CheckpointMismatch(f"{path} does not fit its network: {'; '.join(complaints)}")
+
+
+def _twins(network: nn.Module) -> dict[str, list[str]]:
+    """For each name of a parameter that has several: all its names."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {name: group for group in names.values() if len(group) > 1 for name in group}
+
+
+def _first_present(group: Sequence[str], name: str, found: Mapping[str, object]) -> str:
+    """`name` if the file has it, else a tied name that it has, else `name`."""
+    return next((candidate for candidate in (name, *group) if candidate in found), name)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def fingerprint(files: Sequence[Path], preprocessing_version: str, constants: Mapping[str, FloatArray]) -> str:
+    """sha256 (64 hex digits) over the bytes of `files` in the given order, the preprocessing version and constants.
+
+    Names and places of the files do not matter, those of the constants do. Raises `WeightsMissing`.
+    """
+    total = hashlib.sha256(f"preprocessing {preprocessing_version}\n".encode())
+    for path in files:
+        total.update(f"file {file_digest(path)}\n".encode())
+    for name in sorted(constants):
+        value = constants[name]
+        total.update(f"constant {name!r} {value.dtype.str} {value.shape}\n".encode())
+        total.update(value.tobytes())
+    return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (64 hex digits) of a file. Raises `WeightsMissing`."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"there is no weights file {path}") from error
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""The layers of 4M: layer norm, feed-forward, attention and the encoder and decoder blocks.
+
+B batch, N keys (encoder tokens), M queries (decoder tokens), D width, H heads. Parameter names are those of the
+published checkpoints. Masks are boolean and True means blocked.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ConfigInvalid, FourMConfig
+
+NORM_EPSILON = 1e-6
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis; a bias that is not learned is a buffer, stored and applied."""
+
+    bias: Tensor
+
+    def __init__(self, dim: int, *, learned_bias: bool) -> None:
+        super().__init__()
+        self.dim = dim
+        self.weight = nn.Parameter(torch.ones(dim))
+        if learned_bias:
+            self.register_parameter("bias", nn.Parameter(torch.zeros(dim)))
+        else:
+            self.register_buffer("bias", torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (self.dim,), self.weight, self.bias, NORM_EPSILON)
+
+
+def activation(name: str) -> nn.Module:
+    """The activation `torch.nn` has under `name`, such as SiLU or GELU. Raises `ConfigInvalid` for any other."""
+    found = getattr(nn.modules.activation, name, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ConfigInvalid(f"act_layer {name!r} is no activation of torch.nn; SiLU and GELU are")
+    made: nn.Module = found()
+    return made
+
+
+class FeedForward(nn.Module):
+    """fc2(act(fc1 x)), or fc2(act(fc1 x) * fc3 x) where it is gated (SwiGLU when act is SiLU)."""
+
+    def __init__(self, config: FourMConfig) -> None:
+        super().__init__()
+        hidden = int(config.dim * config.mlp_ratio)
+        if config.gated_mlp:
+            hidden = int(2 * hidden / 3)
+        self.fc1 = nn.Linear(config.dim, hidden, bias=config.mlp_bias)
+        self.act = activation(config.act_layer)
+        self.fc2 = nn.Linear(hidden, config.dim, bias=config.mlp_bias)
+        self.fc3 = nn.Linear(config.dim, hidden, bias=config.mlp_bias) if config.gated_mlp else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.act(self.fc1(x))
+        if self.fc3 is not None:
+            hidden = hidden * self.fc3(x)
+        out: Tensor = self.fc2(hidden)
+        return out
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v with blocked entries pushed far down rather than to minus infinity.
+
+    query (B, H, M, d), key and value (B, H, N, d), blocked bool broadcastable to (B, H, M, N) -> (B, M, H*d).
+    A query with every key blocked attends to all of them alike; with no keys at all the result is 0.
+    """
+    bias = None
+    if blocked is not None:
+        # Half of the smallest number: it swamps every logit, yet no kernel overflows it to -inf when rescaling.
+        bias = torch.zeros(blocked.shape, dtype=query.dtype, device=query.device)
+        bias = bias.masked_fill(blocked, torch.finfo(query.dtype).min / 2)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    # (B, H, M, d) -> (B, M, H*d)
+    return out.transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; with `qk_norm`, each head's queries and keys are normalised first."""
+
+    def __init__(self, config: FourMConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.head_dim = config.dim // config.num_heads
+        self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
+        self.q_norm, self.k_norm = _head_norms(config)
+
+    def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+        # (B, N, 3*D) -> (3, B, H, N, d)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        out: Tensor = self.proj(attend(self.q_norm(query), self.k_norm(key), value, blocked))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of decoder tokens to the encoder's context."""
+
+    def __init__(self, config: FourMConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.head_dim = config.dim // config.num_heads
+        self.q = nn.Linear(config.dim, config.dim, bias=config.qkv_bias)
+        self.kv = nn.Linear(config.dim, 2 * config.dim, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
+        self.q_norm, self.k_norm = _head_norms(config)
+
+    def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        # (B, M, D) -> (B, H, M, d)
+        query = self.q(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        # (B, N, 2*D) -> (2, B, H, N, d)
+        kv = self.kv(context).unflatten(2, (2, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+        key, value = kv.unbind(0)
+        out: Tensor = self.proj(attend(self.q_norm(query), self.k_norm(key), value, blocked))
+        return out
+
+
+def _head_norms(config: FourMConfig) -> tuple[nn.Module, nn.Module]:
+    """Norms over one head's queries and keys, or two that change nothing (and have no parameters)."""
+    if not config.qk_norm:
+        return nn.Identity(), nn.Identity()
+    head_dim = config.dim // config.num_heads
+    bias = config.norm_bias
+    return LayerNorm(head_dim, learned_bias=bias), LayerNorm(head_dim, learned_bias=bias)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm block: self-attention, then feed-forward, each added to its input."""
+
+    def __init__(self, config: FourMConfig) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.attn = Attention(config)
+        self.norm2 = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+        """x (B, N, D), blocked (B, 1, 1, N) or None -> (B, N, D)."""
+        x = x + self.attn(self.norm1(x), blocked)
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm block: self-attention, attention to the context, feed-forward, each added to its input."""
+
+    def __init__(self, config: FourMConfig) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.self_attn = Attention(config)
+        self.query_norm = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.context_norm = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.cross_attn = CrossAttention(config)
+        self.norm2 = LayerNorm(config.dim, learned_bias=config.norm_bias)
+        self.mlp = FeedForward(config)
+
+    def forward(
+        self, y: Tensor, context: Tensor, self_blocked: Tensor | None, context_blocked: Tensor | None
+    ) -> Tensor:
+        """y (B, M, D), context (B, N, D), self_blocked (B, 1, M, M), context_blocked (B, 1, 1, N) -> (B, M, D)."""
+        y = y + self.self_attn(self.norm1(y), self_blocked)
+        y = y + self.cross_attn(self.query_norm(y), self.context_norm(context), context_blocked)
+        out: Tensor = y + self.mlp(self.norm2(y))
+        return out

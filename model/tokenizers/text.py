@@ -1,0 +1,80 @@
+"""The text tokenizer: words, sentinels and bins of all sequence modalities to ids and back. Imports no torch."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from tokenizers import Tokenizer
+
+from model.embedder import WeightsCorrupt, WeightsMissing
+
+_SENTINEL = re.compile(r"\[S_(\d+)\]")
+
+
+class TextTokenizer:
+    """A vocabulary file of the HuggingFace `tokenizers` library, with the special tokens that 4M needs.
+
+    `pad_id`, `unknown_id`, `start_id` and `end_id` are the ids of `[PAD]`, `[UNK]`, `[SOS]` and `[EOS]`; `sentinel_ids`
+    are those of `[S_0]`, `[S_1]`, …
+    """
+
+    def __init__(self, tokenizer: Tokenizer, source: str) -> None:
+        self._tokenizer = tokenizer
+        self._source = source
+        self.pad_id = self._special("[PAD]")
+        self.unknown_id = self._special("[UNK]")
+        self.start_id = self._special("[SOS]")
+        self.end_id = self._special("[EOS]")
+        self.sentinel_ids = self._sentinels()
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a vocabulary file (JSON). Raises `WeightsMissing`, `WeightsCorrupt`."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise WeightsMissing(f"there is no vocabulary file {path}") from error
+        except UnicodeDecodeError as error:
+            raise WeightsCorrupt(f"the vocabulary file {path} is not UTF-8: {error}") from error
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises no narrower class
+            raise WeightsCorrupt(f"{path} is no vocabulary file of `tokenizers`: {error}") from error
+        return cls(tokenizer, str(path))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids there are, added tokens included."""
+        size: int = self._tokenizer.get_vocab_size()
+        return size
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; nothing is added before or after it."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens included."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token of the vocabulary, None for anything else."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def _special(self, token: str) -> int:
+        found = self.id_of(token)
+        if found is None:
+            raise WeightsCorrupt(f"the vocabulary of {self._source} lacks {token}")
+        return found
+
+    def _sentinels(self) -> tuple[int, ...]:
+        numbered = {}
+        for token, found in self._tokenizer.get_vocab().items():
+            if match := _SENTINEL.fullmatch(token):
+                numbered[int(match[1])] = found
+        if sorted(numbered) != list(range(len(numbered))) or len(numbered) < 2:
+            raise WeightsCorrupt(f"the vocabulary of {self._source} must have the sentinels [S_0], [S_1], … in a row")
+        return tuple(numbered[number] for number in range(len(numbered)))

@@ -1,0 +1,170 @@
+"""Writing and strictly reading checkpoints, and fingerprints."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoints import fingerprint, load_fourm, load_vqvae, read_metadata, save_checkpoint
+from model.config import ConfigInvalid
+from model.embedder import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from model.tokenizers.vqvae import VQVAE, TokenizerConfig
+from model.tokens import ModalityInput
+from model.transformer import FourM
+
+Make = Callable[..., FourM]
+
+
+@pytest.fixture
+def saved(make_fourm: Make, tmp_path: Path) -> Path:
+    path = tmp_path / "fourm.safetensors"
+    save_checkpoint(make_fourm(), path)
+    return path
+
+
+def _rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    metadata, tensors = read_metadata(path), {name: t.clone() for name, t in load_file(path).items()}
+    change(tensors)
+    save_file(tensors, path, metadata)
+
+
+def test_a_network_comes_back_as_it_was(saved: Path, make_fourm: Make, small_inputs: dict[str, ModalityInput]) -> None:
+    original, loaded = make_fourm(), load_fourm(saved)
+    assert loaded.config == original.config
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    with torch.inference_mode():
+        expected = original.decode_global(original.encode(small_inputs), ["tok_visual"])
+        got = loaded.decode_global(loaded.encode(small_inputs), ["tok_visual"])
+    assert torch.equal(got["tok_visual"], expected["tok_visual"])
+
+
+def test_shared_tensors_are_written_once_and_shared_again(saved: Path) -> None:
+    both = {f"{side}_embeddings.palette.mod_emb" for side in ("encoder", "decoder")}
+    assert len(both & load_file(saved).keys()) == 1
+    loaded = load_fourm(saved)
+    assert loaded.decoder_embeddings["palette"].mod_emb is loaded.encoder_embeddings["palette"].mod_emb
+
+
+def test_tied_logits_are_written_once_and_shared_again(make_fourm: Make, tmp_path: Path) -> None:
+    path = tmp_path / "tied.safetensors"
+    save_checkpoint(make_fourm(tie_token_embeddings=True), path)
+    loaded = load_fourm(path).decoder_embeddings["tok_visual"]
+    assert loaded.to_logits.weight is loaded.token_emb.weight
+
+
+def test_a_file_with_both_names_of_a_shared_tensor_loads(saved: Path) -> None:
+    def add_twin(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["encoder_embeddings.palette.mod_emb"] = tensors["decoder_embeddings.palette.mod_emb"].clone()
+
+    _rewrite(saved, add_twin)
+    load_fourm(saved)
+
+
+def test_different_values_of_a_shared_tensor_are_refused(saved: Path) -> None:
+    def add_other(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["encoder_embeddings.palette.mod_emb"] = tensors["decoder_embeddings.palette.mod_emb"] + 1
+
+    _rewrite(saved, add_other)
+    with pytest.raises(CheckpointMismatch, match="different values"):
+        load_fourm(saved)
+
+
+def test_every_misfit_is_named(saved: Path) -> None:
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["encoder.1.norm2.bias"]
+        tensors["extra.weight"] = torch.zeros(2)
+        tensors["mask_token"] = torch.zeros(1, 1, 8)
+
+    _rewrite(saved, spoil)
+    with pytest.raises(CheckpointMismatch) as caught:
+        load_fourm(saved)
+    message = str(caught.value)
+    assert "missing encoder.1.norm2.bias;" in message
+    assert "unexpected extra.weight;" in message
+    assert "mask_token is (1, 1, 8) where the network has (1, 1, 16)" in message
+
+
+def test_any_dtype_of_file_becomes_the_dtype_asked_for(make_fourm: Make, tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    save_checkpoint(make_fourm(), path, torch.bfloat16)
+    stored = load_file(path)
+    assert stored["mask_token"].dtype == torch.bfloat16
+    assert stored["encoder_embeddings.map.pos_emb"].dtype == torch.float32
+    assert {tensor.dtype for tensor in load_fourm(path).state_dict().values()} == {torch.float32}
+    wanted = load_fourm(path, torch.bfloat16)
+    assert {tensor.dtype for tensor in wanted.state_dict().values()} == {torch.bfloat16}
+
+
+def test_a_loaded_network_can_be_trained_on(saved: Path, small_inputs: dict[str, ModalityInput]) -> None:
+    loaded = load_fourm(saved).train()
+    loaded.encode(small_inputs).states.sum().backward()
+    assert loaded.encoder[0].attn.qkv.weight.grad is not None
+
+
+def test_a_tokenizer_comes_back_with_its_values_kept(tmp_path: Path) -> None:
+    mlp = "BottleneckMLP/B_1-Wi_8"
+    original = VQVAE(TokenizerConfig(6, mlp, mlp, "memcodes", codebook_size=5, num_codebooks=2, latent_dim=4))
+    original.initialise(seed=0)
+    original.eval().quantize.cache_values()
+    path = tmp_path / "tokenizer.safetensors"
+    save_checkpoint(original, path)
+    loaded = load_vqvae(path)
+    assert loaded.config == original.config
+    assert loaded.quantize.value_table is not None
+    tokens = torch.tensor([[0, 4], [3, 1]])
+    assert torch.equal(loaded.decode_tokens(tokens), original.decode_tokens(tokens))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="nowhere"):
+        load_fourm(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 400, -1])
+def test_a_truncated_file_is_corrupt(saved: Path, keep: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(WeightsCorrupt, match=r"fourm\.safetensors"):
+        load_fourm(saved)
+
+
+def test_a_file_without_config_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ConfigInvalid, match="domains_in"):
+        load_fourm(path)
+
+
+def test_a_failed_write_leaves_nothing(make_fourm: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    with pytest.raises(OSError, match="taken"):
+        save_checkpoint(make_fourm(), folder)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_fingerprint_depends_on_every_part_and_on_nothing_else(tmp_path: Path) -> None:
+    first, second, copy = tmp_path / "a", tmp_path / "b", tmp_path / "copy"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    copy.write_bytes(b"one")
+    mean = np.zeros(3, np.float32)
+    base = fingerprint([first, second], "1", {"mean": mean})
+    assert len(base) == 64
+    assert fingerprint([copy, second], "1", {"mean": mean.copy()}) == base
+    others = [
+        fingerprint([second, first], "1", {"mean": mean}),
+        fingerprint([first, second], "2", {"mean": mean}),
+        fingerprint([first, second], "1", {"mean": mean + 1}),
+        fingerprint([first, second], "1", {"other": mean}),
+        fingerprint([first], "1", {"mean": mean}),
+    ]
+    assert len({base, *others}) == 6
+
+
+def test_fingerprint_of_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="gone"):
+        fingerprint([tmp_path / "gone"], "1", {})
