@@ -85,10 +85,14 @@ class Drawings(Mapping[str, str]):
         self._archive.close()
 
 
+def render_png(svg: str, rendering: Rendering, size: int = 224) -> bytes:
+    """Draw `svg` on white: a PNG file of `size` x `size` pixels."""
+    return bytes(resvg_py.svg_to_bytes(svg_string=_keep(svg, rendering), background="#ffffff", width=size))
+
+
 def render(svg: str, rendering: Rendering, size: int = 224) -> Image.Image:
-    """Draw `svg` on white as an RGB picture of `size` x `size` pixels."""
-    png = resvg_py.svg_to_bytes(svg_string=_keep(svg, rendering), background="#ffffff", width=size)
-    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+    """Draw `svg` on white: an RGB picture of `size` x `size` pixels."""
+    return Image.open(io.BytesIO(render_png(svg, rendering, size))).convert("RGB")
 
 
 def _keep(svg: str, rendering: Rendering) -> str:
