@@ -1,0 +1,1 @@
+"""Alembic's scripts; `search.catalogue.upgrade` runs them. Nobody imports this package."""

@@ -6,7 +6,7 @@ Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -98,27 +98,34 @@ class ModelError(Exception):
     ├── WeightsMissing        weights are not there; says which command gets them
     ├── WeightsCorrupt        a weights file is not what its checksum says
     └── CheckpointMismatch    a checkpoint's tensors are not those of the network
+
+    `code` is stable: it becomes the `type` of HTTP problem details.
     """
+
+    code: ClassVar[str] = "model-error"
 
 
 class UnsupportedModality(ModelError):
-    pass
+    code = "unsupported-modality"
 
 
 class UnknownModel(ModelError):
-    pass
+    code = "unknown-model"
 
 
 class WeightsMissing(ModelError):
-    pass
+    code = "weights-missing"
 
 
 class WeightsCorrupt(ModelError):
-    pass
+    code = "weights-corrupt"
 
 
 class CheckpointMismatch(ModelError):
-    pass
+    code = "checkpoint-mismatch"
+
+
+KNOWN_MODELS = ("4m-tiny", "hashing")
 
 
 def load_embedder(name: str, home: Path) -> Embedder:
@@ -134,4 +141,4 @@ def load_embedder(name: str, home: Path) -> Embedder:
         from model.fourm_embedder import load_fourm_embedder
 
         return load_fourm_embedder(name, home)
-    raise UnknownModel(f"no model is called {name!r}; known ones are 4m-tiny and hashing")
+    raise UnknownModel(f"no model is called {name!r}; known ones are {', '.join(KNOWN_MODELS)}")

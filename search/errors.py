@@ -5,7 +5,8 @@ AnyseekError
 │   ├── CollectionNotFound
 │   ├── ItemNotFound
 │   ├── AssetNotFound
-│   └── SpaceNotFound
+│   ├── SpaceNotFound
+│   └── JobNotFound
 ├── Conflict
 │   ├── CollectionExists
 │   ├── KeyHeldElsewhere     another source already holds this key in the collection
@@ -44,6 +45,10 @@ class AssetNotFound(NotFound):
 
 class SpaceNotFound(NotFound):
     code = "space-not-found"
+
+
+class JobNotFound(NotFound):
+    code = "job-not-found"
 
 
 class Conflict(AnyseekError):

@@ -13,6 +13,7 @@ class Limits:
     """The most that one input may be; above it the input is refused, never cut."""
 
     bytes_per_file: int = 64 * 1024 * 1024
+    bytes_per_request: int = 128 * 1024 * 1024
     pixels: int = 100_000_000
     text_characters: int = 10_000
     parts: int = 16

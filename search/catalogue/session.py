@@ -21,6 +21,10 @@ class Database:
     def read(self) -> Iterator[Session]:
         """A consistent view; nothing can be written in it."""
         with Session(self.engine) as session:
+            if self.engine.dialect.name == "sqlite":
+                session.execute(text("BEGIN"))
+            else:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
             session.rollback()
 

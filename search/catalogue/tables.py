@@ -8,7 +8,7 @@ collections 1 ── n spaces
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -33,7 +33,7 @@ def now() -> datetime:
 
 
 class Table(DeclarativeBase):
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSON,
         bytes: LargeBinary,
@@ -42,9 +42,14 @@ class Table(DeclarativeBase):
 
 
 class CollectionRow(Table):
-    """`last_seq` is raised under this row's lock, held to commit, so that log numbers commit in order."""
+    """`last_seq` is raised under this row's lock, held to commit, so that log numbers commit in order.
+
+    AUTOINCREMENT here and on spaces: an id is never given twice, or the snapshots of a deleted collection would pass
+    for those of a new one.
+    """
 
     __tablename__ = "collections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     model: Mapped[str]
@@ -57,7 +62,7 @@ class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior."""
 
     __tablename__ = "spaces"
-    __table_args__ = (UniqueConstraint("collection_id", "name"),)
+    __table_args__ = (UniqueConstraint("collection_id", "name"), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     name: Mapped[str]
@@ -122,7 +127,10 @@ class LogRow(Table):
 
 
 class JobRow(Table):
-    """`owner` names the process that runs the job; its lock file tells whether it still lives."""
+    """`owner` names the process that runs the job; its lock file tells whether it still lives.
+
+    The numbers of inputs are filled in when the job ends; until then the ledger has them.
+    """
 
     __tablename__ = "jobs"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -132,6 +140,10 @@ class JobRow(Table):
     state: Mapped[str] = mapped_column(String(12))
     owner: Mapped[str | None]
     error: Mapped[str | None]
+    prune: Mapped[bool] = mapped_column(default=False)
+    indexed: Mapped[int] = mapped_column(BigInteger, default=0)
+    unchanged: Mapped[int] = mapped_column(BigInteger, default=0)
+    quarantined: Mapped[int] = mapped_column(BigInteger, default=0)
     ignored: Mapped[int] = mapped_column(BigInteger, default=0)
     pruned: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -142,7 +154,11 @@ class LedgerRow(Table):
     """One input of a job. `fence` grows with each lease; a writer whose fence is old has lost its lease."""
 
     __tablename__ = "ledger"
-    __table_args__ = (UniqueConstraint("job_id", "uri"), Index("ledger_by_state", "job_id", "state", "id"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "uri"),
+        Index("ledger_by_state", "job_id", "state", "id"),
+        Index("ledger_by_key", "job_id", "key"),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     uri: Mapped[str]

@@ -37,12 +37,16 @@ class VectorIndex(Protocol):
 
     def count(self) -> int: ...
 
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        """Those of `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
+        ...
+
     def flush(self) -> None:
         """Return once everything upserted is searchable."""
         ...
 
     def snapshot(self, path: Path) -> None:
-        """Write the whole index to the new file or directory `path`."""
+        """Write the whole index to the new file `path`."""
         ...
 
     def restore(self, path: Path) -> None:

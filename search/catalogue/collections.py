@@ -1,0 +1,204 @@
+"""Collections and their spaces in the catalogue."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from model.embedder import EmbeddingSpace, FloatArray
+from search.catalogue.rows import from_bytes, to_bytes, utc
+from search.catalogue.tables import CollectionRow, ItemRow, JobRow, LogRow, SourceRow, SpaceRow
+from search.errors import BadInput, CollectionExists, CollectionNotFound, SpaceNotFound
+from search.types import Collection, Space
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class SpaceHead:
+    """What an index needs to know to tell whether it is up to date."""
+
+    id: int
+    name: str
+    fingerprint: str
+    dimension: int
+    centre_version: int
+    centre_count: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """The state of a collection in one cheap read; entries up to `compacted_seq` may be gone from the log."""
+
+    id: int
+    name: str
+    model: str
+    last_seq: int
+    compacted_seq: int
+    spaces: tuple[SpaceHead, ...]
+
+    def centre_version(self, space_id: int) -> int:
+        return next(space.centre_version for space in self.spaces if space.id == space_id)
+
+
+def create(session: Session, name: str, embedder_name: str, spaces: Iterable[EmbeddingSpace]) -> Collection:
+    """Make an empty collection with one index for each of `spaces`.
+
+    Raises `CollectionExists`, and `BadInput` if the name is not 1 to 100 of `A-Za-z0-9._-`, not starting with . or -.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"{name[:120]!r} cannot name a collection: take 1 to 100 letters, digits, '.', '_' or '-', "
+            "not starting with '.' or '-'"
+        )
+    if session.scalar(select(CollectionRow.id).where(CollectionRow.name == name)) is not None:
+        raise CollectionExists(f"there is a collection called {name!r} already")
+    row = CollectionRow(name=name, model=embedder_name)
+    session.add(row)
+    session.flush()
+    session.execute(insert(SpaceRow), [_space_values(row.id, space) for space in spaces])
+    return get(session, name)
+
+
+def get(session: Session, name: str) -> Collection:
+    """The collection called `name`. Raises `CollectionNotFound`."""
+    row = session.scalar(
+        select(CollectionRow).where(CollectionRow.name == name).execution_options(populate_existing=True)
+    )
+    if row is None:
+        raise CollectionNotFound(f"there is no collection called {name!r}")
+    return _collection(session, row)
+
+
+def list_all(session: Session) -> list[Collection]:
+    """Every collection, by name."""
+    rows = session.scalars(select(CollectionRow).order_by(CollectionRow.name).execution_options(populate_existing=True))
+    return [_collection(session, row) for row in rows]
+
+
+def delete(session: Session, name: str) -> None:
+    """Remove the collection with its items, log and jobs. Raises `CollectionNotFound`. Files are not touched."""
+    collection_id = session.scalar(select(CollectionRow.id).where(CollectionRow.name == name).with_for_update())
+    if collection_id is None:
+        raise CollectionNotFound(f"there is no collection called {name!r}")
+    for table in (JobRow, LogRow, ItemRow, SourceRow, SpaceRow):
+        session.execute(delete_rows(table).where(table.collection_id == collection_id))
+    session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
+
+
+def source(session: Session, collection: Collection, root: Path) -> int:
+    """The id of the folder `root` as a source of the collection's items; made if absent."""
+    lock(session, collection)
+    where = (SourceRow.collection_id == collection.id, SourceRow.root == str(root))
+    source_id = session.scalar(select(SourceRow.id).where(*where))
+    if source_id is None:
+        row = SourceRow(collection_id=collection.id, root=str(root))
+        session.add(row)
+        session.flush()
+        source_id = row.id
+    return source_id
+
+
+def head(session: Session, name: str) -> Head:
+    """Where the collection stands, without counting anything. Raises `CollectionNotFound`."""
+    found = _head(session, CollectionRow.name == name)
+    if found is None:
+        raise CollectionNotFound(f"there is no collection called {name!r}")
+    return found
+
+
+def head_by_id(session: Session, collection_id: int) -> Head:
+    """As `head`, when the id is known."""
+    found = _head(session, CollectionRow.id == collection_id)
+    if found is None:
+        raise CollectionNotFound("the collection was deleted meanwhile")
+    return found
+
+
+def ids(session: Session) -> set[int]:
+    """The ids of all collections."""
+    return set(session.scalars(select(CollectionRow.id)))
+
+
+def count(session: Session, collection_id: int) -> int:
+    """How many items it has."""
+    return session.scalar(select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection_id)) or 0
+
+
+def centre_of(session: Session, space_id: int) -> FloatArray:
+    """The mean on which the space is centred now. Raises `SpaceNotFound`."""
+    data = session.scalar(select(SpaceRow.centre).where(SpaceRow.id == space_id))
+    if data is None:
+        raise SpaceNotFound("the space was deleted meanwhile")
+    return from_bytes(data)
+
+
+def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: int) -> None:
+    """Make `centre`, the mean of `count` vectors, the one on which the space is centred from now on."""
+    values = {"centre": to_bytes(centre), "centre_count": count, "centre_version": SpaceRow.centre_version + 1}
+    session.execute(
+        update(SpaceRow).where(SpaceRow.id == space_id).values(values).execution_options(synchronize_session=False)
+    )
+
+
+def lock(session: Session, collection: Collection) -> int:
+    """Take the collection's row lock, held to commit, and return `last_seq`. Raises `CollectionNotFound`."""
+    last_seq = session.scalar(select(CollectionRow.last_seq).where(CollectionRow.id == collection.id).with_for_update())
+    if last_seq is None:
+        raise CollectionNotFound(f"the collection {collection.name!r} was deleted meanwhile")
+    return last_seq
+
+
+def _head(session: Session, where: ColumnElement[bool]) -> Head | None:
+    rows = session.execute(
+        select(CollectionRow, SpaceRow)
+        .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
+        .where(where)
+        .order_by(SpaceRow.id)
+        .execution_options(populate_existing=True)
+    ).all()
+    if not rows:
+        return None
+    row = rows[0].CollectionRow
+    spaces = tuple(_space_head(space) for _, space in rows)
+    return Head(row.id, row.name, row.model, row.last_seq, row.compacted_seq, spaces)
+
+
+def _space_head(row: SpaceRow) -> SpaceHead:
+    return SpaceHead(row.id, row.name, row.fingerprint, row.dimension, row.centre_version, row.centre_count)
+
+
+def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:
+    return {
+        "collection_id": collection_id,
+        "name": space.name,
+        "fingerprint": space.fingerprint,
+        "dimension": space.dimension,
+        "centre": to_bytes(space.gallery_prior),
+    }
+
+
+def _collection(session: Session, row: CollectionRow) -> Collection:
+    spaces = session.scalars(
+        select(SpaceRow)
+        .where(SpaceRow.collection_id == row.id)
+        .order_by(SpaceRow.id)
+        .execution_options(populate_existing=True)
+    )
+    return Collection(
+        row.id,
+        row.name,
+        row.model,
+        {space.name: _space(space) for space in spaces},
+        row.last_seq,
+        count(session, row.id),
+        utc(row.created_at),
+    )
+
+
+def _space(row: SpaceRow) -> Space:
+    return Space(row.id, row.name, row.fingerprint, row.dimension, from_bytes(row.centre), row.centre_version)

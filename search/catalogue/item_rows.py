@@ -1,0 +1,88 @@
+"""Rows of items and their assets, many in a statement: what `search.catalogue.items` is made of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from search.catalogue.new_items import stored_attributes
+from search.catalogue.rows import chunks
+from search.catalogue.tables import AssetRow, ItemRow, now
+from search.types import Asset, Item, NewItem
+
+_ITEM = (
+    ItemRow.id,
+    ItemRow.key,
+    ItemRow.source_id,
+    ItemRow.content_hash,
+    ItemRow.caption,
+    ItemRow.attributes,
+    ItemRow.revision,
+)
+_ASSET = (
+    AssetRow.name,
+    AssetRow.location,
+    AssetRow.stored,
+    AssetRow.media_type,
+    AssetRow.sha256,
+    AssetRow.size_bytes,
+)
+
+
+def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
+    """The items for which `where` holds, each with its assets: two statements however many there are."""
+    assets: dict[int, dict[str, Asset]] = {}
+    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
+    for row in session.execute(of_items):
+        assets.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
+    rows = session.execute(select(*_ITEM).where(*where))
+    return [replace(Item(*row), assets=assets.get(row.id, {})) for row in rows]
+
+
+def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
+    """Insert rows without assets and return their ids in the same order."""
+    if not fresh:
+        return []
+    rows = [
+        {
+            "collection_id": collection_id,
+            "key": new.key,
+            "source_id": new.source_id,
+            "content_hash": new.content_hash,
+            "caption": new.caption,
+            "attributes": stored_attributes(new.key, new.attributes),
+        }
+        for new in fresh
+    ]
+    return list(session.scalars(insert(ItemRow).returning(ItemRow.id, sort_by_parameter_order=True), rows))
+
+
+def store(session: Session, changed: Sequence[Item]) -> None:
+    """Bring rows and assets to the state of these items; those of revision 1 were inserted just now."""
+    older = [item for item in changed if item.revision > 1]
+    if older:
+        session.execute(update(ItemRow), [_values(item) for item in older])
+        for some in chunks([item.id for item in older]):
+            session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+    assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
+    if assets:
+        session.execute(insert(AssetRow), assets)
+
+
+def remove(session: Session, ids: Sequence[int]) -> None:
+    for some in chunks(ids):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
+
+
+def _values(item: Item) -> dict[str, object]:
+    return {
+        "id": item.id,
+        "content_hash": item.content_hash,
+        "caption": item.caption,
+        "attributes": dict(item.attributes),
+        "revision": item.revision,
+        "updated_at": now(),
+    }

@@ -1,0 +1,198 @@
+"""The log: every vector, deletion and change of payload of a collection, in one numbered order without gaps.
+
+A kind is `upsert` (an item's raw vector in one space), `payload` (other than vectors changed) or `delete`; the last
+two concern the item in every space and carry no vector.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Select, and_, func, insert, or_, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from model.embedder import FloatArray
+from search.catalogue.rows import chunks, from_bytes, to_bytes
+from search.catalogue.tables import CollectionRow, ItemRow, LogRow
+from search.types import IdArray
+
+UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
+
+PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """An entry to append; `revision` is the item's after the change."""
+
+    kind: str
+    item_id: int
+    revision: int
+    space_id: int | None = None
+    fingerprint: str | None = None
+    vector: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One entry as it was read; `data` is the raw (not centred) vector, float32 little-endian."""
+
+    seq: int
+    kind: str
+    item_id: int
+    space_id: int | None
+    fingerprint: str | None
+    data: bytes | None
+    revision: int
+
+    def vector(self, fingerprint: str, dimension: int) -> FloatArray | None:
+        """The vector (dimension,), None if it was made under another fingerprint or is damaged."""
+        if self.data is None or self.fingerprint != fingerprint or len(self.data) != 4 * dimension:
+            return None
+        return from_bytes(self.data)
+
+
+@dataclass(frozen=True)
+class VectorPage:
+    """Newest raw vectors of living items in one space, by item id, and the fingerprint that each was made under.
+
+    `data[i]` is float32 little-endian, as it is in the log.
+    """
+
+    ids: tuple[int, ...]
+    fingerprints: tuple[str, ...]
+    data: tuple[bytes, ...]
+
+    def of(self, fingerprint: str, dimension: int) -> tuple[IdArray, FloatArray]:
+        """Ids and vectors (n, dimension) of those made under `fingerprint`; others and damaged ones are left out."""
+        kept = [
+            i
+            for i, made_by in enumerate(self.fingerprints)
+            if made_by == fingerprint and len(self.data[i]) == 4 * dimension
+        ]
+        vectors = from_bytes(b"".join(self.data[i] for i in kept)).reshape(len(kept), dimension)
+        return np.array([self.ids[i] for i in kept], np.int64), vectors
+
+
+def append(session: Session, collection_id: int, last_seq: int, entries: Sequence[NewEntry]) -> None:
+    """Number `entries` from `last_seq` + 1 on and store them; the caller holds the collection's lock."""
+    if not entries:
+        return
+    rows = [_row_values(collection_id, seq, entry) for seq, entry in enumerate(entries, last_seq + 1)]
+    session.execute(insert(LogRow), rows)
+    session.execute(
+        update(CollectionRow).where(CollectionRow.id == collection_id).values(last_seq=last_seq + len(entries))
+    )
+
+
+def entries_after(
+    session: Session, collection_id: int, seq: int, limit: int = PAGE, space_id: int | None = None
+) -> list[LogEntry]:
+    """The next `limit` entries with a number above `seq`, in order; with `space_id` without other spaces' vectors."""
+    of_space = () if space_id is None else (or_(LogRow.space_id.is_(None), LogRow.space_id == space_id),)
+    rows = session.execute(
+        select(
+            LogRow.seq,
+            LogRow.kind,
+            LogRow.item_id,
+            LogRow.space_id,
+            LogRow.fingerprint,
+            LogRow.vector,
+            LogRow.revision,
+        )
+        .where(LogRow.collection_id == collection_id, LogRow.seq > seq, *of_space)
+        .order_by(LogRow.seq)
+        .limit(limit)
+    )
+    return [LogEntry(*row) for row in rows]
+
+
+def items_after(session: Session, collection_id: int, seq: int) -> set[int]:
+    """Ids of the items that entries above `seq` concern."""
+    return set(session.scalars(select(LogRow.item_id).where(LogRow.collection_id == collection_id, LogRow.seq > seq)))
+
+
+def latest_vectors(
+    session: Session, collection_id: int, space_id: int, ids: Sequence[int] | None = None, page: int = PAGE
+) -> Iterator[VectorPage]:
+    """The newest vector of every living item in a space (of `ids` only, where given), in pages by item id.
+
+    Items that have no vector in the space do not appear.
+    """
+    if ids is not None:
+        for some in chunks(sorted(ids)):
+            yield _vector_page(session, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
+        return
+    after = 0
+    while True:
+        newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(LogRow.item_id).limit(page)
+        found = _vector_page(session, newest)
+        if not found.ids:
+            return
+        yield found
+        after = found.ids[-1]
+
+
+def compact(session: Session, collection_id: int, below_seq: int) -> int:
+    """Drop entries up to `below_seq` that newer ones make needless, and deletions; return how many.
+
+    The newest vector of every living item stays, whatever its number: the log remains the whole truth. Readers whose
+    cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
+    """
+    session.execute(select(CollectionRow.id).where(CollectionRow.id == collection_id).with_for_update())
+    needed = (
+        select(func.max(LogRow.seq))
+        .join(ItemRow, ItemRow.id == LogRow.item_id)
+        .where(LogRow.collection_id == collection_id, LogRow.kind == UPSERT)
+        .group_by(LogRow.item_id, LogRow.space_id)
+    )
+    removed = session.execute(
+        delete_rows(LogRow)
+        .where(LogRow.collection_id == collection_id, LogRow.seq <= below_seq)
+        .where(LogRow.seq.not_in(needed))
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(CollectionRow)
+        .where(CollectionRow.id == collection_id, CollectionRow.compacted_seq < below_seq)
+        .values(compacted_seq=below_seq)
+    )
+    return int(removed.rowcount)  # type: ignore[attr-defined]
+
+
+def _newest(collection_id: int, space_id: int) -> Select[int, int, int]:
+    """Number of the newest vector of each item."""
+    return (
+        select(LogRow.collection_id, LogRow.item_id, func.max(LogRow.seq).label("seq"))
+        .join(ItemRow, ItemRow.id == LogRow.item_id)
+        .where(LogRow.collection_id == collection_id, LogRow.space_id == space_id, LogRow.kind == UPSERT)
+        .group_by(LogRow.collection_id, LogRow.item_id)
+    )
+
+
+def _vector_page(session: Session, newest: Select[int, int, int]) -> VectorPage:
+    found = newest.subquery()
+    rows = session.execute(
+        select(LogRow.item_id, LogRow.fingerprint, LogRow.vector)
+        .join(found, and_(found.c.collection_id == LogRow.collection_id, found.c.seq == LogRow.seq))
+        .order_by(LogRow.item_id)
+    ).all()
+    return VectorPage(
+        tuple(row.item_id for row in rows),
+        tuple(row.fingerprint or "" for row in rows),
+        tuple(row.vector or b"" for row in rows),
+    )
+
+
+def _row_values(collection_id: int, seq: int, entry: NewEntry) -> dict[str, object]:
+    return {
+        "collection_id": collection_id,
+        "seq": seq,
+        "kind": entry.kind,
+        "item_id": entry.item_id,
+        "space_id": entry.space_id,
+        "fingerprint": entry.fingerprint,
+        "vector": None if entry.vector is None else to_bytes(entry.vector),
+        "revision": entry.revision,
+    }

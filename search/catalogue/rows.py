@@ -1,0 +1,33 @@
+"""Small things that the modules of the catalogue share: vectors as bytes, and lists cut to what a statement takes."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import numpy as np
+
+from model.embedder import FloatArray
+
+Value = TypeVar("Value")
+
+# SQLite takes 32,766 variables in a statement, and long lists gain nothing.
+CHUNK = 500
+
+
+def to_bytes(vector: FloatArray) -> bytes:
+    """float32, little-endian."""
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def from_bytes(data: bytes) -> FloatArray:
+    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+
+
+def utc(moment: datetime) -> datetime:
+    """SQLite gives back times without their zone, which is always UTC here."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,52 @@
+"""Bringing the catalogue's tables to the form that this version of the program knows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, make_url, text
+
+from search.catalogue.session import Database
+from search.locks import FileLock
+
+# Any number that nothing else in the same database locks with.
+_POSTGRES_LOCK = 4_921_021
+
+
+def upgrade(database: Database) -> None:
+    """Make or alter the tables as `migrations/` says; safe for many processes at once, and quick when all is done.
+
+    A process that is killed midway leaves the tables as they were.
+    """
+    with _alone(database), database.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("BEGIN IMMEDIATE"))
+        else:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _POSTGRES_LOCK})
+        command.upgrade(configuration(connection), "head")
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's settings for one connection, with the script folder found wherever the package is installed."""
+    migrations = find_spec("migrations")
+    if migrations is None or not migrations.submodule_search_locations:
+        raise RuntimeError("the package 'migrations' is not installed; install anyseek again")
+    config = Config()
+    config.set_main_option("script_location", str(next(iter(migrations.submodule_search_locations))).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """SQLite's first connection makes the file and its journal mode, which two processes cannot do at once."""
+    name = make_url(database.url).database
+    if not database.url.startswith("sqlite") or not name or name == ":memory:":
+        yield
+        return
+    path = Path(name)
+    with FileLock(path.with_name(f"{path.name}.upgrade-lock")):
+        yield

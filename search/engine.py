@@ -1,0 +1,180 @@
+"""Answering queries: parts to vectors in one model pass, vectors to ids in a live index, ids to items."""
+
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model.embedder import Embedder, FloatArray
+from search.catalogue import collections, items
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.session import Database
+from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
+from search.index.base import VectorIndex
+from search.index.faiss import FaissIndex
+from search.planning import Plan, plan
+from search.query_vectors import ValueVectors, embed_values, fuse_parts, raw_item_vectors
+from search.settings import Settings
+from search.snapshot_writer import space_folder, write_snapshots
+from search.space_index import MakeIndex, SpaceIndex
+from search.types import Hit, Item, Query, Results
+
+# An item may be deleted between the search and the reading of its row; then the search is done again.
+ATTEMPTS = 3
+
+Answer = Results | AnyseekError
+Scores = list[tuple[int, float]]  # item ids with their scores, best first
+
+
+class SearchEngine:
+    """Queries over all collections of one catalogue with one model. Safe for many threads.
+
+    Each query first looks at the catalogue for new log entries, so what another process has written is found at
+    once.
+    """
+
+    def __init__(
+        self, database: Database, settings: Settings, embedder: Embedder, make_index: MakeIndex = FaissIndex
+    ) -> None:
+        self.embedder = embedder
+        self._database = database
+        self._settings = settings
+        self._make_index = make_index
+        self._indexes: dict[int, tuple[str, SpaceIndex]] = {}  # by space id, with the collection's name
+        self._opening = threading.Lock()
+
+    def query(self, collection: str, query: Query) -> Results:
+        """The `k` nearest items, fewer only when the collection is smaller; an item is a hit of itself.
+
+        Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `ItemNotFound`,
+        `FingerprintMismatch` if the collection was made by other weights, `StoreCorrupt` if an item lost its vector.
+        """
+        answer = self.query_batch(collection, [query])[0]
+        if isinstance(answer, AnyseekError):
+            raise answer
+        return answer
+
+    def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
+        """Answers in the order of `queries`, an error in the place of each that has one; one model pass for all.
+
+        Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
+        """
+        most = self._settings.limits.queries_per_batch
+        if len(queries) > most:
+            raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {most}")
+        head = self._head(collection)
+        answers: dict[int, Answer] = {}
+        plans: dict[int, Plan] = {}
+        for number, query in enumerate(queries):
+            try:
+                plans[number] = plan(query, head, self.embedder, self._settings.limits)
+            except AnyseekError as error:
+                answers[number] = error
+        values = embed_values(self.embedder, plans)
+        answers.update(self._answer(head, plans, values))
+        return [answers[number] for number in range(len(queries))]
+
+    def counts(self, collection: str) -> dict[str, int]:
+        """How many vectors are searchable in each space. Raises `CollectionNotFound`."""
+        head = self._head(collection)
+        counted = {}
+        for space in head.spaces:
+            index = self._space_index(head, space)
+            index.refresh(head)
+            with index.reading() as view:
+                counted[space.name] = view.index.count()
+        return counted
+
+    def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
+        """See `search.snapshot_writer`; call it when a job has ended and now and then while items are put."""
+        return write_snapshots(self._database, self._settings, collection, self._space_index, minimum_tail)
+
+    def forget(self, collection: str) -> None:
+        """Let go of the collection's indexes in memory; snapshots of collections that are gone are removed."""
+        with self._opening:
+            self._indexes = {key: held for key, held in self._indexes.items() if held[0] != collection}
+        folders = [path for path in self._settings.indexes.glob("*") if path.name.isdigit()]
+        with self._database.read() as session:
+            known = collections.ids(session)
+        for folder in folders:
+            if int(folder.name) not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _head(self, collection: str) -> Head:
+        with self._database.read() as session:
+            return collections.head(session, collection)
+
+    def _space_index(self, head: Head, space: SpaceHead) -> SpaceIndex:
+        with self._opening:
+            if space.id not in self._indexes:
+                folder = space_folder(self._settings, head.id, space.id)
+                index = SpaceIndex(self._database, folder, head.id, space, self._make_index)
+                self._indexes[space.id] = (head.name, index)
+            return self._indexes[space.id][1]
+
+    def _answer(self, head: Head, plans: Mapping[int, Plan], values: ValueVectors) -> dict[int, Answer]:
+        by_space: dict[SpaceHead, dict[int, Plan]] = defaultdict(dict)
+        for number, planned in plans.items():
+            by_space[planned.space][number] = planned
+        answers: dict[int, Answer] = {}
+        for space, group in by_space.items():
+            for _ in range(ATTEMPTS):
+                found = self._search(head, space, group, values)
+                held = self._items(found)
+                if all(item_id in held for item_id in _ids(found)):
+                    break
+            for number, outcome in found.items():
+                answers[number] = outcome if isinstance(outcome, AnyseekError) else _results(outcome, held, space)
+        return answers
+
+    def _search(
+        self, before: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
+    ) -> dict[int, Scores | AnyseekError]:
+        """Nearest ids of each query of one space, as of now; or why there are none."""
+        keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
+        with self._database.read() as session:
+            head = collections.head(session, before.name)
+            stored = raw_item_vectors(session, head, space, keys) if keys else {}
+        if head.id != before.id:
+            raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
+        index = self._space_index(head, space)
+        index.refresh(head)
+        vectors: dict[int, FloatArray] = {}
+        errors: dict[int, AnyseekError] = {}
+        with index.reading() as view:
+            for number, planned in plans.items():
+                try:
+                    vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
+                except AnyseekError as error:
+                    errors[number] = error
+            return {**_nearest(view.index, plans, vectors), **errors}
+
+    def _items(self, found: Mapping[int, Scores | AnyseekError]) -> dict[int, Item]:
+        with self._database.read() as session:
+            return items.by_ids(session, _ids(found))
+
+
+def _nearest(index: VectorIndex, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
+    """(id, score) of the hits of each query; queries of the same k are searched together."""
+    by_k: dict[int, list[int]] = defaultdict(list)
+    for number in vectors:
+        by_k[plans[number].k].append(number)
+    found: dict[int, Scores] = {}
+    for k, numbers in by_k.items():
+        ids, scores = index.search(np.stack([vectors[number] for number in numbers]), k)
+        for row, number in enumerate(numbers):
+            found[number] = list(zip(ids[row].tolist(), scores[row].tolist(), strict=True))
+    return found
+
+
+def _ids(found: Mapping[int, Scores | AnyseekError]) -> list[int]:
+    return [item_id for scores in found.values() if isinstance(scores, list) for item_id, _ in scores]
+
+
+def _results(scores: Scores, held: Mapping[int, Item], space: SpaceHead) -> Results:
+    """Hits with ranks from 1 on; a score that rounding has put outside [-1, 1] is put back."""
+    alive = [(held[item_id], score) for item_id, score in scores if item_id in held]
+    hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(alive, 1)]
+    return Results(tuple(hits), space.name)

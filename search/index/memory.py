@@ -1,0 +1,55 @@
+"""An index in plain NumPy: exact, simple, and the oracle that the others are compared with."""
+
+from pathlib import Path
+
+import numpy as np
+
+from model.embedder import FloatArray
+from search.index.base import Neighbours
+from search.index.ranking import none_found
+from search.index.vectors_file import read_vectors, write_vectors
+from search.types import IdArray
+
+
+class MemoryIndex:
+    """Vectors of `dimension` as one matrix, rows ordered by id."""
+
+    def __init__(self, dimension: int) -> None:
+        self._ids: IdArray = np.empty(0, np.int64)
+        self._vectors: FloatArray = np.empty((0, dimension), np.float32)
+
+    def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
+        self.delete(ids)
+        all_ids = np.concatenate([self._ids, ids])
+        order = np.argsort(all_ids)
+        self._ids = all_ids[order]
+        self._vectors = np.concatenate([self._vectors, vectors])[order]
+
+    def delete(self, ids: IdArray) -> None:
+        keep = ~np.isin(self._ids, ids)
+        self._ids, self._vectors = self._ids[keep], self._vectors[keep]
+
+    def search(self, vectors: FloatArray, k: int) -> Neighbours:
+        if not len(self._ids):
+            return none_found(len(vectors))
+        # In float64, so that equal vectors score the same wherever BLAS puts them in its blocks.
+        exact = vectors.astype(np.float64) @ self._vectors.astype(np.float64).T
+        scores: FloatArray = exact.astype(np.float32)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # rows are ordered by id, and so ties stay
+        return Neighbours(self._ids[order], np.take_along_axis(scores, order, 1))
+
+    def count(self) -> int:
+        return len(self._ids)
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        held = np.isin(self._ids, ids)
+        return self._ids[held], self._vectors[held]
+
+    def flush(self) -> None:
+        """Everything is searchable at once."""
+
+    def snapshot(self, path: Path) -> None:
+        write_vectors(path, self._ids, self._vectors)
+
+    def restore(self, path: Path) -> None:
+        self._ids, self._vectors = read_vectors(path)

@@ -1,0 +1,226 @@
+"""Checking that catalogue, log, index and assets agree, and mending what can be derived. A service may be running."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection as AnyCollection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from search import snapshots
+from search.assets import AssetStore
+from search.catalogue import checks, collections, items, log
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.rows import CHUNK, chunks
+from search.catalogue.session import Database
+from search.errors import CollectionNotFound, StoreCorrupt
+from search.fusion import centre
+from search.index.faiss import FaissIndex
+from search.settings import Settings
+from search.snapshot_writer import lease, refresh_snapshots, space_folder
+from search.space_index import MakeIndex, SpaceIndex, View
+from search.types import Asset, Item, NewItem
+
+# Makes items anew from their originals; by key, without those whose originals are gone.
+Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
+
+REMADE_AT_ONCE = 64
+# Vectors are centred on the same numbers each time, up to the last bit of a sum.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that disagrees, in one sentence; `collection` is empty where it cannot be told."""
+
+    collection: str
+    what: str
+
+
+def verify(database: Database, settings: Settings, make_index: MakeIndex = FaissIndex) -> list[Problem]:
+    """Everything that disagrees; empty if nothing does. A tail of the log without a snapshot is agreement."""
+    with database.read() as session:
+        found = [
+            Problem("", f"{count} rows of table {table!r} refer to rows that are not there")
+            for table, count in checks.orphans(session)
+        ]
+        names = [collection.name for collection in collections.list_all(session)]
+    for name in names:
+        try:
+            found += [Problem(name, what) for what in _faults(database, settings, name, make_index)]
+        except CollectionNotFound:
+            continue  # deleted meanwhile
+    return found
+
+
+def missing_originals(database: Database) -> list[Problem]:
+    """Files that stay where the user keeps them and are not there now: worth a note, and no problem."""
+    found = []
+    with database.read() as session:
+        names = [collection.name for collection in collections.list_all(session)]
+    for name in names:
+        for item, asset in _assets(database, name):
+            if not asset.stored and not Path(asset.location).is_file():
+                found.append(Problem(name, f"the original of item {item.key!r} is gone: {asset.location}"))
+    return found
+
+
+def rebuild(
+    database: Database,
+    settings: Settings,
+    name: str,
+    remake: Remake | None = None,
+    make_index: MakeIndex = FaissIndex,
+) -> list[str]:
+    """Make the collection's index anew from its log, and make the log whole.
+
+    Items whose vectors or stored files are lost are made anew with `remake`. Returns the keys of those that were
+    not: the next run of `anyseek index` over their folder makes them. Waits for a process that writes snapshots now.
+    """
+    with database.read() as session:
+        head = collections.head(session, name)
+    with lease(settings, head.id):
+        lost = _lost_items(database, settings, head)
+        with database.write() as session:
+            checks.settle(session, head, lost)
+        left = lost if remake is None else _remake(database, name, lost, remake)
+        for space in head.spaces:
+            for path in snapshots.listed(space_folder(settings, head.id, space.id)):
+                snapshots.remove(path)
+        refresh_snapshots(database, settings, head, _opener(database, settings, make_index), minimum_tail=1)
+    AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
+    return left
+
+
+def _faults(database: Database, settings: Settings, name: str, make_index: MakeIndex) -> Iterator[str]:
+    with database.read() as session:
+        head = collections.head(session, name)
+        if missing := checks.missing_numbers(session, head):
+            some = ", ".join(str(seq) for seq in missing[:5])
+            yield f"{len(missing)} entries are missing in the log: {some}{', …' if len(missing) > 5 else ''}"
+        if beyond := checks.entries_beyond_end(session, head):
+            yield f"{beyond} entries of the log have numbers above {head.last_seq}, the last one given"
+        if head.compacted_seq > head.last_seq:
+            yield f"the log is marked as compacted up to {head.compacted_seq}, beyond its last entry {head.last_seq}"
+        for item_id in checks.vanished_items(session, head):
+            yield f"the log has vectors of item number {item_id}, which is gone without having been deleted"
+        for space in head.spaces:
+            for key, what in checks.faulty_vectors(session, head, space):
+                yield f"the item {key!r} {what} in space {space.name!r}"
+    for space in head.spaces:
+        yield from _snapshot_faults(database, space_folder(settings, head.id, space.id), head, space)
+        yield from _index_faults(database, _opener(database, settings, make_index)(head, space), head, space)
+    for item, asset in _broken_assets(database, AssetStore(settings.assets), name):
+        yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has other bytes than were put"
+
+
+def _snapshot_faults(database: Database, folder: Path, head: Head, space: SpaceHead) -> Iterator[str]:
+    for path in snapshots.listed(folder):
+        try:
+            header = snapshots.read_header(path)
+            snapshots.check_file(path, header)
+        except FileNotFoundError:
+            if path.exists():  # else it was pruned meanwhile
+                yield f"the snapshot {path} is incomplete"
+            continue
+        except StoreCorrupt as error:
+            yield str(error)
+            continue
+        with database.read() as session:
+            last_seq = collections.head_by_id(session, head.id).last_seq
+        if header.fingerprint != space.fingerprint:
+            yield f"the snapshot {path} holds vectors made by other weights"
+        if header.seq > last_seq:
+            yield f"the snapshot {path} ends at entry {header.seq}, beyond the log's last, {last_seq}"
+
+
+def _index_faults(database: Database, index: SpaceIndex, head: Head, space: SpaceHead) -> Iterator[str]:
+    """What an index opened now holds otherwise than the log; items that change meanwhile are left out."""
+    index.refresh(head)
+    with index.reading() as view, database.read() as session:
+        now = collections.head_by_id(session, head.id)
+        behind = index.cursor < min(now.compacted_seq, now.last_seq)
+        compared = None if behind else _compare(session, index.cursor, view, head, space)
+    if compared is None:  # deletions after the cursor are gone from the log: open the index anew
+        yield from _index_faults(database, index, now, space)
+        return
+    for count, what in zip(compared, ("lacks the vectors", "has wrong vectors", "has needless vectors"), strict=True):
+        if count:
+            yield f"the index of space {space.name!r} {what} of {count} items"
+
+
+def _compare(session: Session, cursor: int, view: View, head: Head, space: SpaceHead) -> tuple[int, int, int]:
+    """How many items the index lacks, has otherwise than the log, or has beside it."""
+    changed = np.array(sorted(log.items_after(session, head.id, cursor)), np.int64)
+    lacking = differing = held = 0
+    for page in log.latest_vectors(session, head.id, space.id):
+        ids, raw = page.of(space.fingerprint, space.dimension)
+        settled = ~np.isin(ids, changed)
+        ids, expected = ids[settled], centre(raw[settled], view.centre)
+        there, vectors = view.index.vectors(ids)
+        lacking += len(ids) - len(there)
+        differing += int((np.abs(vectors - expected[np.isin(ids, there)]) > TOLERANCE).any(1).sum())
+        held += len(there)
+    return lacking, differing, view.index.count() - held - len(view.index.vectors(changed)[0])
+
+
+def _assets(database: Database, name: str) -> Iterator[tuple[Item, Asset]]:
+    after = None
+    while True:
+        with database.read() as session:
+            page = items.list_page(session, collections.get(session, name), after, CHUNK)
+        if not page:
+            return
+        yield from ((item, asset) for item in page for asset in item.assets.values())
+        after = page[-1].key
+
+
+def _broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
+    for item, asset in _assets(database, name):
+        if asset.stored and not store.is_intact(asset) and _still_has(database, item, asset):
+            yield item, asset
+
+
+def _still_has(database: Database, item: Item, asset: Asset) -> bool:
+    """The item may have been replaced while its file was read."""
+    with database.read() as session:
+        now = items.by_ids(session, [item.id])
+    return item.id in now and now[item.id].assets.get(asset.name) == asset
+
+
+def _lost_items(database: Database, settings: Settings, head: Head) -> list[str]:
+    """Keys of items whose vectors or stored files cannot be derived from what is there."""
+    lost = [item.key for item, _ in _broken_assets(database, AssetStore(settings.assets), head.name)]
+    with database.read() as session:
+        for space in head.spaces:
+            lost += [key for key, _ in checks.faulty_vectors(session, head, space)]
+    return sorted(set(lost))
+
+
+def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) -> list[str]:
+    """Make items anew and write them; return the keys of those that `remake` could not."""
+    left: list[str] = []
+    for keys in chunks(lost, REMADE_AT_ONCE):
+        with database.read() as session:
+            collection = collections.get(session, name)
+            held = items.by_keys(session, collection, keys)
+        made = remake(list(held.values()))
+        with database.write() as session:
+            unchanged = items.hashes(session, collection, keys)
+            wanted = [new for key, new in made.items() if unchanged.get(key, ("gone", None))[0] == ""]
+            items.write(session, collection, wanted)
+        left += [key for key in held if key not in made]
+    return left
+
+
+def _opener(database: Database, settings: Settings, make_index: MakeIndex) -> Callable[[Head, SpaceHead], SpaceIndex]:
+    def open_space(head: Head, space: SpaceHead) -> SpaceIndex:
+        return SpaceIndex(database, space_folder(settings, head.id, space.id), head.id, space, make_index)
+
+    return open_space
+
+
+def _referenced(database: Database, locations: AnyCollection[str]) -> set[str]:
+    with database.read() as session:
+        return items.referenced_locations(session, locations)

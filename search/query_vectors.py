@@ -1,0 +1,78 @@
+"""From the parts of queries to one unit vector a query: values through the model, items from the log."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from model.embedder import Embedder, EmbeddingSpace, FloatArray, Sample
+from search.catalogue import items, log
+from search.catalogue.collections import Head, SpaceHead
+from search.errors import AnyseekError, ItemNotFound, StoreCorrupt
+from search.fusion import centre, fuse
+from search.planning import Plan
+
+# By number of the query in its batch, then by number of the part in its query.
+ValueVectors = Mapping[int, Mapping[int, FloatArray]]
+ItemVectors = Mapping[str, FloatArray | AnyseekError]
+
+
+def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
+    """The centred vector of every part that is not an item, all of them in one model pass."""
+    places: list[tuple[int, int, str]] = []
+    samples: list[Sample] = []
+    for number, plan in plans.items():
+        for place, part in enumerate(plan.parts):
+            if part.modality is not None and part.value is not None:
+                places.append((number, place, part.modality))
+                samples.append(Sample({part.modality: part.value}))
+    vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+    if samples:
+        embedded = embedder.embed(samples, sorted({plan.space.name for plan in plans.values()}))
+        for row, (number, place, modality) in enumerate(places):
+            space = embedder.spaces[plans[number].space.name]
+            vectors[number][place] = centre(embedded[space.name][row : row + 1], _query_mean(space, modality))[0]
+    return vectors
+
+
+def raw_item_vectors(session: Session, head: Head, space: SpaceHead, keys: Collection[str]) -> ItemVectors:
+    """The stored vectors of items in a space by key, and the reason in the place of each that is not to be had."""
+    ids = items.ids_of_keys(session, head.id, keys)
+    found: dict[int, FloatArray] = {}
+    for page in log.latest_vectors(session, head.id, space.id, list(ids.values())):
+        kept, vectors = page.of(space.fingerprint, space.dimension)
+        found.update(zip(kept.tolist(), vectors, strict=True))
+    answers: dict[str, FloatArray | AnyseekError] = {}
+    for key in keys:
+        if key not in ids:
+            answers[key] = ItemNotFound(f"the collection {head.name!r} has no item {key!r}")
+        elif ids[key] not in found:
+            answers[key] = StoreCorrupt(
+                f"the item {key!r} has no usable vector in space {space.name!r}; run anyseek rebuild {head.name}"
+            )
+        else:
+            answers[key] = found[ids[key]]
+    return answers
+
+
+def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:
+    """The query's unit vector (d,): `values` by part, `stored` raw items, centred here on the gallery's `mean`.
+
+    Raises what `stored` has in the place of a vector, and `BadQuery` if the parts cancel each other out.
+    """
+    rows = []
+    for place, part in enumerate(plan.parts):
+        if part.item is None:
+            rows.append(values[place])
+            continue
+        vector = stored[part.item]
+        if isinstance(vector, AnyseekError):
+            raise vector
+        rows.append(centre(vector[np.newaxis], mean)[0])
+    return fuse(np.stack(rows), [part.weight for part in plan.parts])
+
+
+def _query_mean(space: EmbeddingSpace, modality: str) -> FloatArray:
+    mean = space.query_means.get(modality)
+    return np.zeros(space.dimension, np.float32) if mean is None else mean

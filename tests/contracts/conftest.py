@@ -1,0 +1,40 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from search.catalogue.session import Database
+from search.catalogue.tables import Table
+from search.catalogue.upgrade import upgrade
+from search.types import Collection
+from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue
+
+POSTGRES = "ANYSEEK_TEST_POSTGRES"
+NEEDS_POSTGRES = pytest.mark.skipif(POSTGRES not in os.environ, reason=f"{POSTGRES} is not set")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=NEEDS_POSTGRES)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty catalogue on SQLite, and on PostgreSQL where ANYSEEK_TEST_POSTGRES is the URL of a test database."""
+    if request.param == "sqlite":
+        _, database = open_catalogue(tmp_path)
+    else:
+        database = Database(os.environ[POSTGRES])
+        Table.metadata.drop_all(database.engine)
+        with database.engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def embedder() -> WordsEmbedder:
+    return WordsEmbedder()
+
+
+@pytest.fixture
+def collection(database: Database, embedder: WordsEmbedder) -> Collection:
+    return make_collection(database, embedder)

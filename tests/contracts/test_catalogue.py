@@ -1,0 +1,170 @@
+"""The catalogue keeps its promises on every database: collections, and reading items."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.catalogue import collections, items
+from search.catalogue.session import Database
+from search.catalogue.tables import Table
+from search.errors import (
+    BadInput,
+    CollectionExists,
+    CollectionNotFound,
+)
+from search.types import Collection
+from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
+from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove
+
+
+class TestCollections:
+    def test_a_new_one_is_empty_and_centred_on_its_priors(self, database: Database, embedder: WordsEmbedder) -> None:
+        made = make_collection(database, embedder, "a.b-C_1")
+        assert (made.name, made.model, made.last_seq, made.item_count) == ("a.b-C_1", "words", 0, 0)
+        for name, space in made.spaces.items():
+            assert space.fingerprint == embedder.spaces[name].fingerprint
+            assert (space.dimension, space.centre_version) == (DIMENSION, 0)
+            np.testing.assert_array_equal(space.centre, embedder.spaces[name].gallery_prior)
+        assert abs(made.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+    @pytest.mark.parametrize("name", ["", ".hidden", "-x", "a b", "a/b", "ä", "x" * 101, "a\n"])
+    def test_bad_names_are_refused(self, database: Database, embedder: WordsEmbedder, name: str) -> None:
+        with pytest.raises(BadInput, match="cannot name a collection"):
+            make_collection(database, embedder, name)
+
+    def test_a_name_is_given_once(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
+        with pytest.raises(CollectionExists, match="things"):
+            make_collection(database, embedder)
+
+    def test_they_are_listed_by_name_with_their_counts(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        make_collection(database, embedder, "another")
+        put(database, collection, embedder, ["x", "y"])
+        with database.read() as session:
+            listed = collections.list_all(session)
+        assert [(c.name, c.item_count, c.last_seq) for c in listed] == [("another", 0, 0), ("things", 2, 4)]
+
+    def test_deleting_takes_everything_along(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        with database.write() as session:
+            source = collections.source(session, collection, Path("/pictures"))
+            items.write(session, collection, [replace(new_item(embedder, "x"), source_id=source, assets=(PICTURE,))])
+        with database.write() as session:
+            collections.delete(session, "things")
+        with database.read() as session:
+            left = {
+                table.name: session.execute(table.select()).all()
+                for table in Table.metadata.sorted_tables
+                if table.name != "api_keys"
+            }
+            with pytest.raises(CollectionNotFound):
+                collections.get(session, "things")
+        assert not any(left.values())
+
+    def test_ids_are_never_given_twice(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        before = put(database, collection, embedder, ["x"])[0].id
+        with database.write() as session:
+            collections.delete(session, "things")
+        again = make_collection(database, embedder)
+        assert again.id > collection.id
+        assert min(space_ids(again)) > max(space_ids(collection))
+        assert put(database, again, embedder, ["x"])[0].id > before
+
+    def test_unknown_ones_are_named(self, database: Database) -> None:
+        with database.write() as session:
+            for call in (collections.get, collections.head, collections.delete):
+                with pytest.raises(CollectionNotFound, match="nowhere"):
+                    call(session, "nowhere")
+
+    def test_a_source_is_made_once(self, database: Database, collection: Collection) -> None:
+        with database.write() as session:
+            first = collections.source(session, collection, Path("/a"))
+            assert collections.source(session, collection, Path("/b")) != first
+            assert collections.source(session, collection, Path("/a")) == first
+
+    def test_the_head_says_where_it_stands(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        put(database, collection, embedder, ["x"])
+        with database.read() as session:
+            head = collections.head(session, "things")
+        assert (head.id, head.model, head.last_seq, head.compacted_seq) == (collection.id, "words", 2, 0)
+        assert [space.id for space in head.spaces] == space_ids(collection)
+
+
+class TestReadingItems:
+    def test_pages_by_key_hold_every_item_once(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        keys = [f"k{number:02}" for number in range(25)]
+        put(database, collection, embedder, keys[::-1])
+        seen: list[str] = []
+        with database.read() as session:
+            while page := items.list_page(session, collection, seen[-1] if seen else None, 10):
+                seen += [item.key for item in page]
+        assert seen == keys
+
+    def test_keys_of_a_source_can_be_deleted_while_they_are_read(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        with database.write() as session:
+            source = collections.source(session, collection, Path("/here"))
+            new = [replace(new_item(embedder, f"k{number:02}"), source_id=source) for number in range(25)]
+            items.write(session, collection, [*new, new_item(embedder, "kept")])
+        with database.write() as session:
+            for keys in items.keys_of_source(session, source, page=10):
+                items.delete(session, collection, keys)
+        with database.read() as session:
+            assert [item.key for item in items.list_page(session, collection, None, 100)] == ["kept"]
+
+    def test_referenced_locations(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
+        with database.write() as session:
+            items.write(session, collection, [new_item(embedder, "x", assets=(PICTURE, THUMBNAIL))])
+        with database.read() as session:
+            assert items.referenced_locations(session, ["ab/cdef", PICTURE.location, "cd/none"]) == {"ab/cdef"}
+
+
+class TestConcurrency:
+    def test_writers_at_once_number_without_gaps_and_a_reader_never_skips(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        def write(who: str) -> None:
+            for batch in range(20):
+                put(database, collection, embedder, [f"{who}/{batch}/{number}" for number in range(3)])
+                remove(database, collection, [f"{who}/{batch}/0"])
+
+        writers = [threading.Thread(target=write, args=(who,)) for who in "abc"]
+        for writer in writers:
+            writer.start()
+        tailed: list[int] = []
+        while any(writer.is_alive() for writer in writers):
+            tailed += [seq for seq, *_ in entries(database, collection, tailed[-1] if tailed else 0)]
+        tailed += [seq for seq, *_ in entries(database, collection, tailed[-1] if tailed else 0)]
+        assert tailed == list(range(1, 3 * 20 * 7 + 1))
+
+    def test_a_read_sees_one_moment(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
+        with database.read() as session:
+            before = collections.head(session, "things").last_seq
+            put(database, collection, embedder, ["x"])
+            assert collections.head(session, "things").last_seq == before
+            assert items.list_page(session, collection, None, 10) == []
+
+    def test_a_block_that_raises_writes_nothing(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        def write_and_fail() -> None:
+            with database.write() as session:
+                items.write(session, collection, [new_item(embedder, "x")])
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            write_and_fail()
+        assert entries(database, collection) == []

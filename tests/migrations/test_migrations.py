@@ -1,0 +1,73 @@
+"""The migrations make exactly the tables that the program knows."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from search.catalogue.session import Database
+from search.catalogue.tables import Table
+from search.catalogue.upgrade import configuration, upgrade
+
+
+def migrated(path: Path) -> Database:
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    return database
+
+
+def statements(database_url: str) -> dict[str, set[str]]:
+    """The SQL of every table and index, one set of clauses each, without Alembic's own table."""
+    with create_engine(database_url).connect() as connection:
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        return {
+            name: {clause.strip().rstrip(",") for clause in sql.replace("\n)", "\n").split("\n")}
+            for name, sql in rows
+            if not name.startswith(("alembic", "sqlite_"))
+        }
+
+
+def test_alembic_sees_no_difference_to_the_tables(tmp_path: Path) -> None:
+    database = migrated(tmp_path / "a.sqlite")
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_migrated_tables_are_those_of_the_metadata_to_the_letter(tmp_path: Path) -> None:
+    migrated(tmp_path / "a.sqlite")
+    Table.metadata.create_all(create_engine(f"sqlite:///{tmp_path / 'b.sqlite'}"))
+    assert statements(f"sqlite:///{tmp_path / 'a.sqlite'}") == statements(f"sqlite:///{tmp_path / 'b.sqlite'}")
+
+
+def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    database = migrated(tmp_path / "a.sqlite")
+    with database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+
+
+def test_upgrading_again_changes_nothing(tmp_path: Path) -> None:
+    database = migrated(tmp_path / "a.sqlite")
+    before = statements(database.url)
+    upgrade(database)
+    assert statements(database.url) == before
+
+
+def test_many_processes_may_upgrade_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new' / 'a.sqlite'}"
+    script = (
+        "import sys; from search.catalogue.session import Database; from search.catalogue.upgrade import upgrade\n"
+        "upgrade(Database(sys.argv[1]))"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    errors = [child.communicate()[1] for child in children]
+    assert [(child.returncode, error) for child, error in zip(children, errors, strict=True)] == [(0, "")] * 4
+    with Database(url).read() as session:
+        assert session.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1

@@ -1,0 +1,140 @@
+"""A catalogue with items whose vectors are known, and a small deterministic embedder, for the tests of `search`."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from model.embedder import EmbeddingSpace, FloatArray, Sample, Value
+from search.assets import AssetStore
+from search.catalogue import collections, items
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.errors import AnyseekError
+from search.settings import Settings
+from search.types import Asset, Collection, Item, NewItem, Part, Results
+
+DIMENSION = 16
+SPACES = ("looks", "means")
+
+
+def unit(rows: FloatArray) -> FloatArray:
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def direction(text: str, space: str) -> FloatArray:
+    """The unit vector that stands for `text` in `space`."""
+    seed = int.from_bytes(hashlib.sha256(f"{space}/{text}".encode()).digest()[:8], "little")
+    return unit(np.random.default_rng(seed).standard_normal(DIMENSION).astype(np.float32))
+
+
+class WordsEmbedder:
+    """Captions and pictures of the same content get the same vector; all lean towards one common direction.
+
+    Its query means are that common direction, so that centring is seen to matter.
+    """
+
+    name = "words"
+    modalities = frozenset({"caption", "rgb"})
+
+    def __init__(self, fingerprint: str = "words-1") -> None:
+        self.fingerprint = fingerprint
+        self.calls = 0
+        self.spaces: Mapping[str, EmbeddingSpace] = {space: self._space(space) for space in SPACES}
+
+    def default_space(self, modality: str) -> str:
+        return "means" if modality == "caption" else "looks"
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.calls += 1
+        return {space: np.stack([self.vector(sample, space) for sample in samples]) for space in spaces}
+
+    embed_gallery = embed
+
+    def vector(self, sample: Sample, space: str) -> FloatArray:
+        (value,) = sample.values.values()
+        return unit(direction(words(value), space) + self.lean(space))
+
+    def lean(self, space: str) -> FloatArray:
+        return direction("the common direction", space)
+
+    def _space(self, name: str) -> EmbeddingSpace:
+        mean = 0.6 * self.lean(name)
+        means = {"caption": mean, "rgb": mean}
+        return EmbeddingSpace(name, DIMENSION, f"{self.fingerprint}/{name}", mean, means)
+
+
+def words(value: Value) -> str:
+    return value if isinstance(value, str) else str(int(np.asarray(value).sum()))
+
+
+def open_catalogue(home: Path) -> tuple[Settings, Database]:
+    """The catalogue in `home`; an empty one if there is none yet."""
+    settings = Settings(home=home)
+    file = home / "catalogue.sqlite"
+    if not file.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(empty_catalogue())
+    return settings, Database(settings.database_url)
+
+
+@cache
+def empty_catalogue() -> bytes:
+    """The file of a migrated database, made once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/catalogue.sqlite")
+        upgrade(database)
+        database.close()
+        return Path(folder, "catalogue.sqlite").read_bytes()
+
+
+def make_collection(database: Database, embedder: WordsEmbedder, name: str = "things") -> Collection:
+    with database.write() as session:
+        return collections.create(session, name, embedder.name, embedder.spaces.values())
+
+
+def new_item(embedder: WordsEmbedder, key: str, text: str | None = None, assets: Sequence[Asset] = ()) -> NewItem:
+    """An item whose content is `text`, its key where there is none."""
+    text = key if text is None else text
+    sample = Sample({"caption": text})
+    vectors = {space: embedder.embed([sample], [space])[space][0] for space in SPACES}
+    return NewItem(key, f"hash of {text}", vectors, text, {"words": text}, tuple(assets))
+
+
+def put(
+    database: Database, collection: Collection, embedder: WordsEmbedder, keys: Sequence[str], text: str | None = None
+) -> list[Item]:
+    new = [new_item(embedder, key, text) for key in keys]
+    with database.write() as session:
+        return items.write(session, collection, new)
+
+
+def remove(database: Database, collection: Collection, keys: Sequence[str]) -> int:
+    with database.write() as session:
+        return items.delete(session, collection, keys)
+
+
+def thumbnail(store: AssetStore, key: str) -> NewItem:
+    asset = store.put("thumbnail", f"thumbnail of {key}".encode(), "image/webp")
+    return new_item(WordsEmbedder(), key, assets=[asset])
+
+
+def item_of(database: Database, collection: Collection, key: str) -> Item:
+    with database.read() as session:
+        return items.get(session, collection, key)
+
+
+def text(words: str, weight: float = 1.0) -> Part:
+    return Part("caption", words, weight=weight)
+
+
+def picture(total: int, weight: float = 1.0) -> Part:
+    return Part("rgb", np.full((1, 1, 3), total // 3, np.uint8), weight=weight)
+
+
+def keys(results: Results | AnyseekError) -> list[str]:
+    assert isinstance(results, Results)
+    return [hit.item.key for hit in results.hits]

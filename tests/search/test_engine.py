@@ -1,0 +1,225 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from search.catalogue import collections, items, log
+from search.catalogue.session import Database
+from search.catalogue.tables import LogRow
+from search.engine import SearchEngine
+from search.errors import (
+    BadQuery,
+    CollectionNotFound,
+    ItemNotFound,
+    StoreCorrupt,
+)
+from search.index.memory import MemoryIndex
+from search.index.qdrant import QdrantIndex
+from search.settings import Settings
+from search.types import Collection, Part, Query, Results
+from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
+    return SearchEngine(database, settings, embedder)
+
+
+@pytest.fixture
+def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
+    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
+    return collection
+
+
+def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Collection) -> None:
+    results = engine.query("things", Query((text("cat"),), k=3))
+    assert keys(results)[0] == "cat"
+    assert results.space == "means"
+    assert results.hits[0].score == pytest.approx(1, abs=1e-5)
+    assert [hit.rank for hit in results.hits] == [1, 2, 3]
+    assert results.hits[0].item.caption == "cat"
+    scores = [hit.score for hit in results.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("make_index", [MemoryIndex, QdrantIndex])
+def test_any_index_gives_the_same_answers(
+    database: Database,
+    settings: Settings,
+    embedder: WordsEmbedder,
+    engine: SearchEngine,
+    gallery: Collection,
+    make_index,
+) -> None:
+    other = SearchEngine(database, settings, embedder, make_index)
+    query = Query((text("cat"), Part(item="dog", weight=0.5)), k=10)
+    assert keys(other.query("things", query)) == keys(engine.query("things", query))
+
+
+def test_k_above_the_count_gives_all(engine: SearchEngine, gallery: Collection) -> None:
+    assert len(engine.query("things", Query((text("cat"),), k=10_000)).hits) == 5
+
+
+def test_an_empty_collection_gives_no_hits(engine: SearchEngine, collection: Collection) -> None:
+    assert engine.query("things", Query((text("cat"),))).hits == ()
+
+
+def test_an_item_is_the_first_hit_of_itself(engine: SearchEngine, gallery: Collection) -> None:
+    results = engine.query("things", Query((Part(item="tree"),), k=5))
+    assert keys(results)[0] == "tree"
+    assert results.space == "looks"
+    assert results.hits[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_parts_add_up_and_negative_ones_push_away(engine: SearchEngine, gallery: Collection) -> None:
+    both = engine.query("things", Query((text("cat"), text("dog")), k=5))
+    assert set(keys(both)[:2]) == {"cat", "dog"}
+    without = engine.query("things", Query((text("cat"), text("dog", weight=-1.0)), k=5))
+    assert (keys(without)[0], keys(without)[-1]) == ("cat", "dog")
+    far = engine.query("things", Query((text("dog", weight=-1.0),), k=5))
+    assert keys(far)[-1] == "dog"
+    assert far.hits[-1].score == pytest.approx(-1, abs=1e-5)
+
+
+def test_items_and_values_go_together(engine: SearchEngine, gallery: Collection) -> None:
+    results = engine.query("things", Query((text("cat"), Part(item="dog")), k=5))
+    assert set(keys(results)[:2]) == {"cat", "dog"}
+
+
+def test_a_batch_answers_in_order_with_errors_in_their_places(
+    engine: SearchEngine, embedder: WordsEmbedder, gallery: Collection
+) -> None:
+    queries = [
+        Query((text("cat"),), k=1),
+        Query(()),
+        Query((Part(item="dog"),), k=2),
+        Query((Part(item="unicorn"),)),
+        Query((text("car"), picture(9)), k=3, space="looks"),
+        Query((text("tree"), text("tree", weight=-1.0))),
+        Query((text("tree"),), k=2, space="looks"),
+    ]
+    before = embedder.calls
+    answers = engine.query_batch("things", queries)
+    assert embedder.calls == before + 1
+    assert [type(answer) for answer in answers] == [
+        Results,
+        BadQuery,
+        Results,
+        ItemNotFound,
+        Results,
+        BadQuery,
+        Results,
+    ]
+    assert [len(answer.hits) for answer in answers if isinstance(answer, Results)] == [1, 2, 3, 2]
+    for query, answer in zip(queries, answers, strict=True):
+        if isinstance(answer, Results):
+            assert engine.query("things", query) == answer
+
+
+def test_an_unknown_collection_is_named(engine: SearchEngine) -> None:
+    with pytest.raises(CollectionNotFound, match="nowhere"):
+        engine.query("nowhere", Query((text("cat"),)))
+
+
+def test_changes_are_seen_by_the_next_query(
+    database: Database, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
+) -> None:
+    cat = Query((text("cat"),), k=10)
+    assert keys(engine.query("things", cat))[0] == "cat"
+    remove(database, gallery, ["cat"])
+    assert "cat" not in keys(engine.query("things", cat))
+    put(database, gallery, embedder, ["kitten"], "cat")
+    assert keys(engine.query("things", cat))[0] == "kitten"
+    put(database, gallery, embedder, ["kitten"], "dog")
+    assert set(keys(engine.query("things", Query((text("dog"),), k=2)))) == {"dog", "kitten"}
+
+
+def test_what_another_process_puts_is_found_at_once(
+    settings: Settings, engine: SearchEngine, gallery: Collection
+) -> None:
+    script = """
+import sys; from pathlib import Path
+from search.catalogue import collections
+from tests.search.gallery import WordsEmbedder, open_catalogue, put
+_, database = open_catalogue(Path(sys.argv[1]))
+with database.read() as session: things = collections.get(session, "things")
+put(database, things, WordsEmbedder(), ["from elsewhere"], "zebra")
+"""
+    zebra = Query((text("zebra"),), k=1)
+    assert keys(engine.query("things", zebra)) != ["from elsewhere"]
+    subprocess.run([sys.executable, "-c", script, str(settings.home)], check=True)
+    assert keys(engine.query("things", zebra)) == ["from elsewhere"]
+
+
+def test_a_collection_made_anew_under_its_name_is_another(
+    database: Database, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
+) -> None:
+    engine.write_snapshots("things")
+    with database.write() as session:
+        collections.delete(session, "things")
+    put(database, make_collection(database, embedder), embedder, ["new"])
+    assert keys(engine.query("things", Query((text("cat"),), k=10))) == ["new"]
+
+
+def test_answers_are_the_same_before_and_after_a_snapshot_and_in_a_new_process(
+    database: Database, settings: Settings, embedder: WordsEmbedder, engine: SearchEngine, gallery: Collection
+) -> None:
+    query = Query((text("cat"), Part(item="tree", weight=-0.3)), k=10)
+    before = engine.query("things", query)
+    engine.write_snapshots("things")
+    assert engine.query("things", query) == before
+    assert SearchEngine(database, settings, embedder).query("things", query) == before
+
+
+def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
+    database: Database, engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The item is deleted after the index was searched and before its row is read."""
+    read, deleted = items.by_ids, []
+
+    def delete_first(session, ids):
+        if not deleted:
+            deleted.append(remove(database, gallery, ["cat"]))
+        with database.read() as later:
+            return read(later, ids)
+
+    monkeypatch.setattr(items, "by_ids", delete_first)
+    assert len(keys(engine.query("things", Query((text("cat"),), k=4)))) == 4
+
+
+def test_an_item_without_its_vector_is_reported(database: Database, engine: SearchEngine, gallery: Collection) -> None:
+    with database.write() as session:
+        item = items.get(session, gallery, "cat")
+        session.query(LogRow).filter(LogRow.item_id == item.id).delete()
+    with pytest.raises(StoreCorrupt, match="rebuild things"):
+        engine.query("things", Query((Part(item="cat"),)))
+    assert "cat" not in keys(engine.query("things", Query((text("cat"),))))
+
+
+def test_counts_are_per_space(engine: SearchEngine, gallery: Collection) -> None:
+    assert engine.counts("things") == {"looks": 5, "means": 5}
+
+
+def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
+    database: Database, embedder: WordsEmbedder, engine: SearchEngine, collection: Collection
+) -> None:
+    put(database, collection, embedder, [f"thing {number}" for number in range(80)])
+    engine.write_snapshots("things")
+    with database.read() as session:
+        space = collections.get(session, "things").spaces["looks"]
+        pages = list(log.latest_vectors(session, collection.id, space.id))
+    assert space.centre_version == 1
+    raw = pages[0].of(space.fingerprint, space.dimension)[1]
+    moved = raw - raw.mean(0)
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    results = engine.query("things", Query((Part(item="thing 7"),), k=80))
+    expected = np.sort(moved @ moved[7])[::-1]
+    np.testing.assert_allclose([hit.score for hit in results.hits], expected, atol=1e-5)
+    assert keys(results)[0] == "thing 7"
+
+
+def test_nothing_in_search_imports_torch() -> None:
+    script = "import sys; import search.engine, search.maintenance, search.index.qdrant; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,104 @@
+"""Which queries are understood, in which space they are answered, and how the others are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.errors import (
+    AnyseekError,
+    BadQuery,
+    FingerprintMismatch,
+    ItemNotFound,
+    LimitExceeded,
+    SpaceNotFound,
+)
+from search.settings import Limits, Settings
+from search.types import Collection, Part, Query
+from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
+    return SearchEngine(database, settings, embedder)
+
+
+@pytest.fixture
+def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
+    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
+    return collection
+
+
+def test_the_heaviest_part_chooses_the_space_and_the_first_of_equals(engine: SearchEngine, gallery: Collection) -> None:
+    def space(*parts: Part) -> str:
+        return engine.query("things", Query(parts)).space
+
+    assert space(text("cat"), picture(9)) == "means"
+    assert space(picture(9), text("cat")) == "looks"
+    assert space(picture(9), text("cat", weight=-2.0)) == "means"
+
+
+def test_a_space_may_be_named(engine: SearchEngine, gallery: Collection) -> None:
+    results = engine.query("things", Query((text("cat"),), space="looks"))
+    assert results.space == "looks"
+    assert keys(results)[0] == "cat"
+    with pytest.raises(SpaceNotFound, match="looks, means"):
+        engine.query("things", Query((text("cat"),), space="smells"))
+
+
+def test_aliases_of_modalities_are_understood(engine: SearchEngine, gallery: Collection) -> None:
+    assert keys(engine.query("things", Query((Part("text", "cat"),), k=1))) == ["cat"]
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "says"),
+    [
+        (Query(()), BadQuery, "no parts"),
+        (Query((text("cat"),), k=0), BadQuery, "k is 0"),
+        (Query((text("cat"),), k=10_001), LimitExceeded, "10000"),
+        (Query((text("cat"),) * 17), LimitExceeded, "16"),
+        (Query((text("cat", weight=float("nan")),)), BadQuery, "finite"),
+        (Query((text("cat", weight=float("inf")),)), BadQuery, "finite"),
+        (Query((text("cat", weight=0.0),)), BadQuery, "cancel"),
+        (Query((text("cat"), text("cat", weight=-1.0))), BadQuery, "cancel"),
+        (Query((Part("depth", np.zeros((2, 2))),)), BadQuery, "does not take depth; it takes caption, rgb"),
+        (Query((Part("smell", "cheese"),)), BadQuery, "no modality 'smell'.*caption, rgb"),
+        (Query((Part(),)), BadQuery, "needs a modality"),
+        (Query((Part("caption"),)), BadQuery, "needs a modality"),
+        (Query((Part("caption", "cat", item="cat"),)), BadQuery, "not both"),
+        (Query((Part(item="unicorn"),)), ItemNotFound, "'unicorn'"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_a_sentence(
+    engine: SearchEngine, gallery: Collection, query: Query, error: type[AnyseekError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        engine.query("things", query)
+
+
+def test_a_batch_has_a_limit(database: Database, settings: Settings, embedder: WordsEmbedder) -> None:
+    engine = SearchEngine(database, replace(settings, limits=Limits(queries_per_batch=2)), embedder)
+    make_collection(database, embedder)
+    assert engine.query_batch("things", []) == []
+    with pytest.raises(LimitExceeded, match="3 queries; the most is 2"):
+        engine.query_batch("things", [Query((text("cat"),))] * 3)
+
+
+@pytest.mark.parametrize("part", [text("cat"), Part(item="cat")])
+def test_other_weights_are_refused(database: Database, settings: Settings, gallery: Collection, part: Part) -> None:
+    retrained = SearchEngine(database, settings, WordsEmbedder("words-2"))
+    with pytest.raises(FingerprintMismatch, match="index it again"):
+        retrained.query("things", Query((part,)))
+
+
+def test_a_model_without_the_collections_spaces_is_refused(
+    database: Database, settings: Settings, gallery: Collection
+) -> None:
+    class Other(WordsEmbedder):
+        def default_space(self, modality: str) -> str:
+            return "sounds"
+
+    with pytest.raises(FingerprintMismatch, match="things"):
+        SearchEngine(database, settings, Other()).query("things", Query((text("cat"),)))

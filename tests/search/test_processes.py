@@ -1,0 +1,168 @@
+"""Several real processes on one catalogue, some of them killed at random moments: nothing is lost or doubled."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.catalogue import collections, items, log
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.locks import alive
+from search.maintenance import verify
+from search.settings import Settings
+from search.snapshot_writer import lease
+from search.types import Collection, Part, Query
+from tests.search.gallery import WordsEmbedder, put
+
+START = """
+import sys, random, time
+from pathlib import Path
+from search.catalogue import collections, items, log
+from search.engine import SearchEngine
+from tests.search.gallery import WordsEmbedder, new_item, open_catalogue, put, remove
+settings, database = open_catalogue(Path(sys.argv[1]))
+embedder, who = WordsEmbedder(), sys.argv[2]
+with database.read() as session: things = collections.get(session, "things")
+print("ready", flush=True)
+"""
+
+# Says of each batch that it is in only after the commit.
+WRITE = (
+    START
+    + """
+for batch in range(int(sys.argv[3])):
+    put(database, things, embedder, [f"{who}/{batch}/{n}" for n in range(5)], f"{who} {batch}")
+    print(batch, flush=True)
+"""
+)
+
+# Items that come, change and go, with snapshots in between; small pages keep every step short.
+CHURN = (
+    START
+    + """
+engine = SearchEngine(database, settings, embedder)
+for turn in range(100_000):
+    keys = [f"{who}/{random.randrange(40)}" for _ in range(6)]
+    put(database, things, embedder, sorted(set(keys)), f"turn {turn}")
+    remove(database, things, keys[:2])
+    engine.write_snapshots("things")
+"""
+)
+
+TAIL = (
+    START
+    + """
+from search.types import Part, Query
+engine, seen, missed = SearchEngine(database, settings, embedder), 0, 0
+while seen < int(sys.argv[3]):
+    with database.read() as session: there = collections.count(session, things.id)
+    hits = engine.query("things", Query((Part("caption", "anything"),), k=10_000)).hits
+    missed += len(hits) < there or len({hit.item.id for hit in hits}) != len(hits)
+    seen = len(hits)
+print(missed, flush=True)
+"""
+)
+
+
+def start(script: str, settings: Settings, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, str(settings.home), *arguments]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def finish(child: subprocess.Popen[str]) -> str:
+    output, errors = child.communicate(timeout=60)
+    assert (child.returncode, errors) == (0, "")
+    return output
+
+
+def kill(child: subprocess.Popen[str]) -> str:
+    child.send_signal(signal.SIGKILL)
+    return child.communicate(timeout=60)[0]
+
+
+def assert_whole(database: Database, settings: Settings) -> None:
+    """The log is gapless, everything agrees, and a fresh engine finds exactly the items of the catalogue."""
+    assert verify(database, settings) == []
+    hits = SearchEngine(database, settings, WordsEmbedder()).query(
+        "things", Query((Part("caption", "anything"),), k=10_000)
+    )
+    with database.read() as session:
+        things = collections.get(session, "things")
+        listed = [item.key for item in items.list_page(session, things, None, 10_000)]
+    assert sorted(hit.item.key for hit in hits.hits) == sorted(listed)
+
+
+def test_two_writers_number_their_entries_without_gaps_and_in_order(
+    database: Database, settings: Settings, collection: Collection
+) -> None:
+    writers = [start(WRITE, settings, who, "40") for who in ("a", "b")]
+    order: list[int] = []
+    while any(writer.poll() is None for writer in writers):  # a reader must never see a number before a smaller one
+        with database.read() as session:
+            page = log.entries_after(session, collection.id, order[-1] if order else 0, 10_000)
+        order += [entry.seq for entry in page]
+    for writer in writers:
+        finish(writer)
+    with database.read() as session:
+        every = log.entries_after(session, collection.id, 0, 10_000)
+        assert collections.get(session, "things").item_count == 400
+    assert [entry.seq for entry in every] == list(range(1, 801))
+    assert order == list(range(1, len(order) + 1))
+    assert_whole(database, settings)
+
+
+def test_a_reader_that_tails_finds_everything_that_was_committed_when_it_asked(
+    database: Database, settings: Settings, collection: Collection
+) -> None:
+    reader = start(TAIL, settings, "reader", "200")
+    finish(start(WRITE, settings, "a", "40"))
+    assert finish(reader) == "0\n"
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_a_killed_writer_loses_no_batch_that_it_called_written(
+    database: Database, settings: Settings, collection: Collection, seed: int
+) -> None:
+    writer = start(WRITE, settings, "a", "100000")
+    time.sleep(random.Random(seed).uniform(0.05, 0.6))
+    said = kill(writer).split()
+    with database.read() as session:
+        things = collections.get(session, "things")
+        keys = {item.key for item in items.list_page(session, things, None, 100_000)}
+    batches = {key.split("/")[1] for key in keys}
+    assert set(said) <= batches
+    assert len(batches) <= len(said) + 1
+    assert len(keys) == 5 * len(batches)
+    assert_whole(database, settings)
+    put(database, collection, WordsEmbedder(), ["after"])
+    assert_whole(database, settings)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+def test_kills_between_writing_and_snapshots_leave_everything_in_agreement(
+    database: Database, settings: Settings, collection: Collection, seed: int
+) -> None:
+    """One process is killed again and again while another goes on, on the same collection."""
+    chance = random.Random(seed)
+    steady = start(CHURN, settings, "steady")
+    for _ in range(2):
+        victim = start(CHURN, settings, "victim")
+        time.sleep(chance.uniform(0.02, 0.7))
+        kill(victim)
+        assert [problem.what for problem in verify(database, settings)] == []
+    assert steady.poll() is None
+    kill(steady)
+    assert not alive(lease(settings, collection.id).path)
+    assert_whole(database, settings)
+    engine = SearchEngine(database, settings, WordsEmbedder())
+    assert engine.write_snapshots("things")
+    assert not list(Path(settings.indexes).rglob(".tmp-*"))
+    assert_whole(database, settings)
