@@ -1,0 +1,148 @@
+"""What a sidecar or a line of a manifest says of a picture.
+
+    {"file": "a.jpg",                 which picture; a sidecar may leave it out
+     "key": "A1",                     the item's key; without it the path relative to the folder
+     "caption": "a red bicycle",
+     "attributes": {"year": 1987},    anything in JSON
+     "modalities": {"depth": "a.depth.png",
+                    "semseg": {"file": "a.regions.png", "classes": {"0": "sky"}}}}
+
+All fields are optional but `file` in a manifest; others are left to other tools. Paths are relative to the folder
+of the sidecar or manifest and stay inside the source folder.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexer.attributes import check_attributes
+from indexer.decode import known_modality, parse_classes, parse_text
+from indexer.errors import BadAttributes, BadDescription, DecodeError
+from indexer.paths import inside, one_line, to_uri
+from search.settings import Limits
+from search.types import Attributes
+
+KEY_CHARACTERS = 1_000
+PICTURE = "rgb"  # the modality of the file that is described
+
+
+@dataclass(frozen=True)
+class ModalityFile:
+    """A further file of an item: its path relative to the source folder, and names of its ids for a region map."""
+
+    path: str
+    classes: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything said of one picture. `modalities` go by canonical name."""
+
+    file: str | None = None
+    key: str | None = None
+    caption: str | None = None
+    attributes: Attributes = field(default_factory=dict)
+    modalities: Mapping[str, ModalityFile] = field(default_factory=dict)
+
+
+def parse_description(data: bytes, root: Path, base: str, limits: Limits, name: str) -> Description:
+    """Read a description written in the folder `base` below `root`; `name` is what errors call it.
+
+    Raises `BadDescription`, and `OutsideFolder` for a path that leaves `root`.
+    """
+    fields = _json_object(data, name)
+    try:
+        return Description(
+            file=inside(root, base, _text(fields, "file")) if fields.get("file") is not None else None,
+            key=_key(fields),
+            caption=_caption(fields, limits),
+            attributes=_attributes(fields),
+            modalities=_modalities(fields, root, base),
+        )
+    except (DecodeError, BadAttributes, _Wrong) as error:
+        raise BadDescription(f"{name}: {error}") from error
+
+
+class _Wrong(Exception):
+    """What is wrong with a field; becomes the end of a `BadDescription`."""
+
+
+def _json_object(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadDescription(f"{name} is not JSON: {one_line(str(error))}") from error
+    if not isinstance(value, dict):
+        raise BadDescription(f'{name} is not a JSON object such as {{"caption": "a red bicycle"}}')
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise _Wrong(f"the field {name!r} is {json.dumps(value)[:40]}; a text was expected")
+    return value
+
+
+def _key(fields: Mapping[str, Any]) -> str | None:
+    if fields.get("key") is None:
+        return None
+    key = _text(fields, "key")
+    if not 1 <= len(key) <= KEY_CHARACTERS or "\0" in key or not _is_unicode(key):
+        raise _Wrong(f"the key {one_line(key[:80])!r} is not 1 to {KEY_CHARACTERS:,} characters of Unicode text")
+    return key
+
+
+def _caption(fields: Mapping[str, Any], limits: Limits) -> str | None:
+    """The caption; an empty one is none."""
+    if fields.get("caption") is None or not _text(fields, "caption").strip():
+        return None
+    return parse_text(_text(fields, "caption"), limits, "the caption")
+
+
+def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _Wrong(f"the field {name!r} is {json.dumps(value)[:40]}; an object was expected")
+    return value
+
+
+def _attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = _object(fields, "attributes")
+    check_attributes(attributes, "the picture")
+    return attributes
+
+
+def _modalities(fields: Mapping[str, Any], root: Path, base: str) -> dict[str, ModalityFile]:
+    found: dict[str, ModalityFile] = {}
+    for name, value in _object(fields, "modalities").items():
+        modality = known_modality(name)
+        if modality.name == PICTURE or modality.name in found:
+            raise _Wrong(f"the modality {name!r} is given twice")
+        if not modality.suffixes:
+            raise _Wrong(f"the modality {name!r} is not kept in a file")
+        if modality.name == "caption" and fields.get("caption"):
+            raise _Wrong("there is a field 'caption' and a file of modality 'caption'; give one")
+        found[modality.name] = _modality_file(name, value, root, base)
+    return found
+
+
+def _modality_file(name: str, value: Any, root: Path, base: str) -> ModalityFile:
+    if isinstance(value, str):
+        return ModalityFile(inside(root, base, value))
+    if not isinstance(value, dict) or not isinstance(value.get("file"), str):
+        raise _Wrong(f"the modality {name!r} is {json.dumps(value)[:40]}; a path or an object with 'file' was expected")
+    path = inside(root, base, value["file"])
+    return ModalityFile(path, parse_classes(_object(value, "classes"), to_uri(path)))
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,210 @@
+"""Jobs in the catalogue: who runs what, how far it is, and how it ended.
+
+scanning ──> running ──> done
+    └───────────┴──────> failed | cancelled
+
+A job whose owner died while it was scanning or running is *interrupted*; the next process that wants the same
+folder in the same collection adopts it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from search.catalogue import collections, ledger, listing
+from search.catalogue.ledger import Counts
+from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, now
+from search.errors import JobNotFound
+from search.types import Collection
+
+INDEX = "index"
+
+# Whether the process of that name still lives.
+IsAlive = Callable[[str], bool]
+
+
+class JobState(StrEnum):
+    SCANNING = "scanning"  # its owner lists the folder's inputs in the ledger
+    RUNNING = "running"  # any process may lease inputs
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (JobState.SCANNING, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A bulk operation. `counts` are those of the end, zero before; `ignored` and `pruned` count files and items."""
+
+    id: int
+    kind: str
+    collection: str
+    root: str | None
+    source_id: int | None
+    state: JobState
+    owner: str | None
+    error: str | None
+    prune: bool
+    counts: Counts
+    ignored: int
+    pruned: int
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+
+def open_index_job(
+    session: Session, collection: Collection, source_id: int, owner: str | None, prune: bool, is_alive: IsAlive
+) -> Job:
+    """The job that indexes a folder now: the one that lives, the interrupted one made `owner`'s, or a new one.
+
+    With None for `owner` a new job waits for one, and an interrupted one stays so.
+
+    At most one job of a source is active, whoever calls at once. A new job drops the finished inputs of the
+    source's earlier ledgers (their counts stay).
+    """
+    collections.lock(session, collection)
+    active = session.scalar(select(JobRow).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE)))
+    if active is None:
+        _drop_finished(session, source_id)
+        active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
+        active.state = JobState.SCANNING
+        session.add(active)
+    elif owner is not None and adopt(session, active.id, owner, is_alive):
+        active.prune = prune
+    else:
+        active.prune = active.prune or prune
+    session.flush()
+    return get(session, active.id)
+
+
+def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
+    """Make an interrupted job `owner`'s, to be scanned anew; false if its owner lives or it has ended."""
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
+    if row is None or row.state not in ACTIVE or (row.owner is not None and is_alive(row.owner)):
+        return False
+    row.owner, row.state = owner, JobState.SCANNING
+    listing.carry_over(session, job_id)
+    session.flush()
+    return True
+
+
+def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
+    """The folder is listed: from now on inputs may be leased. False if the job is no longer `owner`'s to start."""
+    mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
+    done = session.execute(update(JobRow).where(*mine).values(state=JobState.RUNNING, ignored=ignored))
+    listing.drop_carried(session, job_id)
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def add_pruned(session: Session, job_id: int, count: int) -> None:
+    session.execute(update(JobRow).where(JobRow.id == job_id).values(pruned=JobRow.pruned + count))
+
+
+def complete(session: Session, job_id: int) -> bool:
+    """Close a running job as done; false while inputs are open or a new scan is under way."""
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
+    if row is None or row.state != JobState.RUNNING or ledger.has_open(session, job_id):
+        return False
+    _close(session, job_id, JobState.DONE, None)
+    return True
+
+
+def give_up(session: Session, job_id: int, state: JobState, error: str | None) -> bool:
+    """Close an active job as failed or cancelled; false if it had ended before."""
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
+    if row is None or row.state not in ACTIVE:
+        return False
+    _close(session, job_id, state, error)
+    return True
+
+
+def get(session: Session, job_id: int) -> Job:
+    """Raises `JobNotFound`."""
+    found = _read(session, 1, JobRow.id == job_id)
+    if not found:
+        raise JobNotFound(f"there is no job {job_id}")
+    return found[0]
+
+
+def get_with_counts(session: Session, job_id: int) -> Job:
+    """As `get`, with the ledger's counts of now if the job is active; reads every row of its ledger."""
+    job = get(session, job_id)
+    return replace(job, counts=ledger.counts(session, job_id)) if job.active else job
+
+
+def waiting(session: Session, is_alive: IsAlive) -> list[int]:
+    """Active jobs without a living owner, oldest first."""
+    rows = session.execute(select(JobRow.id, JobRow.owner).where(JobRow.state.in_(ACTIVE)).order_by(JobRow.id))
+    return [row.id for row in rows if row.owner is None or not is_alive(row.owner)]
+
+
+def list_page(session: Session, before_id: int | None, limit: int, collection: str | None = None) -> list[Job]:
+    """The `limit` newest jobs, newest first; `before_id` is the last id of the page before."""
+    before = () if before_id is None else (JobRow.id < before_id,)
+    of_collection = () if collection is None else (CollectionRow.name == collection,)
+    return _read(session, limit, *before, *of_collection)
+
+
+def _close(session: Session, job_id: int, state: JobState, error: str | None) -> None:
+    counts = ledger.counts(session, job_id)
+    numbers = {"indexed": counts.indexed, "unchanged": counts.unchanged, "quarantined": counts.quarantined}
+    session.execute(
+        update(JobRow).where(JobRow.id == job_id).values(state=state, error=error, ended_at=now(), **numbers)
+    )
+
+
+def _drop_finished(session: Session, source_id: int) -> None:
+    earlier = select(JobRow.id).where(JobRow.source_id == source_id)
+    session.execute(
+        delete_rows(LedgerRow)
+        .where(LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _read(session: Session, limit: int, *where: ColumnElement[bool]) -> list[Job]:
+    rows = session.execute(
+        select(JobRow, CollectionRow.name, SourceRow.root)
+        .join(CollectionRow, CollectionRow.id == JobRow.collection_id)
+        .outerjoin(SourceRow, SourceRow.id == JobRow.source_id)
+        .where(*where)
+        .order_by(JobRow.id.desc())
+        .limit(limit)
+        .execution_options(populate_existing=True)
+    )
+    return [_job(row, collection, root) for row, collection, root in rows]
+
+
+def _job(row: JobRow, collection: str, root: str | None) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        collection=collection,
+        root=root,
+        source_id=row.source_id,
+        state=JobState(row.state),
+        owner=row.owner,
+        error=row.error,
+        prune=row.prune,
+        counts=Counts(row.indexed, row.unchanged, row.quarantined),
+        ignored=row.ignored,
+        pruned=row.pruned,
+        created_at=_utc(row.created_at),
+        ended_at=_utc(row.ended_at) if row.ended_at else None,
+    )
+
+
+def _utc(time: datetime) -> datetime:
+    """SQLite keeps no time zone; all times in the catalogue are UTC."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

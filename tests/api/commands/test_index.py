@@ -1,0 +1,204 @@
+"""`anyseek index` and `anyseek jobs` as a user meets them: lines, JSON, exit codes."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.cli import run
+from indexer.indexing import open_collection, open_job, open_source
+from indexer.owner import Owner
+from search.catalogue import collections
+from search.catalogue.session import Database
+from search.settings import Settings
+from tests.indexer.harness import installation
+from tests.indexer.pictures import bomb, jpeg, png
+
+Run = Callable[..., tuple[int, str, str]]
+COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
+
+
+# Python's own library may lie where nobody can read it: run once as root, then again without rights.
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+import api.failures
+from api.cli import run
+root = Path(sys.argv[1])
+assert run(["index", str(root / "warm"), "--collection", "warm", "--model", "hashing", "--json"]) == 0
+for path in [root / "home", *(root / "home").rglob("*")]:
+    os.chown(path, 65534, 65534)
+os.setuid(65534)
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(png(number))
+    return folder
+
+
+def to_c(folder: Path, *options: str) -> tuple[str | Path, ...]:
+    return ("index", folder, "--collection", "c", "--model", "hashing", *options)
+
+
+def summary(output: str) -> dict[str, Any]:
+    assert output.count("\n") == 1
+    members: dict[str, Any] = json.loads(output)
+    return members
+
+
+def test_all_in(anyseek: Run, photos: Path) -> None:
+    (photos / "notes.txt").write_text("words")
+    code, output, errors = anyseek(*to_c(photos))
+    assert code == 0
+    assert output.startswith("job 1: indexed 3, unchanged 0, quarantined 0, ignored 1, pruned 0 in ")
+    assert output.endswith(" items/s)\n")
+    assert errors == "found 3 pictures\n"
+    (photos / "0.png").unlink()
+    code, output, errors = anyseek("index", photos, "--collection", "c", "--prune", "--json")
+    assert (code, errors) == (0, "")
+    told = summary(output)
+    assert (told["unchanged"], told["pruned"], told["state"], told["collection"]) == (2, 1, "done", "c")
+    assert told["items_per_second"] > 0
+
+
+def test_bad_input_is_named_and_listed(anyseek: Run, photos: Path) -> None:
+    bad = {
+        "empty.png": (b"", "empty-input"),
+        "words.png": (b"only words", "not-a-picture"),
+        "half.jpg": (jpeg(1)[:300], "broken-picture"),
+        "bomb.png": (bomb(30_000), "too-many-pixels"),
+        "line\nbreak.png": (b"?", "not-a-picture"),
+    }
+    for name, (data, _) in bad.items():
+        (photos / name).write_bytes(data)
+    code, output, _ = anyseek(*to_c(photos))
+    assert code == 3
+    lines = [line for line in output.splitlines() if line.startswith("quarantined ")]
+    assert len(lines) == len(bad)
+    for name, (_, reason) in bad.items():
+        assert any(name.replace("\n", "\\n") in line and line.endswith(f"[{reason}]") for line in lines)
+    code, listed, _ = anyseek("jobs", "failures", "1", "--json")
+    assert code == 0
+    told = [json.loads(line) for line in listed.splitlines()]
+    assert {(one["uri"], one["code"]) for one in told} == {(name, reason) for name, (_, reason) in bad.items()}
+    assert all(one["reason"] for one in told)
+    _, plain, _ = anyseek("jobs", "failures", "1")
+    assert plain.splitlines() == [line.removeprefix("quarantined ") for line in lines]
+    _, output, errors = anyseek(*to_c(photos, "--json"))
+    assert summary(output)["quarantined"] == len(bad)
+    assert errors.count("quarantined ") == len(bad)
+
+
+def test_wrong_usage(anyseek: Run, photos: Path) -> None:
+    assert anyseek("index", photos)[0] == 2
+    assert anyseek(*to_c(photos / "nothing"))[0] == 2
+    assert anyseek(*to_c(photos / "0.png"))[0] == 2
+    assert anyseek("index", photos, "--collection", "-bad name", "--model", "hashing")[0] == 2
+    code, _, errors = anyseek("index", photos, "--collection", "c", "--model", "psychic")
+    assert code == 2
+    assert "no model is called 'psychic'" in errors
+    assert anyseek(*to_c(photos))[0] == 0
+    code, _, errors = anyseek("index", photos, "--collection", "c", "--model", "4m-tiny")
+    assert code == 2
+    assert "made with the model hashing" in errors
+    assert anyseek("jobs", "failures", "99")[0] == 1
+
+
+def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
+    anyseek(*to_c(photos))
+    anyseek(*to_c(photos))
+    code, output, _ = anyseek("jobs", "list", "--json")
+    assert code == 0
+    told = [json.loads(line) for line in output.splitlines()]
+    assert [(job["id"], job["counts"]["indexed"], job["counts"]["unchanged"]) for job in told] == [(2, 0, 3), (1, 3, 0)]
+    assert anyseek("jobs", "list", "--collection", "other")[1] == ""
+    _, output, _ = anyseek("jobs", "show", "1")
+    assert output.startswith(f"1 index {photos} -> c: done; indexed 3, unchanged 0, quarantined 0, open 0")
+    assert json.loads(anyseek("jobs", "show", "2", "--json")[1])["state"] == "done"
+    assert "done" in anyseek("jobs", "cancel", "1")[1]
+
+
+def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
+    with installation(tmp_path / "home") as tools, Owner(tools.settings.locks) as owner:
+        open_job(tools, open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
+        assert "c: scanning; " in anyseek("jobs", "show", "1")[1]
+    assert "c: interrupted; " in anyseek("jobs", "show", "1")[1]
+    code, output, _ = anyseek(*to_c(photos))
+    assert (code, output[:6]) == (0, "job 1:")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
+    for number in range(3, 600):
+        (photos / f"{number}.png").write_bytes(png(number, 8, 8))
+    environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    arguments = [*COMMAND, *map(str, to_c(photos))]
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "found 600 pictures\n"
+    wait_for_items(tmp_path / "home")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "interrupted; run the same command again to go on from here\n"
+    done = subprocess.run([*arguments, "--json"], env=environment, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["indexed"] + told["unchanged"] == 600
+    assert told["indexed"] > 0
+    assert told["unchanged"] > 0
+
+
+def wait_for_items(home: Path) -> None:
+    database = Database(Settings(home).database_url)
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        with database.read() as session:
+            if collections.get(session, "c").item_count:
+                break
+        time.sleep(0.01)
+    database.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_without_permission(tmp_path: Path, photos: Path) -> None:
+    (photos / "closed").mkdir(mode=0o700)
+    (photos / "closed/in.png").write_bytes(png(5))
+    (photos / "1.png").chmod(0)
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+    (tmp_path / "warm").mkdir()
+    environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", AS_NOBODY, str(tmp_path), *map(str, to_c(photos, "--prune"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "quarantined 1.png: 1.png cannot be read: Permission denied [input-unreadable]" in done.stdout
+    assert "the folder closed cannot be read: Permission denied; nothing is pruned [folder-unreadable]" in done.stdout
+    assert "indexed 2, unchanged 0, quarantined 2" in done.stdout
+    photos.chmod(0o700)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"anyseek: the folder {photos} cannot be read: Permission denied\n"

@@ -1,0 +1,99 @@
+"""An installation in a temporary folder with the hashing model, for the tests of this folder."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from indexer.indexing import IndexRun, Tools, open_collection, open_job, open_source
+from indexer.owner import Owner
+from model.embedder import Embedder, FloatArray, Sample
+from model.hashing_embedder import HashingEmbedder
+from search.assets import AssetStore
+from search.catalogue import collections, items, ledger
+from search.catalogue.jobs import Job
+from search.catalogue.ledger import Failure
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.engine import SearchEngine
+from search.maintenance import verify
+from search.settings import Limits, Settings
+from search.types import Item
+
+NAME = "c"
+
+
+class Counting:
+    """A `Progress` that adds up what it is told."""
+
+    def __init__(self) -> None:
+        self.found = self.waiting = self.done = 0
+
+    def scanned(self, inputs: int) -> None:
+        self.found += inputs
+
+    def started(self, inputs: int) -> None:
+        self.waiting = inputs
+
+    def settled(self, inputs: int) -> None:
+        self.done += inputs
+
+
+class Trapped(HashingEmbedder):
+    """Does something else when it meets a picture whose first pixel is pure red."""
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        for sample in samples:
+            picture = sample.values["rgb"]
+            assert isinstance(picture, np.ndarray)
+            if picture[0, 0].tolist() == [255, 0, 0]:
+                self.spring()
+        return super().embed_gallery(samples, spaces)
+
+    def spring(self) -> None:
+        """The trap: the process dies at once."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def installation(home: Path, embedder: Embedder | None = None, limits: Limits | None = None) -> Iterator[Tools]:
+    settings = Settings(home, limits or Limits())
+    home.mkdir(exist_ok=True)
+    database = Database(settings.database_url)
+    upgrade(database)
+    embedder = embedder or HashingEmbedder()
+    engine = SearchEngine(database, settings, embedder)
+    yield Tools(settings, database, AssetStore(settings.assets), embedder, engine)
+    database.close()
+
+
+def index(tools: Tools, folder: Path, prune: bool = False, progress: Counting | None = None, name: str = NAME) -> Job:
+    """What `anyseek index` does."""
+    source = open_source(tools.settings, folder)
+    collection = open_collection(tools, name)
+    with Owner(tools.settings.locks) as owner:
+        job = open_job(tools, collection, source, owner, prune)
+        return IndexRun(tools, collection, source, owner, progress or Counting()).run(job)
+
+
+def held(tools: Tools) -> dict[str, Item]:
+    with tools.database.read() as session:
+        collection = collections.get(session, NAME)
+        return {item.key: item for item in items.list_page(session, collection, None, 10_000)}
+
+
+def failures(tools: Tools, job: Job) -> dict[str, Failure]:
+    with tools.database.read() as session:
+        return {failure.uri: failure for failure in ledger.failures(session, job.id)}
+
+
+def numbers(job: Job) -> tuple[int, int, int, int]:
+    """Indexed, unchanged, quarantined, pruned."""
+    return job.counts.indexed, job.counts.unchanged, job.counts.quarantined, job.pruned
+
+
+def check_agreement(tools: Tools) -> None:
+    assert verify(tools.database, tools.settings) == []

@@ -1,0 +1,246 @@
+"""Leases, fences, deaths and settlement of a job's inputs."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from model.hashing_embedder import HashingEmbedder
+from search.catalogue import collections, jobs, ledger, listing
+from search.catalogue.jobs import JobState
+from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, Settled
+from search.catalogue.listing import NewInput
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.errors import JobNotFound, LeaseLost
+from search.types import Collection
+
+HOUR, PAST = timedelta(hours=1), timedelta(hours=-1)
+
+
+class Book:
+    """One job and short forms of what is done with it, each in its own transaction."""
+
+    def __init__(self, database: Database, collection: Collection, source_id: int) -> None:
+        self.database = database
+        self.collection = collection
+        self.source_id = source_id
+        self.living = {"a", "b"}
+        self.job = self.open("a")
+
+    def open(self, owner: str | None) -> int:
+        with self.database.write() as session:
+            job = jobs.open_index_job(session, self.collection, self.source_id, owner, False, self.is_alive)
+            return job.id
+
+    def is_alive(self, owner: str) -> bool:
+        return owner in self.living
+
+    def add(self, *names: str) -> None:
+        with self.database.write() as session:
+            listing.add(session, self.job, [NewInput(name, name) for name in names])
+
+    def start(self, owner: str = "a") -> bool:
+        with self.database.write() as session:
+            return jobs.start(session, self.job, owner, 0)
+
+    def lease(self, owner: str, limit: int = 10, valid_for: timedelta = HOUR) -> list[Lease]:
+        with self.database.write() as session:
+            ledger.void(session, self.job, self.is_alive)
+            return ledger.lease_range(session, self.job, owner, limit, valid_for)
+
+    def suspect(self, owner: str, valid_for: timedelta = HOUR) -> Lease | None:
+        with self.database.write() as session:
+            ledger.void(session, self.job, self.is_alive)
+            return ledger.lease_suspect(session, self.job, owner, valid_for)
+
+    def settle(self, *settled: Settled) -> None:
+        with self.database.write() as session:
+            ledger.settle(session, settled)
+
+    def counts(self) -> Counts:
+        with self.database.read() as session:
+            return ledger.counts(session, self.job)
+
+    def complete(self) -> bool:
+        with self.database.write() as session:
+            return jobs.complete(session, self.job)
+
+    def codes(self) -> dict[str, str]:
+        with self.database.read() as session:
+            return {one.uri: one.code for one in ledger.failures(session, self.job)}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    upgrade(database)
+    with database.write() as session:
+        collection = collections.create(session, "c", "hashing", HashingEmbedder().spaces.values())
+        source_id = collections.source(session, collection, Path("/photos"))
+    yield Book(database, collection, source_id)
+    database.close()
+
+
+def test_inputs_are_leased_once_and_settled(book: Book) -> None:
+    book.add("1", "2", "3", "4", "5")
+    assert book.start()
+    first, second = book.lease("a", 2), book.lease("b", 10)
+    assert [lease.uri for lease in first] == ["1", "2"]
+    assert [lease.uri for lease in second] == ["3", "4", "5"]
+    assert book.lease("b") == []
+    assert not book.complete()
+    book.settle(*(Settled(lease, INDEXED) for lease in first))
+    book.settle(Settled(second[0], UNCHANGED), Settled(second[1], INDEXED), Settled(second[2], None, "why", "bad"))
+    assert book.counts() == Counts(3, 1, 1, 0)
+    assert book.codes() == {"5": "bad"}
+    assert book.complete()
+    assert not book.complete()
+    with book.database.read() as session:
+        job = jobs.get(session, book.job)
+    assert (job.state, job.counts, job.root) == (JobState.DONE, Counts(3, 1, 1), "/photos")
+
+
+def test_a_worker_that_slept_past_its_lease_writes_nothing(book: Book) -> None:
+    book.add("1", "2")
+    book.start()
+    slept = book.lease("a", valid_for=PAST)
+    taken = book.suspect("b")
+    assert taken is not None
+    assert taken.fence > slept[0].fence
+    with pytest.raises(LeaseLost):
+        book.settle(*(Settled(lease, INDEXED) for lease in slept))
+    assert book.counts() == Counts(open=2)
+    book.settle(Settled(taken, INDEXED))
+    with pytest.raises(LeaseLost):
+        book.settle(Settled(taken, INDEXED))
+    assert book.counts() == Counts(indexed=1, open=1)
+
+
+def test_a_dead_owner_s_leases_are_void_at_once(book: Book) -> None:
+    book.add("1", "2", "3")
+    book.start()
+    lost = book.lease("b", 2)
+    assert [lease.uri for lease in book.lease("a")] == ["3"]
+    assert book.suspect("a") is None
+    book.living.remove("b")
+    assert book.lease("a") == [], "what died in a range is never leased as a range again"
+    alone = book.suspect("a")
+    assert alone is not None
+    assert (alone.uri, alone.attempts, alone.fence) == ("1", 2, lost[0].fence + 1)
+
+
+def test_an_input_is_quarantined_after_three_deaths_alone(book: Book) -> None:
+    book.add("1")
+    book.start()
+    book.living.remove("b")
+    book.lease("b")
+    for attempts in (2, 3, 4):
+        alone = book.suspect("b")
+        assert alone is not None
+        assert alone.attempts == attempts
+    assert book.suspect("a") is None
+    assert book.codes() == {"1": DEADLY}
+    assert book.complete()
+
+
+def test_suspects_take_turns(book: Book) -> None:
+    book.add("1", "2")
+    book.start()
+    book.living.remove("b")
+    book.lease("b")
+    turns = [book.suspect("b") for _ in range(4)]
+    assert [lease.uri for lease in turns if lease] == ["1", "2", "1", "2"]
+
+
+def test_what_is_given_back_is_fresh_again(book: Book) -> None:
+    book.add("1")
+    book.start()
+    leases = book.lease("a")
+    with book.database.write() as session:
+        ledger.give_back(session, leases)
+    again = book.lease("b")
+    assert [(lease.uri, lease.attempts) for lease in again] == [("1", 1)]
+    with book.database.write() as session:
+        ledger.give_back(session, leases)  # an old lease gives nothing back
+    assert book.lease("a") == []
+
+
+def test_a_key_belongs_to_the_first_input(book: Book) -> None:
+    with book.database.write() as session:
+        listing.add(session, book.job, [NewInput("1", "k"), NewInput("2", "k"), NewInput("1", "k")])
+        listing.add(session, book.job, [NewInput("3", "k"), NewInput("1", "k"), NewInput("4", "4", "why", "bad")])
+    assert book.codes() == {"2": "duplicate-key", "3": "duplicate-key", "4": "bad"}
+    assert book.counts() == Counts(quarantined=3, open=1)
+
+
+def test_an_adopted_job_is_scanned_anew_and_keeps_its_suspects(book: Book) -> None:
+    book.add("1", "2", "3", "4")
+    book.start()
+    leases = book.lease("a", 3)
+    book.settle(Settled(leases[0], INDEXED))
+    assert book.open("b") == book.job
+    assert not book.start("b"), "its owner lives, so it was not adopted"
+    book.living.remove("a")
+    assert book.open("b") == book.job
+    assert book.counts() == Counts()
+    with pytest.raises(LeaseLost):
+        book.settle(Settled(leases[1], INDEXED))
+    book.add("1", "3", "4")  # 2 is gone meanwhile
+    assert book.start("b")
+    assert [lease.uri for lease in book.lease("b")] == ["1", "4"]
+    suspect = book.suspect("b")
+    assert suspect is not None
+    assert (suspect.uri, suspect.attempts) == ("3", 2)
+    assert book.suspect("b") is None
+
+
+def test_an_adopted_job_keeps_what_is_deadly(book: Book) -> None:
+    book.add("1", "2")
+    book.start()
+    book.living.remove("b")
+    book.lease("b", 1)
+    for _ in range(3):
+        book.suspect("b")
+    book.living = {"c"}
+    book.lease("c", 1)
+    assert book.codes() == {"1": DEADLY}
+    book.open("c")
+    book.add("1", "2")
+    assert book.start("c")
+    assert book.codes() == {"1": DEADLY}
+
+
+def test_a_new_job_forgets_the_finished_inputs_of_the_last(book: Book) -> None:
+    book.add("1", "2")
+    book.start()
+    leases = book.lease("a")
+    book.settle(Settled(leases[0], INDEXED), Settled(leases[1], None, "why", "bad"))
+    book.complete()
+    ended = book.job
+    book.job = book.open("a")
+    assert book.job != ended
+    with book.database.read() as session:
+        assert jobs.get_with_counts(session, ended).counts == Counts(1, 0, 1)
+        assert [one.uri for one in ledger.failures(session, ended)] == ["2"]
+        assert [job.id for job in jobs.list_page(session, None, 10, "c")] == [book.job, ended]
+        assert jobs.list_page(session, ended, 10) == []
+
+
+def test_jobs_that_wait_for_an_owner(book: Book) -> None:
+    with book.database.read() as session:
+        assert jobs.waiting(session, book.is_alive) == []
+        book.living.clear()
+        assert jobs.waiting(session, book.is_alive) == [book.job]
+        with pytest.raises(JobNotFound, match="no job 99"):
+            jobs.get(session, 99)
+
+
+def test_a_job_is_given_up_once(book: Book) -> None:
+    book.add("1")
+    with book.database.write() as session:
+        assert jobs.give_up(session, book.job, JobState.FAILED, "why")
+        assert not jobs.give_up(session, book.job, JobState.CANCELLED, None)
+        assert jobs.get(session, book.job).error == "why"
+    assert not book.start()

@@ -1,0 +1,88 @@
+"""kill -9 of real `anyseek index` processes at any moment: nothing is lost, nothing is doubled."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from search.catalogue import collections, items
+from search.catalogue.tables import LogRow
+from search.maintenance import verify
+from search.settings import Settings
+from tests.indexer.pictures import png
+from workers.runtime import Runtime
+
+COMMAND = [sys.executable, "-c", "import sys; from api.cli import main; main()"]
+
+
+def start(home: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "ANYSEEK_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [*COMMAND, "index", str(folder), "--collection", "c", "--model", "hashing", *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def fill(folder: Path, good: int, bad: int) -> tuple[set[str], set[str]]:
+    folder.mkdir()
+    names = [f"{number:04}.png" for number in range(good + bad)]
+    broken = set(random.Random(7).sample(names, bad))
+    for number, name in enumerate(names):
+        data = png(number)
+        (folder / name).write_bytes(data[: len(data) // 2] if name in broken else data)
+    return set(names) - broken, broken
+
+
+def check_exactly_once(home: Path, good: set[str]) -> None:
+    """Catalogue, log and index hold every good item once, and agree."""
+    settings = Settings(home)
+    with Runtime.open(settings, "hashing") as runtime:
+        with runtime.database.read() as session:
+            collection = collections.get(session, "c")
+            listed = items.list_page(session, collection, None, 10_000)
+            entries = session.execute(
+                select(LogRow.item_id, func.count()).where(LogRow.kind == "upsert").group_by(LogRow.item_id)
+            )
+            assert sorted(item.key for item in listed) == sorted(good)
+            assert all(item.revision == 1 for item in listed)
+            assert {row[0]: row[1] for row in entries} == {item.id: 1 for item in listed}
+        assert runtime.engine.counts("c") == {"hashing": len(good)}
+        assert verify(runtime.database, settings) == []
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    good, bad = fill(tmp_path / "photos", good=291, bad=9)
+    chance = random.Random(3)
+    killed = 0
+    for _ in range(5):
+        process = start(tmp_path / "home", tmp_path / "photos")
+        time.sleep(0.5 + chance.random() * 0.6)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    last = start(tmp_path / "home", tmp_path / "photos", "--json")
+    output, failures = last.communicate(timeout=120)
+    assert last.returncode == 3, failures
+    summary = json.loads(output)
+    assert summary["indexed"] + summary["unchanged"] == len(good)
+    assert summary["quarantined"] == len(bad)
+    assert {line.split()[1].rstrip(":") for line in failures.splitlines()} == bad
+    assert failures.count("[broken-picture]") == len(bad)
+    assert killed >= 3
+    check_exactly_once(tmp_path / "home", good)
+
+
+def test_two_processes_on_one_folder(tmp_path: Path) -> None:
+    good, bad = fill(tmp_path / "photos", good=190, bad=10)
+    both = [start(tmp_path / "home", tmp_path / "photos", "--json") for _ in range(2)]
+    for process in both:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 3, errors
+        summary = json.loads(output)
+        assert summary["indexed"] + summary["unchanged"] == len(good)
+        assert summary["quarantined"] == len(bad)
+    check_exactly_once(tmp_path / "home", good)

@@ -1,0 +1,77 @@
+"""The composition root: what is opened when, with which model."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import ModelMismatch, SourceGone
+from indexer.indexing import open_collection
+from model.embedder import UnknownModel
+from search.catalogue.jobs import JobState
+from search.errors import CollectionNotFound
+from search.settings import DEFAULT_MODEL, Settings
+from tests.indexer.pictures import png
+from workers.runtime import Runtime
+
+
+def test_a_new_data_directory_is_made(tmp_path: Path) -> None:
+    with Runtime.open(Settings(tmp_path / "a/b"), "hashing") as runtime:
+        assert open_collection(runtime.tools(), "c").model == "hashing"
+    assert (tmp_path / "a/b/catalogue.sqlite").is_file()
+
+
+def test_the_model_is_that_of_the_collection(tmp_path: Path) -> None:
+    settings = Settings(tmp_path)
+    with Runtime.open_for(settings, "c", None) as runtime:
+        assert runtime.model == DEFAULT_MODEL
+    with Runtime.open_for(settings, "c", "hashing") as runtime:
+        open_collection(runtime.tools(), "c")
+    with Runtime.open_for(settings, "c", None) as runtime:
+        assert runtime.model == "hashing"
+    with pytest.raises(ModelMismatch):
+        Runtime.open_for(settings, "c", "4m-tiny")
+
+
+def test_the_model_is_loaded_once_and_late(tmp_path: Path) -> None:
+    with Runtime.open(Settings(tmp_path), "psychic") as runtime, pytest.raises(UnknownModel):
+        runtime.embedder  # noqa: B018 - loading is what is tested
+    with Runtime.open(Settings(tmp_path), "hashing") as runtime:
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(runtime.embedder)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert all(embedder is found[0] for embedder in found)
+        assert runtime.engine.embedder is found[0]
+
+
+def test_the_hashing_model_needs_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom search.settings import Settings\n"
+        "from workers.runtime import Runtime\n"
+        "with Runtime.open(Settings(Path(sys.argv[1])), 'hashing') as runtime:\n"
+        "    runtime.engine\nassert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_an_index_job_is_submitted(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(png(0))
+    with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
+        with pytest.raises(CollectionNotFound):
+            runtime.submit_index("c", photos, prune=False)
+        open_collection(runtime.tools(), "c")
+        with pytest.raises(SourceGone):
+            runtime.submit_index("c", tmp_path / "nothing", prune=False)
+        job_id = runtime.submit_index("c", photos, prune=False)
+        while runtime.queue.status(job_id).active:
+            pass
+        job = runtime.queue.status(job_id)
+    assert (job.state, job.counts.indexed) == (JobState.DONE, 1)
