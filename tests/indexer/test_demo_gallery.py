@@ -8,7 +8,7 @@ from indexer import demo_gallery
 from indexer.demo_gallery import write_gallery
 from model.galleries.openmoji import Concept
 
-SVG = '<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><g id="color"><circle cx="9" cy="9" r="9"/></g></svg>'
+SVG = '<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><g id="color"><circle r="9"/></g></svg>'
 CONCEPTS = [Concept("1F355", "pizza", "food & drink", "prepared", ("cheese",)), Concept("E000", "", "", "", ())]
 
 
