@@ -36,12 +36,13 @@ def index(folder: Path, collection: str, model: str | None, prune: bool, as_json
     settings = read_settings()
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
-            return _index(runtime, folder, collection, prune, as_json)
+            return index_folder(runtime, folder, collection, prune, as_json)
     except ModelMismatch as error:
         raise click.UsageError(str(error)) from error
 
 
-def _index(runtime: Runtime, folder: Path, collection: str, prune: bool, as_json: bool) -> int:
+def index_folder(runtime: Runtime, folder: Path, collection: str, prune: bool, as_json: bool) -> int:
+    """Bring a collection in line with a folder, saying how far it is; returns the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, folder)
     tools = runtime.tools()

@@ -1,0 +1,73 @@
+"""The web application: routes, middleware, and what happens at its start and end."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from api.dependencies import PROBLEMS
+from api.middleware import BodyLimit, Guard, RequestContext
+from api.problems import install_handlers
+from api.routes import collections, health, items, jobs, models, page, queries
+from api.schemas import PartBody, QueryBody
+from api.security import Guardian
+from api.service import Service
+
+_DESCRIPTION = """Find anything with anything.
+
+Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
+percent-encoded as one segment: `holiday/1.jpg` is `…/items/holiday%2F1.jpg`.
+With API keys: `Authorization: Bearer KEY`.
+"""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application for one service; the model starts to load when it starts."""
+    guardian = Guardian(service.runtime.database, service.settings.loopback)
+    app = FastAPI(
+        title="Anyseek",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        responses=PROBLEMS,
+        middleware=[
+            Middleware(RequestContext),
+            Middleware(Guard, guardian=guardian),
+            Middleware(BodyLimit, most=service.limits.bytes_per_request),
+        ],
+    )
+    app.state.service = service
+    install_handlers(app)
+    for routes in (collections, items, queries, jobs, models, health, page):
+        app.include_router(routes.router)
+    page.mount_files(app)
+    _describe(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.service.start()
+    yield
+    app.state.service.close()
+
+
+def _describe(app: FastAPI) -> None:
+    """Put into OpenAPI what a route that reads its body by hand refers to, and take out the framework's own errors."""
+    framework = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schemas = framework()["components"]["schemas"]
+            for model in (QueryBody, PartBody):
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schema.pop("$defs", None)
+                schemas[model.__name__] = schema
+        return framework()
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,83 @@
+"""The command `anyseek`. Each subcommand is imported only when it is used, so that a query starts at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or an input that cannot be understood, 130 interrupted; `index` also has
+3, some inputs quarantined. A refusal is one line on stderr.
+"""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+# name -> (where the click command is, the line that `anyseek --help` shows)
+COMMANDS = {
+    "index": ("api.commands.index:index", "Put the pictures of a folder into a collection."),
+    "query": ("api.commands.query:query", "Find items by words, pictures, drawings, colours and more."),
+    "serve": ("api.commands.serve:serve", "Serve the HTTP API and the web page."),
+    "collections": ("api.commands.collections:collections", "List, make, show and delete collections."),
+    "jobs": ("api.commands.jobs:jobs", "Look at jobs and what they could not take in."),
+    "verify": ("api.commands.verify:verify", "Check that catalogue, log, index and files agree."),
+    "rebuild": ("api.commands.verify:rebuild", "Make the index of a collection anew from the catalogue."),
+    "keys": ("api.commands.keys:keys", "Make, list and revoke API keys."),
+    "models": ("api.commands.models:models", "List models and fetch weights."),
+    "model": ("api.commands.model:model", "Check the model against recorded numbers."),
+    "eval": ("api.commands.eval:evaluate", "Measure how well a model finds things."),
+    "demo": ("api.commands.demo:demo", "Index the demo gallery and serve it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are named in `COMMANDS` and imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="anyseek")
+def cli() -> None:
+    """Find anything with anything: pictures by words, sketches, colours, depth maps, or all of them at once.
+
+    Everything is kept in one directory, ANYSEEK_HOME (~/.anyseek unless set).
+    """
+
+
+def main() -> None:
+    """The entry point: run the command and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; what goes wrong becomes one line on stderr."""
+    try:
+        result: Any = cli.main(arguments, prog_name="anyseek", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads us any more; do not complain about that either
+        return 1
+    except Exception as error:
+        from api.failures import exit_code_of
+
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        click.echo(f"anyseek: {error}", err=True)
+        return code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,113 @@
+"""`anyseek query`: one query from options, or many from a file."""
+
+import json
+import math
+import re
+import unicodedata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.wire import DEFAULT_HITS, Part, Results
+
+MOST_HITS = 10_000
+_FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
+_WEIGHT = re.compile(r"(?P<content>.+):(?P<weight>[+-]?(\d+\.?\d*|\.\d+))", re.DOTALL)
+
+
+def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--collection", required=True, help="Where to look.")
+@click.option(
+    "--text-weight", type=float, default=1.0, callback=_finite, help="How much the words count; negative to push away."
+)
+@click.option("--image", multiple=True, metavar="FILE", help="A photo or picture.")
+@click.option("--sketch", multiple=True, metavar="FILE", help="A drawing of any kind.")
+@click.option("--palette", multiple=True, metavar="COLOURS", help="One to seven colours: '#ff0000,#ffffff'.")
+@click.option("--depth", multiple=True, metavar="FILE", help="A depth map: 16-bit PNG or NPY, larger is farther.")
+@click.option("--semseg", multiple=True, metavar="FILE", help="A segmentation map: 8-bit PNG of ids.")
+@click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG.")
+@click.option("--item", multiple=True, metavar="KEY", help="An item of the collection: more like it.")
+@click.option("-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="How many hits.")
+@click.option("--space", help="The space to search; the model chooses unless it is given.")
+@click.option("--batch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Queries, one JSON a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
+def query(text: str | None, collection: str, k: int, space: str | None, **options: Any) -> None:
+    """Find items by words, pictures, drawings, colours, depth, or all of them at once.
+
+    Files, palettes and keys may end in a weight, as in `--sketch cat.png:0.7`; a negative one pushes away. A file that
+    really has such a name wins; write `:1` behind a key that has. All options of one query may be repeated.
+
+    With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?} is
+    answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the batch file.
+    """
+    parts = _parts(text, options)
+    if bool(parts) == bool(options["batch"]):
+        raise click.UsageError("say what to look for: words, --image, --sketch, …, or --batch alone")
+    from api.connect import connect
+
+    with connect() as client:
+        if options["batch"]:
+            _answer_batch(options["batch"], client, collection, k, space)
+            return
+        results = client.query(collection, parts, k, space)
+    click.echo(_as_json(results) if options["as_json"] else as_table(results))
+
+
+def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
+    parts = [Part("caption", text=text, weight=options["text_weight"])] if text is not None else []
+    for option, modality in _FILE_OPTIONS.items():
+        for value in options[option]:
+            name, weight = (value, 1.0) if Path(value).exists() else split_weight(value)
+            parts.append(Part(modality, file=Path(name), weight=weight))
+    for value in options["palette"]:
+        colours, weight = split_weight(value)
+        parts.append(Part("color_palette", text=colours, weight=weight))
+    for value in options["item"]:
+        key, weight = split_weight(value)
+        parts.append(Part(item=key, weight=weight))
+    return parts
+
+
+def split_weight(value: str) -> tuple[str, float]:
+    """`cat.png:0.7` is `cat.png` with the weight 0.7; without a number at the end the weight is 1."""
+    found = _WEIGHT.fullmatch(value)
+    return (found["content"], float(found["weight"])) if found else (value, 1.0)
+
+
+def _answer_batch(path: Path, client: Any, collection: str, k: int, space: str | None) -> None:
+    from api.batch import answer_lines
+
+    with path.open("rb") as lines:
+        for line in answer_lines(lines, path.parent, client, collection, k, space):
+            click.echo(line)
+
+
+def _as_json(results: Results) -> str:
+    return json.dumps({"hits": [asdict(hit) for hit in results.hits], "space": results.space})
+
+
+def as_table(results: Results) -> str:
+    """One line a hit: rank, score, key, caption."""
+    """Rank, score, key and caption of each hit, a line each."""
+    if not results.hits:
+        return "the collection is empty"
+    width = max(len(hit.key) for hit in results.hits)
+    rows = [
+        f"{hit.rank:>4}  {hit.score:6.3f}  {_printable(hit.key):<{min(width, 60)}}  {_printable(hit.caption or '')}"
+        for hit in results.hits
+    ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _printable(text: str) -> str:
+    """`text` without what could move the cursor or colour the terminal."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)

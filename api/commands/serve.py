@@ -1,0 +1,96 @@
+"""`anyseek serve`: the HTTP API and the web page."""
+
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from search.errors import AnyseekError, BadInput
+from search.settings import DEFAULT_MODEL, read_settings
+
+_BACKLOG = 2048
+
+
+class CannotListen(AnyseekError):
+    code = "cannot-listen"
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond this machine only with an API key.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="4m-tiny or hashing.")
+def serve(host: str, port: int, model: str) -> None:
+    """Serve the HTTP API and the web page until interrupted.
+
+    Index jobs can be started over HTTP for folders below ANYSEEK_ROOTS (separated by colons) only.
+    """
+    from api.app import create_app
+    from api.security import is_loopback, require_key
+    from api.server_record import recorded
+    from api.service import Service, ServiceSettings
+    from workers.runtime import Runtime
+
+    settings = ServiceSettings(is_loopback(host), read_roots(os.environ.get("ANYSEEK_ROOTS", "")))
+    with Runtime.open(read_settings(), model) as runtime:
+        if not settings.loopback:
+            require_key(runtime.database, host)
+        with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as is_recorded:
+            click.echo(f"Anyseek is at {address(listener)}")
+            if not is_recorded:
+                click.echo("Another service uses this data directory; commands will ask that one.", err=True)
+            run(create_app(Service(runtime, settings)), listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises `CannotListen` in one line if it is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from error
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """The URL under which this machine reaches the socket."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def read_roots(text: str) -> tuple[Path, ...]:
+    """The folders of ANYSEEK_ROOTS. Raises `BadInput` for one that is not there."""
+    roots = tuple(Path(name).expanduser().resolve() for name in text.split(os.pathsep) if name)
+    for root in roots:
+        if not root.is_dir():
+            raise BadInput(f"ANYSEEK_ROOTS names {root}, which is not a folder")
+    return roots
+
+
+def run(app: object, listener: socket.socket) -> None:
+    """Serve until the process is told to stop; open requests get a few seconds to end."""
+    import uvicorn
+
+    from api.logs import configure_logs
+
+    configure_logs()
+    # uvicorn raises the signal that stopped it once more when it is done; the record must still be removed then.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        lifespan="on",
+    )
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,64 @@
+"""`anyseek verify` and `anyseek rebuild`: do the parts of a data directory agree, and mending what is derived."""
+
+import json
+from functools import partial
+
+import click
+
+from search.settings import Settings, read_settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def verify(as_json: bool) -> int:
+    """Check that catalogue, log, index and stored files agree. Works while a service runs.
+
+    Exits with 0 if they do, with 1 and a line for each problem if not. Originals that stay where they were indexed and
+    are gone are noted; they are no problem.
+    """
+    from search.maintenance import missing_originals
+    from search.maintenance import verify as find_problems
+    from workers.runtime import Runtime
+
+    with Runtime.open(read_settings(), None) as runtime:
+        notes = missing_originals(runtime.database)
+        problems = find_problems(runtime.database, runtime.settings)
+    for kind, found in (("note", notes), ("problem", problems)):
+        for one in found:
+            members = {"collection": one.collection, kind: one.what}
+            click.echo(json.dumps(members) if as_json else f"{kind}: {one.collection}: {one.what}")
+    if not problems and not as_json:
+        click.echo("everything agrees")
+    return 1 if problems else 0
+
+
+@click.command()
+@click.argument("collection", required=False)
+def rebuild(collection: str | None) -> int:
+    """Make the index of COLLECTION, or of every collection, anew from the catalogue. Works while a service runs.
+
+    Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
+    originals are gone too: index their folder or put those items again.
+    """
+    from search.catalogue import collections
+    from workers.runtime import Runtime
+
+    settings = read_settings()
+    with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
+        known = [one.name for one in collections.list_all(session)]
+    lost = sum(_rebuild_one(settings, name) for name in ([collection] if collection else known))
+    return 1 if lost else 0
+
+
+def _rebuild_one(settings: Settings, name: str) -> int:
+    """Rebuild one collection; returns how many of its items are lost."""
+    from indexer.remake import remake
+    from search.maintenance import rebuild as rebuild_collection
+    from workers.runtime import Runtime
+
+    with Runtime.open_for(settings, name, None) as runtime:
+        left = rebuild_collection(runtime.database, settings, name, partial(remake, runtime.tools))
+    click.echo(f"the index of {name} was made anew")
+    for key in left:
+        click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
+    return len(left)

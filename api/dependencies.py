@@ -1,0 +1,70 @@
+"""What routes ask for: the service, a granted scope, and the fields of an uploaded form."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import UploadFile
+
+from api.errors import ScopeMissing
+from api.parts import Upload
+from api.schemas import ProblemAnswer
+from api.security import Scope
+from api.service import Service
+from search.errors import BadInput
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ProblemAnswer, "description": text, "content": {"application/problem+json": {}}}
+    for code, text in (
+        ("4XX", "The request was refused; `type` and `detail` tell why"),
+        ("5XX", "The service failed or is not ready"),
+    )
+}
+
+
+class KeyConvertor(Convertor[str]):
+    """An item's key at the end of a path: anything at all, slashes and line ends included."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("key", KeyConvertor())
+
+
+def get_service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDependency = Annotated[Service, Depends(get_service)]
+
+
+def requires(scope: Scope) -> Any:
+    """A dependency that refuses callers whose key does not include `scope`."""
+
+    def check(request: Request) -> None:
+        granted: Scope = request.state.granted
+        if not granted.includes(scope):
+            raise ScopeMissing(f"this needs an API key with the scope {scope}; the one sent has {granted}")
+
+    return Depends(check)
+
+
+async def read_form(request: Request) -> list[Upload]:
+    """The fields of a multipart form in their order. Raises `BadInput` if there is none."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise BadInput("send the parts as multipart/form-data, each field named by its modality")
+    async with request.form(max_files=64, max_fields=64) as form:
+        uploads = []
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                uploads.append(Upload(name, await value.read(), value.filename))
+            else:
+                uploads.append(Upload(name, value))
+        return uploads

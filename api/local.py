@@ -1,0 +1,79 @@
+"""The client's verbs done in this process, for commands where no service runs."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from api.answers import answer_batch, read_query
+from api.schemas import CollectionAnswer, QueryAnswer
+from api.wire import DEFAULT_HITS, Part, Refusal, Results, batch_of, results_of
+from search.catalogue import collections
+from search.engine import SearchEngine
+from search.settings import Settings
+from search.types import Collection
+from workers.runtime import Runtime
+
+
+class LocalClient:
+    """Opens the data directory itself. A query loads the model that its collection was made with.
+
+    Raises domain errors where `api.client.Client` raises `ApiError`. `model` is for collections that are made.
+    """
+
+    def __init__(self, settings: Settings, model: str | None = None) -> None:
+        self.settings = settings
+        self._open = ExitStack()
+        self._runtime = self._open.enter_context(Runtime.open(settings, model))
+        self._engines: dict[str, SearchEngine] = {}
+
+    def __enter__(self) -> "LocalClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def query(self, collection: str, parts: Sequence[Part], k: int = DEFAULT_HITS, space: str | None = None) -> Results:
+        """See `Client.query`."""
+        limits = self.settings.limits
+        wanted = read_query({"parts": [part.to_json(limits) for part in parts], "k": k, "space": space}, limits)
+        results = self._engine(collection).query(collection, wanted)
+        return results_of(QueryAnswer.of(results).model_dump())
+
+    def query_batch(self, collection: str, queries: Sequence[Any]) -> list[Results | Refusal]:
+        """See `Client.query_batch`."""
+        answer = answer_batch(self._engine(collection), self.settings.limits, collection, queries)
+        return batch_of(answer.model_dump()["results"])
+
+    def collections(self) -> list[dict[str, Any]]:
+        with self._runtime.database.read() as session:
+            return [_as_json(one) for one in collections.list_all(session)]
+
+    def collection(self, name: str) -> dict[str, Any]:
+        with self._runtime.database.read() as session:
+            return _as_json(collections.get(session, name))
+
+    def create_collection(self, name: str) -> dict[str, Any]:
+        """See `Client.create_collection`."""
+        embedder = self._runtime.embedder
+        with self._runtime.database.write() as session:
+            return _as_json(collections.create(session, name, embedder.name, embedder.spaces.values()))
+
+    def delete_collection(self, name: str) -> None:
+        with self._runtime.database.write() as session:
+            collections.delete(session, name)
+
+    def _engine(self, collection: str) -> SearchEngine:
+        """The engine with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
+        if collection not in self._engines:
+            with self._runtime.database.read() as session:
+                collections.get(session, collection)
+            runtime = self._open.enter_context(Runtime.open_for(self.settings, collection, None))
+            self._engines[collection] = runtime.engine
+        return self._engines[collection]
+
+
+def _as_json(collection: Collection) -> dict[str, Any]:
+    return CollectionAnswer.of(collection).model_dump(mode="json")

@@ -1,0 +1,137 @@
+"""What happens around every request: an id, a log line, headers, who may ask, and how much may be sent.
+
+Pure ASGI, in this order from the outside: `RequestContext`, `Guard`, `BodyLimit`.
+"""
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import problem_of
+from api.security import Guardian
+from search.errors import AnyseekError, LimitExceeded
+
+logger = logging.getLogger(__name__)
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Anything else, a stored picture above all, is data: it may run nothing even when it is opened by itself.
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Gives a request its id, logs one line about it, adds security headers, turns a crash into a 500 problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        request_id = _request_id(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            logger.exception("request failed", extra={"fields": {"request_id": request_id}})
+            if not status:
+                await problem_of(error, request_id)(scope, receive, send_with_headers)
+        _log(scope, status, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's `X-Request-ID` where it is harmless to log, else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
+    is_page = path == "/" or path.startswith("/web/")
+    headers["x-request-id"] = request_id
+    headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
+    for name, value in _HEADERS.items():
+        headers[name] = value
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """One line with the route's pattern; the path itself is left out, for it holds names of the user's files."""
+    failure = scope["state"].get("failure")
+    fields = {
+        "request_id": scope["state"]["request_id"],
+        "method": scope["method"],
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    if failure:
+        logger.error("request failed", exc_info=failure, extra={"fields": fields})
+    else:
+        logger.info("request", extra={"fields": fields})
+
+
+class Guard:
+    """Lets a request for `/v1` through only if `Guardian.admit` does, before any of its body is read."""
+
+    def __init__(self, app: ASGIApp, guardian: Guardian) -> None:
+        self.app = app
+        self.guardian = guardian
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+            return await self.app(scope, receive, send)
+        try:
+            scope["state"]["granted"] = await self.guardian.admit(Headers(scope=scope))
+        except AnyseekError as error:
+            return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
+        await self.app(scope, receive, send)
+
+
+class BodyLimit:
+    """Stops reading a request's body above `most` bytes, whether or not it said how long it is."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        detail = f"the request has more than {self.most:,} bytes, which is the most that is taken at once"
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self.most:
+            return await problem_of(LimitExceeded(detail), scope["state"]["request_id"])(scope, receive, send)
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.most:
+                raise HTTPException(413, detail)  # the one kind that the framework lets through while it parses a body
+            return message
+
+        await self.app(scope, receive_within_limit, send)

@@ -1,0 +1,127 @@
+"""From what was sent, as JSON or as uploaded files, to the values of a `search.types.Query`."""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from api.schemas import PartBody, QueryBody
+from indexer.decode import decode, known_modality, parse_classes, parse_palette, parse_text
+from model.embedder import Value
+from model.modality import Content
+from search.errors import BadQuery, LimitExceeded
+from search.settings import Limits
+from search.types import Part, Query
+
+_WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One field of a multipart form: a file's bytes with its name, or a text."""
+
+    field: str
+    content: bytes | str
+    filename: str | None = None
+
+
+def query_from_json(body: QueryBody, limits: Limits) -> Query:
+    """Decode a query. Raises `BadQuery`, `LimitExceeded`, `DecodeError`."""
+    _check_count(len(body.parts), limits)
+    parts = [_part_from_json(part, limits, number) for number, part in enumerate(body.parts, 1)]
+    return Query(tuple(parts), body.k, body.space)
+
+
+def query_from_uploads(uploads: Sequence[Upload], limits: Limits) -> Query:
+    """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and k, space, classes.
+
+    Raises `BadQuery`, `LimitExceeded`, `DecodeError`.
+    """
+    settings = {one.field: str(one.content) for one in uploads if one.field in ("k", "space", "classes")}
+    contents = [one for one in uploads if one.field not in ("k", "space", "classes")]
+    _check_count(len(contents), limits)
+    classes = classes_from_json(settings["classes"]) if "classes" in settings else None
+    parts = [_part_from_upload(one, limits, classes) for one in contents]
+    if not parts:
+        raise BadQuery("the form has no part; name a field by its modality, such as caption or rgb, or item")
+    return Query(tuple(parts), _hits(settings.get("k", "10"), limits), settings.get("space"))
+
+
+def classes_from_json(text: str) -> dict[int, str]:
+    """The class names of a segmentation map from a form's field. Raises `BadQuery`, `BadMap`."""
+    try:
+        names = json.loads(text)
+    except ValueError as error:
+        raise BadQuery("the field classes is not JSON") from error
+    if not isinstance(names, Mapping):
+        raise BadQuery('the field classes is written {"0": "sky"}')
+    return parse_classes(names, "the field classes")
+
+
+def value_of(modality: str, content: bytes | str, limits: Limits, name: str, classes: dict[int, str] | None) -> Value:
+    """The value of a file's bytes, or of a text for captions and palettes. Raises `BadQuery`, `DecodeError`."""
+    kind = known_modality(modality)
+    if isinstance(content, bytes):
+        return decode(kind.name, content, limits, name, classes)
+    if kind.content is Content.TEXT:
+        return parse_text(content, limits, name)
+    if kind.content is Content.PALETTE:
+        return parse_palette(content, name)
+    raise BadQuery(f"{name} is a text, but {kind.name} is {kind.describes}: send a file")
+
+
+def _part_from_json(body: PartBody, limits: Limits, number: int) -> Part:
+    contents = {"text": body.text, "data": body.data, "item": body.item}
+    found = [member for member, content in contents.items() if content is not None]
+    if len(found) != 1:
+        raise BadQuery(f"part {number} has {' and '.join(found) or 'none'} of text, data and item; give exactly one")
+    if body.item is not None:
+        return Part(item=body.item, weight=body.weight)
+    if body.modality is None and body.data is not None:
+        raise BadQuery(f"part {number} has data but no modality, such as rgb")
+    kind = known_modality(body.modality or "caption")
+    name = body.name or f"part {number} ({body.modality or 'caption'})"
+    classes = parse_classes(body.classes, name) if body.classes else None
+    content = body.text if body.text is not None else _sent_data(body.data, kind.content, name)
+    return Part(kind.name, value_of(kind.name, content, limits, name, classes), weight=body.weight)
+
+
+def _sent_data(data: str | list[str] | None, content: Content, name: str) -> bytes | str:
+    """The bytes behind base64, or the value itself of a caption or palette."""
+    if isinstance(data, list):
+        data = ",".join(data)
+    assert data is not None
+    if content in (Content.TEXT, Content.PALETTE):
+        return data
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadQuery(f"the data of {name} is not base64") from error
+
+
+def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None) -> Part:
+    name, colon, suffix = upload.field.partition(":")
+    if colon and not _WEIGHT.fullmatch(suffix):
+        raise BadQuery(f"the weight {suffix[:20]!r} of the field {name!r} is not a number, as in {name}:0.7")
+    weight = float(suffix) if colon else 1.0
+    if not math.isfinite(weight):
+        raise BadQuery(f"the weight of the field {name!r} is too large")
+    if name == "item":
+        return Part(item=str(upload.content), weight=weight)
+    kind = known_modality(name)
+    value = value_of(kind.name, upload.content, limits, upload.filename or f"the field {name}", classes)
+    return Part(kind.name, value, weight=weight)
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.parts:
+        raise LimitExceeded(f"a query has at most {limits.parts} parts; this one has {count}")
+
+
+def _hits(text: str, limits: Limits) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= limits.hits:
+        raise BadQuery(f"k is a whole number from 1 to {limits.hits:,}, not {text[:20]!r}")
+    return int(text)

@@ -1,0 +1,82 @@
+"""Refusals as HTTP answers: RFC 9457 problem details."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.errors import describe, status_of
+from model.embedder import ModelError
+from search.errors import AnyseekError, LimitExceeded
+
+MEDIA_TYPE = "application/problem+json"
+
+# What the web framework refuses by itself.
+_FRAMEWORK_CODES = {
+    HTTPStatus.BAD_REQUEST: "bad-request",
+    HTTPStatus.NOT_FOUND: "route-not-found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: LimitExceeded.code,
+}
+
+
+def problem(
+    status: HTTPStatus, code: str, detail: str, request_id: str, errors: Sequence[dict[str, str]] = ()
+) -> JSONResponse:
+    """An RFC 9457 answer; `type` is `urn:anyseek:` and a code that never changes its meaning."""
+    body: dict[str, Any] = {
+        "type": f"urn:anyseek:{code}",
+        "title": code.replace("-", " ").capitalize(),
+        "status": int(status),
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    headers = {
+        HTTPStatus.UNAUTHORIZED: {"www-authenticate": "Bearer"},
+        HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "1"},
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: {"connection": "close"},  # the rest of the body is not read
+    }.get(status)
+    return JSONResponse(body, int(status), headers, MEDIA_TYPE)
+
+
+def problem_of(error: Exception, request_id: str) -> JSONResponse:
+    """The answer to a domain error. A fault of the service shows its code, never its internals."""
+    status, code = status_of(error), getattr(error, "code", "error")
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
+    return problem(status, code, str(error), request_id)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every refusal inside a route a problem; the rest is caught by `api.middleware.RequestContext`."""
+
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        if status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
+            request.state.failure = error  # for the log line
+        return problem_of(error, request.state.request_id)
+
+    async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        places = [{"where": ".".join(map(str, e["loc"])), "detail": str(e["msg"])} for e in error.errors()]
+        detail = describe(error.errors())
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return problem(status, "invalid-request", detail, request.state.request_id, places)
+
+    async def refuse_by_framework(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        code = _FRAMEWORK_CODES.get(status, "bad-request")
+        answer = problem(status, code, str(error.detail), request.state.request_id)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    app.add_exception_handler(AnyseekError, refuse)
+    app.add_exception_handler(ModelError, refuse)
+    app.add_exception_handler(RequestValidationError, refuse_invalid)
+    app.add_exception_handler(HTTPException, refuse_by_framework)

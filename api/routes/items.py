@@ -1,0 +1,157 @@
+"""Items: put, get, delete, list, and their files.
+
+A key may be any text, so it always stands last in a path, percent-encoded as one segment.
+"""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from api.dependencies import ServiceDependency, read_form, requires
+from api.parts import Upload, classes_from_json
+from api.schemas import ItemAnswer, ItemsAnswer
+from api.security import Scope
+from api.service import Service
+from indexer.decode import known_modality, parse_text
+from indexer.put import put_item
+from indexer.samples import CAPTION, THUMBNAIL, RawFile
+from search.catalogue import collections, items
+from search.errors import AssetNotFound, BadInput, ItemNotFound
+from search.types import Item
+
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
+
+_NOT_MODALITIES = ("attributes", "classes", CAPTION)
+_SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "description": "A file for each modality, named by it.",
+                    "properties": {
+                        "rgb": {"type": "string", "format": "binary"},
+                        "depth": {"type": "string", "format": "binary"},
+                        "semseg": {"type": "string", "format": "binary"},
+                        "caption": {"type": "string", "example": "a red bicycle"},
+                        "attributes": {"type": "string", "example": '{"year": 1987}'},
+                        "classes": {"type": "string", "example": '{"0": "sky"}'},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/items", dependencies=[requires(Scope.READ)])
+def list_items(
+    collection: str,
+    service: ServiceDependency,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 100,
+) -> ItemsAnswer:
+    """Items by key, a page at a time."""
+    with service.runtime.database.read() as session:
+        found = items.list_page(session, collections.get(session, collection), after, limit)
+    following = found[-1].key if len(found) == limit else None
+    return ItemsAnswer(items=[ItemAnswer.of(item) for item in found], next=following)
+
+
+@router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])
+async def put(collection: str, key: str, request: Request, service: ServiceDependency) -> ItemAnswer:
+    """Write an item, whole, in place of one with this key. When this returns, queries find it."""
+    service.check_ready()
+    uploads = await read_form(request)
+    return await service.run(_put, service, collection, key, uploads)
+
+
+@router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
+def get_item(collection: str, key: str, service: ServiceDependency) -> ItemAnswer:
+    """One item: caption, attributes, and which files it has."""
+    return ItemAnswer.of(_item(service, collection, key))
+
+
+@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE)])
+def delete_item(collection: str, key: str, service: ServiceDependency) -> Response:
+    """Delete an item; a file that was indexed where it lies stays there."""
+    with service.runtime.database.write() as session:
+        found = collections.get(session, collection)
+        if not items.delete(session, found, [key]):
+            raise ItemNotFound(f"the collection {collection!r} has no item {key!r}")
+    return Response(status_code=204)
+
+
+@router.get("/thumbnails/{key:key}", dependencies=[requires(Scope.READ)], response_class=FileResponse)
+def get_thumbnail(collection: str, key: str, request: Request, service: ServiceDependency) -> Response:
+    """A small picture of an item."""
+    return _file(service, _item(service, collection, key), THUMBNAIL, request)
+
+
+@router.get("/assets/{name}/{key:key}", dependencies=[requires(Scope.READ)], response_class=FileResponse)
+def get_asset(collection: str, name: str, key: str, request: Request, service: ServiceDependency) -> Response:
+    """A file of an item as it was put; `name` is its modality or `thumbnail`."""
+    return _file(service, _item(service, collection, key), name, request)
+
+
+def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> ItemAnswer:
+    fields = {upload.field: upload for upload in uploads}
+    if len(fields) < len(uploads):
+        raise BadInput("the form has two fields of one name; an item has one file for each modality")
+    classes = classes_from_json(_text(fields["classes"])) if "classes" in fields else {}
+    item = put_item(
+        service.runtime.tools(),
+        collection,
+        key,
+        [_raw_file(upload, classes) for upload in uploads if upload.field not in _NOT_MODALITIES],
+        parse_text(_text(fields[CAPTION]), service.limits, "the caption") if CAPTION in fields else None,
+        _attributes(_text(fields["attributes"])) if "attributes" in fields else {},
+    )
+    return ItemAnswer.of(item)
+
+
+def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:
+    modality = known_modality(upload.field).name
+    data = upload.content.encode() if isinstance(upload.content, str) else upload.content
+    return RawFile(modality, data, upload.filename or upload.field, classes if modality == "semseg" else {})
+
+
+def _text(upload: Upload) -> str:
+    try:
+        return upload.content if isinstance(upload.content, str) else upload.content.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the field {upload.field} is not UTF-8 text") from error
+
+
+def _attributes(text: str) -> dict[str, Any]:
+    try:
+        attributes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("the field attributes is not JSON") from error
+    if not isinstance(attributes, dict):
+        raise BadInput('the field attributes is a JSON object, such as {"year": 1987}')
+    return attributes
+
+
+def _item(service: Service, collection: str, key: str) -> Item:
+    with service.runtime.database.read() as session:
+        return items.get(session, collections.get(session, collection), key)
+
+
+def _file(service: Service, item: Item, name: str, request: Request) -> Response:
+    """The file, or 304 where the caller has it. What a browser might run is offered for saving only."""
+    asset = item.assets.get(name)
+    if asset is None:
+        raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")
+    headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    path = service.runtime.assets.path(asset)
+    shown = asset.media_type in _SAFE_TO_SHOW
+    media_type = asset.media_type if shown else "application/octet-stream"
+    disposition = "inline" if shown else "attachment"
+    return FileResponse(path, headers=headers, media_type=media_type, content_disposition_type=disposition)

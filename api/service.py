@@ -1,0 +1,140 @@
+"""What the routes share: the runtime, whether the model is loaded, and a bounded pool for work with the model."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.errors import Busy, NotReady
+from model.embedder import Embedder, ModelError, Sample
+from search.catalogue import collections
+from search.engine import SearchEngine
+from search.errors import AnyseekError
+from search.settings import Limits
+from workers.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_AT_WORK = max(2, os.cpu_count() or 2)
+_MOST_WAITING = 64
+# How often items that were put one by one are gathered into a snapshot, and from how many on it is worth it.
+_HOUSEKEEPING_SECONDS = 60.0
+_HOUSEKEEPING_TAIL = 500
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How one service runs. `roots`: folders that index jobs may be started in. `loopback`: reached from here only."""
+
+    loopback: bool = True
+    roots: tuple[Path, ...] = ()
+
+
+class Service:
+    """A runtime behind HTTP. The model is loaded in the background, so that the service answers at once."""
+
+    def __init__(self, runtime: Runtime, settings: ServiceSettings) -> None:
+        self.runtime = runtime
+        self.settings = settings
+        self._ready = False
+        self._failure: ModelError | None = None
+        self._at_work = anyio.CapacityLimiter(_MOST_AT_WORK)
+        self._wanting = 0
+        self._closing = threading.Event()
+
+    @property
+    def limits(self) -> Limits:
+        return self.runtime.settings.limits
+
+    @property
+    def state(self) -> str:
+        """Of the model: loading, ready or failed."""
+        return "failed" if self._failure else "ready" if self._ready else "loading"
+
+    def start(self) -> None:
+        """Begin to load the model; then go on with jobs that a killed service left, and keep snapshots fresh."""
+        threading.Thread(target=self._work, name="service", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop the background work."""
+        self._closing.set()
+
+    def _work(self) -> None:
+        self._load()
+        if self._ready:
+            self.runtime.queue.resume()
+        while self._ready and not self._closing.wait(_HOUSEKEEPING_SECONDS):
+            self._write_snapshots()
+
+    def _write_snapshots(self) -> None:
+        with self.runtime.database.read() as session:
+            names = [collection.name for collection in collections.list_all(session)]
+        for name in names:
+            try:
+                self.runtime.engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
+            except (AnyseekError, SQLAlchemyError, OSError) as error:
+                logger.warning("no snapshot", extra={"fields": {"reason": str(error)}})
+
+    def _load(self) -> None:
+        started = time.perf_counter()
+        try:
+            embedder = self.runtime.embedder
+            embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
+        except ModelError as error:
+            self._failure = error
+            logger.error("model not loaded", extra={"fields": {"reason": str(error)}})
+            return
+        except Exception:
+            self._failure = ModelError(
+                f"the model {self.runtime.model} could not be loaded; the service's log tells why"
+            )
+            logger.exception("model not loaded")
+            return
+        self._ready = True
+        seconds = round(time.perf_counter() - started, 2)
+        logger.info("ready", extra={"fields": {"model": embedder.name, "seconds": seconds}})
+
+    def check_ready(self) -> None:
+        """Raises `NotReady` while the model is being loaded, and the `ModelError` if it could not be."""
+        if self._failure:
+            raise self._failure
+        if not self._ready:
+            raise NotReady("the model is still being loaded; try again in a moment")
+
+    @property
+    def embedder(self) -> Embedder:
+        """The loaded model. Raises as `check_ready` does."""
+        self.check_ready()
+        return self.runtime.embedder
+
+    @property
+    def engine(self) -> SearchEngine:
+        """The search engine, its model loaded. Raises as `check_ready` does."""
+        self.check_ready()
+        return self.runtime.engine
+
+    def forget(self, collection: str) -> None:
+        """Let go of the index of a collection that is gone."""
+        if self._ready:
+            self.runtime.engine.forget(collection)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""
+        if self._wanting >= _MOST_AT_WORK + _MOST_WAITING:
+            raise Busy("too many requests are waiting; try again in a moment")
+        self._wanting += 1
+        try:
+            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._at_work)
+        finally:
+            self._wanting -= 1

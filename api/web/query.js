@@ -1,0 +1,63 @@
+// What is looked for: the words in the box and the other parts, each with a weight.
+//
+// A part has a `kind` (a modality, or "item") and what goes with it: text, colours, key, a file, or data as base64;
+// `url` is what its chip shows.
+
+import { base64 } from "./api.js";
+
+export class Query {
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.words = { kind: "caption", text: "", weight: 1 };
+    this.parts = [];
+  }
+
+  all() {
+    const text = this.words.text.trim();
+    return text ? [{ ...this.words, text }, ...this.parts] : this.parts;
+  }
+
+  toJson() {
+    return Promise.all(this.all().map(partToJson));
+  }
+
+  add(part) {
+    this.parts.push({ weight: 1, ...part });
+    this.onChange();
+  }
+
+  remove(part) {
+    if (part === this.words) this.words.text = "";
+    forget(part);
+    this.parts = this.parts.filter((other) => other !== part);
+    this.onChange();
+  }
+
+  // Without telling: whoever clears has something else to put in its place.
+  clear() {
+    this.parts.forEach(forget);
+    this.parts = [];
+    this.words = { kind: "caption", text: "", weight: 1 };
+  }
+
+  // Puts `part` in the place of the one of that `role` and keeps its weight; null removes it.
+  replace(role, part) {
+    const old = this.parts.find((other) => other.role === role);
+    if (!part) return old && this.remove(old);
+    if (!old) return this.add({ role, ...part });
+    Object.assign(old, part);
+    this.onChange();
+  }
+}
+
+function forget(part) {
+  if (part.file) URL.revokeObjectURL(part.url);
+}
+
+async function partToJson(part) {
+  if (part.kind === "item") return { item: part.key, weight: part.weight };
+  if (part.kind === "caption") return { modality: "caption", text: part.text, weight: part.weight };
+  if (part.colours) return { modality: "color_palette", text: part.colours.join(","), weight: part.weight };
+  part.data ??= await base64(part.file);
+  return { modality: part.kind, data: part.data, name: part.file?.name ?? "the drawing", weight: part.weight };
+}

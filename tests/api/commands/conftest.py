@@ -1,0 +1,107 @@
+"""Commands as a user runs them: in this process, or in one of their own where that matters."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import api.cli
+
+Picture = Callable[..., bytes]
+Run = Callable[..., "Done"]
+Serve = Callable[[Path], "subprocess.Popen[str]"]
+
+_PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+
+
+# Says on stderr which heavy packages a command imported.
+_WATCHED = (
+    "import sys; from api.cli import run; code = run(sys.argv[1:]); "
+    "heavy = [m for m in ('torch', 'faiss', 'sqlalchemy', 'numpy', 'fastapi', 'PIL', 'pydantic') if m in sys.modules]; "
+    "print('imported', heavy, file=sys.stderr); sys.exit(code)"
+)
+
+
+def _environment(home: Path, **more: str) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("ANYSEEK")}
+    return plain | {"ANYSEEK_HOME": str(home), "ANYSEEK_MODEL": "hashing", "OMP_NUM_THREADS": "1"} | more
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line in this process; environment variables as keywords."""
+
+    def start(*arguments: str, **more: str) -> Done:
+        with monkeypatch.context() as patched:
+            for name, value in _environment(home, **more).items():
+                patched.setenv(name, value)
+            capsys.readouterr()
+            code = api.cli.run(list(arguments))
+        return Done(code, *capsys.readouterr())
+
+    return start
+
+
+@pytest.fixture
+def imported(home: Path) -> Callable[..., tuple[str, str]]:
+    """Runs a command line in a fresh process; gives its output and which heavy packages it imported."""
+
+    def start(*arguments: str) -> tuple[str, str]:
+        command = [sys.executable, "-c", _WATCHED, *arguments]
+        done = subprocess.run(command, env=_environment(home), capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout, done.stderr
+
+    return start
+
+
+def _serve(home: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", _PROGRAM, "serve", "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=_environment(home), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Starts `anyseek serve` on a free port in a process of its own; its first line of output tells the address."""
+    return _serve
+
+
+@pytest.fixture(scope="module")
+def serving(home: Path) -> Iterator[str]:
+    """A running `anyseek serve` on a free port."""
+    with _serve(home) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("Anyseek is at http://127.0.0.1:")
+        yield line.split()[-1]
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    assert not (home / "server.json").exists()
+
+
+@pytest.fixture(scope="module")
+def gallery(serving: str, home: Path) -> str:
+    from api.client import Client
+
+    with Client(serving, patience=30) as client:
+        client.create_collection("shapes")
+        for name in ("red disc", "green box", "blue bar"):
+            client.put_item("shapes", name, caption=f"a {name}", attributes={"n": 1})
+    return "shapes"

@@ -1,0 +1,114 @@
+"""What all commands have in common: help, one line for what goes wrong, exit codes; and the small ones."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import api.cli
+
+Picture = Callable[..., bytes]
+Run = Callable[..., Any]
+Serve = Callable[[Path], "subprocess.Popen[str]"]
+
+
+def test_help_imports_nothing_heavy(imported: Callable[..., tuple[str, str]]) -> None:
+    shown, heavy = imported("--help")
+    assert heavy == "imported []\n"
+    for command in ("index", "query", "serve", "collections", "jobs", "verify", "rebuild", "keys", "models", "demo"):
+        assert f"\n  {command}" in shown
+
+
+@pytest.mark.parametrize("command", list(api.cli.COMMANDS))
+def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: anyseek {command}")
+
+
+@pytest.mark.usefixtures("gallery")
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("query", "--collection", "none", "x"), 1, "none"),
+        (("query", "--collection", "shapes", "--image", "gone.png"), 2, "gone.png"),
+        (("query", "--collection", "shapes", "--image", __file__), 2, "test_every_command.py"),
+        (("query", "--collection", "shapes", "--palette", "red"), 2, "#rrggbb"),
+        (("query", "--collection", "shapes", "--item", "nobody"), 1, "nobody"),
+        (("query", "--collection", "shapes", "x", "--space", "nowhere"), 1, "nowhere"),
+        (("query", "--collection", "shapes", " "), 2, "empty"),
+        (("collections", "show", "none"), 1, "none"),
+        (("collections", "create", "a/b"), 2, "a/b"),
+        (("collections", "create", "shapes"), 1, "shapes"),
+        (("keys", "revoke", "nobody"), 1, "nobody"),
+        (("keys", "create", "a b", "--scope", "read"), 2, "a b"),
+        (("rebuild", "none"), 1, "none"),
+        (("serve", "--port", "0", "--host", "0.0.0.0"), 2, "anyseek keys create"),
+        (("serve", "--port", "0", "--host", "no-such-host.invalid"), 2, "no-such-host"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, done.stderr
+    assert says in lines[0]
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "--collection", "shapes"),
+        ("query", "x"),
+        ("query", "--collection", "shapes", "x", "-k", "0"),
+        ("query", "--collection", "shapes", "x", "-k", "10001"),
+        ("query", "--collection", "shapes", "x", "--text-weight", "nan"),
+        ("query", "--collection", "shapes", "--batch", "gone.jsonl"),
+        ("nonsense",),
+        ("collections", "nonsense"),
+    ],
+)
+def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_service_everything_works_in_the_process(run: Run, home: Path, tmp_path: Path) -> None:
+    alone = {"ANYSEEK_HOME": str(tmp_path / "alone")}
+    assert run("collections", "list", **alone).stdout == ""
+    assert "model hashing" in run("collections", "create", "mine", **alone).stdout
+    assert json.loads(run("collections", "show", "mine", "--json", **alone).stdout)["items"] == 0
+    assert "empty" in run("query", "--collection", "mine", "x", **alone).stdout
+    assert run("verify", **alone).returncode == 0
+    assert run("rebuild", "mine", **alone).returncode == 0
+    assert run("rebuild", **alone).returncode == 0
+    assert run("collections", "delete", "mine", "--yes", **alone).returncode == 0
+    assert run("collections", "show", "mine", **alone).returncode == 1
+    assert run("verify", "--json", **alone).stdout == ""
+
+
+def test_keys_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
+    alone = {"ANYSEEK_HOME": str(tmp_path / "keys")}
+    made = run("keys", "create", "reader", "--scope", "read", **alone)
+    key = made.stdout.strip()
+    assert key.startswith("anyseek_")
+    listed = run("keys", "list", **alone).stdout
+    assert "reader  read" in listed
+    assert "active" in listed
+    assert key not in listed
+    assert run("keys", "create", "reader", "--scope", "read", **alone).returncode == 1
+    assert run("keys", "revoke", "reader", **alone).returncode == 0
+    assert "revoked" in run("keys", "list", **alone).stdout
+    assert run("keys", "create", "x", "--scope", "root", **alone).returncode == 2
+
+
+def test_models_are_listed_with_what_they_lack(run: Run, tmp_path: Path) -> None:
+    listed = run("models", "list", ANYSEEK_HOME=str(tmp_path / "none"))
+    assert listed.returncode == 0, listed.stderr
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert names == ["4m-tiny", "hashing"]

@@ -1,0 +1,94 @@
+"""`anyseek query`, over a running service and without one."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Picture = Callable[..., bytes]
+Run = Callable[..., Any]
+Serve = Callable[[Path], "subprocess.Popen[str]"]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_query_asks_the_recorded_service_and_imports_nothing_heavy(
+    imported: Callable[..., tuple[str, str]],
+) -> None:
+    shown, heavy = imported("query", "--collection", "shapes", "red disc", "-k", "2", "--json")
+    assert heavy == "imported []\n"
+    answer = json.loads(shown)
+    assert shown.count("\n") == 1
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2]
+    assert answer["hits"][0]["key"] == "red disc"
+    assert answer["hits"][0]["caption"] == "a red disc"
+    assert answer["space"] == "hashing"
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_query_prints_a_table(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "--item", "blue bar:0.7", "--palette", "#2f6fed:-0.1")
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.splitlines()[0].split()
+    assert first[0] == "1"
+    assert first[2:4] == ["blue", "bar"]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "x", ANYSEEK_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "127.0.0.1:9" in done.stderr
+
+
+@pytest.mark.usefixtures("gallery")
+def test_an_unsupported_modality_names_those_that_are(run: Run, picture: Picture, tmp_path: Path) -> None:
+    file = tmp_path / "n.png"
+    file.write_bytes(picture("red", "disc"))
+    done = run("query", "--collection", "shapes", "--normal", str(file))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    for known in ("rgb", "caption", "canny_edge", "color_palette"):
+        assert known in done.stderr
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_file_with_a_weight_and_a_file_with_such_a_name(run: Run, picture: Picture, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("red", "disc"))
+    (tmp_path / "b.png:0.7").write_bytes(picture("red", "disc"))
+    plain = run("query", "--collection", "shapes", "box", "--image", f"{tmp_path}/a.png", "--json")
+    weighted = run("query", "--collection", "shapes", "box", "--image", f"{tmp_path}/a.png:0.7", "--json")
+    named = run("query", "--collection", "shapes", "box", "--image", f"{tmp_path}/b.png:0.7", "--json")
+    assert plain.returncode == weighted.returncode == named.returncode == 0
+    assert named.stdout == plain.stdout
+    assert weighted.stdout != plain.stdout
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_batch_over_the_service_and_without_one_is_the_same(run: Run, home: Path, tmp_path: Path) -> None:
+    lines = [
+        '{"id": "a", "parts": [{"modality": "caption", "text": "red disc"}], "k": 1}',
+        "broken",
+        f'{{"id": {2**70}, "parts": [{{"item": "blue bar"}}]}}',
+        '{"id": 1.50, "parts": [{"item": "nobody"}]}',
+        '{"id": 2, "parts": [{"modality": "rgb", "file": "gone.png"}]}',
+    ]
+    batch = tmp_path / "queries.jsonl"
+    batch.write_text("\n".join(lines), encoding="utf-8")
+    over_service = run("query", "--collection", "shapes", "--batch", str(batch), "--json", "-k", "2")
+    assert over_service.returncode == 0, over_service.stderr
+    answers = [json.loads(line) for line in over_service.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == ["a", None, 2**70, 1.5, 2]
+    assert '{"id": 1.50, "error"' in over_service.stdout
+    assert [len(answer.get("hits", [])) for answer in answers] == [1, 0, 2, 0, 0]
+    record = home / "server.json"
+    hidden = record.rename(home / "server.hidden")
+    try:
+        without = run("query", "--collection", "shapes", "--batch", str(batch), "--json", "-k", "2")
+    finally:
+        hidden.rename(record)
+    assert without.returncode == 0, without.stderr
+    assert without.stdout == over_service.stdout

@@ -1,0 +1,84 @@
+"""`anyseek verify` and `rebuild` as commands, on a data directory that is damaged on purpose."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.cli import run
+from api.local import LocalClient
+from indexer.put import put_item
+from indexer.samples import RawFile
+from search.settings import Settings
+from workers.runtime import Runtime
+
+Picture = Callable[..., bytes]
+Shown = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> Path:
+    """A data directory with one item and a snapshot."""
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
+    with LocalClient(Settings(tmp_path), "hashing") as client:
+        client.create_collection("shapes")
+    with Runtime.open(Settings(tmp_path), "hashing") as runtime:
+        put_item(runtime.tools(), "shapes", "red disc", [RawFile("rgb", picture("red", "disc"), "red.png")])
+        runtime.engine.write_snapshots("shapes")
+    return tmp_path
+
+
+def test_what_agrees_is_told_and_exits_with_0(home: Path, capsys: Shown) -> None:
+    assert run(["verify"]) == 0
+    assert capsys.readouterr().out == "everything agrees\n"
+    assert run(["verify", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_snapshot_is_found_and_mended(home: Path, capsys: Shown) -> None:
+    damaged = [path for path in (home / "indexes").rglob("*") if path.is_file()]
+    assert damaged
+    for path in damaged:
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 255]))
+    assert run(["verify", "--json"]) == 1
+    problems = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {problem["collection"] for problem in problems} == {"shapes"}
+    assert all(problem["problem"] for problem in problems)
+    assert run(["rebuild", "shapes"]) == 0
+    assert run(["verify"]) == 0
+
+
+def _stored(home: Path, start: bytes) -> Path:
+    """The stored file that begins so."""
+    files = [path for path in (home / "assets").rglob("*") if path.is_file()]
+    (found,) = [path for path in files if path.read_bytes().startswith(start)]
+    return found
+
+
+def test_a_damaged_thumbnail_is_made_again_from_the_original(home: Path, capsys: Shown) -> None:
+    _stored(home, b"\xff\xd8").write_bytes(b"something else")
+    assert run(["verify"]) == 1
+    assert "red disc" in capsys.readouterr().out
+    assert run(["rebuild"]) == 0
+    assert run(["verify"]) == 0
+
+
+def test_a_damaged_original_is_lost_and_told(home: Path, capsys: Shown) -> None:
+    _stored(home, b"\x89PNG").write_bytes(b"something else")
+    assert run(["verify"]) == 1
+    assert run(["rebuild"]) == 1
+    assert "put or index it again" in capsys.readouterr().err
+
+
+def test_an_original_that_is_gone_is_a_note(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, picture: Picture, capsys: Shown
+) -> None:
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "a.png").write_bytes(picture("blue", "box"))
+    assert run(["index", str(folder), "--collection", "photos", "--model", "hashing"]) == 0
+    (folder / "a.png").unlink()
+    capsys.readouterr()
+    assert run(["verify"]) == 0
+    assert "note: photos: the original of item 'a.png' is gone" in capsys.readouterr().out

@@ -1,0 +1,119 @@
+"""Real services on free ports, run by uvicorn in a thread, with the hashing model and small limits."""
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from PIL import Image, ImageDraw
+
+from api.app import create_app
+from api.client import Client
+from api.service import Service, ServiceSettings
+from search.settings import Limits, Settings
+from workers.runtime import Runtime
+
+LIMITS = Limits(bytes_per_file=200_000, bytes_per_request=600_000, pixels=1_000_000, queries_per_batch=10)
+COLOURS = {"red": "#d92d2d", "green": "#4fae4a", "blue": "#2f6fed"}
+SHAPES = ("disc", "box", "bar")
+
+
+@contextmanager
+def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
+    """The service behind uvicorn while the block runs; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(service), log_config=None, lifespan=lifespan)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+StartService = Callable[..., tuple[str, Service]]
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[StartService]:
+    """Starts a service in a fresh data directory; stopped at the end of the test."""
+    with ExitStack() as stack:
+
+        def start(
+            model: str = "hashing", settings: ServiceSettings | None = None, lifespan: str = "on"
+        ) -> tuple[str, Service]:
+            runtime = stack.enter_context(Runtime.open(Settings(tmp_path / "home", LIMITS), model))
+            service = Service(runtime, settings or ServiceSettings())
+            return stack.enter_context(listening(service, lifespan)), service
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "root").mkdir()
+    with Runtime.open(Settings(folder / "home", LIMITS), "hashing") as runtime:
+        service = Service(runtime, ServiceSettings(roots=(folder / "root",)))
+        with listening(service) as url:
+            yield url, service
+
+
+@pytest.fixture(scope="session")
+def root(shared_service: tuple[str, Service]) -> Path:
+    """The one folder in which the shared service may index."""
+    return shared_service[1].settings.roots[0]
+
+
+@pytest.fixture
+def http(shared_service: tuple[str, Service]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shared_service[0], timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def collection(http: httpx.Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty collection of the shared service."""
+    name = f"c{abs(hash(request.node.nodeid))}"
+    assert http.post("/v1/collections", json={"name": name}).status_code == 201
+    yield name
+    http.delete(f"/v1/collections/{name}")
+
+
+@pytest.fixture(scope="session")
+def shapes(shared_service: tuple[str, Service]) -> str:
+    """A collection with nine captioned shapes, called `red disc` and so on; tests leave it as they found it."""
+    with Client(shared_service[0]) as client:
+        client.create_collection("shapes")
+        for colour in COLOURS:
+            for shape in SHAPES:
+                name, files = f"{colour} {shape}", {"rgb": picture(colour, shape)}
+                client.put_item("shapes", name, files, f"a {name}", {"colour": colour})
+    return "shapes"
+
+
+def picture(colour: str, shape: str, outline: bool = False) -> bytes:
+    """A PNG of one shape."""
+    image = Image.new("RGB", (96, 96), "white")
+    pen = ImageDraw.Draw(image)
+    fill = None if outline else COLOURS[colour]
+    if shape == "disc":
+        pen.ellipse((15, 15, 81, 81), fill=fill, outline="black", width=3)
+    else:
+        pen.rectangle((18, 18, 78, 78) if shape == "box" else (5, 38, 91, 58), fill=fill, outline="black", width=3)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(name="picture", scope="session")
+def picture_fixture() -> Callable[..., bytes]:
+    return picture

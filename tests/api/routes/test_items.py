@@ -1,0 +1,139 @@
+"""Items: any key, files, attributes, pages."""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+Picture = Callable[..., bytes]
+Problem = Callable[..., None]
+
+
+ODD_KEYS = [
+    "a/b/c.png",
+    "/leading",
+    "a//b",
+    "with space",
+    "käse 猫 🍕",
+    "100%",
+    "a%2Fb",
+    "what?x=1&y#z",
+    "x/thumbnail",
+    "assets/rgb",
+    "a\\b",
+    "line\nend\n",
+    "tab\there",
+    "..hidden",
+    "a/../b",
+    "+plus+",
+    "é",
+    "é",
+    "'\"<script>",
+    "k" * 1000,
+]
+
+
+def _item(collection: str, key: str) -> str:
+    return f"/v1/collections/{collection}/items/{quote(key, safe='')}"
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_any_text_is_a_key(problem: Problem, http: httpx.Client, collection: str, picture: Picture, key: str) -> None:
+    path, data = _item(collection, key), picture("red", "disc")
+    put = http.put(path, files={"rgb": ("red.png", data)}, data={"caption": "a red disc"})
+    assert put.status_code == 200, put.text
+    assert put.json()["key"] == key
+    assert http.get(path).json() == put.json()
+    segment = quote(key, safe="")
+    assert http.get(f"/v1/collections/{collection}/assets/rgb/{segment}").content == data
+    assert http.get(f"/v1/collections/{collection}/thumbnails/{segment}").headers["content-type"] == "image/jpeg"
+    (hit,) = http.post(f"/v1/collections/{collection}/query", json={"parts": [{"item": key}]}).json()["hits"]
+    assert hit["key"] == key
+    assert hit["score"] == pytest.approx(1, abs=1e-5)
+    assert [item["key"] for item in http.get(f"/v1/collections/{collection}/items").json()["items"]] == [key]
+    assert http.delete(path).status_code == 204
+    problem(http.get(path), 404, "item-not-found")
+    problem(http.delete(path), 404, "item-not-found")
+
+
+def test_an_item_is_findable_when_put_returns_and_gone_when_deleted(
+    http: httpx.Client, shapes: str, picture: Picture
+) -> None:
+    def first() -> str:
+        query = {"parts": [{"modality": "caption", "text": "zebra"}], "k": 1}
+        hits = http.post(f"/v1/collections/{shapes}/query", json=query).json()["hits"]
+        return str(hits[0]["key"])
+
+    assert first() != "new"
+    files = {"rgb": ("z.png", picture("green", "bar"))}
+    http.put(_item(shapes, "new"), files=files, data={"caption": "zebra zebra"})
+    assert first() == "new"
+    changed = http.put(_item(shapes, "new"), files=files, data={"caption": "a green bar"})
+    assert changed.json()["revision"] == 2
+    assert first() != "new" or "zebra" not in changed.json()["caption"]
+    http.delete(_item(shapes, "new"))
+    assert first() != "new"
+
+
+def test_an_item_has_attributes_and_files(problem: Problem, http: httpx.Client, shapes: str) -> None:
+    item = http.get(_item(shapes, "red disc")).json()
+    assert item["caption"] == "a red disc"
+    assert item["attributes"] == {"colour": "red"}
+    assert [asset["name"] for asset in item["assets"]] == ["rgb", "thumbnail"]
+    path = f"/v1/collections/{shapes}/assets/rgb/red disc"
+    answer = http.get(path)
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-security-policy"].endswith("sandbox")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert http.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    problem(http.get(f"/v1/collections/{shapes}/assets/depth/red disc"), 404, "asset-not-found")
+
+
+def test_items_come_in_pages(http: httpx.Client, shapes: str) -> None:
+    keys, after = [], None
+    while True:
+        wanted = {"limit": "4"} | ({"after": after} if after else {})
+        page = http.get(f"/v1/collections/{shapes}/items", params=wanted).json()
+        keys += [item["key"] for item in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert keys == sorted(
+        f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"caption": (None, "a"), "attributes": (None, "[1]")}, "bad-input"),
+        ({"caption": (None, "a"), "attributes": (None, "{")}, "bad-input"),
+        ({"caption": (None, "a"), "attributes": (None, '{"a": NaN}')}, "bad-attributes"),
+        ({"caption": (None, "a"), "attributes": (None, '{"a": "\\ud800"}')}, "bad-attributes"),
+        ({"caption": (None, "a"), "attributes": (None, "[" * 100_000)}, "bad-input"),
+        ({"attributes": (None, "{}")}, "bad-input"),
+        ({"rgb": ("a.png", b"no picture")}, "not-a-picture"),
+        ({"rgb": ("a.png", b"")}, "empty-input"),
+        ({"smell": ("a.png", b"x")}, "unknown-modality"),
+        ({"caption": (None, " ")}, "empty-input"),
+    ],
+)
+def test_a_wrong_item_is_refused_and_nothing_is_written(
+    problem: Problem, http: httpx.Client, collection: str, fields: dict[str, tuple[str | None, str | bytes]], code: str
+) -> None:
+    problem(http.put(_item(collection, "k"), files=fields), 422, code)  # type: ignore[arg-type]
+    assert http.get(f"/v1/collections/{collection}/items").json()["items"] == []
+
+
+def test_two_files_of_one_modality_are_refused(
+    problem: Problem, http: httpx.Client, collection: str, picture: Picture
+) -> None:
+    twice = [("rgb", ("a.png", picture("red", "disc"))), ("rgb", ("b.png", picture("red", "box")))]
+    problem(http.put(_item(collection, "k"), files=twice), 422, "bad-input")
+    alias = [("rgb", ("a.png", picture("red", "disc"))), ("image", ("b.png", picture("red", "box")))]
+    problem(http.put(_item(collection, "k"), files=alias), 422, "bad-input")
+
+
+def test_an_item_is_sent_as_a_form(problem: Problem, http: httpx.Client, collection: str) -> None:
+    problem(http.put(_item(collection, "k"), json={"caption": "a"}), 422, "bad-input")

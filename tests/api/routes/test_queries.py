@@ -1,0 +1,119 @@
+"""Queries as JSON, as forms and in batches."""
+
+import base64
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+Picture = Callable[..., bytes]
+Problem = Callable[..., None]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"modality": "caption", "text": "a red disc"}, "red disc"),
+        ({"modality": "text", "data": "blue bar"}, "blue bar"),
+        ({"modality": "color_palette", "text": "#2f6fed"}, "blue"),
+        ({"item": "green box"}, "green box"),
+    ],
+)
+def test_parts_find_what_they_mean(http: httpx.Client, shapes: str, part: dict[str, str], expected: str) -> None:
+    answer = http.post(f"/v1/collections/{shapes}/query", json={"parts": [part], "k": 3}).json()
+    assert answer["space"] == "hashing"
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["hits"][0]["key"].startswith(expected)
+    assert answer["hits"][0]["caption"] == f"a {answer['hits'][0]['key']}"
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_picture_is_found_by_itself_as_json_and_as_a_form(http: httpx.Client, shapes: str, picture: Picture) -> None:
+    data = picture("blue", "disc")
+    path = f"/v1/collections/{shapes}/query"
+    by_json = http.post(path, json={"parts": [{"modality": "rgb", "data": base64.b64encode(data).decode()}], "k": 1})
+    by_form = http.post(path, files={"rgb": ("blue.png", data), "k": (None, "1")})
+    assert by_json.json() == by_form.json()
+    assert by_json.json()["hits"][0]["key"] == "blue disc"
+
+
+def test_a_drawing_finds_shapes(http: httpx.Client, shapes: str, picture: Picture) -> None:
+    files = {"sketch": ("bar.png", picture("red", "bar", outline=True)), "k": (None, "3")}
+    hits = http.post(f"/v1/collections/{shapes}/query", files=files).json()["hits"]
+    assert {hit["key"] for hit in hits} == {"red bar", "green bar", "blue bar"}
+
+
+def test_a_negative_weight_pushes_away(http: httpx.Client, shapes: str) -> None:
+    parts = [{"text": "disc"}, {"text": "red", "weight": -1}]
+    hits = http.post(f"/v1/collections/{shapes}/query", json={"parts": parts}).json()["hits"]
+    assert "red" not in hits[0]["key"]
+    form = [("caption", (None, "disc")), ("caption:-1", (None, "red"))]
+    assert http.post(f"/v1/collections/{shapes}/query", files=form).json()["hits"] == hits
+
+
+def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
+    hits = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}], "k": 10_000}).json()["hits"]
+    assert len(hits) == 9
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"parts": []}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}], "k": 0}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}], "k": 10_001}, 422, "invalid-request"),
+        ({"parts": [{"text": "a", "wait": 2}]}, 422, "invalid-request"),
+        ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "invalid-request"),
+        ({"parts": [{"text": "a", "weight": "heavy"}]}, 422, "invalid-request"),
+        ({"parts": [{"text": "a", "item": "b"}]}, 422, "bad-query"),
+        ({"parts": [{"text": "a", "weight": 0}]}, 422, "bad-query"),
+        ({"parts": [{"item": "nobody"}]}, 404, "item-not-found"),
+        ({"parts": [{"text": "a"}], "space": "nowhere"}, 404, "space-not-found"),
+        ({"parts": [{"text": "a"}] * 17}, 413, "limit-exceeded"),
+        ({"parts": [{"modality": "smell", "text": "a"}]}, 422, "unknown-modality"),
+    ],
+)
+def test_a_wrong_query_is_refused(
+    problem: Problem, http: httpx.Client, shapes: str, body: dict[str, object], status: int, code: str
+) -> None:
+    problem(http.post(f"/v1/collections/{shapes}/query", json=body), status, code)
+
+
+def test_an_unsupported_modality_names_those_that_are(http: httpx.Client, shapes: str, picture: Picture) -> None:
+    files = {"normal": ("n.png", picture("red", "disc"))}
+    answer = http.post(f"/v1/collections/{shapes}/query", files=files)
+    assert answer.status_code == 422
+    for known in ("rgb", "caption", "canny_edge", "color_palette"):
+        assert known in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"parts": [{"text": "\\ud800"}]}', b"[" * 100_000])
+def test_json_that_is_none_is_refused(http: httpx.Client, shapes: str, content: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    for path in ("query", "query/batch"):
+        answer = http.post(f"/v1/collections/{shapes}/{path}", content=content, headers=headers)
+        assert answer.status_code in (400, 422), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_batch_answers_in_order_and_one_bad_query_spoils_no_other(http: httpx.Client, shapes: str) -> None:
+    queries = [
+        {"parts": [{"text": "red disc"}], "k": 1},
+        {"parts": [{"modality": "rgb", "data": "AAAA"}]},
+        {"parts": [{"item": "nobody"}]},
+        "nonsense",
+        {"parts": [{"modality": "depth", "data": "AAAA"}]},
+        {"parts": [{"item": "blue bar"}], "k": 2},
+    ]
+    results = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
+    assert [bool(result["error"]) for result in results] == [False, True, True, True, True, False]
+    assert [hit["key"] for hit in results[0]["hits"]] == ["red disc"]
+    assert set(results[5]["hits"][0]) == {"key", "score", "rank"}
+    assert results[5]["hits"][0]["key"] == "blue bar"
+
+
+def test_a_batch_is_limited_and_needs_its_collection(problem: Problem, http: httpx.Client, shapes: str) -> None:
+    body = {"queries": [{"parts": [{"text": "a"}]}] * 11}
+    problem(http.post(f"/v1/collections/{shapes}/query/batch", json=body), 413, "limit-exceeded")
+    problem(http.post("/v1/collections/none/query/batch", json={"queries": []}), 404, "collection-not-found")

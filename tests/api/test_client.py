@@ -1,0 +1,104 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from api.client import ApiError, Client, ServiceUnreachable
+from api.service import Service
+from api.wire import Part, Refusal, Results
+from indexer.errors import InputVanished
+
+Picture = Callable[..., bytes]
+
+
+@pytest.fixture
+def client(shared_service: tuple[str, Service]) -> Iterator[Client]:
+    with Client(shared_service[0]) as client:
+        yield client
+
+
+def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Picture, tmp_path: Path) -> None:
+    file = tmp_path / "red.png"
+    file.write_bytes(picture("red", "disc"))
+    parts = [
+        Part("rgb", file=file),
+        Part("rgb", data=picture("red", "disc"), weight=0.5),
+        Part("caption", text="a red disc"),
+        Part("color_palette", data=["#d92d2d"]),
+        Part(item="red disc"),
+        Part("caption", text="blue", weight=-0.2),
+    ]
+    results = client.query(shapes, parts, k=2)
+    assert results.space == "hashing"
+    assert [hit.rank for hit in results.hits] == [1, 2]
+    best = results.hits[0]
+    assert (best.key, best.caption, best.attributes) == ("red disc", "a red disc", {"colour": "red"})
+    assert best.assets == ("rgb", "thumbnail")
+
+
+def test_an_item_goes_there_and_back(client: Client, collection: str, picture: Picture, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(picture("red", "box"))
+    put = client.put_item(collection, "a/ü", {"rgb": file}, "a box", {"n": [1, None]})
+    assert client.get_item(collection, "a/ü") == put
+    assert put["attributes"] == {"n": [1, None]}
+    assert client.asset(collection, "a/ü", "rgb") == file.read_bytes()
+    assert client.thumbnail(collection, "a/ü")[:2] == b"\xff\xd8"
+    client.put_item(collection, "b", caption="words alone")
+    assert [item["key"] for item in client.items(collection)] == ["a/ü", "b"]
+    client.delete_item(collection, "b")
+    assert [item["key"] for item in client.items(collection)] == ["a/ü"]
+
+
+def test_many_items_come_page_by_page(client: Client, collection: str) -> None:
+    for number in range(5):
+        client.put_item(collection, f"{number}", caption=f"number {number}")
+    for page_size in (1, 2, 5, 6):
+        assert [item["key"] for item in client.items(collection, page_size)] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_batch_has_results_and_refusals(client: Client, shapes: str) -> None:
+    found, refused = client.query_batch(shapes, [{"parts": [{"text": "blue bar"}], "k": 1}, {"parts": []}])
+    assert isinstance(found, Results)
+    assert found.hits[0].key == "blue bar"
+    assert isinstance(refused, Refusal)
+    assert refused.error
+
+
+def test_collections_models_and_jobs(client: Client, collection: str) -> None:
+    assert collection in [one["name"] for one in client.collections()]
+    assert client.collection(collection)["items"] == 0
+    assert client.models()[0]["name"] == "hashing"
+    assert isinstance(client.jobs(), list)
+    for ask in (client.job, client.job_failures, client.cancel_job):
+        with pytest.raises(ApiError) as caught:
+            ask(99_999)
+        assert caught.value.type == "urn:anyseek:job-not-found"
+    with pytest.raises(ApiError, match="roots"):
+        client.index_folder(collection, "/")
+    client.delete_collection(collection)
+    client.create_collection(collection)
+
+
+def test_a_refusal_carries_its_type_and_sentence(client: Client) -> None:
+    with pytest.raises(ApiError, match="no collection called 'none'") as caught:
+        client.query("none", [Part("caption", text="a")])
+    assert (caught.value.status, caught.value.type) == (404, "urn:anyseek:collection-not-found")
+
+
+def test_half_of_a_surrogate_pair_is_refused_in_words(client: Client, shapes: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.query(shapes, [Part("caption", text="\udc80")])
+    assert caught.value.status == 422
+
+
+def test_a_file_that_is_gone_is_told_here(client: Client, shapes: str, tmp_path: Path) -> None:
+    with pytest.raises(InputVanished, match=r"gone\.png"):
+        client.query(shapes, [Part("rgb", file=tmp_path / "gone.png")])
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9"):
+        client.models()
+    with pytest.raises(ServiceUnreachable, match="ftp"):
+        Client("ftp://x")

@@ -1,0 +1,188 @@
+"""Searching on the page: typing, drawing, dropping, more like this; and no console error in any of it."""
+
+import math
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from api.service import Service
+
+Picture = Callable[..., bytes]
+StartService = Callable[..., tuple[str, Service]]
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+Until = Callable[[Page, str], None]
+Give = Callable[..., None]
+
+if shutil.which("chromium") is None:
+    pytest.skip("no Chromium: the page is not tested", allow_module_level=True)
+pytest.importorskip("playwright.sync_api", reason="no Playwright: the page is not tested")
+
+pytestmark = pytest.mark.browser
+
+
+NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
+
+
+def _keys(page: Page) -> list[str]:
+    return [card.get_attribute("data-key") for card in page.query_selector_all(".card")]
+
+
+def _wait_for_first(page: Page, key: str) -> None:
+    page.wait_for_selector(f'.card:first-child[data-key="{key}"] .score')
+
+
+def _stroke(page: Page, *points: tuple[float, float]) -> None:
+    """Draw through points given as shares of the sheet."""
+    box = page.locator("#canvas").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)  # as a hand does; few points would make round corners
+    page.mouse.up()
+
+
+def test_before_any_query_there_is_a_look_into_the_collection(until: Until, page: Page) -> None:
+    assert page.inner_text("#summary") == "A look into shapes"
+    assert sorted(_keys(page)) == sorted(NAMES)
+    assert page.inner_text("#count") == "9 items"
+    assert page.inner_text("#state") == "hashing"
+    until(page, "[...document.querySelectorAll('.card img')].every((one) => one.naturalWidth > 0)")
+
+
+def test_typing_finds_and_the_address_remembers(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("a blue bar")
+    page.keyboard.press("Enter")
+    _wait_for_first(page, "blue bar")
+    assert page.locator(".card:first-child .title").inner_text() == "a blue bar"
+    assert 0 < float(page.locator(".card:first-child .score").inner_text()) <= 1
+    page.reload()
+    _wait_for_first(page, "blue bar")
+    assert page.input_value("#words") == "a blue bar"
+
+
+def test_drawing_finds_by_shape_and_undo_takes_it_back(page: Page) -> None:
+    page.click("#open-drawing")
+    box = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
+    _stroke(page, *box)
+    page.wait_for_selector('.chip[data-kind="canny_edge"] img')
+    page.wait_for_selector(".score")
+    assert {key.split()[1] for key in _keys(page)[:3]} == {"box"}
+    page.click("#undo")
+    page.wait_for_selector(".chip", state="detached")
+    page.wait_for_selector("text=A look into shapes")
+    assert page.is_disabled("#undo")
+    _stroke(page, *box)
+    page.wait_for_selector(".chip")
+    page.click("#wipe")
+    page.wait_for_selector(".chip", state="detached")
+
+
+def test_a_finger_draws(visiting: Visiting, site: str) -> None:
+    with visiting(f"{site}/#c=shapes", has_touch=True) as page:
+        page.wait_for_selector(".card")
+        page.tap("#open-drawing")
+        page.tap("#canvas")
+        page.wait_for_selector('.chip[data-kind="canny_edge"]')
+        page.wait_for_selector(".score")
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_dropped_or_pasted_picture_finds_itself(
+    until: Until, give: Give, page: Page, picture: Picture, kind: str
+) -> None:
+    give(page, kind, "mine.png", picture("green", "disc"))
+    _wait_for_first(page, "green disc")
+    assert "mine.png" in page.inner_text(".chip")
+    page.select_option(".chip select", "canny_edge")
+    until(page, "document.querySelector('.card .score').textContent !== '1.00'")
+    assert {key.split()[1] for key in _keys(page)[:3]} == {"disc"}
+
+
+def test_a_chosen_file_is_a_part(page: Page, picture: Picture) -> None:
+    page.set_input_files("#file", {"name": "f.png", "mimeType": "image/png", "buffer": picture("red", "box")})
+    _wait_for_first(page, "red box")
+
+
+def test_one_click_finds_more_like_a_result(page: Page) -> None:
+    page.fill("#words", "green")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".score")
+    page.locator('.card[data-key="green box"] .like').click()
+    page.wait_for_selector('.card:first-child[data-key="green box"] .score:has-text("1.00")')
+    assert page.inner_text(".chip .name") == "a green box"
+    assert page.input_value("#words") == ""
+
+
+def test_parts_are_weighed_pushed_away_and_removed(until: Until, page: Page) -> None:
+    page.click("#open-palette")
+    page.click('[aria-label="Add red"]')
+    page.wait_for_selector(".score")
+    assert all(key.startswith("red") for key in _keys(page)[:2])
+    page.fill("#words", "disc")
+    page.keyboard.press("Enter")
+    slider = page.locator('.chip[data-kind="color_palette"] input')
+    slider.fill("-1")
+    until(page, "!document.querySelector('.card').dataset.key.startsWith('red')")
+    assert page.locator(".chip.negative output").inner_text() == "−1.0"
+    page.click('.chip[data-kind="color_palette"] .cross')
+    page.wait_for_selector(".chip", state="detached")
+    page.click("#clear-all")
+    page.wait_for_selector("text=A look into shapes")
+    assert page.input_value("#words") == ""
+
+
+def test_words_can_be_several_parts(page: Page) -> None:
+    page.fill("#words", "red")
+    page.click("#add-words")
+    page.keyboard.type("disc")
+    page.keyboard.press("Enter")
+    _wait_for_first(page, "red disc")
+    assert page.locator(".chip").count() == 2
+
+
+def test_a_result_opens_in_full_and_closes_by_key(page: Page) -> None:
+    page.locator('.card[data-key="red disc"] .picture').focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#details[open] img")
+    shown = page.inner_text("#details")
+    assert "a red disc" in shown
+    assert "kind" in shown
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#details:not([open])", state="attached")
+
+
+def test_another_collection_is_chosen(page: Page) -> None:
+    page.select_option("#collection", "words")
+    page.wait_for_selector("text=A look into words")
+    assert page.inner_text(".card .words") == "no picture at all"
+    assert page.inner_text("#count") == "1 item"
+
+
+def test_everything_is_within_reach_of_the_keyboard(page: Page) -> None:
+    page.focus("#words")
+    reached = set()
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert {"pick-file", "open-drawing", "open-palette", "picture", "like"} <= reached
+
+
+def test_the_drawn_line_is_where_the_pen_was(page: Page) -> None:
+    page.click("#open-drawing")
+    _stroke(page, *[(0.5 + 0.3 * math.cos(step), 0.5 + 0.3 * math.sin(step)) for step in (0, 1, 2, 3, 4, 5, 6)])
+    ink, blank = page.evaluate(
+        """() => {
+          const sheet = document.getElementById("canvas");
+          const all = sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height).data;
+          const at = (x, y) => all[4 * (Math.round(y * sheet.height) * sheet.width + Math.round(x * sheet.width))];
+          return [at(0.8, 0.5), at(0.02, 0.02)];
+        }"""
+    )
+    assert ink < 60
+    assert blank == 255

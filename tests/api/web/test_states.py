@@ -1,0 +1,106 @@
+"""The page when there is nothing to search, the model is not there, a key is needed, or something goes wrong."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from api.client import Client
+from api.security import Scope, create_key
+from api.service import Service
+
+Picture = Callable[..., bytes]
+StartService = Callable[..., tuple[str, Service]]
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+Until = Callable[[Page, str], None]
+Give = Callable[..., None]
+
+if shutil.which("chromium") is None:
+    pytest.skip("no Chromium: the page is not tested", allow_module_level=True)
+pytest.importorskip("playwright.sync_api", reason="no Playwright: the page is not tested")
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_strict_policy_lets_no_inline_script_run(browser: Any, site: str) -> None:
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(site)
+    page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.bad = 1'}))")
+    assert page.evaluate("window.bad") is None
+    opened.close()
+
+
+def test_what_goes_wrong_is_told_in_words(give: Give, browser: Any, site: str) -> None:
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(f"{site}/#c=shapes")
+    page.wait_for_selector(".card")
+    give(page, "drop", "letter.png", b"dear friend")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "letter.png" in page.inner_text("#error")
+    page.click(".cross")
+    page.wait_for_selector("#error", state="hidden")
+    opened.close()
+
+
+def test_an_empty_service_says_how_to_begin(visiting: Visiting, start_service: StartService) -> None:
+    url, _ = start_service()
+    with visiting(url) as page:
+        page.wait_for_selector("#empty:not([hidden])")
+        assert "anyseek index FOLDER --collection photos" in page.inner_text("#empty")
+        page.wait_for_selector("#state.ready")
+
+
+def test_an_empty_collection_says_so(visiting: Visiting, start_service: StartService) -> None:
+    url, _ = start_service()
+    with Client(url, patience=20) as client:
+        client.create_collection("fresh")
+    with visiting(url) as page:
+        page.wait_for_selector("text=The collection fresh is empty")
+        assert "--collection fresh" in page.inner_text("#empty")
+
+
+def test_the_page_waits_for_the_model(visiting: Visiting, start_service: StartService) -> None:
+    url, service = start_service(lifespan="off")
+    with visiting(url) as page:
+        page.wait_for_selector("#state.loading")
+        assert page.inner_text("#state") == "loading the model"
+        service.start()
+        page.wait_for_selector("#state.ready")
+
+
+def test_a_model_that_is_missing_is_told(browser: Any, start_service: StartService) -> None:
+    url, _ = start_service(model="no-such-model")
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(url)
+    page.wait_for_selector("#error:not([hidden])")
+    assert "no-such-model" in page.inner_text("#error")
+    opened.close()
+
+
+def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
+    until: Until, browser: Any, start_service: StartService, picture: Picture
+) -> None:
+    url, service = start_service()
+    with Client(url, patience=20) as client:
+        client.create_collection("shapes")
+        client.put_item("shapes", "red disc", {"rgb": picture("red", "disc")})
+    key = create_key(service.runtime.database, "page", Scope.READ)
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(url)
+    page.wait_for_selector("#key-dialog[open]")
+    page.fill("#key", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#key-dialog[open]")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card img")
+    until(page, "document.querySelector('.card img').naturalWidth > 0")
+    assert page.get_attribute(".card img", "src").startswith("blob:")
+    opened.close()
