@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.config import FourMConfig
+from model.config import ConfigInvalid, FourMConfig
 from model.embedder import CheckpointMismatch, FloatArray, WeightsCorrupt, WeightsMissing
-from model.tokenizers.vqvae import VQVAE, TokenizerConfig
+from model.tokenizers.build import Tokenizer, build_tokenizer
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.vqvae import VQVAE
 from model.transformer import FourM
 
 _HASH_BLOCK = 1 << 20
@@ -32,17 +34,27 @@ def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
     return network.eval()
 
 
-def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
-    """The tokenizer in a file, in evaluation mode, its value vectors kept. Raises as `load_fourm` does."""
+def load_tokenizer(path: Path, dtype: torch.dtype = torch.float32) -> Tokenizer:
+    """The tokenizer in a file, of the class that its config means, in evaluation mode. Raises as `load_fourm` does."""
     config = TokenizerConfig.from_metadata(read_metadata(path))
     with torch.device("meta"):
-        network = VQVAE(config)
+        network = build_tokenizer(config)
     load_strictly(network, path, dtype)
-    network.eval().quantize.cache_values()
+    network.eval()
+    if isinstance(network, VQVAE):
+        network.quantize.cache_values()
     return network
 
 
-def save_checkpoint(network: FourM | VQVAE, path: Path, dtype: torch.dtype | None = None) -> None:
+def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
+    """The tokenizer of vectors in a file, its value vectors kept. Raises as `load_fourm` does."""
+    network = load_tokenizer(path, dtype)
+    if not isinstance(network, VQVAE):
+        raise ConfigInvalid(f"{path} holds a tokenizer of images ({type(network).__name__}), not of vectors")
+    return network
+
+
+def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
     Of tensors that the network shares one is written. The file appears whole or not at all.

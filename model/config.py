@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Self, get_origin
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 
@@ -189,7 +189,7 @@ def select_fields(config_class: type[Any], values: Mapping[str, object]) -> dict
         elif spec.type is float:
             fits = isinstance(value, int | float) and not isinstance(value, bool)
         else:
-            fits = type(value) is spec.type
+            fits = type(value) in (get_args(spec.type) or (spec.type,))
         if not fits:
             wanted = getattr(spec.type, "__name__", str(spec.type))
             raise ConfigInvalid(f"config key {spec.name!r} must be {wanted}, not {value!r}")

@@ -88,11 +88,15 @@ class Attention(nn.Module):
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
         self.q_norm, self.k_norm = _head_norms(config)
 
-    def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x (B, N, D), each (B, H, N, d)."""
         # (B, N, 3*D) -> (3, B, H, N, d)
         qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
-        out: Tensor = self.proj(attend(self.q_norm(query), self.k_norm(key), value, blocked))
+        return self.q_norm(query), self.k_norm(key), value
+
+    def forward(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+        out: Tensor = self.proj(attend(*self.heads(x), blocked))
         return out
 
 
@@ -108,14 +112,22 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
         self.q_norm, self.k_norm = _head_norms(config)
 
-    def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
-        # (B, M, D) -> (B, H, M, d)
-        query = self.q(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of context (B, N, D), each (B, H, N, d)."""
         # (B, N, 2*D) -> (2, B, H, N, d)
         kv = self.kv(context).unflatten(2, (2, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         key, value = kv.unbind(0)
-        out: Tensor = self.proj(attend(self.q_norm(query), self.k_norm(key), value, blocked))
+        return self.k_norm(key), value
+
+    def attend_to(self, x: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+        """Attention of x (B, M, D) to keys and values (B, H, N, d) -> (B, M, D)."""
+        # (B, M, D) -> (B, H, M, d)
+        query = self.q(x).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        out: Tensor = self.proj(attend(self.q_norm(query), key, value, blocked))
         return out
+
+    def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        return self.attend_to(x, *self.keys_values(context), blocked)
 
 
 def _head_norms(config: FourMConfig) -> tuple[nn.Module, nn.Module]:

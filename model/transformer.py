@@ -187,6 +187,12 @@ class FourM(nn.Module):
         decoded = torch.split(self.run_decoder(y, context, self_blocked), sizes, dim=1)
         return dict(zip(targets, decoded, strict=True))
 
+    def decode_image_tokens_at(self, context: Context, key: str, positions: Tensor) -> Tensor:
+        """Logits (B, m, V) of the image tokens of target `key` at positions int64 (B, m), predicted at once."""
+        embedding = self._image_target(key).grid_embedding(len(positions))
+        chosen = embedding.gather(1, positions[..., None].expand(-1, -1, embedding.shape[-1]))
+        return self.logits(key, self.run_decoder(self.mask_token + chosen, context, None))
+
     def run_decoder(self, y: Tensor, context: Context, self_blocked: Tensor | None) -> Tensor:
         """Decoder output after `decoder_norm`: y (B, M, D), self_blocked bool (B or 1, M, M) or None -> (B, M, D)."""
         self_blocked = None if self_blocked is None else self_blocked[:, None]

@@ -43,6 +43,11 @@ class BottleneckMLP(nn.Module):
         return out
 
 
+def is_mlp(name: str) -> bool:
+    """Whether a config's `enc_type` or `dec_type` means an MLP, well-formed or not."""
+    return name.startswith("BottleneckMLP")
+
+
 def parse_mlp(name: str) -> tuple[int, int, int]:
     """Blocks, width and expansion from a config's `enc_type` or `dec_type`. Raises `ConfigInvalid`."""
     match = _NAME.fullmatch(name)

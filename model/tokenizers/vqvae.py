@@ -1,45 +1,12 @@
 """The tokenizer of global vectors: an MLP encoder, memcodes, an MLP decoder."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
-from model.config import ConfigInvalid, parse_metadata, select_fields
+from model.config import ConfigInvalid
+from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.mlp import BottleneckMLP, parse_mlp
 from model.tokenizers.quantizers import MemcodesQuantizer
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """The shape of a tokenizer; the names are the metadata keys of published checkpoints, others are ignored.
-
-    Vectors of `n_channels` become `num_codebooks` tokens of `codebook_size` codes each.
-    """
-
-    n_channels: int = 3
-    enc_type: str = "vit_b_enc"
-    dec_type: str = "vit_b_dec"
-    quant_type: str = "lucid"
-    codebook_size: int = 16_384
-    num_codebooks: int = 1
-    latent_dim: int = 32
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """The config of a checkpoint from its metadata strings. Raises `ConfigInvalid`."""
-        return cls.from_values(parse_metadata(metadata))
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, object]) -> Self:
-        """The config from values already parsed. Raises `ConfigInvalid` for a value of another type."""
-        return cls(**select_fields(cls, values))
-
-    def to_metadata(self) -> dict[str, str]:
-        """The metadata strings that `from_metadata` reads back to this config."""
-        return {key: str(value) for key, value in asdict(self).items()}
 
 
 class VQVAE(nn.Module):

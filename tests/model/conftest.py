@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from model.config import FourMConfig
+from model.generation_state import ModalityState, given, image_target, sequence_target
 from model.tokens import ModalityInput, ModalityTarget
 from model.transformer import FourM
+from tests.model.generating import IDS
 
 OWN_MODALITIES = {
     "map": {"kind": "pixels", "grid": [3, 3], "patch": 1, "channels": 8},
@@ -80,4 +82,28 @@ def small_targets() -> dict[str, ModalityTarget]:
             torch.randint(0, 24, (3, 16), generator=generator), torch.zeros(3, 16, dtype=torch.bool)
         ),
         "tok_semantic": ModalityTarget(torch.randint(0, 20, (3, 16), generator=generator), some),
+    }
+
+
+@pytest.fixture
+def network(make_fourm: Callable[..., FourM]) -> FourM:
+    """Initialised weights make all logits alike; larger ones tell tokens apart."""
+    made = make_fourm()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.5, generator=generator)
+    return made
+
+
+@pytest.fixture
+def state(small_inputs: dict[str, ModalityInput]) -> dict[str, ModalityState]:
+    """Three rows: a map and states are given, two images and a sequence are to be decoded."""
+    inputs = {key: given(small_inputs[key].values, small_inputs[key].mask) for key in ("map", "states")}
+    return {
+        **inputs,
+        "palette": sequence_target(3, 8, IDS),
+        "tok_visual": image_target(3, 16),
+        "tok_semantic": image_target(3, 16),
     }

@@ -1,21 +1,44 @@
 """Writing and strictly reading checkpoints, and fingerprints."""
 
+import gzip
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoints import fingerprint, load_fourm, load_vqvae, read_metadata, save_checkpoint
+from model.checkpoints import fingerprint, load_fourm, load_tokenizer, load_vqvae, read_metadata, save_checkpoint
 from model.config import ConfigInvalid
 from model.embedder import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.tokenizers.vqvae import VQVAE, TokenizerConfig
+from model.golden.weights import fill_weights
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.vqvae import VQVAE
 from model.tokens import ModalityInput
 from model.transformer import FourM
 
 Make = Callable[..., FourM]
+
+KEYS = Path(__file__).parents[1] / "golden" / "keys"
+TOKENIZERS = {
+    "rgb_16k_224-448": "DiVAE",
+    "depth_8k_224-448": "DiVAE",
+    "normal_8k_224-448": "DiVAE",
+    "edge_8k_224-512": "DiVAE",
+    "semseg_4k_224-448": "ImageVQVAE",
+    "CLIP-B16_8k_224-448": "ImageVQVAE",
+    "DINOv2-B14_8k_224-448": "ImageVQVAE",
+    "ImageBind-H14_8k_224-448": "ImageVQVAE",
+    "sam-instance_1k_64": "ImageVQVAE",
+    "DINOv2-B14-global_8k_16_224": "VQVAE",
+    "ImageBind-H14-global_8k_16_224": "VQVAE",
+    "human-poses_1k_8": "VQVAE",
+}
 
 
 @pytest.fixture
@@ -117,6 +140,49 @@ def test_a_tokenizer_comes_back_with_its_values_kept(tmp_path: Path) -> None:
     assert loaded.quantize.value_table is not None
     tokens = torch.tensor([[0, 4], [3, 1]])
     assert torch.equal(loaded.decode_tokens(tokens), original.decode_tokens(tokens))
+
+
+def _write_sparse(path: Path, config: dict[str, Any], shapes: dict[str, list[int]]) -> None:
+    """A whole safetensors file of float32 zeros that takes hardly any disk."""
+    header: dict[str, Any] = {"__metadata__": {key: str(value) for key, value in config.items()}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_published_tokenizers_load_strictly(name: str, tmp_path: Path) -> None:
+    document = json.loads(gzip.decompress((KEYS / f"{name}.json.gz").read_bytes()))
+    shapes = {key: entry["shape"] for key, entry in document["keys"].items()}
+    path = tmp_path / "model.safetensors"
+    _write_sparse(path, document["config"], shapes)
+    loaded = load_tokenizer(path)
+    assert type(loaded).__name__ == TOKENIZERS[name]
+    assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
+    lost, shapes["extra"] = shapes.popitem()[0], [1]
+    _write_sparse(path, document["config"], shapes)
+    with pytest.raises(CheckpointMismatch, match=f"missing {lost}; unexpected extra"):
+        load_tokenizer(path)
+
+
+def test_an_image_tokenizer_comes_back_as_it_was(tmp_path: Path) -> None:
+    shape = {"n_channels": 3, "enc_type": "vit_s_enc", "dec_type": "vit_s_dec", "codebook_size": 16, "latent_dim": 8}
+    original = ImageVQVAE(TokenizerConfig.from_values({**shape, "image_size": 32, "norm_codes": False}))
+    fill_weights(original)
+    path = tmp_path / "tokenizer.safetensors"
+    save_checkpoint(original, path)
+    loaded = load_tokenizer(path)
+    assert isinstance(loaded, ImageVQVAE)
+    assert loaded.config == original.config
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    with pytest.raises(ConfigInvalid, match="tokenizer of images"):
+        load_vqvae(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

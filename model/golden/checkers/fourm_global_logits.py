@@ -2,10 +2,10 @@
 
 import torch
 
-from model.golden.cases import Arrays, Case, GoldenCaseInvalid
+from model.golden.cases import Arrays, Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison
-from model.golden.fourm_inputs import modalities_under, recorded_inputs
+from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
 from model.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
 from model.golden.networks import filled_fourm
 from model.transformer import FourM
@@ -26,7 +26,7 @@ class GlobalLogitsChecker:
     @torch.inference_mode()
     def check(self, case: Case, options: CheckOptions) -> Comparison:
         """Compare encoder output, decoder output and logits of every set."""
-        network, seed, result = filled_fourm(case), f"input:{_seed_name(case)}:gen", Comparison()
+        network, seed, result = filled_fourm(case), generation_seed(case), Comparison()
         for entry in case.manifest:
             _compare_set(result, network, case.arrays, entry["case"], entry["targets"], seed)
         return result
@@ -44,14 +44,6 @@ def _compare_set(result: Comparison, network: FourM, arrays: Arrays, name: str, 
     for key, states in decoded.items():
         result.close(f"{place}{key}/dec_y", states, arrays[f"{place}{key}/dec_y"], HIDDEN_TOLERANCE)
         compare_logits(result, f"{place}{key}/", network.logits(key, states), arrays)
-
-
-def _seed_name(case: Case) -> str:
-    """The name that its inputs are drawn from; the manifest gives it with the same network's forward case."""
-    forward = case.manifest_of(f"{case.tag}.forward")
-    if not isinstance(forward, dict) or "seed_name" not in forward:
-        raise GoldenCaseInvalid(f"no manifest gives the seed_name of {case.tag}.forward, which {case.name} needs")
-    return str(forward["seed_name"])
 
 
 CHECKER = GlobalLogitsChecker()

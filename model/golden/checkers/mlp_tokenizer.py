@@ -5,8 +5,9 @@ import torch
 from model.golden.cases import Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison
-from model.golden.networks import filled_vqvae
+from model.golden.networks import filled, tokenizer_config
 from model.golden.weights import normal
+from model.tokenizers.vqvae import VQVAE
 
 _TOLERANCE = 1e-4
 _MARGIN = 1e-4
@@ -23,7 +24,7 @@ class MLPTokenizerChecker:
     @torch.inference_mode()
     def check(self, case: Case, options: CheckOptions) -> Comparison:
         """Compare tokens, code vectors and decoded vectors."""
-        network, arrays, result = filled_vqvae(case), case.arrays, Comparison()
+        network, arrays, result = filled(VQVAE(tokenizer_config(case))), case.arrays, Comparison()
         # (B, C, 1, 1) -> (B, C)
         vectors = torch.from_numpy(normal(f"input:{case.name}:emb", case.manifest["emb_shape"])).flatten(1)
         tokens = torch.from_numpy(arrays["tokens"]).long()

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from model.config import ConfigInvalid
-from model.tokenizers.vqvae import VQVAE, TokenizerConfig
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.vqvae import VQVAE
 
 MLP = "BottleneckMLP/B_1-Wi_16-E_2"
 CONFIG = TokenizerConfig(6, MLP, MLP, "memcodes", codebook_size=8, num_codebooks=4, latent_dim=16)

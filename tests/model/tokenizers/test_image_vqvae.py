@@ -1,0 +1,92 @@
+"""Tokenizers of label maps, feature maps and masks, end to end."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.config import ConfigInvalid
+from model.golden.weights import fill_weights
+from model.tokenizers.build import build_tokenizer
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.divae import DiVAE
+from model.tokenizers.image_tokenizer import ImageTokenizer
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.vqvae import VQVAE
+
+LABELS = TokenizerConfig(
+    n_channels=4, n_labels=6, enc_type="vit_s_enc", dec_type="vit_s_dec", codebook_size=32, latent_dim=8, image_size=32
+)
+PICTURES = replace(LABELS, n_labels=None, n_channels=3)
+
+
+@pytest.fixture(scope="module")
+def labels() -> ImageVQVAE:
+    made = ImageVQVAE(LABELS)
+    fill_weights(made)
+    return made.eval()
+
+
+@torch.inference_mode()
+def test_label_maps_become_tokens_and_logits(labels: ImageVQVAE) -> None:
+    image = torch.randint(0, 6, (2, 48, 32), dtype=torch.uint8)
+    tokens = labels.encode(image)
+    assert tokens.shape == (2, 3, 2)
+    assert tokens.dtype == torch.int64
+    assert labels.decode_tokens(tokens).shape == (2, 6, 48, 32)
+
+
+@torch.inference_mode()
+def test_certain_probabilities_decode_like_their_tokens(labels: ImageVQVAE) -> None:
+    tokens = torch.tensor([[[0, 31], [7, 5]]])
+    soft = labels.decode_probabilities(F.one_hot(tokens, 32).float())
+    torch.testing.assert_close(soft, labels.decode_tokens(tokens), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_maps_without_patches_keep_their_grid() -> None:
+    made = ImageVQVAE(replace(LABELS, n_labels=None, n_channels=5, patch_proj=False, post_mlp=True)).eval()
+    tokens = made.encode(torch.randn(1, 5, 3, 7))
+    assert tokens.shape == (1, 3, 7)
+    assert made.decode_tokens(tokens).shape == (1, 5, 3, 7)
+
+
+@torch.inference_mode()
+def test_undo_std_takes_normalised_pictures_to_minus_one_to_one() -> None:
+    tokenizer = ImageTokenizer(replace(PICTURES, undo_std=True))
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    colour = torch.tensor([0.0, 0.5, 1.0])
+    normalised = ((colour - mean) / deviation)[None, :, None, None].expand(1, 3, 2, 2)
+    prepared = tokenizer.prepare(normalised)
+    torch.testing.assert_close(prepared[0, :, 1, 1], torch.tensor([-1.0, 0.0, 1.0]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 40, 33), (1, 3, 32, 32), (4, 32, 32)])
+def test_images_that_do_not_fit_are_explained(shape: tuple[int, ...]) -> None:
+    tokenizer = ImageTokenizer(replace(LABELS, n_labels=None))
+    with pytest.raises(ValueError, match=r"4, height, width\) with sides that are multiples of 16"):
+        tokenizer.encode(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"quant_type": "memcodes"}, "quant_type 'lucid'"),
+        ({"num_codebooks": 2}, "num_codebooks 1"),
+        ({"norm_latents": True}, "norm_latents False"),
+        ({"undo_std": True}, "3 channels"),
+    ],
+)
+def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigInvalid, match=complaint):
+        ImageTokenizer(replace(LABELS, **changes))
+
+
+def test_a_config_gets_its_class() -> None:
+    mlp = "BottleneckMLP/B_1-Wi_8"
+    vectors = TokenizerConfig(6, mlp, mlp, "memcodes", codebook_size=5, num_codebooks=2, latent_dim=4)
+    with torch.device("meta"):
+        assert isinstance(build_tokenizer(vectors), VQVAE)
+        assert isinstance(build_tokenizer(LABELS), ImageVQVAE)
+        assert isinstance(build_tokenizer(replace(PICTURES, dec_type="unet_patched")), DiVAE)
