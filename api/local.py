@@ -38,8 +38,9 @@ class LocalClient:
     def query(self, collection: str, parts: Sequence[Part], k: int = DEFAULT_HITS, space: str | None = None) -> Results:
         """See `Client.query`."""
         limits = self.settings.limits
-        wanted = read_query({"parts": [part.to_json(limits) for part in parts], "k": k, "space": space}, limits)
-        results = self._engine(collection).query(collection, wanted)
+        engine = self._engine(collection)
+        members = {"parts": [part.to_json(limits) for part in parts], "k": k, "space": space}
+        results = engine.query(collection, read_query(members, limits, engine.embedder))
         return results_of(QueryAnswer.of(results).model_dump())
 
     def query_batch(self, collection: str, queries: Sequence[Any]) -> list[Results | Refusal]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from api.schemas import PartBody, QueryBody
 from indexer.decode import decode, known_modality, parse_classes, parse_palette, parse_text
-from model.embedder import Value
+from model.embedder import Embedder, Value
 from model.modality import Content
 from search.errors import BadQuery, LimitExceeded
+from search.planning import check_taken
 from search.settings import Limits
 from search.types import Part, Query
 
@@ -28,14 +29,17 @@ class Upload:
     filename: str | None = None
 
 
-def query_from_json(body: QueryBody, limits: Limits) -> Query:
-    """Decode a query. Raises `BadQuery`, `LimitExceeded`, `DecodeError`."""
+def query_from_json(body: QueryBody, limits: Limits, embedder: Embedder) -> Query:
+    """Decode a query; what `embedder` does not take is refused undecoded.
+
+    Raises `BadQuery`, `LimitExceeded`, `DecodeError`.
+    """
     _check_count(len(body.parts), limits)
-    parts = [_part_from_json(part, limits, number) for number, part in enumerate(body.parts, 1)]
+    parts = [_part_from_json(part, limits, number, embedder) for number, part in enumerate(body.parts, 1)]
     return Query(tuple(parts), body.k, body.space)
 
 
-def query_from_uploads(uploads: Sequence[Upload], limits: Limits) -> Query:
+def query_from_uploads(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
     """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and k, space, classes.
 
     Raises `BadQuery`, `LimitExceeded`, `DecodeError`.
@@ -44,7 +48,7 @@ def query_from_uploads(uploads: Sequence[Upload], limits: Limits) -> Query:
     contents = [one for one in uploads if one.field not in ("k", "space", "classes")]
     _check_count(len(contents), limits)
     classes = classes_from_json(settings["classes"]) if "classes" in settings else None
-    parts = [_part_from_upload(one, limits, classes) for one in contents]
+    parts = [_part_from_upload(one, limits, classes, embedder) for one in contents]
     if not parts:
         raise BadQuery("the form has no part; name a field by its modality, such as caption or rgb, or item")
     return Query(tuple(parts), _hits(settings.get("k", "10"), limits), settings.get("space"))
@@ -73,7 +77,7 @@ def value_of(modality: str, content: bytes | str, limits: Limits, name: str, cla
     raise BadQuery(f"{name} is a text, but {kind.name} is {kind.describes}: send a file")
 
 
-def _part_from_json(body: PartBody, limits: Limits, number: int) -> Part:
+def _part_from_json(body: PartBody, limits: Limits, number: int, embedder: Embedder) -> Part:
     contents = {"text": body.text, "data": body.data, "item": body.item}
     found = [member for member, content in contents.items() if content is not None]
     if len(found) != 1:
@@ -83,6 +87,7 @@ def _part_from_json(body: PartBody, limits: Limits, number: int) -> Part:
     if body.modality is None and body.data is not None:
         raise BadQuery(f"part {number} has data but no modality, such as rgb")
     kind = known_modality(body.modality or "caption")
+    check_taken(kind.name, embedder)
     name = body.name or f"part {number} ({body.modality or 'caption'})"
     classes = parse_classes(body.classes, name) if body.classes else None
     content = body.text if body.text is not None else _sent_data(body.data, kind.content, name)
@@ -102,7 +107,7 @@ def _sent_data(data: str | list[str] | None, content: Content, name: str) -> byt
         raise BadQuery(f"the data of {name} is not base64") from error
 
 
-def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None) -> Part:
+def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder) -> Part:
     name, colon, suffix = upload.field.partition(":")
     if colon and not _WEIGHT.fullmatch(suffix):
         raise BadQuery(f"the weight {suffix[:20]!r} of the field {name!r} is not a number, as in {name}:0.7")
@@ -112,6 +117,7 @@ def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | 
     if name == "item":
         return Part(item=str(upload.content), weight=weight)
     kind = known_modality(name)
+    check_taken(kind.name, embedder)
     value = value_of(kind.name, upload.content, limits, upload.filename or f"the field {name}", classes)
     return Part(kind.name, value, weight=weight)
 

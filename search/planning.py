@@ -59,14 +59,20 @@ def _checked(part: Part, embedder: Embedder) -> Part:
 
 
 def _modality(name: str, embedder: Embedder) -> str:
-    takes = ", ".join(sorted(embedder.modalities))
     try:
         canonical = resolve(name).name
     except KeyError:
+        takes = ", ".join(sorted(embedder.modalities))
         raise BadQuery(f"there is no modality {name!r}; the model {embedder.name} takes {takes}") from None
-    if canonical not in embedder.modalities:
-        raise BadQuery(f"the model {embedder.name} does not take {canonical}; it takes {takes}")
+    check_taken(canonical, embedder)
     return canonical
+
+
+def check_taken(modality: str, embedder: Embedder) -> None:
+    """Raises `BadQuery` if the model does not take a modality, given by its canonical name."""
+    if modality not in embedder.modalities:
+        takes = ", ".join(sorted(embedder.modalities))
+        raise BadQuery(f"the model {embedder.name} does not take {modality}; it takes {takes}")
 
 
 def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:

@@ -49,11 +49,12 @@ async def query(collection: str, request: Request, service: ServiceDependency) -
     collection is smaller.
     """
     service.check_ready()
+    reading = (service.limits, service.engine.embedder)
     if request.headers.get("content-type", "").startswith("multipart/"):
         uploads = await read_form(request)
-        return await service.run(lambda: _answer(service, collection, query_from_uploads(uploads, service.limits)))
+        return await service.run(lambda: _answer(service, collection, query_from_uploads(uploads, *reading)))
     body = await _read_query(request)
-    return await service.run(lambda: _answer(service, collection, query_from_json(body, service.limits)))
+    return await service.run(lambda: _answer(service, collection, query_from_json(body, *reading)))
 
 
 @router.post("/batch")

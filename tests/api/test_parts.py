@@ -9,11 +9,20 @@ from api.parts import Upload, query_from_json, query_from_uploads
 from api.schemas import QueryBody
 from indexer.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
 from model.embedder import Regions
+from model.hashing_embedder import HashingEmbedder
+from model.modality import MODALITIES
 from search.errors import AnyseekError, BadQuery, LimitExceeded
 from search.settings import Limits
 from search.types import Part
 
 LIMITS = Limits()
+
+
+class TakesEverything(HashingEmbedder):
+    modalities = frozenset(MODALITIES)
+
+
+EMBEDDER = TakesEverything()
 
 
 def _png() -> bytes:
@@ -23,7 +32,7 @@ def _png() -> bytes:
 
 
 def _parts(*parts: dict[str, object]) -> tuple[Part, ...]:
-    return query_from_json(QueryBody.model_validate({"parts": list(parts)}), LIMITS).parts
+    return query_from_json(QueryBody.model_validate({"parts": list(parts)}), LIMITS, EMBEDDER).parts
 
 
 def test_each_kind_of_part_becomes_a_value() -> None:
@@ -93,6 +102,7 @@ def test_a_form_is_a_query() -> None:
             Upload("space", "s"),
         ],
         LIMITS,
+        EMBEDDER,
     )
     assert (query.k, query.space) == (3, "s")
     assert [(part.modality, part.item, part.weight) for part in query.parts] == [
@@ -119,4 +129,12 @@ def test_a_form_is_a_query() -> None:
 )
 def test_a_wrong_form_is_refused(uploads: list[Upload]) -> None:
     with pytest.raises(BadQuery):
-        query_from_uploads(uploads, LIMITS)
+        query_from_uploads(uploads, LIMITS, EMBEDDER)
+
+
+def test_what_the_model_does_not_take_is_said_before_its_file_is_looked_at() -> None:
+    body = QueryBody.model_validate({"parts": [{"modality": "depth", "data": "AAAA"}]})
+    with pytest.raises(BadQuery, match="does not take depth; it takes canny_edge, caption, color_palette, rgb"):
+        query_from_json(body, LIMITS, HashingEmbedder())
+    with pytest.raises(BadQuery, match="does not take depth"):
+        query_from_uploads([Upload("depth", _png(), "d.png")], LIMITS, HashingEmbedder())

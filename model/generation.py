@@ -1,0 +1,66 @@
+"""Generating any modalities from any others with a 4M network.
+
+    ids = SpecialIds.of(text_tokenizer)
+    state = {
+        "caption": given_sequence([text_tokenizer.encode("a red bus")], ids),
+        "tok_clip@224": image_target(batch=1, tokens=196),
+        "tok_rgb@224": image_target(batch=1, tokens=196),
+    }
+    plans = [
+        TargetPlan("tok_clip@224", Scheme.ROAR, tokens=196, steps=50, temperature=5.0, guidance=3.0),
+        TargetPlan("tok_rgb@224", Scheme.MASKGIT, tokens=196, steps=25, token_schedule="cosine", temperature=3.0),
+    ]
+    state = generate(fourm, state, chain(plans, ["caption"], grow=True), ids, Options(top_p=0.8, seed=0))
+    state["tok_rgb@224"].values  # int64 (1, 196)
+
+What was generated is input of whatever comes next, also of another network: for super-resolution, hand the state on to
+the network for 448 pixels with empty targets beside it, such as `image_target(1, 784)` for `tok_rgb@448`. Modalities
+that a network does not take are passed over.
+
+The parts: `schedule.py` says what is decoded when, `guidance.py` which passes a step makes, `view_encoder.py` what each
+of them sees, `image_decoding.py` and `sequence_decoding.py` how a step decodes, `sampling.py` how a token is drawn.
+ROAR and chained generation: 4M (arXiv 2312.06647), MaskGIT: arXiv 2202.04200.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from model.formats.spans import SpecialIds
+from model.generation_run import GenerationInvalid, Observer, Options, Run
+from model.generation_state import ModalityState, State
+from model.image_decoding import decode_image_tokens
+from model.schedule import Scheme, Step
+from model.sequence_decoding import decode_sequence
+from model.transformer import FourM
+
+
+@torch.inference_mode()
+def generate(
+    network: FourM,
+    state: State,
+    steps: Sequence[Step],
+    ids: SpecialIds,
+    options: Options | None = None,
+    observe: Observer | None = None,
+) -> dict[str, ModalityState]:
+    """Run the steps of a schedule and give the state after them: every target of theirs is decoded and an input.
+
+    `state` holds the inputs and the still empty targets by checkpoint key (`model.generation_state` makes both); it
+    stays as it is. `steps` come from `model.schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
+    of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed.
+
+    Raises `GenerationInvalid` where a step's target or condition is not in the state or has nothing left to decode,
+    `UnsupportedModality` where the network does not predict it that way, `SamplingInvalid` for a filter out of range.
+    """
+    for step in steps:
+        for key in (step.target, *step.guidance.conditions):
+            if key not in state:
+                raise GenerationInvalid(f"the schedule needs {key!r}; the state holds {', '.join(state)}")
+    run = Run(network, ids, options or Options(), observe)
+    result = {key: entry.to(network.mask_token.device) for key, entry in state.items()}
+    for index, step in enumerate(steps):
+        decode = decode_sequence if step.scheme is Scheme.AUTOREGRESSIVE else decode_image_tokens
+        run.begin(index, step)
+        result[step.target] = decode(run, index, step, result)
+    return result

@@ -1,0 +1,120 @@
+"""The state of a batch while it is generated: of each modality, which entries are given and which are still to decode.
+
+B batch, n entries. Every mask is boolean and True means *not used*: an entry is an input where `input_mask` is False, a
+target where `target_mask` is False, and nothing where both are True. States are never changed, only replaced.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.config import EmbeddingKind
+from model.formats.spans import SpecialIds
+from model.tokens import ModalityInput
+
+
+@dataclass(frozen=True)
+class ModalityState:
+    """One modality of a batch.
+
+    `values` as in `ModalityInput`: pixels float (B, C, H, W), ids int64 (B, n) or vectors float (B, n, width).
+    `input_mask` and `target_mask`: bool (B, n) over its tokens. The first target entry of a sequence is the sentinel
+    from which it is decoded, the last one the token that ends it.
+    """
+
+    values: Tensor
+    input_mask: Tensor
+    target_mask: Tensor
+
+    def written(self, positions: Tensor, tokens: Tensor) -> "ModalityState":
+        """Itself with tokens int64 (B, m) at positions int64 (B, m), which become inputs."""
+        return ModalityState(
+            values=self.values.scatter(1, positions, tokens),
+            input_mask=self.input_mask.scatter(1, positions, False),
+            target_mask=self.target_mask.scatter(1, positions, True),
+        )
+
+    def to(self, device: torch.device) -> "ModalityState":
+        """Itself on a device."""
+        return ModalityState(self.values.to(device), self.input_mask.to(device), self.target_mask.to(device))
+
+    def target_rows(self) -> list[list[int]]:
+        """The target entries of each row."""
+        return _rows(self.values, self.target_mask)
+
+    def input_rows(self) -> list[list[int]]:
+        """The input entries of each row."""
+        return _rows(self.values, self.input_mask)
+
+
+State = Mapping[str, ModalityState]
+
+
+def given(values: Tensor, mask: Tensor) -> ModalityState:
+    """A modality that is input wherever `mask` bool (B, n) is False, and not to be decoded."""
+    return ModalityState(values, mask, torch.ones_like(mask))
+
+
+def given_sequence(rows: Sequence[Sequence[int]], ids: SpecialIds) -> ModalityState:
+    """Sequences that are input as they are, each row in full; shorter ones are padded on the right."""
+    values, mask = _padded(rows, ids)
+    return given(values, mask)
+
+
+def image_target(batch: int, tokens: int) -> ModalityState:
+    """Image tokens that are all to be decoded: ids 0, nothing input."""
+    everything = torch.ones(batch, tokens, dtype=torch.bool)
+    return ModalityState(torch.zeros(batch, tokens, dtype=torch.int64), everything, ~everything)
+
+
+def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
+    """A sequence that is all to be decoded, in `tokens` entries (2 or more): its input is `[S_1]`.
+
+    Up to `tokens` - 1 new tokens will be decoded, fewer if `[S_2]` comes earlier.
+    """
+    return text_target([[ids.sentinel(1)]] * batch, tokens - 1, ids, end=ids.sentinel(2))
+
+
+def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:
+    """Sequences given in part: `rows` are input, and what belongs at their `[S_1]` is decoded.
+
+    Up to `tokens` (1 or more) new tokens are decoded, fewer if `end` comes earlier; that is `[EOS]` unless given.
+    Nothing is added to the rows: text after which decoding is to go on must end with `[S_1]` itself.
+    """
+    end = ids.end_id if end is None else end
+    target = [ids.sentinel(1), *[ids.pad_id] * (tokens - 2), end][:tokens]
+    values, unused = _padded([[*row, *target] for row in rows], ids)
+    place = torch.arange(values.shape[1])
+    after_input = place >= torch.tensor([[len(row)] for row in rows])
+    return ModalityState(values, after_input, ~after_input | unused)
+
+
+def emptied(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> ModalityInput:
+    """What is left of an input that guidance takes away.
+
+    Nothing of an image, `[S_1]` of a sequence, one zero vector of sequence embeddings.
+    """
+    mask = torch.ones_like(state.input_mask)
+    match kind:
+        case EmbeddingKind.SEQUENCE:
+            mask[:, 0] = False
+            return ModalityInput(torch.full_like(state.values, ids.sentinel(1)), mask)
+        case EmbeddingKind.SEQUENCE_EMBEDDING:
+            mask[:, 0] = False
+            return ModalityInput(torch.zeros_like(state.values), mask)
+        case _:
+            return ModalityInput(state.values, mask)
+
+
+def _rows(values: Tensor, mask: Tensor) -> list[list[int]]:
+    return [row[~unused].tolist() for row, unused in zip(values.cpu(), mask.cpu(), strict=True)]
+
+
+def _padded(rows: Sequence[Sequence[int]], ids: SpecialIds) -> tuple[Tensor, Tensor]:
+    """Rows as int64 (B, n), n at least 1, padded on the right, and where the padding is: bool (B, n)."""
+    longest = max(1, *(len(row) for row in rows))
+    values = torch.tensor([[*row, *[ids.pad_id] * (longest - len(row))] for row in rows])
+    lengths = torch.tensor([[len(row)] for row in rows])
+    return values, torch.arange(longest) >= lengths

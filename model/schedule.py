@@ -1,0 +1,174 @@
+"""What is decoded when: how many tokens each step decodes, how warm it samples, and what guides it.
+
+`chain([TargetPlan(...), ...], conditions)` turns one plan a target into the steps that `model.generation.generate`
+runs. Targets are decoded one after the other; a finished one is an input of the next.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from model.embedder import ModelError
+from model.guidance import Guidance
+
+_COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
+
+
+class ScheduleInvalid(ModelError):
+    """A plan of decoding that cannot be carried out."""
+
+    code = "schedule-invalid"
+
+
+class Scheme(StrEnum):
+    """How the tokens of a target are chosen."""
+
+    ROAR = "roar"  # image tokens at random places, a few each step
+    MASKGIT = "maskgit"  # image tokens, all predicted in each step and the likeliest kept
+    AUTOREGRESSIVE = "autoregressive"  # a sequence, token by token
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """How one target is to be decoded.
+
+    `tokens` is how many image tokens it has, `steps` in how many steps they are decoded, their shares by
+    `token_schedule`: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of them.
+    `temperature` 0 means the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
+    `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
+    may be negative; see `model.guidance`.
+    """
+
+    target: str
+    scheme: Scheme
+    tokens: int = 0
+    steps: int = 1
+    token_schedule: str = "linear"
+    temperature: float = 0.0
+    temperature_schedule: str = "constant"
+    guidance: float | tuple[float, ...] = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: decode `tokens` tokens of `target`, or all of it where that is None (sequences)."""
+
+    target: str
+    scheme: Scheme
+    tokens: int | None
+    temperature: float
+    guidance: Guidance
+
+
+def linear_counts(steps: int, total: int) -> list[int]:
+    """Nearly equal shares of `total` tokens, larger ones first; fewer than `steps` where some would be 0."""
+    ends = np.linspace(0, total, steps + 1).astype(np.int64)
+    shares = sorted(np.diff(ends).tolist(), reverse=True)
+    return [share for share in shares if share > 0]
+
+
+def cosine_counts(steps: int, total: int) -> list[int]:
+    """Few tokens in the first steps, most in the middle, few again: the differences of half a cosine, rounded.
+
+    The last step takes what is left.
+    """
+    curve = [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
+    shares = [round(total * (curve[i] - curve[i + 1])) for i in range(steps - 1)]
+    return [*shares, total - sum(shares)]
+
+
+def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[float]:
+    """The temperature of each step that decodes `counts` tokens, by the name of a schedule.
+
+    - `constant`: `start`.
+    - `linear`: `start` times the share of tokens still to decode.
+    - `onex:<min>:<power>`: from `start` towards `min` along 1/x^power. Its curve is read at the number of the step,
+      not at that of the token; published settings were found with it like that.
+
+    Raises `ScheduleInvalid` for any other.
+    """
+    name, *numbers = schedule.split(":")
+    match name, len(numbers):
+        case "constant", 0:
+            return [start] * len(counts)
+        case "linear", 0:
+            return _linear_temperatures(start, counts)
+        case "onex", 2:
+            return _onex_temperatures(start, *_floats(numbers, schedule), counts)
+    raise ScheduleInvalid(f"no temperature schedule is {schedule!r}; constant, linear and onex:<min>:<power> are")
+
+
+def _linear_temperatures(start: float, counts: Sequence[int]) -> list[float]:
+    total = sum(counts)
+    remaining = [total - sum(counts[:step]) for step in range(len(counts))]
+    return [max(start * left / total, _COLDEST) for left in remaining]
+
+
+def _onex_temperatures(start: float, least: float, power: float, counts: Sequence[int]) -> list[float]:
+    total = sum(counts)
+    curve = 1 / np.linspace(1, 100, total) ** power
+    curve = curve - curve.min()
+    if curve.max() > 0:
+        curve = curve / curve.max()
+    left = 1 - np.cumsum(counts) / total
+    return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
+
+
+def _floats(texts: Sequence[str], schedule: str) -> tuple[float, float]:
+    try:
+        first, second = map(float, texts)
+    except ValueError as error:
+        raise ScheduleInvalid(f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>") from error
+    return first, second
+
+
+def chain(
+    plans: Sequence[TargetPlan], conditions: Sequence[str], *, grow: bool = False, reference_faults: bool = False
+) -> list[Step]:
+    """The steps of several targets in order.
+
+    `conditions` are the inputs that guidance is about. With `grow` a finished target joins the conditions of later
+    targets; where conditions have weights of their own it always does, with the next weight. `reference_faults` leaves
+    sequences out of that, as the reference does. Raises `ScheduleInvalid`.
+    """
+    steps: list[Step] = []
+    known = list(conditions)
+    for plan in plans:
+        steps += _plan_steps(plan, known)
+        weighted = not isinstance(plan.guidance, float | int)
+        forgotten = reference_faults and plan.scheme is Scheme.AUTOREGRESSIVE
+        if (grow or weighted) and not forgotten:
+            known.append(plan.target)
+    return steps
+
+
+def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
+    guidance = _guidance(plan, conditions)
+    if plan.scheme is Scheme.AUTOREGRESSIVE:
+        return [Step(plan.target, plan.scheme, None, plan.temperature, guidance)]
+    counts = token_counts(plan)
+    warmth = temperatures(plan.temperature_schedule, plan.temperature, counts)
+    return [
+        Step(plan.target, plan.scheme, count, temperature, guidance)
+        for count, temperature in zip(counts, warmth, strict=True)
+    ]
+
+
+def _guidance(plan: TargetPlan, conditions: Sequence[str]) -> Guidance:
+    if isinstance(plan.guidance, tuple):
+        return Guidance.weighted(plan.guidance, conditions)
+    return Guidance.together(plan.guidance, conditions)
+
+
+def token_counts(plan: TargetPlan) -> list[int]:
+    """How many image tokens each step of a plan decodes. Raises `ScheduleInvalid`."""
+    if plan.tokens < 1 or plan.steps < 1:
+        raise ScheduleInvalid(f"{plan.target} needs 1 or more tokens and steps, not {plan.tokens} and {plan.steps}")
+    if plan.scheme is Scheme.ROAR or plan.token_schedule == "linear":
+        return linear_counts(plan.steps, plan.tokens)
+    if plan.token_schedule == "cosine":
+        return cosine_counts(plan.steps, plan.tokens)
+    raise ScheduleInvalid(f"no token schedule is {plan.token_schedule!r}; linear and cosine are")

@@ -1,0 +1,43 @@
+"""Plans, batches and networks for tests of generation."""
+
+from itertools import pairwise
+
+import torch
+
+from model.formats.spans import SpecialIds
+from model.generation_state import ModalityState
+from model.schedule import Scheme, TargetPlan
+from model.transformer import FourM
+
+IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
+S1, S2 = 3, 4
+
+
+def plan(scheme: Scheme = Scheme.ROAR, target: str = "tok_visual", **changes: object) -> TargetPlan:
+    return TargetPlan(target, scheme, **({"tokens": 16, "steps": 4} | changes))  # type: ignore[arg-type]
+
+
+def rows(state: dict[str, ModalityState], *rows: int) -> dict[str, ModalityState]:
+    place = torch.tensor(rows)
+    return {
+        key: ModalityState(entry.values[place], entry.input_mask[place], entry.target_mask[place])
+        for key, entry in state.items()
+    }
+
+
+def speaking(network: FourM, *order: int) -> FourM:
+    """Make the network's palette always go on with the next id of `order`, whatever it is given."""
+    with torch.no_grad():
+        embed = network.decoder_embeddings["palette"]
+        for block in network.decoder:
+            for out in (block.self_attn.proj, block.cross_attn.proj, block.mlp.fc2):
+                for parameter in out.parameters():
+                    parameter.zero_()
+        embed.pos_emb.zero_()
+        embed.mod_emb.zero_()
+        embed.token_emb.weight.zero_()
+        embed.to_logits.weight.zero_()
+        for place, (token, following) in enumerate(pairwise(order)):
+            embed.token_emb.weight[token, place] = 1.0
+            embed.to_logits.weight[following, place] = 1.0
+    return network
