@@ -21,6 +21,8 @@ THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG with further views, as phones write, is among them
 _PREMULTIPLIED_WELL = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # Pillow scales these as they are
+_WITH_ALPHA = ("RGBA", "LA")
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 _MAY_HAVE_A_TRANSPARENT_COLOUR = frozenset({"1", "L", "P", "RGB"})
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd tags of odd files are nobody's concern
@@ -63,12 +65,19 @@ def decoding(name: str) -> Iterator[None]:
 
 def decode_picture(data: bytes, limits: Limits, name: str) -> ByteArray:
     """Upright RGB on white: uint8 (H, W, 3), sides at most `WORKING_SIDE`. Raises `DecodeError`."""
-    return np.asarray(_upright_rgb(data, limits, name))
+    image = _upright(data, limits, name)
+    with decoding(name):
+        return np.asarray(_on(image, WHITE))
 
 
 def decode_drawing(data: bytes, limits: Limits, name: str) -> ByteArray:
-    """Upright grey on white: uint8 (H, W), sides at most `WORKING_SIDE`. Raises `DecodeError`."""
-    return np.asarray(_upright_rgb(data, limits, name).convert("L"))
+    """Upright grey: uint8 (H, W), sides at most `WORKING_SIDE`; transparent paper gets the shade strokes stand out on.
+
+    Raises `DecodeError`.
+    """
+    image = _upright(data, limits, name)
+    with decoding(name):
+        return np.asarray(_on(image, _paper(image)).convert("L"))
 
 
 def decode_normal(data: bytes, limits: Limits, name: str) -> ByteArray:
@@ -76,7 +85,7 @@ def decode_normal(data: bytes, limits: Limits, name: str) -> ByteArray:
     image = open_picture(data, limits, name)
     with decoding(name):
         image.load()
-        return np.asarray(_on_white(_shrunk(_scalable(image))))
+        return np.asarray(_on(_shrunk(_scalable(image)), WHITE))
 
 
 def thumbnail(picture: ByteArray) -> bytes:
@@ -88,7 +97,7 @@ def thumbnail(picture: ByteArray) -> bytes:
     return encoded.getvalue()
 
 
-def _upright_rgb(data: bytes, limits: Limits, name: str) -> Image.Image:
+def _upright(data: bytes, limits: Limits, name: str) -> Image.Image:
     image = open_picture(data, limits, name)
     with decoding(name):
         # JPEG only: decodes at 1/2, 1/4 or 1/8 of the size, whichever is still at least the working size.
@@ -96,7 +105,7 @@ def _upright_rgb(data: bytes, limits: Limits, name: str) -> Image.Image:
         image.load()  # of an animation: the first frame
         small = _shrunk(_scalable(image))
         ImageOps.exif_transpose(small, in_place=True)
-        return _on_white(small)
+        return small
 
 
 def _scalable(image: Image.Image) -> Image.Image:
@@ -133,10 +142,18 @@ def _shrunk(image: Image.Image) -> Image.Image:
     return image
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """RGB, with what shines through shown white."""
-    if image.mode not in ("RGBA", "LA"):
+def _on(image: Image.Image, paper: tuple[int, int, int]) -> Image.Image:
+    """RGB, with `paper` where something shines through."""
+    if image.mode not in _WITH_ALPHA:
         return image.convert("RGB")
     coloured = image.convert("RGBA")
-    white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, coloured).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", coloured.size, paper), coloured).convert("RGB")
+
+
+def _paper(image: Image.Image) -> tuple[int, int, int]:
+    """Black under strokes that are light and white under others, or white strokes would be lost."""
+    if image.mode not in _WITH_ALPHA:
+        return WHITE
+    grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
+    light = (grey * alpha).sum() > 127.5 * alpha.sum()
+    return BLACK if light else WHITE

@@ -157,15 +157,15 @@ def test_an_indexed_picture_is_turned_too() -> None:
     assert rgb(encoded(indexed, "PNG", transparency=0, exif=exif)).shape == (40, 20, 3)
 
 
-def test_drawings_are_grey_on_white() -> None:
+@pytest.mark.parametrize(("stroke", "paper"), [(0, 255), (255, 0)])
+def test_strokes_stand_out_on_transparent_paper(stroke: int, paper: int) -> None:
     drawing = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
-    drawing.paste((0, 0, 0, 255), (2, 2, 4, 4))
+    drawing.paste((stroke, stroke, stroke, 255), (2, 2, 4, 4))
     value = decode("sketch", encoded(drawing, "PNG"), LIMITS, "d.png")
     assert isinstance(value, np.ndarray)
     assert value.shape == (10, 10)
     assert value.dtype == np.uint8
-    assert value[3, 3] == 0
-    assert value[8, 8] == 255
+    assert (value[3, 3], value[8, 8]) == (stroke, paper)
 
 
 def npy(values: np.ndarray, **options: bool) -> bytes:
