@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.drawing import ByteArray
+from model.embedder import FloatArray
 from model.formats.bins import Bin, read_words, write_bin
 from model.formats.spans import FormatInvalid
 
@@ -19,6 +20,9 @@ VOCABULARY = 1 + MOST_COLOURS + 256  # padding, v1=1 .. v1=7, v0=0 .. v0=255
 FIRST_VALUE = 1 + MOST_COLOURS
 
 _BRIGHTEST = 255
+_LEVELS = 4  # a histogram has 4 x 4 x 4 bins
+HISTOGRAM = _LEVELS**3
+
 _SIDE = 64  # colours are counted on a picture of this size
 _BACKGROUND_DISTANCE = 24  # a pixel nearer than this to the border's colour is background
 _LEAST_FOREGROUND = 0.02
@@ -66,3 +70,17 @@ def palette_of(picture: ByteArray, colours: int) -> ByteArray:
     counts = sorted(reduced.getcolors() or [], reverse=True)
     table = np.asarray(reduced.getpalette(), np.uint8).reshape(-1, 3)
     return np.stack([table[cast(int, index)] for _, index in counts])
+
+
+def colour_histogram(colours: ByteArray) -> FloatArray:
+    """Square roots of the shares of 4 x 4 x 4 colours, a colour spread over its eight nearest bins: (n, 3) -> (64,)."""
+    position = colours.astype(np.float64) / 255.0 * (_LEVELS - 1)
+    low = np.minimum(np.floor(position).astype(np.int64), _LEVELS - 2)
+    near = position - low
+    shares = np.zeros(_LEVELS**3)
+    for corner in np.ndindex(2, 2, 2):
+        offset = np.asarray(corner)
+        weight = np.prod(np.where(offset == 1, near, 1.0 - near), axis=1)
+        bins = (low + offset) @ np.array([_LEVELS**2, _LEVELS, 1])
+        shares += np.bincount(bins, weights=weight, minlength=shares.size)
+    return np.sqrt(shares / len(colours)).astype(np.float32)

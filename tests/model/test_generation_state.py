@@ -1,0 +1,53 @@
+"""Given modalities and empty targets."""
+
+import torch
+
+from model.config import EmbeddingKind
+from model.formats.spans import SpecialIds
+from model.generation_state import emptied, given, given_sequence, image_target, sequence_target, text_target
+
+IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
+S1, S2 = 3, 4
+
+
+def test_given_sequences_are_padded_and_used_in_full() -> None:
+    state = given_sequence([[7, 1, 8, 1], [9], []], IDS)
+    assert state.values.tolist() == [[7, 1, 8, 1], [9, 0, 0, 0], [0, 0, 0, 0]]
+    assert state.input_rows() == [[7, 1, 8, 1], [9], []]
+    assert state.target_rows() == [[], [], []]
+    assert given_sequence([[]], IDS).values.shape == (1, 1)
+
+
+def test_empty_targets() -> None:
+    image = image_target(2, 3)
+    assert image.values.tolist() == [[0] * 3] * 2
+    assert image.target_rows() == [[0] * 3] * 2
+    sequence = sequence_target(2, 5, IDS)
+    assert sequence.values.tolist() == [[S1, S1, 0, 0, S2]] * 2
+    assert sequence.input_rows() == [[S1]] * 2
+    assert sequence.target_rows() == [[S1, 0, 0, S2]] * 2
+
+
+def test_texts_of_different_length_have_their_targets_after_them() -> None:
+    state = text_target([[7, 8, S1], [9, S1]], 3, IDS)
+    assert state.values.tolist() == [[7, 8, S1, S1, 0, 1], [9, S1, S1, 0, 1, 0]]
+    assert state.input_rows() == [[7, 8, S1], [9, S1]]
+    assert state.target_rows() == [[S1, 0, 1]] * 2
+
+
+def test_written_tokens_become_inputs() -> None:
+    written = image_target(2, 3).written(torch.tensor([[2], [0]]), torch.tensor([[8], [9]]))
+    assert written.values.tolist() == [[0, 0, 8], [9, 0, 0]]
+    assert written.input_rows() == [[8], [9]]
+    assert written.target_rows() == [[0, 0], [0, 0]]
+
+
+def test_what_is_left_of_a_condition_taken_away() -> None:
+    words = emptied(given_sequence([[7, 8], [9]], IDS), EmbeddingKind.SEQUENCE, IDS)
+    assert [row[~mask].tolist() for row, mask in zip(words.values, words.mask, strict=True)] == [[S1], [S1]]
+    vectors = given(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.bool))
+    states = emptied(vectors, EmbeddingKind.SEQUENCE_EMBEDDING, IDS)
+    assert states.mask.tolist() == [[False, True, True]]
+    assert not states.values[0, 0].any()
+    image = given(torch.ones(1, 3, dtype=torch.int64), torch.zeros(1, 3, dtype=torch.bool))
+    assert emptied(image, EmbeddingKind.IMAGE_TOKENS, IDS).mask.all()

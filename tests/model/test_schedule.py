@@ -1,0 +1,106 @@
+"""Shares of tokens, temperatures, and the steps of several targets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.guidance import Guidance, Term
+from model.schedule import (
+    ScheduleInvalid,
+    Scheme,
+    Step,
+    TargetPlan,
+    chain,
+    cosine_counts,
+    linear_counts,
+    temperatures,
+)
+
+
+@given(st.integers(1, 60), st.integers(1, 300))
+def test_shares_add_up(steps: int, total: int) -> None:
+    assert sum(linear_counts(steps, total)) == sum(cosine_counts(steps, total)) == total
+    assert len(cosine_counts(steps, total)) == steps
+    linear = linear_counts(steps, total)
+    assert linear == sorted(linear, reverse=True)
+    assert max(linear) - min(linear) <= 1
+
+
+def test_cosine_shares() -> None:
+    assert cosine_counts(4, 16) == [2, 6, 6, 2]
+
+
+def test_temperatures() -> None:
+    assert temperatures("constant", 2.0, [4, 4]) == [2.0, 2.0]
+    assert temperatures("linear", 2.0, [4, 4]) == [2.0, 1.0]
+    assert temperatures("linear", 0.0, [4, 4]) == [1e-9, 1e-9]
+    first, last = temperatures("onex:0.5:1", 3.0, [4, 4])
+    assert first == pytest.approx(0.5 + 2.5 * 0.5)  # the curve's maximum, half of the tokens left after the step
+    assert last == 0.5
+
+
+@pytest.mark.parametrize("name", ["cubic", "onex", "onex:1", "onex:a:b", "linear:3", "onex:1:2:3"])
+def test_unknown_temperature_schedules_are_named(name: str) -> None:
+    with pytest.raises(ScheduleInvalid, match=name):
+        temperatures(name, 1.0, [1])
+
+
+def test_one_plan_is_its_steps() -> None:
+    plan = TargetPlan(
+        "tok", Scheme.MASKGIT, tokens=16, steps=4, token_schedule="cosine", temperature=4.0,
+        temperature_schedule="linear", guidance=2.0,
+    )  # fmt: skip
+    steps = chain([plan], ["caption"])
+    assert [step.tokens for step in steps] == [2, 6, 6, 2]
+    assert [step.temperature for step in steps] == [4.0, 3.5, 2.0, 0.5]
+    both = frozenset({"caption"})
+    assert {step.guidance for step in steps} == {Guidance(both, (Term(2.0, both),))}
+
+
+def test_roar_takes_equal_shares_whatever_is_asked() -> None:
+    plan = TargetPlan("tok", Scheme.ROAR, tokens=16, steps=4, token_schedule="cosine")
+    assert [step.tokens for step in chain([plan], [])] == [4, 4, 4, 4]
+
+
+def test_a_sequence_is_one_step() -> None:
+    assert chain([TargetPlan("caption", Scheme.AUTOREGRESSIVE, temperature=0.3)], ["rgb"]) == [
+        Step("caption", Scheme.AUTOREGRESSIVE, None, 0.3, Guidance())
+    ]
+
+
+def _conditions(**options: bool) -> list[list[str]]:
+    plans = [
+        TargetPlan("image", Scheme.ROAR, tokens=4, guidance=2.0),
+        TargetPlan("words", Scheme.AUTOREGRESSIVE, guidance=2.0),
+        TargetPlan("global", Scheme.ROAR, tokens=4, guidance=2.0),
+    ]
+    return [sorted(step.guidance.conditions) for step in chain(plans, ["given"], **options)]
+
+
+def test_finished_targets_join_the_conditions_only_where_they_grow() -> None:
+    assert _conditions() == [["given"]] * 3
+    assert _conditions(grow=True) == [["given"], ["given", "image"], ["given", "image", "words"]]
+    assert _conditions(grow=True, reference_faults=True) == [["given"], ["given", "image"], ["given", "image"]]
+
+
+def test_a_finished_target_takes_the_next_weight() -> None:
+    weights = (1.5, -0.5)
+    plans = [TargetPlan(name, Scheme.MASKGIT, tokens=4, guidance=weights) for name in ("first", "second", "third")]
+    first, second, third = chain(plans, ["given"])
+    assert first.guidance.terms == (Term(1.5, frozenset({"given"})),)
+    assert second.guidance.terms == (Term(1.5, frozenset({"given"})), Term(-0.5, frozenset({"first"})))
+    assert third.guidance.terms == second.guidance.terms  # no weight is left for it
+    assert third.guidance.conditions == {"given", "first", "second"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "complaint"),
+    [
+        (TargetPlan("tok", Scheme.ROAR), "0 and 1"),
+        (TargetPlan("tok", Scheme.MASKGIT, tokens=4, steps=0), "4 and 0"),
+        (TargetPlan("tok", Scheme.MASKGIT, tokens=4, token_schedule="square"), "square"),
+    ],
+)
+def test_plans_that_cannot_be_carried_out_are_refused(plan: TargetPlan, complaint: str) -> None:
+    with pytest.raises(ScheduleInvalid, match=complaint):
+        chain([plan], [])
