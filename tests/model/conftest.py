@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.config import FourMConfig
-from model.generation_state import ModalityState, given, image_target, sequence_target
+from model.generation.state import ModalityState, given, image_target, sequence_target
 from model.tokens import ModalityInput, ModalityTarget
 from model.transformer import FourM
 from tests.model.generating import IDS

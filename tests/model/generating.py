@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 
 from model.formats.spans import SpecialIds
-from model.generation_state import ModalityState
-from model.schedule import Scheme, TargetPlan
+from model.generation.schedule import Scheme, TargetPlan
+from model.generation.state import ModalityState
 from model.transformer import FourM
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))

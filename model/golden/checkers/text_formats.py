@@ -23,7 +23,7 @@ from model.formats.metadata import (
 )
 from model.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
 from model.formats.spans import SpecialIds, mask_spans, merge_spans
-from model.generation_state import ModalityState, image_target, sequence_target, text_target
+from model.generation.state import ModalityState, image_target, sequence_target, text_target
 from model.golden.cases import Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from model.formats.spans import PUBLISHED_IDS
-from model.generation import generate
-from model.generation_run import Options, Pass
-from model.generation_state import ModalityState
+from model.generation.generate import generate
+from model.generation.run import Options, Pass
+from model.generation.schedule import Scheme, Step, TargetPlan, chain
+from model.generation.state import ModalityState
 from model.golden.cases import Arrays, Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison
 from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
 from model.golden.logit_statistics import HIDDEN_TOLERANCE
 from model.golden.networks import filled_fourm
-from model.schedule import Scheme, Step, TargetPlan, chain
 from model.transformer import FourM
 
 _SCHEDULE_TOLERANCE = 1e-9

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.embedder import UnsupportedModality
-from model.prefix_decoder import PrefixDecoder
+from model.generation.prefix_decoder import PrefixDecoder
 from model.tokens import ModalityInput
 from model.transformer import FourM
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.guidance import Guidance, Term
-from model.schedule import (
+from model.generation.guidance import Guidance, Term
+from model.generation.schedule import (
     ScheduleInvalid,
     Scheme,
     Step,

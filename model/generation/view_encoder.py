@@ -6,8 +6,8 @@ import torch
 
 from model.embedder import UnsupportedModality
 from model.formats.spans import SpecialIds
-from model.generation_state import State, emptied
-from model.guidance import Guidance
+from model.generation.guidance import Guidance
+from model.generation.state import State, emptied
 from model.tokens import ModalityInput
 from model.transformer import Context, FourM
 

@@ -1,9 +1,9 @@
 """Where sequences begin and end, and how they fill the gaps of their input."""
 
-from model.generation import generate
-from model.generation_run import Options
-from model.generation_state import ModalityState, sequence_target, text_target
-from model.schedule import Scheme, TargetPlan, chain
+from model.generation.generate import generate
+from model.generation.run import Options
+from model.generation.schedule import Scheme, TargetPlan, chain
+from model.generation.state import ModalityState, sequence_target, text_target
 from model.transformer import FourM
 from tests.model.generating import IDS, S1, S2, speaking
 

@@ -27,11 +27,11 @@ from collections.abc import Sequence
 import torch
 
 from model.formats.spans import SpecialIds
-from model.generation_run import GenerationInvalid, Observer, Options, Run
-from model.generation_state import ModalityState, State
-from model.image_decoding import decode_image_tokens
-from model.schedule import Scheme, Step
-from model.sequence_decoding import decode_sequence
+from model.generation.image_decoding import decode_image_tokens
+from model.generation.run import GenerationInvalid, Observer, Options, Run
+from model.generation.schedule import Scheme, Step
+from model.generation.sequence_decoding import decode_sequence
+from model.generation.state import ModalityState, State
 from model.transformer import FourM
 
 
@@ -46,8 +46,8 @@ def generate(
 ) -> dict[str, ModalityState]:
     """Run the steps of a schedule and give the state after them: every target of theirs is decoded and an input.
 
-    `state` holds the inputs and the still empty targets by checkpoint key (`model.generation_state` makes both); it
-    stays as it is. `steps` come from `model.schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
+    `state` holds the inputs and the still empty targets by checkpoint key (`state.py` makes both); it
+    stays as it is. `steps` come from `schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
     of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed.
 
     Raises `GenerationInvalid` where a step's target or condition is not in the state or has nothing left to decode,

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from model.generation_run import GenerationInvalid, Run
-from model.generation_state import ModalityState, State
-from model.guidance import combine
-from model.schedule import Scheme, Step
+from model.generation.guidance import combine
+from model.generation.run import GenerationInvalid, Run
+from model.generation.schedule import Scheme, Step
+from model.generation.state import ModalityState, State
 
 
 def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> ModalityState:

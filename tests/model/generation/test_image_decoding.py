@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from model.generation import generate
-from model.generation_run import GenerationInvalid, Options, Pass
-from model.generation_state import ModalityState, image_target
-from model.schedule import Scheme, chain
+from model.generation.generate import generate
+from model.generation.run import GenerationInvalid, Options, Pass
+from model.generation.schedule import Scheme, chain
+from model.generation.state import ModalityState, image_target
 from model.transformer import FourM
 from tests.model.generating import IDS, plan
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from model.generation import generate
-from model.generation_run import Options, Pass
-from model.generation_state import ModalityState, given_sequence
-from model.guidance import Guidance, combine
-from model.schedule import Scheme, Step, chain
+from model.generation.generate import generate
+from model.generation.guidance import Guidance, combine
+from model.generation.run import Options, Pass
+from model.generation.schedule import Scheme, Step, chain
+from model.generation.state import ModalityState, given_sequence
 from model.transformer import FourM
 from tests.model.generating import IDS, S1, plan
 

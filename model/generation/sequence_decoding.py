@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from model.formats.spans import merge_spans
-from model.generation_run import GenerationInvalid, Run
-from model.generation_state import ModalityState, State, given_sequence
-from model.guidance import combine
-from model.prefix_decoder import PrefixDecoder
-from model.schedule import Step
+from model.generation.guidance import combine
+from model.generation.prefix_decoder import PrefixDecoder
+from model.generation.run import GenerationInvalid, Run
+from model.generation.schedule import Step
+from model.generation.state import ModalityState, State, given_sequence
 
 
 @dataclass(frozen=True)

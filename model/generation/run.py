@@ -8,11 +8,11 @@ from torch import Tensor
 
 from model.embedder import ModelError
 from model.formats.spans import SpecialIds
-from model.generation_state import ModalityState, State
-from model.sampling import sample
-from model.schedule import Scheme, Step
+from model.generation.sampling import sample
+from model.generation.schedule import Scheme, Step
+from model.generation.state import ModalityState, State
+from model.generation.view_encoder import ViewEncoder
 from model.transformer import FourM
-from model.view_encoder import ViewEncoder
 
 
 class GenerationInvalid(ModelError):
@@ -25,7 +25,7 @@ class GenerationInvalid(ModelError):
 class Options:
     """How tokens are drawn.
 
-    `top_k` and `top_p` as in `model.sampling.filter_logits`. With a `seed` a run is repeatable on the same kind of
+    `top_k` and `top_p` as in `sampling.filter_logits`. With a `seed` a run is repeatable on the same kind of
     device; its step i draws with seed + i. `reference_faults` repeats what the published implementation gets wrong,
     only for comparison with its recorded output:
 

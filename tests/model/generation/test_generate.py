@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from model.embedder import UnsupportedModality
-from model.generation import generate
-from model.generation_run import GenerationInvalid, Options, Pass
-from model.generation_state import ModalityState
-from model.schedule import Scheme, TargetPlan, chain
+from model.generation.generate import generate
+from model.generation.run import GenerationInvalid, Options, Pass
+from model.generation.schedule import Scheme, TargetPlan, chain
+from model.generation.state import ModalityState
 from model.tokens import ModalityInput
 from model.transformer import FourM
 from tests.model.generating import IDS, plan, rows

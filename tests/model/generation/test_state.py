@@ -4,7 +4,7 @@ import torch
 
 from model.config import EmbeddingKind
 from model.formats.spans import SpecialIds
-from model.generation_state import emptied, given, given_sequence, image_target, sequence_target, text_target
+from model.generation.state import emptied, given, given_sequence, image_target, sequence_target, text_target
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
 S1, S2 = 3, 4

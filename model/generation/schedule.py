@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from model.embedder import ModelError
-from model.guidance import Guidance
+from model.generation.guidance import Guidance
 
 _COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
 
@@ -39,7 +39,7 @@ class TargetPlan:
     `token_schedule`: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of them.
     `temperature` 0 means the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
     `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
-    may be negative; see `model.guidance`.
+    may be negative; see `model.generation.guidance`.
     """
 
     target: str
