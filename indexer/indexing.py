@@ -123,14 +123,10 @@ class IndexRun:
         """Work until the job has ended, and return it as it ended.
 
         Raises `JobCancelled` if somebody cancels it, `SourceGone` if the folder goes away (the job has failed then),
-        `JobStopped` if its owner is told to stop. An interrupt from the keyboard cancels it; another run of the same
-        folder goes on from there.
+        `JobStopped` if its owner is told to stop; another run of the same folder goes on from there.
         """
         try:
             return self._run(job)
-        except KeyboardInterrupt:
-            self._give_up(job, JobState.CANCELLED, "interrupted from the keyboard")
-            raise
         except (JobCancelled, JobStopped):
             raise
         except Exception as error:

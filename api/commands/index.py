@@ -1,12 +1,15 @@
 """`anyseek index FOLDER --collection NAME`."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from api.commands.index_output import echo_failures, echo_summary, watched
-from indexer.errors import ModelMismatch
+from indexer.errors import JobStopped, ModelMismatch
 from indexer.indexing import IndexRun, open_collection, open_job, open_source
 from indexer.owner import Owner
 from search.catalogue.jobs import JobState
@@ -50,9 +53,10 @@ def index_folder(runtime: Runtime, folder: Path, collection: str, prune: bool, a
     with Owner(runtime.settings.locks) as owner:
         job = open_job(tools, into, source, owner, prune)
         try:
-            with watched(as_json) as progress:
+            with watched(as_json) as progress, stopped_by_ctrl_c(owner):
                 job = IndexRun(tools, into, source, owner, progress).run(job)
-        except KeyboardInterrupt:
+        except JobStopped:
+            runtime.queue.cancel(job.id)
             click.echo("interrupted; run the same command again to go on from here", err=True)
             return INTERRUPTED
         finally:
@@ -61,3 +65,21 @@ def index_folder(runtime: Runtime, folder: Path, collection: str, prune: bool, a
     if job.state != JobState.DONE:
         return FAILED
     return SOME_QUARANTINED if job.counts.quarantined else DONE
+
+
+@contextmanager
+def stopped_by_ctrl_c(owner: Owner) -> Iterator[None]:
+    """The first Ctrl-C has the run end at its next step, the second kills the process, which loses nothing either.
+
+    An interrupt in the middle of a transaction would leave it open, and what cleans up would wait for it for ever.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        owner.stop()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from indexer.errors import JobCancelled, ModelMismatch, SourceGone
-from indexer.indexing import Tools, check_model, open_collection
+from indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
+from indexer.indexing import IndexRun, Tools, check_model, open_collection, open_job, open_source
+from indexer.owner import Owner
 from indexer.put import put_item
 from indexer.samples import RawFile
 from model.embedder import FloatArray
@@ -300,18 +301,19 @@ def test_a_range_that_somebody_else_took_over_is_dropped(photos: Path, tmp_path:
         check_agreement(tools)
 
 
-def test_an_interrupt_cancels_and_the_next_run_goes_on(tools: Tools, photos: Path) -> None:
+def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(tools: Tools, photos: Path) -> None:
     for number in range(5, 150):
         (photos / f"{number}.png").write_bytes(png(number))
+    source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
+    with Owner(tools.settings.locks) as owner:
 
-    class Interrupter(Counting):
-        def settled(self, inputs: int) -> None:
-            raise KeyboardInterrupt
+        class Stopper(Counting):
+            def settled(self, inputs: int) -> None:
+                owner.stop()
 
-    with pytest.raises(KeyboardInterrupt):
-        index(tools, photos, progress=Interrupter())
-    with tools.database.read() as session:
-        assert jobs.list_page(session, None, 1)[0].state == JobState.CANCELLED
+        job = open_job(tools, collection, source, owner, prune=False)
+        with pytest.raises(JobStopped):
+            IndexRun(tools, collection, source, owner, Stopper()).run(job)
     done = len(held(tools))
     assert 0 < done < 150
     assert numbers(index(tools, photos)) == (150 - done, done, 0, 0)

@@ -71,7 +71,7 @@ def test_finished_targets_are_inputs_of_later_ones(network: FourM, state: dict[s
     with torch.inference_mode():
         expected = network.decode_global(network.encode(inputs), ["tok_semantic"])["tok_semantic"]
     logits = torch.zeros_like(expected).scatter(1, seen[-1].positions[..., None].expand(-1, -1, 20), seen[-1].logits)
-    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
 def test_a_state_goes_on_into_another_network(
