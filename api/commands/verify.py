@@ -7,6 +7,8 @@ import click
 
 from search.settings import Settings, read_settings
 
+_SHOWN_NOTES = 10
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -23,10 +25,13 @@ def verify(as_json: bool) -> int:
     with Runtime.open(read_settings(), None) as runtime:
         notes = missing_originals(runtime.database)
         problems = find_problems(runtime.database, runtime.settings)
-    for kind, found in (("note", notes), ("problem", problems)):
+    shown = notes if as_json else notes[:_SHOWN_NOTES]
+    for kind, found in (("note", shown), ("problem", problems)):
         for one in found:
             members = {"collection": one.collection, kind: one.what}
             click.echo(json.dumps(members) if as_json else f"{kind}: {one.collection}: {one.what}")
+    if len(shown) < len(notes):
+        click.echo(f"note: {len(notes) - len(shown)} more originals are gone; --json lists them all")
     if not problems and not as_json:
         click.echo("everything agrees")
     return 1 if problems else 0

@@ -72,13 +72,19 @@ def test_a_damaged_original_is_lost_and_told(home: Path, capsys: Shown) -> None:
     assert "put or index it again" in capsys.readouterr().err
 
 
-def test_an_original_that_is_gone_is_a_note(
+def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
     home: Path, tmp_path_factory: pytest.TempPathFactory, picture: Picture, capsys: Shown
 ) -> None:
     folder = tmp_path_factory.mktemp("photos")
-    (folder / "a.png").write_bytes(picture("blue", "box"))
+    for number in range(12):
+        (folder / f"{number:02}.png").write_bytes(picture("blue", "box"))
     assert run(["index", str(folder), "--collection", "photos", "--model", "hashing"]) == 0
-    (folder / "a.png").unlink()
+    for file in folder.iterdir():
+        file.unlink()
     capsys.readouterr()
     assert run(["verify"]) == 0
-    assert "note: photos: the original of item 'a.png' is gone" in capsys.readouterr().out
+    notes = capsys.readouterr().out.splitlines()
+    assert "note: photos: the original of item '00.png' is gone" in notes[0]
+    assert notes[10:] == ["note: 2 more originals are gone; --json lists them all", "everything agrees"]
+    assert run(["verify", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 12
