@@ -1,6 +1,7 @@
 """The Embedder seam: samples in, unit vectors of named spaces out. Imports no torch.
 
-Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fourm_embedder` (4M networks).
+Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fourm_embedder` (4M networks),
+`model.openclip_embedder` (any open_clip model).
 """
 
 from collections.abc import Mapping, Sequence
@@ -95,6 +96,7 @@ class ModelError(Exception):
     ModelError
     ├── UnsupportedModality   the embedder does not take this modality
     ├── UnknownModel          no embedder of that name
+    ├── PackageMissing        the model needs an optional package; says which extra has it
     ├── WeightsMissing        weights are not there; says which command gets them
     ├── WeightsCorrupt        a weights file is not what its checksum says
     └── CheckpointMismatch    a checkpoint's tensors are not those of the network
@@ -113,6 +115,10 @@ class UnknownModel(ModelError):
     code = "unknown-model"
 
 
+class PackageMissing(ModelError):
+    code = "package-missing"
+
+
 class WeightsMissing(ModelError):
     code = "weights-missing"
 
@@ -128,10 +134,18 @@ class CheckpointMismatch(ModelError):
 KNOWN_MODELS = ("4m-tiny", "hashing")
 
 
+def known_models(home: Path) -> tuple[str, ...]:
+    """Names that `load_embedder` takes without further files, and those of the open_clip models pulled below `home`."""
+    from model.openclip.files import pulled_models
+
+    return KNOWN_MODELS + pulled_models(home)
+
+
 def load_embedder(name: str, home: Path) -> Embedder:
     """The embedder called `name`, its weights found beside the package or below `home`.
 
-    Torch is imported here and only for models that need it. Raises `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`.
+    Torch is imported here and only for models that need it. Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`,
+    `WeightsCorrupt`, `CheckpointMismatch`.
     """
     if name == "hashing":
         from model.hashing_embedder import HashingEmbedder
@@ -141,4 +155,9 @@ def load_embedder(name: str, home: Path) -> Embedder:
         from model.fourm_embedder import load_fourm_embedder
 
         return load_fourm_embedder(name, home)
-    raise UnknownModel(f"no model is called {name!r}; known ones are {', '.join(KNOWN_MODELS)}")
+    if name.startswith("openclip:"):
+        from model.openclip_embedder import load_openclip_embedder
+
+        return load_openclip_embedder(name, home)
+    known = ", ".join((*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH"))
+    raise UnknownModel(f"no model is called {name!r}; known ones are {known}")

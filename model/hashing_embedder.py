@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from model.drawing import ink, ink_as_picture, square
+from model.drawing import ByteArray, ink, ink_as_picture, square
 from model.embedder import EmbeddingSpace, FloatArray, Sample, UnsupportedModality, Value
 
 SPACE = "hashing"
@@ -77,8 +77,10 @@ def _unit(vector: FloatArray) -> FloatArray:
     """`vector` at length 1; the first axis for a vector of zeros (a blank sheet, an empty text)."""
     length = float(np.linalg.norm(vector))
     if length == 0.0:
-        return np.eye(1, DIMENSION, dtype=np.float32)[0]
-    return (vector / np.float32(length)).astype(np.float32)
+        first: FloatArray = np.eye(1, DIMENSION, dtype=np.float32)[0]
+        return first
+    scaled: FloatArray = (vector / np.float32(length)).astype(np.float32)
+    return scaled
 
 
 def _describe_picture(picture: Value) -> FloatArray:
@@ -136,8 +138,8 @@ def _describe_shape(strength: np.ndarray) -> FloatArray:
     return vector
 
 
-def _colour_histogram(colours: np.ndarray) -> FloatArray:
-    """Square roots of the shares of 4 x 4 x 4 colours, each colour spread over its eight nearest bins."""
+def _colour_histogram(colours: ByteArray) -> FloatArray:
+    """Square roots of the shares of 4 x 4 x 4 colours, a colour spread over its eight nearest bins: (n, 3) -> (64,)."""
     position = colours.astype(np.float64) / 255.0 * (_COLOUR_LEVELS - 1)
     low = np.minimum(np.floor(position).astype(np.int64), _COLOUR_LEVELS - 2)
     near = position - low

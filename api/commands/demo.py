@@ -33,7 +33,9 @@ _DRAWN = "1F431"  # cat face
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--serve/--no-serve", "serves", default=True, help="Go on serving after the examples.")
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="4m-tiny or hashing.")
+@click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="See `anyseek models list`."
+)
 @click.pass_context
 def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     """Index the OpenMoji drawings into the collection `openmoji`, show three queries, serve the page.

@@ -21,7 +21,9 @@ class CannotListen(AnyseekError):
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Beyond this machine only with an API key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="4m-tiny or hashing.")
+@click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="See `anyseek models list`."
+)
 def serve(host: str, port: int, model: str) -> None:
     """Serve the HTTP API and the web page until interrupted.
 

@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from model.drawing import ByteArray
-from model.embedder import FloatArray
 from model.formats.bins import Bin, read_words, write_bin
 from model.formats.spans import FormatInvalid
 
@@ -20,9 +19,6 @@ VOCABULARY = 1 + MOST_COLOURS + 256  # padding, v1=1 .. v1=7, v0=0 .. v0=255
 FIRST_VALUE = 1 + MOST_COLOURS
 
 _BRIGHTEST = 255
-_LEVELS = 4  # a histogram has 4 x 4 x 4 bins
-HISTOGRAM = _LEVELS**3
-
 _SIDE = 64  # colours are counted on a picture of this size
 _BACKGROUND_DISTANCE = 24  # a pixel nearer than this to the border's colour is background
 _LEAST_FOREGROUND = 0.02
@@ -72,15 +68,7 @@ def palette_of(picture: ByteArray, colours: int) -> ByteArray:
     return np.stack([table[cast(int, index)] for _, index in counts])
 
 
-def colour_histogram(colours: ByteArray) -> FloatArray:
-    """Square roots of the shares of 4 x 4 x 4 colours, a colour spread over its eight nearest bins: (n, 3) -> (64,)."""
-    position = colours.astype(np.float64) / 255.0 * (_LEVELS - 1)
-    low = np.minimum(np.floor(position).astype(np.int64), _LEVELS - 2)
-    near = position - low
-    shares = np.zeros(_LEVELS**3)
-    for corner in np.ndindex(2, 2, 2):
-        offset = np.asarray(corner)
-        weight = np.prod(np.where(offset == 1, near, 1.0 - near), axis=1)
-        bins = (low + offset) @ np.array([_LEVELS**2, _LEVELS, 1])
-        shares += np.bincount(bins, weights=weight, minlength=shares.size)
-    return np.sqrt(shares / len(colours)).astype(np.float32)
+def stripes(palette: ByteArray, size: int) -> ByteArray:
+    """Colours uint8 (n, 3) as n upright stripes of one width, the first on the left: uint8 (size, size, 3)."""
+    columns = np.arange(size) * len(palette) // size
+    return np.repeat(palette[columns][None], size, axis=0)

@@ -13,6 +13,7 @@ from model.formats.color_palette import (
     palette_ids,
     palette_of,
     palette_to_text,
+    stripes,
 )
 from model.formats.spans import FormatInvalid
 
@@ -58,3 +59,9 @@ def test_what_is_no_colour_is_left_out() -> None:
 def test_a_palette_without_text_is_refused() -> None:
     with pytest.raises(FormatInvalid, match="1 to 7 colours"):
         palette_to_text(np.zeros((8, 3), np.uint8))
+
+
+def test_stripes_show_the_colours_from_left_to_right() -> None:
+    picture = stripes(np.array([[255, 0, 0], [0, 0, 255]], np.uint8), 6)
+    assert picture.shape == (6, 6, 3)
+    assert picture[5, :, 0].tolist() == [255, 255, 255, 0, 0, 0]

@@ -1,0 +1,50 @@
+"""What the specialist encoders find without the network: the baselines that `anyseek eval` prints beside the model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model.drawing import ByteArray
+from model.embedder import FloatArray
+from model.encoders.efficientnet import load_efficientnet
+from model.encoders.minilm import load_minilm
+from model.hub import check_encoders
+from model.preprocess import encoder_input, picture_pixels
+from model.semantic import class_sentences, conse
+
+_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
+
+
+class Encoders:
+    """The two encoders as functions from pictures and texts to unit vectors."""
+
+    def __init__(self, home: Path) -> None:
+        """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
+        folder = check_encoders(home)
+        self._image = load_efficientnet(folder / "efficientnet-lite0.safetensors")
+        self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+
+    @torch.inference_mode()
+    def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]:
+        """n pictures uint8 (H, W, 3) -> unit vectors (n, 1280) and class logits (n, 1000)."""
+        pooled, logits = [], []
+        for start in range(0, len(pictures), _PICTURES_AT_ONCE):
+            batch = [picture_pixels(picture) for picture in pictures[start : start + _PICTURES_AT_ONCE]]
+            features = self._image(encoder_input(batch))
+            pooled.append(F.normalize(features.pooled, dim=1).numpy())
+            logits.append(features.logits.numpy())
+        return np.concatenate(pooled), np.concatenate(logits)
+
+    @torch.inference_mode()
+    def sentences(self, texts: Sequence[str]) -> FloatArray:
+        """n texts -> unit sentence vectors (n, 384)."""
+        starts = range(0, len(texts), _TEXTS_AT_ONCE)
+        return np.concatenate([self._text(texts[start : start + _TEXTS_AT_ONCE]).pooled.numpy() for start in starts])
+
+    def conse(self, logits: FloatArray) -> FloatArray:
+        """Class logits (n, 1000) -> sentence-space unit vectors (n, 384), without any caption."""
+        classes = torch.from_numpy(self.sentences(class_sentences()))
+        return conse(torch.from_numpy(logits), classes).numpy()

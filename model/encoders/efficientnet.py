@@ -1,0 +1,126 @@
+"""EfficientNet-Lite0: pictures in, a 7x7 feature map, a pooled vector and class logits out.
+
+The network is that of Tan and Le, "EfficientNet" (2019), in its Lite variant: no squeeze-and-excitation, ReLU6
+everywhere. It only runs here, so batch norms are folded into the convolutions when the weights are converted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+IMAGE_SIZE = 224
+GRID = 7
+CHANNELS = 1280
+CLASSES = 1000
+_BATCH_NORM_EPSILON = 1e-3
+
+# kernel, stride, expansion, output channels, repeats
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoder makes of B pictures, float32: `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000)."""
+
+    grid: Tensor
+    pooled: Tensor
+    logits: Tensor
+
+
+class SameConv(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding: the odd pixel of padding goes right and below."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(channels_in, channels_out, kernel, stride, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        pads = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (x.shape[3], x.shape[2])]
+        x = F.pad(x, (pads[0] // 2, pads[0] - pads[0] // 2, pads[1] // 2, pads[1] - pads[1] // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
+
+
+class InvertedBottleneck(nn.Module):
+    """MBConv: widen by a 1x1 convolution, filter each channel, narrow again; a residual where shapes allow."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels_in * expansion
+        self.expand = SameConv(channels_in, wide, 1) if expansion != 1 else None
+        self.depthwise = SameConv(wide, wide, kernel, stride, groups=wide)
+        self.project = SameConv(wide, channels_out, 1)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        y = F.relu6(self.expand(x)) if self.expand is not None else x
+        y = self.project(F.relu6(self.depthwise(y)))
+        out: Tensor = x + y if self.residual else y
+        return out
+
+
+class EfficientNetLite0(nn.Module):
+    """The encoder; 4.6 M parameters after folding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, 32, 3, 2)
+        blocks, channels = [], 32
+        for kernel, stride, expansion, channels_out, repeats in _STAGES:
+            for index in range(repeats):
+                first = index == 0
+                blocks.append(InvertedBottleneck(channels, channels_out, kernel, stride if first else 1, expansion))
+                channels = channels_out
+        self.blocks = nn.ModuleList(blocks)
+        self.head = SameConv(channels, CHANNELS, 1)
+        self.classifier = nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, pixels: Tensor) -> Features:
+        """`pixels` float32 (B, 3, 224, 224) with values (x - 127) / 128 for bytes x."""
+        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
+        for block in self.blocks:
+            x = block(x)
+        grid = F.relu6(self.head(x))
+        pooled = grid.mean(dim=(2, 3))
+        return Features(grid, pooled, self.classifier(pooled))
+
+
+def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the published `.pth` under our names, batch norms folded into the convolutions.
+
+    Raises `KeyError` if a tensor is missing.
+    """
+    pairs = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
+    for index in range(sum(stage[4] for stage in _STAGES)):
+        ours, theirs = f"blocks.{index}", f"_blocks.{index}"
+        if index > 0:
+            pairs.append((f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0"))
+        pairs.append((f"{ours}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1"))
+        pairs.append((f"{ours}.project", f"{theirs}._project_conv", f"{theirs}._bn2"))
+    tensors = {"classifier.weight": published["_fc.weight"], "classifier.bias": published["_fc.bias"]}
+    for ours, convolution, norm in pairs:
+        scale = published[f"{norm}.weight"] / (published[f"{norm}.running_var"] + _BATCH_NORM_EPSILON).sqrt()
+        tensors[f"{ours}.weight"] = published[f"{convolution}.weight"] * scale[:, None, None, None]
+        tensors[f"{ours}.bias"] = published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * scale
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def load_efficientnet(path: Path) -> EfficientNetLite0:
+    """The encoder with the converted weights at `path`, in evaluation mode and channels-last."""
+    network = EfficientNetLite0()
+    network.load_state_dict(load_file(path))
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

