@@ -2,13 +2,14 @@
 # make demo      install, index the demo gallery, show three queries, serve the page (SERVE=0: stop before serving)
 # make test      the tests (under 8 minutes on 2 cores)
 # make test-all  those and the slow ones
+# make test-openclip  those of the optional open_clip models, with what these need installed
 # make lint      formatting, rules, types, import contracts
 PYTHON ?= python3
 BIN := .venv/bin
 SERVE ?= 1
 PORT ?= 8765
 
-.PHONY: install demo test test-all lint format clean
+.PHONY: install demo test test-all test-openclip lint format clean
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -38,6 +39,10 @@ test: install .venv/installed-test
 
 test-all: install .venv/installed-test
 	$(BIN)/python -m pytest
+
+test-openclip: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,openclip]'
+	$(BIN)/python -m pytest tests/model/openclip tests/model/test_openclip_embedder.py tests/contracts/test_embedder.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
