@@ -1,7 +1,6 @@
 """Searching on the page: typing, drawing, dropping, more like this; and no console error in any of it."""
 
 import math
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.service import Service
+from tests.api.web import chromium
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]
@@ -17,9 +17,7 @@ Visiting = Callable[..., AbstractContextManager[Page]]
 Until = Callable[[Page, str], None]
 Give = Callable[..., None]
 
-if shutil.which("chromium") is None:
-    pytest.skip("no Chromium: the page is not tested", allow_module_level=True)
-pytest.importorskip("playwright.sync_api", reason="no Playwright: the page is not tested")
+chromium.require()
 
 pytestmark = pytest.mark.browser
 

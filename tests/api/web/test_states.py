@@ -1,6 +1,5 @@
 """The page when there is nothing to search, the model is not there, a key is needed, or something goes wrong."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from api.client import Client
 from api.security import Scope, create_key
 from api.service import Service
+from tests.api.web import chromium
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]
@@ -18,9 +18,7 @@ Visiting = Callable[..., AbstractContextManager[Page]]
 Until = Callable[[Page, str], None]
 Give = Callable[..., None]
 
-if shutil.which("chromium") is None:
-    pytest.skip("no Chromium: the page is not tested", allow_module_level=True)
-pytest.importorskip("playwright.sync_api", reason="no Playwright: the page is not tested")
+chromium.require()
 
 pytestmark = pytest.mark.browser
 
