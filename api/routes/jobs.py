@@ -10,8 +10,7 @@ from api.errors import RootRefused
 from api.job_schemas import FailureAnswer, FailuresAnswer, JobAnswer, JobBody, JobsAnswer
 from api.security import Scope
 from api.service import Service
-from indexer.indexing import open_job, open_source
-from search.catalogue import collections, jobs, ledger
+from search.catalogue import jobs, ledger
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -54,12 +53,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     """Index a folder of the service's machine, inside one of the folders of ANYSEEK_ROOTS."""
     folder = _inside_roots(service, body.folder)
     service.check_ready()
-    runtime = service.runtime
-    with runtime.database.read() as session:
-        found = collections.get(session, collection)
-    job = open_job(runtime.tools(), found, open_source(runtime.settings, folder), None, body.prune)
-    runtime.queue.submit(job.id)
-    return get_job(job.id, service)
+    return get_job(service.runtime.submit_index(collection, folder, body.prune), service)
 
 
 def _inside_roots(service: Service, name: str) -> Path:

@@ -6,12 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from indexer.errors import ModelMismatch, SourceGone
 from indexer.indexing import open_collection
 from model.embedder import UnknownModel
 from search.catalogue.jobs import JobState
-from search.errors import CollectionNotFound
+from search.catalogue.tables import SpaceRow
+from search.errors import CollectionNotFound, FingerprintMismatch
 from search.settings import DEFAULT_MODEL, Settings
 from tests.indexer.pictures import png
 from workers.runtime import Runtime
@@ -75,3 +77,12 @@ def test_an_index_job_is_submitted(tmp_path: Path) -> None:
             pass
         job = runtime.queue.status(job_id)
     assert (job.state, job.counts.indexed) == (JobState.DONE, 1)
+
+
+def test_no_job_for_a_collection_of_other_weights(tmp_path: Path) -> None:
+    with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
+        open_collection(runtime.tools(), "c")
+        with runtime.database.write() as session:
+            session.execute(update(SpaceRow).values(fingerprint="of other weights"))
+        with pytest.raises(FingerprintMismatch):
+            runtime.submit_index("c", tmp_path, prune=False)
