@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, batch_of, results_of
+from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
 from search.errors import AnyseekError
 from search.settings import Limits
 
@@ -79,13 +79,23 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def query(self, collection: str, parts: Sequence[Part], k: int = DEFAULT_HITS, space: str | None = None) -> Results:
-        """The `k` items nearest to the weighted parts together."""
-        body = {"parts": [part.to_json(self.limits) for part in parts], "k": k, "space": space}
+    def query(
+        self,
+        collection: str,
+        parts: Sequence[Part],
+        k: int = DEFAULT_HITS,
+        space: str | None = None,
+        where: Where | None = None,
+    ) -> Results:
+        """The `k` items nearest to the weighted parts together, of those for which the filter `where` holds."""
+        body = {"parts": [part.to_json(self.limits) for part in parts], "k": k, "space": space, "where": where}
         return results_of(self._post(f"{_collection(collection)}/query", body))
 
     def query_batch(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
-        """Many queries in one model pass; each as JSON (`parts`, `k`, `space`). Hits carry key, score and rank."""
+        """Many queries in one model pass; each as JSON (`parts`, `k`, `space`, `where`).
+
+        Hits carry key, score and rank.
+        """
         answer = self._post(f"{_collection(collection)}/query/batch", {"queries": list(queries)})
         return batch_of(answer["results"])
 

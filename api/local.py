@@ -7,7 +7,7 @@ from typing import Any
 
 from api.answers import answer_batch, read_query
 from api.schemas import CollectionAnswer, QueryAnswer
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, batch_of, results_of
+from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
 from search.catalogue import collections
 from search.engine import SearchEngine
 from search.settings import Settings
@@ -35,11 +35,18 @@ class LocalClient:
     ) -> None:
         self._open.close()
 
-    def query(self, collection: str, parts: Sequence[Part], k: int = DEFAULT_HITS, space: str | None = None) -> Results:
+    def query(
+        self,
+        collection: str,
+        parts: Sequence[Part],
+        k: int = DEFAULT_HITS,
+        space: str | None = None,
+        where: Where | None = None,
+    ) -> Results:
         """See `Client.query`."""
         limits = self.settings.limits
         engine = self._engine(collection)
-        members = {"parts": [part.to_json(limits) for part in parts], "k": k, "space": space}
+        members = {"parts": [part.to_json(limits) for part in parts], "k": k, "space": space, "where": where}
         results = engine.query(collection, read_query(members, limits, engine.embedder))
         return results_of(QueryAnswer.of(results).model_dump())
 

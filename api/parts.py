@@ -7,16 +7,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from api.schemas import PartBody, QueryBody
 from indexer.decode import decode, known_modality, parse_classes, parse_palette, parse_text
 from model.embedder import Embedder, Value
 from model.modality import Content
 from search.errors import BadQuery, LimitExceeded
+from search.filters.from_json import filter_from_json
+from search.filters.from_text import filter_from_text
+from search.filters.tree import Filter
 from search.planning import check_taken
 from search.settings import Limits
 from search.types import Part, Query
 
+_SETTINGS = ("k", "space", "where", "classes")
 _WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -32,26 +37,27 @@ class Upload:
 def query_from_json(body: QueryBody, limits: Limits, embedder: Embedder) -> Query:
     """Decode a query; what `embedder` does not take is refused undecoded.
 
-    Raises `BadQuery`, `LimitExceeded`, `DecodeError`.
+    Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `DecodeError`.
     """
     _check_count(len(body.parts), limits)
     parts = [_part_from_json(part, limits, number, embedder) for number, part in enumerate(body.parts, 1)]
-    return Query(tuple(parts), body.k, body.space)
+    return Query(tuple(parts), body.k, body.space, _filter(body.where))
 
 
 def query_from_uploads(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
-    """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and k, space, classes.
+    """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and those of `_SETTINGS`.
 
-    Raises `BadQuery`, `LimitExceeded`, `DecodeError`.
+    Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `DecodeError`.
     """
-    settings = {one.field: str(one.content) for one in uploads if one.field in ("k", "space", "classes")}
-    contents = [one for one in uploads if one.field not in ("k", "space", "classes")]
+    settings = {one.field: str(one.content) for one in uploads if one.field in _SETTINGS}
+    contents = [one for one in uploads if one.field not in _SETTINGS]
     _check_count(len(contents), limits)
     classes = classes_from_json(settings["classes"]) if "classes" in settings else None
     parts = [_part_from_upload(one, limits, classes, embedder) for one in contents]
     if not parts:
         raise BadQuery("the form has no part; name a field by its modality, such as caption or rgb, or item")
-    return Query(tuple(parts), _hits(settings.get("k", "10"), limits), settings.get("space"))
+    k = _hits(settings.get("k", "10"), limits)
+    return Query(tuple(parts), k, settings.get("space"), _filter(settings.get("where")))
 
 
 def classes_from_json(text: str) -> dict[int, str]:
@@ -75,6 +81,13 @@ def value_of(modality: str, content: bytes | str, limits: Limits, name: str, cla
     if kind.content is Content.PALETTE:
         return parse_palette(content, name)
     raise BadQuery(f"{name} is a text, but {kind.name} is {kind.describes}: send a file")
+
+
+def _filter(where: Any) -> Filter | None:
+    """A filter as it was sent, written or as JSON."""
+    if where is None:
+        return None
+    return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
 
 
 def _part_from_json(body: PartBody, limits: Limits, number: int, embedder: Embedder) -> Part:

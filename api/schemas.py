@@ -46,12 +46,19 @@ class QueryBody(Body):
             "examples": [
                 {"parts": [{"modality": "caption", "text": "a red bicycle"}], "k": 5},
                 {"parts": [{"item": "holiday/0042.jpg"}, {"modality": "caption", "text": "night", "weight": -0.5}]},
+                {
+                    "parts": [{"modality": "caption", "text": "a dog"}],
+                    "where": "width >= 1000 and label in (dog, wolf)",
+                },
             ]
         }
     )
     parts: list[PartBody] = Field(min_length=1)
     k: Annotated[int, Field(ge=1, le=10_000, description="how many hits")] = DEFAULT_HITS
     space: str | None = Field(None, description="the space to search; the model chooses unless it is given")
+    where: dict[str, Any] | str | None = Field(
+        None, description='which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}'
+    )
 
 
 class BatchBody(Body):

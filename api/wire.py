@@ -13,6 +13,7 @@ from indexer.files import read_file
 from search.settings import Limits
 
 DEFAULT_HITS = 10
+Where = str | Mapping[str, Any]  # a filter, written or as JSON
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from search.catalogue import collections, items
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
+from search.filters.resolving import ResolvedFilters
+from search.filters.tree import Filter
 from search.index.base import VectorIndex
 from search.index.faiss import FaissIndex
 from search.planning import Plan, plan
@@ -19,7 +21,7 @@ from search.query_vectors import ValueVectors, embed_values, fuse_parts, raw_ite
 from search.settings import Settings
 from search.snapshot_writer import space_folder, write_snapshots
 from search.space_index import MakeIndex, SpaceIndex
-from search.types import Hit, Item, Query, Results
+from search.types import Hit, IdArray, Item, Query, Results
 
 # An item may be deleted between the search and the reading of its row; then the search is done again.
 ATTEMPTS = 3
@@ -44,9 +46,10 @@ class SearchEngine:
         self._make_index = make_index
         self._indexes: dict[int, tuple[str, SpaceIndex]] = {}  # by space id, with the collection's name
         self._opening = threading.Lock()
+        self._filters = ResolvedFilters()
 
     def query(self, collection: str, query: Query) -> Results:
-        """The `k` nearest items, fewer only when the collection is smaller; an item is a hit of itself.
+        """The `k` nearest items, fewer only when the collection has fewer that pass; an item is a hit of itself.
 
         Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `ItemNotFound`,
         `FingerprintMismatch` if the collection was made by other weights, `StoreCorrupt` if an item lost its vector.
@@ -137,6 +140,7 @@ class SearchEngine:
         with self._database.read() as session:
             head = collections.head(session, before.name)
             stored = raw_item_vectors(session, head, space, keys) if keys else {}
+            allowed = self._filters.resolve(session, head, [planned.where for planned in plans.values()])
         if head.id != before.id:
             raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
         index = self._space_index(head, space)
@@ -149,21 +153,24 @@ class SearchEngine:
                     vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
                 except AnyseekError as error:
                     errors[number] = error
-            return {**_nearest(view.index, plans, vectors), **errors}
+            return {**_nearest(view.index, plans, vectors, allowed), **errors}
 
     def _items(self, found: Mapping[int, Scores | AnyseekError]) -> dict[int, Item]:
         with self._database.read() as session:
             return items.by_ids(session, _ids(found))
 
 
-def _nearest(index: VectorIndex, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
-    """(id, score) of the hits of each query; queries of the same k are searched together."""
-    by_k: dict[int, list[int]] = defaultdict(list)
+def _nearest(
+    index: VectorIndex, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray], allowed: Mapping[Filter, IdArray]
+) -> dict[int, Scores]:
+    """(id, score) of the hits of each query; queries of the same k and filter are searched together."""
+    alike: dict[tuple[int, Filter | None], list[int]] = defaultdict(list)
     for number in vectors:
-        by_k[plans[number].k].append(number)
+        alike[plans[number].k, plans[number].where].append(number)
     found: dict[int, Scores] = {}
-    for k, numbers in by_k.items():
-        ids, scores = index.search(np.stack([vectors[number] for number in numbers]), k)
+    for (k, where), numbers in alike.items():
+        only = None if where is None else allowed[where]
+        ids, scores = index.search(np.stack([vectors[number] for number in numbers]), k, only)
         for row, number in enumerate(numbers):
             found[number] = list(zip(ids[row].tolist(), scores[row].tolist(), strict=True))
     return found

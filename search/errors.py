@@ -13,6 +13,8 @@ AnyseekError
 │   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
 ├── BadInput                 what the user sent cannot be understood
 │   ├── BadQuery
+│   │   └── BadFilter        (`search.filters.tree`) a query's filter
+│   ├── NotAligned           things to evaluate on that have nothing in common to compare
 │   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
 ├── LeaseLost                another worker took over what this one was doing; nothing was written
 └── StoreCorrupt             a stored file is not what the catalogue says it is
@@ -73,6 +75,10 @@ class BadInput(AnyseekError):
 
 class BadQuery(BadInput):
     code = "bad-query"
+
+
+class NotAligned(BadInput):
+    code = "not-aligned"
 
 
 class LimitExceeded(BadInput):

@@ -108,6 +108,8 @@ def _faults(database: Database, settings: Settings, name: str, make_index: MakeI
         for space in head.spaces:
             for key, what in checks.faulty_vectors(session, head, space):
                 yield f"the item {key!r} {what} in space {space.name!r}"
+        if stale := list(checks.stale_facets(session, head)):
+            yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
     for space in head.spaces:
         yield from _snapshot_faults(database, space_folder(settings, head.id, space.id), head, space)
         yield from _index_faults(database, _opener(database, settings, make_index)(head, space), head, space)

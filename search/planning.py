@@ -8,6 +8,7 @@ from model.embedder import Embedder
 from model.modality import resolve
 from search.catalogue.collections import Head, SpaceHead
 from search.errors import BadQuery, FingerprintMismatch, LimitExceeded, SpaceNotFound
+from search.filters.tree import Filter, checked
 from search.settings import Limits
 from search.types import Part, Query
 
@@ -22,17 +23,18 @@ class Plan:
     parts: tuple[Part, ...]
     k: int
     space: SpaceHead
+    where: Filter | None = None
 
 
 def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
-    """Raises `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `FingerprintMismatch`."""
+    """Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `SpaceNotFound`, `FingerprintMismatch`."""
     _check_sizes(query, limits)
     parts = tuple(_checked(part, embedder) for part in query.parts)
     space = _space(query, parts, head, embedder)
     made_here = embedder.spaces.get(space.name)
     if made_here is None or made_here.fingerprint != space.fingerprint:
         raise _mismatch(head, embedder)
-    return Plan(parts, query.k, space)
+    return Plan(parts, query.k, space, None if query.where is None else checked(query.where))
 
 
 def _check_sizes(query: Query, limits: Limits) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.embedder import FloatArray, Value
+from search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
 IdArray = npt.NDArray[np.int64]
@@ -98,11 +99,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for: at least one part, the number of hits, and the space (None lets the model choose)."""
+    """What to look for: at least one part, the number of hits, the space (None lets the model choose), and which
+    items may be hits (None: all).
+    """
 
     parts: tuple[Part, ...]
     k: int = 10
     space: str | None = None
+    where: Filter | None = None
 
 
 @dataclass(frozen=True)

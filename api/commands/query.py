@@ -37,17 +37,20 @@ def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG.")
 @click.option("--item", multiple=True, metavar="KEY", help="An item of the collection: more like it.")
 @click.option("-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="How many hits.")
+@click.option(
+    "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
+)
 @click.option("--space", help="The space to search; the model chooses unless it is given.")
 @click.option("--batch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Queries, one JSON a line.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-def query(text: str | None, collection: str, k: int, space: str | None, **options: Any) -> None:
+def query(text: str | None, collection: str, k: int, space: str | None, where: str | None, **options: Any) -> None:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
     Files, palettes and keys may end in a weight, as in `--sketch cat.png:0.7`; a negative one pushes away. A file that
     really has such a name wins; write `:1` behind a key that has. All options of one query may be repeated.
 
-    With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?} is
-    answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the batch file.
+    With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?,
+    "where"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the batch file.
     """
     parts = _parts(text, options)
     if bool(parts) == bool(options["batch"]):
@@ -56,9 +59,9 @@ def query(text: str | None, collection: str, k: int, space: str | None, **option
 
     with connect() as client:
         if options["batch"]:
-            _answer_batch(options["batch"], client, collection, k, space)
+            _answer_batch(options["batch"], client, collection, {"k": k, "space": space, "where": where})
             return
-        results = client.query(collection, parts, k, space)
+        results = client.query(collection, parts, k, space, where)
     click.echo(_as_json(results) if options["as_json"] else as_table(results))
 
 
@@ -83,11 +86,11 @@ def split_weight(value: str) -> tuple[str, float]:
     return (found["content"], float(found["weight"])) if found else (value, 1.0)
 
 
-def _answer_batch(path: Path, client: Any, collection: str, k: int, space: str | None) -> None:
+def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, Any]) -> None:
     from api.batch import answer_lines
 
     with path.open("rb") as lines:
-        for line in answer_lines(lines, path.parent, client, collection, k, space):
+        for line in answer_lines(lines, path.parent, client, collection, defaults):
             click.echo(line)
 
 
@@ -99,7 +102,7 @@ def as_table(results: Results) -> str:
     """One line a hit: rank, score, key, caption."""
     """Rank, score, key and caption of each hit, a line each."""
     if not results.hits:
-        return "the collection is empty"
+        return "nothing was found: the collection is empty, or no item passes the filter"
     width = max(len(hit.key) for hit in results.hits)
     rows = [
         f"{hit.rank:>4}  {hit.score:6.3f}  {_printable(hit.key):<{min(width, 60)}}  {_printable(hit.caption or '')}"

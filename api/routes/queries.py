@@ -32,6 +32,7 @@ _BODY = {
                         "item": {"type": "string", "example": "holiday/0042.jpg"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
                         "space": {"type": "string"},
+                        "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
                     },
                 }

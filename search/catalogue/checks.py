@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import log
+from search.catalogue import facets, log
 from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.rows import chunks
+from search.catalogue.rows import CHUNK, chunks
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, Table
+from search.filters.facets import facets_of
 
 
 def orphans(session: Session) -> list[tuple[str, int]]:
@@ -77,8 +78,16 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
             yield key, faults[item_id]
 
 
+def stale_facets(session: Session, head: Head) -> Iterator[str]:
+    """Keys of items whose facets are not those of their attributes."""
+    query = select(ItemRow.id, ItemRow.key, ItemRow.attributes).where(ItemRow.collection_id == head.id)
+    for some in session.execute(query.order_by(ItemRow.id)).partitions(CHUNK):
+        held = facets.held_by(session, [row.id for row in some])
+        yield from (row.key for row in some if held.get(row.id, set()) != set(facets_of(row.attributes)))
+
+
 def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
-    """Make the log whole again: no gaps, nothing of items that are gone, and every reader opens its index anew.
+    """Make log and facets whole again: no gaps, nothing of items that are gone; every reader opens its index anew.
 
     Items in `to_make_again` lose their content hash, so that whoever sees their source next makes them anew.
     """
@@ -88,6 +97,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     end = max(last, highest, head.compacted_seq) + 1  # above every reader's cursor
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
     log.compact(session, head.id, end)
+    facets.make_again(session, head.id)
     for keys in chunks(to_make_again):
         of_items = and_(ItemRow.collection_id == head.id, ItemRow.key.in_(keys))
         session.execute(update(ItemRow).where(of_items).values(content_hash=""))

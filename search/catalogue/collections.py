@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from model.embedder import EmbeddingSpace, FloatArray
 from search.catalogue.rows import from_bytes, to_bytes, utc
-from search.catalogue.tables import CollectionRow, ItemRow, JobRow, LogRow, SourceRow, SpaceRow
+from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, JobRow, LogRow, SourceRow, SpaceRow
 from search.errors import BadInput, CollectionExists, CollectionNotFound, SpaceNotFound
 from search.types import Collection, Space
 
@@ -85,7 +85,7 @@ def delete(session: Session, name: str) -> None:
     collection_id = session.scalar(select(CollectionRow.id).where(CollectionRow.name == name).with_for_update())
     if collection_id is None:
         raise CollectionNotFound(f"there is no collection called {name!r}")
-    for table in (JobRow, LogRow, ItemRow, SourceRow, SpaceRow):
+    for table in (JobRow, LogRow, FacetRow, ItemRow, SourceRow, SpaceRow):
         session.execute(delete_rows(table).where(table.collection_id == collection_id))
     session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
 

@@ -1,4 +1,4 @@
-"""Rows of items and their assets, many in a statement: what `search.catalogue.items` is made of."""
+"""Rows of items, their assets and facets, many in a statement: what `search.catalogue.items` is made of."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
+from search.catalogue import facets
 from search.catalogue.new_items import stored_attributes
 from search.catalogue.rows import chunks
 from search.catalogue.tables import AssetRow, ItemRow, now
@@ -59,8 +60,8 @@ def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -
     return list(session.scalars(insert(ItemRow).returning(ItemRow.id, sort_by_parameter_order=True), rows))
 
 
-def store(session: Session, changed: Sequence[Item]) -> None:
-    """Bring rows and assets to the state of these items; those of revision 1 were inserted just now."""
+def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Bring rows, assets and facets to the state of these items; those of revision 1 were inserted just now."""
     older = [item for item in changed if item.revision > 1]
     if older:
         session.execute(update(ItemRow), [_values(item) for item in older])
@@ -69,9 +70,12 @@ def store(session: Session, changed: Sequence[Item]) -> None:
     assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
     if assets:
         session.execute(insert(AssetRow), assets)
+    facets.remove(session, [item.id for item in older])
+    facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
 
 
 def remove(session: Session, ids: Sequence[int]) -> None:
+    facets.remove(session, ids)
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))

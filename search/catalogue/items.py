@@ -58,7 +58,7 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
         before = held.get(new.key) or _blank(next(fresh_ids), new)
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
-    item_rows.store(session, [change.item for change in happened])
+    item_rows.store(session, collection.id, [change.item for change in happened])
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 

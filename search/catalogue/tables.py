@@ -3,6 +3,7 @@
 collections 1 ── n spaces
      │ 1 ── n sources        folders that items came from
      │ 1 ── n items 1 ── n assets
+     │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      └ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
 """
@@ -13,7 +14,9 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -26,6 +29,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # SQLite only numbers rows by itself in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
+# Ordered by code point whatever the database's language, as SQLite does by itself.
+CodePoints = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def now() -> datetime:
@@ -88,10 +93,10 @@ class ItemRow(Table):
     __table_args__ = (UniqueConstraint("collection_id", "key"), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    key: Mapped[str]
+    key: Mapped[str] = mapped_column(CodePoints)
     source_id: Mapped[int | None] = mapped_column(ForeignKey("sources.id"), index=True)
     content_hash: Mapped[str]
-    caption: Mapped[str | None]
+    caption: Mapped[str | None] = mapped_column(CodePoints)
     attributes: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -109,6 +114,33 @@ class AssetRow(Table):
     media_type: Mapped[str]
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class FacetRow(Table):
+    """See `search.filters.facets.Facet`; rows without a text, number or moment are not in the index of these."""
+
+    __tablename__ = "facets"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id", ondelete="CASCADE"), index=True)
+    path: Mapped[str] = mapped_column(CodePoints)
+    number: Mapped[float | None] = mapped_column(Double)
+    text: Mapped[str | None] = mapped_column(CodePoints)
+    truth: Mapped[bool | None] = mapped_column(Boolean)
+    moment: Mapped[float | None] = mapped_column(Double)
+
+
+for _column in (FacetRow.number, FacetRow.text, FacetRow.moment):
+    _held = _column.is_not(None)
+    Index(
+        f"facets_by_{_column.key}",
+        FacetRow.collection_id,
+        FacetRow.path,
+        _column,
+        FacetRow.item_id,
+        sqlite_where=_held,
+        postgresql_where=_held,
+    )
 
 
 class LogRow(Table):

@@ -11,7 +11,8 @@ from search.types import IdArray
 
 
 class Neighbours(NamedTuple):
-    """The nearest ids of each query, best first: both arrays have shape (queries, min(k, count)).
+    """The nearest ids of each query, best first: both arrays have shape (queries, min(k, count)),
+    `count` being that of the vectors searched.
 
     `scores` are inner products of unit vectors (cosines), higher is better; equal scores are ordered by id.
     """
@@ -31,8 +32,11 @@ class VectorIndex(Protocol):
         """Forget `ids`; unknown ones are ignored."""
         ...
 
-    def search(self, vectors: FloatArray, k: int) -> Neighbours:
-        """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer."""
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
+        """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer.
+
+        With `allowed`, distinct ids (m,), exactly the nearest of those; ids that are not held are passed over.
+        """
         ...
 
     def count(self) -> int: ...

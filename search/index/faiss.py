@@ -5,6 +5,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from model.embedder import FloatArray
 from search.index.base import Neighbours
@@ -42,9 +43,14 @@ class FaissIndex:
             self._index.remove_ids(np.fromiter(known, np.int64, len(known)))
             self._ids -= known
 
-    def search(self, vectors: FloatArray, k: int) -> Neighbours:
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
         faiss.omp_set_num_threads(1)  # of the calling thread; requests run side by side in threads of their own
-        return nearest(self._find, np.ascontiguousarray(vectors, np.float32), k, self.count())
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if allowed is None:
+            return nearest(self._find, vectors, k, self.count())
+        bits, count = self._bitmap(allowed)
+        only = _selecting(bits)
+        return nearest(lambda some, most: self._find(some, most, only), vectors, k, count)
 
     def count(self) -> int:
         return int(self._index.ntotal)
@@ -64,9 +70,18 @@ class FaissIndex:
         self._ids = set(faiss.vector_to_array(self._index.id_map).tolist())
         self._mapped = True
 
-    def _find(self, vectors: FloatArray, k: int) -> Neighbours:
-        scores, ids = self._index.search(vectors, k)
+    def _find(self, vectors: FloatArray, k: int, parameters: Any = None) -> Neighbours:
+        scores, ids = self._index.search(vectors, k, params=parameters)
         return Neighbours(ids, scores)
+
+    def _bitmap(self, allowed: IdArray) -> tuple[npt.NDArray[np.uint8], int]:
+        """A bit for every id from 0 on, set where it is allowed and held, and the number of those."""
+        held = faiss.vector_to_array(self._index.id_map)
+        is_allowed = np.zeros(max(int(held.max(initial=0)), int(allowed.max(initial=0))) + 1, np.bool_)
+        is_allowed[allowed] = True
+        chosen = np.zeros_like(is_allowed)
+        chosen[held[is_allowed[held]]] = True
+        return np.packbits(chosen, bitorder="little"), int(chosen.sum())
 
     def _own(self) -> None:
         """Copy what is mapped from a snapshot into memory before it is changed."""
@@ -81,6 +96,13 @@ class FaissIndex:
             return np.empty((0, self._dimension), np.float32)
         vectors: FloatArray = self._index.reconstruct_batch(ids)
         return vectors
+
+
+def _selecting(bits: npt.NDArray[np.uint8]) -> Any:
+    """Parameters of a search among the ids whose bit is set; FAISS's type stubs know its C++ side only."""
+    selector: Any = faiss.IDSelectorBitmap
+    parameters: Any = faiss.SearchParameters
+    return parameters(sel=selector(bits))
 
 
 def _empty(dimension: int) -> Any:

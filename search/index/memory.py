@@ -29,14 +29,16 @@ class MemoryIndex:
         keep = ~np.isin(self._ids, ids)
         self._ids, self._vectors = self._ids[keep], self._vectors[keep]
 
-    def search(self, vectors: FloatArray, k: int) -> Neighbours:
-        if not len(self._ids):
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
+        searched = np.ones(len(self._ids), np.bool_) if allowed is None else np.isin(self._ids, allowed)
+        if not searched.any():
             return none_found(len(vectors))
+        ids, held = self._ids[searched], self._vectors[searched]
         # In float64, so that equal vectors score the same wherever BLAS puts them in its blocks.
-        exact = vectors.astype(np.float64) @ self._vectors.astype(np.float64).T
+        exact = vectors.astype(np.float64) @ held.astype(np.float64).T
         scores: FloatArray = exact.astype(np.float32)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # rows are ordered by id, and so ties stay
-        return Neighbours(self._ids[order], np.take_along_axis(scores, order, 1))
+        return Neighbours(ids[order], np.take_along_axis(scores, order, 1))
 
     def count(self) -> int:
         return len(self._ids)

@@ -38,8 +38,12 @@ class QdrantIndex:
         for page in _pages(len(ids)):
             self._client.delete(self._name, models.PointIdsList(points=ids[page].tolist()), wait=True)
 
-    def search(self, vectors: FloatArray, k: int) -> Neighbours:
-        return nearest(self._find, vectors, k, self.count())
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
+        if allowed is None:
+            return nearest(self._find, vectors, k, self.count())
+        only = models.Filter(must=[models.HasIdCondition(has_id=allowed.tolist())])
+        count = self._client.count(self._name, count_filter=only, exact=True).count
+        return nearest(lambda some, most: self._find(some, most, only), vectors, k, count)
 
     def count(self) -> int:
         return self._client.count(self._name, exact=True).count
@@ -81,8 +85,8 @@ class QdrantIndex:
         size = models.VectorParams(size=self._dimension, distance=models.Distance.DOT)
         self._client.create_collection(self._name, vectors_config=size)
 
-    def _find(self, vectors: FloatArray, k: int) -> Neighbours:
-        requests = [models.QueryRequest(query=vector, limit=k) for vector in vectors.tolist()]
+    def _find(self, vectors: FloatArray, k: int, only: models.Filter | None = None) -> Neighbours:
+        requests = [models.QueryRequest(query=vector, limit=k, filter=only) for vector in vectors.tolist()]
         answers = [answer.points for answer in self._client.query_batch_points(self._name, requests)]
         ids = np.array([[point.id for point in points] for points in answers], np.int64)
         scores = np.array([[point.score for point in points] for points in answers], np.float32)

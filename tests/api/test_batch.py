@@ -27,7 +27,7 @@ class CountingSearcher:
 def _answers(folder: Path, *lines: str | bytes) -> tuple[list[str], CountingSearcher]:
     searcher = CountingSearcher()
     raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
-    return list(answer_lines(raw, folder, searcher, "c", 10, None)), searcher
+    return list(answer_lines(raw, folder, searcher, "c", {"k": 10})), searcher
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
             read += 1
             yield b'{"id": 1, "parts": [{"item": "a"}]}'
 
-    next(answer_lines(lines(), tmp_path, CountingSearcher(), "c", 10, None))
+    next(answer_lines(lines(), tmp_path, CountingSearcher(), "c", {"k": 10}))
     assert read == 64

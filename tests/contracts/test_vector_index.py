@@ -59,6 +59,7 @@ class Step:
     ids: tuple[int, ...] = ()
     codes: tuple[int, ...] = ()
     k: int = 1
+    allowed: tuple[int, ...] | None = None
 
 
 def upserts() -> st.SearchStrategy[Step]:
@@ -71,9 +72,10 @@ STEPS = st.lists(
         upserts(),
         st.lists(IDS, max_size=4, unique=True).map(lambda ids: Step("delete", tuple(ids))),
         st.builds(
-            lambda codes, k: Step("search", codes=tuple(codes), k=k),
+            lambda codes, k, allowed: Step("search", codes=tuple(codes), k=k, allowed=allowed),
             st.lists(VECTORS, min_size=1, max_size=3),
             st.integers(1, 15),
+            st.none() | st.lists(st.integers(1, 14), unique=True).map(tuple),
         ),
         st.just(Step("snapshot")),
         st.just(Step("restore")),
@@ -94,7 +96,7 @@ class Run:
     def apply(self, step: Step) -> None:
         ids = np.array(step.ids, np.int64)
         if step.name == "search":
-            self.compare(exact_units(list(step.codes)), step.k)
+            self.compare(exact_units(list(step.codes)), step.k, step.allowed)
         elif step.name == "restore" and not self.snapshots:
             return
         else:
@@ -113,10 +115,11 @@ class Run:
             index.restore(self.folder / f"{side}-{self.snapshots - 1}")
         index.flush()
 
-    def compare(self, queries: FloatArray, k: int) -> None:
+    def compare(self, queries: FloatArray, k: int, allowed: tuple[int, ...] | None = None) -> None:
         index, oracle = self.pair
         assert index.count() == oracle.count()
-        found, expected = index.search(queries, k), oracle.search(queries, k)
+        only = None if allowed is None else np.array(allowed, np.int64)
+        found, expected = index.search(queries, k, only), oracle.search(queries, k, only)
         np.testing.assert_array_equal(found.ids, expected.ids)
         np.testing.assert_array_equal(found.scores, expected.scores)
         assert found.scores.dtype == np.float32
@@ -200,6 +203,17 @@ def test_agrees_with_exact_cosines_of_real_valued_vectors(index: VectorIndex) ->
     exact = rows[200:].astype(np.float64) @ rows[:200].astype(np.float64).T
     np.testing.assert_array_equal(found.ids, np.argsort(-exact, axis=1)[:, :5] + 1)
     np.testing.assert_allclose(found.scores, -np.sort(-exact, axis=1)[:, :5], atol=1e-6)
+
+
+def test_only_what_is_allowed_is_found_whatever_else_is_nearer(index: VectorIndex) -> None:
+    ids = np.arange(1, 301)
+    index.upsert(ids, exact_units(ids.tolist()))
+    allowed = np.array([290, 7, 12, 5_000])
+    found = index.search(exact_units([100, 7]), 10, allowed)
+    assert found.ids.shape == (2, 3)
+    assert sorted(found.ids[0].tolist()) == [7, 12, 290]
+    assert found.ids[1, 0] == 7
+    assert index.search(exact_units([7]), 1, np.empty(0, np.int64)).ids.shape == (1, 0)
 
 
 def test_a_restored_index_can_be_changed_and_its_snapshot_cannot(index: VectorIndex, tmp_path: Path) -> None:

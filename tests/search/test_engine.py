@@ -14,6 +14,8 @@ from search.errors import (
     ItemNotFound,
     StoreCorrupt,
 )
+from search.filters.from_text import filter_from_text
+from search.filters.tree import BadFilter, Compare, Operator
 from search.index.memory import MemoryIndex
 from search.index.qdrant import QdrantIndex
 from search.settings import Settings
@@ -63,6 +65,32 @@ def test_k_above_the_count_gives_all(engine: SearchEngine, gallery: Collection) 
 
 def test_an_empty_collection_gives_no_hits(engine: SearchEngine, collection: Collection) -> None:
     assert engine.query("things", Query((text("cat"),))).hits == ()
+
+
+def test_a_filter_leaves_only_items_that_pass(engine: SearchEngine, gallery: Collection) -> None:
+    where = filter_from_text("@key in (dog, tree) or @caption = car")
+    assert set(keys(engine.query("things", Query((text("cat"),), k=10, where=where)))) == {"dog", "tree", "car"}
+    assert engine.query("things", Query((text("cat"),), where=filter_from_text("size > 3"))).hits == ()
+
+
+def test_a_filter_sees_what_was_written_since(
+    engine: SearchEngine, gallery: Collection, database: Database, embedder: WordsEmbedder
+) -> None:
+    query = Query((text("cat"),), where=filter_from_text("@key starts with ca"))
+    assert set(keys(engine.query("things", query))) == {"cat", "car"}
+    put(database, gallery, embedder, ["cake"])
+    remove(database, gallery, ["car"])
+    assert set(keys(engine.query("things", query))) == {"cat", "cake"}
+
+
+def test_queries_of_a_batch_have_filters_of_their_own(engine: SearchEngine, gallery: Collection) -> None:
+    filters = [None, filter_from_text("@key = dog"), Compare("@size", Operator.EQUAL, 5.0)]
+    whole, one, wrong = engine.query_batch("things", [Query((text("cat"),), where=where) for where in filters])
+    assert isinstance(whole, Results)
+    assert len(whole.hits) == 5
+    assert isinstance(one, Results)
+    assert keys(one) == ["dog"]
+    assert isinstance(wrong, BadFilter)
 
 
 def test_an_item_is_the_first_hit_of_itself(engine: SearchEngine, gallery: Collection) -> None:

@@ -92,3 +92,24 @@ def test_a_batch_over_the_service_and_without_one_is_the_same(run: Run, home: Pa
         hidden.rename(record)
     assert without.returncode == 0, without.stderr
     assert without.stdout == over_service.stdout
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_filter_on_the_command_line_and_in_a_batch(run: Run, tmp_path: Path) -> None:
+    done = run("query", "--collection", "shapes", "a disc", "--where", "@key starts with blue", "--json")
+    assert {hit["key"].split()[0] for hit in json.loads(done.stdout)["hits"]} == {"blue"}
+    batch = tmp_path / "queries.jsonl"
+    own = {"id": 1, "parts": [{"modality": "caption", "text": "a disc"}], "where": "@key = 'red disc'"}
+    batch.write_text(f"{json.dumps(own)}\n{json.dumps({**own, 'id': 2, 'where': None})}\n")
+    done = run("query", "--collection", "shapes", "--batch", str(batch), "--where", "@key starts with blue", "--json")
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert [hit["key"] for hit in first["hits"]] == ["red disc"]
+    assert {hit["key"].split()[0] for hit in second["hits"]} == {"blue"}
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_wrong_filter_is_one_line(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "x", "--where", "width >")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "ends where a value for 'width' was expected" in done.stderr

@@ -117,3 +117,32 @@ def test_a_batch_is_limited_and_needs_its_collection(problem: Problem, http: htt
     body = {"queries": [{"parts": [{"text": "a"}]}] * 11}
     problem(http.post(f"/v1/collections/{shapes}/query/batch", json=body), 413, "limit-exceeded")
     problem(http.post("/v1/collections/none/query/batch", json={"queries": []}), 404, "collection-not-found")
+
+
+WHERE = "@key starts with red or @key in ('blue bar')"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [WHERE, {"or": [{"field": "@key", "prefix": "red"}, {"field": "@key", "in": ["blue bar"]}]}],
+)
+def test_a_filter_chooses_which_items_may_be_hits(http: httpx.Client, shapes: str, where: object) -> None:
+    body = {"parts": [{"text": "a green box"}], "where": where}
+    hits = http.post(f"/v1/collections/{shapes}/query", json=body).json()["hits"]
+    assert {hit["key"] for hit in hits} == {"red disc", "red box", "red bar", "blue bar"}
+
+
+def test_a_filter_in_a_form_and_in_a_batch(http: httpx.Client, shapes: str) -> None:
+    files = {"caption": (None, "a green box"), "where": (None, WHERE)}
+    by_form = http.post(f"/v1/collections/{shapes}/query", files=files).json()["hits"]
+    queries = [{"parts": [{"text": "a green box"}], "where": where} for where in (WHERE, "width >", None)]
+    answer = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
+    assert [hit["key"] for hit in answer[0]["hits"]] == [hit["key"] for hit in by_form]
+    assert "ends where a value for 'width' was expected" in answer[1]["error"]
+    assert len(answer[2]["hits"]) == 9
+
+
+@pytest.mark.parametrize("where", ["width >", {"field": "width"}, {"field": "@size", "eq": "x"}])
+def test_a_wrong_filter_is_refused(http: httpx.Client, shapes: str, problem: Problem, where: object) -> None:
+    answer = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}], "where": where})
+    problem(answer, 422, "bad-filter")

@@ -1,0 +1,70 @@
+"""What conditions look at: the attributes of an item laid flat, one facet for each value in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
+from search.types import Attributes
+
+# More than that is not indexed: an item has a handful of attributes that anybody filters by.
+MOST_FACETS = 1_000
+
+# PostgreSQL's texts cannot hold a NUL, which JSON can.
+_NUL, _REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One value under its path; a text that is an ISO 8601 time is a moment as well.
+
+    `text` is cut one character after the longest text that a filter may ask for, so that equality stays exact.
+    """
+
+    path: str
+    number: float | None = None
+    text: str | None = None
+    truth: bool | None = None
+    moment: float | None = None
+
+
+def facets_of(attributes: Attributes) -> list[Facet]:
+    """The facets of an item in the order of its attributes, each once, at most `MOST_FACETS`."""
+    found: dict[Facet, None] = {}
+    for facet in _walk("", attributes):
+        found[facet] = None
+        if len(found) == MOST_FACETS:
+            break
+    return list(found)
+
+
+def _walk(path: str, value: Any) -> Iterator[Facet]:
+    if len(path) > LONGEST_PATH:  # no filter can name it
+        return
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            step = name.replace(_NUL, _REPLACEMENT)
+            yield from _walk(f"{path}.{step}" if path else step, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walk(path, inner)
+    elif value is not None:
+        yield _leaf(path, value)
+
+
+def _leaf(path: str, value: bool | float | str) -> Facet:
+    if isinstance(value, bool):
+        return Facet(path, truth=value)
+    if isinstance(value, int | float):
+        return Facet(path, number=_as_float(value))
+    moment = Moment.parse(value)
+    text = value[: LONGEST_TEXT + 1].replace(_NUL, _REPLACEMENT)
+    return Facet(path, text=text, moment=None if moment is None else moment.seconds)
+
+
+def _as_float(value: float) -> float:
+    """Whole numbers beyond what a float holds count as the largest float, so that order survives."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("1.7e308") if value > 0 else float("-1.7e308")

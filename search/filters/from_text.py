@@ -1,0 +1,212 @@
+"""The written form of a filter: `width >= 1000 and label in (cat, dog) and not camera.make starts with "Ni"`.
+
+    filter     = all {"or" all}            all = one {"and" one}
+    one        = "not" one | "(" filter ")" | condition
+    condition  = field ("=" | "!=" | "<" | "<=" | ">" | ">=") value
+               | field ["not"] "in" "(" value {"," value} ")"
+               | field "starts" "with" value
+               | field "within" "(" south "," west "," north "," east ")"
+               | field "exists"
+    field      = word | `any text`         such as width, camera.make, @key, @caption
+    value      = number | true | false | 2024-05-01 | 2024-05-01T12:00:00Z | word | "text" | 'text'
+
+Words of the language are taken in any case; a backslash in a quoted text keeps the next character as it is.
+"""
+
+import re
+from dataclasses import dataclass
+
+from search.filters.tree import (
+    DEEPEST,
+    And,
+    AnyOf,
+    BadFilter,
+    Compare,
+    Exists,
+    Filter,
+    InBox,
+    Moment,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+    StartsWith,
+)
+
+LONGEST = 20_000
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    | (?P<field>`[^`]+`)
+    | (?P<sign><=|>=|!=|=|<|>|\(|\)|,)
+    | (?P<word>[^\s"'`<>=!(),]+)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_OPERATORS = {
+    "=": Operator.EQUAL,
+    "<": Operator.LESS,
+    "<=": Operator.AT_MOST,
+    ">": Operator.GREATER,
+    ">=": Operator.AT_LEAST,
+}
+_RESERVED = frozenset({"and", "or", "not", "in", "starts", "with", "within", "exists"})
+
+
+def filter_from_text(text: str) -> Filter:
+    """The filter that `text` writes. Raises `BadFilter` saying where it stops making sense."""
+    if len(text) > LONGEST:
+        raise BadFilter(f"the filter has {len(text):,} characters; at most {LONGEST:,} are allowed")
+    reader = _Reader(_tokens(text))
+    where = reader.filter(0)
+    reader.end()
+    return where
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    place: int  # from 1
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens, place = [], 0
+    while text[place:].strip():
+        found = _TOKEN.match(text, place)
+        if found is None or found.lastgroup is None:
+            start = place + len(text[place:]) - len(text[place:].lstrip())
+            raise BadFilter(f"the filter cannot be read from character {start + 1} on: {text[start : start + 20]!r}")
+        tokens.append(_Token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
+        place = found.end()
+    return tokens
+
+
+class _Reader:
+    """Goes through the tokens once, from left to right."""
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self._tokens, self._next = tokens, 0
+
+    def filter(self, depth: int) -> Filter:
+        if depth > DEEPEST:
+            raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
+        parts = [self._all(depth)]
+        while self._take("or"):
+            parts.append(self._all(depth))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def end(self) -> None:
+        if self._next < len(self._tokens):
+            raise self._unexpected("'and', 'or' or the end")
+
+    def _all(self, depth: int) -> Filter:
+        parts = [self._one(depth)]
+        while self._take("and"):
+            parts.append(self._one(depth))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def _one(self, depth: int) -> Filter:
+        if depth > DEEPEST:
+            raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
+        if self._take("not"):
+            return Not(self._one(depth + 1))
+        if self._take("("):
+            inner = self.filter(depth + 1)
+            self._expect(")")
+            return inner
+        return self._condition()
+
+    def _condition(self) -> Filter:
+        field = self._field()
+        if self._take("!="):
+            return Not(Compare(field, Operator.EQUAL, self._value(field)))
+        for sign, operator in _OPERATORS.items():
+            if self._take(sign):
+                return Compare(field, operator, self._value(field))
+        if self._take("exists"):
+            return Exists(field)
+        if self._take("in"):
+            return AnyOf(field, self._values(field))
+        if self._take("not"):
+            self._expect("in")
+            return Not(AnyOf(field, self._values(field)))
+        if self._take("starts"):
+            self._expect("with")
+            return StartsWith(field, self._text(field))
+        if self._take("within"):
+            return self._box(field)
+        raise self._unexpected(f"a condition on {field!r}: =, !=, <, <=, >, >=, in, starts with, within or exists")
+
+    def _field(self) -> str:
+        token = self._peek()
+        if token is not None and token.kind == "field":
+            self._next += 1
+            return token.text[1:-1]
+        if token is None or token.kind != "word" or token.text.lower() in _RESERVED:
+            raise self._unexpected("the name of an attribute")
+        self._next += 1
+        return token.text
+
+    def _values(self, field: str) -> tuple[Scalar, ...]:
+        self._expect("(")
+        values = [self._value(field)]
+        while self._take(","):
+            values.append(self._value(field))
+        self._expect(")")
+        return tuple(values)
+
+    def _value(self, field: str) -> Scalar:
+        token = self._peek()
+        if token is None or token.kind not in ("word", "quoted"):
+            raise self._unexpected(f"a value for {field!r}")
+        self._next += 1
+        if token.kind == "quoted":
+            return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
+        return _meaning(token.text)
+
+    def _text(self, field: str) -> str:
+        token = self._peek()
+        value = self._value(field)
+        return value if isinstance(value, str) else token.text if token is not None else ""
+
+    def _box(self, field: str) -> InBox:
+        sides = self._values(field)
+        numbers = [side for side in sides if isinstance(side, float)]
+        if len(numbers) != 4 or len(sides) != 4:
+            raise BadFilter(f"{field!r} within takes four numbers: (south, west, north, east)")
+        return InBox(field, *numbers)
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, text: str) -> bool:
+        token = self._peek()
+        found = token is not None and token.kind in ("word", "sign") and token.text.lower() == text
+        self._next += found
+        return found
+
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise self._unexpected(repr(text))
+
+    def _unexpected(self, wanted: str) -> BadFilter:
+        token = self._peek()
+        if token is None:
+            return BadFilter(f"the filter ends where {wanted} was expected")
+        return BadFilter(f"the filter has {token.text[:40]!r} at character {token.place}, where {wanted} was expected")
+
+
+def _meaning(word: str) -> Scalar:
+    """A bare word is a truth value, a number or a moment where it looks like one, else a text."""
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    if _NUMBER.fullmatch(word):
+        number = float(word)
+        if number in (float("inf"), float("-inf")):
+            raise BadFilter(f"the number {word[:20]} in the filter is too large")
+        return number
+    moment = Moment.parse(word) if re.match(r"\d{4}-\d\d", word, re.ASCII) else None
+    return word if moment is None else moment

@@ -1,0 +1,210 @@
+"""What a query's filter says about attributes, as values.
+
+A field is the path of an attribute with dots between its steps (`camera.make`), `@key` or `@caption`. Where an
+attribute is a list, a condition holds if it holds for one of the elements; it never holds where the field is absent or
+of another kind than what it is compared with. So `not (width = 5)` also holds for items without a width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from search.errors import BadQuery
+
+KEY, CAPTION = "@key", "@caption"
+LONGEST_PATH = 200
+LONGEST_TEXT = 500
+MOST_CONDITIONS = 200
+DEEPEST = 32
+
+
+class BadFilter(BadQuery):
+    """A filter that cannot be understood; says where it goes wrong."""
+
+    code = "bad-filter"
+
+
+class Operator(StrEnum):
+    """How a field is compared with a value; the words are those of the JSON form."""
+
+    EQUAL = "eq"
+    LESS = "lt"
+    AT_MOST = "lte"
+    GREATER = "gt"
+    AT_LEAST = "gte"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point in time. Attributes hold times as ISO 8601 texts; one without a zone is taken for UTC."""
+
+    seconds: float  # since 1970 in UTC
+
+    @classmethod
+    def parse(cls, text: str) -> "Moment | None":
+        """The moment of an ISO 8601 date or time, None for any other text."""
+        if not text[:4].isdigit():
+            return None
+        try:
+            found = datetime.fromisoformat(text)
+            return cls((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+        except (ValueError, OverflowError):
+            return None
+
+
+Scalar = bool | float | str | Moment
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The field is equal to a value, or a number, text or moment beside it in the given order.
+
+    Texts are ordered by code point.
+    """
+
+    field: str
+    operator: Operator
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """The field is equal to one of the values."""
+
+    field: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class StartsWith:
+    """The field is a text that starts so."""
+
+    field: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The field is there and not null."""
+
+    field: str
+
+
+@dataclass(frozen=True)
+class InBox:
+    """The field is an object with `lat` and `lon` in degrees inside a box, borders included.
+
+    A box whose west is greater than its east crosses the 180th meridian.
+    """
+
+    field: str
+    south: float
+    west: float
+    north: float
+    east: float
+
+    def __post_init__(self) -> None:
+        sound = -90 <= self.south <= self.north <= 90 and -180 <= self.west <= 180 and -180 <= self.east <= 180
+        if not sound:
+            raise BadFilter(
+                f"the box of {self.field!r} is south {self.south:g}, west {self.west:g}, north {self.north:g}, "
+                f"east {self.east:g}; latitudes are -90 to 90 with south below north, longitudes -180 to 180"
+            )
+
+
+@dataclass(frozen=True)
+class And:
+    """All of the parts hold."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True)
+class Or:
+    """One of the parts holds."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True)
+class Not:
+    """The part does not hold."""
+
+    part: "Filter"
+
+
+Condition = Compare | AnyOf | StartsWith | Exists | InBox
+Filter = Condition | And | Or | Not
+
+
+def checked(where: Filter) -> Filter:
+    """The filter itself, sound.
+
+    Raises `BadFilter` for too many conditions, a field that cannot be, a text that is too long or none, and a
+    comparison that has no meaning.
+    """
+    conditions = list(_conditions(where))
+    count = sum(len(one.values) if isinstance(one, AnyOf) else 1 for one in conditions)
+    if count > MOST_CONDITIONS:
+        raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
+    for condition in conditions:
+        _check_field(condition)
+        for value in values_of(condition):
+            _check_value(condition, value)
+    return where
+
+
+def values_of(condition: Condition) -> tuple[Scalar, ...]:
+    """What the field is compared with."""
+    match condition:
+        case Compare(_, _, value):
+            return (value,)
+        case AnyOf(_, values):
+            return values
+        case StartsWith(_, prefix):
+            return (prefix,)
+        case _:
+            return ()
+
+
+def _conditions(where: Filter) -> Iterator[Condition]:
+    match where:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _conditions(part)
+        case Not(part):
+            yield from _conditions(part)
+        case _:
+            yield where
+
+
+def _check_field(condition: Condition) -> None:
+    field = condition.field
+    if not 1 <= len(field) <= LONGEST_PATH or not _is_storable(field):
+        raise BadFilter(f"{field[:60]!r} cannot name a field: take 1 to {LONGEST_PATH} characters of Unicode text")
+    if not field.startswith("@"):
+        return
+    if field not in (KEY, CAPTION):
+        raise BadFilter(f"there is no field {field!r}; {KEY} and {CAPTION} are, and names of attributes")
+    texts = all(isinstance(value, str) for value in values_of(condition))
+    if isinstance(condition, InBox) or not texts:
+        raise BadFilter(f"{field} is a text; compare it with texts")
+
+
+def _check_value(condition: Condition, value: Scalar) -> None:
+    field = condition.field
+    if isinstance(value, bool) and isinstance(condition, Compare) and condition.operator is not Operator.EQUAL:
+        raise BadFilter(f"{field!r} is compared with {str(value).lower()}, which has no order; only = and in do")
+    if not isinstance(value, str):
+        return
+    if len(value) > LONGEST_TEXT:
+        raise BadFilter(
+            f"{field!r} is compared with a text of {len(value):,} characters; at most {LONGEST_TEXT} are allowed"
+        )
+    if not _is_storable(value):
+        raise BadFilter(f"{field!r} is compared with a text that holds a NUL or half of a surrogate pair")
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,217 @@
+"""Filters find the same items on every database as a plain reading of what they mean."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.catalogue import checks, collections, facets, items
+from search.catalogue.session import Database
+from search.filters.facets import MOST_FACETS, facets_of
+from search.filters.from_text import filter_from_text
+from search.filters.tree import (
+    And,
+    AnyOf,
+    Compare,
+    Exists,
+    Filter,
+    InBox,
+    Moment,
+    Not,
+    Operator,
+    Or,
+    StartsWith,
+    checked,
+)
+from search.types import Attributes, Collection, NewItem
+from tests.search.gallery import SPACES, direction
+
+ORDER: dict[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EQUAL: lambda a, b: a == b,
+    Operator.LESS: lambda a, b: a < b,
+    Operator.AT_MOST: lambda a, b: a <= b,
+    Operator.GREATER: lambda a, b: a > b,
+    Operator.AT_LEAST: lambda a, b: a >= b,
+}
+
+
+def put(database: Database, collection: Collection, attributes: dict[str, Attributes]) -> None:
+    new = [
+        NewItem(key, key, {space: direction(key, space) for space in SPACES}, f"caption of {key}", values)
+        for key, values in attributes.items()
+    ]
+    with database.write() as session:
+        items.write(session, collection, new)
+
+
+def found(database: Database, collection: Collection, where: Filter | str) -> set[str]:
+    tree = filter_from_text(where) if isinstance(where, str) else where
+    with database.read() as session:
+        ids = facets.ids_where(session, collection.id, checked(tree))
+        return {item.key for item in items.by_ids(session, ids.tolist()).values()}
+
+
+PICTURES: dict[str, Attributes] = {
+    "a": {"width": 640, "label": "cat", "taken": "2024-05-01T10:00:00Z", "place": {"lat": 47.4, "lon": 8.5}},
+    "b": {"width": 1920, "label": ["dog", "cat"], "taken": "2023-01-31", "open": True, "place": {"lat": -9, "lon": 99}},
+    "c": {"width": "1920", "label": "Cat", "camera": {"make": "Nikon", "lens": {"mm": 50}}, "open": False},
+    "d": {"label": None, "camera": {"make": "Nikkor"}, "place": {"lat": -17, "lon": -179.5}, "n": 10**400},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "keys"),
+    [
+        ("width >= 640", "ab"), ("width > 640", "b"), ("width = '1920'", "c"), ("not width = 1920", "acd"),
+        ("label = cat", "ab"), ("label in (dog, Cat)", "bc"), ("label exists", "abc"), ("not label exists", "d"),
+        ("open = true", "b"), ("open in (false)", "c"), ("camera exists", "cd"), ("camera.lens.mm < 60", "c"),
+        ("camera.make starts with Nik", "cd"), ("camera.make starts with Niko", "c"), ("label >= a", "ab"),
+        ("taken >= 2023-06-01", "a"), ("taken < 2024-05-01T12:00:00+02:00", "b"), ("taken = '2023-01-31'", "b"),
+        ("place within (45, 5, 48, 11)", "a"), ("place within (-20, 90, 0, -170)", "bd"),
+        ("@key in (a, d)", "ad"), ("@caption starts with 'caption of b'", "b"), ("@caption exists and @key > b", "cd"),
+        ("n > 1e300", "d"), ("width > 0 and (label = dog or taken >= 2024-01-01)", "ab"), ("nothing = 1", ""),
+        ("label starts with ''", "abc"), ("place.lat < 0", "bd"),
+    ],
+)  # fmt: skip
+def test_finds_what_it_says(database: Database, collection: Collection, where: str, keys: str) -> None:
+    put(database, collection, PICTURES)
+    assert found(database, collection, where) == set(keys)
+
+
+def test_a_changed_item_is_found_by_what_it_is_now(database: Database, collection: Collection) -> None:
+    put(database, collection, {"a": {"size": 1}})
+    put(database, collection, {"a": {"size": 2}})
+    assert (found(database, collection, "size = 1"), found(database, collection, "size = 2")) == (set(), {"a"})
+    with database.write() as session:
+        items.delete(session, collection, ["a"])
+    assert found(database, collection, "size = 2") == set()
+
+
+def test_a_long_text_is_found_by_its_start_and_never_mistaken(database: Database, collection: Collection) -> None:
+    put(database, collection, {"long": {"text": "x" * 900}, "short": {"text": "x" * 500}, "nul": {"te\0xt": "a\0b"}})
+    assert found(database, collection, f"text = {'x' * 500}") == {"short"}
+    assert found(database, collection, f"text starts with {'x' * 500}") == {"long", "short"}
+    assert found(database, collection, "`te\ufffdxt` = 'a\ufffdb'") == {"nul"}
+
+
+def test_no_item_has_more_facets_than_the_limit() -> None:
+    assert len(facets_of({"numbers": list(range(5_000))})) == MOST_FACETS
+
+
+def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, collection: Collection) -> None:
+    put(database, collection, PICTURES)
+    with database.write() as session:
+        facets.remove(session, [1, 3])
+    with database.read() as session:
+        head = collections.head(session, collection.name)
+        assert list(checks.stale_facets(session, head)) == ["a", "c"]
+    with database.write() as session:
+        checks.settle(session, head, [])
+    with database.read() as session:
+        assert list(checks.stale_facets(session, head)) == []
+    assert found(database, collection, "width exists") == {"a", "b", "c"}
+
+
+def test_deleting_a_collection_takes_its_facets_along(database: Database, collection: Collection) -> None:
+    put(database, collection, PICTURES)
+    with database.write() as session:
+        collections.delete(session, collection.name)
+    with database.read() as session:
+        assert facets.held_by(session, list(range(10))) == {}
+
+
+SCALARS = st.sampled_from([0, 1, -2.5, True, False, "", "a", "ab", "b", "2024-05-01", "ä", None])
+OBJECTS = st.dictionaries(st.sampled_from(["x", "lat", "lon"]), SCALARS, max_size=3)
+ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["x", "y", "z"]), SCALARS | st.lists(SCALARS, max_size=3) | OBJECTS, max_size=3
+)
+FIELDS = st.sampled_from(["x", "y", "z", "x.x", "z.lat"])
+VALUES = st.sampled_from([0.0, 1.0, -2.5, True, "", "a", "ab", "2024-05-01", "ä", Moment(1_714_521_600.0)])
+ORDERED = VALUES.filter(lambda value: not isinstance(value, bool))
+CONDITIONS = st.one_of(
+    st.builds(Compare, FIELDS, st.sampled_from(list(Operator)), ORDERED),
+    st.builds(Compare, FIELDS, st.just(Operator.EQUAL), VALUES),
+    st.builds(AnyOf, FIELDS, st.lists(VALUES, min_size=1, max_size=3).map(tuple)),
+    st.builds(StartsWith, FIELDS, st.sampled_from(["", "a", "2024", "ä"])),
+    st.builds(Exists, FIELDS),
+    st.builds(
+        lambda field, west: InBox(field, -1.0, west, 1.0, 0.0), st.sampled_from("xy"), st.sampled_from([-1.0, 1.0])
+    ),
+)
+FILTERS = st.recursive(
+    CONDITIONS,
+    lambda inner: st.one_of(
+        inner.map(Not),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: And(tuple(parts))),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: Or(tuple(parts))),
+    ),
+    max_leaves=6,
+)
+
+
+def leaves(path: str, value: Any) -> Iterator[Any]:
+    """Every value at a path or below, with the path relative to it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(f"{path}.{name}" if path else name, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(path, inner)
+    elif value is not None:
+        yield path, value
+
+
+def holds(where: Filter, attributes: Attributes) -> bool:
+    """The oracle: what the words of `search.filters.tree` say, read plainly."""
+    match where:
+        case And(parts):
+            return all(holds(part, attributes) for part in parts)
+        case Or(parts):
+            return any(holds(part, attributes) for part in parts)
+        case Not(part):
+            return not holds(part, attributes)
+        case InBox(field, south, west, north, east):
+            values = [(path, value) for path, value in leaves("", attributes) if is_number(value)]
+            inside = [v for p, v in values if p == f"{field}.lat" and south <= v <= north]
+            longitudes = [v for p, v in values if p == f"{field}.lon"]
+            across = [v for v in longitudes if (west <= v <= east if west <= east else v >= west or v <= east)]
+            return bool(inside and across)
+        case Exists(field):
+            return any(path == field or path.startswith(f"{field}.") for path, _ in leaves("", attributes))
+        case _:
+            return any(passes(where, value) for path, value in leaves("", attributes) if path == where.field)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def passes(condition: Compare | AnyOf | StartsWith, value: Any) -> bool:
+    match condition:
+        case StartsWith(_, prefix):
+            return isinstance(value, str) and value.startswith(prefix)
+        case AnyOf(field, values):
+            return any(passes(Compare(field, Operator.EQUAL, one), value) for one in values)
+        case Compare(_, operator, Moment(seconds)):
+            moment = Moment.parse(value) if isinstance(value, str) else None
+            return moment is not None and ORDER[operator](moment.seconds, seconds)
+        case Compare(_, operator, wanted):
+            same_kind = isinstance(wanted, str) == isinstance(value, str) and is_number(wanted) == is_number(value)
+            return same_kind and ORDER[operator](value, wanted)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(attributes=st.lists(ATTRIBUTES, max_size=6), filters=st.lists(FILTERS, min_size=1, max_size=5))
+def test_agrees_with_a_plain_reading(
+    database: Database, collection: Collection, attributes: list[Attributes], filters: list[Filter]
+) -> None:
+    with database.write() as session:
+        items.delete(session, collection, [str(n) for n in range(6)])
+    gallery = {str(n): values for n, values in enumerate(attributes)}
+    put(database, collection, gallery)
+    for where in filters:
+        assert found(database, collection, where) == {key for key, values in gallery.items() if holds(where, values)}
