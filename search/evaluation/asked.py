@@ -1,0 +1,89 @@
+"""The lines of a recall matrix: which kinds of query there are in a set, and what is right for each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
+from search.evaluation.measures import NO_ITEM, Answers, BoolArray, IntArray
+from search.evaluation.rows import Rows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries of one kind.
+
+    `parts` are the names by which the vectors of its parts go: modalities of the set's own things, or the name of a
+    query set; `modalities` are those of the parts. `places` int64 (n,): which of the things, or members of the
+    query set, ask. `own` int64 (n,): the place of the thing that each should find, `NO_ITEM` if labels decide.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    modalities: tuple[str, ...]
+    places: IntArray
+    own: IntArray
+    labels: BoolArray
+    from_outside: bool
+
+    def answers(self, gallery: Rows, labels: BoolArray, modality: str) -> tuple[IntArray, Answers]:
+        """Which queries can be asked of a gallery of `modality`, and what is right for these.
+
+        A query whose own item is not in the gallery cannot. `labels` are those of all of the set's things.
+        """
+        rows = gallery.of(self.own)
+        kept = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
+        own_is_query = not self.from_outside and modality in self.modalities
+        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], own_is_query)
+
+    def pairs(self, gallery: Rows, labels: BoolArray) -> tuple[IntArray, IntArray]:
+        """Rows of queries and rows of a gallery that belong together: two of int64 (pairs,)."""
+        if (self.own != NO_ITEM).any():
+            rows = gallery.of(self.own)
+            asking = np.flatnonzero(rows != NO_ITEM)
+            return asking, rows[asking]
+        shared = self.labels.astype(np.float32) @ labels[gallery.places].T.astype(np.float32) > 0
+        queries, items = np.nonzero(shared)
+        return queries, items
+
+
+def label_table(labels: Labels, names: Sequence[str], count: int) -> BoolArray:
+    """Which of `names` each of `count` things carries: bool (count, len(names))."""
+    column = {name: number for number, name in enumerate(names)}
+    table = np.zeros((count, len(names)), np.bool_)
+    for row, own in enumerate(labels):
+        table[row, [column[name] for name in own if name in column]] = True
+    return table
+
+
+def lines_of(aligned: AlignedSet, rows: Mapping[str, Rows]) -> list[Asked]:
+    """One line a modality, a combination of modalities and a query set, of those that have vectors in `rows`."""
+    names = label_names(aligned)
+    labels = label_table(aligned.labels, names, len(aligned.keys))
+    outside = {queries.name: queries for queries in aligned.queries}
+    lines = [
+        Asked(name, (name,), (name,), part.places, part.places, labels[part.places], False)
+        for name, part in rows.items()
+        if name not in outside
+    ]
+    for modalities in COMBINATIONS:
+        if all(name in rows for name in modalities):
+            places = np.intersect1d(rows[modalities[0]].places, rows[modalities[1]].places)
+            if len(places):
+                name = "+".join(modalities)
+                lines.append(Asked(name, modalities, modalities, places, places, labels[places], False))
+    lines += [_outside(outside[name], aligned, names, part) for name, part in rows.items() if name in outside]
+    return lines
+
+
+def label_names(aligned: AlignedSet) -> list[str]:
+    return sorted({name for own in aligned.labels for name in own})
+
+
+def _outside(queries: QuerySet, aligned: AlignedSet, names: Sequence[str], rows: Rows) -> Asked:
+    place = {key: number for number, key in enumerate(aligned.keys)}
+    own = np.array([NO_ITEM if key is None else place.get(key, NO_ITEM) for key in queries.own], np.int64)
+    labels = label_table(queries.labels, names, len(queries.samples))
+    kept = rows.places
+    return Asked(queries.name, (queries.name,), (queries.modality,), kept, own[kept], labels[kept], True)

@@ -1,0 +1,55 @@
+"""What the specialist encoders alone make of an aligned set: the vectors that both baselines are computed from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from model.baseline_pictures import as_picture
+from model.drawing import ByteArray
+from model.embedder import FloatArray, Sample
+from search.evaluation.rows import Chunk, Gatherer, Rows
+
+VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
+TEXT = "caption"
+
+
+class Encoders(Protocol):
+    """`model.baselines.Encoders`, which needs torch."""
+
+    def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]: ...
+    def sentences(self, texts: Sequence[str]) -> FloatArray: ...
+    def conse(self, logits: FloatArray) -> FloatArray: ...
+
+
+class EncoderVectors:
+    """Encodes an aligned set a chunk at a time.
+
+    Captions get a `sentence` vector. Whatever can be rendered as a picture gets a `visual` one, and as `sentence` the
+    ConSE vector of its class probabilities. What is neither gets none.
+    """
+
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+        self._vectors = Gatherer()
+
+    def add(self, chunk: Chunk, modalities: frozenset[str]) -> None:
+        """Encode those of `modalities` that the samples have."""
+        present = {name for sample in chunk.samples for name in sample.values}
+        for modality in sorted(modalities & present):
+            part = chunk.having([modality])
+            vectors = self._encode(modality, part.samples)
+            if vectors:
+                self._vectors.add(modality, part.places, vectors)
+
+    def result(self) -> dict[str, Rows]:
+        """The vectors by modality."""
+        return self._vectors.rows()
+
+    def _encode(self, modality: str, samples: Sequence[Sample]) -> Mapping[str, FloatArray]:
+        values = [sample.values[modality] for sample in samples]
+        if modality == TEXT:
+            return {SENTENCE: self._encoders.sentences([str(value) for value in values])}
+        pictures = [picture for value in values if (picture := as_picture(modality, value)) is not None]
+        if len(pictures) < len(values):
+            return {}
+        visual, logits = self._encoders.pictures(pictures)
+        return {VISUAL: visual, SENTENCE: self._encoders.conse(logits)}

@@ -1,0 +1,169 @@
+"""How well queries find what they should: ranks, recall, average precision, and how sure one can be. NumPy only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.embedder import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+Cosines = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+_RESAMPLES, _SEED = 1000, 0
+_DRAWN_AT_ONCE = 4_000_000  # numbers of queries that resampling holds in memory
+_COSINES_AT_ONCE = 8_000_000
+_DECIMALS = 6  # of a cosine; nearer ones are equal but for rounding, and no merit
+NO_ITEM = -1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number measured on queries, and its 95% bootstrap interval over them."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How one kind of query does in one gallery.
+
+    `at_1`, `at_5`, `at_10`: the share of queries, in [0, 1], with a right item among the first 1, 5, 10;
+    `median_rank`: of the first right item, from 1; `mean_average_precision` in [0, 1], where items carry labels.
+    `queries` and `gallery` count both sides.
+    """
+
+    queries: int
+    gallery: int
+    at_1: Estimate
+    at_5: Estimate
+    at_10: Estimate
+    median_rank: Estimate
+    mean_average_precision: Estimate | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which items of a gallery of m are right for each of n queries.
+
+    `own` int64 (n,): the row of the query's own item, `NO_ITEM` where it has none and any item that shares a label
+    with it is right. Labels are bool (n, L) and (m, L), L may be 0. With `own_is_query` the own item is the query
+    itself: average precision, which asks for others of its kind, leaves it out.
+    """
+
+    own: IntArray
+    query_labels: BoolArray
+    gallery_labels: BoolArray
+    own_is_query: bool = False
+
+
+def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores | None:
+    """Score unit rows (n, d) of queries against unit rows (m, d) of a gallery; None if no query has a right item.
+
+    Ties count against the query, so vectors that are all alike find nothing.
+    """
+    found, precisions = [], []
+    items = gallery.astype(np.float64)  # so that equal vectors score the same wherever BLAS puts them in its blocks
+    at_once = max(1, _COSINES_AT_ONCE // max(1, len(gallery)))
+    for start in range(0, len(queries), at_once):
+        rows = slice(start, start + at_once)
+        cosines = np.round(queries[rows].astype(np.float64) @ items.T, _DECIMALS)
+        shared = answers.query_labels[rows].astype(np.float32) @ answers.gallery_labels.T.astype(np.float32) > 0
+        found.append(_first_ranks(cosines, answers.own[rows], shared))
+        precisions.append(_average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
+    all_ranks = np.concatenate([np.empty(0, np.int64), *found])
+    all_ranks = all_ranks[all_ranks > 0]
+    if not len(all_ranks):
+        return None
+    precision = np.concatenate(precisions)
+    precision = precision[~np.isnan(precision)]
+    at_1, at_5, at_10 = (estimate((all_ranks <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
+    median_rank = estimate(all_ranks.astype(np.float64), np.median)
+    mean_precision = estimate(precision, np.mean) if len(precision) else None
+    return Scores(len(all_ranks), len(gallery), at_1, at_5, at_10, median_rank, mean_precision)
+
+
+def _first_ranks(cosines: Cosines, own: IntArray, shared: BoolArray) -> IntArray:
+    """Ranks (from 1) of the own item, or else of the first item that shares a label; 0 where there is neither."""
+    right = np.where(own[:, None] == NO_ITEM, shared, np.arange(cosines.shape[1]) == own[:, None])
+    best = np.where(right, cosines, -np.inf).max(axis=1, initial=-np.inf)
+    before = ((cosines >= best[:, None]) & ~right).sum(axis=1)
+    found: IntArray = np.where(right.any(axis=1), before + 1, 0).astype(np.int64)
+    return found
+
+
+def _average_precisions(
+    cosines: Cosines, own: IntArray, shared: BoolArray, own_is_query: bool
+) -> npt.NDArray[np.float64]:
+    """The mean of the precisions at the places of the items that share a label; NaN where there is none."""
+    if not shared.any():
+        return np.full(len(cosines), np.nan)
+    if own_is_query:
+        others = np.arange(cosines.shape[1]) != own[:, None]
+        shared, cosines = shared & others, np.where(others, cosines, -np.inf)
+    order = np.lexsort((shared, -cosines), axis=1)  # of equals the wrong ones come first
+    hits = np.take_along_axis(shared, order, axis=1)
+    precisions = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    counts = hits.sum(axis=1)
+    total = np.where(hits, precisions, 0.0).sum(axis=1)
+    means: npt.NDArray[np.float64] = np.divide(total, counts, out=np.full(len(hits), np.nan), where=counts > 0)
+    return means
+
+
+def estimate(
+    values: npt.NDArray[np.float64], statistic: Callable[..., npt.NDArray[np.float64] | np.floating]
+) -> Estimate:
+    """`statistic` (a mean or a median over an axis) of values (n,), with its interval by 1,000 seeded resamples."""
+    low, high = bootstrap_interval(values, statistic)
+    return Estimate(float(statistic(values)), low, high)
+
+
+def bootstrap_interval(
+    values: npt.NDArray[np.generic], statistic: Callable[..., npt.NDArray[np.float64] | np.floating] = np.mean
+) -> tuple[float, float]:
+    """The 95% percentile interval of a statistic of `values` (n,), by 1,000 resamples with a fixed seed."""
+    generator = np.random.default_rng(_SEED)
+    at_once = max(1, _DRAWN_AT_ONCE // len(values))
+    drawn = []
+    for start in range(0, _RESAMPLES, at_once):
+        size = (min(at_once, _RESAMPLES - start), len(values))
+        drawn.append(statistic(values[generator.integers(len(values), size=size)], axis=1))
+    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What the emoji suite tells of a row: R@1 and R@10, the median rank, the number of queries, 95% intervals."""
+
+    at_1: float
+    at_10: float
+    median_rank: float
+    queries: int
+    interval_at_1: tuple[float, float]
+    interval_at_10: tuple[float, float]
+
+
+def ranks(queries: FloatArray, gallery: FloatArray, right: IntArray) -> IntArray:
+    """The rank (from 1) of row `right[i]` of `gallery` for query i: unit rows (q, d), (g, d), (q,) -> (q,).
+
+    Ties count against the query.
+    """
+    return _first_ranks(queries @ gallery.T, right, np.zeros((len(queries), len(gallery)), np.bool_))
+
+
+def recall(found: IntArray) -> Recall:
+    """Recall and its bootstrap intervals over queries, from their ranks. Raises `ValueError` without ranks."""
+    if not len(found):
+        raise ValueError("recall needs at least one query")
+    return Recall(
+        float(np.mean(found <= 1)),
+        float(np.mean(found <= 10)),
+        float(np.median(found)),
+        len(found),
+        bootstrap_interval(found <= 1),
+        bootstrap_interval(found <= 10),
+    )

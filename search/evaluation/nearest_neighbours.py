@@ -1,0 +1,199 @@
+"""Classifying by nearest neighbours: the published protocol for global vectors on ImageNet.
+
+Every validation picture is given the class that wins the vote of its 20 nearest training pictures by cosine of their
+raw predicted vectors. The vote is the one of DINO (Caron et al., arXiv 2104.14294): each neighbour counts
+exp(cosine / 0.07); the plain vote, one neighbour one voice, is reported beside it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.drawing import ByteArray
+from model.embedder import Embedder, FloatArray, Sample
+from model.modality import PICTURE_SUFFIXES
+from search.errors import BadInput, NotAligned
+from search.evaluation.measures import Estimate, IntArray, estimate
+from search.evaluation.vector_cache import Batch, Cached, HalfArray, cached_vectors
+
+NEIGHBOURS, TEMPERATURE = 20, 0.07
+VOTE = f"each of the {NEIGHBOURS} nearest neighbours counts exp(cosine / {TEMPERATURE})"
+_FILES_AT_ONCE = 256
+_ASKED_AT_ONCE, _KNOWN_AT_ONCE = 1024, 16_384  # rows of one product of matrices
+
+Progress = Callable[[str], None]
+Load = Callable[[Path], ByteArray]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder with a folder a class: paths relative to it, sorted, and the number of the class of each."""
+
+    root: Path
+    files: tuple[str, ...]
+    classes: IntArray
+    digest: str
+
+
+@dataclass(frozen=True)
+class NeighbourResult:
+    """`top_1` by the weighted vote and `top_1_plain` by the plain one, in [0, 1] of the validation pictures.
+
+    `unreadable` pictures were left out on both sides.
+    """
+
+    top_1: Estimate
+    top_1_plain: Estimate
+    training_pictures: int
+    validation_pictures: int
+    classes: int
+    unreadable: tuple[str, ...]
+
+
+def neighbour_accuracy(
+    embedder: Embedder, space: str, data: Path, cache: Path, load: Load, progress: Progress
+) -> NeighbourResult:
+    """Measure on `data`/train/CLASS/… and `data`/val/CLASS/…; `load` decodes a file or raises `BadInput`.
+
+    Vectors are kept below `cache` by model, space and files, so that a run that was stopped goes on. Raises
+    `NotAligned` if there are no such folders, or no training pictures of a class.
+    """
+    classes = _class_names(data / "train")
+    sides = [list_pictures(data / part, classes) for part in ("train", "val")]
+    vectors = [_vectors(embedder, space, side, cache, load, progress) for side in sides]
+    unreadable = tuple(
+        f"{side.root.name}/{side.files[row]}: {why}"
+        for side, held in zip(sides, vectors, strict=True)
+        for row, why in held.unreadable.items()
+    )
+    good = [_readable(held) for held in vectors]
+    if not all(len(rows) for rows in good):
+        raise NotAligned(f"no picture of one of the folders train and val in {data} could be read: {unreadable[0]}")
+    progress(f"comparing {len(good[1]):,} pictures with {len(good[0]):,}")
+    known, truth = sides[0].classes[good[0]], sides[1].classes[good[1]]
+    weighted, plain = _vote(vectors[0].vectors, good[0], known, vectors[1].vectors, good[1])
+    return NeighbourResult(
+        estimate((weighted == truth).astype(np.float64), np.mean),
+        estimate((plain == truth).astype(np.float64), np.mean),
+        len(good[0]),
+        len(good[1]),
+        len(classes),
+        unreadable,
+    )
+
+
+def _class_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise NotAligned(f"{folder} is not there; train/CLASS/ and val/CLASS/ with pictures were expected")
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
+def list_pictures(root: Path, classes: Sequence[str]) -> Pictures:
+    """The pictures of all classes. Raises `NotAligned` for an unknown class or where there is no picture."""
+    if unknown := sorted(set(_class_names(root)) - set(classes)):
+        raise NotAligned(f"{root} has the class {unknown[0]}, of which train has no pictures")
+    files, numbers, told = [], [], hashlib.sha256()
+    for number, name in enumerate(classes):
+        if not (root / name).is_dir():
+            continue
+        for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name):
+            if entry.name.lower().endswith(PICTURE_SUFFIXES) and entry.is_file():
+                files.append(f"{name}/{entry.name}")
+                numbers.append(number)
+                told.update(f"{files[-1]}\0{entry.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+    if not files:
+        raise NotAligned(f"{root} has no pictures in folders of classes, such as {root.name}/cat/1.jpg")
+    return Pictures(root, tuple(files), np.array(numbers, np.int64), told.hexdigest())
+
+
+def _vectors(embedder: Embedder, space: str, pictures: Pictures, cache: Path, load: Load, progress: Progress) -> Cached:
+    about = embedder.spaces[space]
+    made_of = hashlib.sha256(f"{about.fingerprint}\0{space}\0{pictures.digest}".encode()).hexdigest()
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+
+        def embed(start: int, stop: int) -> Batch:
+            progress(f"{pictures.root.name}: embedding {start + 1:,} to {stop:,} of {len(pictures.files):,}")
+            paths = [pictures.root / name for name in pictures.files[start:stop]]
+            read = list(readers.map(lambda path: _read(load, path), paths))
+            return _embed(embedder, space, about.dimension, read)
+
+        shape = (len(pictures.files), about.dimension)
+        return cached_vectors(cache / made_of[:32], made_of, shape, embed, _FILES_AT_ONCE)
+
+
+def _read(load: Load, path: Path) -> ByteArray | str:
+    """The picture, or why there is none."""
+    try:
+        return load(path)
+    except BadInput as error:
+        return str(error)
+
+
+def _embed(embedder: Embedder, space: str, dimension: int, read: Sequence[ByteArray | str]) -> Batch:
+    vectors = np.zeros((len(read), dimension), np.float32)
+    rows = [row for row, one in enumerate(read) if not isinstance(one, str)]
+    if rows:
+        samples = [Sample({"rgb": one}) for one in read if not isinstance(one, str)]
+        vectors[rows] = embedder.embed(samples, [space])[space]
+    return Batch(vectors, {row: one for row, one in enumerate(read) if isinstance(one, str)})
+
+
+def _readable(held: Cached) -> IntArray:
+    keep = np.ones(len(held.vectors), np.bool_)
+    keep[list(held.unreadable)] = False
+    return np.flatnonzero(keep)
+
+
+def _vote(
+    known: HalfArray, known_rows: IntArray, classes: IntArray, asked: HalfArray, rows: IntArray
+) -> tuple[IntArray, IntArray]:
+    """The winners of the weighted and the plain vote for each asked row; `classes` are those of `known_rows`."""
+    winners: list[tuple[IntArray, IntArray]] = []
+    for start in range(0, len(rows), _ASKED_AT_ONCE):
+        queries = asked[rows[start : start + _ASKED_AT_ONCE]].astype(np.float32)
+        cosines, places = nearest(queries, known, known_rows)
+        votes = classes[places]
+        winners.append((winner(votes, np.exp(cosines / TEMPERATURE)), winner(votes, np.ones_like(cosines))))
+    return np.concatenate([one for one, _ in winners]), np.concatenate([one for _, one in winners])
+
+
+def nearest(
+    queries: FloatArray, known: HalfArray, rows: IntArray, count: int = NEIGHBOURS
+) -> tuple[FloatArray, IntArray]:
+    """The `count` highest cosines among `rows` of `known`, best first, and the places in `rows` they belong to.
+
+    Fewer where there are fewer rows.
+    """
+    best = np.empty((len(queries), 0), np.float32)
+    places = np.empty((len(queries), 0), np.int64)
+    for start in range(0, len(rows), _KNOWN_AT_ONCE):
+        chunk = rows[start : start + _KNOWN_AT_ONCE]
+        cosines = queries @ known[chunk].astype(np.float32).T
+        own = np.broadcast_to(np.arange(start, start + len(chunk)), cosines.shape)
+        candidates, where = np.concatenate([best, cosines], axis=1), np.concatenate([places, own], axis=1)
+        order = _first(candidates, count)
+        best, places = np.take_along_axis(candidates, order, 1), np.take_along_axis(where, order, 1)
+    return best, places
+
+
+def _first(cosines: FloatArray, count: int) -> IntArray:
+    """Where the `count` highest of each row are, best first: all are sorted only where there are few."""
+    if cosines.shape[1] > count:
+        some = np.sort(np.argpartition(-cosines, count - 1, axis=1)[:, :count], axis=1)
+    else:
+        some = np.broadcast_to(np.arange(cosines.shape[1]), cosines.shape)
+    order = np.argsort(-np.take_along_axis(cosines, some, 1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, 1)
+
+
+def winner(votes: IntArray, weights: FloatArray) -> IntArray:
+    """The class with the greatest sum of weights in each row; of equals the one that came first: (q, k) -> (q,)."""
+    same = votes[:, :, None] == votes[:, None, :]
+    sums = (same * weights[:, None, :]).sum(axis=2)
+    chosen: IntArray = np.take_along_axis(votes, sums.argmax(axis=1)[:, None], 1)[:, 0]
+    return chosen

@@ -1,0 +1,139 @@
+"""`anyseek eval` over real small folders, with the hashing model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+Run = Callable[..., Any]
+COLOURS = ("#d92d2d", "#4fae4a", "#2f6fed", "#e0c020")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 shapes as pictures, drawings, palettes, words and depth maps."""
+    root = tmp_path_factory.mktemp("eval") / "shapes"
+    for name in ("rgb", "sketch", "palette", "caption", "depth"):
+        (root / name).mkdir(parents=True)
+    for number in range(24):
+        colour, box = COLOURS[number % 4], (5 + number, 40 - number, 30 + number, 60)
+        for name, mode, paper, ink in (("rgb", "RGB", "white", colour), ("sketch", "L", 255, 0)):
+            image = Image.new(mode, (64, 64), paper)
+            ImageDraw.Draw(image).rectangle(box, ink)
+            image.save(root / name / f"{number:02}.png")
+        (root / "palette" / f"{number:02}.txt").write_text(colour)
+        (root / "caption" / f"{number:02}.txt").write_text(f"box number {number}")
+        np.save(root / "depth" / f"{number:02}.npy", np.full((4, 4), 1.0 + number, np.float32))
+    return root
+
+
+def _rows(done: Any) -> dict[tuple[str, str, str | None], Any]:
+    (only,) = json.loads(done.stdout)["sets"]
+    return {(row["query"], row["gallery"], row["fusion"]): row for row in only["rows"]}
+
+
+def test_a_folder_becomes_one_json_object(run: Run, folder: Path) -> None:
+    done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    answer = json.loads(done.stdout)
+    assert (answer["folder"], answer["model"]) == (str(folder), "hashing")
+    (only,) = answer["sets"]
+    assert (only["name"], only["things"], only["ridge_fit"]) == ("shapes", 24, None)
+    assert only["left_out"] == {"depth": "the model hashing does not take it"}
+    rows = _rows(done)
+    own = rows["rgb", "rgb", None]
+    assert own["model"]["at_1"]["value"] == 1.0
+    assert own["contains_gallery"]
+    drawn = rows["canny_edge", "rgb", None]["model"]
+    assert drawn["queries"] == drawn["gallery"] == 24
+    assert drawn["at_10"]["value"] > 0.7
+    assert drawn["at_10"]["low"] <= drawn["at_10"]["value"] <= drawn["at_10"]["high"]
+    assert {fusion for query, _, fusion in rows if query == "caption+color_palette"} == {"late", "joint"}
+    assert run("eval", str(folder), "--model", "hashing", "--no-baselines", "--json").stdout == done.stdout
+
+
+def test_people_get_a_table_and_a_picture(run: Run, folder: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "matrix.png"
+    done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--picture", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert "shapes: 24 things" in done.stdout
+    assert "depth has no row: the model hashing does not take it" in done.stdout
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+        assert image.width > 500
+    assert [path.name for path in tmp_path.iterdir()] == ["matrix.png"]
+
+
+def test_nearest_neighbours_of_a_small_data_set(run: Run, tmp_path: Path) -> None:
+    for part, count in (("train", 5), ("val", 2)):
+        for number, colour in enumerate(COLOURS):
+            (tmp_path / part / str(number)).mkdir(parents=True)
+            for one in range(count):
+                Image.new("RGB", (20 + one, 20), colour).save(tmp_path / part / str(number) / f"{one}.png")
+    arguments = ("eval", "--suite", "imagenet-knn", "--data", str(tmp_path), "--model", "hashing")
+    done = run(*arguments, "--space", "hashing", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["top_1"]["value"] == 1.0
+    assert (answer["training_pictures"], answer["validation_pictures"], answer["classes"]) == (20, 8, 4)
+    assert "0.07" in answer["vote"]
+    spoken = run(*arguments, "--space", "hashing")
+    assert spoken.stdout.startswith("top-1 1.000")
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert "dinov2_global" in refused.stderr
+
+
+def test_a_folder_with_one_modality_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rgb").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "rgb" / "a.png")
+    done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "one modality only, rgb" in done.stderr
+
+
+def test_a_data_set_of_shards_needs_a_split(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+    done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines")
+    assert done.returncode == 2
+    assert "--split" in done.stderr
+    broken = run("eval", str(tmp_path), "--split", "val", "--model", "hashing", "--no-baselines")
+    assert broken.returncode == 1
+    assert "dataset.json" in broken.stderr
+
+
+def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name in ("depth", "normal"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("I;16" if name == "depth" else "RGB", (8, 8), 1).save(tmp_path / name / f"{number}.png")
+    done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines")
+    assert done.returncode == 2
+    assert "has depth, normal, and the model hashing takes none of them" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "either FOLDER or --suite"),
+        (("FOLDER", "--suite", "emoji"), "either FOLDER or --suite"),
+        (("--suite", "photos"), "--data goes with"),
+        (("FOLDER", "--data", "FOLDER"), "--data goes with"),
+        (("--suite", "emoji", "--split", "val"), "--split goes with"),
+        (("--suite", "emoji", "--picture", "x.png"), "makes no recall matrix"),
+        (("FOLDER", "--space", "nowhere"), "has no space 'nowhere'"),
+        (("FOLDER", "--limit", "1"), "--limit"),
+        (("FOLDER", "--model", "nobody"), "nobody"),
+    ],
+)
+def test_wrong_usage(run: Run, folder: Path, arguments: tuple[str, ...], says: str) -> None:
+    given = [str(folder) if argument == "FOLDER" else argument for argument in arguments]
+    done = run("eval", *given, *(() if "--model" in given else ("--model", "hashing")))
+    assert done.returncode == 2
+    assert says in done.stderr

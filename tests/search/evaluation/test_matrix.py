@@ -1,0 +1,206 @@
+"""The recall matrix where it can be counted by hand, and against the search engine itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from model.embedder import FloatArray, Sample, UnsupportedModality
+from model.formats.spans import FormatInvalid
+from search.catalogue import collections, items
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.errors import BadInput, NotAligned
+from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
+from search.evaluation.matrix import Matrix, Row, recall_matrix
+from search.evaluation.reading import Instruments
+from search.index.memory import MemoryIndex
+from search.settings import Settings
+from search.types import NewItem, Part, Query, Results
+from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, numbers, thing
+
+
+def _measure(aligned: AlignedSet, embedder: NumbersEmbedder | None = None, spaces=("main", "other")) -> Matrix:
+    return recall_matrix(Instruments(embedder or NumbersEmbedder(), spaces, None), aligned, None, lambda line: None)
+
+
+def _row(matrix: Matrix, query: str, gallery: str, kind: str = "predicted", space: str = "main", fusion=None) -> Row:
+    wanted = (query, gallery, kind, space, fusion)
+    found = [r for r in matrix.rows if (r.query, r.gallery, r.gallery_kind, r.space, r.fusion) == wanted]
+    assert len(found) == 1, wanted
+    return found[0]
+
+
+def test_recall_is_what_one_counts_by_hand() -> None:
+    matrix = _measure(numbers(20, "rgb", "depth"))
+    depth = _row(matrix, "depth", "rgb", "exact")
+    # Even things find themselves; odd ones say the next thing, and come behind it.
+    assert depth.model.at_1.value == 0.5
+    assert depth.model.queries == depth.model.gallery == 20
+    assert _row(matrix, "rgb", "rgb", "exact").model.at_1.value == 1.0
+    assert _row(matrix, "rgb", "depth").model.at_1.value == pytest.approx(0.0 + 1 / 20), "all but thing 0 share a place"
+
+
+def test_there_is_a_row_for_every_query_gallery_space_and_kind_of_gallery() -> None:
+    matrix = _measure(numbers(6, "rgb", "depth", "caption"))
+    for query in ("rgb", "depth", "caption"):
+        for gallery, kinds in (("rgb", {"exact", "predicted"}), ("depth", {"predicted"}), ("caption", {"predicted"})):
+            rows = [row for row in matrix.rows if (row.query, row.gallery, row.space) == (query, gallery, "main")]
+            assert {row.gallery_kind for row in rows} == kinds
+            assert [row.gallery_kind for row in rows if row.default] == ["exact" if "exact" in kinds else "predicted"]
+    assert {row.gallery_kind for row in matrix.rows if row.space == "other"} == {"predicted"}
+    assert not any(row.default for row in matrix.rows if row.space == "other")
+    assert all(row.contains_gallery == (row.query == row.gallery) for row in matrix.rows)
+
+
+def test_words_that_say_nothing_find_nothing() -> None:
+    matrix = _measure(numbers(30, "rgb", "caption"))
+    assert _row(matrix, "caption", "rgb", "exact").model.at_10.value == 0.0
+    assert _row(matrix, "caption", "rgb", "exact").model.median_rank.value == 30
+
+
+def test_parts_are_fused_late_and_jointly() -> None:
+    embedder = NumbersEmbedder(("rgb", "depth", "semseg"))
+    matrix = _measure(numbers(11, "rgb", "depth", "semseg"), embedder)
+    assert {row.fusion for row in matrix.rows if row.query == "depth+semseg"} == {"late", "joint"}
+    late = _row(matrix, "depth+semseg", "rgb", "exact", fusion="late")
+    # A segmentation map says the right thing, a depth map of an odd one the next: both are as near.
+    assert late.model.at_1.value == pytest.approx(6 / 11)
+    assert late.modalities == ("depth", "semseg")
+    assert late.default
+    assert not _row(matrix, "depth+semseg", "rgb", "exact", fusion="joint").default
+    assert any(set(sample.values) == {"depth", "semseg"} for sample in embedder.embedded)
+
+
+def test_every_modality_of_every_thing_is_embedded_once() -> None:
+    embedder = NumbersEmbedder()
+    _measure(numbers(70, "rgb", "depth"), embedder)
+    assert len(embedder.embedded) == 140
+
+
+def test_things_without_a_modality_are_left_out_of_its_rows() -> None:
+    samples = [thing(n, "rgb", "depth") if n < 8 else thing(n, "rgb") for n in range(10)]
+    matrix = _measure(AlignedSet("ragged", tuple("abcdefghij"), samples))
+    assert _row(matrix, "depth", "rgb", "exact").model.queries == 8
+    assert _row(matrix, "depth", "rgb", "exact").model.gallery == 10
+    assert _row(matrix, "rgb", "depth").model.queries == 8
+    assert _row(matrix, "rgb", "depth").model.gallery == 8
+
+
+def test_a_modality_that_the_model_does_not_take_is_named_once() -> None:
+    matrix = _measure(numbers(5, "rgb", "depth", "semseg"))
+    assert matrix.left_out == {"semseg": "the model numbers does not take it"}
+    assert not any("semseg" in (row.query, row.gallery) for row in matrix.rows)
+
+
+class _Choosy(NumbersEmbedder):
+    """Has no place for the words of things 3, 4 and 5."""
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        for sample in samples:
+            if sample.values.get("caption") in ("thing 3", "thing 4", "thing 5"):
+                raise FormatInvalid(f"{sample.values['caption']!r} is no word of this model")
+        return super().embed(samples, spaces)
+
+
+def test_values_that_the_model_has_no_place_for_are_left_out() -> None:
+    matrix = _measure(numbers(10, "rgb", "caption"), _Choosy())
+    assert matrix.left_out == {
+        "caption": "3 of its values do not fit the model, such as: 'thing 3' is no word of this model"
+    }
+    assert _row(matrix, "caption", "rgb", "exact").model.queries == 7
+    assert _row(matrix, "caption", "rgb", "exact").model.gallery == 10
+
+
+def test_labels_give_a_mean_average_precision() -> None:
+    plain = numbers(6, "rgb")
+    labels = tuple(frozenset({"even" if n % 2 == 0 else "odd"}) for n in range(6))
+    queries = QuerySet("named", "caption", [Sample({"caption": "thing 2"})], (None,), (frozenset({"even"}),))
+    matrix = _measure(AlignedSet("labelled", plain.keys, plain.samples, labels, (queries,)))
+    named = _row(matrix, "named", "rgb").model
+    assert named.queries == 1
+    assert named.mean_average_precision is not None
+    # Words are as near to all six pictures; of equals the wrong ones come first.
+    assert named.mean_average_precision.value == pytest.approx((1 / 4 + 2 / 5 + 3 / 6) / 3)
+    others = _row(matrix, "rgb", "rgb", "exact").model
+    assert others.at_1.value == 1.0
+    assert others.mean_average_precision is not None
+    assert others.mean_average_precision.value < 1.0, "a picture is no other picture of its kind"
+
+
+def test_further_queries_ask_for_items_by_key() -> None:
+    plain = numbers(6, "rgb")
+    asked = QuerySet("other hand", "depth", [thing(4, "depth"), thing(2, "depth")], ("t4", "t3"))
+    row = _row(_measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,))), "other hand", "rgb", "exact")
+    assert row.model.queries == 2
+    assert row.model.at_1.value == 0.5
+    assert not row.contains_gallery
+
+
+def test_what_cannot_be_read_is_left_out_and_told() -> None:
+    def read(number: int) -> Sample:
+        if number == 2:
+            raise BadInput("rgb/2.png is a damaged picture: cut off")
+        return thing(number, "rgb", "depth")
+
+    matrix = _measure(AlignedSet("set", tuple("abcd"), LazySamples(range(4), read)))
+    assert matrix.unreadable == ("rgb/2.png is a damaged picture: cut off",)
+    assert _row(matrix, "rgb", "rgb", "exact").model.gallery == 3
+
+
+@pytest.mark.parametrize(
+    ("aligned", "error", "says"),
+    [
+        (numbers(4, "rgb"), NotAligned, "rgb alone"),
+        (numbers(4, "semseg", "color_palette"), UnsupportedModality, "color_palette, semseg"),
+        (numbers(0), NotAligned, "it is empty"),
+    ],
+)
+def test_sets_with_nothing_to_compare_are_refused(aligned: AlignedSet, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        _measure(aligned)
+
+
+def test_the_same_set_gives_the_same_matrix() -> None:
+    aligned = numbers(30, "rgb", "depth", "caption")
+    assert _measure(aligned) == _measure(aligned)
+
+
+class _Noisy(NumbersEmbedder):
+    """Vectors of a seeded random walk around the things: no ties, and ranks of all sizes."""
+
+    def _vector(self, sample: Sample, space: str, lean: int) -> FloatArray:
+        ((modality, _),) = sample.values.items()
+        known = super()._vector(sample, space, lean)
+        seed = [len(modality), *known.view(np.uint8)[:: DIMENSION // 8].tolist(), int(known.argmax())]
+        noise = np.random.default_rng(seed).standard_normal(DIMENSION) * 0.12
+        unit: FloatArray = ((known + noise) / np.linalg.norm(known + noise)).astype(np.float32)
+        return unit
+
+
+@pytest.mark.parametrize("count", [40, 90], ids=["centred on the prior", "centred on its own mean"])
+def test_ranks_are_those_of_the_search_engine(database: Database, settings: Settings, count: int) -> None:
+    embedder, aligned = _Noisy(), numbers(count, "rgb", "depth")
+    with database.write() as session:
+        held = collections.create(session, "things", embedder.name, embedder.spaces.values())
+    stored = embedder.embed_gallery([thing(n, "rgb") for n in range(count)], ["main", "other"])
+    with database.write() as session:
+        items.write(
+            session,
+            held,
+            [NewItem(key, key, {s: rows[n] for s, rows in stored.items()}) for n, key in enumerate(aligned.keys)],
+        )
+    engine = SearchEngine(database, settings, embedder, MemoryIndex)
+    engine.write_snapshots("things")
+    found = []
+    for number in range(count):
+        part = Part("depth", thing(number, "depth").values["depth"])
+        answer = engine.query("things", Query((part,), k=count))
+        assert isinstance(answer, Results)
+        found.append(next(hit.rank for hit in answer.hits if hit.item.key == aligned.keys[number]))
+    row = _row(_measure(aligned, embedder), "depth", "rgb", "exact")
+    assert row.default
+    assert len(set(found)) > 5
+    assert row.model.median_rank.value == np.median(found)
+    for k, measured in ((1, row.model.at_1), (5, row.model.at_5), (10, row.model.at_10)):
+        assert measured.value == pytest.approx(np.mean(np.array(found) <= k))

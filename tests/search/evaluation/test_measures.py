@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from search.evaluation import measures
+from search.evaluation.measures import Answers, bootstrap_interval, estimate, ranks, recall, score
+
+
+def _answers(own: list[int], queries: list[list[int]] | None = None, gallery: list[list[int]] | None = None, **more):
+    none = [[]] * len(own)
+    return Answers(np.array(own), np.array(queries or none, bool), np.array(gallery or [[]] * 4, bool), **more)
+
+
+def test_ranks_count_from_one_and_ties_count_against_the_query() -> None:
+    gallery = np.eye(3, dtype=np.float32)
+    queries = np.array([[1, 0, 0], [0.5, 0.8, 0], [1, 1, 1], [0, 0, 0]], np.float32)
+    assert ranks(queries, gallery, np.array([0, 0, 2, 1])).tolist() == [1, 2, 3, 3]
+
+
+def test_recall_of_known_ranks() -> None:
+    found = recall(np.array([1, 1, 5, 10, 11, 40]))
+    assert found.at_1 == pytest.approx(2 / 6)
+    assert found.at_10 == pytest.approx(4 / 6)
+    assert found.median_rank == 7.5
+    assert found.queries == 6
+    low, high = found.interval_at_10
+    assert low < found.at_10 < high
+
+
+def test_recall_needs_a_query() -> None:
+    with pytest.raises(ValueError, match="at least one query"):
+        recall(np.array([], np.int64))
+
+
+def test_own_items_are_scored_by_their_ranks() -> None:
+    gallery = np.eye(4, dtype=np.float32)
+    queries = np.array([[1, 0, 0, 0], [0.9, 0.4, 0, 0], [0.5, 0.4, 0.3, 0.2]], np.float32)
+    found = score(queries, gallery, _answers([0, 1, 3]))
+    assert found is not None
+    assert (found.queries, found.gallery) == (3, 4)
+    assert found.at_1.value == pytest.approx(1 / 3)
+    assert found.at_5.value == found.at_10.value == 1.0
+    assert found.median_rank.value == 2
+    assert found.mean_average_precision is None
+
+
+def test_vectors_that_are_equal_but_for_rounding_find_nothing() -> None:
+    generator = np.random.default_rng(0)
+    one = generator.standard_normal(300).astype(np.float32)
+    gallery = np.repeat(one[None] / np.linalg.norm(one), 50, axis=0)
+    gallery += generator.standard_normal(gallery.shape).astype(np.float32) * 1e-9
+    found = score(gallery, gallery, Answers(np.arange(50), np.zeros((50, 0), bool), np.zeros((50, 0), bool)))
+    assert found is not None
+    assert found.median_rank.value == 50
+
+
+def test_many_right_answers_are_averaged_by_hand() -> None:
+    gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
+    labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
+    found = score(np.ones((2, 1), np.float32), gallery, _answers([-1, -1], [[1, 0], [0, 1]], labels))
+    assert found is not None
+    assert found.mean_average_precision is not None
+    # label 0 at places 1 and 3: (1/1 + 2/3) / 2; label 1 at place 2: 1/2
+    assert found.mean_average_precision.value == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    assert found.median_rank.value == 1.5, "the ranks of the first right items are 1 and 2"
+
+
+def test_the_query_itself_is_no_other_of_its_kind() -> None:
+    gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
+    labels = [[1, 0], [0, 1], [1, 0], [0, 0]]
+    found = score(np.ones((2, 1), np.float32), gallery, _answers([0, 1], [[1, 0], [0, 1]], labels, own_is_query=True))
+    assert found is not None
+    assert found.mean_average_precision is not None
+    assert found.mean_average_precision.value == pytest.approx(1 / 2), "of label 1 there is no other"
+    assert found.queries == 2
+
+
+def test_queries_without_a_right_item_are_not_counted() -> None:
+    gallery = np.eye(4, dtype=np.float32)
+    labels = [[1, 0]] * 4
+    assert score(gallery[:1], gallery, _answers([-1], [[0, 1]], labels)) is None
+    some = score(gallery[:2], gallery, _answers([-1, -1], [[0, 1], [1, 0]], labels))
+    assert some is not None
+    assert some.queries == 1
+
+
+def test_scores_do_not_depend_on_how_many_queries_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    rows = generator.standard_normal((60, 8)).astype(np.float32)
+    labels = generator.random((60, 3)) < 0.4
+    answers = Answers(np.arange(60), labels, labels, True)
+    whole = score(rows, rows[::-1].copy(), answers)
+    monkeypatch.setattr(measures, "_COSINES_AT_ONCE", 7 * 60)
+    assert score(rows, rows[::-1].copy(), answers) == whole
+
+
+def test_intervals_are_the_same_each_time_and_narrow_with_more_queries() -> None:
+    few, many = np.array([True, False] * 10), np.array([True, False] * 500)
+    assert bootstrap_interval(few) == bootstrap_interval(few)
+    assert np.diff(bootstrap_interval(many)) < np.diff(bootstrap_interval(few))
+
+
+def test_intervals_do_not_depend_on_how_many_numbers_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).random(77)
+    whole = bootstrap_interval(values)
+    monkeypatch.setattr(measures, "_DRAWN_AT_ONCE", 1000)
+    assert bootstrap_interval(values) == whole
+
+
+def test_an_interval_of_a_median_holds_the_median() -> None:
+    found = estimate(np.arange(101.0), np.median)
+    assert found.value == 50
+    assert found.low < 50 < found.high
