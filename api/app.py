@@ -9,8 +9,9 @@ from starlette.middleware import Middleware
 
 from api.dependencies import PROBLEMS
 from api.middleware import BodyLimit, Guard, RequestContext
+from api.prediction_schemas import PREDICTION_BODIES
 from api.problems import install_handlers
-from api.routes import collections, health, items, jobs, models, page, queries
+from api.routes import collections, health, items, jobs, models, page, predict, queries
 from api.schemas import PartBody, QueryBody
 from api.security import Guardian
 from api.service import Service
@@ -43,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for routes in (collections, items, queries, jobs, models, health, page):
+    for routes in (collections, items, queries, predict, jobs, models, health, page):
         app.include_router(routes.router)
     page.mount_files(app)
     _describe(app)
@@ -64,7 +65,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = framework()["components"]["schemas"]
-            for model in (QueryBody, PartBody):
+            for model in (QueryBody, PartBody, *PREDICTION_BODIES):
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schema.pop("$defs", None)
                 schemas[model.__name__] = schema

@@ -14,6 +14,7 @@ import click
 COMMANDS = {
     "index": ("api.commands.index:index", "Put the pictures of a folder into a collection."),
     "query": ("api.commands.query:query", "Find items by words, pictures, drawings, colours and more."),
+    "predict": ("api.commands.predict:predict", "Predict any modalities from any others: depth, captions, …"),
     "serve": ("api.commands.serve:serve", "Serve the HTTP API and the web page."),
     "collections": ("api.commands.collections:collections", "List, make, show and delete collections."),
     "jobs": ("api.commands.jobs:jobs", "Look at jobs and what they could not take in."),
@@ -22,7 +23,9 @@ COMMANDS = {
     "keys": ("api.commands.keys:keys", "Make, list and revoke API keys."),
     "models": ("api.commands.models:models", "List models and fetch weights."),
     "model": ("api.commands.model:model", "Check the model against recorded numbers."),
+    "data": ("api.commands.data:data", "Build, show and verify training data."),
     "eval": ("api.commands.eval:evaluate", "Measure how well a model finds things."),
+    "train": ("api.commands.train:train", "Train networks on data sets of shards."),
     "demo": ("api.commands.demo:demo", "Index the demo gallery and serve it."),
 }
 

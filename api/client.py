@@ -18,10 +18,12 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from api.prediction_wire import Input, Predictions, prediction_body, predictions_of
 from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
 from search.errors import AnyseekError
 from search.settings import Limits
 
+_PREDICTION_TIMEOUT = 3_600.0  # the service stops a prediction itself, and others may come first
 NOT_READY = "urn:anyseek:not-ready"
 
 
@@ -98,6 +100,20 @@ class Client:
         """
         answer = self._post(f"{_collection(collection)}/query/batch", {"queries": list(queries)})
         return batch_of(answer["results"])
+
+    def predict(
+        self,
+        inputs: Sequence[Input],
+        targets: Sequence[str],
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Predictions:
+        """Predict modalities from others, with an installed `model` or the service's own; may take minutes.
+
+        `options` are those of docs/predicting.md, such as `{"seed": 1}`.
+        """
+        body = prediction_body(inputs, targets, model, options, self.limits)
+        return predictions_of(self._post("/v1/predict", body, timeout=_PREDICTION_TIMEOUT))
 
     def collections(self) -> list[dict[str, Any]]:
         return list(self._json("GET", "/v1/collections")["collections"])
@@ -185,10 +201,10 @@ class Client:
                 return
             time.sleep(0.1)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def _post(self, path: str, body: Mapping[str, Any], **how: Any) -> Any:
         # ASCII: half a surrogate pair must reach the service, which can say what is wrong with it.
         data = json.dumps(body, allow_nan=False).encode("ascii")
-        return self._send("POST", path, content=data, headers={"content-type": "application/json"}).json()
+        return self._send("POST", path, content=data, headers={"content-type": "application/json"}, **how).json()
 
     def _json(self, method: str, path: str, **content: Any) -> Any:
         return self._send(method, path, **content).json()

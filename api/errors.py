@@ -3,6 +3,7 @@
 ServiceError                 what the service itself refuses, before any domain code runs
 ├── NotReady                 the model is still being loaded, or could not be
 ├── Busy                     too many requests are waiting
+├── TookTooLong              a prediction was stopped
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from model.embedder import ModelError, UnknownModel, UnsupportedModality
+from model.errors import ModelError, RequestInvalid, UnknownModel, UnsupportedModality
 from search.errors import AnyseekError, BadInput, Conflict, LeaseLost, LimitExceeded, NotFound
 
 
@@ -27,6 +28,10 @@ class NotReady(ServiceError):
 
 class Busy(ServiceError):
     code = "busy"
+
+
+class TookTooLong(ServiceError):
+    code = "took-too-long"
 
 
 class Unauthenticated(ServiceError):
@@ -53,10 +58,12 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     BadInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedModality: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownModel: HTTPStatus.NOT_FOUND,
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     ScopeMissing: HTTPStatus.FORBIDDEN,
     OriginRefused: HTTPStatus.FORBIDDEN,

@@ -1,11 +1,14 @@
 """The client's verbs done in this process, for commands where no service runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 from api.answers import answer_batch, read_query
+from api.predicting import Predictor
+from api.prediction_requests import request_from_json
+from api.prediction_wire import Input, Predictions, prediction_body
 from api.schemas import CollectionAnswer, QueryAnswer
 from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
 from search.catalogue import collections
@@ -26,6 +29,7 @@ class LocalClient:
         self._open = ExitStack()
         self._runtime = self._open.enter_context(Runtime.open(settings, model))
         self._engines: dict[str, SearchEngine] = {}
+        self._predictor = Predictor(settings.home, self._runtime.model)
 
     def __enter__(self) -> "LocalClient":
         return self
@@ -54,6 +58,18 @@ class LocalClient:
         """See `Client.query_batch`."""
         answer = answer_batch(self._engine(collection), self.settings.limits, collection, queries)
         return batch_of(answer.model_dump()["results"])
+
+    def predict(
+        self,
+        inputs: Sequence[Input],
+        targets: Sequence[str],
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Predictions:
+        """See `Client.predict`."""
+        limits = self.settings.limits
+        members = prediction_body(inputs, targets, model, options, limits)
+        return self._predictor.predict(request_from_json(members, limits))
 
     def collections(self) -> list[dict[str, Any]]:
         with self._runtime.database.read() as session:

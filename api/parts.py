@@ -22,6 +22,8 @@ from search.settings import Limits
 from search.types import Part, Query
 
 _SETTINGS = ("k", "space", "where", "classes")
+# Contents that are JSON documents.
+_DOCUMENTS = (Content.BOXES, Content.METADATA, Content.POSES, Content.INSTANCES)
 _WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -72,7 +74,10 @@ def classes_from_json(text: str) -> dict[int, str]:
 
 
 def value_of(modality: str, content: bytes | str, limits: Limits, name: str, classes: dict[int, str] | None) -> Value:
-    """The value of a file's bytes, or of a text for captions and palettes. Raises `BadQuery`, `DecodeError`."""
+    """The value of a file's bytes, or of a text for captions, palettes and documents.
+
+    Raises `BadQuery`, `DecodeError`.
+    """
     kind = known_modality(modality)
     if isinstance(content, bytes):
         return decode(kind.name, content, limits, name, classes)
@@ -80,6 +85,8 @@ def value_of(modality: str, content: bytes | str, limits: Limits, name: str, cla
         return parse_text(content, limits, name)
     if kind.content is Content.PALETTE:
         return parse_palette(content, name)
+    if kind.content in _DOCUMENTS:
+        return decode(kind.name, content.encode("utf-8", "surrogatepass"), limits, name)
     raise BadQuery(f"{name} is a text, but {kind.name} is {kind.describes}: send a file")
 
 
@@ -103,11 +110,11 @@ def _part_from_json(body: PartBody, limits: Limits, number: int, embedder: Embed
     check_taken(kind.name, embedder)
     name = body.name or f"part {number} ({body.modality or 'caption'})"
     classes = parse_classes(body.classes, name) if body.classes else None
-    content = body.text if body.text is not None else _sent_data(body.data, kind.content, name)
+    content = body.text if body.text is not None else sent_data(body.data, kind.content, name)
     return Part(kind.name, value_of(kind.name, content, limits, name, classes), weight=body.weight)
 
 
-def _sent_data(data: str | list[str] | None, content: Content, name: str) -> bytes | str:
+def sent_data(data: str | list[str] | None, content: Content, name: str) -> bytes | str:
     """The bytes behind base64, or the value itself of a caption or palette."""
     if isinstance(data, list):
         data = ",".join(data)
@@ -121,18 +128,26 @@ def _sent_data(data: str | list[str] | None, content: Content, name: str) -> byt
 
 
 def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder) -> Part:
-    name, colon, suffix = upload.field.partition(":")
-    if colon and not _WEIGHT.fullmatch(suffix):
-        raise BadQuery(f"the weight {suffix[:20]!r} of the field {name!r} is not a number, as in {name}:0.7")
-    weight = float(suffix) if colon else 1.0
-    if not math.isfinite(weight):
-        raise BadQuery(f"the weight of the field {name!r} is too large")
+    name, given = weight_of_field(upload.field)
+    weight = 1.0 if given is None else given
     if name == "item":
         return Part(item=str(upload.content), weight=weight)
     kind = known_modality(name)
     check_taken(kind.name, embedder)
     value = value_of(kind.name, upload.content, limits, upload.filename or f"the field {name}", classes)
     return Part(kind.name, value, weight=weight)
+
+
+def weight_of_field(field: str) -> tuple[str, float | None]:
+    """`rgb:0.7` is the field `rgb` with the weight 0.7; None where there is none. Raises `BadQuery`."""
+    name, colon, suffix = field.partition(":")
+    if not colon:
+        return name, None
+    if not _WEIGHT.fullmatch(suffix):
+        raise BadQuery(f"the weight {suffix[:20]!r} of the field {name!r} is not a number, as in {name}:0.7")
+    if not math.isfinite(float(suffix)):
+        raise BadQuery(f"the weight of the field {name!r} is too large")
+    return name, float(suffix)
 
 
 def _check_count(count: int, limits: Limits) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import anyio
-from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.errors import Busy, NotReady
+from api.errors import NotReady
+from api.pool import Pool
+from api.predicting import Predictor
 from model.embedder import Embedder, ModelError, Sample
 from search.catalogue import collections
 from search.engine import SearchEngine
@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_AT_WORK = max(2, os.cpu_count() or 2)
-_MOST_WAITING = 64
+_AT_WORK = max(2, os.cpu_count() or 2)
+_WAITING = 64
+# A prediction may take minutes, so it has a line of its own and never stops a query.
+PREDICTION_SECONDS = 600.0
+_PREDICTIONS_WAITING = 4
 # How often items that were put one by one are gathered into a snapshot, and from how many on it is worth it.
 _HOUSEKEEPING_SECONDS = 60.0
 _HOUSEKEEPING_TAIL = 500
@@ -49,8 +52,9 @@ class Service:
         self.settings = settings
         self._ready = False
         self._failure: ModelError | None = None
-        self._at_work = anyio.CapacityLimiter(_MOST_AT_WORK)
-        self._wanting = 0
+        self.pool = Pool(_AT_WORK, _WAITING)
+        self.predictor = Predictor(runtime.settings.home, runtime.model, PREDICTION_SECONDS)
+        self.predictions = Pool(1, _PREDICTIONS_WAITING)
         self._closing = threading.Event()
 
     @property
@@ -67,8 +71,9 @@ class Service:
         threading.Thread(target=self._work, name="service", daemon=True).start()
 
     def close(self) -> None:
-        """Stop the background work."""
+        """Stop the background work, and a prediction at its next step."""
         self._closing.set()
+        self.predictor.close()
 
     def _work(self) -> None:
         self._load()
@@ -131,10 +136,4 @@ class Service:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""
-        if self._wanting >= _MOST_AT_WORK + _MOST_WAITING:
-            raise Busy("too many requests are waiting; try again in a moment")
-        self._wanting += 1
-        try:
-            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._at_work)
-        finally:
-            self._wanting -= 1
+        return await self.pool.run(work, *args, **kwargs)

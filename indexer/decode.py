@@ -4,12 +4,23 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from indexer.errors import BadMap, BadPalette, BadText, EmptyInput, TextTooLong, TooManyBytes, UnknownModality
+from indexer import structured
+from indexer.arrays import FEATURE_AXES, VECTOR_AXES, decode_array, decode_text_states
+from indexer.errors import (
+    BadMap,
+    BadPalette,
+    BadText,
+    DecodeError,
+    EmptyInput,
+    TextTooLong,
+    TooManyBytes,
+    UnknownModality,
+)
 from indexer.files import read_file
 from indexer.maps import decode_depth, decode_regions
 from indexer.pictures import ByteArray, decode_drawing, decode_normal, decode_picture, thumbnail
@@ -21,6 +32,8 @@ __all__ = ["decode", "decode_file", "known_modality", "parse_classes", "parse_pa
 
 MOST_COLOURS = 7
 
+_Decoder = Callable[[bytes, Limits, str], Value]
+
 
 def decode(modality: str, data: bytes, limits: Limits, name: str, classes: Mapping[int, str] | None = None) -> Value:
     """The value that `data` stands for as `modality` (a name or an alias); `name` is what errors call the input.
@@ -31,21 +44,9 @@ def decode(modality: str, data: bytes, limits: Limits, name: str, classes: Mappi
     kind = known_modality(modality)
     if len(data) > limits.bytes_per_file:
         raise TooManyBytes(f"{name} has {len(data):,} bytes; at most {limits.bytes_per_file:,} are allowed")
-    match kind.content:
-        case Content.PICTURE:
-            return decode_picture(data, limits, name)
-        case Content.DRAWING:
-            return decode_drawing(data, limits, name)
-        case Content.DEPTH:
-            return decode_depth(data, limits, name)
-        case Content.NORMAL:
-            return decode_normal(data, limits, name)
-        case Content.REGIONS:
-            return decode_regions(data, limits, name, classes or {})
-        case Content.TEXT:
-            return parse_text(_utf8(data, name), limits, name)
-        case Content.PALETTE:
-            return parse_palette(_utf8(data, name), name)
+    if kind.content is Content.REGIONS:
+        return decode_regions(data, limits, name, classes or {})
+    return _DECODERS[kind.content](data, limits, name)
 
 
 def decode_file(modality: str, path: Path, limits: Limits, classes: Mapping[int, str] | None = None) -> Value:
@@ -76,14 +77,24 @@ def parse_text(text: str, limits: Limits, name: str) -> str:
 
 
 def parse_palette(text: str, name: str) -> ByteArray:
-    """`#rrggbb,#rrggbb`, one to seven colours: uint8 (n, 3). Raises `BadPalette`."""
-    colours = [colour.strip() for colour in text.split(",")]
+    """`#rrggbb,#rrggbb` or the same colours as a JSON list, one to seven: uint8 (n, 3). Raises `BadPalette`."""
+    colours = _listed(text, name) if text.lstrip().startswith("[") else [one.strip() for one in text.split(",")]
     bad = [colour for colour in colours if not re.fullmatch("#[0-9a-fA-F]{6}", colour)]
     if bad:
         raise BadPalette(f"{name} has {bad[0][:40]!r} for a colour; a palette is written #rrggbb,#rrggbb")
     if len(colours) > MOST_COLOURS:
         raise BadPalette(f"{name} has {len(colours)} colours; at most {MOST_COLOURS} are allowed")
     return np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
+
+
+def _listed(text: str, name: str) -> list[str]:
+    try:
+        colours = structured.parse_json(text, name)
+    except DecodeError as error:
+        raise BadPalette(str(error)) from error
+    if not colours or not all(isinstance(colour, str) for colour in colours):
+        raise BadPalette(f'{name} is no list of colours; a palette in JSON is written ["#rrggbb", "#rrggbb"]')
+    return list(colours)
 
 
 def parse_classes(names: Mapping[str, str], name: str) -> dict[int, str]:
@@ -98,3 +109,28 @@ def _utf8(data: bytes, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadText(f"{name} is not UTF-8 text (byte {error.start})") from error
+
+
+def _document(parse: Callable[[str, str], Value]) -> _Decoder:
+    return lambda data, limits, name: parse(_utf8(data, name), name)
+
+
+def _array(axes: tuple[str, ...]) -> _Decoder:
+    return lambda data, limits, name: decode_array(data, limits, name, axes)
+
+
+_DECODERS: dict[Content, _Decoder] = {
+    Content.PICTURE: decode_picture,
+    Content.DRAWING: decode_drawing,
+    Content.DEPTH: decode_depth,
+    Content.NORMAL: decode_normal,
+    Content.TEXT: lambda data, limits, name: parse_text(_utf8(data, name), limits, name),
+    Content.PALETTE: _document(parse_palette),
+    Content.BOXES: _document(structured.decode_boxes),
+    Content.METADATA: _document(structured.decode_metadata),
+    Content.POSES: _document(structured.decode_poses),
+    Content.INSTANCES: _document(structured.decode_instances),
+    Content.FEATURES: _array(FEATURE_AXES),
+    Content.VECTOR: _array(VECTOR_AXES),
+    Content.TEXT_STATES: decode_text_states,
+}

@@ -10,7 +10,8 @@ BadInput (search.errors)
 │   ├── TextTooLong          (also LimitExceeded)
 │   ├── BadText              not UTF-8, or characters that cannot be stored
 │   ├── BadPalette
-│   ├── BadMap               a depth or region map of the wrong shape or kind
+│   ├── BadMap               a map or an array of the wrong shape or kind
+│   ├── BadDocument          no JSON, or JSON with other members or numbers than the modality has
 │   └── UnknownModality
 ├── InputError               a file that cannot be had
 │   ├── InputVanished
@@ -67,6 +68,10 @@ class BadPalette(DecodeError):
 
 class BadMap(DecodeError):
     code = "bad-map"
+
+
+class BadDocument(DecodeError):
+    code = "bad-document"
 
 
 class UnknownModality(DecodeError):

@@ -1,23 +1,52 @@
-"""Reading and writing networks as safetensors files whose metadata is their config; fingerprints."""
+"""Reading and writing networks as safetensors files whose metadata is their config; fingerprints.
+
+Reading never holds two copies of the weights: networks are built without numbers and given the memory-mapped tensors.
+"""
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
-from model.config import ConfigInvalid, FourMConfig
-from model.embedder import CheckpointMismatch, FloatArray, WeightsCorrupt, WeightsMissing
+from model.config import ConfigInvalid, FourMConfig, parse_metadata
+from model.embedder import FloatArray
+from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from model.tokenizers.build import Tokenizer, build_tokenizer
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.vqvae import VQVAE
 from model.transformer import FourM
 
 _HASH_BLOCK = 1 << 20
+_CONFIG_KEYS = frozenset({"domains_in", "enc_type", "quant_type"})  # one of them is in every config
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves out what layers do to new parameters; for shapes alone torch would import its compiler (two seconds)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
+
+
+@contextmanager
+def _shapes_only() -> Iterator[None]:
+    """Networks built inside have shapes and no numbers, and take no memory."""
+    with torch.device("meta"), _WithoutInitialisation():
+        yield
 
 
 def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
@@ -26,9 +55,7 @@ def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
     Tensors already of `dtype` stay memory-mapped. Raises `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid` and
     `CheckpointMismatch`.
     """
-    config = FourMConfig.from_metadata(read_metadata(path))
-    with torch.device("meta"):
-        network = FourM(config)
+    network = _empty_fourm(path)
     load_strictly(network, path, dtype)
     network.tie_parameters()
     return network.eval()
@@ -36,9 +63,7 @@ def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
 
 def load_tokenizer(path: Path, dtype: torch.dtype = torch.float32) -> Tokenizer:
     """The tokenizer in a file, of the class that its config means, in evaluation mode. Raises as `load_fourm` does."""
-    config = TokenizerConfig.from_metadata(read_metadata(path))
-    with torch.device("meta"):
-        network = build_tokenizer(config)
+    network = _empty_tokenizer(path)
     load_strictly(network, path, dtype)
     network.eval()
     if isinstance(network, VQVAE):
@@ -52,6 +77,28 @@ def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
     if not isinstance(network, VQVAE):
         raise ConfigInvalid(f"{path} holds a tokenizer of images ({type(network).__name__}), not of vectors")
     return network
+
+
+def check_fourm(path: Path) -> None:
+    """Raise as `load_fourm` does where the file's header shows that it would; reads no tensor."""
+    _sources(_empty_fourm(path), path)
+
+
+def check_tokenizer(path: Path) -> None:
+    """Raise as `load_tokenizer` does where the file's header shows that it would; reads no tensor."""
+    _sources(_empty_tokenizer(path), path)
+
+
+def _empty_fourm(path: Path) -> FourM:
+    config = FourMConfig.from_values(read_config(path))
+    with _shapes_only():
+        return FourM(config)
+
+
+def _empty_tokenizer(path: Path) -> Tokenizer:
+    config = TokenizerConfig.from_values(read_config(path))
+    with _shapes_only():
+        return build_tokenizer(config)
 
 
 def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype | None = None) -> None:
@@ -87,26 +134,56 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsCorrupt(f"{path} is no whole safetensors file: {error}") from error
 
 
+def config_is_in_header(path: Path) -> bool:
+    """Whether a checkpoint's config is its metadata. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    return not _CONFIG_KEYS.isdisjoint(read_metadata(path))
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The config of a checkpoint, parsed: its metadata, or where these hold none the file `config.json` beside it.
+
+    Raises `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid` for a `config.json` that is no object.
+    """
+    beside = path.with_name("config.json")
+    if config_is_in_header(path) or not beside.is_file():
+        return parse_metadata(read_metadata(path))
+    try:
+        values = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigInvalid(f"{beside} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"{beside} must hold an object of config keys, not {type(values).__name__}")
+    # a value may have been written as the string that it would be in metadata
+    return values | parse_metadata({key: value for key, value in values.items() if isinstance(value, str)})
+
+
 def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
     A name that the network ties to another may be absent if the other is there. Raises `CheckpointMismatch` naming
     each missing and unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
     """
-    read_metadata(path)
-    twins = _twins(network)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    source = _sources(network, path)
     with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        source = {name: _first_present(twins.get(name, [name]), name, found) for name in expected}
-        _check_names(path, expected, found, source)
-        tensors = {name: _cast(file.get_tensor(source[name]), dtype) for name in expected}
-    for name, group in twins.items():
+        tensors = {name: _cast(file.get_tensor(stored), dtype) for name, stored in source.items()}
+    for name, group in _twins(network).items():
         if not torch.equal(tensors[name], tensors[group[0]]):
             raise CheckpointMismatch(
                 f"{path} holds different values under {name} and {group[0]}, which the network shares"
             )
     network.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _sources(network: nn.Module, path: Path) -> dict[str, str]:
+    """For each tensor of a network the name under which the file has it. Raises as `load_strictly`."""
+    read_metadata(path)
+    twins = _twins(network)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    source = {name: _first_present(twins.get(name, [name]), name, found) for name in expected}
+    _check_names(path, expected, found, source)
+    return source
 
 
 def _check_names(

@@ -14,7 +14,7 @@ from typing import Any, Self, get_args, get_origin
 
 import yaml
 
-from model.embedder import ModelError
+from model.errors import ModelError
 
 # Length of the position table of every sequence, whatever its `max_length`.
 SEQUENCE_POSITIONS = 512
@@ -25,7 +25,7 @@ _LONGEST_PARSED_VALUE = 10_000
 class ConfigInvalid(ModelError):
     """A checkpoint's config lacks a key, or a value is not of the kind the network needs."""
 
-    code = "config_invalid"
+    code = "config-invalid"
 
 
 class EmbeddingKind(StrEnum):

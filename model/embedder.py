@@ -1,16 +1,49 @@
 """The Embedder seam: samples in, unit vectors of named spaces out. Imports no torch.
 
-Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fourm_embedder` (4M networks),
-`model.openclip_embedder` (any open_clip model).
+Implementations: `model.hashing_embedder` (deterministic, no weights), `model.fourm_embedder` (the bundled 4M
+networks), `model.published.embedder` (published ones), `model.openclip_embedder` (any open_clip model).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from model.errors import (
+    CheckpointMismatch,
+    ModelError,
+    PackageMissing,
+    UnknownModel,
+    UnsupportedModality,
+    WeightsCorrupt,
+    WeightsMissing,
+)
+from model.formats.boxes import LabelledBox
+from model.formats.human_poses import HumanPose
+from model.formats.metadata import Metadata
+from model.formats.sam_instances import QueryPoint
+from model.formats.text_states import TextStates
+
+__all__ = [
+    "CheckpointMismatch",
+    "Embedder",
+    "EmbeddingSpace",
+    "FloatArray",
+    "ModelError",
+    "PackageMissing",
+    "Regions",
+    "Sample",
+    "UnknownModel",
+    "UnsupportedModality",
+    "Value",
+    "WeightsCorrupt",
+    "WeightsMissing",
+    "known_models",
+    "load_embedder",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -24,7 +57,16 @@ class Regions:
 
 
 # What one modality of a sample holds; `model.modality.Content` says which for each.
-Value = str | npt.NDArray[np.generic] | Regions
+Value = (
+    str
+    | npt.NDArray[np.generic]
+    | Regions
+    | tuple[LabelledBox, ...]
+    | Metadata
+    | tuple[HumanPose, ...]
+    | tuple[QueryPoint, ...]
+    | TextStates
+)
 
 
 @dataclass(frozen=True)
@@ -90,55 +132,15 @@ class Embedder(Protocol):
         ...
 
 
-class ModelError(Exception):
-    """Anything that goes wrong in `model`.
-
-    ModelError
-    ├── UnsupportedModality   the embedder does not take this modality
-    ├── UnknownModel          no embedder of that name
-    ├── PackageMissing        the model needs an optional package; says which extra has it
-    ├── WeightsMissing        weights are not there; says which command gets them
-    ├── WeightsCorrupt        a weights file is not what its checksum says
-    └── CheckpointMismatch    a checkpoint's tensors are not those of the network
-
-    `code` is stable: it becomes the `type` of HTTP problem details.
-    """
-
-    code: ClassVar[str] = "model-error"
-
-
-class UnsupportedModality(ModelError):
-    code = "unsupported-modality"
-
-
-class UnknownModel(ModelError):
-    code = "unknown-model"
-
-
-class PackageMissing(ModelError):
-    code = "package-missing"
-
-
-class WeightsMissing(ModelError):
-    code = "weights-missing"
-
-
-class WeightsCorrupt(ModelError):
-    code = "weights-corrupt"
-
-
-class CheckpointMismatch(ModelError):
-    code = "checkpoint-mismatch"
-
-
 KNOWN_MODELS = ("4m-tiny", "hashing")
 
 
 def known_models(home: Path) -> tuple[str, ...]:
-    """Names that `load_embedder` takes without further files, and those of the open_clip models pulled below `home`."""
+    """Names that `load_embedder` takes without further files, and those of the models pulled below `home`."""
     from model.openclip.files import pulled_models
+    from model.published.store import installed_networks
 
-    return KNOWN_MODELS + pulled_models(home)
+    return KNOWN_MODELS + installed_networks(home) + pulled_models(home)
 
 
 def load_embedder(name: str, home: Path) -> Embedder:
@@ -147,6 +149,8 @@ def load_embedder(name: str, home: Path) -> Embedder:
     Torch is imported here and only for models that need it. Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`,
     `WeightsCorrupt`, `CheckpointMismatch`.
     """
+    from model.published.embedder_options import is_published
+
     if name == "hashing":
         from model.hashing_embedder import HashingEmbedder
 
@@ -155,6 +159,10 @@ def load_embedder(name: str, home: Path) -> Embedder:
         from model.fourm_embedder import load_fourm_embedder
 
         return load_fourm_embedder(name, home)
+    if is_published(name):
+        from model.published.embedder import load_published_embedder
+
+        return load_published_embedder(name, home)
     if name.startswith("openclip:"):
         from model.openclip_embedder import load_openclip_embedder
 

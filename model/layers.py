@@ -4,6 +4,8 @@ B batch, N keys (encoder tokens), M queries (decoder tokens), D width, H heads. 
 published checkpoints. Masks are boolean and True means blocked.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 from model.config import ConfigInvalid, FourMConfig
 
 NORM_EPSILON = 1e-6
+
+# Folding pays where it takes at most this share of the operations: its products are smaller, so each costs more.
+FOLDING_SHARE = 0.75
 
 
 class LayerNorm(nn.Module):
@@ -56,7 +61,9 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden: Tensor = self.act(self.fc1(x))
         if self.fc3 is not None:
-            hidden = hidden * self.fc3(x)
+            gate = self.fc3(x)
+            # In place where no gradient needs the factors: another array this large costs more than the product.
+            hidden = hidden * gate if torch.is_grad_enabled() else hidden.mul_(gate)
         out: Tensor = self.fc2(hidden)
         return out
 
@@ -67,14 +74,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) ->
     query (B, H, M, d), key and value (B, H, N, d), blocked bool broadcastable to (B, H, M, N) -> (B, M, H*d).
     A query with every key blocked attends to all of them alike; with no keys at all the result is 0.
     """
-    bias = None
-    if blocked is not None:
-        # Half of the smallest number: it swamps every logit, yet no kernel overflows it to -inf when rescaling.
-        bias = torch.zeros(blocked.shape, dtype=query.dtype, device=query.device)
-        bias = bias.masked_fill(blocked, torch.finfo(query.dtype).min / 2)
+    bias = None if blocked is None else attention_bias(blocked, query.dtype)
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     # (B, H, M, d) -> (B, M, H*d)
     return out.transpose(1, 2).flatten(2)
+
+
+def attention_bias(blocked: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to logits: 0, and far below every logit where `blocked` is True."""
+    # Half of the smallest number: it swamps every logit, yet no kernel overflows it to -inf when rescaling.
+    bias = torch.zeros(blocked.shape, dtype=dtype, device=blocked.device)
+    return bias.masked_fill(blocked, torch.finfo(dtype).min / 2)
 
 
 class Attention(nn.Module):
@@ -100,8 +110,23 @@ class Attention(nn.Module):
         return out
 
 
+def folding_pays(queries: int, keys: int, dim: int, heads: int) -> bool:
+    """Whether `CrossAttention.folded` is the faster way for M queries and N keys of width D in H heads.
+
+    Multiplications a row: 2 M D (D + H N) folded, 2 N D (D + M) projected. For D = 768, H = 12 and 196 keys that is so
+    up to 37 queries, for 16 queries from 32 keys on.
+    """
+    folded = queries * (dim + heads * keys)
+    projected = keys * (dim + queries)
+    return folded <= FOLDING_SHARE * projected
+
+
 class CrossAttention(nn.Module):
-    """Multi-head attention of decoder tokens to the encoder's context."""
+    """Multi-head attention of decoder tokens to the encoder's context.
+
+    The same function computed in one of two ways, whichever takes less: `projected` makes keys and values of every
+    context token, `folded` moves both projections to the queries' side, which pays for few queries.
+    """
 
     def __init__(self, config: FourMConfig) -> None:
         super().__init__()
@@ -109,6 +134,7 @@ class CrossAttention(nn.Module):
         self.head_dim = config.dim // config.num_heads
         self.q = nn.Linear(config.dim, config.dim, bias=config.qkv_bias)
         self.kv = nn.Linear(config.dim, 2 * config.dim, bias=config.qkv_bias)
+        self.foldable = not config.qk_norm
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
         self.q_norm, self.k_norm = _head_norms(config)
 
@@ -126,8 +152,41 @@ class CrossAttention(nn.Module):
         out: Tensor = self.proj(attend(self.q_norm(query), key, value, blocked))
         return out
 
-    def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+    def projected(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        """Attention of x (B, M, D) to the keys and values of context (B, N, D) -> (B, M, D)."""
         return self.attend_to(x, *self.keys_values(context), blocked)
+
+    def folded(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        """What `projected` gives, up to rounding, without keys or values; not for `qk_norm` nor an empty context.
+
+        With key and value matrices K and V of a head, q (K c)^T = (q K) c^T and p (V c) = (p c) V^T. A key bias adds
+        the same to all logits of a query, so it drops out; a value bias is added once, as weights p sum to 1.
+        """
+        batch, queries, dim = x.shape
+        # (2*D, D) -> two of (H, d, D)
+        key_matrix, value_matrix = self.kv.weight.view(2, self.num_heads, self.head_dim, dim).unbind(0)
+        query = (self.q(x) * self.head_dim**-0.5).unflatten(2, (self.num_heads, self.head_dim))
+        # (B, M, H, d) -> (H, B*M, d) -> (H, B*M, D)
+        query = query.permute(2, 0, 1, 3).flatten(1, 2) @ key_matrix
+        # -> (H, B, M, D) -> (B, H*M, D) -> (B, H, M, N)
+        logits = query.unflatten(1, (batch, queries)).transpose(0, 1).flatten(1, 2) @ context.mT
+        logits = logits.unflatten(1, (self.num_heads, queries))
+        if blocked is not None:
+            logits = logits + attention_bias(blocked, logits.dtype)
+        # (B, H*M, N) @ (B, N, D) -> (B, H, M, D)
+        summed = (logits.softmax(dim=3).flatten(1, 2) @ context).unflatten(1, (self.num_heads, queries))
+        # (H, B*M, D) @ (H, D, d) -> (H, B, M, d) -> (B, M, H*d)
+        heads = summed.transpose(0, 1).flatten(1, 2) @ value_matrix.mT
+        out = heads.unflatten(1, (batch, queries)).permute(1, 2, 0, 3).flatten(2)
+        if self.kv.bias is not None:
+            out = out + self.kv.bias.chunk(2)[1]
+        return cast(Tensor, self.proj(out))
+
+    def forward(self, x: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
+        """Attention of x (B, M, D) to context (B, N, D), blocked (B, 1, 1 or M, N) or None -> (B, M, D)."""
+        if self.foldable and folding_pays(x.shape[1], context.shape[1], x.shape[2], self.num_heads):
+            return self.folded(x, context, blocked)
+        return self.projected(x, context, blocked)
 
 
 def _head_norms(config: FourMConfig) -> tuple[nn.Module, nn.Module]:

@@ -1,7 +1,7 @@
-"""The words a user types for kinds of input, and what each one accepts.
+"""The words a user types for kinds of input and output, and what each one holds. Imports no torch.
 
-The published names of a checkpoint (`tok_depth@224`, `det`) are *checkpoint keys*: they are looked up here and
-in `model.config`, and users never type them.
+The published names of a checkpoint (`tok_depth@224`, `det`) are *checkpoint keys*: `model.published.modalities` says
+which belong to a modality, and users never type them.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,18 @@ class Content(StrEnum):
     REGIONS = "regions"  # `Regions`: integer (H, W) ids with optional class names
     TEXT = "text"  # str
     PALETTE = "palette"  # uint8 (n, 3), 1 to 7 colours in RGB
+    BOXES = "boxes"  # tuple of `LabelledBox`, corners in [0, 1] of the picture
+    METADATA = "metadata"  # `Metadata`: numbers by field name
+    POSES = "poses"  # tuple of `HumanPose`
+    INSTANCES = "instances"  # tuple of `QueryPoint`, pixels of the 224 x 224 picture
+    FEATURES = "features"  # float32 (C, h, w), a map of another network's vectors
+    VECTOR = "vector"  # float32 (d,), another network's vector of the whole; its length means nothing
+    TEXT_STATES = "text_states"  # `TextStates`: float32 (n, width), another network's vectors of a text
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of input.
+    """One kind of input or output.
 
     `suffixes` are the file endings accepted for it (lower case, with the dot); empty where no file makes sense.
     """
@@ -35,6 +42,7 @@ class Modality:
 
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_JSON, _NPY = (".json",), (".npy",)
 
 MODALITIES: dict[str, Modality] = {
     m.name: m
@@ -48,10 +56,23 @@ MODALITIES: dict[str, Modality] = {
             ("sketch",),
             PICTURE_SUFFIXES,
         ),
+        Modality("sam_edge", Content.DRAWING, "the outlines of all objects", (), PICTURE_SUFFIXES),
         Modality("color_palette", Content.PALETTE, "one to seven colours, as #rrggbb", ("palette",)),
         Modality("depth", Content.DEPTH, "a depth map, larger is farther", (), (".png", ".npy")),
         Modality("normal", Content.NORMAL, "surface normals as a picture", (), (".png",)),
         Modality("semseg", Content.REGIONS, "a map of region or class ids", (), (".png",)),
+        Modality("bounding_boxes", Content.BOXES, "boxes and what is in them", ("boxes",), _JSON),
+        Modality("human_pose", Content.POSES, "people: box, body pose and shape", (), _JSON),
+        Modality("sam_instance", Content.INSTANCES, "points and the masks that contain them", (), _JSON),
+        Modality("metadata", Content.METADATA, "numbers that describe a picture, such as brightness", (), _JSON),
+        Modality("clip", Content.FEATURES, "a map of CLIP ViT-B/16 features", (), _NPY),
+        Modality("dinov2", Content.FEATURES, "a map of DINOv2 ViT-B/14 features", (), _NPY),
+        Modality("imagebind", Content.FEATURES, "a map of ImageBind ViT-H/14 features", (), _NPY),
+        Modality("dinov2_global", Content.VECTOR, "the DINOv2 vector of a whole picture", (), _NPY),
+        Modality("imagebind_global", Content.VECTOR, "the ImageBind vector of a whole picture", (), _NPY),
+        Modality("t5_caption", Content.TEXT_STATES, "a caption as T5-XXL states", (), _NPY),
+        Modality("visual_global", Content.VECTOR, "the EfficientNet vector of a whole picture", (), _NPY),
+        Modality("semantic_global", Content.VECTOR, "the MiniLM vector of what a picture shows", (), _NPY),
     )
 }
 

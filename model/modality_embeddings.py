@@ -16,6 +16,8 @@ _TEMPERATURE = 10_000.0
 
 def sincos_1d(length: int, dim: int) -> Tensor:
     """Position table float32 (1, length, dim): all sines first, then all cosines."""
+    if _on_meta_device():
+        return torch.empty(1, length, dim)
     return _sincos(torch.arange(length), dim).unsqueeze(0)
 
 
@@ -25,9 +27,16 @@ def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
     Token n has the coordinates (n div rows, n mod rows), first half and second half of the vector. On a square grid
     these are its row and its column; the published tables are made this way for any grid.
     """
+    if _on_meta_device():
+        return torch.empty(1, rows * columns, dim)
     n = torch.arange(rows * columns)
     halves = (_sincos(n // rows, dim // 2), _sincos(n % rows, dim // 2))
     return torch.cat(halves, dim=1).unsqueeze(0)
+
+
+def _on_meta_device() -> bool:
+    """Whether only shapes are wanted; torch would import two seconds' worth of compiler to find that of a sine."""
+    return torch.get_default_device().type == "meta"
 
 
 def _sincos(positions: Tensor, dim: int) -> Tensor:
@@ -54,7 +63,7 @@ class _Positioned(nn.Module):
         else:
             table = sincos_1d(SEQUENCE_POSITIONS, dim)
         if row.learned_positions:
-            self.register_parameter("pos_emb", nn.Parameter(torch.zeros_like(table)))
+            self.register_parameter("pos_emb", nn.Parameter(torch.zeros(table.shape)))
         else:
             self.register_buffer("pos_emb", table)
         self.mod_emb = nn.Parameter(torch.zeros(1, 1, dim))

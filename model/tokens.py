@@ -91,11 +91,14 @@ def select_inputs(parts: Sequence[tuple[int, Tensor, Tensor, Tensor]], limit: in
     Each part is a modality's identifier, content (B, n, D), embedding (B, n, D) and mask (B, n).
     """
     mask = torch.cat([mask for _, _, _, mask in parts], dim=1)
+    content = torch.cat([content for _, content, _, _ in parts], dim=1)
+    embedding = torch.cat([embedding for _, _, embedding, _ in parts], dim=1)
+    modality = torch.cat([torch.full_like(mask, i, dtype=torch.long) for i, _, _, mask in parts], dim=1)
+    if not mask.any() and limit in (None, mask.shape[1]):
+        return EncoderTokens(content, embedding, mask, modality)  # nothing to choose: spare the copies
     order = _used_first(mask, limit)
     mask = mask.gather(1, order)
-    content = _gather(torch.cat([content for _, content, _, _ in parts], dim=1), order)
-    embedding = _gather(torch.cat([embedding for _, _, embedding, _ in parts], dim=1), order)
-    modality = torch.cat([torch.full_like(mask, i, dtype=torch.long) for i, _, _, mask in parts], dim=1)
+    content, embedding = _gather(content, order), _gather(embedding, order)
     return EncoderTokens(
         content=content.masked_fill(mask[..., None], 0.0),
         embedding=embedding.masked_fill(mask[..., None], 0.0),

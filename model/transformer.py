@@ -203,8 +203,9 @@ class FourM(nn.Module):
         return out
 
     def logits(self, key: str, decoded: Tensor) -> Tensor:
-        """Logits of target `key`: decoder output (..., D) -> (..., V)."""
-        out: Tensor = self._decoder_embedding(key).to_logits(decoded)
+        """Logits of target `key`, of the dtype of its `to_logits`: decoder output (..., D) -> (..., V)."""
+        to_logits = self._decoder_embedding(key).to_logits
+        out: Tensor = to_logits(decoded.to(to_logits.weight.dtype))
         return out
 
     def forward(

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from model.embedder import ModelError
+from model.errors import RequestInvalid
 from model.tokenizers.text import TextTokenizer
 
 
-class FormatInvalid(ModelError):
+class FormatInvalid(RequestInvalid):
     """A value has no string or no ids in its format, or does not fit into a sequence."""
 
     code = "format-invalid"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.embedder import ModelError
+from model.errors import RequestInvalid
 from model.formats.spans import SpecialIds
 from model.generation.sampling import sample
 from model.generation.schedule import Scheme, Step
@@ -15,7 +15,7 @@ from model.generation.view_encoder import ViewEncoder
 from model.transformer import FourM
 
 
-class GenerationInvalid(ModelError):
+class GenerationInvalid(RequestInvalid):
     """A state and a schedule that do not belong together."""
 
     code = "generation-invalid"

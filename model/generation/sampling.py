@@ -6,12 +6,12 @@ Both filters see the logits before the temperature divides them, so the nucleus 
 import torch
 from torch import Tensor
 
-from model.embedder import ModelError
+from model.errors import RequestInvalid
 
 _GREEDY = 1e-10  # temperatures below this take the likeliest token
 
 
-class SamplingInvalid(ModelError):
+class SamplingInvalid(RequestInvalid):
     """A filter outside its range."""
 
     code = "sampling-invalid"

@@ -11,13 +11,13 @@ from enum import StrEnum
 
 import numpy as np
 
-from model.embedder import ModelError
+from model.errors import RequestInvalid
 from model.generation.guidance import Guidance
 
 _COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
 
 
-class ScheduleInvalid(ModelError):
+class ScheduleInvalid(RequestInvalid):
     """A plan of decoding that cannot be carried out."""
 
     code = "schedule-invalid"
@@ -73,7 +73,8 @@ def linear_counts(steps: int, total: int) -> list[int]:
 def cosine_counts(steps: int, total: int) -> list[int]:
     """Few tokens in the first steps, most in the middle, few again: the differences of half a cosine, rounded.
 
-    The last step takes what is left.
+    The last step takes what is left, which is less than nothing where many shares were rounded up: `token_counts` mends
+    that.
     """
     curve = [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
     shares = [round(total * (curve[i] - curve[i + 1])) for i in range(steps - 1)]
@@ -164,11 +165,15 @@ def _guidance(plan: TargetPlan, conditions: Sequence[str]) -> Guidance:
 
 
 def token_counts(plan: TargetPlan) -> list[int]:
-    """How many image tokens each step of a plan decodes. Raises `ScheduleInvalid`."""
+    """How many image tokens each step of a plan decodes, one or more; there may be fewer steps than planned.
+
+    Raises `ScheduleInvalid`.
+    """
     if plan.tokens < 1 or plan.steps < 1:
         raise ScheduleInvalid(f"{plan.target} needs 1 or more tokens and steps, not {plan.tokens} and {plan.steps}")
     if plan.scheme is Scheme.ROAR or plan.token_schedule == "linear":
         return linear_counts(plan.steps, plan.tokens)
     if plan.token_schedule == "cosine":
-        return cosine_counts(plan.steps, plan.tokens)
+        ends = np.minimum(np.cumsum(cosine_counts(plan.steps, plan.tokens)), plan.tokens)
+        return [share for share in np.diff(ends, prepend=0).tolist() if share > 0]
     raise ScheduleInvalid(f"no token schedule is {plan.token_schedule!r}; linear and cosine are")

@@ -36,6 +36,10 @@ class ModalityState:
             target_mask=self.target_mask.scatter(1, positions, True),
         )
 
+    def first(self, count: int) -> "ModalityState":
+        """The first `count` entries of a sequence."""
+        return ModalityState(self.values[:, :count], self.input_mask[:, :count], self.target_mask[:, :count])
+
     def to(self, device: torch.device) -> "ModalityState":
         """Itself on a device."""
         return ModalityState(self.values.to(device), self.input_mask.to(device), self.target_mask.to(device))

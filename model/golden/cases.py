@@ -22,7 +22,7 @@ _JSON_CASES = ("schedules.json", "text_formats.json")
 class GoldenCaseInvalid(ModelError):
     """A golden case lacks a file, an entry or a value that its kind needs."""
 
-    code = "golden_case_invalid"
+    code = "golden-case-invalid"
 
 
 @dataclass(frozen=True)

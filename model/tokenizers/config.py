@@ -20,7 +20,8 @@ class TokenizerConfig:
     are embedded into `n_channels`. `codebook_size` codes in each of `num_codebooks`, `latent_dim` wide together.
     Sizes are pixels a side; those of the encoder and decoder are `image_size` and `patch_size` where they are None,
     and without `patch_proj` a position of the map already is a patch. `undo_std` says that images come with
-    ImageNet's mean and deviation taken out. The keys from `scheduler` on belong to diffusion decoders.
+    ImageNet's mean and deviation taken out. The keys from `scheduler` on belong to diffusion decoders; `unet_width` and
+    `unet_blocks` (a level) are our own and leave the published shape where they are absent.
 
     Keys that only training or resuming reads (`ema_decay`, `ckpt_path`, `masked_cfg`, …) are ignored like unknown ones.
     """
@@ -52,10 +53,12 @@ class TokenizerConfig:
     clip_sample: bool = False
     thresholding: bool = True
     conditioning: str = "concat"
+    unet_width: int = 256
+    unet_blocks: int = 3
 
     def __post_init__(self) -> None:
         sizes = ("n_channels", "codebook_size", "num_codebooks", "latent_dim", "image_size", "patch_size")
-        for name in (*sizes, "num_train_timesteps"):
+        for name in (*sizes, "num_train_timesteps", "unet_width", "unet_blocks"):
             if getattr(self, name) < 1:
                 raise ConfigInvalid(f"config key {name!r} must be 1 or more, not {getattr(self, name)}")
 

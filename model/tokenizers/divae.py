@@ -12,19 +12,19 @@ from model.tokenizers.noise_schedule import alphas_cumprod
 from model.tokenizers.samplers import Diffusion, NoiseSource, Prediction, Progress, Sampling, Scheduler, sample
 from model.tokenizers.unet import PatchedUNet, UNetShape
 
-_PUBLISHED_UNET = UNetShape()
-
 
 class DiVAE(ImageTokenizer):
     """Images to tokens, and back by a diffusion that sees the codes (Mizrahi et al., arXiv 2312.06647).
 
-    Decoding starts from noise: the same tokens and the same noise give the same image. `unet` is the decoder's shape.
+    Decoding starts from noise: the same tokens and the same noise give the same image. `unet` is the decoder's shape
+    where the config's keys do not say all of it.
     """
 
-    def __init__(self, config: TokenizerConfig, unet: UNetShape = _PUBLISHED_UNET) -> None:
+    def __init__(self, config: TokenizerConfig, unet: UNetShape | None = None) -> None:
         super().__init__(config)
         _check(config)
-        self.decoder = PatchedUNet(config.n_channels, config.latent_dim, unet)
+        shape = unet or UNetShape(width=config.unet_width, blocks_a_level=config.unet_blocks)
+        self.decoder = PatchedUNet(config.n_channels, config.latent_dim, shape)
 
     @cached_property
     def diffusion(self) -> Diffusion:
@@ -86,3 +86,5 @@ def _check(config: TokenizerConfig) -> None:
         if getattr(config, name) not in values:
             known = " or ".join(str(value) for value in values)
             raise ConfigInvalid(f"a diffusion decoder needs {name} {known}, not {getattr(config, name)!r}")
+    if config.unet_width % 32:
+        raise ConfigInvalid(f"a diffusion decoder needs a unet_width that is a multiple of 32, not {config.unet_width}")

@@ -4,6 +4,7 @@ B batch, C channels, H x W pixels, P patch, h x w tokens, D width. Parameter nam
 tokenizers. There is no norm after the last block.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,13 +33,20 @@ class ViTShape:
 
 
 _SIZES = {"s": (512, 8, 8), "b": (768, 12, 12), "l": (1024, 24, 16)}
+_OWN_SIZE = re.compile(r"w([1-9]\d*)b([1-9]\d*)h([1-9]\d*)", re.ASCII)
 
 
 def parse_vit(name: str, side: str, *, post_mlp: bool) -> ViTShape:
-    """The shape called `vit_<s|b|l>_<side>` in a config; side is `enc` or `dec`. Raises `ConfigInvalid`."""
-    for size, numbers in _SIZES.items():
-        if name == f"vit_{size}_{side}":
-            return ViTShape(*numbers, post_mlp)
+    """The shape called `vit_<s|b|l>_<side>` in a config; side is `enc` or `dec`. Raises `ConfigInvalid`.
+
+    Tokenizers that are not published may have any other size: `vit_w64b2h4_enc` is 64 wide with 2 blocks of 4 heads.
+    """
+    size = name.removeprefix("vit_").removesuffix(f"_{side}")
+    if name == f"vit_{size}_{side}":
+        if size in _SIZES:
+            return ViTShape(*_SIZES[size], post_mlp)
+        if own := _OWN_SIZE.fullmatch(size):
+            return ViTShape(int(own[1]), int(own[2]), int(own[3]), post_mlp)
     raise ConfigInvalid(f"{name!r} is no {side}oder; vit_s_{side}, vit_b_{side} and vit_l_{side} are")
 
 

@@ -73,6 +73,16 @@ def root(shared_service: tuple[str, Service]) -> Path:
     return shared_service[1].settings.roots[0]
 
 
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with published models of random weights; tests leave the models as they found them."""
+    from tests.random_weights import write_random_models
+
+    home = tmp_path_factory.mktemp("models")
+    write_random_models(home)
+    return home
+
+
 @pytest.fixture
 def http(shared_service: tuple[str, Service]) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=shared_service[0], timeout=30) as client:

@@ -107,9 +107,9 @@ def test_a_crash_is_a_problem_without_internals(
 def test_too_many_waiting_requests_are_told_to_come_back(
     shared_service: tuple[str, Service], shapes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, _ = shared_service
-    monkeypatch.setattr("api.service._MOST_WAITING", 1)
-    monkeypatch.setattr("api.service._MOST_AT_WORK", 2)
+    url, service = shared_service
+    monkeypatch.setattr(service.pool, "at_work", 2)
+    monkeypatch.setattr(service.pool, "waiting", 1)
     entered, go_on = threading.Semaphore(0), threading.Event()
     answer_truly = SearchEngine.query
 

@@ -7,9 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.embedder import Embedder, FloatArray, Sample, UnsupportedModality, Value, WeightsMissing, load_embedder
+from model.embedder import (
+    Embedder,
+    FloatArray,
+    Regions,
+    Sample,
+    UnsupportedModality,
+    Value,
+    WeightsMissing,
+    load_embedder,
+)
+from model.formats.metadata import Metadata
 from model.modality import MODALITIES
 from tests.model.openclip.making import make_folder
+from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 CLOSE = 1e-5
@@ -31,24 +42,31 @@ VALUES: dict[str, tuple[Value, ...]] = {
         np.asarray(_house(64, 64, "white").convert("L")),
     ),
     "color_palette": (np.array([[255, 0, 0], [0, 0, 0]], np.uint8), np.array([[0, 90, 200]], np.uint8)),
-    "depth": (np.linspace(1, 9, 64, dtype=np.float32).reshape(8, 8),),
+    "depth": (np.linspace(1, 9, 64, dtype=np.float32).reshape(8, 8), np.eye(30, 20, dtype=np.float32)),
+    "semseg": (Regions(np.eye(40, 50, dtype=np.uint8)), Regions(np.full((9, 9), 7))),
+    "metadata": (Metadata({"brightness": 100.0}), Metadata({"n_humans": 2, "contrast": 20.0})),
+    "dinov2_global": (np.eye(768, dtype=np.float32)[0], np.ones(768, np.float32)),
 }
+NOT_TAKEN, SOMETHING = "visual_global", np.ones(1280, np.float32)  # only ever predicted
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "openclip"])
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "openclip", "4M-21_B"])
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    name = request.param
+    name, home = request.param, HOME
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
+    if name == "4M-21_B":
+        home = tmp_path_factory.mktemp("published")
+        write_random_models(home)
     try:
-        return load_embedder(name, HOME)
+        return load_embedder(name, home)
     except WeightsMissing as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
 def samples(embedder: Embedder) -> list[Sample]:
-    """Each modality it takes alone, twice, and all of them together: more than one batch of 16."""
+    """Each modality it takes alone, twice, and all of them together: more than 16 samples."""
     taken = {modality: VALUES[modality] for modality in sorted(embedder.modalities & VALUES.keys())}
     alone = [Sample({modality: value}) for modality, values in taken.items() for value in values]
     together = [Sample({modality: values[n] for modality, values in taken.items()}) for n in range(2)]
@@ -118,12 +136,12 @@ def test_gallery_vectors_obey_the_same_rules(embedder: Embedder, samples: list[S
 
 
 def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samples: list[Sample]) -> None:
-    sample = Sample({**samples[0].values, "depth": VALUES["depth"][0]})
+    sample = Sample({**samples[0].values, NOT_TAKEN: SOMETHING})
     for method in (embedder.embed, embedder.embed_gallery):
-        with pytest.raises(UnsupportedModality, match="depth"):
+        with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
             method([samples[0], sample], list(embedder.spaces))
-    with pytest.raises(UnsupportedModality, match="depth"):
-        embedder.default_space("depth")
+    with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
+        embedder.default_space(NOT_TAKEN)
 
 
 def test_an_unknown_space_is_a_key_error(embedder: Embedder, samples: list[Sample]) -> None:

@@ -25,10 +25,10 @@ def rows(state: dict[str, ModalityState], *rows: int) -> dict[str, ModalityState
     }
 
 
-def speaking(network: FourM, *order: int) -> FourM:
-    """Make the network's palette always go on with the next id of `order`, whatever it is given."""
+def speaking(network: FourM, *order: int, key: str = "palette") -> FourM:
+    """Make the network's sequence `key` always go on with the next id of `order`, whatever it is given."""
     with torch.no_grad():
-        embed = network.decoder_embeddings["palette"]
+        embed = network.decoder_embeddings[key]
         for block in network.decoder:
             for out in (block.self_attn.proj, block.cross_attn.proj, block.mlp.fc2):
                 for parameter in out.parameters():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model.config import ConfigInvalid, FourMConfig
-from model.layers import Attention, FeedForward, LayerNorm, activation, attend
+from model.layers import Attention, CrossAttention, FeedForward, LayerNorm, activation, attend, folding_pays
 
 
 def test_attention_equals_its_formula() -> None:
@@ -28,6 +28,67 @@ def test_a_fully_blocked_query_attends_to_all_keys_alike(dtype: torch.dtype) -> 
 def test_attention_over_nothing_is_zero() -> None:
     query, nothing = torch.randn(2, 2, 3, 4), torch.zeros(2, 2, 0, 4)
     assert torch.equal(attend(query, nothing, nothing, None), torch.zeros(2, 3, 8))
+
+
+def _cross_attention(**changes: object) -> CrossAttention:
+    torch.manual_seed(0)
+    return CrossAttention(FourMConfig((), (), dim=24, num_heads=3, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+@torch.inference_mode()
+def test_folded_cross_attention_is_the_projected_one(bias: bool, masked: bool) -> None:
+    attention = _cross_attention(qkv_bias=bias)
+    x, context = torch.randn(2, 4, 24), torch.randn(2, 9, 24)
+    blocked = torch.zeros(2, 1, 1, 9, dtype=torch.bool)
+    blocked[0, ..., 5:] = True
+    blocked[1] = True  # nothing to attend to: all keys alike
+    mask = blocked if masked else None
+    expected = attention.projected(x, context, mask)
+    torch.testing.assert_close(attention.folded(x, context, mask), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_folded_cross_attention_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = []
+    for folds in (True, False):
+        monkeypatch.setattr("model.layers.folding_pays", lambda *_, folds=folds: folds)
+        attention = _cross_attention()
+        x, context = torch.randn(2, 4, 24, requires_grad=True), torch.randn(2, 9, 24, requires_grad=True)
+        attention(x, context, None).square().sum().backward()
+        gradients.append((x.grad, context.grad, attention.kv.weight.grad, attention.q.weight.grad))
+    for folded, projected in zip(*gradients, strict=True):
+        torch.testing.assert_close(folded, projected, atol=1e-5, rtol=1e-4)
+
+
+def test_folding_is_for_few_queries_of_a_long_context() -> None:
+    chosen = [
+        (queries, keys) for queries in (16, 37, 38, 196) for keys in (0, 8, 196) if folding_pays(queries, keys, 768, 12)
+    ]
+    assert chosen == [(16, 196), (37, 196)]
+
+
+@torch.inference_mode()
+def test_the_cheaper_way_is_taken_and_never_folding_with_qk_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    for way in ("folded", "projected"):
+        monkeypatch.setattr(CrossAttention, way, lambda self, x, context, blocked, way=way: taken.append(way))
+    short, long = torch.randn(1, 2, 24), torch.randn(1, 40, 24)
+    _cross_attention()(short, long, None)
+    _cross_attention()(long, short, None)
+    _cross_attention()(short, long[:, :0], None)
+    _cross_attention(qk_norm=True)(short, long, None)
+    assert taken == ["folded", "projected", "projected", "projected"]
+
+
+def test_a_gated_feed_forward_is_its_formula_with_and_without_gradients(small_config: FourMConfig) -> None:
+    torch.manual_seed(0)
+    layer, x = FeedForward(small_config), torch.randn(2, 3, 16)
+    assert layer.fc3 is not None
+    expected = layer.fc2(torch.nn.functional.silu(layer.fc1(x)) * layer.fc3(x))
+    torch.testing.assert_close(layer(x), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected.detach())
 
 
 def test_norm_bias_is_a_parameter_only_when_learned() -> None:

@@ -21,6 +21,16 @@ def test_used_tokens_come_first_in_their_order_and_the_rest_is_zero() -> None:
     assert tokens.modality.tolist() == [[7, -1], [7, 7]]
 
 
+def test_tokens_that_are_all_used_come_as_they_are() -> None:
+    first, second = torch.ones(2, 3, 1), torch.full((2, 2, 1), 2.0)
+    used = [torch.zeros(2, n, dtype=torch.bool) for n in (3, 2)]
+    tokens = select_inputs([(7, first, -first, used[0]), (8, second, -second, used[1])], limit=5)
+    assert tokens.content[..., 0].tolist() == [[1, 1, 1, 2, 2]] * 2
+    assert torch.equal(tokens.embedding, -tokens.content)
+    assert tokens.modality.tolist() == [[7, 7, 7, 8, 8]] * 2
+    assert not tokens.mask.any()
+
+
 def test_limit_cuts_later_tokens() -> None:
     content = torch.ones(1, 4, 1)
     tokens = select_inputs([(7, content, content, torch.zeros(1, 4, dtype=torch.bool))], limit=3)

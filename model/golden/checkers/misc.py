@@ -9,7 +9,7 @@ from model.golden.cases import Arrays, Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison
 from model.modality_embeddings import sincos_1d, sincos_2d
-from model.published_preprocess import (
+from model.published.preprocess import (
     Crop,
     centre_crop,
     crop_resized,

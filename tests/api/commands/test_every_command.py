@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import api.cli
-from model.openclip.files import is_installed
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -106,11 +105,3 @@ def test_keys_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert run("keys", "revoke", "reader", **alone).returncode == 0
     assert "revoked" in run("keys", "list", **alone).stdout
     assert run("keys", "create", "x", "--scope", "root", **alone).returncode == 2
-
-
-def test_models_are_listed_with_what_they_lack(run: Run, tmp_path: Path) -> None:
-    listed = run("models", "list", ANYSEEK_HOME=str(tmp_path / "none"))
-    assert listed.returncode == 0, listed.stderr
-    names = [line.split()[0] for line in listed.stdout.splitlines()]
-    assert names[:2] == ["4m-tiny", "hashing"]
-    assert names[2:] == (["openclip:ARCH/PRETRAINED"] if is_installed() else [])

@@ -14,6 +14,7 @@ from model.generation.schedule import (
     cosine_counts,
     linear_counts,
     temperatures,
+    token_counts,
 )
 
 
@@ -24,6 +25,14 @@ def test_shares_add_up(steps: int, total: int) -> None:
     linear = linear_counts(steps, total)
     assert linear == sorted(linear, reverse=True)
     assert max(linear) - min(linear) <= 1
+
+
+@given(st.integers(1, 900), st.integers(1, 300), st.sampled_from(["linear", "cosine"]))
+def test_every_step_of_a_plan_decodes_something(steps: int, total: int, schedule: str) -> None:
+    counts = token_counts(TargetPlan("tok", Scheme.MASKGIT, total, steps, schedule))
+    assert sum(counts) == total
+    assert min(counts) > 0
+    assert len(counts) <= steps
 
 
 def test_cosine_shares() -> None:

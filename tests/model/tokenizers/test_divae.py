@@ -91,6 +91,7 @@ def test_half_precision_decodes_to_nearly_the_same(divae: DiVAE) -> None:
         ({"prediction_type": "epsilon"}, "prediction_type sample or v_prediction"),
         ({"scheduler": "pndm"}, "scheduler ddpm or ddim"),
         ({"n_labels": 4}, "n_labels None"),
+        ({"unet_width": 48}, "multiple of 32"),
     ],
 )
 def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:

@@ -70,7 +70,13 @@ def test_names_of_the_published_sizes() -> None:
     assert parse_vit("vit_l_enc", "enc", post_mlp=True) == ViTShape(1024, 24, 16, post_mlp=True)
 
 
-@pytest.mark.parametrize("name", ["vit_b_dec", "vit_h_enc", "BottleneckMLP/B_6-Wi_1024", ""])
+def test_other_sizes_are_spelt_out() -> None:
+    assert parse_vit("vit_w64b2h4_enc", "enc", post_mlp=True) == ViTShape(64, 2, 4, post_mlp=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_b_dec", "vit_h_enc", "vit_w64b0h4_enc", "vit_w64b2h4_dec", "BottleneckMLP/B_6-Wi_1024", ""]
+)
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigInvalid, match="is no encoder"):
         parse_vit(name, "enc", post_mlp=False)

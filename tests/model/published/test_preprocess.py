@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.published_preprocess import (
+from model.published.preprocess import (
     Crop,
     centre_crop,
     crop_resized,

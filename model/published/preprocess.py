@@ -85,10 +85,19 @@ def flipped_normals(normals: ByteArray) -> ByteArray:
 def standardised_depth(depth: npt.NDArray[np.uint16]) -> FloatArray:
     """Depth uint16 (H, W) -> float32 (1, H, W) without mean and deviation of its middle 80 %."""
     values = depth.astype(np.float32) / np.float32(65535)
-    middle = np.sort(values, axis=None)
-    middle = middle[int(_TRIMMED * middle.size) : int((1 - _TRIMMED) * middle.size)]
+    return standardised(values, middle_of(values))[None]
+
+
+def middle_of(values: FloatArray) -> FloatArray:
+    """The middle 80 % of all values, in order: float32 (n,)."""
+    ordered = np.sort(values, axis=None)
+    return ordered[int(_TRIMMED * ordered.size) : int((1 - _TRIMMED) * ordered.size)]
+
+
+def standardised(values: FloatArray, middle: FloatArray) -> FloatArray:
+    """Values float32 of any shape without the mean and the deviation of `middle`."""
     deviation = np.sqrt(middle.var(ddof=1) + _SMALLEST_VARIANCE)
-    return np.asarray((values - middle.mean()) / deviation, np.float32)[None]
+    return np.asarray((values - middle.mean()) / deviation, np.float32)
 
 
 def shifted_labels(labels: ByteArray) -> npt.NDArray[np.int64]:

@@ -1,0 +1,59 @@
+"""What `model` raises: the errors of every model here, the narrower ones where the tree says."""
+
+from typing import ClassVar
+
+
+class ModelError(Exception):
+    """Anything that goes wrong in `model`.
+
+    ModelError
+    ├── UnsupportedModality   the embedder does not take this modality
+    ├── UnknownModel          no embedder of that name
+    ├── PackageMissing        the model needs an optional package; says which extra has it
+    ├── WeightsMissing        weights are not there; says which command gets them
+    ├── WeightsCorrupt        a weights file is not what its checksum says
+    ├── CheckpointMismatch    a checkpoint's tensors are not those of the network
+    ├── ConfigInvalid         a checkpoint's config does not describe a network (`model.config`)
+    ├── RequestInvalid        what is asked of a model cannot be done
+    │   ├── FormatInvalid     a value is not what its modality holds (`model.formats.spans`)
+    │   ├── PredictionInvalid inputs, targets and options that do not belong together (`model.prediction`)
+    │   ├── ScheduleInvalid   a plan of decoding that cannot be carried out (`model.generation.schedule`)
+    │   ├── SamplingInvalid   a temperature or filter outside its range (`model.generation.sampling`)
+    │   └── GenerationInvalid a state and a schedule that do not belong together (`model.generation.run`)
+    ├── DownloadFailed        a file could not be fetched (`model.wheels`)
+    ├── DataError             a set of training data is not as it should be (`model.data.errors`)
+    ├── TrainingError         a training run cannot be carried out (`model.training.pretraining.errors`)
+    └── GoldenCaseInvalid     recorded numbers cannot be read (`model.golden.cases`)
+
+    `code` is stable: it becomes the `type` of HTTP problem details.
+    """
+
+    code: ClassVar[str] = "model-error"
+
+
+class UnsupportedModality(ModelError):
+    code = "unsupported-modality"
+
+
+class UnknownModel(ModelError):
+    code = "unknown-model"
+
+
+class PackageMissing(ModelError):
+    code = "package-missing"
+
+
+class WeightsMissing(ModelError):
+    code = "weights-missing"
+
+
+class WeightsCorrupt(ModelError):
+    code = "weights-corrupt"
+
+
+class CheckpointMismatch(ModelError):
+    code = "checkpoint-mismatch"
+
+
+class RequestInvalid(ModelError):
+    code = "request-invalid"

@@ -1,0 +1,71 @@
+"""All models that Anyseek knows, and how much of each is here. Imports no torch and reads no weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import ModelError
+from model.openclip.files import folder_of as openclip_folder
+from model.openclip.files import pulled_models
+from model.published.names import LICENCE, PUBLISHED, VOCABULARY
+from model.published.store import State, installed, state_of
+
+ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
+_TINY = Path(__file__).parent / "weights" / "4m-tiny"
+_APACHE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """What is known of a model without loading it; `size` in bytes, None where nothing is installed."""
+
+    name: str
+    kind: str
+    state: State
+    licence: str
+    fingerprint: str | None = None
+    size: int | None = None
+
+
+def list_models(home: Path) -> list[ModelRow]:
+    """Bundled models, the encoders that they look through, published checkpoints, pulled open_clip models."""
+    encoders = _encoders(home)
+    return [
+        _tiny(encoders.state),
+        ModelRow("hashing", "embedder", State.INSTALLED, _APACHE),
+        encoders,
+        *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
+        _published(VOCABULARY, "vocabulary", _APACHE, home),
+        *(_openclip(name, home) for name in pulled_models(home)),
+    ]
+
+
+def _tiny(encoders: State) -> ModelRow:
+    """The bundled model, which is complete only with its encoders."""
+    manifest = json.loads((_TINY / "manifest.json").read_text(encoding="utf-8"))
+    state = State.INSTALLED if encoders is State.INSTALLED else State.INCOMPLETE
+    licence = manifest["licence"].partition(" (")[0]
+    return ModelRow("4m-tiny", "embedder", state, licence, manifest["fingerprint"], _size(_TINY))
+
+
+def _encoders(home: Path) -> ModelRow:
+    folder = home / "models" / "encoders"
+    there = [(folder / file).is_file() for file in (*ENCODER_FILES, "manifest.json")]
+    state = State.INSTALLED if all(there) else State.INCOMPLETE if any(there) else State.MISSING
+    return ModelRow("encoders", "encoders", state, _APACHE, size=_size(folder))
+
+
+def _published(name: str, kind: str, licence: str, home: Path) -> ModelRow:
+    try:
+        record = installed(name, home)
+    except ModelError:
+        return ModelRow(name, kind, state_of(name, home), licence)
+    return ModelRow(name, kind, State.INSTALLED, licence, record.fingerprint, record.size)
+
+
+def _openclip(name: str, home: Path) -> ModelRow:
+    return ModelRow(name, "embedder", State.INSTALLED, "its own", size=_size(openclip_folder(name, home)))
+
+
+def _size(folder: Path) -> int | None:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) or None

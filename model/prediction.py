@@ -1,0 +1,138 @@
+"""What `model.predict.predict` is told and what it gives. Imports no torch."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model.embedder import Value
+from model.errors import RequestInvalid
+
+# Told what is being done ("depth", "picture of depth"), how many steps of it are done and how many there are.
+Progress = Callable[[str, int, int], None]
+
+MOST_DECODING_STEPS = 1000
+MOST_POINTS = 32
+
+
+class PredictionInvalid(RequestInvalid):
+    """Inputs, targets and options that do not belong together."""
+
+    code = "prediction-invalid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """How a target is decoded; what is None is as `model.published.plans` says for that modality.
+
+    - `scheme`: `roar` or `maskgit`. Sequences are always decoded token by token; `steps` and schedules are not theirs.
+    - `steps`: in how many steps its tokens are decoded, 1 to the number of its tokens. More steps take longer and let
+      tokens agree with each other.
+    - `token_schedule`: `linear`, or `cosine` for `maskgit`.
+    - `temperature`: 0 (the likeliest token) and up; 1 is the network's own doubt.
+    - `temperature_schedule`: `constant`, `linear` or `onex:<min>:<power>`, from `temperature` down.
+    - `guidance`: how far to follow the inputs: 0 not at all, 1 as trained, up to about 10 closer. Anything but 1 takes
+      two passes a step instead of one.
+    - `top_p`: draw from the likeliest tokens that together have this probability, 0 to 1; 0 is off.
+    - `top_k`: draw from this many of the likeliest tokens, or from this share of the vocabulary where it is a float
+      from 0.0 to 1.0; 0 is off.
+
+    Raises `PredictionInvalid`.
+    """
+
+    scheme: Literal["roar", "maskgit"] | None = None
+    steps: int | None = None
+    token_schedule: Literal["linear", "cosine"] | None = None
+    temperature: float | None = None
+    temperature_schedule: str | None = None
+    guidance: float | None = None
+    top_p: float | None = None
+    top_k: int | float | None = None
+
+    def __post_init__(self) -> None:
+        _require("scheme", "roar or maskgit", self.scheme, lambda value: value in ("roar", "maskgit"))
+        _require("steps", "a whole number from 1", self.steps, lambda value: isinstance(value, int) and value >= 1)
+        _require("token_schedule", "linear or cosine", self.token_schedule, lambda value: value in ("linear", "cosine"))
+        _require("temperature", "a number from 0", self.temperature, lambda value: 0 <= value < math.inf)
+        _require("guidance", "a finite number", self.guidance, math.isfinite)
+        _require("top_p", "a number from 0 to 1", self.top_p, lambda value: 0 <= value <= 1)
+        share = "a whole number from 0 or a share from 0.0 to 1.0"
+        _require("top_k", share, self.top_k, lambda value: 0 <= value <= (1 if isinstance(value, float) else math.inf))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(TargetOptions):
+    """How everything is predicted. The options of a target hold for all targets but those in `targets`.
+
+    - `targets`: by modality, options of single targets that go before those of all.
+    - `seed`: the same seed gives the same result on the same kind of device; None draws anew each time.
+    - `weights`: by modality, how far to follow single inputs, instead of one `guidance`: finite numbers, negative ones
+      lead away. An input without weight is followed as it is. A pass a step for each, and one more.
+    - `decoding_steps`: steps of the diffusion that turns tokens into pictures, depth, normals and edges, 1 to 1000.
+    - `diffusion`: `ddpm` (draws noise at each step) or `ddim` (does not); None is the tokenizer's own.
+    - `super_resolution`: go from 224 to 448 pixels with a second network, where it predicts a target.
+    - `points`: of `sam_instance`, ask at each of points x points places of the picture, 1 to 32; 0 lets the network
+      choose its points. Later targets see only as many answers as the network was trained with.
+    - `progress`: called in the thread that predicts.
+
+    Raises `PredictionInvalid`.
+    """
+
+    targets: Mapping[str, TargetOptions] = field(default_factory=dict)
+    seed: int | None = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    decoding_steps: int = 25
+    diffusion: Literal["ddpm", "ddim"] | None = None
+    super_resolution: bool = False
+    points: int = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        steps, points = range(1, MOST_DECODING_STEPS + 1), range(MOST_POINTS + 1)
+        _require("decoding_steps", f"a whole number from 1 to {steps[-1]}", self.decoding_steps, steps.__contains__)
+        _require("points", f"a whole number from 0 to {points[-1]}", self.points, points.__contains__)
+        _require("diffusion", "ddpm or ddim", self.diffusion, lambda value: value in ("ddpm", "ddim"))
+        _require("seed", "a whole number from 0", self.seed, lambda value: isinstance(value, int) and value >= 0)
+        for weight in self.weights.values():
+            _require("a weight", "a finite number", weight, math.isfinite)
+        if self.weights and any(one.guidance is not None for one in (self, *self.targets.values())):
+            raise PredictionInvalid(
+                "guidance is for all inputs together, weights are for single ones; give one of them"
+            )
+
+    def of_target(self, modality: str) -> TargetOptions:
+        """The options of one target: its own, and those of all targets where it has none."""
+        own = set_options(self.targets.get(modality, TargetOptions()))
+        return TargetOptions(**(set_options(self) | own))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One predicted modality.
+
+    `value` is of the kind that `model.modality.Content` says; a text may have no words and a palette no colours, where
+    a network predicted none. `tokens` int64 are those that the network predicted: (h, w) of an image or a map, (n,) of
+    a vector or a sequence; None where it decodes without choosing any. `arrays` are what codes inside the value stand
+    for: `rotations` float32 (people, 23, 3, 3) of `human_pose`, `masks` bool (n, 64, 64) of `sam_instance`, one for
+    each mask of its points in their order.
+    """
+
+    modality: str
+    value: Value
+    tokens: npt.NDArray[np.int64] | None = None
+    arrays: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+
+
+def set_options(options: TargetOptions) -> dict[str, Any]:
+    """The options of a target that are not None, by name."""
+    values = {one.name: getattr(options, one.name) for one in fields(TargetOptions)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _require(name: str, words: str, value: Any, holds: Callable[[Any], bool]) -> None:
+    if value is not None and not holds(value):
+        raise PredictionInvalid(f"{name} is {words}, not {value!r}")

@@ -1,0 +1,50 @@
+"""How published networks decode each modality unless they are told otherwise: the settings seen with the publication.
+
+With a photo at hand most targets are all but certain, and one step decides them; from words or sketches they are
+imagined in many, warm steps.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from model.config import EmbeddingKind, ModalityConfig
+from model.generation.schedule import Scheme
+from model.modality import MODALITIES, Content
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fields of `model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
+
+    scheme: Scheme
+    steps: int = 1
+    token_schedule: str = "linear"
+    temperature: float = 0.0
+    temperature_schedule: str = "constant"
+    guidance: float = 1.0
+    top_p: float = 0.8
+    top_k: int | float = 0
+
+
+_SEEN = Plan(Scheme.ROAR, temperature=0.01, guidance=2.0)
+_GLOBAL = Plan(Scheme.ROAR, temperature=0.1)
+_IMAGINED = Plan(Scheme.MASKGIT, 8, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0)
+_IMAGINED_OTHERWISE = {
+    "clip": Plan(Scheme.ROAR, 50, "linear", 5.0, "onex:0.5:0.5", guidance=3.0),
+    "rgb": Plan(Scheme.MASKGIT, 25, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0),
+}
+_TEMPERATURES = {"caption": 0.3, "bounding_boxes": 0.7, "sam_instance": 0.01}
+_TEMPERATURE = 0.1
+
+SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
+
+
+def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> Plan:
+    """How to decode a modality, held as `row` says, from the modalities that are given."""
+    if row.kind is EmbeddingKind.SEQUENCE:
+        return Plan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
+    if MODALITIES[modality].content is Content.VECTOR:
+        return _GLOBAL
+    if "rgb" in given:
+        return _SEEN
+    return _IMAGINED_OTHERWISE.get(modality, _IMAGINED)

@@ -1,0 +1,166 @@
+"""`anyseek models`: list, pull, import, verify."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.openclip.files import is_installed
+from model.published import names
+from model.published.store import MODEL_FILE, folder_of
+from tests.model.published.local_hub import LocalHub, serving
+from tests.random_weights import write_random_models
+
+Run = Callable[..., Any]
+POSES, CLIP = names.HUMAN_POSES, names.CLIP
+
+
+@pytest.fixture(scope="module")
+def published_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("published")
+    write_random_models(made, dim=8)
+    return made
+
+
+@pytest.fixture
+def hub(published_home: Path) -> Iterator[LocalHub]:
+    """A Hub that has two tokenizers."""
+    files = {
+        (f"EPFL-VILAB/{name}", MODEL_FILE): (folder_of(name, published_home) / MODEL_FILE).read_bytes()
+        for name in (POSES, CLIP)
+    }
+    with serving(LocalHub(files)) as running:
+        yield running
+
+
+def anyseek(home: Path, *arguments: str, stdin: int = subprocess.DEVNULL, **more: str) -> Any:
+    """The command in a process of its own, since the Hub's library reads the environment once."""
+    program = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+    environment = os.environ | {"ANYSEEK_HOME": str(home)} | more
+    command = [sys.executable, "-c", program, "models", *arguments]
+    return subprocess.run(
+        command, env=environment, stdin=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_list_names_every_model_and_how_much_of_it_is_here(run: Run, published_home: Path) -> None:
+    done = run("models", "list", ANYSEEK_HOME=str(published_home))
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    known = ["4m-tiny", "hashing", "encoders", *names.PUBLISHED, names.VOCABULARY]
+    assert list(lines) == known + (["openclip:ARCH/PRETRAINED"] if is_installed() else [])
+    assert "network           installed " in lines["4M-21_B"]
+    assert " MB  non-commercial  fingerprint " in lines["4M-21_B"]
+    assert lines["4M-21_XL"].split() == ["4M-21_XL", "network", "not", "installed", "non-commercial"]
+
+
+def test_the_list_as_json(run: Run, published_home: Path) -> None:
+    done = run("models", "list", "--json", ANYSEEK_HOME=str(published_home))
+    rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["4M-21_L"] == {
+        "name": "4M-21_L",
+        "kind": "network",
+        "state": "not installed",
+        "licence": "non-commercial",
+        "fingerprint": None,
+        "size": None,
+    }
+    assert rows["4M-21_B"]["size"] > 1_000_000
+    assert len(rows["4M-21_B"]["fingerprint"]) == 64
+
+
+def test_the_list_loads_no_networks(imported: Callable[..., tuple[str, str]]) -> None:
+    shown, heavy = imported("models", "list")
+    assert "4M-21_B" in shown
+    assert "torch" not in heavy
+
+
+def test_without_somebody_to_ask_the_licence_must_be_accepted_by_option(hub: LocalHub, tmp_path: Path) -> None:
+    done = anyseek(tmp_path, "pull", POSES, HF_ENDPOINT=hub.url)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "non-commercial" in line
+    assert "--accept-licence" in line
+    assert hub.requests == []
+
+
+def test_an_accepted_licence_is_remembered(hub: LocalHub, tmp_path: Path) -> None:
+    done = anyseek(tmp_path, "pull", POSES, "--accept-licence", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert "non-commercial" in done.stderr
+    assert done.stdout.startswith(f"installed {POSES}  ")
+    done = anyseek(tmp_path, "pull", CLIP, HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert "non-commercial" not in done.stderr
+    assert anyseek(tmp_path, "pull", CLIP, HF_ENDPOINT=hub.url).stdout == f"{CLIP}: all in place already\n"
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1)])
+def test_somebody_at_a_terminal_is_asked(hub: LocalHub, tmp_path: Path, answer: bytes, code: int) -> None:
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, answer)
+    done = anyseek(tmp_path, "pull", POSES, stdin=terminal, HF_ENDPOINT=hub.url)
+    os.close(keyboard)
+    os.close(terminal)
+    assert done.returncode == code, done.stderr
+    assert "Do you accept that licence?" in done.stderr
+    assert (f"installed {POSES}" in done.stdout) == (code == 0)
+    assert bool(hub.requests) == (code == 0)
+
+
+def test_offline_it_says_what_to_bring(hub: LocalHub, tmp_path: Path) -> None:
+    done = anyseek(tmp_path, "pull", "4M-7_B_CC12M", "--accept-licence", HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    places = [line for line in done.stderr.splitlines() if line.startswith("  https://")]
+    assert len(places) == 1 + 5 + 1  # the network, its tokenizers, the vocabulary
+    assert "https://huggingface.co/EPFL-VILAB/4M-7_B_CC12M: model.safetensors" in places[0]
+    assert places[0].endswith("-> DIR/4M-7_B_CC12M/")
+    assert "apple/ml-4m" in places[-1]
+    assert done.stderr.rstrip().endswith("run `anyseek models import DIR`.")
+    assert hub.requests == []
+
+
+def test_what_was_brought_is_imported_and_verified(run: Run, published_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder_of(POSES, published_home), tmp_path / "brought" / POSES)
+    home = str(tmp_path / "home")
+    done = run("models", "import", str(tmp_path / "brought"), ANYSEEK_HOME=home)
+    assert done.returncode == 0, done.stderr
+    assert "non-commercial" in done.stderr
+    print_ = done.stdout.split()[-1]
+    done = run("models", "verify", POSES, ANYSEEK_HOME=home)
+    assert (done.returncode, done.stdout.split()[1], done.stdout.split()[-1]) == (0, "right", print_)
+
+
+def test_what_is_wrong_is_listed_and_exits_with_1(run: Run, tmp_path: Path) -> None:
+    done = run("models", "verify", "4M-7_B_CC12M", ANYSEEK_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1 + 5 + 1
+    assert done.stdout.splitlines()[0].endswith("run `anyseek models pull 4M-7_B_CC12M`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("pull", "4M-22"), 2, "4M-21_XL"),
+        (("pull", "4M-21_B", "--from", "."), 2, "anyseek models import"),
+        (("verify", "4M-22"), 2, "4M-22"),
+        (("import", "."), 1, "holds no published checkpoint"),
+        (("import", ".", "--name", "4M-22"), 2, "4M-22"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    run: Run, arguments: tuple[str, ...], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("models", *arguments, ANYSEEK_HOME=str(tmp_path / "home"))
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert says in line

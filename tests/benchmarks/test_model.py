@@ -1,0 +1,30 @@
+"""The benchmark runs; what it measures is not a test's matter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "model.py"
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_runs_and_counts_what_it_computes(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--quick", "--threads", "1", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    report = json.loads(done.stdout)
+    rows = {(row["input"], row["batch"], row["variant"]): row for row in report["cases"]}
+    assert len(rows) == len(report["cases"]) == 24
+    work = {
+        variant: row["gflop"] for (modality, batch, variant), row in rows.items() if (modality, batch) == ("rgb", 1)
+    }
+    assert work["float32"] == work["float32, not packed"] == work["bfloat16"]
+    assert work["float32, not folded"] == work["float32, not packed, not folded"] == work["bfloat16, not folded"]
+    assert work["float32, 98 patches"] < 0.7 * work["float32"]
+    assert work["float32"] < work["float32, not folded"]
+    assert all(row["seconds_min"] <= row["seconds"] <= row["seconds_max"] for row in rows.values())
+    assert all(row["ratio"] > 0 for row in rows.values())
+    for row in report["rounding"]["random weights"].values():
+        assert row["sure_and_same"] <= row["sure"] <= row["tokens"] == 64
