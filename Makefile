@@ -3,13 +3,17 @@
 # make test      the tests (under 8 minutes on 2 cores)
 # make test-all  those and the slow ones
 # make test-openclip  those of the optional open_clip models, with what these need installed
+# make smoke     build a small data set and train a small network on it, in a few minutes
+# make services  real PostgreSQL, Redis and RabbitMQ for tests, each in .services/ on a free port of loopback
+# make services-stop  end those
+# make test-services  the suites that want real servers, on them
 # make lint      formatting, rules, types, import contracts
 PYTHON ?= python3
 BIN := .venv/bin
 SERVE ?= 1
 PORT ?= 8765
 
-.PHONY: install demo test test-all test-openclip lint format clean
+.PHONY: install demo test test-all test-openclip smoke services services-stop test-services lint format clean
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -43,6 +47,20 @@ test-all: install .venv/installed-test
 test-openclip: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,openclip]'
 	$(BIN)/python -m pytest tests/model/openclip tests/model/test_openclip_embedder.py tests/contracts/test_embedder.py
+
+smoke: install
+	$(BIN)/anyseek data build configs/data/smoke.yaml --out runs/data/smoke
+	OMP_NUM_THREADS=1 $(BIN)/anyseek train model configs/smoke.yaml --out runs/smoke --resume
+
+services: .venv/installed-test
+	$(BIN)/python -m tests.services start .services
+
+services-stop:
+	$(BIN)/python -m tests.services stop .services
+
+test-services: services
+	status=0; env $$(cat .services/environment) $(BIN)/python -m pytest tests/contracts || status=$$?; \
+	$(BIN)/python -m tests.services stop .services; exit $$status
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

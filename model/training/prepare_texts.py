@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.data.emoji_art import fetch_concepts
 from model.encoders.minilm import MiniLM, load_minilm
 from model.hub import encoders_folder
 from model.semantic import class_sentences
 from model.training.captions import texts_of
-from model.training.emoji import fetch_concepts
 from model.training.rows import load_sources, plan_rows
 
 _BATCH = 64

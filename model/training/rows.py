@@ -4,11 +4,6 @@ A `Row` names a source picture and a recipe; the same row always gives the same 
 worth, so that a cache that was only partly filled is still balanced.
 """
 
-import io
-import json
-import re
-import struct
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,25 +12,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from model.data import samples
+from model.data.augmentation import change_drawing, change_picture, outline, silhouette
+from model.data.edges import varied_canny
+from model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
+from model.data.pictures import read_picture
+from model.data.sources import clipart
+from model.data.sources.photos import Options as PhotoOptions
+from model.data.sources.photos import PhotosSource
 from model.drawing import ByteArray, ink, ink_as_picture
+from model.galleries.openmoji import Rendering, keep_groups, line_drawing
+from model.galleries.svg import draw_svg
 from model.preprocess import drawing_pixels, picture_pixels
-from model.training.augmentation import change_drawing, change_picture, edges, outline, silhouette
 from model.training.concepts import Split, base_concept, split_of
-from model.training.emoji import (
-    Art,
-    fetch_concepts,
-    fetch_openmoji,
-    fetch_vendor,
-    line_drawing,
-    render,
-    without_group,
-)
 
 PICTURE, DRAWING = "picture", "drawing"
 COLOUR_VENDORS = ("noto", "twemoji", "fluent", "fxemoji")
 _PHOTOS, _CLIPARTS = 7000, 3500
-_MOST_CLIPART_PIXELS = 2_000_000
-_LEAST_CLIPART_BYTES = 2500  # smaller files are mostly arrows and toolbar buttons
 
 
 @dataclass(frozen=True)
@@ -57,10 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources' pictures, encoded, by `source` and `key`: SVG text or the bytes of an image file."""
+    """The sources' pictures: SVG text by vendor and hexcode, photos with their labels, files of clip art."""
 
     art: Mapping[tuple[str, str], str]
-    photos: Mapping[str, bytes]
+    photos: PhotosSource
     labels: Mapping[str, str]
     cliparts: Mapping[str, Path] = field(default_factory=dict)
 
@@ -72,23 +65,21 @@ class Sources:
     def _original(self, row: Row) -> ByteArray:
         """The source picture on white, uint8 (H, W, 3)."""
         if row.source == "photo":
-            return _decoded(self.photos[row.key])
+            return _shrunk(self.photos.sample(row.key).values["rgb"])
         if row.source == "clipart":
-            return _decoded(self.cliparts[row.key].read_bytes())
+            return _shrunk(read_picture(self.cliparts[row.key].read_bytes()))
         svg = self.art[row.source, row.key]
         if row.recipe.startswith("line") and row.source == "openmoji":
             svg = line_drawing(svg)
         if row.recipe.startswith("colour"):
-            svg = without_group(svg, "line")
-        return render(svg)
+            svg = keep_groups(svg, Rendering.COLOUR)
+        return draw_svg(svg)
 
 
-def _decoded(data: bytes) -> ByteArray:
-    picture = Image.open(io.BytesIO(data)).convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    flat = Image.alpha_composite(paper, picture).convert("RGB")
-    flat.thumbnail((448, 448))
-    return picture_pixels(np.asarray(flat))
+def _shrunk(picture: ByteArray) -> ByteArray:
+    image = Image.fromarray(picture)
+    image.thumbnail((448, 448))
+    return picture_pixels(np.asarray(image))
 
 
 def _line(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
@@ -109,8 +100,8 @@ _RECIPES: dict[str, Callable[[ByteArray, np.random.Generator], ByteArray]] = {
     "changed": lambda picture, generator: change_picture(picture_pixels(picture), generator),
     "line": _line,
     "lineChanged": _changed_line,
-    "edges": lambda picture, generator: _drawn(edges(picture, generator)),
-    "edgesChanged": lambda picture, generator: _drawn(change_drawing(edges(picture, generator), generator)),
+    "edges": lambda picture, generator: _drawn(varied_canny(picture, generator)),
+    "edgesChanged": lambda picture, generator: _drawn(change_drawing(varied_canny(picture, generator), generator)),
     "silhouette": lambda picture, generator: _drawn(change_drawing(silhouette(picture), generator)),
     "outline": lambda picture, generator: _drawn(change_drawing(outline(picture), generator)),
 }
@@ -123,43 +114,22 @@ def load_sources(photos: Path, cliparts: Path, cache: Path) -> tuple[Sources, li
     for vendor in (*COLOUR_VENDORS, "fluent-line"):
         art += fetch_vendor(vendor, concepts, cache)
     seen = [a for a in art if split_of(a.hexcode) is not Split.TEST]
-    files, labels = _read_photos(photos)
-    sources = Sources({(a.vendor, a.hexcode): a.svg for a in seen}, files, labels, _find_cliparts(cliparts))
+    taken, labels = _read_photos(photos)
+    sources = Sources({(a.vendor, a.hexcode): a.svg for a in seen}, taken, labels, _find_cliparts(cliparts))
     return sources, seen
 
 
-def _read_photos(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The first labelled training photos by their basename in the shards, and their labels."""
-    files: dict[str, bytes] = {}
-    labels: dict[str, str] = {}
-    for shard in sorted(folder.glob("photos-*.tar")):
-        with tarfile.open(shard) as archive:
-            members = {m.name: (archive.extractfile(m) or io.BytesIO()).read() for m in archive}
-        for name in sorted(n for n in members if n.endswith(".json")):
-            about = json.loads(members[name])
-            if len(files) < _PHOTOS and about["split"] == "train" and _tells(about["label"]):
-                key = name.removesuffix(".json")
-                files[key], labels[key] = members[f"{key}.webp"], about["label"]
-    return files, labels
-
-
-def _tells(label: str | None) -> bool:
-    return label not in (None, "not sure", "skip", "other", "background google")
+def _read_photos(folder: Path) -> tuple[PhotosSource, dict[str, str]]:
+    """The photos, and the labels of those that are taken: the first training photos whose labels name a class."""
+    photos = PhotosSource("photo", PhotoOptions(folder, labelled=True))
+    return photos, {key: photos.label(key) for key in photos.keys(samples.Split.TRAIN)[:_PHOTOS]}
 
 
 def _find_cliparts(folder: Path) -> dict[str, Path]:
     """Clip art by path, every n-th so that all subjects are there."""
-    files = [f for f in sorted(folder.rglob("*.png")) if _is_telling(f)]
-    step = max(len(files) / _CLIPARTS, 1.0)
-    chosen = [files[int(i * step)] for i in range(min(_CLIPARTS, len(files)))]
-    return {str(f.relative_to(folder)): f for f in chosen}
-
-
-def _is_telling(png: Path) -> bool:
-    """Whether a clip art is neither tiny nor huge, by its file's size and its header."""
-    with png.open("rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:24])
-    return png.stat().st_size >= _LEAST_CLIPART_BYTES and width * height <= _MOST_CLIPART_PIXELS
+    keys = clipart.find_clipart(clipart.Options(folder))
+    step = max(len(keys) / _CLIPARTS, 1.0)
+    return {key: folder / key for key in (keys[int(i * step)] for i in range(min(_CLIPARTS, len(keys))))}
 
 
 def plan_rows(sources: Sources, art: list[Art]) -> list[Row]:
@@ -170,7 +140,7 @@ def plan_rows(sources: Sources, art: list[Art]) -> list[Row]:
         *_emoji_rows(art, DRAWING, ("edges", "silhouette", "outline")),
         *_emoji_rows(art, PICTURE, ("changed",)),
         *(_emoji_row(a, PICTURE, "colour") for a in art if a.vendor == "openmoji"),
-        *_other_rows("photo", sources.photos, sources.labels),
+        *_other_rows("photo", sources.labels, sources.labels),
         *_other_rows("clipart", sources.cliparts, {}),
     ]
 
@@ -203,8 +173,3 @@ def _other_rows(source: str, keys: Mapping[str, object], labels: Mapping[str, st
         group = f"{source}:{labels.get(key, key)}"
         yield Row(source, key, f"{source}:{key}", group, PICTURE, "plain")
         yield Row(source, key, f"{source}:{key}", group, DRAWING, ("edges", "edgesChanged")[index % 2])
-
-
-def clipart_words(key: str) -> str:
-    """The words of a clip art's folder, more reliable than its file name: `animals/birds/x.png` -> `birds`."""
-    return re.sub(r"[_-]+", " ", Path(key).parent.name)

@@ -1,0 +1,109 @@
+"""`anyseek data`: build, show and verify training data."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from api.commands.data_output import watched
+from search.settings import read_settings
+
+if TYPE_CHECKING:
+    from model.data.making import Failure
+
+DONE, SOME_FAILED = 0, 3
+_FAILURES_SHOWN = 20
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group()
+def data() -> None:
+    """Build, show and verify training data: shards of aligned modalities."""
+
+
+@data.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The data set's folder.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that make samples; one for each core unless given.")
+def build(recipe: Path, out: Path, workers: int | None) -> int:
+    """Make the data set of RECIPE, a YAML file. Paths in it are relative to the current folder.
+
+    A build that was interrupted, in whatever way, goes on when it is started again, and ends in the same bytes. A
+    sample that cannot be made is left out and listed, with the reason, in failures.jsonl.
+
+    Exits with 0 if every sample was made, 3 if some were not, 1 if it failed, 2 for a recipe that cannot be understood.
+    """
+    from model.data.build import build as build_dataset
+    from model.data.build import read_failures
+    from model.data.errors import RecipeInvalid
+    from model.data.recipe import read_recipe
+
+    started = time.monotonic()
+    try:
+        parsed = read_recipe(recipe)
+    except RecipeInvalid as error:
+        raise click.UsageError(str(error)) from error
+    with watched() as progress:
+        made = build_dataset(parsed, out, read_settings().home, workers or _cores(), progress)
+    counts = ", ".join(f"{split} {sum(shard.samples for shard in shards)}" for split, shards in made.splits.items())
+    click.echo(f"{made.name}: {counts}; {made.failures} failed; {time.monotonic() - started:.1f} s; {out}")
+    if made.failures:
+        click.echo(_failure_summary(read_failures(out)), err=True)
+    return SOME_FAILED if made.failures else DONE
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+def show(folder: Path) -> None:
+    """Show what is in the data set in FOLDER: splits, modalities, classes, licences and failures."""
+    from model.data.build import read_failures
+    from model.data.shards import open_dataset
+
+    made = open_dataset(folder)
+    click.echo(f"{made.name}  short side at most {made.image_size} px  digest {made.digest}")
+    for split, shards in made.splits.items():
+        samples, size = sum(s.samples for s in shards), sum(s.size for s in shards)
+        click.echo(f"{split:10s} {samples:8,} samples  {len(shards):4} shards  {size / 1e6:9.1f} MB")
+    click.echo("modalities")
+    for modality, count in sorted(made.modalities.items()):
+        classes = len(made.classes.get(modality, {}))
+        click.echo(f"  {modality:22s} {count:8,}" + (f"  {classes} classes" if classes else ""))
+    for source in made.sources:
+        counts = ", ".join(f"{split} {count}" for split, count in source.samples.items())
+        click.echo(f"source {source.name} ({source.kind}, weight {source.weight:g}): {counts or 'no samples'}")
+        click.echo(f"  from     {source.origin}\n  licence  {source.licence}")
+    if made.failures:
+        click.echo(_failure_summary(read_failures(folder)))
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER)
+def verify(folder: Path) -> int:
+    """Check every shard and every value of the data set in FOLDER. Exits with 0 if all is well, 1 with a list."""
+    from model.data.shards import open_dataset
+    from model.data.verify import verify as find_problems
+
+    made = open_dataset(folder)
+    problems = 0
+    for problem in find_problems(made):
+        problems += 1
+        click.echo(problem, err=True)
+    samples = sum(shard.samples for shards in made.splits.values() for shard in shards)
+    click.echo(f"{made.name}: {samples} samples, {problems} problems")
+    return 1 if problems else DONE
+
+
+def _failure_summary(failures: "list[Failure]") -> str:
+    """How many failed at which step of which source, and the first of them."""
+    steps = Counter((failure.source, failure.step) for failure in failures)
+    lines = [f"{count} failed: {source}, {step}" for (source, step), count in steps.most_common()]
+    lines += [f"  {one.source} {one.key}: {one.reason} [{one.step}]" for one in failures[:_FAILURES_SHOWN]]
+    left = len(failures) - _FAILURES_SHOWN
+    return "\n".join([*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

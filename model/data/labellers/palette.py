@@ -1,0 +1,40 @@
+"""Labeller of colour palettes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.data.registry import LabellerKind
+from model.data.samples import DataSample
+from model.formats.color_palette import MOST_COLOURS, palette_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """`most`: palettes of 1 to so many colours are made, at most 7."""
+
+    most: int = MOST_COLOURS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= MOST_COLOURS:
+            raise ValueError(f"most is 1 to {MOST_COLOURS}, not {self.most}")
+
+
+@dataclass(frozen=True)
+class ColorPalette:
+    """`color_palette` of `rgb`: its commonest colours, clustered into 1, 2, ... of them.
+
+    A picture with fewer colours has fewer palettes.
+    """
+
+    options: Options
+    name: str = "color_palette"
+    needs: frozenset[str] = frozenset({"rgb"})
+    gives: frozenset[str] = frozenset({"color_palette"})
+
+    def label(self, sample: DataSample) -> Mapping[str, Any]:
+        palettes = [palette_of(sample.values["rgb"], colours) for colours in range(1, self.options.most + 1)]
+        return {"color_palette": tuple({len(palette): palette for palette in palettes}.values())}
+
+
+COLOR_PALETTE = LabellerKind(Options, lambda options, place: ColorPalette(options))

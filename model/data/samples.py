@@ -1,0 +1,105 @@
+"""What sources yield and shards hold: aligned modalities of one thing, decoded. No torch.
+
+The value of each modality:
+
+| modality | value |
+|---|---|
+| `rgb`, `normal` | uint8 (H, W, 3); a normal's [0, 255] stands for [-1, 1] |
+| `depth` | float32 (H, W), larger is farther, NaN where not measured |
+| `semseg` | `model.embedder.Regions` with ids from 0 to 65,535, the same everywhere; `classes` names those there |
+| `instances` | `model.embedder.Regions` as well, but ids are numbered anew in each sample |
+| `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; a line drawing was drawn by somebody |
+| `caption` | tuple of `Caption`, of which one is drawn at a time |
+| `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7, of which one is drawn at a time |
+| `metadata` | `model.formats.metadata.Metadata` |
+| `bounding_boxes` | tuple of `model.formats.boxes.LabelledBox`, corners in [0, 1] |
+| anything else | an array: finite numbers, float16 once stored, or integers |
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Split(StrEnum):
+    """What a sample is used for."""
+
+    TRAIN = "train"
+    VAL = "val"  # chooses constants; never trained on, never reported
+    TEST = "test"
+
+
+class Origin(StrEnum):
+    """Who wrote a caption."""
+
+    HUMAN = "human"
+    TEMPLATE = "template"  # composed from labels and attributes
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One text that describes a sample."""
+
+    text: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class DataSample:
+    """One thing: `key` (unique in its source), `values` by modality (see above), `attributes` (plain JSON).
+
+    Attributes with a meaning, all optional: `label` (str), `tags` (list of str), `medium` (str, such as "photo"),
+    `concept` (str, what other samples of the same source show too), `original_width` and `original_height` (pixels).
+    """
+
+    key: str
+    values: Mapping[str, Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Where samples come from.
+
+    Worker processes get a pickled copy, so it holds paths and numbers, no open files. `sample(key)` gives the same
+    values on every call and in every process.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def licence(self) -> str:
+        """Licences of the data, in one line with whom to credit."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Which data exactly: pinned packages, or a digest of the files. Another origin makes another data set."""
+        ...
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """The keys of a split in a fixed order; no key is in two splits. Raises `SourceUnavailable`."""
+        ...
+
+    def sample(self, key: str) -> DataSample:
+        """The sample of that key. Raises `SampleInvalid` if it cannot be read."""
+        ...
+
+
+def shard_key(source: str, key: str) -> str:
+    """The key of a sample inside shards: `source/key`, where `.` and other special characters become `%2E` and so on.
+
+    The WebDataset convention ends a key at its first dot.
+    """
+    return f"{_quoted(source)}/{_quoted(key)}"
+
+
+def _quoted(text: str) -> str:
+    parts = (re.sub(r"[^A-Za-z0-9_+-]", _percent, part) for part in text.split("/"))
+    return "/".join(part or "%" for part in parts)  # no part may be empty: `a//b` is not `a/b`
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match.group().encode())

@@ -1,0 +1,105 @@
+"""Clip art in a tree of folders named by subject, as Debian's package `openclipart-png` has it."""
+
+import hashlib
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.data.errors import SampleInvalid, SourceUnavailable
+from model.data.pictures import read_picture
+from model.data.registry import SourceKind
+from model.data.samples import DataSample, Split
+from model.data.splits import Shares
+from model.drawing import ByteArray
+
+_PAPER = 250  # lighter than this is paper
+LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`path`: the folder. Files of less than `least_bytes` are mostly arrows and buttons; they are left out.
+
+    So are pictures of more than `most_pixels`.
+    """
+
+    path: Path = Path("/usr/share/openclipart/png")
+    least_bytes: int = 2500
+    most_pixels: int = 2_000_000
+
+
+class ClipartSource:
+    """Keys are paths in the folder. Splits go by path without numbers, so that variants stay together."""
+
+    licence = LICENCE
+
+    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+        """Lists the pictures. Raises `SourceUnavailable` if there are none."""
+        self.name = name
+        self._root, self._shares = options.path, shares
+        self._keys = find_clipart(options)
+        if not self._keys:
+            raise SourceUnavailable(f"{options.path} has no clip art; on Debian the package openclipart-png has it")
+        listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
+        self.origin = f"openclipart, {len(self._keys)} pictures, {listing}"
+
+    def keys(self, split: Split) -> Sequence[str]:
+        return [key for key in self._keys if self._shares.split_of(series_of(key)) is split]
+
+    def sample(self, key: str) -> DataSample:
+        try:
+            picture = read_picture((self._root / key).read_bytes())
+        except OSError as error:
+            raise SampleInvalid(f"{key} cannot be read: {error.strerror}") from error
+        named = {"label": subject_of(key), "tags": name_words(key), "concept": series_of(key)}
+        sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
+        return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
+
+
+def find_clipart(options: Options) -> list[str]:
+    """The pictures' paths in the folder, sorted: neither tiny nor huge, by their files' sizes and headers."""
+    files = sorted(options.path.rglob("*.png"))
+    return [file.relative_to(options.path).as_posix() for file in files if _tells(file, options)]
+
+
+def trimmed(picture: ByteArray) -> ByteArray:
+    """uint8 (H, W, 3) without the empty paper around it, but for a margin: much clip art sits on a whole page."""
+    rows, columns = np.nonzero(picture.min(axis=2) < _PAPER)
+    if not len(rows):
+        raise SampleInvalid("it is blank")
+    margin = max(np.ptp(rows), np.ptp(columns)) // 20 + 1
+    top, left = max(rows.min() - margin, 0), max(columns.min() - margin, 0)
+    return picture[top : rows.max() + margin + 1, left : columns.max() + margin + 1]
+
+
+def _tells(png: Path, options: Options) -> bool:
+    if png.stat().st_size < options.least_bytes:
+        return False
+    with png.open("rb") as file:
+        header = file.read(24)
+    width, height = struct.unpack(">II", header[16:24])
+    return bool(width * height <= options.most_pixels)
+
+
+def subject_of(key: str) -> str:
+    """The words of a picture's folder, more reliable than its name: `animals/birds/x.png` -> `birds`."""
+    return re.sub(r"[_-]+", " ", Path(key).parent.name)
+
+
+def name_words(key: str) -> list[str]:
+    """The name as one tag, as far as it reads like words; no tag if it does not."""
+    words = " ".join(word for word in Path(key).stem.replace("-", "_").split("_")[:3] if word.isalpha())
+    return [words] if words else []
+
+
+def series_of(key: str) -> str:
+    """What variants of one drawing share: `birds/owl_01.png` -> `birds/owl`."""
+    path = Path(key)
+    return f"{path.parent.as_posix()}/{re.sub(r'[^a-z]+', ' ', path.stem.lower()).strip()}"
+
+
+CLIPART = SourceKind(Options, lambda name, options, place: ClipartSource(name, options, place.shares))

@@ -1,0 +1,181 @@
+"""A user's own folder, in one of two layouts.
+
+Aligned: a sub-folder for each modality, files of one sample called alike: `rgb/KEY.png`, `depth/KEY.png`,
+`caption/KEY.txt`; `semseg/classes.json` names the ids. Plain: pictures anywhere below, `NAME.json` beside `NAME.jpg`
+may give "caption" (a text or a list), "attributes", and further files as "modalities": {"depth": "NAME.depth.png"}.
+A folder with no other sub-folders than `train`, `val` and `test` has these splits; otherwise shares decide.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from model.data.errors import SampleInvalid, SourceUnavailable
+from model.data.registry import SourceKind
+from model.data.samples import Caption, DataSample, Origin, Split
+from model.data.splits import Shares
+from model.data.user_files import MODALITIES_OF_FOLDERS, PICTURE_ENDINGS, endings_of, read_classes, read_user_file
+
+CLASSES_FILE = "classes.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
+
+    path: Path
+    licence: str
+    medium: str = "photo"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One sample: its files by modality, the sidecar that describes it, and its split."""
+
+    split: Split
+    files: Mapping[str, Path]
+    classes: Mapping[str, Path] = field(default_factory=dict)
+    sidecar: Path | None = None
+
+
+class FolderSource:
+    """Keys are paths in the folder; in an aligned one without the modality's folder and the ending."""
+
+    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+        """Lists the files. Raises `SourceUnavailable` if there are none."""
+        self.name, self.licence = name, options.licence
+        self._options = options
+        if not options.path.is_dir():
+            raise SourceUnavailable(f"{options.path} is no folder")
+        self._found = dict(sorted(_scan(options.path, shares).items()))
+        if not self._found:
+            raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
+        self.origin = _digest(options.path, self._found)
+
+    def keys(self, split: Split) -> Sequence[str]:
+        return [key for key, found in self._found.items() if found.split is split]
+
+    def sample(self, key: str) -> DataSample:
+        found = self._found[key]
+        about = _read_sidecar(found.sidecar) if found.sidecar else {}
+        files = {**found.files, **_named_files(about, found)}
+        values = {m: read_user_file(m, path, self._classes(m, found)) for m, path in files.items()}
+        if captions := _captions(about):
+            values["caption"] = captions
+        attributes = {"medium": self._options.medium, **about.get("attributes", {})}
+        if "rgb" in values:
+            attributes["original_height"], attributes["original_width"] = values["rgb"].shape[:2]
+        return DataSample(key, values, attributes)
+
+    def _classes(self, modality: str, found: Found) -> dict[int, str]:
+        return read_classes(found.classes[modality]) if modality in found.classes else {}
+
+
+def _scan(root: Path, shares: Shares) -> dict[str, Found]:
+    """Every sample by key."""
+    parts = [folder.name for folder in _sub_folders(root)]
+    if not parts or set(parts) - set(Split):
+        return {key: replace(one, split=shares.split_of(key)) for key, one in _scan_part(root).items()}
+    return {
+        f"{part}/{key}": replace(one, split=Split(part))
+        for part in parts
+        for key, one in _scan_part(root / part).items()
+    }
+
+
+def _scan_part(root: Path) -> dict[str, Found]:
+    aligned = any(folder.name in MODALITIES_OF_FOLDERS for folder in _sub_folders(root))
+    return _scan_aligned(root) if aligned else _scan_plain(root)
+
+
+def _sub_folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _scan_aligned(root: Path) -> dict[str, Found]:
+    """Raises `SourceUnavailable` for two files of one modality and sample."""
+    files: dict[str, dict[str, Path]] = {}
+    classes: dict[str, Path] = {}
+    for folder in _sub_folders(root):
+        for path in sorted(folder.rglob("*")):
+            if path.name == CLASSES_FILE:
+                classes[folder.name] = path
+            elif path.suffix.lower() in endings_of(folder.name):
+                key = path.relative_to(folder).with_suffix("").as_posix()
+                other = files.setdefault(key, {}).setdefault(folder.name, path)
+                if other != path:
+                    raise SourceUnavailable(f"{other} and {path} are both {folder.name} of {key}; keep one of them")
+    return {key: Found(Split.TRAIN, paths, classes) for key, paths in files.items()}
+
+
+def _scan_plain(root: Path) -> dict[str, Found]:
+    """Pictures that no sidecar names as another modality of its own picture."""
+    pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_ENDINGS]
+    sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
+    named = {
+        other
+        for path, sidecar in sidecars.items()
+        for name in _modalities(sidecar).values()
+        if (other := path.parent / str(name)) != path
+    }
+    return {
+        path.relative_to(root).as_posix(): Found(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
+        for path in pictures
+        if path not in named
+    }
+
+
+def _modalities(sidecar: Path) -> Mapping[str, Any]:
+    """What a sidecar names, as far as it can be read; its own sample says why if it cannot."""
+    try:
+        named = _read_sidecar(sidecar).get("modalities", {})
+    except SampleInvalid:
+        return {}
+    return named if isinstance(named, dict) else {}
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SampleInvalid(f"{path} is no JSON: {error}") from error
+    if not isinstance(about, dict) or not isinstance(about.get("attributes", {}), dict):
+        raise SampleInvalid(f"{path} is no JSON object with its attributes in another one")
+    return about
+
+
+def _named_files(about: Mapping[str, Any], found: Found) -> dict[str, Path]:
+    """The further files that a sidecar names, beside it. Raises `SampleInvalid`."""
+    named = about.get("modalities", {})
+    if not isinstance(named, dict):
+        raise SampleInvalid(f"{found.sidecar} must name files by modality")
+    folder = found.files["rgb"].parent
+    for modality, name in named.items():
+        inside = isinstance(name, str) and (folder / name).resolve().is_relative_to(folder.resolve())
+        if not inside or Path(str(name)).suffix.lower() not in endings_of(modality):
+            raise SampleInvalid(
+                f"{found.sidecar} names {name!r} as {modality}: a file beside it of that kind is wanted"
+            )
+    return {modality: folder / name for modality, name in named.items()}
+
+
+def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
+    said = about.get("caption", [])
+    texts = [said] if isinstance(said, str) else said
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
+    return tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip())
+
+
+def _digest(root: Path, found: Mapping[str, Found]) -> str:
+    """What stands for the files: how many samples, and a digest of names and sizes."""
+    files = {path for one in found.values() for path in [*one.files.values(), *one.classes.values()]}
+    paths = sorted(files | {one.sidecar for one in found.values() if one.sidecar})
+    lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
+    return f"{len(found)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
+
+
+FOLDER = SourceKind(Options, lambda name, options, place: FolderSource(name, options, place.shares))

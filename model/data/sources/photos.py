@@ -1,0 +1,91 @@
+"""Labelled photos in tar shards: `NAME.webp` beside `NAME.json` with licence, label, split, and sometimes a caption."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.data.errors import SampleInvalid, SourceUnavailable
+from model.data.pictures import read_picture
+from model.data.registry import SourceKind
+from model.data.samples import Caption, DataSample, Origin, Split
+from model.data.sources.tar_members import Member, describe, find_shards, list_members
+
+LICENCE = (
+    "Caltech 101 (Li, Andreeto, Ranzato, Perona), CC BY 4.0; Clothing dataset (alexeygrigorev), CC0 1.0; "
+    "Grocery Store Dataset (Klasson, Zhang, Kjellström), MIT"
+)
+_SAYS_NOTHING = frozenset({"not sure", "skip", "other", "background google"})
+_SAME = {"faces easy": "faces"}  # the same photos, cropped
+
+
+@dataclass(frozen=True)
+class Options:
+    """`path`: the folder of the shards `photos-*.tar`; `labelled`: leave out photos whose label names no class."""
+
+    path: Path
+    labelled: bool = False
+
+
+class PhotosSource:
+    """Keys are the shards' own, six digits."""
+
+    licence = LICENCE
+
+    def __init__(self, name: str, options: Options) -> None:
+        """Reads what is said of every photo. Raises `SourceUnavailable`."""
+        self.name = name
+        self._members = list_members(find_shards(options.path / "photos-*.tar"))
+        self.origin = f"photos, {describe(self._members)}"
+        self._about = {key: _read_about(key, files) for key, files in self._members.items()}
+        if options.labelled:
+            self._about = {key: about for key, about in self._about.items() if _label(about)}
+
+    def keys(self, split: Split) -> Sequence[str]:
+        return [key for key, about in self._about.items() if about["split"] == split]
+
+    def label(self, key: str) -> str:
+        """What a photo shows, empty where nobody says."""
+        return _label(self._about[key]) or ""
+
+    def sample(self, key: str) -> DataSample:
+        about = self._about[key]
+        if "webp" not in self._members[key]:
+            raise SampleInvalid("it has no .webp")
+        values: dict[str, Any] = {"rgb": read_picture(self._members[key]["webp"].read())}
+        if about.get("caption"):
+            values["caption"] = (Caption(about["caption"], Origin.HUMAN),)
+        return DataSample(key, values, _attributes(about))
+
+
+def _read_about(key: str, files: Mapping[str, Member]) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(files["json"].read())
+        Split(about["split"])
+    except (KeyError, ValueError, TypeError, SampleInvalid) as error:
+        raise SourceUnavailable(f"the photo {key} has no .json with its split: {error!r}") from error
+    return about
+
+
+def _label(about: Mapping[str, Any]) -> str | None:
+    label: str | None = about.get("label")
+    return None if label in _SAYS_NOTHING else label
+
+
+def _attributes(about: Mapping[str, Any]) -> dict[str, Any]:
+    label = _label(about)
+    named = {"label": label, "concept": f"{about['source']}/{_SAME.get(label, label)}"} if label else {}
+    tags = [about["coarse_label"]] if about.get("coarse_label") else []
+    return {
+        "medium": "photo",
+        **named,
+        "tags": [tag for tag in tags if tag != label],
+        "id": about["id"],
+        "licence": about["license"],
+        "original_width": about["width"],
+        "original_height": about["height"],
+    }
+
+
+PHOTOS = SourceKind(Options, lambda name, options, place: PhotosSource(name, options))

@@ -1,0 +1,90 @@
+"""Tar shards in the WebDataset convention: those of Anyseek, and others whose endings say what a file is."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.data.codecs import decode_value
+from model.data.errors import SampleInvalid
+from model.data.pictures import read_picture
+from model.data.registry import SourceKind
+from model.data.samples import Caption, DataSample, Origin, Split
+from model.data.sources.tar_members import Member, describe, find_shards, list_members
+from model.data.splits import Shares
+from model.data.user_files import PICTURE_ENDINGS
+
+_ATTRIBUTES = ("attributes.json", "json")
+
+
+@dataclass(frozen=True)
+class Options:
+    """`path`: the shards, `*` and `?` in its last part standing for others; `licence`: in one line.
+
+    All samples are of `split`, or shares decide. `medium`: what captions call the pictures.
+    """
+
+    path: Path
+    licence: str
+    split: Split | None = None
+    medium: str = "photo"
+
+
+class ShardsSource:
+    """Keys are the shards' own. Files called `MODALITY.ENDING` are read as Anyseek writes them.
+
+    Others are `jpg`, `png`, `webp`, ... (the picture), `txt` (a caption) and `json` (attributes).
+    """
+
+    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+        """Lists the members of all shards. Raises `SourceUnavailable`."""
+        self.name, self.licence = name, options.licence
+        self._options, self._shares = options, shares
+        self._members = list_members(find_shards(options.path))
+        self.origin = describe(self._members)
+
+    def keys(self, split: Split) -> Sequence[str]:
+        return [key for key in self._members if (self._options.split or self._shares.split_of(key)) is split]
+
+    def sample(self, key: str) -> DataSample:
+        members = self._members[key]
+        values = {}
+        for ending, member in members.items():
+            if ending not in _ATTRIBUTES:
+                modality, value = _value(ending, member.read())
+                values[modality] = value
+        attributes = {"medium": self._options.medium, **_attributes(members)}
+        if "rgb" in values:
+            height, width = values["rgb"].shape[:2]
+            attributes = {"original_width": width, "original_height": height, **attributes}
+        return DataSample(key, values, attributes)
+
+
+def _value(ending: str, data: bytes) -> tuple[str, Any]:
+    if f".{ending.lower()}" in PICTURE_ENDINGS:
+        return "rgb", read_picture(data)
+    if ending == "txt":
+        try:
+            return "caption", (Caption(data.decode("utf-8").strip(), Origin.HUMAN),)
+        except UnicodeDecodeError as error:
+            raise SampleInvalid(f"its .txt is not UTF-8 (byte {error.start})") from error
+    if "." not in ending:
+        raise SampleInvalid(f"a file ends in .{ending}, which says nothing of what it is")
+    return ending.partition(".")[0], decode_value(ending, data)
+
+
+def _attributes(members: Mapping[str, Member]) -> dict[str, Any]:
+    for ending in _ATTRIBUTES:
+        if ending in members:
+            try:
+                found = json.loads(members[ending].read())
+            except ValueError as error:
+                raise SampleInvalid(f"its .{ending} is no JSON: {error}") from error
+            if not isinstance(found, dict):
+                raise SampleInvalid(f"its .{ending} is no JSON object")
+            return {name: value for name, value in found.items() if name != "key"}
+    return {}
+
+
+SHARDS = SourceKind(Options, lambda name, options, place: ShardsSource(name, options, place.shares))

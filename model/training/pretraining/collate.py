@@ -1,0 +1,111 @@
+"""From masked samples to the tensors of a batch.
+
+B batch, n entries of a modality, d numbers of a vector. Every mask is boolean and True means not used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.tokens import ModalityInput, ModalityTarget
+from model.training.pretraining.config import FieldKind
+from model.training.pretraining.plan import PlannedModality
+
+Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GridPiece:
+    """One modality of one sample that lies on a grid: `value` and two masks (n,) over its tokens.
+
+    `value`: pixels or a map float (channels, rows, columns), tokens int64 (n,), or a vector float32 (d,).
+    """
+
+    value: Array
+    input_mask: BoolArray
+    target_mask: BoolArray
+
+
+@dataclass(frozen=True)
+class SequencePiece:
+    """One sequence of one sample: `given` ids (n,) or vectors (n, width), `wanted` ids (n,), of different lengths."""
+
+    given: Array
+    wanted: Array
+
+
+Piece = GridPiece | SequencePiece | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network gets. `vectors` float32 (B, d) are those of modalities whose ids are still to be made of them.
+
+    `targets` has every target modality of the network, also those that nobody predicts here. `samples` counts rows,
+    `empty` those of them without any piece, `tokens` all used entries.
+    """
+
+    inputs: dict[str, ModalityInput]
+    targets: dict[str, ModalityTarget]
+    vectors: dict[str, Tensor]
+    samples: int
+    empty: int
+    tokens: int
+
+
+def collate(modalities: Sequence[PlannedModality], rows: Sequence[Sequence[Piece]]) -> Batch:
+    """A batch of samples, each with a piece or None for every modality."""
+    batch = Batch({}, {}, {}, len(rows), sum(not any(row) for row in rows), 0)
+    tokens = 0
+    for n, modality in enumerate(modalities):
+        column = [row[n] for row in rows]
+        given, wanted = _sequences(modality, column) if modality.settings.kind.is_sequence else _grids(modality, column)
+        key = modality.settings.key
+        is_given, is_wanted = not bool(given.mask.all()), not bool(wanted.mask.all())
+        if modality.settings.kind is FieldKind.VECTOR and (is_given or is_wanted):
+            batch.vectors[key] = given.values
+        if is_given:
+            batch.inputs[key] = given
+            tokens += int((~given.mask).sum())
+        if modality.settings.target:
+            batch.targets[key] = wanted
+            tokens += int((~wanted.mask).sum())
+    return Batch(batch.inputs, batch.targets, batch.vectors, batch.samples, batch.empty, tokens)
+
+
+def _grids(modality: PlannedModality, column: Sequence[Piece]) -> tuple[ModalityInput, ModalityTarget]:
+    """Values (B, ...) with zeros for samples that lack them, and masks (B, n)."""
+    found = [(place, piece) for place, piece in enumerate(column) if isinstance(piece, GridPiece)]
+    masks = np.ones((2, len(column), modality.row.tokens), np.bool_)
+    example = found[0][1].value if found else np.zeros(modality.row.tokens, np.int64)
+    values = np.zeros((len(column), *example.shape), example.dtype)
+    for place, piece in found:
+        values[place], masks[0, place], masks[1, place] = piece.value, piece.input_mask, piece.target_mask
+    tensor = torch.from_numpy(values)
+    return ModalityInput(tensor, torch.from_numpy(masks[0])), ModalityTarget(tensor, torch.from_numpy(masks[1]))
+
+
+def _sequences(modality: PlannedModality, column: Sequence[Piece]) -> tuple[ModalityInput, ModalityTarget]:
+    """Ids or vectors padded on the right to the longest of the batch."""
+    pieces = [piece if isinstance(piece, SequencePiece) else None for piece in column]
+    width = (modality.row.width,) if modality.settings.kind is FieldKind.STATES else ()
+    given = _padded([None if piece is None else piece.given for piece in pieces], width, 1)
+    wanted = _padded([None if piece is None else piece.wanted for piece in pieces], (), 2)
+    return ModalityInput(*given), ModalityTarget(*wanted)
+
+
+def _padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int) -> tuple[Tensor, Tensor]:
+    """Rows (n, ...) or None as one tensor (B, longest, ...) and its mask; at least `shortest` long."""
+    longest = max([shortest, *(len(row) for row in rows if row is not None)])
+    values = np.zeros((len(rows), longest, *width), np.float32 if width else np.int64)
+    mask = np.ones((len(rows), longest), np.bool_)
+    for place, row in enumerate(rows):
+        if row is not None:
+            values[place, : len(row)], mask[place, : len(row)] = row, False
+    return torch.from_numpy(values), torch.from_numpy(mask)

@@ -1,0 +1,141 @@
+"""A sample's files as what is masked: arrays of a fixed shape, or chunks of ids. No torch.
+
+Where a sample has several captions or palettes, one is drawn; the states of captions are those of the same one. An
+array with one more leading dimension than its kind has holds views of the sample (such as augmentations); all arrays
+of a sample show the same one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.data.codecs import decode_value
+from model.data.shards import Entry
+from model.formats.boxes import boxes_to_text
+from model.formats.color_palette import palette_to_text
+from model.formats.metadata import metadata_chunks
+from model.formats.spans import FormatInvalid
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.config import FieldKind
+from model.training.pretraining.errors import TrainingDataInvalid
+from model.training.pretraining.pictures import PICTURES
+from model.training.pretraining.plan import PlannedModality
+
+Array = npt.NDArray[Any]
+Chunks = list[tuple[int, ...]]
+FieldValue = Array | Chunks
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The draws of a sample: `generator`, and numbers in [0, 1) that choose the same view and text of all its files."""
+
+    generator: np.random.Generator
+    view: float
+    text: float
+
+    def one_of(self, values: Sequence[Any]) -> Any:
+        """One of at least one values."""
+        return values[int(self.generator.integers(len(values)))]
+
+
+def read_field(
+    modality: PlannedModality, text: TextTokenizer | None, entry: Entry, chance: Chance
+) -> FieldValue | None:
+    """The value of a modality, None if the sample has none. Raises `TrainingDataInvalid`."""
+    names = {name.partition(".")[0]: name for name in entry.files}
+    name, lengths = names.get(modality.settings.field), names.get(modality.settings.lengths or "")
+    if name is None:
+        return None
+    decoded = decode_value(name, entry.files[name])
+    try:
+        if lengths is not None:
+            decoded = _one_text(decoded, decode_value(lengths, entry.files[lengths]), chance)
+        return _value(modality, decoded, text, chance)
+    except (ValueError, FormatInvalid) as error:
+        raise TrainingDataInvalid(f"{name} of {entry.key} is no {modality.settings.key}: {error}") from error
+
+
+def _value(modality: PlannedModality, decoded: Any, text: TextTokenizer | None, chance: Chance) -> FieldValue | None:
+    row, settings = modality.row, modality.settings
+    rows, columns = row.grid or (0, 0)
+    match settings.kind:
+        case FieldKind.PICTURE:
+            return PICTURES[settings.field].tensor(decoded, rows * (row.patch or 1))
+        case FieldKind.MAP:
+            return _view(decoded, (rows, columns, row.channels), chance).transpose(2, 0, 1)
+        case FieldKind.TOKENS:
+            return _within(_view(decoded, (row.tokens,), chance).astype(np.int64), row.vocabulary)
+        case FieldKind.VECTOR:
+            return _view(decoded, (modality.vector_length,), chance).astype(np.float32)
+        case FieldKind.STATES:
+            return _view(decoded, (-1, row.width), chance)[: modality.max_tokens].astype(np.float32)
+        case FieldKind.TEXT:
+            chunks = [] if text is None else TEXTS[settings.format](decoded, text, chance)
+            return [*chunks, (text.end_id,)] if text is not None and _checked(chunks, row.vocabulary) else None
+
+
+def _view(array: Array, shape: tuple[int, ...], chance: Chance) -> Array:
+    """An array of this shape (-1: any length), or the chosen one of several stacked. Raises `ValueError`."""
+    found = array.shape[-len(shape) :]
+    fits = len(found) == len(shape) and all(want in (-1, have) for want, have in zip(shape, found, strict=True))
+    if not fits or array.ndim > len(shape) + 1 or not array.size:
+        raise ValueError(f"its shape is {array.shape}, not {shape} or a stack of these")
+    return array if array.ndim == len(shape) else array[int(chance.view * len(array))]
+
+
+def _one_text(states: Array, lengths: Array, chance: Chance) -> Array:
+    """The rows of one text out of states (all, width) whose texts have `lengths` (n,) rows. Raises `ValueError`."""
+    if lengths.ndim != 1 or not len(lengths) or int(lengths.sum()) != len(states):
+        raise ValueError(f"it has {len(states)} rows, its texts {lengths.tolist()}")
+    ends = lengths.cumsum()
+    chosen = int(chance.text * len(lengths))
+    return states[int(ends[chosen] - lengths[chosen]) : int(ends[chosen])]
+
+
+def _within(tokens: Array, vocabulary: int) -> Array:
+    if tokens.min() < 0 or tokens.max() >= vocabulary:
+        raise ValueError(f"its tokens are from {tokens.min()} to {tokens.max()}, not from 0 to {vocabulary - 1}")
+    return tokens
+
+
+def _checked(chunks: Chunks, vocabulary: int) -> Chunks:
+    largest = max((number for chunk in chunks for number in chunk), default=0)
+    if largest >= vocabulary:
+        raise ValueError(f"its text has id {largest}; the modality's vocabulary ends at {vocabulary - 1}")
+    return chunks
+
+
+def _ids(written: str, tokenizer: TextTokenizer) -> Chunks:
+    """A text of which every id is kept or dropped by itself."""
+    return [(number,) for number in tokenizer.encode(written)]
+
+
+def _caption(captions: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    return _ids(captions[int(chance.text * len(captions))].text, tokenizer) if captions else []
+
+
+def _palette(palettes: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    return _ids(palette_to_text(chance.one_of(palettes)), tokenizer) if palettes else []
+
+
+def _boxes(boxes: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    return _ids(boxes_to_text(boxes), tokenizer)
+
+
+def _metadata(metadata: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    """Pairs in random order, each kept or dropped as one."""
+    pairs = metadata_chunks(metadata)
+    return [tuple(tokenizer.encode(pairs[n])) for n in chance.generator.permutation(len(pairs))]
+
+
+# By the names of `model.formats.table.FORMATS`: from a value as `model.data.samples` lists it to chunks of ids.
+TEXTS: Mapping[str, Callable[[Any, TextTokenizer, Chance], Chunks]] = {
+    "caption": _caption,
+    "color_palette": _palette,
+    "det": _boxes,
+    "metadata": _metadata,
+}

@@ -1,0 +1,83 @@
+"""The folder of a run: what is in it, who may write there, and whether it can be gone on with."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.training.pretraining.errors import RunConflict
+from model.training.pretraining.state import checkpoints, made_with
+
+_LEFT_OUT = {"step", "tokens", "seconds"}  # counters that a checkpoint keeps beside what made it
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths below the folder of one run."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def vocabulary(self) -> Path:
+        return self.root / "vocabulary.json"
+
+    @property
+    def curves(self) -> Path:
+        return self.root / "curves.png"
+
+    @property
+    def model(self) -> Path:
+        """The finished network: averaged weights as a published checkpoint."""
+        return self.root / "model.safetensors"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from training in it. Raises `RunConflict`."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunConflict(
+                    f"another process is training in {self.root}; give this run a folder of its own"
+                ) from error
+            yield
+
+    def checkpoint(self, resume: bool) -> Path | None:
+        """The checkpoint to go on from, None to start anew; what a killed process left half-written is deleted.
+
+        Raises `RunConflict` where there is a checkpoint and `resume` is not said.
+        """
+        for leftover in self.checkpoints.glob(".*.part"):
+            leftover.unlink()
+        found = checkpoints(self.checkpoints)
+        if found and not resume:
+            raise RunConflict(
+                f"{self.root} holds a run already; go on with it by --resume, or name another folder by --out"
+            )
+        return found[-1] if found else None
+
+
+def check_same_run(checkpoint: Path, now: Mapping[str, str]) -> None:
+    """Refuse to go on from a checkpoint that was made with other settings or data. Raises `RunConflict`."""
+    then = made_with(checkpoint)
+    for name in sorted((then.keys() | now.keys()) - _LEFT_OUT):
+        if then.get(name) != now.get(name):
+            before, after = then.get(name, "nothing"), now.get(name, "nothing")
+            raise RunConflict(
+                f"{checkpoint} was made with {name} {before:.60}, now it is {after:.60}; take another --out"
+            )
+
+
+def described(value: object, path: str = "") -> dict[str, str]:
+    """Nested settings as one flat mapping of paths to JSON, such as `optimiser.base_rate` to `0.0001`."""
+    if isinstance(value, Mapping):
+        parts = [described(one, f"{path}.{key}" if path else str(key)) for key, one in value.items()]
+        return {key: text for part in parts for key, text in part.items()}
+    return {path: json.dumps(value, default=str)}

@@ -1,0 +1,142 @@
+"""Labellers that use the two encoders; skipped where these are not pulled. Tokens by random weights."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.baselines import Encoders as BaselineEncoders
+from model.data.errors import RecipeInvalid
+from model.data.labellers.encoders import shared_encoders
+from model.data.labellers.pictures import FEATURE_MAP, VISUAL_GLOBAL, FeatureOptions, GlobalOptions
+from model.data.labellers.texts import CAPTION_STATES, SEMANTIC_GLOBAL, Options
+from model.data.labellers.tokens import TOKENS
+from model.data.labellers.tokens import Options as TokenOptions
+from model.data.registry import Place
+from model.data.samples import Caption, DataSample, Origin
+from model.data.splits import Shares
+from model.embedder import Regions
+from model.formats.boxes import Box, LabelledBox
+from model.hub import encoders_folder
+from tests.random_weights import write_random_models
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+PLACE = Place(HOME, 224, Shares())
+needs_encoders = pytest.mark.skipif(
+    not encoders_folder(HOME).is_dir(), reason="the encoders are not pulled (`anyseek models pull encoders`)"
+)
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    rows, columns = np.indices((60, 90))
+    return np.stack([rows * 4, columns * 2, rows + columns], axis=2).astype(np.uint8)
+
+
+def human(*texts: str) -> tuple[Caption, ...]:
+    return tuple(Caption(text, Origin.HUMAN) for text in texts)
+
+
+def vector_of(text: str) -> np.ndarray:
+    return np.asarray(BaselineEncoders(HOME).sentences([text])[0])
+
+
+@needs_encoders
+def test_feature_maps_are_those_of_the_encoder(picture):
+    labeller = FEATURE_MAP.open(FeatureOptions(), PLACE)
+    found = labeller.label(DataSample("k", {"rgb": picture}))
+    assert found["rgb_features"].shape == (7, 7, 256)
+    assert found["rgb_features"].dtype == np.float16
+    expected, _ = BaselineEncoders(HOME).pictures([picture])
+    pooled = torch.from_numpy(found["rgb_pooled"].astype(np.float32))
+    assert float(F.normalize(pooled, dim=0) @ torch.from_numpy(expected[0])) > 0.9999
+    visual = VISUAL_GLOBAL.open(GlobalOptions(), PLACE).label(DataSample("k", {"rgb": picture}))["visual_global"]
+    np.testing.assert_allclose(visual, expected[0], atol=1e-5)
+
+
+@needs_encoders
+@pytest.mark.parametrize(
+    ("modality", "value"),
+    [
+        ("canny_edge", np.eye(30, dtype=np.uint8) * 255),
+        ("depth", np.linspace(1, 5, 600, dtype=np.float32).reshape(20, 30)),
+        ("normal", np.full((20, 30, 3), 128, np.uint8)),
+        ("semseg", Regions(np.arange(600).reshape(20, 30) // 200, {1: "sofa"})),
+        ("bounding_boxes", (LabelledBox(Box(0.1, 0.1, 0.5, 0.6), "cup"),)),
+        ("color_palette", (np.array([[9, 9, 9]], np.uint8), np.array([[9, 9, 9], [200, 0, 0]], np.uint8))),
+    ],
+)
+def test_maps_are_looked_at_as_pictures(modality, value):
+    labeller = FEATURE_MAP.open(FeatureOptions(modality), PLACE)
+    assert labeller.needs == {modality}
+    found = labeller.label(DataSample("k", {modality: value}))
+    assert found.keys() == labeller.gives
+    assert np.isfinite(found[f"{modality}_features"].astype(np.float32)).all()
+
+
+@needs_encoders
+def test_states_of_captions_are_one_after_the_other():
+    labeller = CAPTION_STATES.open(Options(), PLACE)
+    texts = human("a cup", "a much longer text about a red cup on a table")
+    both = labeller.label(DataSample("k", {"caption": texts}))
+    first = labeller.label(DataSample("k", {"caption": texts[:1]}))
+    assert both["caption_lengths"].sum() == len(both["caption_states"])
+    np.testing.assert_allclose(both["caption_states"][: both["caption_lengths"][0]], first["caption_states"], atol=1e-4)
+    np.testing.assert_allclose(both["caption_vectors"][0], vector_of("a cup"), atol=1e-4)
+    assert labeller.label(DataSample("k", {"caption": ()})) == {}
+
+
+@needs_encoders
+def test_the_semantic_vector_is_of_human_captions_then_templates(picture):
+    labeller = SEMANTIC_GLOBAL.open(Options(), PLACE)
+    template = (Caption("a photo of a dog", Origin.TEMPLATE),)
+
+    def found(**values: object) -> np.ndarray:
+        return np.asarray(labeller.label(DataSample("k", values))["semantic_global"])
+
+    np.testing.assert_allclose(found(caption=human("a cup") + template), vector_of("a cup"), atol=1e-4)
+    np.testing.assert_allclose(found(caption=template, rgb=picture), vector_of("a photo of a dog"), atol=1e-4)
+    assert labeller.label(DataSample("k", {})) == {}
+
+
+@pytest.mark.slow
+@needs_encoders
+def test_the_semantic_vector_of_a_picture_without_captions_is_of_class_names(picture):
+    found = SEMANTIC_GLOBAL.open(Options(), PLACE).label(DataSample("k", {"rgb": picture}))
+    encoders = BaselineEncoders(HOME)
+    expected = encoders.conse(encoders.pictures([picture])[1])[0]
+    np.testing.assert_allclose(found["semantic_global"], expected, atol=1e-4)
+
+
+@needs_encoders
+def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(picture):
+    one, three = (FEATURE_MAP.open(FeatureOptions("rgb", views), PLACE) for views in (1, 3))
+    plain = one.label(DataSample("k", {"rgb": picture}))
+    first, again = (three.label(DataSample("k", {"rgb": picture})) for _ in range(2))
+    assert first["rgb_features"].shape == (3, 7, 7, 256)
+    assert first["rgb_pooled"].shape == (3, 1280)
+    np.testing.assert_array_equal(first["rgb_features"][0], plain["rgb_features"])
+    np.testing.assert_array_equal(first["rgb_features"], again["rgb_features"])
+    assert not np.array_equal(first["rgb_pooled"][1], first["rgb_pooled"][2])
+
+
+@needs_encoders
+def test_a_picture_looked_at_twice_is_encoded_once(picture):
+    encoders = shared_encoders(HOME)
+    assert encoders.features(np.zeros((224, 224, 3), np.uint8)) is encoders.features(np.zeros((224, 224, 3), np.uint8))
+
+
+def test_tokens_are_those_of_the_networks_tokenizer(tmp_path, picture):
+    write_random_models(tmp_path)
+    place = Place(tmp_path, 224, Shares())
+    options = TokenOptions("rgb")
+    labeller = TOKENS.open(options, place)
+    codes = labeller.label(DataSample("k", {"rgb": picture}))["tok_rgb"]
+    assert codes.shape == (196,)
+    assert codes.dtype == np.int32
+    assert "tok_rgb@224" in TOKENS.fetch(options, place)
+    with pytest.raises(RecipeInvalid, match="needs no tokenizer"):
+        TOKENS.fetch(TokenOptions("caption"), place)

@@ -1,0 +1,80 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.data.errors import SampleInvalid, SourceUnavailable
+from model.data.samples import Split
+from model.data.sources.clipart import ClipartSource, Options, name_words, series_of, subject_of, trimmed
+from model.data.splits import Shares
+
+
+def png(size: int) -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(size).integers(0, 256, (size, size, 4)).astype(np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for folder in ("animals/birds", "food"):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(30):
+            (tmp_path / folder / f"thing_{chr(97 + number % 26)}{number // 26}_0{number % 3}.png").write_bytes(png(40))
+    (tmp_path / "food" / "tiny.png").write_bytes(png(4))
+    (tmp_path / "food" / "huge.png").write_bytes(png(150))
+    return tmp_path
+
+
+def test_pictures_that_are_tiny_or_huge_are_left_out(tree):
+    source = ClipartSource("clipart", Options(tree, most_pixels=10_000), Shares(0.2, 0.2))
+    keys = [key for split in Split for key in source.keys(split)]
+    assert len(keys) == len(set(keys)) == 60
+    assert not [key for key in keys if "tiny" in key or "huge" in key]
+
+
+def test_variants_of_a_drawing_are_in_one_split(tree):
+    source = ClipartSource("clipart", Options(tree), Shares(0.3, 0.3))
+    split_of = {key: split for split in Split for key in source.keys(split)}
+    series = {series_of(key) for key in split_of}
+    assert len(set(split_of.values())) == 3
+    for one in series:
+        assert len({split for key, split in split_of.items() if series_of(key) == one}) == 1
+
+
+def test_a_sample_is_flattened_on_white_and_named_by_its_folder(tree):
+    sample = ClipartSource("clipart", Options(tree), Shares()).sample("animals/birds/thing_a0_00.png")
+    assert sample.values["rgb"].shape == (40, 40, 3)
+    assert sample.attributes["label"] == "birds"
+    assert sample.attributes["medium"] == "clip art"
+
+
+@pytest.mark.parametrize(
+    ("key", "subject", "words", "series"),
+    [
+        ("animals/birds/brown-owl_ann_01.png", "birds", ["brown owl ann"], "animals/birds/brown owl ann"),
+        ("signs_and_symbols/17.png", "signs and symbols", [], "signs_and_symbols/"),
+    ],
+)
+def test_names_are_read_as_far_as_they_are_words(key, subject, words, series):
+    assert (subject_of(key), name_words(key), series_of(key)) == (subject, words, series)
+
+
+def test_a_folder_without_clip_art_is_refused(tmp_path):
+    with pytest.raises(SourceUnavailable, match="openclipart-png"):
+        ClipartSource("clipart", Options(tmp_path), Shares())
+
+
+def test_empty_paper_is_cut_off_but_for_a_margin():
+    page = np.full((300, 200, 3), 255, np.uint8)
+    page[50:90, 100:160] = 0
+    found = trimmed(page)
+    assert found.shape == (40 + 2 * 3, 60 + 2 * 3, 3)
+    assert (found[3:-3, 3:-3] == 0).all()
+    whole = np.zeros((5, 7, 3), np.uint8)
+    np.testing.assert_array_equal(trimmed(whole), whole)
+    with pytest.raises(SampleInvalid, match="blank"):
+        trimmed(page[:40])

@@ -1,0 +1,200 @@
+"""Builds with real worker processes: what is made, what fails, and that an interrupted build ends in the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model.data.build import build, read_failures
+from model.data.codecs import sample_of
+from model.data.errors import BuildConflict, DataSetInvalid, SourceUnavailable
+from model.data.plan import make_plan, open_sources
+from model.data.records import merge_classes
+from model.data.registry import Place
+from model.data.samples import Split
+from model.data.shards import open_dataset
+from model.data.verify import verify
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_data_set_is_built_checked_and_read(make_recipe, progress, tmp_path):
+    made = build(make_recipe(), tmp_path / "out", tmp_path, 2, progress)
+    assert (progress.samples, progress.done, progress.settled_samples) == (25, 0, 25)
+    assert sum(made.samples(split) for split in Split) == 24
+    assert all(made.samples(split) > 0 for split in Split)
+    assert made.modalities == {
+        **dict.fromkeys(("rgb", "canny_edge", "soft_edge", "color_palette", "metadata"), 24),
+        "caption": 8,
+    }
+    assert made.sources[0].licence == "CC0"
+    assert list(verify(made)) == []
+    samples = [sample_of(entry) for split in Split for entry in made.entries(split)]
+    assert {sample.key for sample in samples} == {f"{number:02d}.png" for number in range(24)}
+    captioned = next(sample for sample in samples if sample.key == "09.png")
+    assert captioned.values["caption"][0].text == "shape 9"
+    assert captioned.attributes["n"] == 9
+    assert min(captioned.values["rgb"].shape[:2]) == 32
+    assert captioned.values["metadata"].values["original_width"] == 40
+
+
+def test_failures_are_listed_with_key_step_and_reason(make_recipe, progress, tmp_path):
+    made = build(make_recipe(), tmp_path / "out", tmp_path, 1, progress)
+    (failure,) = read_failures(tmp_path / "out")
+    assert made.failures == 1
+    assert progress.failures == [failure]
+    assert (failure.source, failure.key, failure.step) == ("folder", "broken.png", "source")
+    assert "no picture that can be read" in failure.reason
+
+
+def test_the_number_of_workers_and_being_run_again_change_nothing(make_recipe, progress, tmp_path):
+    recipe = make_recipe()
+    first = build(recipe, tmp_path / "a", tmp_path, 1, progress)
+    build(recipe, tmp_path / "b", tmp_path, 3, progress)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    again = build(recipe, tmp_path / "a", tmp_path, 1, progress)
+    assert again == first
+
+
+def test_every_setting_and_file_that_decides_the_bytes_is_in_the_digest(make_recipe, tmp_path, pictures):
+    def digest(**changes: object) -> str:
+        recipe = make_recipe(**changes)
+        place = Place(tmp_path, recipe.image_size, recipe.splits)
+        return make_plan(recipe, open_sources(recipe, place), place).digest
+
+    changes = [{}, {"seed": 1}, {"image_size": 24}, {"shard_samples": 7}, {"labellers": []}, {"splits": {}}]
+    digests = {digest(**one) for one in changes}
+    assert len(digests) == 6
+    assert digest() in digests
+    (pictures / "00.png").write_bytes((pictures / "01.png").read_bytes() + b"more")
+    assert digest() not in digests
+
+
+def test_a_limit_takes_some_of_the_source_and_the_same_ones_each_time(make_recipe, progress, tmp_path, pictures):
+    sources = [{"kind": "folder", "path": str(pictures), "licence": "CC0", "limit": 6}]
+    made = build(make_recipe(sources=sources), tmp_path / "out", tmp_path, 1, progress)
+    assert sum(made.samples(split) for split in Split) + made.failures == 6
+
+
+def test_a_folder_of_another_recipe_or_of_other_things_is_refused(make_recipe, progress, tmp_path):
+    build(make_recipe(), tmp_path / "out", tmp_path, 1, progress)
+    with pytest.raises(BuildConflict, match="another recipe"):
+        build(make_recipe(seed=1), tmp_path / "out", tmp_path, 1, progress)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(BuildConflict, match="not empty"):
+        build(make_recipe(), tmp_path / "mine", tmp_path, 1, progress)
+
+
+def test_sources_without_any_sample_are_refused(make_recipe, progress, tmp_path):
+    (tmp_path / "empty").mkdir()
+    sources = [{"kind": "folder", "path": str(tmp_path / "empty"), "licence": "CC0"}]
+    with pytest.raises(SourceUnavailable, match="no pictures"):
+        build(make_recipe(sources=sources), tmp_path / "out", tmp_path, 1, progress)
+
+
+def test_ids_with_two_names_are_refused():
+    known = {"semseg": {1: "sofa"}}
+    merge_classes(known, {"semseg": {1: "sofa", 2: "lamp"}})
+    assert known == {"semseg": {1: "sofa", 2: "lamp"}}
+    with pytest.raises(DataSetInvalid, match="'lamp' in one sample and 'sky' in another"):
+        merge_classes(known, {"semseg": {2: "sky"}})
+
+
+def write_recipe(tmp_path: Path, pictures: Path) -> Path:
+    """A recipe whose samples take some time: larger pictures, two shards' worth of work at least."""
+    path = tmp_path / "recipe.yaml"
+    written = {
+        "name": "slow",
+        "image_size": 256,
+        "shard_samples": 3,
+        "sources": [{"kind": "folder", "path": str(pictures), "licence": "CC0"}],
+        "labellers": ["canny_edge", "soft_edge", "color_palette", "metadata"],
+    }
+    path.write_text(yaml.safe_dump(written))
+    return path
+
+
+def start(recipe: Path, out: Path) -> "subprocess.Popen[bytes]":
+    command = ["data", "build", str(recipe), "--out", str(out), "--workers", "2"]
+    environment = {**os.environ, "ANYSEEK_HOME": str(recipe.parent / "home")}
+    return subprocess.Popen([sys.executable, "-c", "from api.cli import main; main()", *command], env=environment)
+
+
+def children_of(process: int) -> set[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return {int(word) for word in path.read_text().split()}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_killed_at_three_moments_it_goes_on_and_ends_in_the_same_bytes(tmp_path, pictures):
+    recipe, whole, out = write_recipe(tmp_path, pictures), tmp_path / "whole", tmp_path / "out"
+    assert start(recipe, whole).wait() == 3
+    for shards in (0, 2, 5):
+        process = start(recipe, out)
+        wait_for(lambda: (out / ".build").exists() and len(list((out / ".build").glob("*.tar.json"))) >= shards)  # noqa: B023
+        workers = children_of(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_for(lambda: not any(is_alive(worker) for worker in workers))  # noqa: B023
+        assert not (out / "dataset.json").exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    recorded = {path.name.removesuffix(".json") for path in (out / ".build").glob("*.tar.json")}
+    assert len(recorded) >= 5
+    assert start(recipe, out).wait() == 3  # one picture is broken
+    assert files_of(out) == files_of(whole)
+    assert {name: (out / name).stat().st_mtime_ns for name in recorded} == {name: kept[name] for name in recorded}
+
+
+def test_a_second_build_in_the_same_folder_is_refused(tmp_path, pictures, make_recipe, progress):
+    recipe, out = write_recipe(tmp_path, pictures), tmp_path / "out"
+    process = start(recipe, out)
+    try:
+        wait_for(lambda: (out / ".build" / "plan.json").exists())
+        with pytest.raises(BuildConflict, match=r"another process|another recipe"):
+            build(make_recipe(), out, tmp_path, 1, progress)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_begun_build_of_another_recipe_is_refused(tmp_path, make_recipe, progress):
+    (tmp_path / "out" / ".build").mkdir(parents=True)
+    (tmp_path / "out" / ".build" / "plan.json").write_text(json.dumps({"digest": "other"}))
+    with pytest.raises(BuildConflict, match="begun data set of another recipe"):
+        build(make_recipe(), tmp_path / "out", tmp_path, 1, progress)
+
+
+def test_verify_names_what_is_wrong(make_recipe, progress, tmp_path):
+    made = build(make_recipe(), tmp_path / "out", tmp_path, 1, progress)
+    first, second, *_ = made.splits[Split.TRAIN]
+    data = bytearray((tmp_path / "out" / first.name).read_bytes())
+    data[700] ^= 1
+    (tmp_path / "out" / first.name).write_bytes(data)
+    (tmp_path / "out" / second.name).unlink()
+    (tmp_path / "out" / "failures.jsonl").write_text("")
+    problems = "\n".join(verify(open_dataset(tmp_path / "out")))
+    assert f"{first.name} has sha256" in problems
+    assert f"{second.name} is not there" in problems
+    assert "failures.jsonl has 0 lines; the manifest says 1" in problems

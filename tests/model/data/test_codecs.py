@@ -1,0 +1,173 @@
+"""What is stored is what is read: every kind of value, whatever it holds."""
+
+import math
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from model.data.codecs import attributes_of, decode_value, encode_value, entry_of, sample_of
+from model.data.errors import SampleInvalid
+from model.data.samples import Caption, DataSample, Origin
+from model.data.shards import Entry
+from model.embedder import Regions
+from model.formats.boxes import Box, LabelledBox
+from model.formats.metadata import FIELDS, Metadata
+
+FLAT = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
+FRACTIONS = st.floats(0, 1)
+
+
+def through(modality, value):
+    return decode_value(*encode_value(modality, value))
+
+
+@given(arrays(np.uint8, FLAT.map(lambda shape: (*shape, 3))))
+def test_normals_are_kept(normal):
+    assert np.array_equal(through("normal", normal), normal)
+
+
+@given(arrays(np.uint8, FLAT), st.sampled_from(["canny_edge", "soft_edge"]))
+def test_drawings_are_kept(drawing, modality):
+    assert np.array_equal(through(modality, drawing), drawing)
+
+
+@given(arrays(np.bool_, FLAT))
+def test_two_valued_drawings_are_kept(drawn):
+    drawing = (drawn * 255).astype(np.uint8)
+    assert np.array_equal(through("canny_edge", drawing), drawing)
+
+
+@given(arrays(np.float32, FLAT, elements=st.floats(0.015625, 1e6, width=32) | st.just(math.nan)))
+def test_depth_is_kept_to_a_65535th_of_the_farthest(depth):
+    found = through("depth", depth)
+    assert found.dtype == np.float32
+    assert np.array_equal(np.isnan(found), np.isnan(depth))
+    if not np.isnan(depth).all():
+        assert np.nanmax(np.abs(found - depth)) <= np.nanmax(depth) / 65535 * 1.01
+
+
+@given(arrays(np.int32, FLAT, elements=st.integers(0, 65535)), st.dictionaries(st.integers(0, 9), st.text(max_size=5)))
+def test_regions_are_kept_with_the_names_of_the_ids_that_are_there(ids, classes):
+    found = through("semseg", Regions(ids, classes))
+    assert np.array_equal(found.ids, ids)
+    assert found.classes == {number: name for number, name in classes.items() if number in ids}
+
+
+@given(st.lists(st.builds(Caption, st.text(), st.sampled_from(Origin))).map(tuple))
+def test_captions_are_kept(captions):
+    assert through("caption", captions) == captions
+
+
+@given(st.lists(arrays(np.uint8, st.tuples(st.integers(1, 7), st.just(3))), max_size=7))
+def test_palettes_are_kept(palettes):
+    found = through("color_palette", tuple(palettes))
+    assert len(found) == len(palettes)
+    assert all(np.array_equal(a, b) for a, b in zip(found, palettes, strict=True))
+
+
+@given(st.dictionaries(st.sampled_from(list(FIELDS)), st.floats(-1e6, 1e6)))
+def test_metadata_is_kept(values):
+    assert dict(through("metadata", Metadata(values)).values) == values
+
+
+@given(
+    st.lists(st.builds(LabelledBox, st.builds(Box, *[FRACTIONS] * 4), st.sampled_from(["bus", "tv set"]), FRACTIONS))
+)
+def test_boxes_are_kept(boxes):
+    assert through("bounding_boxes", tuple(boxes)) == tuple(boxes)
+
+
+@given(arrays(np.float16, array_shapes(min_dims=0), elements=st.floats(-60000, 60000, width=16)))
+def test_float16_arrays_are_kept(array):
+    found = through("rgb_features", array)
+    assert found.dtype == np.float16
+    assert np.array_equal(found, array)
+
+
+@given(arrays(np.int32, array_shapes()))
+def test_integer_arrays_are_kept(array):
+    found = through("tok_depth", array)
+    assert found.dtype == np.int32
+    assert np.array_equal(found, array)
+
+
+def test_a_flat_picture_is_kept_exactly_and_a_noisy_one_closely():
+    flat = np.zeros((64, 64, 3), np.uint8)
+    flat[10:30, 20:50] = (200, 30, 60)
+    assert np.array_equal(through("rgb", flat), flat)
+    rows, columns = np.indices((96, 96))
+    smooth = np.stack([rows * 2, columns * 2, (rows + columns)], axis=2) + np.random.default_rng(0).integers(
+        0, 12, (96, 96, 3)
+    )
+    noisy = smooth.astype(np.uint8)
+    name, data = encode_value("rgb", noisy)
+    assert name == "rgb.jpg"
+    assert np.abs(decode_value(name, data).astype(int) - noisy).mean() < 4
+
+
+@given(arrays(np.uint8, FLAT.map(lambda shape: (*shape, 3))))
+def test_the_same_value_gives_the_same_bytes(picture):
+    assert encode_value("rgb", picture) == encode_value("rgb", picture.copy())
+
+
+@pytest.mark.parametrize(
+    ("modality", "value"),
+    [
+        ("rgb", np.zeros((4, 4), np.uint8)),
+        ("rgb", np.zeros((4, 4, 3), np.float32)),
+        ("rgb", np.zeros((0, 4, 3), np.uint8)),
+        ("depth", np.zeros((4, 4), np.float32)),
+        ("depth", np.full((2, 2), -1.0, np.float32)),
+        ("canny_edge", np.zeros((4, 4, 3), np.uint8)),
+        ("semseg", Regions(np.full((2, 2), 65536))),
+        ("semseg", Regions(np.full((2, 2), -1))),
+        ("semseg", np.zeros((2, 2), np.uint8)),
+        ("caption", ["words"]),
+        ("color_palette", (np.zeros((8, 3), np.uint8),)),
+        ("metadata", Metadata({"brightness": math.nan})),
+        ("rgb_features", np.array([1e6])),
+        ("rgb_features", np.array(["word"])),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_modality(modality, value):
+    with pytest.raises(SampleInvalid, match=r"modality|value of|JSON"):
+        encode_value(modality, value)
+
+
+BROKEN = [b"{}", b"[]", b"null", b"[1]", b'[{"box": [1]}]', b'{"a": []}', b"\x93NUMPY\x01\x00", b"\x89PNG\r\n\x1a\n"]
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(["rgb", "depth", "semseg", "caption", "color_palette", "metadata", "bounding_boxes", "x_features"]),
+    st.binary(max_size=80) | st.sampled_from(BROKEN),
+)
+def test_whatever_the_bytes_nothing_but_sample_invalid_is_raised(modality, data):
+    with suppress(SampleInvalid):
+        decode_value(f"{modality}.x", data)
+
+
+def test_a_file_cut_off_anywhere_is_refused():
+    name, data = encode_value("semseg", Regions(np.arange(600).reshape(20, 30), {3: "sofa"}))
+    for length in range(0, len(data) - 40, 7):  # Pillow does not miss the checksums after the pixels
+        with pytest.raises(SampleInvalid, match="semseg"):
+            decode_value(name, data[:length])
+
+
+def test_a_sample_is_kept_with_its_attributes():
+    sample = DataSample(
+        "a b.png", {"caption": (Caption("words", Origin.HUMAN),)}, {"label": "cup", "tags": ["tea"], "width": 3}
+    )
+    entry = entry_of("photos/a%20b%2Epng", sample)
+    assert sorted(entry.files) == ["attributes.json", "caption.json"]
+    assert sample_of(entry) == sample
+
+
+def test_attributes_that_are_no_json_object_are_refused():
+    for data in (b"[]", b"{", b"\xff"):
+        with pytest.raises(SampleInvalid, match="attributes"):
+            attributes_of(Entry("a", {"attributes.json": data}))

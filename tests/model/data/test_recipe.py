@@ -1,0 +1,112 @@
+"""Recipes are read strictly: what is wrong is named by its key, in one sentence."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.data.errors import RecipeInvalid
+from model.data.recipe import parse_recipe, read_recipe
+from model.data.samples import Split
+from model.data.splits import Shares
+
+MINIMAL = {"name": "x", "sources": [{"kind": "photos", "path": "photos"}]}
+CONFIGS = Path(__file__).parents[3] / "configs" / "data"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_recipes_that_come_with_anyseek_are_recipes(path):
+    assert read_recipe(path).name == path.stem
+
+
+def test_what_is_not_written_has_defaults():
+    recipe = parse_recipe(MINIMAL)
+    assert (recipe.seed, recipe.image_size, recipe.shard_samples, recipe.splits) == (0, 224, 500, Shares())
+    source = recipe.sources[0]
+    assert (source.name, source.weight, source.limit, source.options.path) == ("photos", 1.0, None, Path("photos"))
+    assert recipe.labellers == ()
+
+
+def test_a_labeller_is_its_kind_alone_or_with_options():
+    recipe = parse_recipe(MINIMAL | {"labellers": ["canny_edge", {"kind": "color_palette", "most": 3}]})
+    assert [one.kind for one in recipe.labellers] == ["canny_edge", "color_palette"]
+    assert recipe.labellers[1].options.most == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"nmae": "x"}, r"^nmae is not known; known keys here: name, sources"),
+        ({"seed": "1"}, r"^seed must be a whole number, not '1'"),
+        ({"seed": True}, r"^seed must be a whole number"),
+        ({"seed": 1.5}, r"^seed must be a whole number"),
+        ({"name": 3}, r"^name must be a text"),
+        ({"sources": {}}, r"^sources must be a list"),
+        ({"sources": []}, r"sources is empty"),
+        ({"sources": ["photos"]}, r"^sources\[0\] must map names to values"),
+        ({"sources": [{"path": "a"}]}, r"^sources\[0\]\.kind is missing"),
+        ({"sources": [{"kind": "fotos"}]}, r"no source is called 'fotos'; known ones are folder, shards"),
+        ({"sources": [{"kind": "photos"}]}, r"^sources\[0\]\.path is missing"),
+        ({"sources": [{"kind": "photos", "path": "a", "licence": "b"}]}, r"^sources\[0\]\.licence is not known"),
+        ({"sources": [{"kind": "photos", "path": "a", "labelled": "yes"}]}, r"labelled must be true or false"),
+        ({"sources": [{"kind": "photos", "path": "a", "limit": 0}]}, r"limit 1 or more"),
+        ({"sources": [{"kind": "photos", "path": "a", "name": "A/B"}]}, r"small letters"),
+        ({"sources": [{"kind": "photos", "path": "a"}] * 2}, r"two sources are called 'photos'"),
+        (
+            {"sources": [{"kind": "shards", "path": "a", "licence": "b", "split": "dev"}]},
+            r"train, val, test, not 'dev'",
+        ),
+        ({"sources": [{"kind": "emoji", "vendors": ["apple"]}]}, r"no vendor is called 'apple'"),
+        ({"sources": [{"kind": "emoji", "vendors": [1]}]}, r"^sources\[0\]\.vendors\[0\] must be a text"),
+        ({"labellers": ["hed"]}, r"no labeller is called 'hed'"),
+        ({"labellers": [{"kind": "color_palette", "most": 9}]}, r"^labellers\[0\]: most is 1 to 7, not 9"),
+        ({"labellers": [{"kind": "feature_map", "of": "sound"}]}, r"^labellers\[0\]: of is one of rgb"),
+        ({"splits": {"val": 0.6, "test": 0.6}}, r"^splits: val 0.6 and test 0.6 are shares of 1"),
+        ({"splits": {"val": float("nan")}}, r"^splits\.val must be a finite number"),
+        ({"image_size": 3}, r"image_size is from 16 to 4096 pixels, not 3"),
+        ({"shard_samples": 0}, r"shard_samples is from 1"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_key(changes, said):
+    with pytest.raises(RecipeInvalid, match=said) as found:
+        parse_recipe(MINIMAL | changes)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "name: x\nsources: 3", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused_by_its_name_on_one_line(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeInvalid, match=r"broken\.yaml: ") as found:
+        read_recipe(path)
+    assert "\n" not in str(found.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "path", "a"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "seed", "splits", "sources", "labellers", "image_size"]), JSON))
+def test_whatever_is_written_is_a_recipe_or_refused(written):
+    with suppress(RecipeInvalid):
+        assert parse_recipe(yaml.safe_load(yaml.safe_dump(written))).sources
+
+
+@given(st.text(), st.floats(0, 0.5), st.floats(0, 0.4))
+def test_a_group_stays_in_the_test_split_when_that_grows(group, val, test):
+    if Shares(val, test).split_of(group) is Split.TEST:
+        assert Shares(val, test + 0.1).split_of(group) is Split.TEST
+
+
+def test_shares_are_what_they_say():
+    splits = [Shares(0.1, 0.2).split_of(str(number)) for number in range(4000)]
+    assert splits.count(Split.VAL) / 4000 == pytest.approx(0.1, abs=0.02)
+    assert splits.count(Split.TEST) / 4000 == pytest.approx(0.2, abs=0.02)

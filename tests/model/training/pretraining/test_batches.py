@@ -1,0 +1,179 @@
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.data.samples import Split
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.text import TextTokenizer
+from model.tokens import ModalityInput
+from model.training.pretraining.batches import BatchMaker, BatchSource, batches_between
+from model.training.pretraining.collate import Batch
+from model.training.pretraining.config import DataConfig, Folder
+from model.training.pretraining.data_sets import open_split, texts_of
+from model.training.pretraining.errors import TrainingConfigInvalid
+from model.training.pretraining.plan import make_plan
+from model.training.pretraining.read_config import read_config
+from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from model.transformer import FourM
+from tests.model.training.pretraining.shapes import settings, write_data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("batches") / "shapes"
+    write_data(folder)
+    return folder
+
+
+@pytest.fixture
+def source(data: Path, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> BatchSource:
+    """Of all kinds of modalities."""
+    values = settings(data)
+    values["modalities"] |= {
+        "metadata": {"kind": "text", "input": 1, "max_length": 20},
+        "features": {"kind": "map", "input": 1, "grid": [4, 4], "channels": 3},
+        "states": {"kind": "states", "lengths": "state_lengths", "input": 1, "width": 6, "max_length": 5},
+        "shape_global": {"kind": "vector", "input": 0.5, "target": 1, "tokenizer": "none"},
+    }
+    config = read_config(written(values))
+    folders = open_split(config.data, Split.TRAIN)
+    save_vocabulary(make_vocabulary(texts_of(folders, ["caption"]), 40), tmp_path / "vocabulary.json")
+    text = TextTokenizer.from_file(tmp_path / "vocabulary.json")
+    plan = make_plan(config, text, {"shape_global": TokenizerConfig(6, num_codebooks=4, codebook_size=8)})
+    return BatchSource(plan, config.mixture, folders, config.data.window, 8, config.seed)
+
+
+def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    found = {f"vector {key}": rows for key, rows in batch.vectors.items()}
+    found |= {f"input {key}": given.values for key, given in batch.inputs.items()}
+    found |= {f"input mask {key}": given.mask for key, given in batch.inputs.items()}
+    found |= {f"target {key}": wanted.ids for key, wanted in batch.targets.items()}
+    return found | {f"target mask {key}": wanted.mask for key, wanted in batch.targets.items()}
+
+
+def _assert_same(one: Batch, other: Batch) -> None:
+    assert _tensors(one).keys() == _tensors(other).keys()
+    for name, tensor in _tensors(one).items():
+        torch.testing.assert_close(tensor, _tensors(other)[name], rtol=0, atol=0, msg=name)
+
+
+def test_a_batch_is_what_the_network_takes(source: BatchSource) -> None:
+    batch = BatchMaker(source).training_batch(0)
+    assert batch.samples == 8
+    assert batch.empty == 0
+    assert list(batch.targets) == ["caption", "color_palette", "tok_rgb", "shape_global"]
+    assert batch.vectors["shape_global"].shape == (8, 6)
+    ids = torch.zeros(8, 4, dtype=torch.long)
+    inputs = {
+        key: replace(
+            given,
+            values=ids
+            if key in batch.vectors
+            else given.values.float()
+            if given.values.is_floating_point()
+            else given.values,
+        )
+        for key, given in batch.inputs.items()
+    }
+    targets = {key: replace(one, ids=ids if key in batch.vectors else one.ids) for key, one in batch.targets.items()}
+    losses = FourM(source.plan.network)(inputs, targets)
+    assert torch.isfinite(losses.mean_over_modalities())
+
+
+def test_used_tokens_stay_within_the_budgets_and_are_counted(source: BatchSource) -> None:
+    maker = BatchMaker(source)
+    for number in range(6):
+        batch = maker.training_batch(number)
+        inputs = sum((~given.mask).sum(dim=1) for given in batch.inputs.values())
+        targets = sum((~wanted.mask).sum(dim=1) for wanted in batch.targets.values())
+        assert isinstance(inputs, torch.Tensor)
+        assert isinstance(targets, torch.Tensor)
+        assert inputs.max() <= source.mixture.input_tokens.most
+        assert targets.max() <= source.mixture.target_tokens.most
+        assert (inputs > 0).all()
+        assert batch.tokens == int(inputs.sum() + targets.sum())
+        both = batch.inputs.get("tok_rgb", ModalityInput(torch.zeros(0), torch.ones(8, 16, dtype=torch.bool)))
+        assert (both.mask | batch.targets["tok_rgb"].mask).all()
+
+
+def test_a_batch_is_a_function_of_its_number(source: BatchSource) -> None:
+    one, other = BatchMaker(source), BatchMaker(source)
+    for number in (3, 0, 7):
+        _assert_same(one.training_batch(number), other.training_batch(number))
+    assert _tensors(one.training_batch(1)).keys()
+    changed = BatchMaker(replace(source, seed=4)).training_batch(0)
+    assert not torch.equal(changed.vectors["shape_global"], one.training_batch(0).vectors["shape_global"])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_processes_that_read_ahead_change_nothing(source: BatchSource, workers: int) -> None:
+    maker = BatchMaker(source)
+    found = list(batches_between(source, 2, 9, workers))
+    assert len(found) == 7
+    for number, batch in enumerate(found, start=2):
+        _assert_same(batch, maker.training_batch(number))
+
+
+def test_a_source_can_be_sent_to_a_process_that_was_not_forked(source: BatchSource) -> None:
+    assert len(ForkingPickler.dumps(source)) > 0
+
+
+def test_a_pass_shows_every_sample_once(source: BatchSource) -> None:
+    maker = BatchMaker(replace(source, size=60))
+    batch = maker.whole_batch(range(60), ["rgb"], "shape_global")[0]
+    assert len(batch.vectors["shape_global"]) == 60
+    rows = {tuple(row) for row in torch.cat([batch.inputs["rgb"].values.flatten(1)], dim=1).tolist()}
+    again, found = maker.whole_batch(range(60, 120), ["rgb"], "shape_global")
+    assert found == list(range(60, 120))
+    assert {tuple(row) for row in again.inputs["rgb"].values.flatten(1).tolist()} == rows
+
+
+def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> None:
+    batch, found = BatchMaker(source).whole_batch([0, 5, 9], ["caption", "features"], "shape_global")
+    assert found == [0, 5, 9]
+    assert set(batch.inputs) == {"caption", "features"}
+    assert not batch.inputs["features"].mask.any()
+    assert not batch.targets["shape_global"].mask.any()
+    assert batch.targets["caption"].mask.all()
+    text = source.plan.text
+    assert text is not None
+    words = text.decode(batch.inputs["caption"].values[0][~batch.inputs["caption"].mask[0]].tolist())
+    assert words.endswith("[EOS]")
+    assert "[S_" not in words
+
+
+def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, tmp_path: Path) -> None:
+    write_data(tmp_path / "weighted", weights=(1.0, 0.25))
+    folders = open_split(DataConfig((Folder(tmp_path / "weighted", 1.0),), 4), Split.TRAIN)
+    assert folders[0].source_weights == {"shapes0": 1.0, "shapes1": 0.25}
+    maker = BatchMaker(replace(source, folders=folders))
+    places = [maker._drawn(number) for number in range(1500)]
+    again = BatchMaker(replace(source, folders=folders))
+    assert places[::-1] == [again._drawn(number) for number in reversed(range(1500))]
+    keys = [maker._reader.key(folders[0].paths[place.shard], place.sample) for place in places]
+    assert np.mean([key.startswith("shapes0/") for key in keys]) == pytest.approx(0.8, abs=0.04)
+
+
+def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource) -> None:
+    lacking = tuple(
+        replace(one, settings=replace(one.settings, field="nothing")) if one.settings.target else one
+        for one in source.plan.modalities
+    )
+    batch = BatchMaker(replace(source, plan=replace(source.plan, modalities=lacking))).training_batch(0)
+    assert batch.empty == 8
+    assert not batch.inputs
+    assert batch.tokens == 0
+
+
+def test_data_that_cannot_be_drawn_from_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingConfigInvalid, match="no samples to draw in its split test"):
+        open_split(DataConfig((Folder(data, 1.0),), 4), Split.TEST)
+    with pytest.raises(TrainingConfigInvalid, match="less than a thousandth"):
+        open_split(DataConfig((Folder(data, 1.0), Folder(data, 1e-4)), 4), Split.TRAIN)
+    assert len(open_split(DataConfig((Folder(data, 1.0), Folder(tmp_path, 0.0)), 4), Split.TRAIN)) == 1

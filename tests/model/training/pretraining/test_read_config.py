@@ -1,0 +1,139 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.formats.layout import Keep
+from model.training.pretraining.config import FieldKind, Range
+from model.training.pretraining.errors import TrainingConfigInvalid
+from model.training.pretraining.read_config import read_config
+
+Written = Callable[[dict[str, Any]], Path]
+
+
+def test_a_config_is_read_with_its_defaults(config: dict[str, Any], written: Written, data: Path) -> None:
+    read = read_config(written(config))
+    assert read.mixture.weights == (1.0, 2.0)
+    assert (read.mixture.input_tokens, read.mixture.target_tokens) == (Range(8, 24), Range(24, 24))
+    assert read.tokens_per_step == 8 * 48
+    assert read.steps == 30
+    assert read.data.folders[0].path == data
+    assert read.batch.part == 4
+    assert read.optimiser.betas == (0.9, 0.95)
+    assert read.optimiser.weight_decay == 0.05
+    assert read.network["dim"] == 32
+    assert read.network["gated_mlp"] is True
+    caption = next(modality for modality in read.modalities if modality.key == "caption")
+    assert caption.kind is FieldKind.TEXT
+    assert caption.format == "caption"
+    assert caption.target == (1.0, 1.0)
+    assert caption.keep == (Keep.RANDOM, Keep.RANDOM)
+    assert caption.row == {"max_length": 16}
+
+
+def test_paths_are_relative_to_the_current_folder(config: dict[str, Any], written: Written) -> None:
+    config["data"]["folders"] = [{"folder": "here", "weight": 2}]
+    assert read_config(written(config)).data.folders[0].path == Path("here")
+
+
+def test_yaml_that_writes_numbers_as_text_is_understood(config: dict[str, Any], written: Written) -> None:
+    config["optimiser"]["base_rate"] = "1e-4"
+    config["total_tokens"] = "5e9"
+    read = read_config(written(config))
+    assert read.optimiser.base_rate == 1e-4
+    assert read.total_tokens == 5_000_000_000
+
+
+def test_the_rate_warms_up_in_a_line_and_falls_in_a_cosine_to_nothing(config: dict[str, Any], written: Written) -> None:
+    read = read_config(written(config))
+    peak = 0.1 * 8 / 256
+    assert [read.rate_at(step) for step in range(4)] == pytest.approx([peak * n / 4 for n in (1, 2, 3, 4)])
+    assert read.rate_at(16) == pytest.approx(peak / 2)
+    assert read.rate_at(29) == pytest.approx(0.0, abs=1e-12)
+    config["optimiser"]["final_share"] = 0.1
+    assert read_config(written(config)).rate_at(29) == pytest.approx(peak / 10)
+
+
+def test_without_a_warm_up_the_first_rate_is_nearly_the_peak(config: dict[str, Any], written: Written) -> None:
+    del config["optimiser"]["warm_up_tokens"]
+    assert read_config(written(config)).rate_at(0) == pytest.approx(0.1 * 8 / 256, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("seeds",), 1, "there is no setting 'seeds' in the config"),
+        (("optimiser", "rate"), 1, "there is no setting 'rate' in optimiser"),
+        (("optimiser", "base_rate"), "fast", "optimiser.base_rate must be a number of at least 0, not 'fast'"),
+        (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas must be two numbers below 1"),
+        (("optimiser", "clip"), 0, "optimiser.clip must be a number of at least 1e-12, not 0"),
+        (("batch", "size"), 8.5, "batch.size must be a whole number of at least 1, not 8.5"),
+        (("batch", "size"), True, "batch.size must be a whole number of at least 1, not True"),
+        (("batch", "accumulation"), 3, "batch.size 8 must be a multiple of accumulation 3"),
+        (("precision",), "float16", "precision must be one of float32, bfloat16, not 'float16'"),
+        (("average_decay",), 1.5, "average_decay must be a number from 0 to 1, not 1.5"),
+        (("masking", "input_tokens"), [24, 8], "masking.input_tokens must be a number or a rising pair"),
+        (("masking", "weights"), [0, 0], "masking.weights must have a number above 0"),
+        (("network", "size"), "huge", "network.size must be one of tiny, small, B, L, XL, not 'huge'"),
+        (("network", "dim"), "wide", "network.dim must be int, not 'wide'"),
+        (("network", "domains_in"), ["rgb"], "there is no setting 'domains_in' in network"),
+        (("modalities", "rgb", "kind"), "photo", "modalities.rgb.kind must be one of picture, map"),
+        (("modalities", "rgb", "input"), [1, 2, 3], "modalities.rgb.input has 3 entries; masking.weights has 2"),
+        (("modalities", "rgb", "target"), 1, "modalities.rgb.target cannot be: a picture can only be an input"),
+        (("modalities", "rgb"), {"kind": "picture"}, "modalities.rgb must be an input or a target"),
+        (("modalities", "caption", "keep"), "some", "modalities.caption.keep must be one of random, all, binary"),
+        (("modalities", "caption", "format"), "poem", "modalities.caption.format must be one of caption"),
+        (("modalities", "caption", "tokenizer"), "x", "there is no setting 'tokenizer' in modalities.caption"),
+        (("modalities",), {}, "modalities must be a mapping with at least one name"),
+        (("data", "folders"), "here", "data.folders must be a list"),
+        (("data", "folders"), [], "data.folders must have a folder with a weight above 0"),
+        (("text",), {}, "text must have either a vocabulary file or a number of words"),
+        (("text",), {"words": 9, "vocabulary": "v.json"}, "text must have either a vocabulary file or a number"),
+        (("evaluation", "recall"), [{"target": "caption", "queries": [["rgb"]]}], "needs a target of kind vector"),
+        (("evaluation",), 5, "evaluation must map names to values, not be 5"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    config: dict[str, Any], written: Written, path: tuple[str, ...], value: Any, says: str
+) -> None:
+    place = config
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(TrainingConfigInvalid) as refused:
+        read_config(written(config))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", ["total_tokens", "network", "modalities", "data", "masking", "optimiser", "batch"])
+def test_what_is_missing_is_named(config: dict[str, Any], written: Written, missing: str) -> None:
+    del config[missing]
+    with pytest.raises(TrainingConfigInvalid, match=f"{missing} is missing"):
+        read_config(written(config))
+
+
+def test_text_modalities_need_a_vocabulary(config: dict[str, Any], written: Written) -> None:
+    del config["text"]
+    with pytest.raises(TrainingConfigInvalid, match="text is missing"):
+        read_config(written(config))
+
+
+def test_a_config_without_any_target_is_refused(config: dict[str, Any], written: Written) -> None:
+    config["modalities"] = {"rgb": config["modalities"]["rgb"]}
+    with pytest.raises(TrainingConfigInvalid, match="at least one input and one target"):
+        read_config(written(config))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\t"])
+def test_what_is_no_yaml_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(TrainingConfigInvalid, match=r"config\.yaml"):
+        read_config(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingConfigInvalid, match="cannot be read"):
+        read_config(tmp_path / "none.yaml")
