@@ -22,10 +22,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         _, database = open_catalogue(tmp_path)
     else:
         database = Database(os.environ[POSTGRES])
-        Table.metadata.drop_all(database.engine)
-        with database.engine.begin() as connection:
-            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
         upgrade(database)
+        tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
+        with database.engine.begin() as connection:
+            connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
     yield database
     database.close()
 
