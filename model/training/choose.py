@@ -1,5 +1,7 @@
 """Choose how much each shortcut adds, on development concepts: never on those that results are reported for."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -18,10 +20,25 @@ _SHARES = (0.5, 1.0, 2.0)  # relative to gains; never 0: a vendor that nothing w
 _MODALITY = {"picture": "rgb", "drawing": "canny_edge", "caption": "caption", "palette": "color_palette"}
 
 
-class Chooser:
-    """Tries scales of shortcuts with predictions that are computed once."""
+@dataclass(frozen=True)
+class Scale:
+    """How much a shortcut adds: its ridge's gain, and the share of the own vector."""
 
-    def __init__(self, objective: Objective, store: Store, texts: Texts, training: dict[str, Batch]) -> None:
+    gain: float
+    share: float
+
+
+class Chooser:
+    """Tries scales of shortcuts with predictions that are computed once; asks those in `kinds`, all unless given."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        store: Store,
+        texts: Texts,
+        training: dict[str, Batch],
+        kinds: Collection[str] | None = None,
+    ) -> None:
         self._objective = objective
         self._training = {modality: _Asked(objective, batch) for modality, batch in training.items()}
         gallery = development_gallery(store)
@@ -29,17 +46,24 @@ class Chooser:
         self._exact = torch.from_numpy(store.pooled[rows])
         self._pictures = _Asked(objective, whole_batch(store, texts, [{"picture": n} for n in rows]))
         self._queries: dict[str, list[tuple[_Asked, Tensor]]] = {modality: [] for modality in INPUTS}
-        for queries in development_queries(store, texts, gallery).values():
+        for kind, queries in development_queries(store, texts, gallery).items():
+            if kinds is not None and kind not in kinds:
+                continue
             asked = _Asked(objective, whole_batch(store, texts, [query for _, query in queries]))
             right = torch.tensor([place for place, _ in queries])
             self._queries[_MODALITY[next(iter(queries[0][1]))]].append((asked, right))
 
-    def choose(self) -> dict[str, str]:
-        """Set the scales of all shortcuts that queries and galleries use; returns the best space of each modality."""
+    def choose(self, of_pictures: Scale | None = None) -> dict[str, str]:
+        """Set the scales of all shortcuts that queries and galleries use; returns the best space of each modality.
+
+        `of_pictures` is the scale from pictures to `visual_global` where something else has chosen it.
+        """
         for modality in INPUTS:
-            self._choose(modality, VISUAL, modality)
-        self._choose("rgb", SEMANTIC, "caption")
-        self._choose("caption", SEMANTIC, "caption")
+            self.choose_one(modality, VISUAL, modality)
+        if of_pictures is not None:
+            self._objective.shortcuts.scale("rgb", VISUAL, of_pictures.gain, of_pictures.share)
+        self.choose_one("rgb", SEMANTIC, "caption")
+        self.choose_one("caption", SEMANTIC, "caption")
         spaces = {}
         for modality in INPUTS:
             found = {space: self._score(modality, space) for space in (VISUAL, SEMANTIC)}
@@ -47,8 +71,8 @@ class Chooser:
             spaces[modality] = max(found, key=lambda space: found[space])
         return spaces
 
-    def _choose(self, modality: str, space: str, asked: str) -> None:
-        """Set one shortcut to the scales with which queries of modality `asked` do best."""
+    def choose_one(self, modality: str, space: str, asked: str) -> Scale:
+        """Set one shortcut to the scale with which queries of modality `asked` do best, and return it."""
         shortcuts = self._objective.shortcuts
         tried = {}
         for gain, ratio in product(_GAINS, _SHARES):
@@ -57,6 +81,7 @@ class Chooser:
         gain, ratio = max(tried, key=lambda pair: tried[pair])
         shortcuts.scale(modality, space, gain, gain * ratio)
         print(f"{modality} to {space}: gain {gain}, share {gain * ratio}, {tried[gain, ratio]:.3f}", flush=True)
+        return Scale(gain, gain * ratio)
 
     def _score(self, modality: str, space: str) -> float:
         """Mean reciprocal rank over the kinds of queries of a modality, centred as the service does."""

@@ -1,12 +1,20 @@
-"""Turn a training run into bundled weights: `python -m model.training.export --cache C --run OUT --to FOLDER`.
+"""Turn a training run into bundled weights.
+
+    python -m model.training.export --cache C --run OUT --to FOLDER [--strange OUT2 --without VENDOR …]
 
 Takes the averaged parameters, chooses default spaces and the shortcuts' scales on development concepts, measures the
 means of query vectors on training rows, and writes the files with their manifest.
+
+How far a picture should be found by its own vector cannot be told with vendors that training saw: the network knows
+their style, and that of a user's pictures it does not. OUT2 is a run with the same settings that left out some vendors;
+with it, the scale for pictures is that with which pictures of these vendors are found best.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +27,7 @@ from model.checkpoints import file_digest, load_vqvae, save_checkpoint
 from model.feature_maps import load_projection
 from model.tiny import SEMANTIC, VISUAL
 from model.training.batches import Batch, Sampler
-from model.training.choose import Chooser
+from model.training.choose import Chooser, Scale
 from model.training.concepts import Split
 from model.training.objective import Objective
 from model.training.progress import whole_batch
@@ -38,19 +46,39 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True, help="the folder of train_tokenizers and train")
     parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--strange", type=Path, help="the folder of a run that left vendors out")
+    parser.add_argument("--without", nargs="*", default=[], help="the vendors that it left out")
     options = parser.parse_args()
-    store, texts = load_store(options.cache), load_texts(options.cache)
+    of_pictures = scale_of_pictures(options) if options.strange else None
+    options.to.mkdir(parents=True, exist_ok=True)
+    with trained_objective(options.cache, options.run, options.run) as (objective, sampler):
+        queries = training_queries(sampler)
+        spaces = Chooser(objective, sampler.store, sampler.texts, queries).choose(of_pictures)
+        _write(objective, sampler, queries, options, spaces)
+
+
+def scale_of_pictures(options: argparse.Namespace) -> Scale:
+    """The scale with which pictures of vendors that a run never saw are found best."""
+    kinds = [f"{vendor} picture" for vendor in options.without]
+    with trained_objective(options.cache, options.run, options.strange, options.without) as (objective, sampler):
+        queries = training_queries(sampler)
+        return Chooser(objective, sampler.store, sampler.texts, queries, kinds).choose_one("rgb", VISUAL, "rgb")
+
+
+@contextmanager
+def trained_objective(
+    cache: Path, tokenizers: Path, run: Path, without: Sequence[str] = ()
+) -> Iterator[tuple[Objective, Sampler]]:
+    """A run's objective with its averaged parameters, and the sampler of its data."""
+    store, texts = load_store(cache, without), load_texts(cache)
     sampler = Sampler(store, texts, SEED)
-    tokenizers = {name: load_vqvae(options.run / f"{name}.safetensors") for name in (VISUAL, SEMANTIC)}
-    objective = build_objective(store, texts, sampler, tokenizers)
+    loaded = {name: load_vqvae(tokenizers / f"{name}.safetensors") for name in (VISUAL, SEMANTIC)}
+    objective = build_objective(store, texts, sampler, loaded)
     trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     averages = Averages(trained)
-    load_state(options.run / "state.safetensors", trained, build_optimiser(trained), averages)
-    options.to.mkdir(parents=True, exist_ok=True)
+    load_state(run / "state.safetensors", trained, build_optimiser(trained), averages)
     with averages.applied(trained):
-        queries = training_queries(sampler)
-        spaces = Chooser(objective, store, texts, queries).choose()
-        _write(objective, sampler, queries, options, spaces)
+        yield objective, sampler
 
 
 def _write(

@@ -1,6 +1,6 @@
 """Train the bundled network.
 
-    python -m model.training.train --cache CACHE --tokenizers FOLDER --out FOLDER [--steps 2500]
+    python -m model.training.train --cache CACHE --tokenizers FOLDER --out FOLDER [--steps 5000] [--without VENDOR …]
 
 Needs what `prepare`, `prepare_texts` and `train_tokenizers` wrote. Killed and started again it goes on from the last
 checkpoint in OUT with the same batches, optimiser and averages, so the result is that of an unbroken run.
@@ -42,10 +42,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--tokenizers", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--without", nargs="*", default=[], help="sources whose training rows are left out")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    store, texts = load_store(options.cache), load_texts(options.cache)
+    store, texts = load_store(options.cache, options.without), load_texts(options.cache)
     sampler = Sampler(store, texts, SEED)
     tokenizers = {name: load_vqvae(options.tokenizers / f"{name}.safetensors") for name in (VISUAL, SEMANTIC)}
     objective = build_objective(store, texts, sampler, tokenizers)

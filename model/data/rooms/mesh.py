@@ -49,7 +49,7 @@ def load_mesh(furniture: Furniture) -> Mesh:
             text = archive.read(furniture.model).decode("latin-1")
             parsed = _parse(text)
             folder = furniture.model.rpartition("/")[0]
-            materials = read_materials(archive, f"{folder}/{parsed.library}") if parsed.library else {}
+            materials = read_materials(archive, f"{folder}/{parsed.materials_file}") if parsed.materials_file else {}
         return _build(parsed, materials, furniture)
     except (OSError, BadZipFile, KeyError, ValueError, IndexError) as error:
         raise SampleInvalid(f"the model of {furniture.id} cannot be read: {error!r}") from error
@@ -63,7 +63,7 @@ class _Parsed:
     uv: FloatArray  # (t, 2), the last row for corners without
     faces: npt.NDArray[np.int64]  # (n, 3, 2)
     names: list[str]
-    library: str
+    materials_file: str
 
 
 def _parse(text: str) -> _Parsed:
@@ -86,7 +86,7 @@ def _parse(text: str) -> _Parsed:
         uv=np.vstack([_numbers(lines["vt"], 2), np.zeros((1, 2), np.float32)]),
         faces=np.array(faces, np.int64).reshape(-1, 3, 2),
         names=names,
-        library=lines["mtllib"][0].strip() if lines["mtllib"] else "",
+        materials_file=lines["mtllib"][0].strip() if lines["mtllib"] else "",
     )
 
 
