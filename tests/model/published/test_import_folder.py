@@ -82,8 +82,10 @@ def test_the_cache_of_the_hub(published_home: Path, fetched: Path, here: Path) -
     assert not (folder_of(POSES, here) / MODEL_FILE).is_symlink()
 
 
-def test_a_models_folder_of_another_installation(published_home: Path, here: Path) -> None:
-    taken = take(published_home / "models", here)
+def test_a_models_folder_of_another_installation(published_home: Path, fetched: Path, here: Path) -> None:
+    made_up = shutil.ignore_patterns(*([] if SHARED_VOCABULARY.exists() else [names.VOCABULARY]))
+    other = shutil.copytree(published_home / "models", fetched / "models", ignore=made_up, copy_function=os.link)
+    taken = take(other, here)
     assert {NETWORK, names.SUPER_RESOLUTION, *names.published(NETWORK).needs} <= set(taken)
     assert (names.VOCABULARY in taken) == SHARED_VOCABULARY.exists()
 
