@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from api.commands.inputs import known_modality, read_input
 from api.commands.prediction_folder import check_free, write_folder
-from api.commands.query import split_weight
 from api.prediction_wire import Input, Predicted, Predictions
 from indexer.paths import one_line
 
@@ -62,7 +62,7 @@ def predict(
     The service at ANYSEEK_URL predicts, or the running one if it serves that model, else this process.
     """
     given = [read_input(value, text_weight) for value in inputs]
-    wanted = [_modality(name).name for name in targets]
+    wanted = [known_modality(name).name for name in targets]
     check_free(out, wanted, force)
     asked = {name: options[name] for name in _OPTIONS if options[name] is not None}
     found = _predict(given, wanted, model, asked)
@@ -72,42 +72,6 @@ def predict(
     for refused in found.refused:
         click.echo(f"anyseek: {refused.detail}", err=True)
     return PARTLY if found.refused else 0
-
-
-def read_input(value: str, text_weight: float | None = None) -> Input:
-    """`MODALITY=FILE`, `MODALITY=FILE:0.7` or `caption=words`. Raises `click.UsageError`."""
-    from model.modality import Content
-
-    name, equals, content = value.partition("=")
-    if not equals or not content:
-        raise click.UsageError(f"an input is written MODALITY=FILE, as in rgb=photo.jpg, not {value!r}")
-    kind = _modality(name)
-    weight = text_weight if kind.content is Content.TEXT else None
-    if _is_file(content):
-        return Input(kind.name, file=Path(content), weight=weight)
-    if kind.content is Content.TEXT:
-        return Input(kind.name, text=content, weight=weight)
-    plain, number = split_weight(content)
-    weight = None if plain == content else number
-    if not _is_file(plain) and (kind.content is Content.PALETTE or plain.lstrip()[:1] in ("[", "{")):
-        return Input(kind.name, text=plain, weight=weight)
-    return Input(kind.name, file=Path(plain), weight=weight)
-
-
-def _modality(name: str) -> Any:
-    from model.modality import MODALITIES, resolve
-
-    try:
-        return resolve(name)
-    except KeyError as error:
-        raise click.UsageError(f"{name!r} is not a modality; known ones are {', '.join(MODALITIES)}") from error
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # too long for a name, or a NUL in it
-        return False
 
 
 def _predict(

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import unicodedata
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import click
 
+from api.commands.inputs import read_input, split_weight
 from api.wire import DEFAULT_HITS, Part, Results
 
 MOST_HITS = 10_000
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
-_WEIGHT = re.compile(r"(?P<content>.+):(?P<weight>[+-]?(\d+\.?\d*|\.\d+))", re.DOTALL)
 
 
 def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -35,6 +34,7 @@ def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
 @click.option("--depth", multiple=True, metavar="FILE", help="A depth map: 16-bit PNG or NPY, larger is farther.")
 @click.option("--semseg", multiple=True, metavar="FILE", help="A segmentation map: 8-bit PNG of ids.")
 @click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG.")
+@click.option("--input", "inputs", multiple=True, metavar="MODALITY=FILE", help="Anything else, as in boxes=b.json.")
 @click.option("--item", multiple=True, metavar="KEY", help="An item of the collection: more like it.")
 @click.option("-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="How many hits.")
 @click.option(
@@ -74,16 +74,13 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
     for value in options["palette"]:
         colours, weight = split_weight(value)
         parts.append(Part("color_palette", text=colours, weight=weight))
+    for value in options["inputs"]:
+        one = read_input(value, options["text_weight"])
+        parts.append(Part(one.modality, one.text, one.file, weight=1.0 if one.weight is None else one.weight))
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))
     return parts
-
-
-def split_weight(value: str) -> tuple[str, float]:
-    """`cat.png:0.7` is `cat.png` with the weight 0.7; without a number at the end the weight is 1."""
-    found = _WEIGHT.fullmatch(value)
-    return (found["content"], float(found["weight"])) if found else (value, 1.0)
 
 
 def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.commands.predict import read_input
+from api.commands.inputs import read_input
 from api.prediction_wire import Input
 
 Picture = Callable[..., bytes]

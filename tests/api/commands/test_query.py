@@ -113,3 +113,16 @@ def test_a_wrong_filter_is_one_line(run: Run) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "ends where a value for 'width' was expected" in done.stderr
+
+
+@pytest.mark.usefixtures("gallery")
+def test_any_modality_may_be_given_by_its_name(run: Run, picture: Picture, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("red", "disc"))
+    ask = ("query", "--collection", "shapes", "--json")
+    by_option = run(*ask, "--image", f"{tmp_path / 'a.png'}:0.5", "--palette", "#2f6fed")
+    by_name = run(*ask, "--input", f"image={tmp_path / 'a.png'}:0.5", "--input", "palette=#2f6fed")
+    assert by_name.returncode == 0, by_name.stderr
+    assert json.loads(by_name.stdout)["hits"] == json.loads(by_option.stdout)["hits"]
+    refused = run("query", "--collection", "shapes", "--input", 'boxes=[{"box": [0, 0, 1, 1], "label": "dog"}]')
+    assert refused.returncode == 2
+    assert "does not take bounding_boxes" in refused.stderr
