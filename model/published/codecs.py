@@ -108,7 +108,7 @@ class FeatureTokens:
         tokenizer = _image_tokenizer(model, self.tokenizer)
         features, wanted = cast(FloatArray, value), (tokenizer.config.n_channels, *(row.grid or ()))
         if features.shape != wanted:
-            raise FormatInvalid(f"features for {row.key} have the shape {wanted}, not {features.shape}")
+            raise FormatInvalid(f"features for {_plain(row)} have the shape {wanted}, not {features.shape}")
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(features))).flatten()
 
     def decode(self, model: PublishedModel, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
@@ -128,7 +128,7 @@ class VectorTokens:
         tokenizer = vector_tokenizer(model, self.tokenizer)
         vector, wanted = cast(FloatArray, value), (tokenizer.config.n_channels,)
         if vector.shape != wanted:
-            raise FormatInvalid(f"a vector for {row.key} has the shape {wanted}, not {vector.shape}")
+            raise FormatInvalid(f"a vector for {_plain(row)} has the shape {wanted}, not {vector.shape}")
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(vector)))[0]
 
     def decode(self, model: PublishedModel, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
@@ -170,7 +170,7 @@ class States:
         """See `Codec.encode`."""
         vectors = cast(TextStates, value).vectors
         if vectors.shape[1] != row.width:
-            raise FormatInvalid(f"states for {row.key} have {row.width} numbers each, not {vectors.shape[1]}")
+            raise FormatInvalid(f"states for {_plain(row)} have {row.width} numbers each, not {vectors.shape[1]}")
         return torch.from_numpy(vectors[: row.max_length].astype(np.float32))
 
 
@@ -212,3 +212,8 @@ def _decoded(tokenizer: ImageVQVAE | DiVAE, row: ModalityConfig, tokens: Tensor,
     own = tokenizer.default_sampling
     sampling = replace(own, steps=diffusing.steps, scheduler=diffusing.scheduler or own.scheduler)
     return tokenizer.decode_tokens(grid, seeded_noise(diffusing.seed), sampling, progress=diffusing.progress)[0]
+
+
+def _plain(row: ModalityConfig) -> str:
+    """A checkpoint key without what users never type: `dinov2_global` for `tok_dinov2_global`."""
+    return row.key.removeprefix("tok_").partition("@")[0]

@@ -69,7 +69,7 @@ def test_the_order_of_a_sample_does_not_matter(model: PublishedModel, batch: dic
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("clip", np.zeros((512, 16, 16), np.float32), r"tok_clip@224 have the shape \(512, 14, 14\), not"),
+        ("clip", np.zeros((512, 16, 16), np.float32), r" for clip have the shape \(512, 14, 14\), not"),
         ("dinov2_global", np.zeros(1280, np.float32), r"the shape \(768,\), not \(1280,\)"),
         ("rgb", np.zeros((4, 4), np.uint8), "rgb is a uint8 array"),
     ],
