@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.vqvae import VQVAE
 from model.tokens import ModalityInput
 from model.transformer import FourM
+from tests.sparse_checkpoint import write_sparse
 
 Make = Callable[..., FourM]
 
@@ -142,30 +141,17 @@ def test_a_tokenizer_comes_back_with_its_values_kept(tmp_path: Path) -> None:
     assert torch.equal(loaded.decode_tokens(tokens), original.decode_tokens(tokens))
 
 
-def _write_sparse(path: Path, config: dict[str, Any], shapes: dict[str, list[int]]) -> None:
-    """A whole safetensors file of float32 zeros that takes hardly any disk."""
-    header: dict[str, Any] = {"__metadata__": {key: str(value) for key, value in config.items()}}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-
-
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_published_tokenizers_load_strictly(name: str, tmp_path: Path) -> None:
     document = json.loads(gzip.decompress((KEYS / f"{name}.json.gz").read_bytes()))
     shapes = {key: entry["shape"] for key, entry in document["keys"].items()}
     path = tmp_path / "model.safetensors"
-    _write_sparse(path, document["config"], shapes)
+    write_sparse(path, document["config"], shapes)
     loaded = load_tokenizer(path)
     assert type(loaded).__name__ == TOKENIZERS[name]
     assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
     lost, shapes["extra"] = shapes.popitem()[0], [1]
-    _write_sparse(path, document["config"], shapes)
+    write_sparse(path, document["config"], shapes)
     with pytest.raises(CheckpointMismatch, match=f"missing {lost}; unexpected extra"):
         load_tokenizer(path)
 

@@ -2,13 +2,14 @@
 
 import gzip
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.sparse_checkpoint import write_sparse
 
 KEYS = Path(__file__).parents[2] / "golden" / "keys" / "4M-21_B.json.gz"
 
@@ -36,19 +37,6 @@ print(json.dumps({"loaded": growth(loaded), "read": growth(read), "total": total
 """
 
 
-def _write_sparse(path: Path, config: dict[str, Any], shapes: dict[str, list[int]]) -> int:
-    """A safetensors file of float32 zeros; returns its apparent size."""
-    header: dict[str, Any] = {"__metadata__": {key: str(value) for key, value in config.items()}}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        return file.truncate(8 + len(text) + end)
-
-
 def _measure(path: Path, dtype: str) -> dict[str, Any]:
     command = [sys.executable, "-c", _CHILD, str(path), dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
@@ -71,7 +59,7 @@ def test_no_second_copy_is_held(tmp_path: Path) -> None:
         if not key.startswith(("encoder.", "decoder."))
     }
     narrow["encoder_embeddings.rgb@224.proj.weight"] = [64, 3 * 16 * 16]
-    size = _write_sparse(tmp_path / "model.safetensors", config, narrow)
+    size = write_sparse(tmp_path / "model.safetensors", config, narrow)
     assert size > 200_000_000
     found = _measure(tmp_path / "model.safetensors", "float32")
     assert found["loaded"]["peak"] < 0.5 * size
@@ -82,7 +70,7 @@ def test_no_second_copy_is_held(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "most"), [("float32", 1.2), ("bfloat16", 1.6)])
 def test_a_file_of_the_real_shape_loads_in_little_more_than_its_size(tmp_path: Path, dtype: str, most: float) -> None:
-    size = _write_sparse(tmp_path / "model.safetensors", *_published())
+    size = write_sparse(tmp_path / "model.safetensors", *_published())
     assert size > 3_300_000_000
     assert (tmp_path / "model.safetensors").stat().st_blocks * 512 < 100_000
     found = _measure(tmp_path / "model.safetensors", dtype)
