@@ -7,13 +7,13 @@ Targets are predicted one after the other, and each sees the ones before it: lis
 last. Imports no torch before a model is loaded.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.embedder import Embedder, Sample, UnsupportedModality, Value, load_embedder
+from model.home import default_home
 from model.modality import MODALITIES, Content, resolve
 from model.prediction import Prediction, PredictionInvalid, PredictOptions, Progress, TargetOptions
 from model.published.names import OWNER, PUBLISHED
@@ -103,11 +103,6 @@ def predicted_modalities(model: "PublishedModel | Embedder") -> tuple[str, ...]:
         return tuple(targets_of(model.network.config))
     vectors = [name for name, modality in MODALITIES.items() if modality.content is Content.VECTOR]
     return tuple(name for name in vectors if name in model.spaces)
-
-
-def default_home() -> Path:
-    """The data directory: `ANYSEEK_HOME`, `~/.anyseek` unless set."""
-    return Path(os.environ.get("ANYSEEK_HOME") or "~/.anyseek").expanduser().absolute()
 
 
 def _known(name: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model.home import default_home
+
 DEFAULT_MODEL = "4m-tiny"
 
 
@@ -56,5 +58,4 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment: `ANYSEEK_HOME` is the data directory, `~/.anyseek` unless set."""
-    home = environment.get("ANYSEEK_HOME") or "~/.anyseek"
-    return Settings(home=Path(home).expanduser().absolute())
+    return Settings(home=default_home(environment))

@@ -8,10 +8,10 @@ import pytest
 
 from model.embedder import Embedder, Sample, UnknownModel, UnsupportedModality, WeightsMissing
 from model.formats.spans import FormatInvalid
+from model.home import default_home
 from model.predict import (
     PredictionInvalid,
     PredictOptions,
-    default_home,
     load_predictor,
     predict,
     predicted_modalities,
