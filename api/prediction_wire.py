@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.wire import encode, read_part_file
+from api.wire import sent
 from search.settings import Limits
 
 
@@ -30,16 +30,7 @@ class Input:
 
     def to_json(self, limits: Limits) -> dict[str, Any]:
         """The input as the service takes it, its file read. Raises `InputError`, `TooManyBytes`."""
-        members = {
-            "modality": self.modality,
-            "text": self.text,
-            "data": encode(self.data) if isinstance(self.data, bytes) else self.data,
-            "weight": self.weight,
-            "classes": self.classes,
-        }
-        if self.file is not None:
-            members |= read_part_file(self.file, limits)
-        return {name: value for name, value in members.items() if value is not None}
+        return sent(vars(self), limits)
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,18 @@ class Part:
 
     def to_json(self, limits: Limits) -> dict[str, Any]:
         """The part as the service takes it, its file read. Raises `InputError`, `TooManyBytes`."""
-        members = {
-            "modality": self.modality,
-            "text": self.text,
-            "data": encode(self.data) if isinstance(self.data, bytes) else self.data,
-            "item": self.item,
-            "weight": self.weight,
-            "classes": self.classes,
-        }
-        if self.file is not None:
-            members |= read_part_file(self.file, limits)
-        return {name: value for name, value in members.items() if value is not None}
+        return sent(vars(self), limits)
+
+
+def sent(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """The members of a part, or of what a prediction is given, as JSON: `file` read, bytes as base64, no nulls.
+
+    Raises `InputError`, `TooManyBytes`.
+    """
+    said = {name: value for name, value in members.items() if name != "file" and value is not None}
+    if isinstance(said.get("data"), bytes):
+        said["data"] = encode(said["data"])
+    return said if members.get("file") is None else said | read_part_file(members["file"], limits)
 
 
 def read_part_file(path: Path, limits: Limits) -> dict[str, Any]:
