@@ -18,8 +18,7 @@ BadInput (search.errors)
 │   ├── InputUnreadable      no permission, no regular file, a disk error
 │   ├── OutsideFolder        a path or link that leaves the folder
 │   └── BadDescription       a sidecar or a manifest line that cannot be understood
-├── BadAttributes            no JSON, too deep or too long
-└── DuplicateKey             two files of one folder want the same key
+└── BadAttributes            no JSON, too deep or too long
 AnyseekError
 ├── SourceGone               the folder itself is gone or cannot be listed
 ├── ModelMismatch            the collection was made with another model than the one asked for
@@ -100,10 +99,6 @@ class BadDescription(InputError):
 
 class BadAttributes(BadInput):
     code = "bad-attributes"
-
-
-class DuplicateKey(BadInput):
-    code = "duplicate-key"
 
 
 class SourceGone(NotFound):

@@ -4,7 +4,6 @@ machine draws the same.
 
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from model.drawing import ByteArray
@@ -96,8 +95,3 @@ def with_scale(image: Image.Image, bar: ByteArray, first: str, last: str, note: 
     if note:
         pen.text((_MARGIN, middle + _ROW), note, fill=INK, font=font(), anchor="lm")
     return whole
-
-
-def to_array(image: Image.Image) -> ByteArray:
-    """uint8 (H, W, 3)."""
-    return np.asarray(image.convert("RGB"))

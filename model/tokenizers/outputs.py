@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-_LARGEST_8, _LARGEST_16 = 255, 65_535
+_LARGEST_8 = 255
 
 
 def images_to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
@@ -12,18 +12,6 @@ def images_to_uint8(images: Tensor) -> npt.NDArray[np.uint8]:
     # (B, C, H, W) -> (B, H, W, C)
     unit = ((images.float() + 1) / 2).clamp(0, 1).movedim(1, -1)
     return (unit * _LARGEST_8).round().cpu().numpy().astype(np.uint8)
-
-
-def depth_to_uint16(depth: Tensor) -> npt.NDArray[np.uint16]:
-    """Standardised depth float (B, 1, H, W) -> uint16 (B, H, W), each image from 0 (least) to 65535 (most).
-
-    The decoded scale means nothing; an image of one value becomes 0.
-    """
-    # (B, 1, H, W) -> (B, H, W)
-    values = depth[:, 0].float()
-    least, most = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
-    span = (most - least).masked_fill(most == least, 1.0)
-    return ((values - least) / span * _LARGEST_16).round().cpu().numpy().astype(np.uint16)
 
 
 def logits_to_labels(logits: Tensor) -> npt.NDArray[np.uint8]:

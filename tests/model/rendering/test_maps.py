@@ -1,9 +1,15 @@
 import numpy as np
+from PIL import Image
 
 from model.embedder import Regions
 from model.rendering.colours import UNKNOWN, class_colours
 from model.rendering.maps import MOST_CLASSES, depth_levels, depth_preview, normal_vectors, regions_preview
-from model.rendering.panels import SIDE, to_array
+from model.rendering.panels import SIDE
+
+
+def shown_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3)."""
+    return np.asarray(image.convert("RGB"))
 
 
 def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
@@ -14,11 +20,11 @@ def test_depth_goes_from_1_to_65535_and_unmeasured_is_0() -> None:
 
 def test_near_is_light_far_is_dark_and_unmeasured_grey() -> None:
     depth = np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32)
-    shown = to_array(depth_preview(depth))
+    shown = shown_pixels(depth_preview(depth))
     near, far, unknown = shown[10, 10], shown[SIDE - 10, SIDE - 10], shown[SIDE - 10, 10]
     assert near.sum() > shown[10, SIDE - 10].sum() > far.sum()
     assert unknown.tolist() == list(UNKNOWN)
-    assert len(shown) > len(to_array(depth_preview(depth[:1])))  # room for the word on what grey means
+    assert len(shown) > len(shown_pixels(depth_preview(depth[:1])))  # room for the word on what grey means
 
 
 def test_normals_are_numbers_from_minus_one_to_one() -> None:
@@ -27,11 +33,11 @@ def test_normals_are_numbers_from_minus_one_to_one() -> None:
 
 def test_regions_have_their_class_colours_and_a_legend_that_ends() -> None:
     ids = np.arange(200, dtype=np.int32).reshape(10, 20)
-    shown = to_array(regions_preview(Regions(ids, {3: "dog"})))
+    shown = shown_pixels(regions_preview(Regions(ids, {3: "dog"})))
     expected = class_colours(ids.ravel().astype(np.int64)).reshape(10, 20, 3)
     step = SIDE // 20
     np.testing.assert_array_equal(shown[step // 2 : 10 * step : step, step // 2 : SIDE : step], expected)
-    few = to_array(regions_preview(Regions(ids[:1, :2])))
+    few = shown_pixels(regions_preview(Regions(ids[:1, :2])))
     assert len(shown) - SIDE // 2 > len(few) - SIDE // 2
-    most = to_array(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
+    most = shown_pixels(regions_preview(Regions(ids[:, : (MOST_CLASSES + 1) // 10 + 1])))
     assert len(most) < 3 * SIDE

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from model.tokenizers.outputs import depth_to_uint16, images_to_uint8, logits_to_labels, logits_to_masks
+from model.tokenizers.outputs import images_to_uint8, logits_to_labels, logits_to_masks
 
 
 def test_images_span_all_bytes_and_are_clipped() -> None:
@@ -12,13 +12,6 @@ def test_images_span_all_bytes_and_are_clipped() -> None:
     assert out.shape == (1, 2, 5, 3)
     assert out.dtype == np.uint8
     assert out[0, 1, :, 2].tolist() == [0, 0, 128, 255, 255]
-
-
-def test_each_depth_map_spans_sixteen_bits() -> None:
-    depth = torch.tensor([[-2.0, 0.0, 2.0], [5.0, 5.0, 5.0]]).reshape(2, 1, 1, 3)
-    out = depth_to_uint16(depth)
-    assert out.dtype == np.uint16
-    assert out.tolist() == [[[0, 32768, 65535]], [[0, 0, 0]]]
 
 
 def test_labels_are_the_best_logits() -> None:
