@@ -10,6 +10,7 @@ import importlib.util
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 
 import torch
+from torch import library
 
 _DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -21,7 +22,7 @@ def define_missing_operators() -> None:
     if library_loads():
         return
     for operator in _DESCRIBED:
-        torch.library.define(f"torchvision::{operator}", _SIGNATURE)
+        library.define(f"torchvision::{operator}", _SIGNATURE)
 
 
 def library_loads() -> bool:
@@ -30,11 +31,11 @@ def library_loads() -> bool:
     if package is None or not package.submodule_search_locations:
         return True
     finder = FileFinder(package.submodule_search_locations[0], (ExtensionFileLoader, EXTENSION_SUFFIXES))
-    library = finder.find_spec("_C")
-    if library is None or library.origin is None:
+    compiled = finder.find_spec("_C")
+    if compiled is None or compiled.origin is None:
         return False
     try:
-        torch.ops.load_library(library.origin)  # type: ignore[no-untyped-call]
+        torch.ops.load_library(compiled.origin)  # type: ignore[no-untyped-call]
     except OSError:
         return False
     return True
