@@ -25,7 +25,7 @@ from indexer.files import read_file
 from indexer.manifest import MANIFEST
 from indexer.paths import check_inside, from_uri, to_key, to_uri
 from indexer.samples import PICTURE, RawFile, decode_all
-from indexer.sources import FolderSource
+from indexer.sources.folder import FolderSource
 from model.embedder import Sample
 from model.modality import Modality, resolve
 from search.errors import BadInput, NotAligned
@@ -186,7 +186,7 @@ def _from_descriptions(source: FolderSource, notes: list[str]) -> list[_Thing]:
 
 
 def _described(source: FolderSource, path: str, key: str) -> _Thing:
-    said = source.describe(path)
+    said = source.describe(to_uri(path))
     files = {PICTURE: path} | {modality: one.path for modality, one in said.modalities.items()}
     classes = {modality: one.classes for modality, one in said.modalities.items()}
     label = said.attributes.get("label")

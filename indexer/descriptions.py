@@ -1,4 +1,4 @@
-"""What a sidecar or a line of a manifest says of a picture.
+"""What a sidecar, a line of a manifest or a row of a table says of a picture.
 
     {"file": "a.jpg",                 which picture; a sidecar may leave it out
      "key": "A1",                     the item's key; without it the path relative to the folder
@@ -12,7 +12,7 @@ of the sidecar or manifest and stay inside the source folder.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,19 @@ PICTURE = "rgb"  # the modality of the file that is described
 
 @dataclass(frozen=True)
 class ModalityFile:
-    """A further file of an item: its path relative to the source folder, and names of its ids for a region map."""
+    """A further file of an item: where in its source it is, and names of its ids for a region map."""
 
     path: str
     classes: Mapping[int, str] = field(default_factory=dict)
 
 
+# From a path as it is written to where that file is in the source; raises `OutsideFolder`.
+Resolve = Callable[[str], str]
+
+
 @dataclass(frozen=True)
 class Description:
-    """Everything said of one picture. `modalities` go by canonical name."""
+    """Everything said of one picture, `file` being where in its source it is. `modalities` go by canonical name."""
 
     file: str | None = None
     key: str | None = None
@@ -52,14 +56,18 @@ def parse_description(data: bytes, root: Path, base: str, limits: Limits, name: 
 
     Raises `BadDescription`, and `OutsideFolder` for a path that leaves `root`.
     """
-    fields = _json_object(data, name)
+    return read_fields(json_object(data, name), lambda path: inside(root, base, path), limits, name)
+
+
+def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, name: str) -> Description:
+    """Read a description whose JSON is parsed. Raises `BadDescription`, and what `resolve` raises."""
     try:
         return Description(
-            file=inside(root, base, _text(fields, "file")) if fields.get("file") is not None else None,
+            file=resolve(_text(fields, "file")) if fields.get("file") is not None else None,
             key=_key(fields),
             caption=_caption(fields, limits),
             attributes=_attributes(fields),
-            modalities=_modalities(fields, root, base),
+            modalities=_modalities(fields, resolve),
         )
     except (DecodeError, BadAttributes, _Wrong) as error:
         raise BadDescription(f"{name}: {error}") from error
@@ -69,7 +77,8 @@ class _Wrong(Exception):
     """What is wrong with a field; becomes the end of a `BadDescription`."""
 
 
-def _json_object(data: bytes, name: str) -> dict[str, Any]:
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The object that `data` is. Raises `BadDescription`."""
     try:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -121,7 +130,7 @@ def _attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def _modalities(fields: Mapping[str, Any], root: Path, base: str) -> dict[str, ModalityFile]:
+def _modalities(fields: Mapping[str, Any], resolve: Resolve) -> dict[str, ModalityFile]:
     found: dict[str, ModalityFile] = {}
     for name, value in _object(fields, "modalities").items():
         modality = known_modality(name)
@@ -131,16 +140,16 @@ def _modalities(fields: Mapping[str, Any], root: Path, base: str) -> dict[str, M
             raise _Wrong(f"the modality {name!r} is not kept in a file")
         if modality.name == "caption" and fields.get("caption"):
             raise _Wrong("there is a field 'caption' and a file of modality 'caption'; give one")
-        found[modality.name] = _modality_file(name, value, root, base)
+        found[modality.name] = _modality_file(name, value, resolve)
     return found
 
 
-def _modality_file(name: str, value: Any, root: Path, base: str) -> ModalityFile:
+def _modality_file(name: str, value: Any, resolve: Resolve) -> ModalityFile:
     if isinstance(value, str):
-        return ModalityFile(inside(root, base, value))
+        return ModalityFile(resolve(value))
     if not isinstance(value, dict) or not isinstance(value.get("file"), str):
         raise _Wrong(f"the modality {name!r} is {json.dumps(value)[:40]}; a path or an object with 'file' was expected")
-    path = inside(root, base, value["file"])
+    path = resolve(value["file"])
     return ModalityFile(path, parse_classes(_object(value, "classes"), to_uri(path)))
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with an input or with the folder it came from, each with a stable code.
+"""What can be wrong with an input or with the source it came from, each with a stable code.
 
 BadInput (search.errors)
 ├── DecodeError              these bytes are not a value of that modality
@@ -16,11 +16,16 @@ BadInput (search.errors)
 ├── InputError               a file that cannot be had
 │   ├── InputVanished
 │   ├── InputUnreadable      no permission, no regular file, a disk error
+│   ├── InputUnavailable     a server that did not give it, however often it was asked
+│   ├── AddressRefused       a URL that leads to a private address, or is none of http or https
 │   ├── OutsideFolder        a path or link that leaves the folder
 │   └── BadDescription       a sidecar or a manifest line that cannot be understood
-└── BadAttributes            no JSON, too deep or too long
+├── BadAttributes            no JSON, too deep or too long
+├── DuplicateContent         another item has the same content, which this job was told to refuse
+├── BadSource                what was asked to be indexed is no kind of source
+└── ExtraMissing             it takes a package that is not installed
 AnyseekError
-├── SourceGone               the folder itself is gone or cannot be listed
+├── SourceGone               the source itself is gone or cannot be listed
 ├── ModelMismatch            the collection was made with another model than the one asked for
 ├── JobCancelled             somebody cancelled the job while it ran
 └── JobStopped               this process stops; another one goes on with the job
@@ -93,12 +98,32 @@ class OutsideFolder(InputError):
     code = "outside-folder"
 
 
+class InputUnavailable(InputError):
+    code = "input-unavailable"
+
+
+class AddressRefused(InputError):
+    code = "address-refused"
+
+
 class BadDescription(InputError):
     code = "bad-description"
 
 
 class BadAttributes(BadInput):
     code = "bad-attributes"
+
+
+class DuplicateContent(BadInput):
+    code = "duplicate-content"
+
+
+class BadSource(BadInput):
+    code = "bad-source"
+
+
+class ExtraMissing(BadInput):
+    code = "extra-missing"
 
 
 class SourceGone(NotFound):

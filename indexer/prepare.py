@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.decode import thumbnail
-from indexer.descriptions import Description
+from indexer.descriptions import Description, ModalityFile
 from indexer.errors import BadDescription
-from indexer.files import read_file
 from indexer.kinds import media_type
-from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
 from indexer.pictures import THUMBNAIL_MEDIA_TYPE
-from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, content_hash, decode_all, sample_for
-from indexer.sources import FolderSource
+from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, content_hash, decode_all, sample_for, sample_hash
+from indexer.sources.base import Source
 from model.embedder import Sample
 from search.assets import AssetStore, reference
 from search.catalogue.ledger import Lease
@@ -31,6 +29,7 @@ class Prepared:
 
     lease: Lease
     content_hash: str
+    sample_hash: str
     sample: Sample
     caption: str | None
     attributes: Attributes
@@ -53,10 +52,10 @@ Outcome = Prepared | Unchanged | Refused
 
 
 class Preparer:
-    """Prepares inputs of one folder. Safe for several threads."""
+    """Prepares inputs of one source. Safe for several threads."""
 
     def __init__(
-        self, source: FolderSource, source_id: int, assets: AssetStore, modalities: frozenset[str], limits: Limits
+        self, source: Source, source_id: int, assets: AssetStore, modalities: frozenset[str], limits: Limits
     ) -> None:
         self._source = source
         self._source_id = source_id
@@ -64,19 +63,25 @@ class Preparer:
         self._modalities = modalities
         self._limits = limits
 
+    @property
+    def threads(self) -> int:
+        """How many inputs are worth preparing at once at least."""
+        return self._source.threads
+
     def prepare(self, lease: Lease, held: Held) -> Outcome:
-        """What is to be done with an input. Raises `SourceGone` if the whole folder is gone."""
+        """What is to be done with an input. Raises `SourceGone` if the whole source is gone."""
         try:
-            return self._prepare(lease, from_uri(lease.uri), held)
+            return self._prepare(lease, held)
         except BadInput as error:
             self._source.check()
             return Refused(lease, error.code, str(error))
 
-    def _prepare(self, lease: Lease, path: str, held: Held) -> Outcome:
-        said = self._source.describe(path)
-        if (said.key or to_key(path)) != lease.key:
-            raise BadDescription(f"{lease.uri} was given another key while it was read; index the folder again")
-        files = self._read(path, said)
+    def _prepare(self, lease: Lease, held: Held) -> Outcome:
+        said = self._source.describe(lease.uri)
+        if said.key != lease.key:
+            raise BadDescription(f"{lease.uri} was given another key while it was read; index its source again")
+        refs = _refs(said)
+        files = [self._read(modality, further) for modality, further in refs.items()]
         digest = content_hash(files, said.caption, said.attributes)
         if held.get(lease.key) == (digest, self._source_id):
             return Unchanged(lease)
@@ -87,25 +92,25 @@ class Preparer:
         return Prepared(
             lease=lease,
             content_hash=digest,
+            sample_hash=sample_hash(files, said.caption),
             sample=sample_for(values, self._modalities),
             caption=caption if isinstance(caption, str) else None,
             attributes=said.attributes,
-            assets=(*(self._asset(file) for file in files), small),
+            assets=(*(self._asset(file, refs[file.modality].path) for file in files), small),
         )
 
-    def _read(self, path: str, said: Description) -> list[RawFile]:
-        files = [RawFile(PICTURE, self._bytes(path), to_uri(path))]
-        for modality, further in said.modalities.items():
-            files.append(RawFile(modality, self._bytes(further.path), to_uri(further.path), further.classes))
-        return files
+    def _read(self, modality: str, file: ModalityFile) -> RawFile:
+        return RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
 
-    def _bytes(self, path: str) -> bytes:
-        check_inside(self._source.root, path)
-        return read_file(self._source.path(path), self._limits, to_uri(path))
-
-    def _asset(self, file: RawFile) -> Asset:
-        """A reference to the file where it is; a stored copy where its path is no text that can be kept."""
-        path = self._source.path(from_uri(file.name))
-        if not is_utf8(str(path)):
+    def _asset(self, file: RawFile, ref: str) -> Asset:
+        """A reference to the file where it is; a stored copy where it cannot be referred to."""
+        path = self._source.local(ref)
+        if path is None:
             return self._assets.put(file.modality, file.data, media_type(file.data))
         return reference(file.modality, path, file.data, media_type(file.data))
+
+
+def _refs(said: Description) -> dict[str, ModalityFile]:
+    """The files of an item by modality, its picture first."""
+    assert said.file is not None
+    return {PICTURE: ModalityFile(said.file), **said.modalities}

@@ -9,7 +9,7 @@ from indexer.decode import thumbnail
 from indexer.indexing import Tools, open_collection
 from indexer.kinds import media_type
 from indexer.pictures import THUMBNAIL_MEDIA_TYPE
-from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, content_hash, decode_all, sample_for
+from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, content_hash, decode_all, sample_for, sample_hash
 from model.embedder import FloatArray, Value
 from search.catalogue import collections, items
 from search.errors import BadInput
@@ -44,6 +44,7 @@ def put_item(
         caption=words if isinstance(words, str) else None,
         attributes=attributes or {},
         assets=(*_stored(tools, files), *_thumbnail(tools, values.get(PICTURE))),
+        sample_hash=sample_hash(files, caption),
     )
     with tools.database.write() as session:
         return items.write(session, collection, [new])[0]

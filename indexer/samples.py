@@ -35,6 +35,18 @@ def content_hash(files: Sequence[RawFile], caption: str | None, attributes: Attr
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
+def sample_hash(files: Sequence[RawFile], caption: str | None) -> str:
+    """sha256 over what a model can see of an item: two with the same one have the same vectors.
+
+    Neither names of files nor attributes count, so that copies under other names are told.
+    """
+    parts = [
+        [file.modality, hashlib.sha256(file.data).hexdigest(), sorted(file.classes.items())]
+        for file in sorted(files, key=lambda file: file.modality)
+    ]
+    return hashlib.sha256(json.dumps([DECODING_VERSION, parts, caption]).encode()).hexdigest()
+
+
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:
     """The values of an item's modalities. Raises `DecodeError` for the first file that is not what it should be."""
     values = {file.modality: decode(file.modality, file.data, limits, file.name, file.classes) for file in files}

@@ -21,6 +21,7 @@ _ITEM = (
     ItemRow.caption,
     ItemRow.attributes,
     ItemRow.revision,
+    ItemRow.sample_hash,
 )
 _ASSET = (
     AssetRow.name,
@@ -39,7 +40,7 @@ def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
     for row in session.execute(of_items):
         assets.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
     rows = session.execute(select(*_ITEM).where(*where))
-    return [replace(Item(*row), assets=assets.get(row.id, {})) for row in rows]
+    return [replace(Item(*row[:-1]), assets=assets.get(row.id, {}), sample_hash=row.sample_hash) for row in rows]
 
 
 def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
@@ -54,6 +55,7 @@ def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -
             "content_hash": new.content_hash,
             "caption": new.caption,
             "attributes": stored_attributes(new.key, new.attributes),
+            "sample_hash": new.sample_hash,
         }
         for new in fresh
     ]
@@ -88,5 +90,6 @@ def _values(item: Item) -> dict[str, object]:
         "caption": item.caption,
         "attributes": dict(item.attributes),
         "revision": item.revision,
+        "sample_hash": item.sample_hash,
         "updated_at": now(),
     }

@@ -3,15 +3,16 @@
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from search.catalogue import collections, item_rows, log
 from search.catalogue.log import NewEntry
 from search.catalogue.new_items import check, stored_attributes
 from search.catalogue.rows import CHUNK, chunks, to_bytes
-from search.catalogue.tables import AssetRow, ItemRow
+from search.catalogue.tables import AssetRow, ItemRow, SourceRow
 from search.errors import ItemNotFound, KeyHeldElsewhere
 from search.types import Collection, Item, NewItem, Space
 
@@ -98,6 +99,12 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
     return found
 
 
+def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
+    """The next `limit` ids of the collection's items above `item_id`, ascending."""
+    where = (ItemRow.collection_id == collection_id, ItemRow.id > item_id)
+    return list(session.scalars(select(ItemRow.id).where(*where).order_by(ItemRow.id).limit(limit)))
+
+
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
     """The ids of those of `keys` that the collection has."""
     found: dict[str, int] = {}
@@ -140,6 +147,14 @@ def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Itera
             return
         yield keys
         after = (ItemRow.key > keys[-1],)
+
+
+def count_outside(session: Session, collection: Collection, root: Path) -> int:
+    """How many items did not come from the folder `root`."""
+    inside = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == str(root))
+    elsewhere = or_(ItemRow.source_id.is_(None), ItemRow.source_id.not_in(inside))
+    query = select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection.id, elsewhere)
+    return session.scalar(query) or 0
 
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
@@ -186,6 +201,7 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
         stored_attributes(new.key, new.attributes),
         before.revision,
         {asset.name: asset for asset in new.assets},
+        new.sample_hash,
     )
     if same == before and not spaces:
         return None

@@ -58,6 +58,12 @@ def carry_over(session: Session, job_id: int) -> None:
     )
 
 
+def has_refused(session: Session, job_id: int) -> bool:
+    """Whether any input was quarantined unread: what its key would have been may not be known."""
+    unread = (LedgerRow.state == QUARANTINED, LedgerRow.attempts == 0, LedgerRow.reason_code != DUPLICATE_KEY)
+    return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *unread).limit(1)) is not None
+
+
 def drop_carried(session: Session, job_id: int) -> None:
     """The scan is complete: suspects that it did not meet are gone."""
     session.execute(

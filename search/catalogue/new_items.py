@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from model.embedder import FloatArray
+from search.catalogue.collections import SpaceState
 from search.catalogue.tables import SpaceRow
 from search.errors import BadInput, FingerprintMismatch
 from search.types import Attributes, Collection, NewItem, Space
@@ -43,7 +44,8 @@ def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
 
 
 def _check_spaces(session: Session, collection: Collection) -> None:
-    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(SpaceRow.collection_id == collection.id))
+    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
+    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
     if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
         raise FingerprintMismatch(
             f"the spaces of collection {collection.name!r} have changed since these vectors were made; make them again"
@@ -72,9 +74,13 @@ def _check_vectors(collection: Collection, new: NewItem) -> None:
         _check_vector(new.key, collection.spaces[name], vector)
 
 
+def fits(space: Space, vector: FloatArray) -> bool:
+    """Whether it has the dimension of the space and the length 1, which no NaN has."""
+    return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
+
+
 def _check_vector(key: str, space: Space, vector: FloatArray) -> None:
-    fits = vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
-    if not fits:  # so asked, NaN does not fit either
+    if not fits(space, vector):
         raise BadInput(
             f"the vector of {key!r} in space {space.name!r} has shape {vector.shape} and length "
             f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"

@@ -13,7 +13,8 @@ import pytest
 from indexer.errors import BadDescription, OutsideFolder, SourceGone
 from indexer.manifest import PathTable
 from indexer.paths import from_uri, one_line, to_key, to_uri
-from indexer.sources import FolderSource, Found
+from indexer.sources.base import Found
+from indexer.sources.folder import FolderSource
 from search.settings import Limits
 from tests.indexer.pictures import encoded, jpeg, noise, png
 
@@ -228,7 +229,7 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     for folder in [tmp_path, *tmp_path.parents[:2]]:
         folder.chmod(0o755)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom indexer.sources import FolderSource\n"
+        "import os, sys\nfrom pathlib import Path\nfrom indexer.sources.folder import FolderSource\n"
         "from search.settings import Limits\nos.setuid(65534)\n"
         "for one in FolderSource(Path(sys.argv[1]), Limits()).scan():\n    print(one.uri, one.reason)\n"
     )

@@ -7,7 +7,7 @@ import contextlib
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexer.descriptions import Description, parse_description
@@ -15,22 +15,15 @@ from indexer.errors import BadDescription, InputError, InputUnreadable, SourceGo
 from indexer.files import read_file, read_start
 from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
 from indexer.manifest import MANIFEST, Manifest, PathTable
-from indexer.paths import to_key, to_uri
+from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
+from indexer.sources.base import Found, Position
+from indexer.sources.freshness import is_fresh, version_now
 from search.errors import BadInput
 from search.settings import Limits
 
 SIDECAR_SUFFIX = ".json"
 FOLDER_UNREADABLE = "folder-unreadable"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a scan met: an input to index, or with `reason` one that cannot be."""
-
-    uri: str
-    key: str
-    reason: str | None = None
-    reason_code: str | None = None
+LOCAL_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,9 @@ class Listing:
 
 
 class FolderSource:
-    """A folder that is walked without following links to folders. `root` is resolved; `skip` is left out.
+    """Implements `Source` for a folder, walked without following links to folders; `skip` is left out.
+
+    A `ref` is a path below `root`, which is resolved.
 
     Raises `SourceGone` if the folder cannot be listed, at once and whenever that is found later.
     """
@@ -60,6 +55,11 @@ class FolderSource:
         except InputUnreadable as error:
             raise SourceGone(f"the folder {to_uri(str(self.root))} cannot be read: {error}") from error
         self.ignored = 0
+        self.threads = LOCAL_THREADS
+
+    @property
+    def uri(self) -> str:
+        return to_uri(str(self.root))
 
     def check(self) -> None:
         """Raises `SourceGone` unless the folder is there, readable, and the one it was at first."""
@@ -74,30 +74,49 @@ class FolderSource:
         if _identity(self.root) != self._identity:
             raise SourceGone(f"the folder {name} was replaced by another one while it was read")
 
-    def scan(self) -> Iterator[Found]:
-        """Every input; counts the files that are none in `ignored`. The order is that of the names."""
-        self.ignored = 0
+    def can_resume(self, position: Position) -> bool:
+        return is_fresh(position.version)
+
+    def scan(self, position: Position | None = None) -> Iterator[Found]:
+        """As `Source.scan`. The order is that of the names, the files of a folder before its folders."""
+        self.ignored = position.ignored if position else 0
+        version = position.version if position else version_now()
         parts = self._files_of_modalities()
         for listing in self._walk():
             if listing.reason is not None:
                 yield Found(to_uri(listing.base) + "/", to_key(listing.base) + "/", listing.reason, FOLDER_UNREADABLE)
-            yield from self._inputs(listing, parts)
+            for path in self._inputs(listing, parts, from_uri(position.place) if position else None):
+                yield replace(self._found(path), position=Position(to_uri(path), version, self.ignored))
         yield from self._unmet_lines(parts)
         self.check()
 
-    def path(self, relative: str) -> Path:
-        return self.root / relative
-
-    def describe(self, relative: str) -> Description:
-        """What sidecar or manifest say of a file; nothing if there is neither.
+    def describe(self, uri: str) -> Description:
+        """What sidecar or manifest say of a file; only which file it is if there is neither.
 
         Raises `BadDescription`, `OutsideFolder`, `InputUnreadable`, and `BadDescription` if there are both.
         """
+        relative = from_uri(uri)
         said = self._manifest.describe(relative)
         sidecar = self._read_sidecar(relative)
         if said and sidecar:
-            raise BadDescription(f"{to_uri(relative)} has a sidecar and a line in {MANIFEST}; keep one of them")
-        return said or sidecar or Description()
+            raise BadDescription(f"{uri} has a sidecar and a line in {MANIFEST}; keep one of them")
+        found = said or sidecar or Description()
+        return replace(found, file=relative, key=found.key or to_key(relative))
+
+    def open(self, ref: str) -> bytes:
+        check_inside(self.root, ref)
+        return read_file(self.root / ref, self._limits, to_uri(ref))
+
+    def name(self, ref: str) -> str:
+        return to_uri(ref)
+
+    def local(self, ref: str) -> Path | None:
+        """Where the file is, unless its path is no text that can be kept."""
+        path = self.root / ref
+        return path if is_utf8(str(path)) else None
+
+    def input_at(self, location: str) -> str | None:
+        return to_uri(location.removeprefix(f"{self.root}/"))
 
     def _read_sidecar(self, relative: str) -> Description | None:
         path = _sidecar(relative)
@@ -142,13 +161,17 @@ class FolderSource:
                 files.append(entry.name)
         return tuple(sorted(folders)), tuple(sorted(files))
 
-    def _inputs(self, listing: Listing, parts: PathTable) -> Iterator[Found]:
+    def _inputs(self, listing: Listing, parts: PathTable, after: str | None) -> Iterator[str]:
+        """The pictures in a folder, or those behind `after`, the last path that an earlier scan has told."""
+        if after is not None and _is_before(listing.base, after):
+            return
         paths = [posixpath.join(listing.base, name) for name in listing.files]
         taken = [path for path in paths if path not in parts and path != MANIFEST and self._is_picture(path)]
-        used = {*taken, *map(_sidecar, taken), MANIFEST}
-        self.ignored += sum(path not in used and path not in parts for path in paths)
-        for path in taken:
-            yield self._found(path)
+        here = after is not None and posixpath.dirname(after) == listing.base
+        if not here:  # counted when `after` was told
+            used = {*taken, *map(_sidecar, taken), MANIFEST}
+            self.ignored += sum(path not in used and path not in parts for path in paths)
+        yield from (path for path in taken if not here or path > str(after))
 
     def _is_picture(self, path: str) -> bool:
         """By its name, by being in the manifest, or by its first bytes; what cannot be looked into is none."""
@@ -160,7 +183,7 @@ class FolderSource:
 
     def _found(self, path: str) -> Found:
         try:
-            return Found(to_uri(path), self.describe(path).key or to_key(path))
+            return Found(to_uri(path), self.describe(to_uri(path)).key or "")
         except BadInput as error:
             return Found(to_uri(path), to_key(path), str(error), error.code)
 
@@ -192,6 +215,12 @@ class FolderSource:
 def _add_parts(parts: PathTable, description: Description | None) -> None:
     for file in description.modalities.values() if description else ():
         parts.add(file.path)
+
+
+def _is_before(base: str, after: str) -> bool:
+    """Whether every file in the folder `base` comes before the file `after`, which lies in another one."""
+    folders, others = (path.split("/") if path else [] for path in (base, posixpath.dirname(after)))
+    return folders < others
 
 
 def _sidecar(path: str) -> str:

@@ -1,0 +1,130 @@
+"""A bucket, or a folder in one, as a source: every picture below it, named in the order of their paths.
+
+It is listed once and read as it comes, so that it may hold any number of files. A sidecar NAME.json stands beside
+NAME.jpg as in a folder. Files called NAME.depth.png, by a modality, are left to the sidecars that name them. What has
+a manifest is indexed by giving that as the source.
+"""
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.descriptions import Description, json_object, read_fields
+from indexer.errors import BadSource, InputVanished
+from indexer.kinds import is_picture_suffix
+from indexer.manifest import MANIFEST
+from indexer.paths import from_uri, to_key, to_uri
+from indexer.samples import PICTURE
+from indexer.sources.base import Found, Position
+from indexer.sources.freshness import is_fresh, version_now
+from indexer.sources.remote import RemoteStorage
+from model.modality import resolve
+from search.errors import BadInput
+from search.settings import Limits
+
+_SIDECAR = ".json"
+_MOST_TOGETHER = 64
+
+
+class BucketSource:
+    """Implements `Source` for the files below a folder of another machine. A `ref` is a path below it.
+
+    Raises `SourceGone` if nothing is there, `BadSource` if it has a manifest.
+    """
+
+    def __init__(self, storage: RemoteStorage, limits: Limits) -> None:
+        self._storage, self._limits = storage, limits
+        self.threads = storage.threads
+        self.ignored = 0
+        self.check()
+        if storage.has(MANIFEST):
+            manifest = f"{self.uri}/{MANIFEST}"
+            raise BadSource(f"{self.uri} has a {MANIFEST}; index what that names: anyseek index {manifest}")
+
+    @property
+    def uri(self) -> str:
+        return self._storage.uri
+
+    def check(self) -> None:
+        self._storage.check()
+
+    def can_resume(self, position: Position) -> bool:
+        return is_fresh(position.version)
+
+    def scan(self, position: Position | None = None) -> Iterator[Found]:
+        self.ignored = position.ignored if position else 0
+        version = position.version if position else version_now()
+        for together in _runs(self._storage.paths(from_uri(position.place) if position else None)):
+            pictures = [path for path in together if _is_picture(path)]
+            sidecars = {_stem(path) + _SIDECAR for path in pictures}
+            found = [self._found(path, _stem(path) + _SIDECAR in together) for path in pictures]
+            self.ignored += sum(path not in sidecars and not is_picture_suffix(path) for path in together)
+            behind = Position(to_uri(together[-1]), version, self.ignored)
+            for number, one in enumerate(found, 1):  # a position lies between runs, or a sidecar would be missed
+                yield replace(one, position=behind if number == len(found) else None)
+        self.check()
+
+    def describe(self, uri: str) -> Description:
+        return self._described(from_uri(uri), True)
+
+    def open(self, ref: str) -> bytes:
+        return self._storage.read(ref)
+
+    def name(self, ref: str) -> str:
+        return to_uri(ref)
+
+    def local(self, ref: str) -> Path | None:
+        return None
+
+    def input_at(self, location: str) -> str | None:
+        return None
+
+    def _found(self, path: str, has_sidecar: bool) -> Found:
+        try:
+            return Found(to_uri(path), self._described(path, has_sidecar).key or "")
+        except BadInput as error:
+            return Found(to_uri(path), to_key(path), str(error), error.code)
+
+    def _described(self, path: str, may_have_sidecar: bool) -> Description:
+        said = (self._sidecar(path) if may_have_sidecar else None) or Description()
+        return replace(said, file=path, key=said.key or to_key(path))
+
+    def _sidecar(self, path: str) -> Description | None:
+        sidecar, base = _stem(path) + _SIDECAR, posixpath.dirname(path)
+        try:
+            data = self._storage.read(sidecar)
+        except InputVanished:
+            return None
+
+        def resolved(written: str) -> str:
+            return self._storage.resolve(posixpath.join(base, written))
+
+        said = read_fields(json_object(data, to_uri(sidecar)), resolved, self._limits, to_uri(sidecar))
+        return said if said.file in (None, path) else None
+
+
+def _runs(paths: Iterator[str]) -> Iterator[Sequence[str]]:
+    """Paths in order, those together that begin like the first one up to its last dot: `a.jpg` and `a.json`."""
+    together: list[str] = []
+    for path in paths:
+        if together and (not path.startswith(_stem(together[0]) + ".") or len(together) == _MOST_TOGETHER):
+            yield together
+            together = []
+        together.append(path)
+    if together:
+        yield together
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(path)[0]
+
+
+def _is_picture(path: str) -> bool:
+    """By its name, unless that says that it is another modality of a picture."""
+    named = posixpath.splitext(_stem(path))[1].removeprefix(".")
+    try:
+        further = bool(named) and resolve(named).name != PICTURE
+    except KeyError:
+        further = False
+    return is_picture_suffix(path) and not further

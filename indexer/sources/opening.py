@@ -1,0 +1,97 @@
+"""From what a user calls a source to the source."""
+
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from indexer.errors import BadSource, InputError, SourceGone
+from indexer.kinds import is_picture_suffix
+from indexer.paths import to_uri
+from indexer.sources.addresses import Network, read_networks
+from indexer.sources.base import Source
+from indexer.sources.bucket import BucketSource
+from indexer.sources.folder import FolderSource
+from indexer.sources.parquet import ParquetTable
+from indexer.sources.remote import RemoteStorage
+from indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
+from indexer.sources.storage import LocalStorage, Storage
+from indexer.sources.table import TableSource
+from indexer.sources.tar import SUFFIX, TarSource
+from indexer.sources.web import Web
+from search.settings import BadSetting, Settings
+
+_TABLES: Mapping[str, Callable[[Open, str], Table]] = {
+    ".jsonl": JsonLines,
+    ".csv": CsvTable,
+    ".parquet": ParquetTable,
+    ".txt": UrlLines,
+}
+_KINDS = "a folder, a table (.jsonl, .csv, .parquet), a list of URLs (.txt), shards (.tar), or a bucket (s3://…)"
+
+
+def open_source(settings: Settings, name: str | Path) -> Source:
+    """A folder, a table, a list of URLs, shards, or a bucket; of a folder the data directory is left out.
+
+    Raises `SourceGone` if it is not there, `BadSource` for what is no source, `ExtraMissing`.
+    """
+    if is_remote(str(name)):
+        return _remote(settings, str(name))
+    path = Path(name).absolute()
+    path = path.resolve() if path.is_file() else path
+    if path.is_dir():
+        if not _has_shards(path):
+            return FolderSource(path, settings.limits, skip=settings.home)
+        path = path / f"*{SUFFIX}"
+    if path.suffix not in (*_TABLES, SUFFIX):
+        if os.path.lexists(path):
+            raise BadSource(f"{to_uri(str(path))} is no source; those are {_KINDS}")
+        raise SourceGone(f"the folder {to_uri(str(path))} is gone")
+    return _of_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
+
+
+def is_remote(name: str) -> bool:
+    """Whether it is an address as `s3://bucket/prefix`, and no path."""
+    protocol, mark, _ = name.partition("://")
+    return bool(mark) and protocol.isascii() and protocol.replace("+", "").isalnum()
+
+
+def _remote(settings: Settings, url: str) -> Source:
+    folder, _, file = url.rstrip("/").rpartition("/")
+    if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SUFFIX):
+        return _of_file(settings, RemoteStorage(folder, settings.limits), file)
+    return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
+
+
+def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
+    kind = posixpath.splitext(file)[1]
+    storage.check()
+    if kind == SUFFIX:
+        return TarSource(storage, file, settings.limits)
+    web = Web(settings.limits, _networks(settings))
+    try:
+        table = _TABLES[kind](lambda: storage.stream(file), to_uri(file))
+        return TableSource(storage, file, table, web, settings.limits)
+    except InputError as error:
+        raise SourceGone(f"{storage.uri}/{to_uri(file)} cannot be read: {error}") from error
+
+
+def _networks(settings: Settings) -> tuple[Network, ...]:
+    try:
+        return read_networks(settings.url_networks)
+    except ValueError as error:
+        raise BadSetting(f"ANYSEEK_URL_NETWORKS is no list of networks as 10.0.0.0/8: {error}") from error
+
+
+def _has_shards(folder: Path) -> bool:
+    """Whether there are shards and no pictures directly in it."""
+    shards = False
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_picture_suffix(entry.name):
+                    return False
+                shards = shards or entry.name.endswith(SUFFIX)
+    except OSError:
+        return False  # the folder's own source tells what is wrong
+    return shards

@@ -1,0 +1,199 @@
+"""Tables of text, a row at a time: JSON lines, CSV and lists of URLs.
+
+A row is found again by its place, without an index.
+"""
+
+import csv
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from indexer.descriptions import json_object
+from indexer.errors import BadDescription, BadSource
+from indexer.paths import one_line
+
+LINE_BYTES = 1 << 20
+MODALITY_COLUMN = "modality:"  # with the name of a modality behind it
+LABEL_COLUMNS = ("label", "labels")
+_BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?")
+_WORDS = {"true": True, "false": False}
+_KNOWN = frozenset({"file", "url", "key", "caption", "attributes", "modalities", *LABEL_COLUMNS})
+
+# Opens the file of a table.
+Open = Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its number as people count it, the places where it is and where the next one is, and what it holds.
+
+    A row that cannot be read has an `error` and no `fields`.
+    """
+
+    number: int
+    place: str
+    following: str
+    fields: Mapping[str, Any] | None
+    error: str = ""
+
+
+class Table(Protocol):
+    """Rows of a file. Safe for several threads."""
+
+    # Whether the columns that are not known by name are attributes of the items.
+    extra_columns: bool
+
+    def rows(self, place: str | None = None) -> Iterator[Row]:
+        """All rows, or those from `place` on."""
+        ...
+
+    def row(self, place: str) -> Row:
+        """The row at `place`. Raises `BadDescription` if there is none (any more)."""
+        ...
+
+
+class _Lines:
+    """The lines of a stream as text, with the place of the one to come."""
+
+    def __init__(self, stream: BinaryIO, place: str | None, first: str) -> None:
+        number, _, offset = (place or first).partition("@")
+        self.number, self.offset = int(number), int(offset)
+        self._stream = stream
+        stream.seek(self.offset)
+
+    @property
+    def place(self) -> str:
+        return f"{self.number}@{self.offset}"
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        data = self._stream.readline(LINE_BYTES)
+        length = len(data)
+        too_long = length == LINE_BYTES and not data.endswith(b"\n")
+        while too_long and (more := self._stream.readline(LINE_BYTES)):
+            length += len(more)
+            if more.endswith(b"\n"):
+                break
+        if not data:
+            raise StopIteration
+        self.number, self.offset = self.number + 1, self.offset + length
+        if too_long:
+            raise ValueError(f"it is longer than {LINE_BYTES:,} bytes")
+        return data.decode("utf-8")
+
+
+class _TextTable(ABC):
+    """What the kinds of text have in common."""
+
+    _first = "1@0"
+
+    def __init__(self, open_file: Open, name: str) -> None:
+        self._open, self._name = open_file, name
+
+    def rows(self, place: str | None = None) -> Generator[Row, None, None]:
+        with self._open() as stream:
+            lines = _Lines(stream, place, self._first)
+            following = self._reader(lines)
+            while True:
+                number, here = lines.number, lines.place
+                try:
+                    fields, error = following(), ""
+                except StopIteration:
+                    return
+                except (ValueError, csv.Error, BadDescription) as wrong:
+                    fields, error = None, one_line(str(wrong))
+                if fields is not None or error:
+                    yield Row(number, here, lines.place, fields, error)
+
+    def row(self, place: str) -> Row:
+        with closing(self.rows(place)) as rows:
+            found = next(rows, None)
+        if found is None:
+            raise BadDescription(f"{self._name} was changed while it was read; index it again")
+        return found
+
+    @abstractmethod
+    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
+        """Gives the next row each time it is called, None for a blank one; raises `StopIteration` at the end."""
+
+
+class JsonLines(_TextTable):
+    """Implements `Table` for one JSON object a line."""
+
+    extra_columns = False
+
+    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
+        def following() -> Mapping[str, Any] | None:
+            line = next(lines)
+            return json_object(line.encode(), "the line") if line.strip("\ufeff \t\r\n") else None
+
+        return following
+
+
+class UrlLines(_TextTable):
+    """Implements `Table` for a URL a line; lines that begin with `#` are left out."""
+
+    extra_columns = False
+
+    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
+        def following() -> Mapping[str, Any] | None:
+            line = next(lines).strip("\ufeff \t\r\n")
+            return {"url": line} if line and not line.startswith("#") else None
+
+        return following
+
+
+class CsvTable(_TextTable):
+    """Implements `Table` for comma-separated values in UTF-8 whose first line names the columns.
+
+    Empty cells are none; of attributes numbers, `true` and `false` are read as such. Raises `BadSource` for a wrong
+    first line.
+    """
+
+    extra_columns = True
+
+    def __init__(self, open_file: Open, name: str) -> None:
+        super().__init__(open_file, name)
+        with open_file() as stream:
+            start = len(_BOM) if stream.read(len(_BOM)) == _BOM else 0
+            lines = _Lines(stream, None, f"1@{start}")
+            try:
+                self._columns = [column.strip() for column in next(csv.reader(lines, strict=True), [])]
+            except (ValueError, csv.Error) as error:
+                raise BadSource(f"the first line of {name} does not name columns: {one_line(str(error))}") from error
+        if not all(self._columns) or len(set(self._columns)) < len(self._columns):
+            raise BadSource(f"the first line of {name} has a column without a name, or one twice; name each once")
+        self._first = lines.place
+
+    def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
+        reader = csv.reader(lines, strict=True)
+
+        def following() -> Mapping[str, Any] | None:
+            cells = next(reader)
+            if not cells:
+                return None
+            if len(cells) != len(self._columns):
+                raise ValueError(f"it has {len(cells)} cells; the first line names {len(self._columns)} columns")
+            return {name: _value(name, cell) for name, cell in zip(self._columns, cells, strict=True) if cell}
+
+        return following
+
+
+def is_known(column: str) -> bool:
+    """Whether a column says something else than an attribute."""
+    return column in _KNOWN or column.startswith(MODALITY_COLUMN)
+
+
+def _value(column: str, cell: str) -> Any:
+    """What a cell of text says: an attribute may be a number or a truth value."""
+    if is_known(column):
+        return cell
+    if _NUMBER.fullmatch(cell):
+        return float(cell) if set(cell) & set(".eE") else int(cell)
+    return _WORDS.get(cell, cell)

@@ -1,0 +1,112 @@
+"""Where the files of a table or an archive lie: in a folder, of this machine or not (`indexer.sources.remote`)."""
+
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from indexer.errors import InputUnreadable, InputVanished, SourceGone
+from indexer.files import read_file
+from indexer.paths import inside, is_utf8, to_uri
+from search.settings import Limits
+
+# Without O_NONBLOCK opening a named pipe waits for its other end for ever.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+LOCAL_THREADS = 1
+
+
+class Storage(Protocol):
+    """Files below one folder. A *ref* is a path relative to it, with `/`. Safe for several threads."""
+
+    @property
+    def uri(self) -> str:
+        """What the folder is called."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many files are worth reading at once at least."""
+        ...
+
+    def check(self) -> None:
+        """Raises `SourceGone` unless the folder is there."""
+        ...
+
+    def resolve(self, path: str) -> str:
+        """The ref of a path that somebody wrote down. Raises `OutsideFolder`."""
+        ...
+
+    def names(self, pattern: str) -> Iterator[str]:
+        """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""
+        ...
+
+    def version(self, ref: str) -> str:
+        """Changes when the file does. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
+        ...
+
+    def read(self, ref: str) -> bytes:
+        """The whole file. Raises `InputError`, `TooManyBytes`."""
+        ...
+
+    def stream(self, ref: str) -> BinaryIO:
+        """The file opened for reading at any place. Raises `InputError`."""
+        ...
+
+    def local(self, ref: str) -> Path | None:
+        """Where the file lies, if that is on this machine and a text that can be kept."""
+        ...
+
+
+class LocalStorage:
+    """Implements `Storage` for a folder of this machine; `root` is resolved."""
+
+    threads = LOCAL_THREADS
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self._root = root
+        self._limits = limits
+
+    @property
+    def uri(self) -> str:
+        return to_uri(str(self._root))
+
+    def check(self) -> None:
+        if not self._root.is_dir():
+            raise SourceGone(f"the folder {self.uri} is gone")
+
+    def resolve(self, path: str) -> str:
+        return inside(self._root, "", path)
+
+    def names(self, pattern: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._root) as entries:
+                yield from (entry.name for entry in entries if fnmatchcase(entry.name, pattern) and entry.is_file())
+        except OSError as error:
+            raise SourceGone(f"the folder {self.uri} cannot be read: {error.strerror}") from error
+
+    def version(self, ref: str) -> str:
+        with self.stream(ref) as stream:
+            status = os.fstat(stream.fileno())
+        return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+    def read(self, ref: str) -> bytes:
+        return read_file(self._root / self.resolve(ref), self._limits, to_uri(ref))
+
+    def stream(self, ref: str) -> BinaryIO:
+        name = to_uri(ref)
+        try:
+            stream = os.fdopen(os.open(self._root / self.resolve(ref), _FLAGS), "rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputVanished(f"{name} is not there (any more)") from error
+        except OSError as error:
+            raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            stream.close()
+            raise InputUnreadable(f"{name} is not a regular file")
+        return stream
+
+    def local(self, ref: str) -> Path | None:
+        path = self._root / ref
+        return path if is_utf8(str(path)) else None

@@ -1,0 +1,183 @@
+"""A table as a source: a row an item. Columns say which picture, and what is to be known of it.
+
+file | url                the picture: a path relative to the table's folder, or where it is on the web
+key                       the item's key; without it the path or the URL
+caption
+label, labels             become the attribute `label`: one name, or several
+attributes, modalities    as in a sidecar; in CSV a cell with JSON
+modality:depth            a further file, by its modality
+anything else             an attribute of that name (CSV and Parquet; in JSON lines it is left to other tools)
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from indexer.descriptions import KEY_CHARACTERS, Description, read_fields
+from indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
+from indexer.paths import to_key, to_uri
+from indexer.sources.base import Found, Position
+from indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
+from indexer.sources.storage import Storage
+from indexer.sources.web import Web, is_url
+from search.errors import BadInput
+from search.settings import Limits
+
+_URI_CHARACTERS = 1_500  # databases cannot index much longer ones
+
+
+class TableSource:
+    """Implements `Source` for a table in a folder. A `ref` is a path below the folder, or a URL."""
+
+    ignored = 0
+
+    def __init__(self, storage: Storage, file: str, table: Table, web: Web, limits: Limits) -> None:
+        self._storage, self._file, self._table, self._web, self._limits = storage, file, table, web, limits
+        self._name = to_uri(file)
+        self.threads = web.threads if self._begins_with_url() else storage.threads
+
+    @property
+    def uri(self) -> str:
+        return f"{self._storage.uri}/{self._name}"
+
+    def check(self) -> None:
+        self._version()
+
+    def can_resume(self, position: Position) -> bool:
+        return position.version == self._version()
+
+    def scan(self, position: Position | None = None) -> Iterator[Found]:
+        version = self._version()
+        for row in self._table.rows(position.place if position else None):
+            yield replace(self._found(row), position=Position(row.following, version))
+
+    def describe(self, uri: str) -> Description:
+        row = self._table.row(uri.rpartition("#")[2])
+        said = self._said(row)
+        if self._uri(row, said) != uri:
+            raise BadDescription(f"{self._name} was changed while it was read; index it again")
+        return said
+
+    def open(self, ref: str) -> bytes:
+        return self._web.fetch(ref) if is_url(ref) else self._storage.read(ref)
+
+    def name(self, ref: str) -> str:
+        return ref if is_url(ref) else to_uri(ref)
+
+    def local(self, ref: str) -> Path | None:
+        return None if is_url(ref) else self._storage.local(ref)
+
+    def input_at(self, location: str) -> str | None:
+        return None
+
+    def _begins_with_url(self) -> bool:
+        first = next(iter(self._table.rows()), None)
+        fields = first.fields if first and first.fields else {}
+        return is_url(str(fields.get("url") or fields.get("file") or ""))
+
+    def _version(self) -> str:
+        try:
+            return self._storage.version(self._file)
+        except InputVanished as error:
+            raise SourceGone(f"{self.uri} is gone") from error
+        except BadInput as error:
+            raise SourceGone(f"{self.uri} cannot be read: {error}") from error
+
+    def _found(self, row: Row) -> Found:
+        try:
+            said = self._said(row)
+        except BadInput as error:
+            place = f"{self._name}:{row.number}"
+            return Found(place, place, str(error), error.code)
+        return Found(self._uri(row, said), said.key or "")
+
+    def _uri(self, row: Row, said: Description) -> str:
+        picture = self.name(said.file or "")
+        return f"{picture if len(picture) <= _URI_CHARACTERS else self._name}#{row.place}"
+
+    def _said(self, row: Row) -> Description:
+        """What a row says, `file` and `key` filled in. Raises `BadDescription`, `OutsideFolder`, `AddressRefused`."""
+        name = f"{self._name}, row {row.number}"
+        if row.fields is None:
+            raise BadDescription(f"{name}: {row.error}")
+        pictures = [row.fields[column] for column in ("file", "url") if row.fields.get(column)]
+        if len(pictures) != 1:
+            raise BadDescription(f"{name} needs a file or a url, one of them; it says which picture is meant")
+        if row.fields.get("url") and not is_url(str(pictures[0])):
+            raise AddressRefused(f"{name}: {str(pictures[0])[:200]!r} is no address of http or https")
+        fields = described_by(row.fields, self._table.extra_columns, name)
+        said = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
+        assert said.file is not None
+        key = said.key or (said.file if is_url(said.file) else to_key(said.file))
+        if len(key) > KEY_CHARACTERS:
+            raise BadDescription(f"{name} has an address of {len(key):,} characters, too many for a key; give it a key")
+        return replace(said, key=key)
+
+    def _resolve(self, path: str) -> str:
+        return self._web.checked(path) if is_url(path) else self._storage.resolve(path)
+
+
+def described_by(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
+    """A row with the members that a description has, but for its picture. Raises `BadDescription`.
+
+    With `extra_columns` those that are not known are attributes.
+    """
+    held = {column: value for column, value in row.items() if value is not None}
+    fields: dict[str, Any] = {member: held[member] for member in ("key", "caption") if member in held}
+    if extra_columns and "key" in fields:
+        fields["key"] = str(fields["key"])
+    fields["modalities"] = _modalities(held, name)
+    fields["attributes"] = _attributes(held, extra_columns, name)
+    return fields
+
+
+def _modalities(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    further = {
+        column.removeprefix(MODALITY_COLUMN): row[column] for column in row if column.startswith(MODALITY_COLUMN)
+    }
+    return _joined(_object(row, "modalities", name), further, name)
+
+
+def _attributes(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
+    others = {column: value for column, value in row.items() if extra_columns and not is_known(column)}
+    if all(column in row for column in LABEL_COLUMNS):
+        raise BadDescription(f"{name} has a label and labels; give one of them")
+    for column in LABEL_COLUMNS:
+        if column in row:
+            others["label"] = _label(row[column], name)
+    return _joined(_object(row, "attributes", name), others, name)
+
+
+def _label(value: Any, name: str) -> Any:
+    """One name, or several: as a list, or as the text of a JSON list."""
+    listed = value
+    if isinstance(value, str) and value.startswith("["):
+        listed = _parsed(value, "labels", name)
+    several = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+    if not several and not isinstance(listed, str):
+        raise BadDescription(f"{name}: the label {str(value)[:40]!r} is neither a name nor a list of names")
+    return listed
+
+
+def _object(row: Mapping[str, Any], member: str, name: str) -> dict[str, Any]:
+    value = row.get(member, {})
+    if isinstance(value, str):
+        value = _parsed(value, member, name)
+    if not isinstance(value, dict):
+        raise BadDescription(f"{name}: {member!r} is {str(value)[:40]!r}; a JSON object was expected")
+    return {key: one for key, one in value.items() if one is not None or member == "attributes"}
+
+
+def _parsed(cell: str, member: str, name: str) -> Any:
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError) as error:
+        raise BadDescription(f"{name}: {member!r} is no JSON: {str(error)[:80]}") from error
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if twice := sorted(one.keys() & other.keys()):
+        raise BadDescription(f"{name} gives {twice[0]!r} twice; give it once")
+    return {**one, **other}

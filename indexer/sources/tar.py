@@ -1,0 +1,273 @@
+"""Tar shards in the WebDataset convention as a source: members that share a name up to its first dot are an item.
+
+    KEY.jpg  .png  .webp …        the picture
+    KEY.txt                       its caption
+    KEY.json                      key, caption, label(s), attributes; other members become attributes
+    KEY.cls                       the attribute `label`
+    KEY.depth.png  KEY.normal.png   further modalities, by name
+
+Members of an item stand one after the other, as the convention has it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from indexer.decode import parse_text
+from indexer.descriptions import Description, ModalityFile, json_object, read_fields
+from indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
+from indexer.kinds import is_picture_suffix
+from indexer.paths import from_uri, one_line, to_key, to_uri
+from indexer.samples import PICTURE
+from indexer.sources.base import Found, Position
+from indexer.sources.storage import Storage
+from indexer.sources.table import described_by
+from indexer.sources.tar_reader import BadArchive, Member, members
+from model.modality import resolve
+from search.errors import BadInput
+from search.settings import Limits
+
+SUFFIX = ".tar"
+_TEXTS = frozenset({"txt", "json", "cls"})
+_OF_OTHERS = ("file", "url", "modalities")  # the archive says itself which files there are
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MOST_SHARDS = 100_000
+_MOST_MEMBERS = 64  # of one item
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Members of one item that stand together in a shard."""
+
+    shard: str
+    key: str
+    members: Sequence[Member]
+
+    @property
+    def uri(self) -> str:
+        return f"{to_uri(self.shard)}#{to_uri(self.key)}@{self.members[0].place}"
+
+
+class TarSource:
+    """Implements `Source` for shards in one folder. A `ref` is SHARD#NAME@START+SIZE.
+
+    `pattern` is a file name with `*`, `?` or `{000..010}`. Raises `SourceGone` if no shard is there.
+    """
+
+    def __init__(self, storage: Storage, pattern: str, limits: Limits) -> None:
+        self._storage, self._pattern, self._limits = storage, pattern, limits
+        self.ignored = 0
+        self.threads = storage.threads
+        self._shards = tuple(_shards(storage, pattern))
+        if not any(self._version(shard) for shard in self._shards):
+            raise SourceGone(f"no shard is called {self.uri}")
+
+    @property
+    def uri(self) -> str:
+        return f"{self._storage.uri}/{to_uri(self._pattern)}"
+
+    def check(self) -> None:
+        self._storage.check()
+
+    def can_resume(self, position: Position) -> bool:
+        return position.version == self._version(position.place.rpartition("@")[0])
+
+    def scan(self, position: Position | None = None) -> Iterator[Found]:
+        """As `Source.scan`, shard after shard. A shard that cannot be read to its end is named with what is wrong."""
+        shard, _, place = position.place.rpartition("@") if position else ("", "", "0")
+        self.ignored = position.ignored if position else 0
+        for name in self._shards:
+            if name >= shard:
+                yield from self._scan_shard(name, int(place) if name == shard else 0)
+        self.check()
+
+    def describe(self, uri: str) -> Description:
+        shard, key, place = _split(uri)
+        with self._storage.stream(shard) as stream:
+            for group in self._groups(stream, shard, int(place)):
+                if group.key == key:
+                    return self._said(stream, group)
+                break
+        raise BadDescription(f"{to_uri(shard)} was changed while it was read; index it again")
+
+    def open(self, ref: str) -> bytes:
+        shard, name, place = _split(ref)
+        start, size = map(int, place.split("+"))
+        with self._storage.stream(shard) as stream:
+            return self._content(stream, Member(name, start, start, size))
+
+    def name(self, ref: str) -> str:
+        shard, name, _ = _split(ref)
+        return f"{to_uri(shard)}#{to_uri(name)}"
+
+    def local(self, ref: str) -> Path | None:
+        return None
+
+    def input_at(self, location: str) -> str | None:
+        return None
+
+    def _version(self, shard: str) -> str:
+        try:
+            return self._storage.version(shard)
+        except InputVanished:
+            return ""
+
+    def _scan_shard(self, shard: str, place: int) -> Iterator[Found]:
+        try:
+            version = self._storage.version(shard)
+            with self._storage.stream(shard) as stream:
+                for group in self._groups(stream, shard, place):
+                    found = self._found(stream, group)
+                    if found is None:
+                        self.ignored += len(group.members)
+                    else:
+                        yield replace(
+                            found, position=Position(f"{shard}@{group.members[-1].following}", version, self.ignored)
+                        )
+        except BadInput as error:
+            uri = to_uri(shard)
+            yield Found(uri, uri, f"{uri}: {error}", error.code)
+
+    def _groups(self, stream: BinaryIO, shard: str, place: int) -> Iterator[_Group]:
+        """Items from `place` on. Raises `BadArchive` after those that can be read."""
+        together: list[Member] = []
+        length = stream.seek(0, 2)
+        try:
+            for member in members(stream, length, place):
+                if together and (_key(member) != _key(together[0]) or len(together) > _MOST_MEMBERS):
+                    yield _Group(shard, _key(together[0]), together)
+                    together = []
+                together.append(member)
+        except BadArchive:
+            if together:
+                yield _Group(shard, _key(together[0]), together)
+            raise
+        if together:
+            yield _Group(shard, _key(together[0]), together)
+
+    def _found(self, stream: BinaryIO, group: _Group) -> Found | None:
+        """An item, or None for members without a picture."""
+        try:
+            said = self._said(stream, group)
+        except _NoPicture:
+            return None
+        except BadInput as error:
+            return Found(group.uri, to_key(group.key), str(error), error.code)
+        return Found(group.uri, said.key or "")
+
+    def _said(self, stream: BinaryIO, group: _Group) -> Description:
+        """What the members say, `file` and `key` filled in. Raises `BadDescription`, `_NoPicture`."""
+        name = f"{to_uri(group.shard)}#{one_line(to_uri(group.key))}"
+        if len(group.members) > _MOST_MEMBERS:
+            raise BadDescription(f"{name}: more than {_MOST_MEMBERS} members share the name up to its first dot")
+        files = _files(group, name)
+        if PICTURE not in files:
+            raise _NoPicture(f"{name} has no picture")
+        texts = {_ending(member): member for member in group.members if _ending(member) in _TEXTS}
+        said = read_fields(self._fields(stream, texts, name), _no_path, self._limits, name)
+        if "txt" in texts:
+            said = replace(said, caption=self._caption(stream, texts["txt"], name) or said.caption)
+        further = {one: ModalityFile(_ref(group.shard, file)) for one, file in files.items() if one != PICTURE}
+        key = said.key or to_key(group.key)
+        return replace(said, file=_ref(group.shard, files[PICTURE]), key=key, modalities=further)
+
+    def _fields(self, stream: BinaryIO, texts: dict[str, Member], name: str) -> dict[str, Any]:
+        row = json_object(self._content(stream, texts["json"]), f"{name}.json") if "json" in texts else {}
+        told = {column: row.pop(column) for column in _OF_OTHERS if row.get(column) is not None}
+        if "cls" in texts:
+            row["label"] = self._content(stream, texts["cls"]).decode("utf-8", "replace").strip()
+            row.pop("labels", None)
+        fields = described_by(row, True, name)
+        return {**fields, "attributes": {**fields["attributes"], **told}}
+
+    def _caption(self, stream: BinaryIO, member: Member, name: str) -> str | None:
+        try:
+            text = self._content(stream, member).decode("utf-8")
+            return parse_text(text, self._limits, f"{name}.txt") if text.strip() else None
+        except (UnicodeDecodeError, DecodeError) as error:
+            raise BadDescription(f"{name}.txt: {error}") from error
+
+    def _content(self, stream: BinaryIO, member: Member) -> bytes:
+        if member.size > self._limits.bytes_per_file:
+            most = self._limits.bytes_per_file
+            raise TooManyBytes(f"{to_uri(member.name)} has {member.size:,} bytes; at most {most:,} are allowed")
+        stream.seek(member.start)
+        data = stream.read(member.size)
+        if len(data) < member.size:
+            raise InputVanished(f"{to_uri(member.name)} was cut off while it was read")
+        return data
+
+
+class _NoPicture(BadDescription):
+    """Members without a picture among them, which are no input."""
+
+
+def _no_path(path: str) -> str:
+    raise BadDescription(f"{path!r} cannot be named here; further files go by their own names in the archive")
+
+
+def _files(group: _Group, name: str) -> dict[str, Member]:
+    """The members that are values of modalities. Raises `BadDescription` for a modality that is there twice."""
+    files: dict[str, Member] = {}
+    for member in group.members:
+        modality = _modality(member)
+        if modality in files:
+            raise BadDescription(f"{name} has the modality {modality!r} twice; keep one of the files")
+        if modality is not None:
+            files[modality] = member
+    return files
+
+
+def _modality(member: Member) -> str | None:
+    """What a member's name says that it is: `.jpg`, or `.depth.png`."""
+    named, _, more = _ending(member).partition(".")
+    if not more:
+        return PICTURE if is_picture_suffix(f"a.{named}") else None
+    try:
+        modality = resolve(named)
+    except KeyError:
+        return None
+    return modality.name if modality.suffixes else None
+
+
+def _key(member: Member) -> str:
+    folder, slash, name = member.name.removeprefix("./").rpartition("/")
+    return f"{folder}{slash}{name.partition('.')[0]}"
+
+
+def _ending(member: Member) -> str:
+    return member.name.rpartition("/")[2].partition(".")[2].lower()
+
+
+def _ref(shard: str, member: Member) -> str:
+    return f"{to_uri(shard)}#{to_uri(member.name)}@{member.start}+{member.size}"
+
+
+def _split(uri: str) -> tuple[str, str, str]:
+    """Shard, name and place of a uri or a ref."""
+    shard, _, rest = uri.partition(f"{SUFFIX}#")
+    name, _, place = rest.rpartition("@")
+    return from_uri(shard + SUFFIX), from_uri(name), place
+
+
+def _shards(storage: Storage, pattern: str) -> list[str]:
+    """The names of the shards, sorted; one that a range names is among them even if it is not there."""
+    found: set[str] = set()
+    for name in _expanded(pattern):
+        found.update(storage.names(name) if set(name) & set("*?") else [name])
+    return sorted(found)
+
+
+def _expanded(pattern: str) -> list[str]:
+    """The names that `{000..010}` stands for. Raises `BadSource` for too many."""
+    low_high = _RANGE.search(pattern)
+    if low_high is None:
+        return [pattern]
+    low, high = low_high.groups()
+    before, after = pattern[: low_high.start()], pattern[low_high.end() :]
+    if int(high) - int(low) >= _MOST_SHARDS:
+        raise BadSource(f"{pattern} stands for more than {_MOST_SHARDS:,} shards, the most that can be taken at once")
+    numbers = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
+    return [name for number in numbers for name in _expanded(f"{before}{number}{after}")]

@@ -1,0 +1,54 @@
+"""Items with the same content: found by the hash of what a model sees of them (`sample_hash`)."""
+
+from collections.abc import Collection as AnyCollection
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from model.embedder import FloatArray
+from search.catalogue import log
+from search.catalogue.new_items import fits
+from search.catalogue.rows import chunks, from_bytes
+from search.catalogue.tables import ItemRow
+from search.types import Collection, NewItem
+
+
+def vectors_by_sample(
+    session: Session, collection: Collection, hashes: AnyCollection[str]
+) -> dict[str, dict[str, FloatArray]]:
+    """The raw vectors that the collection has for these contents, by space; only where all of its spaces have one."""
+    holders: dict[str, int] = {}
+    for some in chunks(sorted(set(hashes))):
+        where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
+        rows = session.execute(select(ItemRow.sample_hash, ItemRow.id).where(*where))
+        holders.update({row.sample_hash: row.id for row in rows})
+    samples = {item_id: sample for sample, item_id in holders.items()}
+    found: dict[str, dict[str, FloatArray]] = {}
+    for space in collection.spaces.values():
+        for page in log.latest_vectors(session, collection.id, space.id, sorted(samples)):
+            for item_id, fingerprint, data in zip(page.ids, page.fingerprints, page.data, strict=True):
+                vector = from_bytes(data) if fingerprint == space.fingerprint else None
+                if vector is not None and fits(space, vector):
+                    found.setdefault(samples[item_id], {})[space.name] = vector
+    return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
+
+
+def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
+    """Which of these keys would bring content that another key has: key -> that other key.
+
+    One that has the content already is no newcomer. Exact while the collection's lock is held.
+    """
+    holders: dict[str, set[str]] = {}
+    for some in chunks(sorted({new.sample_hash for new in new_items if new.sample_hash})):
+        where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
+        for row in session.execute(select(ItemRow.sample_hash, ItemRow.key).where(*where)):
+            holders.setdefault(row.sample_hash, set()).add(row.key)
+    found: dict[str, str] = {}
+    for new in new_items:
+        keys = holders.setdefault(new.sample_hash, set()) if new.sample_hash else {new.key}
+        if keys and new.key not in keys:
+            found[new.key] = min(keys)
+        else:
+            keys.add(new.key)
+    return found

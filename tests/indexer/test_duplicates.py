@@ -1,0 +1,115 @@
+"""The same content under several keys: linked, skipped or refused, within a job and across jobs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.indexing import Tools, open_collection
+from indexer.put import put_item
+from indexer.samples import RawFile
+from model.embedder import FloatArray, Sample
+from model.hashing_embedder import HashingEmbedder
+from search.catalogue import collections, ledger, log
+from search.types import OnDuplicate
+from tests.indexer.harness import NAME, check_agreement, failures, held, index, installation, numbers
+from tests.indexer.pictures import png
+
+
+class Counted(HashingEmbedder):
+    """Counts the samples it has embedded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded = 0
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.embedded += len(samples)
+        return super().embed_gallery(samples, spaces)
+
+
+@pytest.fixture
+def embedder() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def tools(tmp_path: Path, embedder: Counted) -> Iterator[Tools]:
+    with installation(tmp_path / "home", embedder) as tools:
+        yield tools
+
+
+def folder(path: Path, files: dict[str, Any]) -> Path:
+    path.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (path / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+COPIES = {"a.png": png(1), "b.png": png(1), "c.png": png(2), "d.png": png(1), "d.json": {"caption": "other words"}}
+
+
+def vectors(tools: Tools) -> dict[str, bytes]:
+    keys = {item.id: key for key, item in held(tools).items()}
+    with tools.database.read() as session:
+        collection = collections.get(session, NAME)
+        (space,) = collection.spaces.values()
+        pages = list(log.latest_vectors(session, collection.id, space.id))
+    return {keys[one]: data for page in pages for one, data in zip(page.ids, page.data, strict=True)}
+
+
+def test_links_share_vectors_and_files(tools: Tools, embedder: Counted, tmp_path: Path) -> None:
+    assert numbers(index(tools, folder(tmp_path / "p", COPIES))) == (4, 0, 0, 0)
+    assert embedder.embedded == 3
+    assert vectors(tools)["a.png"] == vectors(tools)["b.png"] != vectors(tools)["c.png"]
+    items = held(tools)
+    assert items["a.png"].assets["thumbnail"] == items["b.png"].assets["thumbnail"]
+    assert numbers(index(tools, folder(tmp_path / "q", {"e.png": png(2), "f.png": png(3)}))) == (2, 0, 0, 0)
+    assert embedder.embedded == 4
+    assert vectors(tools)["e.png"] == vectors(tools)["c.png"]
+    check_agreement(tools)
+
+
+def test_new_attributes_do_not_run_the_model_again(tools: Tools, embedder: Counted, tmp_path: Path) -> None:
+    photos = folder(tmp_path / "p", COPIES)
+    index(tools, photos)
+    folder(photos, {"a.json": {"attributes": {"year": 1987}}})
+    assert numbers(index(tools, photos)) == (1, 3, 0, 0)
+    assert embedder.embedded == 3
+    assert held(tools)["a.png"].attributes == {"year": 1987}
+
+
+def test_skipped_ones_are_recorded_with_the_key_they_equal(tools: Tools, tmp_path: Path) -> None:
+    job = index(tools, folder(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.SKIP)
+    assert (numbers(job), job.counts.skipped, job.counts.settled) == ((3, 0, 0, 0), 1, 4)
+    with tools.database.read() as session:
+        (left_out,) = ledger.skipped(session, job.id)
+    assert (left_out.uri, left_out.reason) == ("b.png", "b.png has the same content as 'a.png'")
+    job = index(tools, folder(tmp_path / "q", {"e.png": png(2)}), on_duplicate=OnDuplicate.SKIP)
+    assert (numbers(job), job.counts.skipped) == ((0, 0, 0, 0), 1)
+    job = index(tools, tmp_path / "p", on_duplicate=OnDuplicate.SKIP)
+    assert (numbers(job), job.counts.skipped) == ((0, 3, 0, 0), 1)
+    assert set(held(tools)) == {"a.png", "c.png", "d.png"}
+    check_agreement(tools)
+
+
+def test_refused_ones_are_quarantined(tools: Tools, tmp_path: Path) -> None:
+    open_collection(tools, NAME)
+    put_item(tools, NAME, "by hand", [RawFile("rgb", png(2), "upload")])
+    job = index(tools, folder(tmp_path / "p", COPIES), on_duplicate=OnDuplicate.ERROR)
+    assert numbers(job) == (2, 0, 2, 0)
+    told = failures(tools, job)
+    assert {uri: one.code for uri, one in told.items()} == {"b.png": "duplicate-content", "c.png": "duplicate-content"}
+    assert "'by hand'" in told["c.png"].reason
+
+
+def test_what_is_held_already_stays(tools: Tools, tmp_path: Path) -> None:
+    """Copies that were linked before are not taken out by a job that would have skipped them."""
+    photos = folder(tmp_path / "p", COPIES)
+    index(tools, photos)
+    folder(photos, {"b.json": {"attributes": {"n": 1}}})
+    job = index(tools, photos, on_duplicate=OnDuplicate.SKIP)
+    assert (numbers(job), job.counts.skipped) == ((1, 3, 0, 0), 0)
+    assert held(tools)["b.png"].attributes == {"n": 1}

@@ -1,0 +1,148 @@
+"""Whole jobs over sources of every kind: what goes in, what is named, what a killed scan leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexer.indexing import Tools
+from search.catalogue import collections, items, log
+from tests.indexer import sources_kit as kit
+from tests.indexer.harness import Counting, check_agreement, failures, index, installation, numbers
+from tests.indexer.pictures import jpeg, png
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home", settings=kit.settings(tmp_path / "home")) as tools:
+        yield tools
+
+
+def state(tools: Tools, name: str) -> dict[str, Any]:
+    """Everything of a collection's items that does not depend on where they came from."""
+    with tools.database.read() as session:
+        collection = collections.get(session, name)
+        held = items.list_page(session, collection, None, 100)
+        (space,) = collection.spaces.values()
+        pages = list(log.latest_vectors(session, collection.id, space.id))
+    vectors = {one: data for page in pages for one, data in zip(page.ids, page.data, strict=True)}
+    return {
+        item.key: (
+            item.caption,
+            dict(item.attributes),
+            {a.name: a.sha256 for a in item.assets.values()},
+            vectors[item.id],
+        )
+        for item in held
+    }
+
+
+def test_the_same_pictures_give_the_same_items(tools: Tools, tmp_path: Path) -> None:
+    shards = {f"s-{number}.tar": kit.tar(files) for number, files in enumerate(kit.shard_files())}
+    folder = kit.write(tmp_path / "folder", {**kit.FILES, **kit.sidecars()})
+    tables = kit.write(tmp_path / "t", {**kit.FILES, "t.csv": kit.csv_table(), "t.jsonl": kit.json_lines()})
+    assert numbers(index(tools, folder, name="folder")) == (3, 0, 0, 0)
+    for name, source in {
+        "csv": tables / "t.csv",
+        "jsonl": tables / "t.jsonl",
+        "tars": kit.write(tmp_path / "shards", shards),
+    }.items():
+        assert numbers(index(tools, source, name=name)) == (3, 0, 0, 0)
+        assert state(tools, name) == state(tools, "folder")
+        assert numbers(index(tools, source, name=name)) == (0, 3, 0, 0)
+    with kit.site() as site:
+        site.serve(kit.FILES)
+        urls = kit.write(tmp_path / "u", {"t.csv": kit.csv_table(site.url)}) / "t.csv"
+        assert numbers(index(tools, urls, name="urls")) == (3, 0, 0, 0)
+    assert state(tools, "urls") == state(tools, "folder")
+    check_agreement(tools)
+
+
+def test_a_bucket_goes_in_without_a_file_on_this_machine(tools: Tools, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    files = {**kit.FILES, **kit.sidecars(), "notes.txt": b"words", "deep/er/x.png": png(5), "broken.jpg": jpeg(9)[:200]}
+    fsspec.filesystem("memory").pipe({f"/bucket-of-jobs/p/{path}": data for path, data in files.items()})
+    job = index(tools, "memory://bucket-of-jobs/p")
+    assert (numbers(job), job.ignored, job.root) == ((4, 0, 1, 0), 1, "memory://bucket-of-jobs/p")
+    assert failures(tools, job)["broken.jpg"].code == "broken-picture"
+    fsspec.filesystem("memory").rm("/bucket-of-jobs/p/deep", recursive=True)
+    assert numbers(index(tools, "memory://bucket-of-jobs/p", prune=True)) == (0, 3, 1, 1)
+    check_agreement(tools)
+
+
+def test_urls_that_cannot_be_had_are_quarantined(tools: Tools, tmp_path: Path) -> None:
+    with kit.site() as site:
+        site.serve({"a.png": png(1), "page.html": b"<html>", "cut.jpg": jpeg(3)[:200]})
+        lines = [site.url + name for name in ("a.png", "gone.png", "page.html", "cut.jpg")]
+        urls = kit.write(tmp_path / "u", {"urls.txt": "\n".join([*lines, "http://10.0.0.1/a.png", "x"]).encode()})
+        job = index(tools, urls / "urls.txt")
+    told = {one.key.removeprefix(site.url): one.code for one in failures(tools, job).values()}
+    assert numbers(job) == (1, 0, 5, 0)
+    assert told == {
+        "gone.png": "input-vanished",
+        "page.html": "not-a-picture",
+        "cut.jpg": "broken-picture",
+        "http://10.0.0.1/a.png": "address-refused",
+        "urls.txt:6": "address-refused",
+    }
+
+
+def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
+    table = kit.write(tmp_path / "t", {**kit.FILES, "t.csv": b"file\na.png\nb.jpg\nc.png\n"}) / "t.csv"
+    assert numbers(index(tools, table)) == (3, 0, 0, 0)
+    table.write_text("file\na.png\nb.jpg\n../c.png\n")
+    assert numbers(index(tools, table, prune=True)) == (0, 2, 1, 0), "which item the wrong row was cannot be told"
+    table.write_text("file\na.png\nc.png\na.png\n")
+    job = index(tools, table, prune=True)
+    assert numbers(job) == (0, 2, 1, 1)
+    assert {one.code for one in failures(tools, job).values()} == {"duplicate-key"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import indexer.scanning
+from tests.indexer.harness import Counting, index, installation
+indexer.scanning.PAGE = 5
+
+class Killer(Counting):
+    def scanned(self, inputs):
+        super().scanned(inputs)
+        if self.found == 15:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with installation(Path(sys.argv[1])) as tools:
+    index(tools, sys.argv[2], progress=Killer())
+"""
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("folder", False), ("csv", False), ("csv", True)])
+def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path, kind: str, changed: bool) -> None:
+    """Unless the table is another one by then."""
+    photos = kit.write(tmp_path / "p", {f"{number:02}.png": png(number) for number in range(30)})
+    table = (
+        kit.write(tmp_path, {"t.csv": "".join(["file\n", *(f"p/{n:02}.png\n" for n in range(30))]).encode()}) / "t.csv"
+    )
+    source = photos if kind == "folder" else table
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "home"), str(source)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if changed:
+        table.write_text("file\n" + "".join(f"p/{number:02}.png\n" for number in range(1, 30)))
+    progress = Counting()
+    with installation(tmp_path / "home") as tools:
+        job = index(tools, source, progress=progress)
+        told = ((29, 0, 0, 0), 29) if changed else ((30, 0, 0, 0), 15)
+        assert (numbers(job), progress.found) == told
+        check_agreement(tools)
