@@ -1,5 +1,5 @@
 # make install   everything needed to run, into .venv, and the two encoders the bundled model looks through
-# make demo      install, index the demo gallery, show three queries, serve the page (SERVE=0: stop before serving)
+# make demo      install, index the demo galleries, show queries, serve the page (SERVE=0: stop before serving)
 # make test      the tests (under 8 minutes on 2 cores)
 # make test-all  those and the slow ones
 # make test-openclip  those of the optional open_clip models, with what these need installed
@@ -59,7 +59,7 @@ services-stop:
 	$(BIN)/python -m tests.services stop .services
 
 test-services: services
-	status=0; env $$(cat .services/environment) $(BIN)/python -m pytest tests/contracts || status=$$?; \
+	status=0; env $$(cat .services/environment) $(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers || status=$$?; \
 	$(BIN)/python -m tests.services stop .services; exit $$status
 
 lint: .venv/installed-dev

@@ -2,29 +2,41 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from api.schemas import Body
 from search.catalogue.jobs import Job
 from search.catalogue.ledger import Failure
+from search.types import OnDuplicate
+from workers.pace import Seen
 
 
 class JobBody(Body):
-    model_config = ConfigDict(json_schema_extra={"example": {"folder": "/srv/photos", "prune": False}})
-    folder: str = Field(description="a folder of the service's machine, inside one of its configured roots")
-    prune: bool = Field(False, description="also remove the items whose files are gone from the folder")
+    model_config = ConfigDict(json_schema_extra={"example": {"source": "/srv/photos", "prune": False}})
+    source: str = Field(
+        validation_alias=AliasChoices("source", "folder"),
+        description="a folder, table, list of URLs or shards of the service's machine inside one of ANYSEEK_ROOTS, or "
+        "an address as s3://bucket/prefix below one of ANYSEEK_REMOTE_ROOTS; `folder` is the same",
+    )
+    prune: bool = Field(False, description="also remove the items that the source no longer has")
+    on_duplicate: OnDuplicate = Field(
+        OnDuplicate.LINK,
+        description="what becomes of content that another key has: both kept, the later one left out"
+        " (skip), or quarantined (error)",
+    )
 
 
 class JobAnswer(BaseModel):
     id: int
     kind: str = Field(examples=["index"])
     collection: str
-    folder: str | None
+    folder: str | None = Field(description="the source")
     state: str = Field(description="scanning, running, done, failed or cancelled")
     error: str | None = Field(description="why it failed")
     indexed: int
     unchanged: int
     quarantined: int = Field(description="inputs that could not be taken; `failures` tells why")
+    skipped: int = Field(description="inputs left out for having the content of another key; `skipped` tells which")
     open: int = Field(description="inputs that wait or are being worked on")
     ignored: int = Field(description="files that are no pictures")
     pruned: int
@@ -43,12 +55,37 @@ class JobAnswer(BaseModel):
             indexed=job.counts.indexed,
             unchanged=job.counts.unchanged,
             quarantined=job.counts.quarantined,
+            skipped=job.counts.skipped,
             open=job.counts.open,
             ignored=job.ignored,
             pruned=job.pruned,
             created_at=job.created_at,
             ended_at=job.ended_at,
         )
+
+
+class JobEvent(BaseModel):
+    job: JobAnswer
+    done: int = Field(description="inputs that are settled, quarantined ones included")
+    quarantined: int
+    rate: float | None = Field(description="settled inputs a second, of late")
+    seconds_left: float | None = Field(description="at that rate; null while it cannot be told")
+
+    @classmethod
+    def of(cls, seen: Seen) -> "JobEvent":
+        counts = seen.job.counts
+        return cls(
+            job=JobAnswer.of(seen.job),
+            done=counts.settled,
+            quarantined=counts.quarantined,
+            rate=seen.rate,
+            seconds_left=seen.seconds_left,
+        )
+
+
+class RetryAnswer(BaseModel):
+    reopened: int = Field(description="inputs that are tried again")
+    job: JobAnswer
 
 
 class JobsAnswer(BaseModel):

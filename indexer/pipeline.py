@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
+from sqlalchemy.orm import Session
 
+from indexer.duplicates import settled_duplicates
 from indexer.errors import JobCancelled
 from indexer.owner import Owner
 from indexer.prepare import Outcome, Prepared, Preparer, Refused
 from model.embedder import Embedder, FloatArray
-from search.catalogue import items, jobs, ledger
+from search.catalogue import duplicates, items, jobs, ledger
 from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import INDEXED, UNCHANGED, Lease, Settled
+from search.catalogue.ledger import INDEXED, UNCHANGED, Lease, Settled, Span
 from search.catalogue.session import Database
 from search.errors import KeyHeldElsewhere, LeaseLost
+from search.settings import Work
 from search.types import Collection, NewItem
 
 logger = logging.getLogger(__name__)
 
-RANGE = 32
-DECODING_THREADS = 2
-LEASE_TIME = timedelta(minutes=10)
 MODEL_FAILED = "model-failed"
 
 
@@ -45,6 +45,7 @@ class Pipeline:
         self,
         database: Database,
         embedder: Embedder,
+        work: Work,
         collection: Collection,
         preparer: Preparer,
         owner: Owner,
@@ -52,47 +53,54 @@ class Pipeline:
     ) -> None:
         self._database = database
         self._embedder = embedder
+        self._settings = work
+        self._lease_time = timedelta(seconds=work.task_seconds)
         self._collection = collection
         self._preparer = preparer
         self._owner = owner
         self._on_settled = on_settled
         self._under_way: list[Lease] = []
 
-    def work(self, job: Job) -> None:
-        """Lease and settle until nothing is pending, or the job is scanned anew.
+    def work(self, job: Job, span: Span | None) -> None:
+        """Lease and settle until nothing of the job, or of `span`, is pending, or the job is scanned anew.
 
         Raises `JobCancelled`, `JobStopped`, and `SourceGone` if the folder goes away; leases are given back then.
         """
-        pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
+        threads = max(self._settings.decoding_threads, self._preparer.threads)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         try:
-            following = self._begin(job, pool)
-            while current := following or self._begin_suspect(job, pool):
+            following = self._begin(job, span, pool)
+            while current := following or self._begin_suspect(job, span, pool):
                 # Nothing else may be under way while a suspect is, so that a death is its doing alone.
-                following = self._begin(job, pool) if following else None
+                following = self._begin(job, span, pool) if following else None
                 self._finish(job, current)
-                following = following or self._begin(job, pool)
+                following = following or self._begin(job, span, pool)
         finally:
             pool.shutdown(cancel_futures=True)
             self._give_back()
 
-    def _begin(self, job: Job, pool: ThreadPoolExecutor) -> _Range | None:
-        self._owner.check()
-        with self._database.write() as session:
-            if not _may_lease(jobs.get(session, job.id)):
-                return None
-            ledger.void(session, job.id, self._owner.is_alive)
-            leases = ledger.lease_range(session, job.id, self._owner.name, RANGE, LEASE_TIME)
-            held = items.hashes(session, self._collection, [lease.key for lease in leases])
-        return self._submit(pool, leases, held)
+    def _begin(self, job: Job, span: Span | None, pool: ThreadPoolExecutor) -> _Range | None:
+        def lease(session: Session) -> list[Lease]:
+            most, owner = self._settings.inputs_per_batch, self._owner.name
+            return ledger.lease_range(session, job.id, owner, most, self._lease_time, span)
 
-    def _begin_suspect(self, job: Job, pool: ThreadPoolExecutor) -> _Range | None:
+        return self._lease(job, lease, pool)
+
+    def _begin_suspect(self, job: Job, span: Span | None, pool: ThreadPoolExecutor) -> _Range | None:
+        def lease(session: Session) -> list[Lease]:
+            suspect = ledger.lease_suspect(session, job.id, self._owner.name, self._lease_time, span)
+            return [suspect] if suspect else []
+
+        return self._lease(job, lease, pool)
+
+    def _lease(self, job: Job, lease: Callable[[Session], list[Lease]], pool: ThreadPoolExecutor) -> _Range | None:
         self._owner.check()
         with self._database.write() as session:
             if not _may_lease(jobs.get(session, job.id)):
                 return None
-            lease = ledger.lease_suspect(session, job.id, self._owner.name, LEASE_TIME)
-            leases = [lease] if lease else []
-            held = items.hashes(session, self._collection, [lease.key for lease in leases])
+            ledger.void(session, job.id, self._owner.living(session))
+            leases = lease(session)
+            held = items.hashes(session, self._collection, [one.key for one in leases])
         return self._submit(pool, leases, held)
 
     def _submit(
@@ -110,7 +118,7 @@ class Pipeline:
         unchanged = [Settled(one.lease, UNCHANGED) for one in outcomes if not isinstance(one, Prepared | Refused)]
         settled = [*unchanged, *(Settled(one.lease, None, one.reason, one.code) for one in refused)]
         try:
-            self._write(new_items, settled)
+            self._write(job, new_items, settled)
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)
         else:
@@ -137,19 +145,28 @@ class Pipeline:
                 attributes=one.attributes,
                 assets=one.assets,
                 source_id=job.source_id,
+                sample_hash=one.sample_hash,
             )
         return new_items, []
 
     def _vectors(self, prepared: Sequence[Prepared]) -> dict[str, FloatArray]:
-        """Raw vectors of each space, (len(prepared), d). Raises what the model raises, `ValueError` for no numbers."""
+        """Raw vectors of each space, (len(prepared), d); the model runs once for each content, if it ever has to.
+
+        Raises what the model raises, `ValueError` for no numbers.
+        """
         if not prepared:
             return {}
-        vectors = self._embedder.embed_gallery([one.sample for one in prepared], list(self._collection.spaces))
-        if not all(np.isfinite(rows).all() for rows in vectors.values()):
+        spaces = list(self._collection.spaces)
+        with self._database.read() as session:
+            known = duplicates.vectors_by_sample(session, self._collection, [one.sample_hash for one in prepared])
+        fresh = {one.sample_hash: one.sample for one in prepared if one.sample_hash not in known}
+        made = self._embedder.embed_gallery(list(fresh.values()), spaces) if fresh else {}
+        if not all(np.isfinite(rows).all() for rows in made.values()):
             raise ValueError("its vector has values that are no numbers")
-        return vectors
+        known |= {sample: {space: made[space][row] for space in spaces} for row, sample in enumerate(fresh)}
+        return {space: np.stack([known[one.sample_hash][space] for one in prepared]) for space in spaces}
 
-    def _write(self, new_items: dict[Lease, NewItem], settled: list[Settled]) -> None:
+    def _write(self, job: Job, new_items: dict[Lease, NewItem], settled: list[Settled]) -> None:
         """Items, their log entries and the ledger's rows in one transaction. Raises `LeaseLost`: nothing is written."""
         with self._database.write() as session:
             held = items.hashes(session, self._collection, [new.key for new in new_items.values()])
@@ -157,9 +174,11 @@ class Pipeline:
                 lease for lease, new in new_items.items() if held.get(new.key, ("", new.source_id))[1] != new.source_id
             }
             refused = [Settled(lease, None, _held_elsewhere(lease), KeyHeldElsewhere.code) for lease in elsewhere]
-            mine = [lease for lease in new_items if lease not in elsewhere]
-            ledger.settle(session, [*settled, *refused, *(Settled(lease, INDEXED) for lease in mine)])
-            items.write(session, self._collection, [new_items[lease] for lease in mine])
+            mine = {lease: new for lease, new in new_items.items() if lease not in elsewhere}
+            again = settled_duplicates(session, self._collection, job.on_duplicate, mine)
+            kept = [lease for lease in mine if lease not in {one.lease for one in again}]
+            ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
+            items.write(session, self._collection, [new_items[lease] for lease in kept])
 
     def _give_back(self) -> None:
         """What a worker that stops had leased; not counted against these inputs."""

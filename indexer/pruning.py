@@ -1,23 +1,24 @@
-"""Taking out the items of a folder whose files are gone."""
+"""Taking out the items of a source that it has no longer."""
 
 from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from indexer.paths import to_uri
 from indexer.samples import PICTURE
-from indexer.sources import FOLDER_UNREADABLE, FolderSource
-from search.catalogue import items, jobs, ledger
+from indexer.sources.base import Source
+from indexer.sources.folder import FOLDER_UNREADABLE
+from search.catalogue import items, jobs, ledger, listing
 from search.catalogue.jobs import Job
 from search.catalogue.session import Database
 from search.types import Collection, Item
 
 
-def prune(database: Database, job: Job, source: FolderSource, collection: Collection) -> None:
-    """Delete the items of this folder that no input of the job stands for.
+def prune(database: Database, job: Job, source: Source, collection: Collection) -> None:
+    """Delete the items of this source that no input of the job stands for.
 
-    Nothing is pruned if some folder could not be read, and no item whose file is there but quarantined.
-    Raises `SourceGone` if the folder is gone: then nothing more is pruned.
+    Nothing is pruned if some folder could not be read, and no item whose input is there but quarantined; where it
+    cannot be told which input that is, nothing is pruned if there is any whose key could not be read.
+    Raises `SourceGone` if the source is gone: then nothing more is pruned.
     """
     assert job.source_id is not None
     with database.read() as session:
@@ -30,19 +31,18 @@ def prune(database: Database, job: Job, source: FolderSource, collection: Collec
                 _delete(database, job, collection, gone)
 
 
-def _gone(session: Session, job: Job, source: FolderSource, collection: Collection, keys: Sequence[str]) -> list[str]:
+def _gone(session: Session, job: Job, source: Source, collection: Collection, keys: Sequence[str]) -> list[str]:
     absent = set(keys) - ledger.present(session, job.id, keys)
-    files = {key: _file(item, source) for key, item in items.by_keys(session, collection, sorted(absent)).items()}
-    kept = ledger.quarantined_uris(session, job.id, [file for file in files.values() if file])
-    return [key for key, file in files.items() if file not in kept]
+    inputs = {key: _input(item, source) for key, item in items.by_keys(session, collection, sorted(absent)).items()}
+    kept = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
+    unknown_stay = None in inputs.values() and listing.has_refused(session, job.id)
+    return [key for key, uri in inputs.items() if uri not in kept and (uri is not None or not unknown_stay)]
 
 
-def _file(item: Item, source: FolderSource) -> str | None:
-    """The uri of the file that the item's picture is, unless a copy of it is stored."""
+def _input(item: Item, source: Source) -> str | None:
+    """The uri of the input that the item's picture is, if the source can tell."""
     picture = item.assets.get(PICTURE)
-    if picture is None or picture.stored:
-        return None
-    return to_uri(picture.location.removeprefix(f"{source.root}/"))
+    return None if picture is None or picture.stored else source.input_at(picture.location)
 
 
 def _delete(database: Database, job: Job, collection: Collection, keys: Sequence[str]) -> None:

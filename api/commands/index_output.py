@@ -10,8 +10,8 @@ from typing import Never
 import click
 from tqdm import tqdm
 
-from indexer.indexing import Progress
 from indexer.paths import one_line
+from indexer.progress import Progress
 from search.catalogue import ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Failure
@@ -83,12 +83,13 @@ def failure_line(failure: Failure) -> str:
     return one_line(f"{failure.uri}: {failure.reason} [{failure.code}]")
 
 
-def all_failures(database: Database, job_id: int) -> Iterator[Failure]:
-    """The quarantined inputs of a job, read in pages."""
+def all_failures(database: Database, job_id: int, skipped: bool = False) -> Iterator[Failure]:
+    """The quarantined inputs of a job, or those that were left out as duplicates; read in pages."""
+    read = ledger.skipped if skipped else ledger.failures
     after = 0
     while True:
         with database.read() as session:
-            page = ledger.failures(session, job_id, after, _PAGE)
+            page = read(session, job_id, after, _PAGE)
         yield from page
         if len(page) < _PAGE:
             return
@@ -113,6 +114,7 @@ def echo_summary(job: Job, seconds: float, as_json: bool) -> None:
             "indexed": counts.indexed,
             "unchanged": counts.unchanged,
             "quarantined": counts.quarantined,
+            "skipped": counts.skipped,
             "ignored": job.ignored,
             "pruned": job.pruned,
             "seconds": round(seconds, 3),
@@ -122,5 +124,6 @@ def echo_summary(job: Job, seconds: float, as_json: bool) -> None:
         return
     said = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
     numbers = f"indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
+    numbers += f", skipped {counts.skipped}" if counts.skipped else ""
     others = f"ignored {job.ignored}, pruned {job.pruned}"
     click.echo(f"job {job.id}{said}: {numbers}, {others} in {seconds:.1f} s ({rate:.1f} items/s)")

@@ -1,15 +1,15 @@
 """`anyseek serve`: the HTTP API and the web page."""
 
-import os
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from search.errors import AnyseekError, BadInput
-from search.settings import DEFAULT_MODEL, read_settings
+from search.settings import read_settings
 
 _BACKLOG = 2048
 
@@ -21,13 +21,12 @@ class CannotListen(AnyseekError):
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Beyond this machine only with an API key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="See `anyseek models list`."
-)
-def serve(host: str, port: int, model: str) -> None:
+@click.option("--model", help="See `anyseek models list`; ANYSEEK_MODEL unless given, or else 4m-tiny.")
+def serve(host: str, port: int, model: str | None) -> None:
     """Serve the HTTP API and the web page until interrupted.
 
-    Index jobs can be started over HTTP for folders below ANYSEEK_ROOTS (separated by colons) only.
+    Index jobs can be started over HTTP for folders below ANYSEEK_ROOTS (separated by colons) only. Where
+    ANYSEEK_BROKER_URL is set, `anyseek worker` runs them, otherwise this process does.
     """
     from api.app import create_app
     from api.security import is_loopback, require_key
@@ -35,8 +34,9 @@ def serve(host: str, port: int, model: str) -> None:
     from api.service import Service, ServiceSettings
     from workers.runtime import Runtime
 
-    settings = ServiceSettings(is_loopback(host), read_roots(os.environ.get("ANYSEEK_ROOTS", "")))
-    with Runtime.open(read_settings(), model) as runtime:
+    installation = read_settings()
+    settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
+    with Runtime.open(installation, model) as runtime:
         if not settings.loopback:
             require_key(runtime.database, host)
         with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as is_recorded:
@@ -68,13 +68,12 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def read_roots(text: str) -> tuple[Path, ...]:
-    """The folders of ANYSEEK_ROOTS. Raises `BadInput` for one that is not there."""
-    roots = tuple(Path(name).expanduser().resolve() for name in text.split(os.pathsep) if name)
+def checked_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders of ANYSEEK_ROOTS, links followed. Raises `BadInput` for one that is not there."""
     for root in roots:
         if not root.is_dir():
             raise BadInput(f"ANYSEEK_ROOTS names {root}, which is not a folder")
-    return roots
+    return tuple(root.resolve() for root in roots)
 
 
 def run(app: object, listener: socket.socket) -> None:

@@ -1,28 +1,33 @@
 """Jobs in the catalogue: who runs what, how far it is, and how it ended.
 
 scanning ──> running ──> done
+    │           │ ^       │
+    │           │ └───────┘  reopened: its quarantined inputs are tried again
     └───────────┴──────> failed | cancelled
 
 A job whose owner died while it was scanning or running is *interrupted*; the next process that wants the same
-folder in the same collection adopts it.
+folder in the same collection adopts it. Workers own a job only while they scan it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, ledger, listing
+from search.catalogue import beside, collections, ledger, listing
 from search.catalogue.ledger import Counts
+from search.catalogue.rows import utc
 from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, now
-from search.errors import JobNotFound
-from search.types import Collection
+from search.errors import JobNotFound, JobNotRetriable
+from search.types import Collection, OnDuplicate
 
 INDEX = "index"
+REEMBED, ROLLBACK = "reembed", "rollback"  # see `search.catalogue.reembedding`
+REEMBEDDING = (REEMBED, ROLLBACK)
 
 # Whether the process of that name still lives.
 IsAlive = Callable[[str], bool]
@@ -57,6 +62,8 @@ class Job:
     pruned: int
     created_at: datetime
     ended_at: datetime | None
+    on_duplicate: OnDuplicate = OnDuplicate.LINK
+    position: str | None = None  # of the scan; see `indexer.sources.base.Position`
 
     @property
     def active(self) -> bool:
@@ -64,9 +71,15 @@ class Job:
 
 
 def open_index_job(
-    session: Session, collection: Collection, source_id: int, owner: str | None, prune: bool, is_alive: IsAlive
+    session: Session,
+    collection: Collection,
+    source_id: int,
+    owner: str | None,
+    prune: bool,
+    is_alive: IsAlive,
+    on_duplicate: OnDuplicate = OnDuplicate.LINK,
 ) -> Job:
-    """The job that indexes a folder now: the one that lives, the interrupted one made `owner`'s, or a new one.
+    """The job that indexes a source now: the one that lives, the interrupted one made `owner`'s, or a new one.
 
     With None for `owner` a new job waits for one, and an interrupted one stays so.
 
@@ -78,10 +91,10 @@ def open_index_job(
     if active is None:
         _drop_finished(session, source_id)
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
-        active.state = JobState.SCANNING
+        active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
         session.add(active)
     elif owner is not None and adopt(session, active.id, owner, is_alive):
-        active.prune = prune
+        active.prune, active.on_duplicate = prune, on_duplicate
     else:
         active.prune = active.prune or prune
     session.flush()
@@ -89,22 +102,70 @@ def open_index_job(
 
 
 def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
-    """Make an interrupted job `owner`'s, to be scanned anew; false if its owner lives or it has ended."""
+    """Make an interrupted job `owner`'s, to be scanned anew; false if its owner lives or it has ended.
+
+    A scan that was interrupted may be gone on with from the job's `position`; `scan_anew` says that it is not.
+    """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state not in ACTIVE or (row.owner is not None and is_alive(row.owner)):
         return False
+    is_halfway = row.state == JobState.SCANNING and row.position is not None
     row.owner, row.state = owner, JobState.SCANNING
-    listing.carry_over(session, job_id)
     session.flush()
+    if not is_halfway:
+        scan_anew(session, job_id)
     return True
+
+
+def scan_anew(session: Session, job_id: int) -> None:
+    """Forget how far an interrupted scan was."""
+    listing.carry_over(session, job_id)
+    reached(session, job_id, None)
+
+
+def reached(session: Session, job_id: int, position: str | None) -> None:
+    """Keep how far a scan is, in the transaction that lists what it met."""
+    session.execute(update(JobRow).where(JobRow.id == job_id).values(position=position))
 
 
 def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
     """The folder is listed: from now on inputs may be leased. False if the job is no longer `owner`'s to start."""
     mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
-    done = session.execute(update(JobRow).where(*mine).values(state=JobState.RUNNING, ignored=ignored))
+    done = session.execute(update(JobRow).where(*mine).values(state=JobState.RUNNING, ignored=ignored, position=None))
     listing.drop_carried(session, job_id)
     return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def release(session: Session, job_id: int, owner: str) -> None:
+    """Leave a job that `owner` has scanned to whoever works on it."""
+    session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.owner == owner).values(owner=None))
+
+
+def note(session: Session, job_id: int, what: str) -> None:
+    """Say what holds an active job up; forgotten when it ends well."""
+    session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(ACTIVE)).values(error=what))
+
+
+def reopen(session: Session, job_id: int) -> int:
+    """Try the quarantined inputs of a job again, and return how many; a job that was done runs again if there are any.
+
+    Those that were refused when the folder was listed stay quarantined. Raises `JobNotFound`, `JobNotRetriable`.
+    """
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
+    if row is None:
+        raise JobNotFound(f"there is no job {job_id}")
+    if row.kind != INDEX:
+        raise JobNotRetriable(f"job {job_id} re-embeds a collection; start it again instead")
+    if row.state not in (JobState.RUNNING, JobState.DONE):
+        raise JobNotRetriable(f"job {job_id} is {row.state}; only one that runs or is done can be retried")
+    later = session.scalar(select(JobRow.id).where(JobRow.source_id == row.source_id, JobRow.id > job_id).limit(1))
+    if later is not None:
+        raise JobNotRetriable(f"job {later} has taken up the folder of job {job_id} since; retry that one")
+    reopened = ledger.reopen(session, job_id)
+    if reopened and row.state == JobState.DONE:
+        row.state, row.owner, row.ended_at = JobState.RUNNING, None, None
+    session.flush()
+    return reopened
 
 
 def add_pruned(session: Session, job_id: int, count: int) -> None:
@@ -126,6 +187,8 @@ def give_up(session: Session, job_id: int, state: JobState, error: str | None) -
     if row is None or row.state not in ACTIVE:
         return False
     _close(session, job_id, state, error)
+    if state == JobState.CANCELLED and row.kind in REEMBEDDING:
+        beside.discard(session, row.collection_id)
     return True
 
 
@@ -135,6 +198,12 @@ def get(session: Session, job_id: int) -> Job:
     if not found:
         raise JobNotFound(f"there is no job {job_id}")
     return found[0]
+
+
+def get_locked(session: Session, job_id: int) -> Job:
+    """As `get`; nobody else changes the job before the transaction ends."""
+    session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
+    return get(session, job_id)
 
 
 def get_with_counts(session: Session, job_id: int) -> Job:
@@ -149,6 +218,12 @@ def waiting(session: Session, is_alive: IsAlive) -> list[int]:
     return [row.id for row in rows if row.owner is None or not is_alive(row.owner)]
 
 
+def list_active(session: Session) -> list[Job]:
+    """Jobs that have not ended, oldest first."""
+    found = session.scalars(select(JobRow.id).where(JobRow.state.in_(ACTIVE)).order_by(JobRow.id)).all()
+    return [get(session, job_id) for job_id in found]
+
+
 def list_page(session: Session, before_id: int | None, limit: int, collection: str | None = None) -> list[Job]:
     """The `limit` newest jobs, newest first; `before_id` is the last id of the page before."""
     before = () if before_id is None else (JobRow.id < before_id,)
@@ -158,7 +233,7 @@ def list_page(session: Session, before_id: int | None, limit: int, collection: s
 
 def _close(session: Session, job_id: int, state: JobState, error: str | None) -> None:
     counts = ledger.counts(session, job_id)
-    numbers = {"indexed": counts.indexed, "unchanged": counts.unchanged, "quarantined": counts.quarantined}
+    numbers = {name: getattr(counts, name) for name in ("indexed", "unchanged", "quarantined", "skipped")}
     session.execute(
         update(JobRow).where(JobRow.id == job_id).values(state=state, error=error, ended_at=now(), **numbers)
     )
@@ -197,14 +272,11 @@ def _job(row: JobRow, collection: str, root: str | None) -> Job:
         owner=row.owner,
         error=row.error,
         prune=row.prune,
-        counts=Counts(row.indexed, row.unchanged, row.quarantined),
+        counts=Counts(row.indexed, row.unchanged, row.quarantined, skipped=row.skipped),
         ignored=row.ignored,
         pruned=row.pruned,
-        created_at=_utc(row.created_at),
-        ended_at=_utc(row.ended_at) if row.ended_at else None,
+        created_at=utc(row.created_at),
+        ended_at=utc(row.ended_at) if row.ended_at else None,
+        on_duplicate=OnDuplicate(row.on_duplicate),
+        position=row.position,
     )
-
-
-def _utc(time: datetime) -> datetime:
-    """SQLite keeps no time zone; all times in the catalogue are UTC."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from search.catalogue.owners import clock
 from search.catalogue.rows import chunks
-from search.catalogue.tables import LedgerRow, now
+from search.catalogue.tables import LedgerRow
 from search.errors import LeaseLost
 
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"
-INDEXED, UNCHANGED = "indexed", "unchanged"
+INDEXED, UNCHANGED, DUPLICATE = "indexed", "unchanged", "duplicate"
 
 DEATHS_ALONE = 3
 MOST_ATTEMPTS = 1 + DEATHS_ALONE  # one in a range, the others alone
@@ -41,8 +42,19 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The inputs of a job whose ids lie from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Settled:
-    """What became of a leased input: an `outcome` if it is done, else why it is quarantined."""
+    """What became of a leased input: an `outcome` if it is done, else why it is quarantined.
+
+    A duplicate that is left out is done with a reason: which key has the same content.
+    """
 
     lease: Lease
     outcome: str | None = None
@@ -52,7 +64,7 @@ class Settled:
 
 @dataclass(frozen=True)
 class Failure:
-    """A quarantined input. `code` is stable, `reason` is a sentence."""
+    """A quarantined input, or one left out. `code` is stable, `reason` is a sentence."""
 
     id: int
     uri: str
@@ -67,36 +79,50 @@ class Counts:
     unchanged: int = 0
     quarantined: int = 0
     open: int = 0  # pending or leased
+    skipped: int = 0  # left out, having the content of another key
 
     @property
     def settled(self) -> int:
-        return self.indexed + self.unchanged + self.quarantined
+        return self.indexed + self.unchanged + self.quarantined + self.skipped
 
 
-def lease_range(session: Session, job_id: int, owner: str, limit: int, valid_for: timedelta) -> list[Lease]:
-    """Lease up to `limit` inputs that nobody has tried yet."""
-    fresh = _pending(LedgerRow.attempts == 0, job_id=job_id).order_by(LedgerRow.id).limit(limit)
+def lease_range(
+    session: Session, job_id: int, owner: str, limit: int, valid_for: timedelta, span: Span | None = None
+) -> list[Lease]:
+    """Lease up to `limit` inputs that nobody has tried yet, of the whole job or of `span`."""
+    fresh = _pending(LedgerRow.attempts == 0, *_within(span), job_id=job_id).order_by(LedgerRow.id).limit(limit)
     return _lease(session, fresh, owner, valid_for)
 
 
-def lease_suspect(session: Session, job_id: int, owner: str, valid_for: timedelta) -> Lease | None:
+def lease_suspect(
+    session: Session, job_id: int, owner: str, valid_for: timedelta, span: Span | None = None
+) -> Lease | None:
     """Lease one input that was being worked on when a worker died, the least suspected one.
 
     The caller has nothing else under way meanwhile, so that a further death can only be this input's doing.
     """
-    suspect = _pending(LedgerRow.attempts > 0, job_id=job_id).order_by(LedgerRow.attempts, LedgerRow.id).limit(1)
-    return next(iter(_lease(session, suspect, owner, valid_for)), None)
+    suspects = _pending(LedgerRow.attempts > 0, *_within(span), job_id=job_id)
+    least = suspects.order_by(LedgerRow.attempts, LedgerRow.id).limit(1)
+    return next(iter(_lease(session, least, owner, valid_for)), None)
+
+
+def unclaimed(session: Session, job_id: int, size: int) -> list[Span]:
+    """The spans of `size` ids, always cut at the same ids, that have pending inputs and none that is leased."""
+    number, leased = LedgerRow.id // size, func.sum(case((LedgerRow.state == LEASED, 1), else_=0))
+    open_inputs = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
+    found = session.scalars(select(number).where(*open_inputs).group_by(number).having(leased == 0).order_by(number))
+    return [Span(one * size, (one + 1) * size - 1) for one in found]
 
 
 def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
-    """Take back leases that are past their time or whose owner is gone; return how many.
+    """Take back leases that are past their time or whose owner is gone (`indexer.owner`); return how many.
 
     Inputs that have killed their worker often enough are quarantined.
     """
     of_job = (LedgerRow.job_id == job_id, LedgerRow.state == LEASED)
     owners = session.scalars(select(LedgerRow.owner).where(*of_job).distinct()).all()
     gone = [owner for owner in owners if owner is None or not is_alive(owner)]
-    lost = (*of_job, or_(LedgerRow.owner.in_(gone), LedgerRow.lease_expires < now()))
+    lost = (*of_job, or_(LedgerRow.owner.in_(gone), LedgerRow.lease_expires < clock(session)))
     worn = session.execute(
         update(LedgerRow)
         .where(*lost, LedgerRow.attempts >= MOST_ATTEMPTS)
@@ -159,6 +185,22 @@ def give_back(session: Session, leases: Sequence[Lease]) -> None:
         )
 
 
+def reopen(session: Session, job_id: int) -> int:
+    """Have quarantined inputs be tried again, and return how many; those that the scan refused need a new scan.
+
+    One that killed its worker stays suspected: it is tried alone.
+    """
+    refused = (LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.attempts > 0)
+    attempts = case((LedgerRow.reason_code == DEADLY, 1), else_=0)
+    reopened = session.execute(
+        update(LedgerRow)
+        .where(*refused)
+        .values(state=PENDING, attempts=attempts, reason=None, reason_code=None)
+        .execution_options(synchronize_session=False)
+    )
+    return int(reopened.rowcount)  # type: ignore[attr-defined]
+
+
 def counts(session: Session, job_id: int) -> Counts:
     """How many inputs are where. Reads every row of the job."""
     rows = session.execute(
@@ -169,7 +211,8 @@ def counts(session: Session, job_id: int) -> Counts:
     numbers = {(state, outcome): count for state, outcome, count in rows}
     waiting = sum(count for (state, _), count in numbers.items() if state in (PENDING, LEASED))
     quarantined = numbers.get((QUARANTINED, None), 0)
-    return Counts(numbers.get((DONE, INDEXED), 0), numbers.get((DONE, UNCHANGED), 0), quarantined, waiting)
+    indexed, unchanged, skipped = (numbers.get((DONE, one), 0) for one in (INDEXED, UNCHANGED, DUPLICATE))
+    return Counts(indexed, unchanged, quarantined, waiting, skipped)
 
 
 def has_open(session: Session, job_id: int) -> bool:
@@ -180,9 +223,18 @@ def has_open(session: Session, job_id: int) -> bool:
 
 def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
     """The next `limit` quarantined inputs; `after_id` is the last id of the page before."""
+    return _told(session, job_id, LedgerRow.state == QUARANTINED, after_id, limit)
+
+
+def skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
+    """As `failures`, of the inputs that were left out as duplicates; the reason says of which key."""
+    return _told(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
+
+
+def _told(session: Session, job_id: int, which: ColumnElement[bool], after_id: int, limit: int) -> list[Failure]:
     rows = session.execute(
         select(LedgerRow.id, LedgerRow.uri, LedgerRow.key, LedgerRow.reason_code, LedgerRow.reason)
-        .where(LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.id > after_id)
+        .where(LedgerRow.job_id == job_id, which, LedgerRow.id > after_id)
         .order_by(LedgerRow.id)
         .limit(limit)
     )
@@ -218,6 +270,10 @@ def states(session: Session, job_id: int, uris: Sequence[str]) -> dict[str, str]
     return found
 
 
+def _within(span: Span | None) -> tuple[ColumnElement[bool], ...]:
+    return () if span is None else (LedgerRow.id.between(span.first, span.last),)
+
+
 def _pending(*where: ColumnElement[bool], job_id: int) -> "Select[int, str, str, int, int]":
     columns = (LedgerRow.id, LedgerRow.uri, LedgerRow.key, LedgerRow.fence + 1, LedgerRow.attempts + 1)
     query = select(*columns).where(LedgerRow.job_id == job_id, LedgerRow.state == PENDING, *where)
@@ -236,7 +292,7 @@ def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: st
             owner=owner,
             fence=bindparam("held_fence"),
             attempts=bindparam("tried"),
-            lease_expires=now() + valid_for,
+            lease_expires=clock(session) + valid_for,
         )
     )
     if values:

@@ -3,12 +3,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from search.catalogue.session import Database
-from search.catalogue.tables import Table
 from search.catalogue.upgrade import upgrade
 from search.types import Collection
+from tests.contracts.catalogue import empty
 from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
@@ -23,9 +22,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     else:
         database = Database(os.environ[POSTGRES])
         upgrade(database)
-        tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
-        with database.engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+        empty(database)
     yield database
     database.close()
 

@@ -1,29 +1,56 @@
-"""What every TaskQueue does. Run for the in-process one."""
+"""What every TaskQueue does. Run for the in-process one, and for Celery's on each broker that there is a server of.
 
+For Celery a real `anyseek worker` does the work, which serves all tests of its broker.
+"""
+
+import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from indexer.indexing import Tools, open_collection, open_job, open_source
-from model.embedder import FloatArray, Sample
-from model.hashing_embedder import HashingEmbedder
+from indexer.indexing import Tools, open_collection, open_job
+from indexer.owner import Owner
+from indexer.sources.opening import open_source
+from search.catalogue import jobs
 from search.catalogue.jobs import Job, JobState
-from search.errors import JobNotFound
-from tests.indexer.harness import NAME, check_agreement, held, installation
+from search.catalogue.session import Database
+from search.errors import JobNotFound, JobNotRetriable
+from search.settings import Settings
+from tests.contracts.catalogue import empty
+from tests.indexer.harness import NAME, check_agreement, held, installation, means
 from tests.indexer.pictures import png
+from tests.workers.processes import PATIENCE_SECONDS, POSTGRES, settings_of, working
+from workers.celery_queue import CeleryQueue
 from workers.queue import InProcessQueue, TaskQueue
 
 MakeQueue = Callable[[], TaskQueue]
 
 
+def on(broker: str) -> object:
+    """Celery's queue on the server that a variable of the environment leads to."""
+    is_missing = broker not in os.environ or POSTGRES not in os.environ
+    return pytest.param(broker, marks=pytest.mark.skipif(is_missing, reason=f"{broker} or {POSTGRES} is not set"))
+
+
+@pytest.fixture(scope="module", params=["in-process", on("ANYSEEK_TEST_REDIS"), on("ANYSEEK_TEST_RABBITMQ")])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings | None]:
+    """The installation that a worker serves; None where jobs run in this process."""
+    if request.param == "in-process":
+        yield None
+        return
+    settings = settings_of(tmp_path_factory.mktemp("home"), os.environ[request.param])
+    with working(settings, "contracts"):
+        yield settings
+
+
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Tools]:
-    with installation(tmp_path / "home") as tools:
+def tools(served: Settings | None, tmp_path: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home", settings=served) as tools:
+        if served:
+            empty(tools.database)
         yield tools
 
 
@@ -32,7 +59,10 @@ def make_queue(tools: Tools) -> Iterator[MakeQueue]:
     made: list[TaskQueue] = []
 
     def make() -> TaskQueue:
-        made.append(InProcessQueue(lambda: tools, tools.database, tools.settings))
+        if tools.settings.broker_url:
+            made.append(CeleryQueue(tools.database, tools.settings))
+        else:
+            made.append(InProcessQueue(lambda: tools, tools.database, tools.settings, lambda: means(tools)))
         return made[-1]
 
     yield make
@@ -51,14 +81,15 @@ def photos(tmp_path: Path) -> Path:
 
 
 def job_for(tools: Tools, folder: Path) -> int:
-    return open_job(tools, open_collection(tools, NAME), open_source(tools.settings, folder), None, prune=False).id
+    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
+    return open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
 
 
 def wait(queue: TaskQueue, job_id: int) -> Job:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while (job := queue.status(job_id)).active:
         assert time.monotonic() < give_up, f"the job did not end: {job}"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return job
 
 
@@ -96,7 +127,7 @@ def test_a_cancelled_job_ends(tools: Tools, photos: Path, make_queue: MakeQueue)
 def test_unknown_jobs_are_refused(make_queue: MakeQueue) -> None:
     for verb in (make_queue().submit, make_queue().status, make_queue().cancel):
         with pytest.raises(JobNotFound):
-            verb(99)
+            verb(10**9)
 
 
 def test_a_job_that_fails_says_why(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
@@ -115,34 +146,39 @@ def test_what_a_closed_queue_left_is_resumed(tools: Tools, photos: Path, make_qu
     first.submit(job_id)
     first.close()
     second = make_queue()
-    state = second.status(job_id).state
-    assert second.resume() == ([] if state == JobState.DONE else [job_id])
+    assert set(second.resume()) <= {job_id}
     assert wait(second, job_id).state == JobState.DONE
     assert len(held(tools)) == 100
     check_agreement(tools)
     assert second.resume() == []
 
 
-class Slow(HashingEmbedder):
-    """Takes its time, and tells when it is at work."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered = threading.Event()
-
-    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        self.entered.set()
-        time.sleep(0.3)
-        return super().embed_gallery(samples, spaces)
-
-
-def test_closing_does_not_wait_for_the_whole_job(tools: Tools, photos: Path) -> None:
-    slow = Slow()
-    queue = InProcessQueue(lambda: replace(tools, embedder=slow), tools.database, tools.settings)
+def test_jobs_that_were_never_submitted_are_resumed(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
     job_id = job_for(tools, photos)
-    queue.submit(job_id)
-    assert slow.entered.wait(10)
-    queue.close()
-    job = queue.status(job_id)
-    assert job.active
-    assert 0 < job.counts.settled < 101
+    queue = make_queue()
+    if not tools.settings.broker_url:  # workers look for such jobs by themselves
+        assert queue.resume() == [job_id]
+    assert wait(queue, job_id).counts.indexed == 100
+
+
+def test_quarantined_inputs_are_tried_again(tools: Tools, photos: Path, make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    first = job_for(tools, photos)
+    queue.submit(first)
+    wait(queue, first)
+    (photos / "bad.png").write_bytes(png(1_000))
+    assert reopen(tools.database, first) == 1
+    queue.submit(first)
+    job = wait(queue, first)
+    assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, 101, 0)
+    assert reopen(tools.database, first) == 0
+    assert not queue.status(first).active
+    job_for(tools, photos)
+    with pytest.raises(JobNotRetriable, match="retry that one"):
+        reopen(tools.database, first)
+    check_agreement(tools)
+
+
+def reopen(database: Database, job_id: int) -> int:
+    with database.write() as session:
+        return jobs.reopen(session, job_id)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.indexing import IndexRun, Tools, open_collection, open_job, open_source
+from indexer.indexing import IndexRun, Tools, open_collection, open_job
 from indexer.owner import Owner
+from indexer.reembed_batches import Means
+from indexer.sources.opening import open_source
 from model.embedder import Embedder, FloatArray, Sample
 from model.hashing_embedder import HashingEmbedder
 from search.assets import AssetStore
@@ -21,7 +23,7 @@ from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
 from search.maintenance import verify
 from search.settings import Limits, Settings
-from search.types import Item
+from search.types import Item, OnDuplicate
 
 NAME = "c"
 
@@ -59,9 +61,11 @@ class Trapped(HashingEmbedder):
 
 
 @contextmanager
-def installation(home: Path, embedder: Embedder | None = None, limits: Limits | None = None) -> Iterator[Tools]:
-    settings = Settings(home, limits or Limits())
-    home.mkdir(exist_ok=True)
+def installation(
+    home: Path, embedder: Embedder | None = None, limits: Limits | None = None, settings: Settings | None = None
+) -> Iterator[Tools]:
+    settings = settings or Settings(home, limits or Limits())
+    settings.home.mkdir(exist_ok=True)
     database = Database(settings.database_url)
     upgrade(database)
     embedder = embedder or HashingEmbedder()
@@ -70,12 +74,19 @@ def installation(home: Path, embedder: Embedder | None = None, limits: Limits | 
     database.close()
 
 
-def index(tools: Tools, folder: Path, prune: bool = False, progress: Counting | None = None, name: str = NAME) -> Job:
+def index(
+    tools: Tools,
+    name_of_source: str | Path,
+    prune: bool = False,
+    progress: Counting | None = None,
+    name: str = NAME,
+    on_duplicate: OnDuplicate = OnDuplicate.LINK,
+) -> Job:
     """What `anyseek index` does."""
-    source = open_source(tools.settings, folder)
+    source = open_source(tools.settings, name_of_source)
     collection = open_collection(tools, name)
-    with Owner(tools.settings.locks) as owner:
-        job = open_job(tools, collection, source, owner, prune)
+    with Owner(tools.database, tools.settings) as owner:
+        job = open_job(tools.database, collection, source, owner, prune, on_duplicate=on_duplicate)
         return IndexRun(tools, collection, source, owner, progress or Counting()).run(job)
 
 
@@ -97,3 +108,8 @@ def numbers(job: Job) -> tuple[int, int, int, int]:
 
 def check_agreement(tools: Tools) -> None:
     assert verify(tools.database, tools.settings) == []
+
+
+def means(tools: Tools) -> Means:
+    """What a re-embedding works with where there is one model."""
+    return Means(tools.settings, tools.database, tools.assets, lambda model: tools, lambda collection: None)

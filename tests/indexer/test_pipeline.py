@@ -14,10 +14,11 @@ from PIL import Image
 from sqlalchemy import update
 
 from indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
-from indexer.indexing import IndexRun, Tools, check_model, open_collection, open_job, open_source
+from indexer.indexing import IndexRun, Tools, check_model, open_collection, open_job
 from indexer.owner import Owner
 from indexer.put import put_item
 from indexer.samples import RawFile
+from indexer.sources.opening import open_source
 from model.embedder import FloatArray
 from model.hashing_embedder import HashingEmbedder
 from search.catalogue import collections, jobs
@@ -305,13 +306,13 @@ def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(to
     for number in range(5, 150):
         (photos / f"{number}.png").write_bytes(png(number))
     source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
-    with Owner(tools.settings.locks) as owner:
+    with Owner(tools.database, tools.settings) as owner:
 
         class Stopper(Counting):
             def settled(self, inputs: int) -> None:
                 owner.stop()
 
-        job = open_job(tools, collection, source, owner, prune=False)
+        job = open_job(tools.database, collection, source, owner, prune=False)
         with pytest.raises(JobStopped):
             IndexRun(tools, collection, source, owner, Stopper()).run(job)
     done = len(held(tools))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from indexer.indexing import open_collection, open_job, open_source
+from indexer.indexing import open_collection, open_job
 from indexer.owner import Owner
+from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import JobState
 from search.catalogue.ledger import DEADLY
@@ -58,10 +59,10 @@ def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
         (photos / f"{number}.png").write_bytes(png(number))
     with installation(tmp_path / "home") as tools:
         source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
-        with Owner(tools.settings.locks) as first:
-            job = open_job(tools, collection, source, first, prune=False)
-            with Owner(tools.settings.locks) as second:
-                assert open_job(tools, collection, source, second, prune=False).owner == first.name
+        with Owner(tools.database, tools.settings) as first:
+            job = open_job(tools.database, collection, source, first, prune=False)
+            with Owner(tools.database, tools.settings) as second:
+                assert open_job(tools.database, collection, source, second, prune=False).owner == first.name
         (photos / "3.png").write_bytes(png(3))
         done = index(tools, photos, progress=Counting())
         assert (done.id, done.state, numbers(done)) == (job.id, JobState.DONE, (4, 0, 0, 0))

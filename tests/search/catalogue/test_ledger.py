@@ -5,15 +5,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from model.hashing_embedder import HashingEmbedder
-from search.catalogue import collections, jobs, ledger, listing
+from search.catalogue import collections, jobs, ledger, listing, submissions
 from search.catalogue.jobs import JobState
-from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, Settled
+from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, Settled, Span
 from search.catalogue.listing import NewInput
 from search.catalogue.session import Database
+from search.catalogue.tables import LedgerRow
 from search.catalogue.upgrade import upgrade
-from search.errors import JobNotFound, LeaseLost
+from search.errors import JobNotFound, JobNotRetriable, LeaseLost
 from search.types import Collection
 
 HOUR, PAST = timedelta(hours=1), timedelta(hours=-1)
@@ -66,6 +68,10 @@ class Book:
     def complete(self) -> bool:
         with self.database.write() as session:
             return jobs.complete(session, self.job)
+
+    def reopen(self, job: int | None = None) -> int:
+        with self.database.write() as session:
+            return jobs.reopen(session, job or self.job)
 
     def codes(self) -> dict[str, str]:
         with self.database.read() as session:
@@ -244,3 +250,94 @@ def test_a_job_is_given_up_once(book: Book) -> None:
         assert not jobs.give_up(session, book.job, JobState.CANCELLED, None)
         assert jobs.get(session, book.job).error == "why"
     assert not book.start()
+
+
+def test_spans_are_leased_by_themselves(book: Book) -> None:
+    book.add(*map(str, range(1, 13)))
+    book.start()
+    with book.database.read() as session:
+        ids = [row.id for row in session.execute(select(LedgerRow.id).order_by(LedgerRow.id))]
+    span = Span(ids[4], ids[7])
+    with book.database.write() as session:
+        leased = ledger.lease_range(session, book.job, "a", 10, HOUR, span)
+        assert [lease.uri for lease in leased] == ["5", "6", "7", "8"]
+        assert ledger.lease_range(session, book.job, "b", 10, HOUR, span) == []
+        assert ledger.lease_suspect(session, book.job, "b", HOUR, span) is None
+    book.living.remove("a")
+    with book.database.write() as session:
+        ledger.void(session, book.job, book.is_alive)
+        assert ledger.lease_suspect(session, book.job, "b", HOUR, Span(ids[8], ids[11])) is None
+        suspect = ledger.lease_suspect(session, book.job, "b", HOUR, span)
+    assert suspect is not None
+    assert suspect.uri == "5"
+
+
+def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
+    book.add(*map(str, range(1, 13)))
+    book.start()
+    with book.database.read() as session:
+        ids = [row.id for row in session.execute(select(LedgerRow.id).order_by(LedgerRow.id))]
+        before = ledger.unclaimed(session, book.job, 4)
+    assert {one for one in ids if any(span.first <= one <= span.last for span in before)} == set(ids)
+    assert all(span.first % 4 == 0 and span.last == span.first + 3 for span in before)
+    leased = book.lease("a", 1)
+    with book.database.read() as session:
+        assert ledger.unclaimed(session, book.job, 4) == before[1:]
+    book.settle(Settled(leased[0], INDEXED))
+    with book.database.read() as session:
+        assert ledger.unclaimed(session, book.job, 4) == before
+    book.settle(*(Settled(lease, INDEXED) for lease in book.lease("a", 20)))
+    with book.database.read() as session:
+        assert ledger.unclaimed(session, book.job, 4) == []
+
+
+def test_quarantined_inputs_are_reopened_and_killers_stay_suspected(book: Book) -> None:
+    book.add("1", "2", "3")
+    with book.database.write() as session:
+        listing.add(session, book.job, [NewInput("bad", "bad", "why", "bad-description")])
+    book.start()
+    book.settle(Settled(book.lease("a", 1)[0], None, "why", "broken-picture"))
+    book.living.remove("b")
+    book.lease("b", 1)
+    for _ in range(3):
+        book.suspect("b")
+    book.settle(Settled(book.lease("a", 1)[0], INDEXED))
+    assert book.suspect("a") is None
+    assert book.codes() == {"bad": "bad-description", "1": "broken-picture", "2": DEADLY}
+    assert book.complete()
+    assert book.reopen() == 2
+    assert book.codes() == {"bad": "bad-description"}
+    assert [lease.uri for lease in book.lease("a")] == ["1"]
+    alone = book.suspect("a")
+    assert alone is not None
+    assert (alone.uri, alone.attempts) == ("2", 2)
+
+
+def test_only_the_newest_job_of_a_source_is_reopened(book: Book) -> None:
+    book.start()
+    assert book.complete()
+    earlier, book.job = book.job, book.open("a")
+    with pytest.raises(JobNotRetriable, match=f"job {book.job} has taken up"):
+        book.reopen(earlier)
+    with pytest.raises(JobNotRetriable, match="is scanning"):
+        book.reopen()
+    with pytest.raises(JobNotFound):
+        book.reopen(99)
+    book.start()
+    assert book.complete()
+    assert book.reopen() == 0
+    with book.database.read() as session:
+        assert jobs.get(session, book.job).state == JobState.DONE, "nothing to try again leaves it done"
+
+
+def test_a_submission_is_claimed_by_one(book: Book) -> None:
+    def claim(not_since: timedelta) -> bool:
+        with book.database.write() as session:
+            return submissions.claim(session, book.job, not_since)
+
+    assert claim(HOUR)
+    assert not claim(HOUR)
+    assert claim(timedelta(0))
+    book.job = 99
+    with pytest.raises(JobNotFound):
+        claim(HOUR)

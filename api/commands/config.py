@@ -1,0 +1,49 @@
+"""`anyseek config`: the settings, and whether what they lead to is there."""
+
+import json
+import os
+
+import click
+
+from search.settings import read_settings, shown, variables
+
+FINE, NOT_FINE = 0, 1
+
+
+@click.group()
+def config() -> None:
+    """Show the settings, and check what they lead to."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show(as_json: bool) -> None:
+    """Print every setting as the variable that would set it, without passwords. A * marks those that are set."""
+    values = {name: shown(name, value) for name, value in variables(read_settings())}
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        click.echo(f"{'*' if os.environ.get(name) else ' '} {name}={value}")
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def check(as_json: bool) -> int:
+    """Connect to everything that the settings name; say what is wrong and how to mend it.
+
+    Exits with 0 if all is fine and 1 if not.
+    """
+    from workers.checks import check_all
+
+    code = FINE
+    for finding in check_all(read_settings(), dict(os.environ)):
+        if not finding.is_fine:
+            code = NOT_FINE
+        if as_json:
+            members = {"what": finding.what, "fine": finding.is_fine, "found": finding.found, "remedy": finding.remedy}
+            click.echo(json.dumps(members))
+        else:
+            mark, remedy = ("ok   ", "") if finding.is_fine else ("WRONG", f"; {finding.remedy}")
+            click.echo(f"{mark} {finding.what}: {finding.found}{remedy}")
+    return code

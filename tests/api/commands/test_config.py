@@ -1,0 +1,85 @@
+"""`anyseek config`: what is shown, and what is found wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_settings_are_shown_as_variables_without_passwords(run: Run) -> None:
+    done = run("config", "show", ANYSEEK_BROKER_URL="redis://:secret@127.0.0.1:1/0")
+    assert done.returncode == 0
+    assert "* ANYSEEK_BROKER_URL=redis://:***@127.0.0.1:1/0\n" in done.stdout
+    assert "  ANYSEEK_WORK_CONCURRENCY=1\n" in done.stdout
+    assert "secret" not in done.stdout
+    assert json.loads(run("config", "show", "--json").stdout)["ANYSEEK_MODEL"] == "hashing"
+
+
+def test_all_is_fine(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    more = {"ANYSEEK_HOME": str(tmp_path / "home"), "ANYSEEK_ROOTS": str(tmp_path / "root")}
+    done = run("config", "check", **more)
+    assert done.returncode == 0, done.stdout
+    assert all(line.startswith("ok ") for line in done.stdout.splitlines())
+    assert "catalogue.sqlite is made when it is first used" in done.stdout
+    assert "none is set: jobs run in the process that starts them" in done.stdout
+    assert "hashing is loaded and works" in done.stdout
+    run("collections", "list", **more)
+    assert "is up to date" in run("config", "check", **more).stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ANYSEEK_DATABSE_URL", "x", "ANYSEEK_DATABSE_URL is no setting; ANYSEEK_DATABASE_URL may be meant"),
+        ("ANYSEEK_ROOTS", "/nowhere/at/all", "/nowhere/at/all is no folder that can be read; make it"),
+        ("ANYSEEK_DATABASE_URL", "postgresql+psycopg://a:b@127.0.0.1:1/x", "a:***@127.0.0.1:1/x cannot be reached"),
+        ("ANYSEEK_BROKER_URL", "redis://:b@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0 cannot be reached"),
+        ("ANYSEEK_BROKER_URL", "amqp://a:b@127.0.0.1:1//", "a:***@127.0.0.1:1// cannot be reached"),
+        ("ANYSEEK_MODEL", "psychic", "no model is called 'psychic'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_remedy(run: Run, variable: str, value: str, says: str) -> None:
+    done = run("config", "check", **{variable: value})
+    assert done.returncode == 1
+    (wrong,) = [line for line in done.stdout.splitlines() if line.startswith("WRONG")]
+    assert says in wrong
+    assert ";" in wrong
+    found = [json.loads(line) for line in run("config", "check", "--json", **{variable: value}).stdout.splitlines()]
+    assert [one["remedy"] != "" for one in found if not one["fine"]] == [True]
+
+
+def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    done = run("config", "check", ANYSEEK_HOME=str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert f"{tmp_path / 'home'} cannot be written" in done.stdout
+
+
+def test_a_value_that_cannot_be_is_wrong_usage(run: Run) -> None:
+    done = run("config", "show", ANYSEEK_WORK_CONCURRENCY="many")
+    assert done.returncode == 2
+    assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY is 'many'; it takes a whole number\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "says"),
+    [
+        ((), {}, "ANYSEEK_BROKER_URL is not set"),
+        (("--queues", "embed,sleep"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "no queue 'sleep'"),
+        (("--name", "a b"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "'a b' cannot name a worker"),
+    ],
+)
+def test_a_worker_says_what_it_lacks(run: Run, arguments: tuple[str, ...], more: dict[str, str], says: str) -> None:
+    done = run("worker", *arguments, **more)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_a_worker_that_is_not_there_is_not_ready(run: Run) -> None:
+    done = run("worker", "--ready", "--name", "nobody")
+    assert (done.returncode, done.stdout) == (1, "the worker nobody is not ready\n")

@@ -1,0 +1,67 @@
+"""Settings from the environment and back, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.settings import BadSetting, Limits, Settings, Work, masked, read_settings, shown, variables
+
+
+def test_without_any_variable_all_is_embedded() -> None:
+    settings = read_settings({"HOME": "/nowhere"})
+    assert settings == Settings(Path("~/.anyseek").expanduser())
+    assert settings.database_url == f"sqlite:///{settings.home}/catalogue.sqlite"
+    assert not settings.broker_url
+
+
+def test_every_setting_goes_into_variables_and_comes_back() -> None:
+    settings = Settings(
+        Path("/data"),
+        replace(Limits(), pixels=7),
+        "postgresql+psycopg://me:word@db/anyseek",
+        "amqp://me:word@broker//",
+        "hashing",
+        (Path("/photos"), Path("/more")),
+        work=replace(Work(), lease_seconds=2.5, memory_mb=900),
+    )
+    assert read_settings(dict(variables(settings))) == settings
+    assert dict(variables(settings))["ANYSEEK_WORK_LEASE_SECONDS"] == "2.5"
+    assert dict(variables(settings))["ANYSEEK_ROOTS"] == "/photos:/more"
+
+
+def test_an_empty_variable_is_none() -> None:
+    empty = {name: "" for name, _ in variables(Settings(Path("/data")))}
+    assert read_settings(empty | {"ANYSEEK_HOME": "/data"}) == Settings(Path("/data"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ANYSEEK_WORK_CONCURRENCY", "two", "a whole number"),
+        ("ANYSEEK_WORK_CONCURRENCY", "0", "above 0"),
+        ("ANYSEEK_WORK_LEASE_SECONDS", "nan", "above 0"),
+        ("ANYSEEK_LIMITS_PIXELS", "-1", "above 0"),
+        ("ANYSEEK_DATABASE_URL", "mysql://me:word@db/x", "mysql://me:***@db/x"),
+        ("ANYSEEK_DATABASE_URL", "postgresql://db/x", "postgresql+psycopg://"),
+        ("ANYSEEK_BROKER_URL", "filesystem://", "redis://"),
+        ("ANYSEEK_INDEX_BACKEND", "milvus", "faiss, qdrant"),
+        ("ANYSEEK_INDEX_KIND", "tree", "auto, flat, hnsw, ivf"),
+        ("ANYSEEK_INDEX_DEVICE", "tpu", "cpu, gpu"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(name: str, value: str, says: str) -> None:
+    with pytest.raises(BadSetting, match=name) as refused:
+        read_settings({name: value})
+    assert says in str(refused.value)
+    assert "word" not in str(refused.value)
+
+
+def test_passwords_are_masked() -> None:
+    assert masked("redis://:a:b/c@host:1/0") == "redis://:***@host:1/0"
+    assert masked("postgresql+psycopg://me@host/x?password=a&b=1") == "postgresql+psycopg://me@host/x?password=***&b=1"
+    assert masked("sqlite:////data/catalogue.sqlite") == "sqlite:////data/catalogue.sqlite"
+    assert shown("ANYSEEK_QDRANT_API_KEY", "secret") == "***"
+    assert shown("ANYSEEK_QDRANT_API_KEY", "") == ""
+    settings = Settings(Path("/data"), database_url="postgresql+psycopg://me:word@db/x")
+    assert "word" not in repr(settings)

@@ -1,0 +1,100 @@
+"""What is particular to jobs in a thread of this process."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer.indexing import Tools, open_collection, open_job
+from indexer.owner import Owner
+from indexer.sources.opening import open_source
+from model.embedder import FloatArray, Sample
+from model.hashing_embedder import HashingEmbedder
+from search.catalogue.jobs import JobState
+from tests.indexer.harness import NAME, check_agreement, held, installation, means
+from tests.indexer.pictures import png
+from workers.queue import InProcessQueue
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home") as tools:
+        yield tools
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(100):
+        (folder / f"{number}.png").write_bytes(png(number))
+    return folder
+
+
+def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:
+    with_it = replace(tools, embedder=embedder)
+    return InProcessQueue(lambda: with_it, tools.database, tools.settings, lambda: means(with_it))
+
+
+def job_for(tools: Tools, folder: Path) -> int:
+    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
+    return open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
+
+
+class Slow(HashingEmbedder):
+    """Takes its time, and tells when it is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.entered.set()
+        time.sleep(0.3)
+        return super().embed_gallery(samples, spaces)
+
+
+def test_closing_does_not_wait_for_the_whole_job(tools: Tools, photos: Path) -> None:
+    slow = Slow()
+    queue = queue_with(tools, slow)
+    job_id = job_for(tools, photos)
+    queue.submit(job_id)
+    assert slow.entered.wait(30)
+    queue.close()
+    job = queue.status(job_id)
+    assert job.active
+    assert 0 < job.counts.settled < 100
+
+
+class FullAtFirst(HashingEmbedder):
+    """What is written finds the disk full, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_full = threading.Event()
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        if not self.was_full.is_set():
+            self.was_full.set()
+            raise OSError(28, "No space left on device")
+        return super().embed_gallery(samples, spaces)
+
+
+def test_a_job_waits_for_what_may_pass_and_tells_so(tools: Tools, photos: Path) -> None:
+    full = FullAtFirst()
+    queue = queue_with(tools, full)
+    job_id = job_for(tools, photos)
+    queue.submit(job_id)
+    assert full.was_full.wait(30)
+    seen = set()
+    while (job := queue.status(job_id)).active:
+        seen.add(job.error)
+        time.sleep(0.02)
+    assert "waits: [Errno 28] No space left on device" in seen
+    assert (job.state, job.error, job.counts.indexed) == (JobState.DONE, None, 100)
+    assert len(held(tools)) == 100
+    check_agreement(tools)
+    queue.close()

@@ -1,0 +1,166 @@
+"""Real workers on a real broker and PostgreSQL: killed, stopped, robbed of their broker. Nothing is lost or doubled."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from indexer.indexing import Tools, open_collection, open_job
+from indexer.owner import Owner
+from indexer.sources.opening import open_source
+from search.catalogue import jobs
+from search.catalogue.jobs import Job, JobState
+from search.catalogue.ledger import DEADLY
+from search.catalogue.tables import LedgerRow, LogRow
+from search.settings import Settings
+from tests.contracts.catalogue import empty
+from tests.indexer.harness import NAME, check_agreement, failures, held, installation
+from tests.indexer.pictures import encoded, png
+from tests.services.servers import Redis
+from tests.workers.processes import POSTGRES, WorkerProcess, settings_of, wait_for, working
+from workers.celery_queue import CeleryQueue
+from workers.readiness import is_ready
+
+RABBIT = "ANYSEEK_TEST_RABBITMQ"
+pytestmark = pytest.mark.skipif(
+    POSTGRES not in os.environ or RABBIT not in os.environ, reason=f"{POSTGRES} or {RABBIT} is not set"
+)
+
+INPUTS, BAD = 150, 5
+# Has a worker die when it meets a picture whose first pixel is pure red.
+TRAP = (
+    "import model.hashing_embedder as hashing\nfrom tests.indexer.harness import Trapped\n"
+    "hashing.HashingEmbedder = Trapped"
+)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis of the test's own, which it may kill."""
+    server = Redis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(INPUTS):
+        data = png(number)
+        (folder / f"{number:03}.png").write_bytes(data[: len(data) // 2] if number < BAD else data)
+    return folder
+
+
+def on_rabbit(home: Path) -> Settings:
+    return settings_of(home, os.environ[RABBIT])
+
+
+def started(tools: Tools, folder: Path) -> int:
+    """A job that was submitted."""
+    empty(tools.database)
+    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
+    job = open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False)
+    queue = CeleryQueue(tools.database, tools.settings)
+    queue.submit(job.id)
+    queue.close()
+    return job.id
+
+
+def look(tools: Tools, job_id: int) -> Job:
+    with tools.database.read() as session:
+        return jobs.get_with_counts(session, job_id)
+
+
+def wait_for_settled(tools: Tools, job_id: int, inputs: int) -> None:
+    wait_for(lambda: look(tools, job_id).counts.settled >= inputs, f"{inputs} settled inputs")
+
+
+def check_exactly_once(tools: Tools, job_id: int, quarantined: int = BAD) -> None:
+    """The job ends with everything in, once, and what is bad in quarantine."""
+    wait_for(lambda: not look(tools, job_id).active, "the job's end")
+    job = look(tools, job_id)
+    good = INPUTS - BAD
+    assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, good, quarantined)
+    assert len(held(tools)) == good
+    assert all(item.revision == 1 for item in held(tools).values())
+    with tools.database.read() as session:
+        entries = Counter(session.scalars(select(LogRow.item_id).where(LogRow.kind == "upsert")))
+    assert set(entries.values()) == {1}
+    check_agreement(tools)
+
+
+def attempts(tools: Tools, job_id: int) -> set[int]:
+    with tools.database.read() as session:
+        return set(
+            session.scalars(select(LedgerRow.attempts).where(LedgerRow.job_id == job_id, LedgerRow.attempts > 0))
+        )
+
+
+def test_a_worker_is_killed_and_then_the_broker_loses_everything(tmp_path: Path, photos: Path, redis: Redis) -> None:
+    settings = settings_of(tmp_path / "home", redis.url)
+    with (
+        installation(settings.home, settings=settings) as tools,
+        working(settings, "first") as first,
+        working(settings, "second"),
+    ):
+        job_id = started(tools, photos)
+        wait_for_settled(tools, job_id, 16)
+        first.kill()
+        assert not is_ready(settings, "first")
+        wait_for_settled(tools, job_id, 32)
+        redis.kill()
+        redis.start()
+        check_exactly_once(tools, job_id)
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_work_back(tmp_path: Path, photos: Path) -> None:
+    settings = on_rabbit(tmp_path / "home")
+    with installation(settings.home, settings=settings) as tools, working(settings, "first") as first:
+        job_id = started(tools, photos)
+        wait_for_settled(tools, job_id, 16)
+        assert first.terminate() == 0
+        assert not is_ready(settings, "first")
+        left = look(tools, job_id)
+        assert left.active
+        assert left.counts.open
+        with working(settings, "second"):
+            check_exactly_once(tools, job_id)
+        assert attempts(tools, job_id) == {1}, "what was given back does not count as tried"
+
+
+def test_an_input_that_kills_its_worker_each_time_is_quarantined_alone(tmp_path: Path, photos: Path) -> None:
+    from PIL import Image
+
+    (photos / "deadly.png").write_bytes(encoded(Image.new("RGB", (8, 8), (255, 0, 0)), "PNG"))
+    settings = on_rabbit(tmp_path / "home")
+    with installation(settings.home, settings=settings) as tools, working(settings, "only", before=TRAP):
+        job_id = started(tools, photos)
+        check_exactly_once(tools, job_id, BAD + 1)
+        assert failures(tools, look(tools, job_id))["deadly.png"].code == DEADLY
+
+
+def test_queues_share_the_work_out(tmp_path: Path, photos: Path) -> None:
+    """A worker that embeds only ends no job, and one that embeds nothing loads no model."""
+    settings = on_rabbit(tmp_path / "home")
+    no_model = ("--queues", "ingest,index,maintenance", "--model", "psychic")
+    with installation(settings.home, settings=settings) as tools, working(settings, "embeds", "--queues", "embed"):
+        job_id = started(tools, photos)
+        assert look(tools, job_id).state == JobState.SCANNING
+        with working(settings, "others", *no_model):
+            check_exactly_once(tools, job_id)
+
+
+def test_a_worker_without_its_model_ends(tmp_path: Path) -> None:
+    settings = on_rabbit(tmp_path / "home")
+    worker = WorkerProcess(settings, "none", "--model", "psychic")
+    try:
+        wait_for(lambda: worker.process.poll() is not None, "the worker to end")
+    finally:
+        worker.kill()
+    assert worker.process.returncode == 1
+    assert "no model is called 'psychic'" in worker.log

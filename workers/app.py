@@ -1,0 +1,95 @@
+"""The Celery application: which task travels through which queue, and how no message is lost.
+
+A message only says which part of the ledger to look at, so one too many, too late or twice does no harm.
+"""
+
+from dataclasses import dataclass
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from search.settings import Settings
+
+INGEST, EMBED, INDEX, MAINTENANCE = "ingest", "embed", "index", "maintenance"
+QUEUES = (INGEST, EMBED, INDEX, MAINTENANCE)
+
+# After a task's longest time, a message that nobody acknowledged goes to another worker.
+_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of message: the name it travels under, and its queue."""
+
+    name: str
+    queue: str
+
+
+SCAN_TASK = Task("anyseek.scan", INGEST)  # job: list its inputs in the ledger
+EMBED_TASK = Task("anyseek.embed", EMBED)  # job, first, last: settle a range of its ledger
+END_TASK = Task("anyseek.end", MAINTENANCE)  # job: prune and close it
+SWITCH_TASK = Task("anyseek.switch", EMBED)  # job: close one that re-embeds, which takes its model
+RESUBMIT_TASK = Task("anyseek.resubmit", MAINTENANCE)  # look for tasks that were lost
+SNAPSHOT_TASK = Task("anyseek.snapshot", INDEX)  # collection: write snapshots, compact its log
+
+
+def name_at_broker(queue: str) -> str:
+    """Prefixed, since others may use the same broker."""
+    return f"anyseek.{queue}"
+
+
+def make_app(settings: Settings) -> Celery:
+    """An application that sends and takes messages at the broker of `settings`; it connects when it first must.
+
+    Messages are JSON, stay at the broker until their task has ended (`acks_late`), return to it when the process that
+    has them dies, and are handed out one at a time. There are no results: the catalogue has them.
+    """
+    app = Celery("anyseek", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_queues=[_queue(name_at_broker(queue)) for queue in QUEUES],
+        task_default_queue=name_at_broker(MAINTENANCE),
+        task_create_missing_queues=False,
+        broker_connection_timeout=5,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=False,
+        worker_proc_alive_timeout=settings.work.task_seconds,  # a process is up when it has loaded its model
+        worker_max_memory_per_child=settings.work.memory_mb * 1024 or None,
+    )
+    if settings.broker_url.startswith("redis"):
+        app.conf.broker_transport_options = _redis_options(settings)
+    return app
+
+
+def waiting(app: Celery, queue: str) -> int:
+    """How many messages of a queue no worker has taken. Raises kombu's `OperationalError` if the broker is away."""
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=app.conf.broker_connection_timeout)
+        try:
+            declared = connection.default_channel.queue_declare(queue=name_at_broker(queue), passive=True)
+        except connection.channel_errors:  # it was never used, or is an empty one of Redis
+            return 0
+        return int(declared.message_count)
+
+
+def _redis_options(settings: Settings) -> dict[str, object]:
+    """Without the two about restoring, a message whose worker was killed did not come back within 40 seconds."""
+    return {
+        "visibility_timeout": settings.work.task_seconds + _GRACE_SECONDS,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_keepalive": True,
+    }
+
+
+def _queue(name: str) -> Queue:
+    """With a key of its own: Celery would bind all queues without one to the same key."""
+    return Queue(name, Exchange("anyseek", type="direct"), routing_key=name, durable=True)

@@ -1,0 +1,117 @@
+"""The TaskQueue seam over Celery: jobs are cut into tasks that any `anyseek worker` takes.
+
+The ledger, not the broker, knows what is left to do: `resume` hands out again what a broker has lost.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+from kombu.exceptions import OperationalError
+
+from indexer.owner import Owner
+from search.catalogue import jobs, ledger, submissions
+from search.catalogue.jobs import Job, JobState
+from search.catalogue.session import Database
+from search.settings import Settings
+from workers.app import (
+    EMBED,
+    EMBED_TASK,
+    END_TASK,
+    INGEST,
+    SCAN_TASK,
+    SWITCH_TASK,
+    Task,
+    make_app,
+    name_at_broker,
+    waiting,
+)
+from workers.queue import CatalogueJobs
+from workers.troubles import record_trouble
+
+logger = logging.getLogger(__name__)
+
+# A task and its arguments.
+Message = tuple[Task, tuple[object, ...]]
+
+
+class CeleryQueue(CatalogueJobs):
+    """Implements `TaskQueue` with a broker and the workers that listen to it. Safe for many threads and processes."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        super().__init__(database)
+        self._settings = settings
+        self._app = make_app(settings)
+
+    def submit(self, job_id: int) -> None:
+        """While the broker is away the job waits in the catalogue; workers find it there when the broker is back."""
+        with self._database.write() as session:
+            submissions.claim(session, job_id, not_since=timedelta(0))
+            job = jobs.get(session, job_id)
+        try:
+            self.send(self._due(job, queued=set()))
+        except OperationalError as error:
+            record_trouble(self._database, job_id, error)
+
+    def resume(self) -> list[int]:
+        """Hand out again tasks of active jobs that seem to be lost: nobody works on them, and none waits in a queue.
+
+        A task that is handed out twice finds nothing to do the second time. While the broker is away nothing happens.
+        """
+        with self._database.read() as session:
+            found = jobs.list_active(session)
+        try:
+            queued = {queue for queue in (INGEST, EMBED) if found and waiting(self._app, queue)}
+            return [job.id for job in found if self._resume(job, queued)]
+        except OperationalError as error:
+            logger.warning("lost tasks could not be looked for: %s", error)
+            return []
+
+    def submit_end(self, job_id: int) -> None:
+        """Have a job be closed if all its inputs are settled; whoever settles the last one calls this after it."""
+        with self._database.read() as session:
+            job = jobs.get(session, job_id)
+            settled = job.state == JobState.RUNNING and not ledger.has_open(session, job_id)
+        if settled:
+            self.send([_end_of(job)])
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Raises kombu's `OperationalError` if the broker cannot be reached."""
+        with self._app.producer_or_acquire() as producer:
+            for task, arguments in messages:
+                self._app.send_task(task.name, arguments, queue=name_at_broker(task.queue), producer=producer)
+
+    def close(self) -> None:
+        self._app.close()
+
+    def _resume(self, job: Job, queued: set[str]) -> bool:
+        messages = self._due(job, queued)
+        if not messages:
+            return False
+        with self._database.write() as session:
+            if not submissions.claim(session, job.id, timedelta(seconds=self._settings.work.resubmit_seconds)):
+                return False
+        logger.info("job %d: %d tasks are handed out again", job.id, len(messages))
+        self.send(messages)
+        return True
+
+    def _due(self, job: Job, queued: set[str]) -> list[Message]:
+        """What is to be done for a job that nobody is doing, and that may not be in one of the queues `queued`."""
+        with self._database.write() as session:
+            is_alive = Owner(self._database, self._settings).living(session)
+            if job.state == JobState.SCANNING:
+                is_scanned = job.owner is not None and is_alive(job.owner)
+                return [] if is_scanned or INGEST in queued else [(SCAN_TASK, (job.id,))]
+            if job.state != JobState.RUNNING:
+                return []
+            if not ledger.has_open(session, job.id):
+                return [_end_of(job)]
+            if EMBED in queued:
+                return []
+            ledger.void(session, job.id, is_alive)
+            spans = ledger.unclaimed(session, job.id, self._settings.work.inputs_per_task)
+        return [(EMBED_TASK, (job.id, span.first, span.last)) for span in spans]
+
+
+def _end_of(job: Job) -> Message:
+    return (SWITCH_TASK if job.kind in jobs.REEMBEDDING else END_TASK), (job.id,)

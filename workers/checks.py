@@ -1,0 +1,141 @@
+"""What the settings lead to, tried out one by one: each is fine, or says what is wrong and how to mend it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from model.embedder import ModelError, Sample, load_embedder
+from search.catalogue.session import Database
+from search.catalogue.upgrade import configuration
+from search.errors import IndexUnavailable
+from search.opening import check_index
+from search.settings import PREFIX, Settings, masked, variables
+
+# Variables of this prefix that are no settings: those of commands that ask a service, and of the project's own tests.
+_OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one check, in one sentence each; `remedy` is empty where all is well."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.remedy
+
+
+def check_all(settings: Settings, environment: dict[str, str]) -> Iterator[Finding]:
+    """Every finding; nothing is changed but for the data directory, which is made if absent."""
+    yield from _unknown_variables(settings, environment)
+    yield from _folders(settings)
+    yield _database(settings)
+    yield _broker(settings)
+    yield _index(settings)
+    yield _model(settings)
+
+
+def _unknown_variables(settings: Settings, environment: dict[str, str]) -> Iterator[Finding]:
+    known = [name for name, _ in variables(settings)]
+    for name in sorted(environment):
+        if name.startswith(f"{PREFIX}_") and name not in known and not name.startswith(_OTHERS):
+            near = get_close_matches(name, known, 1)
+            hint = f"{near[0]} may be meant" if near else "`anyseek config show` lists those there are"
+            yield Finding("environment", f"{name} is no setting", f"{hint}; unset it")
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    for folder in (settings.home, settings.assets, settings.indexes, settings.locks):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            remedy = f"let this user write there, or set {PREFIX}_HOME to another folder"
+            yield Finding("folder", f"{folder} cannot be written: {error.strerror}", remedy)
+        else:
+            yield Finding("folder", f"{folder} can be written")
+    for root in settings.roots:
+        if not (root.is_dir() and os.access(root, os.R_OK)):
+            yield Finding("root", f"{root} is no folder that can be read", f"make it, or take it out of {PREFIX}_ROOTS")
+        else:
+            yield Finding("root", f"{root} can be read")
+
+
+def _database(settings: Settings) -> Finding:
+    address = masked(settings.database_url)
+    if settings.database_url.startswith("sqlite") and not Path(make_url(settings.database_url).database or "").exists():
+        return Finding("database", f"{address} is made when it is first used")
+    try:
+        database = Database(settings.database_url)
+        with database.engine.connect() as connection:
+            held = set(MigrationContext.configure(connection).get_current_heads())
+            script = ScriptDirectory.from_config(configuration(connection))
+        database.close()
+    except ModuleNotFoundError as error:
+        return Finding("database", f"{address} needs the package {error.name}", "pip install 'anyseek[services]'")
+    except SQLAlchemyError as error:
+        return Finding("database", f"{address} cannot be reached: {_first_line(error)}", _start_it("DATABASE_URL"))
+    return _schema(address, held, set(script.get_heads()), {one.revision for one in script.walk_revisions()})
+
+
+def _schema(address: str, held: set[str], newest: set[str], known: set[str]) -> Finding:
+    version = ", ".join(sorted(held)) or "none"
+    if held - known:
+        found = f"{address} has tables of version {version}, which this anyseek does not know"
+        return Finding("database", found, "install the anyseek that made them, or a newer one")
+    state = "is up to date" if held == newest else "is brought up to date when it is first used"
+    return Finding("database", f"{address} answers; its schema (version {version}) {state}")
+
+
+def _broker(settings: Settings) -> Finding:
+    if not settings.broker_url:
+        return Finding("broker", "none is set: jobs run in the process that starts them")
+    from kombu import Connection
+    from kombu.exceptions import OperationalError
+
+    address = masked(settings.broker_url)
+    try:
+        with Connection(settings.broker_url, connect_timeout=5) as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+    except (OperationalError, OSError) as error:
+        return Finding("broker", f"{address} cannot be reached: {_first_line(error)}", _start_it("BROKER_URL"))
+    except (ImportError, AttributeError):  # the latter is what kombu makes of a missing redis
+        return Finding("broker", f"{address} needs the package redis", "pip install 'anyseek[services]'")
+    return Finding("broker", f"{address} answers")
+
+
+def _index(settings: Settings) -> Finding:
+    try:
+        return Finding("index", check_index(settings))
+    except IndexUnavailable as error:
+        return Finding("index", str(error), f"set {PREFIX}_INDEX_BACKEND=faiss and {PREFIX}_INDEX_DEVICE=cpu otherwise")
+
+
+def _model(settings: Settings) -> Finding:
+    try:
+        embedder = load_embedder(settings.model, settings.home)
+        embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
+    except ModelError as error:
+        return Finding("model", str(error), f"fetch its weights, or set {PREFIX}_MODEL (`anyseek models list`)")
+    return Finding("model", f"{embedder.name} is loaded and works, fingerprint {embedder.fingerprint[:12]}")
+
+
+def _start_it(name: str) -> str:
+    return f"start it, or correct {PREFIX}_{name}"
+
+
+def _first_line(error: Exception) -> str:
+    said = str(getattr(error, "orig", None) or error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

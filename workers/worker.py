@@ -1,0 +1,210 @@
+"""`anyseek worker`: a Celery worker whose processes load the model once each, after they were forked.
+
+The first process takes messages and hands them to the others; it imports neither the model nor the catalogue, so that
+it stays small and is safe to fork. It ends its processes' tasks at their next step when it is told to stop.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing import RawValue
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, signals
+from celery.bootsteps import StartStopStep
+
+from search.locks import FileLock
+from search.settings import Settings
+from workers.app import (
+    EMBED,
+    EMBED_TASK,
+    END_TASK,
+    MAINTENANCE,
+    RESUBMIT_TASK,
+    SCAN_TASK,
+    SNAPSHOT_TASK,
+    SWITCH_TASK,
+    make_app,
+    name_at_broker,
+    waiting,
+)
+from workers.readiness import Readiness
+
+if TYPE_CHECKING:
+    from workers.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+CANNOT_WORK = 1
+_READINESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one worker does: its name (one a machine), the queues it takes from, and how many processes it has."""
+
+    name: str
+    queues: Sequence[str]
+    concurrency: int
+
+    @property
+    def embeds(self) -> bool:
+        return EMBED in self.queues
+
+
+@dataclass
+class _Flags:
+    """Seen by all processes of a worker: plain memory without a lock, which a killed process could leave locked."""
+
+    stopping: Any = field(default_factory=lambda: RawValue("b", 0))
+    failed: Any = field(default_factory=lambda: RawValue("b", 0))
+
+
+def run_worker(settings: Settings, options: Options) -> int:
+    """Work until told to stop, and return the exit code: 1 if the model could not be loaded.
+
+    The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.concurrency)))
+    flags, app = _Flags(), make_app(settings)
+    with Readiness(settings, options.name) as readiness:
+        processes = _Processes(settings, options, flags, readiness)
+        processes.register_tasks(app)
+        signals.setup_logging.connect(_keep_logs, weak=False)
+        signals.worker_process_init.connect(processes.begin, weak=False)
+        signals.worker_shutting_down.connect(processes.tell_to_stop, weak=False)
+        app.steps["worker"].add(_Watch)
+        worker = app.Worker(
+            hostname=f"anyseek@{options.name}",
+            queues=[name_at_broker(queue) for queue in options.queues],
+            concurrency=options.concurrency,
+            pool="prefork",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            anyseek=_Watched(app, settings, options, readiness),
+        )
+        worker.start()
+    return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
+
+
+def _keep_logs(**_: object) -> None:
+    """Celery sets up logs of its own unless somebody takes this on; of its lines only the troubles are kept.
+
+    It says that it is ready before any model is loaded, and two lines for every task.
+    """
+    for noisy in ("celery.apps.worker", "celery.worker.strategy", "celery.app.trace", "faiss.loader"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Processes:
+    """What happens in the processes that do the tasks; made before they are forked."""
+
+    def __init__(self, settings: Settings, options: Options, flags: _Flags, readiness: Readiness) -> None:
+        self._settings = settings
+        self._options = options
+        self._flags = flags
+        self._readiness = readiness
+        self._tasks: Tasks | None = None
+        self._living: FileLock | None = None
+
+    def register_tasks(self, app: Celery) -> None:
+        # Only embedding has a hard end: an input that hangs must not hold its worker for ever.
+        app.task(self._scan, name=SCAN_TASK.name)
+        app.task(self._embed, name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
+        app.task(self._end, name=END_TASK.name)
+        app.task(self._switch, name=SWITCH_TASK.name)
+        app.task(self._snapshot, name=SNAPSHOT_TASK.name)
+        app.task(self._resubmit, name=RESUBMIT_TASK.name)
+
+    def begin(self, **_: object) -> None:
+        """Run in each process after its fork, before it takes a task."""
+        from workers.tasks import Tasks
+
+        self._readiness.leave_to_first_process()
+        self._tasks = Tasks(self._settings, lambda: bool(self._flags.stopping.value))
+        try:
+            if self._options.embeds:
+                self._tasks.load_model()
+        except Exception:
+            logger.exception("the model %s cannot be loaded; this worker ends", self._settings.model)
+            self._flags.failed.value = 1
+            os.kill(os.getppid(), signal.SIGTERM)
+            raise
+        self._living = Readiness.of_process(self._settings, self._options.name)
+
+    def tell_to_stop(self, **_: object) -> None:
+        """Run in the first process."""
+        self._flags.stopping.value = 1
+
+    def _scan(self, job_id: int) -> None:
+        self._here.scan(job_id)
+
+    def _embed(self, job_id: int, first: int, last: int) -> None:
+        self._here.embed(job_id, first, last)
+
+    def _end(self, job_id: int) -> None:
+        self._here.end(job_id)
+
+    def _switch(self, job_id: int) -> None:
+        self._here.switch(job_id)
+
+    def _snapshot(self, collection: str) -> None:
+        self._here.snapshot(collection)
+
+    def _resubmit(self) -> None:
+        self._here.resubmit()
+
+    @property
+    def _here(self) -> "Tasks":
+        if self._tasks is None:
+            raise RuntimeError("a task ran before its process was ready")
+        return self._tasks
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What the first process looks after."""
+
+    app: Celery
+    settings: Settings
+    options: Options
+    readiness: Readiness
+
+
+class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Tells when the worker is ready, and has lost tasks looked for now and then."""
+
+    requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
+
+    def __init__(self, parent: Any, anyseek: _Watched, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._watched = anyseek
+        self._entries: list[Any] = []
+
+    def start(self, parent: Any) -> None:
+        repeat = parent.timer.call_repeatedly
+        self._entries = [repeat(_READINESS_SECONDS, self._tell_when_ready)]
+        if MAINTENANCE in self._watched.options.queues:
+            self._entries.append(repeat(self._watched.settings.work.resubmit_seconds, self._send_resubmit))
+
+    def stop(self, parent: Any) -> None:
+        for entry in self._entries:
+            entry.cancel()
+
+    def _tell_when_ready(self) -> None:
+        watched = self._watched
+        if watched.readiness.is_told or watched.readiness.processes() < watched.options.concurrency:
+            return
+        watched.readiness.tell()
+        fields = {"worker": watched.options.name, "queues": list(watched.options.queues)}
+        logger.info("ready", extra={"fields": fields})
+
+    def _send_resubmit(self) -> None:
+        """Not behind another one that waits."""
+        app = self._watched.app
+        if not waiting(app, MAINTENANCE):
+            app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
