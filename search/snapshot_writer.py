@@ -1,22 +1,22 @@
 """Keeping a collection's snapshots, centres and log in order: one process at a time, by a lease that dies with it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from search import snapshots
 from search.catalogue import collections, log
-from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
+from search.live_space import LiveSpace
 from search.locks import FileLock
 from search.settings import Settings
-from search.space_index import SpaceIndex
 
 # A collection has its own mean from this size on, and takes a new one whenever it has doubled.
 CENTRE_FROM = 64
 
-OpenSpace = Callable[[Head, SpaceHead], SpaceIndex]
+OpenSpace = Callable[[Head, SpaceHead], LiveSpace]
 
 
 def space_folder(settings: Settings, collection_id: int, space_id: int) -> Path:
@@ -31,15 +31,18 @@ def lease(settings: Settings, collection_id: int) -> FileLock:
 def write_snapshots(
     database: Database, settings: Settings, name: str, open_space: OpenSpace, minimum_tail: int = 1
 ) -> bool:
-    """Freeze centres that are due, write snapshots, prune old ones and compact the log below the oldest kept.
+    """Freeze centres that are due, build better indexes, write snapshots, prune old ones and compact the log below.
 
-    A space gets a snapshot when at least `minimum_tail` entries came since its last one, or its centre moved.
-    Returns False, with nothing done, if another process is at it. Raises `CollectionNotFound`.
+    A space gets a snapshot when at least `minimum_tail` entries came since its last one, its centre moved, or its
+    index is worn. Returns False if another process is at it; then only what that has built is taken over.
+    Raises `CollectionNotFound`.
     """
     with database.read() as session:
         head = collections.head(session, name)
     held = lease(settings, head.id)
     if not held.try_acquire():
+        for space in head.spaces:
+            open_space(head, space).adopt()
         return False
     try:
         refresh_snapshots(database, settings, head, open_space, minimum_tail)
@@ -56,10 +59,37 @@ def refresh_snapshots(
         _freeze_centre(database, head, space)
     with database.read() as session:
         head = collections.head_by_id(session, head.id)
-    oldest = [_save(settings, head, space, open_space, minimum_tail) for space in head.spaces]
+    oldest = [open_space(head, space).keep(head, minimum_tail) for space in head.spaces]
     if min(oldest) > head.compacted_seq:
         with database.write() as session:
             log.compact(session, head.id, min(oldest))
+
+
+def prepare_beside(database: Database, settings: Settings, head: Head, open_space: OpenSpace) -> None:
+    """Freeze centres and write snapshots of spaces that are being built, so that they serve at once after a switch.
+
+    Waits for a process that writes snapshots now.
+    """
+    growing = [space for space in head.beside if space.state != SpaceState.KEPT]
+    with lease(settings, head.id):
+        for space in growing:
+            _freeze_centre(database, head, space)
+        with database.read() as session:
+            head = collections.head_by_id(session, head.id)
+        for space in head.beside:
+            if space.id in {one.id for one in growing}:
+                open_space(head, space).keep(head, log.PAGE)
+
+
+def remove_unknown(database: Database, settings: Settings, collection_id: int) -> None:
+    """Remove what is on the disk of spaces that are no longer the collection's."""
+    with lease(settings, collection_id):
+        with database.read() as session:
+            head = collections.head_by_id(session, collection_id)
+        known = {str(space.id) for space in (*head.spaces, *head.beside)}
+        for folder in (settings.indexes / str(collection_id)).glob("*"):
+            if folder.name not in known:
+                shutil.rmtree(folder)
 
 
 def _freeze_centre(database: Database, head: Head, space: SpaceHead) -> None:
@@ -79,17 +109,3 @@ def _freeze_centre(database: Database, head: Head, space: SpaceHead) -> None:
     if count >= needed:
         with database.write() as session:
             collections.freeze_centre(session, space.id, (total / count).astype(np.float32), count)
-
-
-def _save(settings: Settings, head: Head, space: SpaceHead, open_space: OpenSpace, minimum_tail: int) -> int:
-    """Write a snapshot if one is due; return the number up to which the oldest one kept has the log."""
-    folder = space_folder(settings, head.id, space.id)
-    held = snapshots.listed(folder)
-    seq, version = snapshots.stands_at(held[-1]) if held else (0, space.centre_version)
-    if head.last_seq - seq >= minimum_tail or version != space.centre_version:
-        index = open_space(head, space)
-        index.refresh(head)
-        index.save()
-    snapshots.prune(folder)
-    kept = snapshots.listed(folder)
-    return snapshots.stands_at(kept[0])[0] if kept else 0

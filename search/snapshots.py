@@ -13,6 +13,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from search.checksums import checksum
 from search.durable import TEMPORARY_PREFIX, flush_file, temporary_beside
 from search.errors import StoreCorrupt
 from search.index.base import VectorIndex
@@ -27,7 +28,7 @@ _NAME = re.compile(r"[0-9]+-[0-9]+")
 class Header:
     """What a snapshot holds: the log applied up to `seq`, centred on version `centre_version` of the mean.
 
-    `kind` is the class of the index, `count` its vectors, `sha256` the checksum of the index file.
+    `kind` is the class of the index, `count` its vectors, `checksum` that of the index file.
     """
 
     seq: int
@@ -35,7 +36,7 @@ class Header:
     fingerprint: str
     kind: str
     count: int
-    sha256: str
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def save(folder: Path, index: VectorIndex, seq: int, centre_version: int, finger
     temporary.mkdir()
     try:
         index.snapshot(temporary / "index")
-        header = Header(seq, centre_version, fingerprint, kind_of(index), index.count(), _checksum(temporary / "index"))
+        header = Header(seq, centre_version, fingerprint, kind_of(index), index.count(), checksum(temporary / "index"))
         (temporary / "header.json").write_bytes(_encode(header))
         for written in (temporary / "index", temporary / "header.json", temporary):
             flush_file(written)
@@ -123,7 +124,7 @@ def read_header(path: Path) -> Header:
 
 def check_file(path: Path, header: Header) -> None:
     """Raises `StoreCorrupt` if the index file is not what was written."""
-    if _checksum(path / "index") != header.sha256:
+    if checksum(path / "index") != header.checksum:
         raise StoreCorrupt(f"the index in the snapshot {path} does not have the checksum in its header")
 
 
@@ -161,8 +162,3 @@ def _encode(header: Header) -> bytes:
     content = json.dumps(asdict(header), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     return f'{{"header": {content}, "sha256": "{digest}"}}\n'.encode()
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

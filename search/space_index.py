@@ -1,11 +1,15 @@
-"""One live index of one space of a collection in this process: a snapshot, or the log, plus the log's tail."""
+"""One live index of one space of a collection in this process: a snapshot, or the log, plus the log's tail.
+
+`SpaceIndex` is the `LiveSpace` of FAISS.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -15,22 +19,23 @@ from search import snapshots
 from search.catalogue import collections, log
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.log import LogEntry
+from search.catalogue.rows import chunks
 from search.catalogue.session import Database
+from search.filters.resolving import ResolvedFilters
+from search.filters.tree import Filter
 from search.fusion import centre
-from search.index.base import VectorIndex
+from search.index.base import Renewal, VectorIndex
+from search.live_space import Resolved, View
 from search.locks import ReadersLock
 
 logger = logging.getLogger(__name__)
 
 MakeIndex = Callable[[int], VectorIndex]  # dimension -> empty index
 
-
-@dataclass(frozen=True)
-class View:
-    """An index and the mean on which the vectors in it are centred."""
-
-    index: VectorIndex
-    centre: FloatArray
+# An index of more vectors goes on with the centre that it has until another is built beside it.
+REOPENED_UP_TO = 20_000
+# Searches wait while so many changes are put in.
+APPLIED_AT_ONCE = 128
 
 
 @dataclass
@@ -47,15 +52,24 @@ class SpaceIndex:
     """Opened at the first `refresh`. Safe for many threads: searches run side by side, changes wait for them."""
 
     def __init__(
-        self, database: Database, folder: Path, collection_id: int, space: SpaceHead, make_index: MakeIndex
+        self,
+        database: Database,
+        folder: Path,
+        collection_id: int,
+        space: SpaceHead,
+        make_index: MakeIndex,
+        filters: ResolvedFilters | None = None,
     ) -> None:
         self.folder = folder
         self._database = database
         self._collection_id = collection_id
         self._space = space
         self._make_index = make_index
+        self._filters = filters or ResolvedFilters()
         self._refreshing = threading.Lock()
+        self._renewing = threading.Lock()
         self._live: _Live | None = None
+        self._adopted: Path | None = None
 
     def refresh(self, head: Head) -> None:
         """Return once the index holds everything that the log had when `head` was read.
@@ -69,13 +83,18 @@ class SpaceIndex:
                 return
             if self._live is None or not self._tail(self._live):
                 self._live = self._open()
+        self._tidy()
+
+    def resolve(self, session: Session, head: Head, filters: Iterable[Filter | None]) -> Resolved:
+        """The ids for which each filter holds."""
+        return self._filters.resolve(session, head, filters)
 
     @contextmanager
-    def reading(self) -> Iterator[View]:
+    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:
         """The index, unchanged for the length of the block; `refresh` comes first."""
         live = self._opened()
         with live.lock.reading():
-            yield live.view
+            yield replace(live.view, resolved=resolved)
 
     @property
     def cursor(self) -> int:
@@ -90,6 +109,82 @@ class SpaceIndex:
             snapshots.save(self.folder, live.view.index, seq, live.centre_version, self._space.fingerprint)
         return seq
 
+    def keep(self, head: Head, minimum_tail: int) -> int:
+        """Write a snapshot if one is due; return the number up to which the oldest one kept has the log.
+
+        It is due when `minimum_tail` entries came since the last one, the centre moved or the index is worn.
+        """
+        held = snapshots.listed(self.folder)
+        centred = head.centre_version(self._space.id)
+        seq, version = snapshots.stands_at(held[-1]) if held else (0, centred)
+        if head.last_seq - seq >= minimum_tail or version != centred or self.is_worn:
+            self.refresh(head)
+            self.renew()
+            self.save()
+        snapshots.prune(self.folder)
+        kept = snapshots.listed(self.folder)
+        return snapshots.stands_at(kept[0])[0] if kept else 0
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether it is opened and `renew` would build something."""
+        return self._live is not None and self._better(self._live, thorough=True) is not None
+
+    def renew(self) -> None:
+        """Build what serves better beside what serves, and put it in place: on the present centre, of the kind that
+        suits the number of vectors, without what is deleted. Searches go on meanwhile; the caller has the lease.
+        """
+        with self._renewing:
+            if self._lags():
+                self._reopen(renewed=True)
+            else:
+                self._renew(self._opened(), thorough=True)
+
+    def adopt(self) -> None:
+        """Take over what another process has built and saved, if the index here lags behind or is worn."""
+        live, saved = self._live, snapshots.listed(self.folder)[-1:]
+        if live is None or not saved or saved[0] == self._adopted or not (self.is_worn or self._lags()):
+            return
+        with self._renewing:
+            self._adopted = saved[0]
+            self._reopen(renewed=False)
+
+    def _reopen(self, renewed: bool) -> None:
+        fresh = self._open()
+        if renewed:
+            self._renew(fresh, thorough=True)
+        with self._refreshing:
+            self._live = fresh if self._tail(fresh) else self._open()
+
+    def _tidy(self) -> None:
+        """Begin in the background what takes some seconds and makes searches quicker, unless that goes on."""
+        live = self._opened()
+        if self._better(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
+            threading.Thread(target=self._tidy_up, args=(live,), name="tidy-index").start()
+
+    def _tidy_up(self, live: _Live) -> None:
+        try:
+            self._renew(live, thorough=False)
+        finally:
+            self._renewing.release()
+
+    def _renew(self, live: _Live, thorough: bool) -> None:
+        build = self._better(live, thorough)
+        if build is not None:
+            put_in_place = build()
+            with live.lock.writing():
+                put_in_place()
+
+    def _better(self, live: _Live, thorough: bool) -> Renewal | None:
+        with live.lock.reading():
+            return live.view.index.renewal(thorough)
+
+    def _lags(self) -> bool:
+        """Whether the space has a newer centre than the index."""
+        with self._database.read() as session:
+            head = collections.head_by_id(session, self._collection_id)
+        return self._opened().centre_version != head.centre_version(self._space.id)
+
     def _opened(self) -> _Live:
         if self._live is None:
             raise RuntimeError("this index was not opened; call refresh first")
@@ -98,7 +193,11 @@ class SpaceIndex:
     def _is_current(self, head: Head) -> bool:
         live = self._live
         version = head.centre_version(self._space.id)
-        return live is not None and live.cursor >= head.last_seq and live.centre_version >= version
+        return live is not None and live.cursor >= head.last_seq and self._may_serve(live, version)
+
+    def _may_serve(self, live: _Live, version: int) -> bool:
+        """Whether the index may go on although the space's centre is of that version."""
+        return live.centre_version == version or live.view.index.count() > REOPENED_UP_TO
 
     def _open(self) -> _Live:
         """The index as the log has it now, through the newest snapshot where there is a good one."""
@@ -129,13 +228,13 @@ class SpaceIndex:
     def _tail(self, live: _Live) -> bool:
         """Apply the entries after the cursor; False if the index must be opened anew instead.
 
-        That is so when the log was compacted beyond the cursor or the space got another centre.
+        That is so when the log was compacted beyond the cursor, or a small index has an older centre.
         """
         while True:
             with self._database.read() as session:
                 head = collections.head_by_id(session, self._collection_id)
                 version = head.centre_version(self._space.id)
-                if live.cursor < head.compacted_seq or live.centre_version != version:
+                if live.cursor < head.compacted_seq or not self._may_serve(live, version):
                     return False
                 page = log.entries_after(session, self._collection_id, live.cursor, log.PAGE, self._space.id)
             self._apply(live, page)
@@ -149,6 +248,10 @@ class SpaceIndex:
         for entry in entries:
             if entry.kind != log.PAYLOAD:
                 newest[entry.item_id] = self._vector(entry)
+        for some in chunks(list(newest), APPLIED_AT_ONCE):
+            self._change(live, {item_id: newest[item_id] for item_id in some})
+
+    def _change(self, live: _Live, newest: dict[int, FloatArray | None]) -> None:
         kept = {item_id: vector for item_id, vector in newest.items() if vector is not None}
         gone = [item_id for item_id in newest if item_id not in kept]
         with live.lock.writing():

@@ -1,8 +1,10 @@
 """The VectorIndex seam: ids and unit vectors in, nearest ids out.
 
 Implementations: `search.index.memory` (NumPy, the oracle), `search.index.faiss`, `search.index.qdrant`.
+`docs/indexes.md` tells which is for what.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,6 +23,11 @@ class Neighbours(NamedTuple):
     scores: FloatArray
 
 
+# Builds a better state of an index beside it, for as long as that takes, and returns what puts it in place. Only that
+# last call needs the index to itself; changes that came in between are carried over by it.
+Renewal = Callable[[], Callable[[], None]]
+
+
 class VectorIndex(Protocol):
     """Vectors by id. Derived data: it can always be rebuilt from the log, so no call promises durability."""
 
@@ -35,7 +42,7 @@ class VectorIndex(Protocol):
     def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
         """The `k` nearest of each row of `vectors`, fewer only when the index holds fewer.
 
-        With `allowed`, distinct ids (m,), exactly the nearest of those; ids that are not held are passed over.
+        With `allowed`, distinct ids (m,) ascending, the nearest of those; ids that are not held are passed over.
         """
         ...
 
@@ -55,4 +62,11 @@ class VectorIndex(Protocol):
 
     def restore(self, path: Path) -> None:
         """Replace the contents by those of a snapshot."""
+        ...
+
+    def renewal(self, thorough: bool) -> Renewal | None:
+        """What would make the index better now, None if nothing would.
+
+        `thorough` is for the one process that builds an index for all; without it, only what takes a few seconds.
+        """
         ...

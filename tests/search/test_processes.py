@@ -113,7 +113,7 @@ def test_two_writers_number_their_entries_without_gaps_and_in_order(
         finish(writer)
     with database.read() as session:
         every = log.entries_after(session, collection.id, 0, 10_000)
-        assert collections.get(session, "things").item_count == 400
+        assert collections.count(session, collection.id) == 400
     assert [entry.seq for entry in every] == list(range(1, 801))
     assert order == list(range(1, len(order) + 1))
     assert_whole(database, settings)

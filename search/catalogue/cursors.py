@@ -1,0 +1,111 @@
+"""How far an index outside this installation has followed a space's log, and which process drives it there.
+
+One applier at a time has the lease, with a fence that grows at each taking. An applier that slept past its lease can
+still have written something old: it finds its fence gone and sets the cursor back to before what it wrote, so that the
+next applier writes the newest over it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from model.embedder import FloatArray
+from search.catalogue.collections import centre_of
+from search.catalogue.owners import clock
+from search.catalogue.rows import from_bytes, to_bytes
+from search.catalogue.tables import CursorRow
+from search.errors import LeaseLost
+
+LEASE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Of a space on a version of its centre (d,): entries up to `seq` are applied; `ready` once it held all of them."""
+
+    centre_version: int
+    centre: FloatArray
+    seq: int
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What one applier holds until it gives it up, or is silent for longer than `LEASE`."""
+
+    space_id: int
+    centre_version: int
+    fence: int
+
+
+def all_of(session: Session, space_id: int) -> list[Cursor]:
+    """The cursors of a space, that of the newest centre last."""
+    query = select(CursorRow).where(CursorRow.space_id == space_id).order_by(CursorRow.centre_version)
+    rows = session.scalars(query.execution_options(populate_existing=True))
+    return [Cursor(row.centre_version, from_bytes(row.centre), row.seq, row.ready) for row in rows]
+
+
+def begin(session: Session, space_id: int, centre_version: int) -> None:
+    """Have a cursor on the centre that the space has now, of that version; nothing is applied yet."""
+    if all(held.centre_version != centre_version for held in all_of(session, space_id)):
+        row = {"space_id": space_id, "centre_version": centre_version, "seq": 0, "ready": False, "fence": 0}
+        session.execute(insert(CursorRow).values(**row, centre=to_bytes(centre_of(session, space_id))))
+
+
+def take(session: Session, space_id: int, centre_version: int) -> Lease | None:
+    """Lease the driving of an index that was begun; None while another process has it."""
+    where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
+    now = clock(session)
+    free = or_(CursorRow.expires_at.is_(None), CursorRow.expires_at < now)
+    values = {"fence": CursorRow.fence + 1, "expires_at": now + LEASE}
+    taken = session.execute(update(CursorRow).where(*where, free).values(values).execution_options(**_PLAIN))
+    if not taken.rowcount:  # type: ignore[attr-defined]
+        return None
+    fence = session.scalars(select(CursorRow.fence).where(*where)).one()
+    return Lease(space_id, centre_version, fence)
+
+
+def advance(session: Session, lease: Lease, before: int, seq: int, ready: bool) -> None:
+    """Move the cursor on from `before` and renew the lease, unless the cursor was set back meanwhile: then it stays.
+
+    Raises `LeaseLost`.
+    """
+    renewal = update(CursorRow).where(*_held(lease)).values(expires_at=clock(session) + LEASE)
+    renewed = session.execute(renewal.execution_options(**_PLAIN))
+    if not renewed.rowcount:  # type: ignore[attr-defined]
+        raise LeaseLost("another process drives the index now")
+    values: dict[str, int | bool] = {"seq": seq} | ({"ready": True} if ready else {})
+    where = (*_held(lease), CursorRow.seq == before)
+    session.execute(update(CursorRow).where(*where).values(values).execution_options(**_PLAIN))
+
+
+def set_back(session: Session, lease: Lease, seq: int) -> None:
+    """Have what was applied after `seq` applied again, by whoever has the lease now."""
+    where = (CursorRow.space_id == lease.space_id, CursorRow.centre_version == lease.centre_version)
+    session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq).execution_options(**_PLAIN))
+
+
+def give_up(session: Session, lease: Lease) -> None:
+    """Let another process have the lease at once."""
+    statement = update(CursorRow).where(*_held(lease)).values(expires_at=None)
+    session.execute(statement.execution_options(**_PLAIN))
+
+
+def drop(session: Session, space_id: int, centre_version: int) -> None:
+    """Forget a cursor."""
+    where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
+    session.execute(delete_rows(CursorRow).where(*where).execution_options(**_PLAIN))
+
+
+_PLAIN = {"synchronize_session": False}
+
+
+def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+    return (
+        CursorRow.space_id == lease.space_id,
+        CursorRow.centre_version == lease.centre_version,
+        CursorRow.fence == lease.fence,
+    )

@@ -1,0 +1,115 @@
+"""Qdrant finds by a filter what the NumPy index finds among the ids that the catalogue resolves it to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.catalogue import facets, items
+from search.catalogue.session import Database
+from search.filters.from_text import filter_from_text
+from search.filters.to_qdrant import as_condition, payload_of
+from search.filters.tree import CAPTION, KEY, AnyOf, Compare, Exists, Filter, Not, Operator, StartsWith, checked
+from search.index.memory import MemoryIndex
+from search.index.qdrant import connect
+from search.types import Attributes, Collection, Item
+from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, PICTURES, put
+from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL, in_qdrant
+from tests.search.gallery import DIMENSION, direction
+
+ADDRESSES = [
+    pytest.param(":memory:", id="qdrant-local"),
+    pytest.param(QDRANT_URL, id="qdrant-server", marks=NEEDS_SERVER),
+]
+QUERY = direction("the query", "looks")[np.newaxis]
+OWN_TEXTS = [
+    Exists(CAPTION),
+    Not(Exists(CAPTION)),
+    Compare(KEY, Operator.GREATER, "1"),
+    Compare(KEY, Operator.AT_MOST, "3"),
+    AnyOf(KEY, ("0", "5", "x")),
+    StartsWith(CAPTION, "caption of"),
+    Compare(CAPTION, Operator.LESS, "caption of 2"),
+]
+
+
+class Both:
+    """The same items in the catalogue with the NumPy index, and in Qdrant."""
+
+    def __init__(self, database: Database, collection: Collection, address: str) -> None:
+        self._database = database
+        self._collection = collection
+        self._memory = MemoryIndex(DIMENSION)
+        self._client = connect(address)
+        self._qdrant = in_qdrant(self._client, DIMENSION)
+
+    def put(self, gallery: dict[str, Attributes]) -> None:
+        put(self._database, self._collection, gallery)
+        with self._database.read() as session:
+            held = list(items.by_keys(session, self._collection, list(gallery)).values())
+        if held:
+            ids = np.array([item.id for item in held])
+            vectors = np.stack([direction(item.key, "looks") for item in held])
+            self._memory.upsert(ids, vectors)
+            self._qdrant.upsert(ids, vectors, [payload_of(item) for item in held])
+
+    def assert_equal(self, filters: Sequence[Filter]) -> None:
+        for where in filters:
+            with self._database.read() as session:
+                ids = facets.ids_where(session, self._collection.id, checked(where))
+            expected, found = self._memory.search(QUERY, 10, ids), self._qdrant.search(QUERY, 10, where)
+            np.testing.assert_array_equal(found.ids, expected.ids, str(where))
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_condition_means_the_same(database: Database, collection: Collection, address: str) -> None:
+    both = Both(database, collection, address)
+    both.put(PICTURES)
+    written = [
+        "width >= 640", "width > 640", "width = '1920'", "not width = 1920", "label = cat", "label in (dog, Cat)",
+        "label exists", "not label exists", "open = true", "open in (false)", "camera exists", "camera.lens.mm < 60",
+        "camera.make starts with Nik", "camera.make starts with Niko", "label >= a", "label < cat", "label <= cat",
+        "taken >= 2023-06-01", "taken < 2024-05-01T12:00:00+02:00", "taken = '2023-01-31'", "place.lat < 0",
+        "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)", "@key in (a, d)", "@key > b",
+        "@caption starts with 'caption of b'", "@caption exists and @key > b", "n > 1e300", "nothing = 1",
+        "width > 0 and (label = dog or taken >= 2024-01-01)", "label starts with ''", "label > dof and label < doh",
+    ]  # fmt: skip
+    both.assert_equal([filter_from_text(where) for where in written])
+    both.close()
+
+
+def test_long_texts_are_ordered_as_in_the_catalogue(database: Database, collection: Collection) -> None:
+    both = Both(database, collection, ":memory:")
+    both.put({"a": {"t": "x" * 900}, "b": {"t": "x" * 500}, "c": {"t": "x" * 7 + "y"}, "d": {"t": "\U0010ffff\u00e4"}})
+    for value in ("x" * 500, "x" * 499, "x" * 8, "x", "\U0010ffff", "\u00e4" * 3):
+        both.assert_equal([Compare("t", operator, value) for operator in Operator] + [StartsWith("t", value)])
+    both.close()
+
+
+def test_attributes_that_look_like_own_fields_are_not_taken_for_them() -> None:
+    item = Item(1, "k", None, "", None, {"@key": "other", "a": {"@key": "inner"}}, 1)
+    assert {facet["path"] for facet in payload_of(item)["facets"]} == {"@key", "a.@key"}
+    assert [facet["text"] for facet in payload_of(item)["facets"] if facet["path"] == "@key"] == ["k"]
+    assert as_condition(Exists("@caption")).must
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(attributes=st.lists(ATTRIBUTES, max_size=6), filters=st.lists(FILTERS, min_size=1, max_size=5))
+def test_agrees_with_the_catalogue(
+    database: Database, collection: Collection, address: str, attributes: list[Attributes], filters: list[Filter]
+) -> None:
+    with database.write() as session:
+        items.delete(session, collection, [str(n) for n in range(6)])
+    both = Both(database, collection, address)
+    both.put({str(n): values for n, values in enumerate(attributes)})
+    both.assert_equal([*filters, *OWN_TEXTS])
+    both.close()
