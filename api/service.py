@@ -87,7 +87,7 @@ class Service:
             names = [collection.name for collection in collections.list_all(session)]
         for name in names:
             try:
-                self.runtime.engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
+                self.runtime.tools_for(name).engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
             except (AnyseekError, SQLAlchemyError, OSError) as error:
                 logger.warning("no snapshot", extra={"fields": {"reason": str(error)}})
 
@@ -129,10 +129,15 @@ class Service:
         self.check_ready()
         return self.runtime.engine
 
+    def engine_for(self, collection: str) -> SearchEngine:
+        """The engine with a collection's model where that is loaded. Raises as `check_ready`, `CollectionNotFound`."""
+        self.check_ready()
+        return self.runtime.tools_for(collection).engine
+
     def forget(self, collection: str) -> None:
         """Let go of the index of a collection that is gone."""
         if self._ready:
-            self.runtime.engine.forget(collection)
+            self.runtime.forget(collection)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""

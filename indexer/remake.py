@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from indexer.decode import thumbnail
-from indexer.files import read_file
 from indexer.indexing import Tools
+from indexer.originals import original_values
 from indexer.pictures import THUMBNAIL_MEDIA_TYPE
-from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, decode_all, sample_for
+from indexer.samples import CAPTION, PICTURE, THUMBNAIL, sample_for
 from model.embedder import Sample, Value
 from search.assets import AssetStore
 from search.errors import AnyseekError
 from search.settings import Limits
-from search.types import Asset, Item, NewItem
+from search.types import Item, NewItem
 
 # No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
 UNKNOWN_HASH = ""
@@ -40,16 +40,10 @@ def remake(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, Ne
 
 def _decoded(item: Item, store: AssetStore, limits: Limits) -> dict[str, Value] | None:
     """The values of the item's originals; None if one of them is not what it was."""
-    originals = [asset for asset in item.assets.values() if asset.name != THUMBNAIL]
     try:
-        files = [RawFile(asset.name, _bytes(asset, store, limits), asset.location) for asset in originals]
-        return decode_all(files, item.caption, limits)
+        return original_values(item, store, limits)
     except AnyseekError:
         return None  # the caller reports the item's key as not made
-
-
-def _bytes(asset: Asset, store: AssetStore, limits: Limits) -> bytes:
-    return store.read(asset) if asset.stored else read_file(store.path(asset), limits, asset.location)
 
 
 def _new_item(tools: Tools, item: Item, values: Mapping[str, Value], sample: Sample) -> NewItem:
@@ -68,4 +62,5 @@ def _new_item(tools: Tools, item: Item, values: Mapping[str, Value], sample: Sam
         attributes=item.attributes,
         assets=tuple(assets),
         source_id=item.source_id,
+        sample_hash=item.sample_hash,
     )

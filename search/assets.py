@@ -2,17 +2,20 @@
 
 import hashlib
 import os
+import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from search.durable import write_file
+from search.durable import flush_file, temporary_beside, write_file
 from search.errors import AssetNotFound, StoreCorrupt
 from search.locks import FileLock
 from search.types import Asset
 
 # A file may be put this long before the transaction that refers to it commits; younger ones are never removed.
 GRACE_SECONDS = 3600.0
+_LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
 class AssetStore:
@@ -32,6 +35,37 @@ class AssetStore:
             else:
                 write_file(path, data)
         return Asset(name, location, True, media_type, digest, len(data))
+
+    def take(self, location: str, blocks: Iterable[bytes]) -> None:
+        """Keep a file that comes in blocks and whose location is known, which is its checksum.
+
+        Raises `StoreCorrupt`, with nothing kept, if its bytes have another.
+        """
+        if not _LOCATION.fullmatch(location):
+            raise StoreCorrupt(f"{location!r} is no place in the asset store")
+        path = self.root / location
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, hashed = temporary_beside(path), hashlib.sha256()
+        with self._lock(shared=True):
+            try:
+                with temporary.open("xb") as file:
+                    for block in blocks:
+                        hashed.update(block)
+                        file.write(block)
+                if hashed.hexdigest() != location.replace("/", ""):
+                    raise StoreCorrupt(f"the bytes for {location} have the checksum {hashed.hexdigest()}")
+                flush_file(temporary)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        flush_file(path.parent)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """No file is removed while the block runs."""
+        with self._lock(shared=True):
+            yield
 
     def path(self, asset: Asset) -> Path:
         """Where the asset's file is. Raises `AssetNotFound` if nothing is there."""

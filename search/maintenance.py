@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,16 @@ from sqlalchemy.orm import Session
 
 from search import snapshots
 from search.assets import AssetStore
-from search.catalogue import checks, collections, items, log
+from search.catalogue import checks, collections, items, log, reembedding
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.rows import CHUNK, chunks
 from search.catalogue.session import Database
 from search.errors import CollectionNotFound, StoreCorrupt
 from search.fusion import centre
-from search.index.faiss import FaissIndex
+from search.live_space import LiveSpace, View
+from search.opening import SpaceOpener
 from search.settings import Settings
-from search.snapshot_writer import lease, refresh_snapshots, space_folder
-from search.space_index import MakeIndex, SpaceIndex, View
+from search.snapshot_writer import OpenSpace, lease, refresh_snapshots, space_folder
 from search.types import Asset, Item, NewItem
 
 # Makes items anew from their originals; by key, without those whose originals are gone.
@@ -38,7 +39,7 @@ class Problem:
     what: str
 
 
-def verify(database: Database, settings: Settings, make_index: MakeIndex = FaissIndex) -> list[Problem]:
+def verify(database: Database, settings: Settings) -> list[Problem]:
     """Everything that disagrees; empty if nothing does. A tail of the log without a snapshot is agreement."""
     with database.read() as session:
         found = [
@@ -46,11 +47,12 @@ def verify(database: Database, settings: Settings, make_index: MakeIndex = Faiss
             for table, count in checks.orphans(session)
         ]
         names = [collection.name for collection in collections.list_all(session)]
-    for name in names:
-        try:
-            found += [Problem(name, what) for what in _faults(database, settings, name, make_index)]
-        except CollectionNotFound:
-            continue  # deleted meanwhile
+    with closing(SpaceOpener(database, settings)) as open_space:
+        for name in names:
+            try:
+                found += [Problem(name, what) for what in _faults(database, settings, name, open_space)]
+            except CollectionNotFound:
+                continue  # deleted meanwhile
     return found
 
 
@@ -66,13 +68,20 @@ def missing_originals(database: Database) -> list[Problem]:
     return found
 
 
-def rebuild(
-    database: Database,
-    settings: Settings,
-    name: str,
-    remake: Remake | None = None,
-    make_index: MakeIndex = FaissIndex,
-) -> list[str]:
+def left_out(database: Database) -> list[Problem]:
+    """Items that are found no more since their collection has another model: known, and no problem."""
+    with database.read() as session:
+        heads = [collections.head(session, one.name) for one in collections.list_all(session)]
+        return [
+            Problem(head.name, f"the item {key!r} was left out when the model {head.model} came: {why}")
+            for head in heads
+            if (refused := reembedding.left_out(session, head.id))
+            for key, why in sorted(refused.items())
+            if any(checks.lacks_vector(session, head, space, key) for space in head.spaces)
+        ]
+
+
+def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
     """Make the collection's index anew from its log, and make the log whole.
 
     Items whose vectors or stored files are lost are made anew with `remake`. Returns the keys of those that were
@@ -88,12 +97,13 @@ def rebuild(
         for space in head.spaces:
             for path in snapshots.listed(space_folder(settings, head.id, space.id)):
                 snapshots.remove(path)
-        refresh_snapshots(database, settings, head, _opener(database, settings, make_index), minimum_tail=1)
+        with closing(SpaceOpener(database, settings)) as open_space:
+            refresh_snapshots(database, settings, head, open_space, minimum_tail=1)
     AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
     return left
 
 
-def _faults(database: Database, settings: Settings, name: str, make_index: MakeIndex) -> Iterator[str]:
+def _faults(database: Database, settings: Settings, name: str, open_space: OpenSpace) -> Iterator[str]:
     with database.read() as session:
         head = collections.head(session, name)
         if missing := checks.missing_numbers(session, head):
@@ -105,16 +115,27 @@ def _faults(database: Database, settings: Settings, name: str, make_index: MakeI
             yield f"the log is marked as compacted up to {head.compacted_seq}, beyond its last entry {head.last_seq}"
         for item_id in checks.vanished_items(session, head):
             yield f"the log has vectors of item number {item_id}, which is gone without having been deleted"
-        for space in head.spaces:
-            for key, what in checks.faulty_vectors(session, head, space):
-                yield f"the item {key!r} {what} in space {space.name!r}"
+        yield from _vector_faults(session, head)
         if stale := list(checks.stale_facets(session, head)):
             yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
     for space in head.spaces:
         yield from _snapshot_faults(database, space_folder(settings, head.id, space.id), head, space)
-        yield from _index_faults(database, _opener(database, settings, make_index)(head, space), head, space)
+        yield from _index_faults(database, open_space(head, space), head, space)
     for item, asset in _broken_assets(database, AssetStore(settings.assets), name):
         yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has other bytes than were put"
+
+
+def _vector_faults(session: Session, head: Head) -> Iterator[str]:
+    """Spaces that do not serve may lack vectors, and so may items that the last switch left out."""
+    left_out = reembedding.left_out(session, head.id)
+    for space in head.spaces:
+        for key, what in checks.faulty_vectors(session, head, space):
+            if what != checks.NO_VECTOR or key not in left_out:
+                yield f"the item {key!r} {what} in space {space.name!r}"
+    for space in head.beside:
+        for key, what in checks.faulty_vectors(session, head, space):
+            if what != checks.NO_VECTOR:
+                yield f"the item {key!r} {what} in space {space.name!r}, which is {space.state}"
 
 
 def _snapshot_faults(database: Database, folder: Path, head: Head, space: SpaceHead) -> Iterator[str]:
@@ -137,10 +158,10 @@ def _snapshot_faults(database: Database, folder: Path, head: Head, space: SpaceH
             yield f"the snapshot {path} ends at entry {header.seq}, beyond the log's last, {last_seq}"
 
 
-def _index_faults(database: Database, index: SpaceIndex, head: Head, space: SpaceHead) -> Iterator[str]:
+def _index_faults(database: Database, index: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
     """What an index opened now holds otherwise than the log; items that change meanwhile are left out."""
     index.refresh(head)
-    with index.reading() as view, database.read() as session:
+    with index.reading({}) as view, database.read() as session:
         now = collections.head_by_id(session, head.id)
         behind = index.cursor < min(now.compacted_seq, now.last_seq)
         compared = None if behind else _compare(session, index.cursor, view, head, space)
@@ -214,13 +235,6 @@ def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) 
             items.write(session, collection, wanted)
         left += [key for key in held if key not in made]
     return left
-
-
-def _opener(database: Database, settings: Settings, make_index: MakeIndex) -> Callable[[Head, SpaceHead], SpaceIndex]:
-    def open_space(head: Head, space: SpaceHead) -> SpaceIndex:
-        return SpaceIndex(database, space_folder(settings, head.id, space.id), head.id, space, make_index)
-
-    return open_space
 
 
 def _referenced(database: Database, locations: AnyCollection[str]) -> set[str]:

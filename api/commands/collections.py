@@ -1,16 +1,25 @@
 """`anyseek collections`: over the service where one runs, else in the data directory itself."""
 
 import json
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.connect import connect
 
+if TYPE_CHECKING:
+    from api.client import Client
+    from api.local import LocalClient
+
+_DONE, _FAILED = 0, 1
+_LOOK_SECONDS, _LINE_SECONDS = 0.2, 10.0
+
 
 @click.group()
 def collections() -> None:
-    """List, make, show and delete collections."""
+    """List, make, show, re-embed and delete collections."""
 
 
 @collections.command("list")
@@ -59,5 +68,66 @@ def delete(name: str, yes: bool) -> None:
     click.echo(f"the collection {name} is deleted")
 
 
+@collections.command()
+@click.argument("name")
+@click.option("--model", required=True, help="See `anyseek models list`.")
+@click.option("--json", "as_json", is_flag=True, help="The job at its end as one JSON object.")
+def reembed(name: str, model: str, as_json: bool) -> int:
+    """Give every item of NAME the vectors of another model, and then switch to these.
+
+    Queries are answered with the old vectors until then, and items can be put and deleted. Killed or interrupted at any
+    point, the same command goes on. The old vectors are kept: `rollback` goes back to them, `forget-old` drops them.
+
+    Exits with 1, and does not switch, if some items could not be embedded: `anyseek jobs failures` tells why.
+    """
+    return _moved(name, lambda client: client.reembed(name, model), as_json)
+
+
+@collections.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="The job at its end as one JSON object.")
+def rollback(name: str, as_json: bool) -> int:
+    """Go back to the vectors that NAME had before its last switch; newer items are embedded with that model first."""
+    return _moved(name, lambda client: client.rollback(name), as_json)
+
+
+@collections.command()
+@click.argument("name")
+def switch(name: str) -> None:
+    """Switch to what `reembed` has made though some items could not be embedded; those are found no more."""
+    with connect() as client:
+        left_out = client.switch(name)
+        click.echo(f"{_line(client.collection(name))}; {left_out:,} items were left out")
+
+
+@collections.command("forget-old")
+@click.argument("name")
+def forget_old(name: str) -> None:
+    """Drop the vectors that NAME had before its last switch; there is no way back to them then."""
+    with connect() as client:
+        client.forget_old(name)
+    click.echo(f"{name} keeps no older vectors")
+
+
+def _moved(name: str, start: "Callable[[Client | LocalClient], dict[str, Any]]", as_json: bool) -> int:
+    """Start a job, say how far it is until it ends, and return the exit code."""
+    with connect() as client:
+        job, said = start(client), time.monotonic()
+        while job["state"] in ("scanning", "running"):
+            time.sleep(_LOOK_SECONDS)
+            job = client.job(job["id"])
+            if time.monotonic() - said >= _LINE_SECONDS and not as_json:
+                click.echo(f"job {job['id']}: {job['indexed']:,} embedded, {job['open']:,} to come", err=True)
+                said = time.monotonic()
+        click.echo(json.dumps(job) if as_json else _ended(job, client.collection(name)))
+    return _DONE if job["state"] == "done" else _FAILED
+
+
+def _ended(job: dict[str, Any], now: dict[str, Any]) -> str:
+    error = f": {job['error']}" if job["error"] else ""
+    return f"job {job['id']} is {job['state']}{error}\n{_line(now)}"
+
+
 def _line(one: dict[str, Any]) -> str:
-    return f"{one['name']}  {one['items']:,} items  model {one['model']}"
+    beside = "".join(f"  ({state}: {model})" for state, model in sorted(one["beside"].items()))
+    return f"{one['name']}  {one['items']:,} items  model {one['model']}{beside}"

@@ -16,14 +16,14 @@ def verify(as_json: bool) -> int:
     """Check that catalogue, log, index and stored files agree. Works while a service runs.
 
     Exits with 0 if they do, with 1 and a line for each problem if not. Originals that stay where they were indexed and
-    are gone are noted; they are no problem.
+    are gone are noted, and items that a re-embedding left out; they are no problem.
     """
-    from search.maintenance import missing_originals
+    from search.maintenance import left_out, missing_originals
     from search.maintenance import verify as find_problems
     from workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
-        notes = missing_originals(runtime.database)
+        notes = [*left_out(runtime.database), *missing_originals(runtime.database)]
         problems = find_problems(runtime.database, runtime.settings)
     shown = notes if as_json else notes[:_SHOWN_NOTES]
     for kind, found in (("note", shown), ("problem", problems)):
@@ -31,7 +31,7 @@ def verify(as_json: bool) -> int:
             members = {"collection": one.collection, kind: one.what}
             click.echo(json.dumps(members) if as_json else f"{kind}: {one.collection}: {one.what}")
     if len(shown) < len(notes):
-        click.echo(f"note: {len(notes) - len(shown)} more originals are gone; --json lists them all")
+        click.echo(f"note: and {len(notes) - len(shown)} more like these; --json lists them all")
     if not problems and not as_json:
         click.echo("everything agrees")
     return 1 if problems else 0

@@ -12,6 +12,8 @@ from search.catalogue.rows import CHUNK, chunks
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, Table
 from search.filters.facets import facets_of
 
+NO_VECTOR = "has no vector in the log"
+
 
 def orphans(session: Session) -> list[tuple[str, int]]:
     """Tables that have rows which refer to a row that is not there, and how many."""
@@ -66,7 +68,7 @@ def vanished_items(session: Session, head: Head) -> list[int]:
 def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[tuple[str, str]]:
     """(key, what is wrong) of each item that has no usable vector in the space."""
     for key in session.scalars(_without_vector(head.id, space.id)):
-        yield key, "has no vector in the log"
+        yield key, NO_VECTOR
     for page in log.latest_vectors(session, head.id, space.id):
         faults = {}
         for item_id, fingerprint, data in zip(page.ids, page.fingerprints, page.data, strict=True):
@@ -76,6 +78,11 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
                 faults[item_id] = f"has a vector of {len(data)} bytes instead of {4 * space.dimension}"
         for key, item_id in _keys(session, list(faults)):
             yield key, faults[item_id]
+
+
+def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
+    """Whether the item called `key` is there and has no vector in the space."""
+    return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
 def stale_facets(session: Session, head: Head) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, func, insert, select, update
@@ -12,10 +13,19 @@ from sqlalchemy.orm import Session
 from model.embedder import EmbeddingSpace, FloatArray
 from search.catalogue.rows import from_bytes, to_bytes, utc
 from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, JobRow, LogRow, SourceRow, SpaceRow
-from search.errors import BadInput, CollectionExists, CollectionNotFound, SpaceNotFound
+from search.errors import BadInput, CollectionExists, CollectionNotFound, FingerprintMismatch, SpaceNotFound
 from search.types import Collection, Space
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+class SpaceState(StrEnum):
+    """What a collection's spaces of one model are to it; those of `search.catalogue.reembedding` do not serve."""
+
+    SERVING = "serving"
+    BUILDING = "building"  # they get vectors, to serve when every item has them
+    KEPT = "kept"  # they served before; new items get no vectors in them
+    RETURNING = "returning"  # kept ones that get the vectors they lack, to serve again
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,15 @@ class SpaceHead:
     dimension: int
     centre_version: int
     centre_count: int
+    state: SpaceState = SpaceState.SERVING
 
 
 @dataclass(frozen=True)
 class Head:
-    """The state of a collection in one cheap read; entries up to `compacted_seq` may be gone from the log."""
+    """The state of a collection in one cheap read; entries up to `compacted_seq` may be gone from the log.
+
+    `spaces` are those that serve, `beside` those of other models.
+    """
 
     id: int
     name: str
@@ -40,9 +54,16 @@ class Head:
     last_seq: int
     compacted_seq: int
     spaces: tuple[SpaceHead, ...]
+    beside: tuple[SpaceHead, ...] = ()
 
     def centre_version(self, space_id: int) -> int:
-        return next(space.centre_version for space in self.spaces if space.id == space_id)
+        """Raises `FingerprintMismatch` if the space is no longer the collection's."""
+        for space in (*self.spaces, *self.beside):
+            if space.id == space_id:
+                return space.centre_version
+        raise FingerprintMismatch(
+            f"the collection {self.name!r} has been re-embedded with {self.model} meanwhile; ask again with that model"
+        )
 
 
 def create(session: Session, name: str, embedder_name: str, spaces: Iterable[EmbeddingSpace]) -> Collection:
@@ -60,8 +81,16 @@ def create(session: Session, name: str, embedder_name: str, spaces: Iterable[Emb
     row = CollectionRow(name=name, model=embedder_name)
     session.add(row)
     session.flush()
-    session.execute(insert(SpaceRow), [_space_values(row.id, space) for space in spaces])
+    add_spaces(session, row.id, embedder_name, spaces, SpaceState.SERVING)
     return get(session, name)
+
+
+def add_spaces(
+    session: Session, collection_id: int, model: str, spaces: Iterable[EmbeddingSpace], state: SpaceState
+) -> None:
+    """Give a collection the spaces of a model, without vectors."""
+    values = {"collection_id": collection_id, "model": model, "state": state}
+    session.execute(insert(SpaceRow), [{**values, **_space_values(space)} for space in spaces])
 
 
 def get(session: Session, name: str) -> Collection:
@@ -90,8 +119,8 @@ def delete(session: Session, name: str) -> None:
     session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
 
 
-def source(session: Session, collection: Collection, root: Path) -> int:
-    """The id of the folder `root` as a source of the collection's items; made if absent."""
+def source(session: Session, collection: Collection, root: Path | str) -> int:
+    """The id of the folder, table or bucket `root` as a source of the collection's items; made if absent."""
     lock(session, collection)
     where = (SourceRow.collection_id == collection.id, SourceRow.root == str(root))
     source_id = session.scalar(select(SourceRow.id).where(*where))
@@ -164,17 +193,20 @@ def _head(session: Session, where: ColumnElement[bool]) -> Head | None:
     if not rows:
         return None
     row = rows[0].CollectionRow
-    spaces = tuple(_space_head(space) for _, space in rows)
-    return Head(row.id, row.name, row.model, row.last_seq, row.compacted_seq, spaces)
+    spaces = [space_head(space) for _, space in rows]
+    serving = tuple(space for space in spaces if space.state == SpaceState.SERVING)
+    beside = tuple(space for space in spaces if space.state != SpaceState.SERVING)
+    return Head(row.id, row.name, row.model, row.last_seq, row.compacted_seq, serving, beside)
 
 
-def _space_head(row: SpaceRow) -> SpaceHead:
-    return SpaceHead(row.id, row.name, row.fingerprint, row.dimension, row.centre_version, row.centre_count)
+def space_head(row: SpaceRow) -> SpaceHead:
+    """One row of a space."""
+    counts = (row.dimension, row.centre_version, row.centre_count)
+    return SpaceHead(row.id, row.name, row.fingerprint, *counts, SpaceState(row.state))
 
 
-def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:
+def _space_values(space: EmbeddingSpace) -> dict[str, object]:
     return {
-        "collection_id": collection_id,
         "name": space.name,
         "fingerprint": space.fingerprint,
         "dimension": space.dimension,
@@ -188,15 +220,15 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
         .where(SpaceRow.collection_id == row.id)
         .order_by(SpaceRow.id)
         .execution_options(populate_existing=True)
-    )
+    ).all()
     return Collection(
         row.id,
         row.name,
         row.model,
-        {space.name: _space(space) for space in spaces},
+        {space.name: _space(space) for space in spaces if space.state == SpaceState.SERVING},
         row.last_seq,
-        count(session, row.id),
         utc(row.created_at),
+        {space.state: space.model for space in spaces if space.state != SpaceState.SERVING},
     )
 
 

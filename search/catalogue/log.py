@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from model.embedder import FloatArray
 from search.catalogue.rows import chunks, from_bytes, to_bytes
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow
+from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
@@ -137,13 +137,14 @@ def latest_vectors(
 def compact(session: Session, collection_id: int, below_seq: int) -> int:
     """Drop entries up to `below_seq` that newer ones make needless, and deletions; return how many.
 
-    The newest vector of every living item stays, whatever its number: the log remains the whole truth. Readers whose
-    cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
+    The newest vector of every living item in every space stays, whatever its number: the log remains the whole truth.
+    Readers whose cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
     """
     session.execute(select(CollectionRow.id).where(CollectionRow.id == collection_id).with_for_update())
     needed = (
         select(func.max(LogRow.seq))
         .join(ItemRow, ItemRow.id == LogRow.item_id)
+        .join(SpaceRow, SpaceRow.id == LogRow.space_id)
         .where(LogRow.collection_id == collection_id, LogRow.kind == UPSERT)
         .group_by(LogRow.item_id, LogRow.space_id)
     )

@@ -1,11 +1,13 @@
 """The tables of the catalogue, which is the truth; Alembic makes them (`migrations/`).
 
-collections 1 ── n spaces
-     │ 1 ── n sources        folders that items came from
+collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
+     │ 1 ── n sources        folders, tables and buckets that items came from
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      └ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
+                   1 ── 1 submissions when its tasks were last handed to workers
+owners                                processes that hold leases, and until when they are believed to live
 """
 
 from datetime import UTC, datetime
@@ -64,13 +66,18 @@ class CollectionRow(Table):
 
 
 class SpaceRow(Table):
-    """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior."""
+    """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
+
+    `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is.
+    """
 
     __tablename__ = "spaces"
-    __table_args__ = (UniqueConstraint("collection_id", "name"), {"sqlite_autoincrement": True})
+    __table_args__ = (UniqueConstraint("collection_id", "name", "state"), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     name: Mapped[str]
+    state: Mapped[str] = mapped_column(String(12))
+    model: Mapped[str]
     fingerprint: Mapped[str]
     dimension: Mapped[int]
     centre: Mapped[bytes]
@@ -90,12 +97,17 @@ class ItemRow(Table):
     """AUTOINCREMENT: an id is never given twice, or an index that has not seen a deletion would show a stranger."""
 
     __tablename__ = "items"
-    __table_args__ = (UniqueConstraint("collection_id", "key"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("collection_id", "key"),
+        Index("items_by_sample", "collection_id", "sample_hash"),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     key: Mapped[str] = mapped_column(CodePoints)
     source_id: Mapped[int | None] = mapped_column(ForeignKey("sources.id"), index=True)
     content_hash: Mapped[str]
+    sample_hash: Mapped[str | None] = mapped_column(String(64))
     caption: Mapped[str | None] = mapped_column(CodePoints)
     attributes: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
@@ -159,9 +171,10 @@ class LogRow(Table):
 
 
 class JobRow(Table):
-    """`owner` names the process that runs the job; its lock file tells whether it still lives.
+    """`owner` names the process that scans or runs the job, none while any worker may; see `search.catalogue.owners`.
 
-    The numbers of inputs are filled in when the job ends; until then the ledger has them.
+    The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
+    scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`.
     """
 
     __tablename__ = "jobs"
@@ -173,9 +186,12 @@ class JobRow(Table):
     owner: Mapped[str | None]
     error: Mapped[str | None]
     prune: Mapped[bool] = mapped_column(default=False)
+    on_duplicate: Mapped[str] = mapped_column(String(8), default="link", server_default="link")
+    position: Mapped[str | None]
     indexed: Mapped[int] = mapped_column(BigInteger, default=0)
     unchanged: Mapped[int] = mapped_column(BigInteger, default=0)
     quarantined: Mapped[int] = mapped_column(BigInteger, default=0)
+    skipped: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     ignored: Mapped[int] = mapped_column(BigInteger, default=0)
     pruned: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -203,6 +219,36 @@ class LedgerRow(Table):
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
     owner: Mapped[str | None]
     lease_expires: Mapped[datetime | None]
+
+
+class SubmissionRow(Table):
+    __tablename__ = "submissions"
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    submitted_at: Mapped[datetime]
+
+
+class OwnerRow(Table):
+    """Renewed by the owner while it lives; one whose time is up has died or hangs."""
+
+    __tablename__ = "owners"
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class CursorRow(Table):
+    """How far an index outside has followed a space on a version of its centre; see `search.catalogue.cursors`.
+
+    `centre` is float32 little-endian. `fence` grows with each lease.
+    """
+
+    __tablename__ = "cursors"
+    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
+    centre_version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    centre: Mapped[bytes]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    ready: Mapped[bool]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[datetime | None]
 
 
 class ApiKeyRow(Table):

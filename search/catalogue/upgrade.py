@@ -22,11 +22,16 @@ def upgrade(database: Database) -> None:
     A process that is killed midway leaves the tables as they were.
     """
     with _alone(database), database.engine.begin() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.execute(text("BEGIN IMMEDIATE"))
-        else:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _POSTGRES_LOCK})
+        take_turn(connection)
         command.upgrade(configuration(connection), "head")
+
+
+def take_turn(connection: Connection) -> None:
+    """Begin a transaction in which nobody else alters tables."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("BEGIN IMMEDIATE"))
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _POSTGRES_LOCK})
 
 
 def configuration(connection: Connection) -> Config:

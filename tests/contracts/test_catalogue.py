@@ -24,7 +24,7 @@ from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_
 class TestCollections:
     def test_a_new_one_is_empty_and_centred_on_its_priors(self, database: Database, embedder: WordsEmbedder) -> None:
         made = make_collection(database, embedder, "a.b-C_1")
-        assert (made.name, made.model, made.last_seq, made.item_count) == ("a.b-C_1", "words", 0, 0)
+        assert (made.name, made.model, made.last_seq) == ("a.b-C_1", "words", 0)
         for name, space in made.spaces.items():
             assert space.fingerprint == embedder.spaces[name].fingerprint
             assert (space.dimension, space.centre_version) == (DIMENSION, 0)
@@ -46,8 +46,10 @@ class TestCollections:
         make_collection(database, embedder, "another")
         put(database, collection, embedder, ["x", "y"])
         with database.read() as session:
-            listed = collections.list_all(session)
-        assert [(c.name, c.item_count, c.last_seq) for c in listed] == [("another", 0, 0), ("things", 2, 4)]
+            listed = [
+                (one.name, collections.count(session, one.id), one.last_seq) for one in collections.list_all(session)
+            ]
+        assert listed == [("another", 0, 0), ("things", 2, 4)]
 
     def test_deleting_takes_everything_along(
         self, database: Database, embedder: WordsEmbedder, collection: Collection
@@ -124,6 +126,18 @@ class TestReadingItems:
                 items.delete(session, collection, keys)
         with database.read() as session:
             assert [item.key for item in items.list_page(session, collection, None, 100)] == ["kept"]
+
+    def test_items_of_other_folders_and_of_the_api_are_outside(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        with database.write() as session:
+            here, there = (collections.source(session, collection, Path(root)) for root in ("/here", "/there"))
+            sources = {"a": here, "b": here, "c": there, "d": None}
+            new = [replace(new_item(embedder, key), source_id=source) for key, source in sources.items()]
+            items.write(session, collection, new)
+        with database.read() as session:
+            outside = [items.count_outside(session, collection, Path(root)) for root in ("/here", "/there", "/none")]
+        assert outside == [2, 3, 4]
 
     def test_referenced_locations(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
         with database.write() as session:

@@ -1,5 +1,6 @@
 """The migrations make exactly the tables that the program knows."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ from search.catalogue.tables import Table
 from search.catalogue.upgrade import configuration, upgrade
 
 
+# SQLite writes a column that is added later on the line of the one before.
+_CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
+
+
 def migrated(path: Path) -> Database:
     database = Database(f"sqlite:///{path}")
     upgrade(database)
@@ -25,7 +30,7 @@ def statements(database_url: str) -> dict[str, set[str]]:
     with create_engine(database_url).connect() as connection:
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         return {
-            name: {clause.strip().rstrip(",") for clause in sql.replace("\n)", "\n").split("\n")}
+            name: {clause.strip().rstrip(",") for clause in _CLAUSE_END.split(sql.replace("\n)", "\n"))}
             for name, sql in rows
             if not name.startswith(("alembic", "sqlite_"))
         }

@@ -85,6 +85,6 @@ def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
     assert run(["verify"]) == 0
     notes = capsys.readouterr().out.splitlines()
     assert "note: photos: the original of item '00.png' is gone" in notes[0]
-    assert notes[10:] == ["note: 2 more originals are gone; --json lists them all", "everything agrees"]
+    assert notes[10:] == ["note: and 2 more like these; --json lists them all", "everything agrees"]
     assert run(["verify", "--json"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12

@@ -1,0 +1,47 @@
+"""`anyseek backup` and `anyseek restore`: an installation as one file."""
+
+from pathlib import Path
+
+import click
+
+from search.settings import read_settings
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--assets/--no-assets", default=True, show_default=True, help="Also the files that are stored.")
+def backup(file: Path, assets: bool) -> None:
+    """Write everything that cannot be derived to FILE. Works while a service runs.
+
+    Collections, items, vectors, jobs, hashes of API keys, and stored files. Files that were indexed where they lie are
+    not in it, only their paths; indexes and models are not either.
+    """
+    from search.backup.write import backup as write_backup
+    from workers.runtime import Runtime
+
+    with Runtime.open(read_settings(), None) as runtime:
+        written = write_backup(runtime.database, runtime.assets, file, assets)
+    files = f"{written.assets:,} stored files" if assets else "no files"
+    click.echo(
+        f"{file}: {written.rows['collections']:,} collections, {written.rows['items']:,} items, "
+        f"{written.rows['log']:,} entries of the log, {files}; {written.size:,} bytes"
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Restore FILE into an empty data directory and an empty database, be that SQLite or PostgreSQL.
+
+    All of it is checked before anything is written. Indexes are made when they are first needed.
+    """
+    from search.backup.read import restore as read_backup
+
+    settings = read_settings()
+    restored = read_backup(settings, file)
+    click.echo(
+        f"{restored.rows['collections']:,} collections, {restored.rows['items']:,} items and "
+        f"{restored.assets:,} stored files are in {settings.home}"
+    )
+    if not restored.with_assets:
+        click.echo(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)

@@ -1,0 +1,148 @@
+"""The file of a backup: a plain tar, written and read as a stream, whose last member says what all others must be.
+
+backup.json                    format, version of the tables, their columns, whether assets are in it
+tables/<name>/<number>.jsonl   rows: `search.backup.records`
+tables/<name>/<number>.bin     their vectors
+assets/<aa>/<62 more>          stored files, named by the sha256 of their bytes
+manifest.json                  size and sha256 of each member but the assets; number, bytes and chain of these
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from search.backup.errors import BackupCorrupt
+
+HEADER, MANIFEST, ASSETS, TABLES = "backup.json", "manifest.json", "assets/", "tables/"
+_BLOCK = 1024 * 1024
+_LARGEST_IN_MEMORY = 256 * 1024 * 1024
+
+
+@dataclass
+class Contents:
+    """What was written or read so far; equal for a file that is whole."""
+
+    members: dict[str, list[Any]] = field(default_factory=dict)  # name -> [bytes, sha256], without assets
+    assets: int = 0
+    asset_bytes: int = 0
+    chain: str = ""  # of the assets' names and sizes, in their order
+
+    def add(self, name: str, size: int, digest: str) -> None:
+        if not name.startswith(ASSETS):
+            self.members[name] = [size, digest]
+            return
+        self.assets += 1
+        self.asset_bytes += size
+        self.chain = hashlib.sha256(f"{self.chain} {digest} {size}".encode()).hexdigest()
+
+
+class Writer:
+    """Writes members one after the other into an open file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.contents = Contents()
+        self._tar = tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+
+    def add(self, name: str, data: bytes) -> None:
+        self.contents.add(name, len(data), hashlib.sha256(data).hexdigest())
+        self._tar.addfile(_member(name, len(data)), io.BytesIO(data))
+
+    def add_asset(self, location: str, path: Path, size: int) -> None:
+        """Copy a stored file; its bytes are checked against its name. Raises `OSError`, `BackupCorrupt`."""
+        with path.open("rb") as file:
+            hashed = _Hashed(file)
+            self._tar.addfile(_member(ASSETS + location, size), hashed)
+            longer = file.read(1)
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep a list of all
+        if hashed.digest() != location.replace("/", "") or longer:
+            raise BackupCorrupt(f"the stored file {path} has other bytes than were put; run anyseek rebuild first")
+        self.contents.add(ASSETS + location, size, hashed.digest())
+
+    def close(self) -> None:
+        """Write the manifest and end the archive."""
+        data = json.dumps(vars(self.contents)).encode()
+        sealed = {"manifest": vars(self.contents), "sha256": hashlib.sha256(data).hexdigest()}
+        self._tar.addfile(_member(MANIFEST, len(encoded := json.dumps(sealed).encode())), io.BytesIO(encoded))
+        self._tar.close()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member on its way past: its bytes can be read once."""
+
+    name: str
+    size: int
+    file: IO[bytes]
+
+    def read(self) -> bytes:
+        """All of it. Raises `BackupCorrupt` for more than any member but an asset has, or if the file is cut short."""
+        if self.size > _LARGEST_IN_MEMORY:
+            raise BackupCorrupt(f"{self.name} in the backup has {self.size:,} bytes, more than Anyseek writes there")
+        return b"".join(self.blocks())
+
+    def blocks(self) -> Iterator[bytes]:
+        """Its bytes in blocks. Raises `BackupCorrupt` if the file is cut short."""
+        left = self.size
+        while left:
+            try:
+                block = self.file.read(min(_BLOCK, left))
+            except (tarfile.TarError, EOFError):
+                block = b""
+            if not block:
+                raise BackupCorrupt(f"the backup is cut short within {self.name}")
+            left -= len(block)
+            yield block
+
+
+def members(path: Path) -> Iterator[Member]:
+    """The members of a backup in their order, the manifest too. Raises `BackupCorrupt` if it is no tar."""
+    with path.open("rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r|") as tar:
+                for info in tar:
+                    content = tar.extractfile(info) if info.isreg() else None
+                    if content is None:
+                        raise BackupCorrupt(f"{path} is no backup of Anyseek: {info.name!r} in it is no plain file")
+                    yield Member(info.name, info.size, content)
+                    tar.members.clear()  # type: ignore[attr-defined]  # it would keep a list of all
+        except (tarfile.TarError, EOFError) as error:
+            raise BackupCorrupt(f"{path} is no backup of Anyseek, or is cut short: {error}") from error
+
+
+def sealed_contents(data: bytes, path: Path) -> Contents:
+    """What a manifest says. Raises `BackupCorrupt` if it is damaged."""
+    try:
+        sealed = json.loads(data)
+        inner = sealed["manifest"]
+        if hashlib.sha256(json.dumps(inner).encode()).hexdigest() != sealed["sha256"]:
+            raise BackupCorrupt(f"the manifest of {path} is not what was written")
+        return Contents(**inner)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupCorrupt(f"the manifest of {path} cannot be read: {error}") from error
+
+
+class _Hashed:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        return data
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o600
+    return info

@@ -1,0 +1,272 @@
+"""Jobs that move a collection to another model, or back: their ledger has a row for each item that lacks vectors.
+
+Items may be put, changed and deleted all the while. Before the switch the job lists whatever lacks vectors by then, and
+the switch is made in a transaction in which nothing does.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from model.embedder import EmbeddingSpace, FloatArray
+from search.catalogue import beside, collections, jobs, ledger, listing, log
+from search.catalogue.beside import Lacking, NothingBuilt, Target
+from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
+from search.catalogue.ledger import Lease, Settled
+from search.catalogue.log import NewEntry
+from search.catalogue.rows import chunks
+from search.catalogue.tables import ItemRow, JobRow, LedgerRow
+from search.errors import Conflict
+from search.types import Collection
+
+PAGE = 500
+LAST = 32  # so many items are made while writers wait
+
+
+class AlreadyEmbedded(Conflict):
+    code = "already-embedded"
+
+
+class ReembedUnderWay(Conflict):
+    code = "reembed-under-way"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An item's vectors in the target's spaces, made from what it was at `revision`."""
+
+    item_id: int
+    revision: int
+    vectors: Mapping[str, FloatArray]
+
+
+# Makes the vectors of a few items, fewer if some cannot be made.
+MakeLast = Callable[[Session, Sequence[Lacking]], Sequence[Made]]
+
+
+def open_job(
+    session: Session,
+    collection: Collection,
+    model: str,
+    spaces: Iterable[EmbeddingSpace],
+    owner: str | None,
+    is_alive: IsAlive,
+) -> Job:
+    """The job that gives the collection vectors of a model: a new one, or the interrupted one, made `owner`'s.
+
+    Raises `AlreadyEmbedded`, `ReembedUnderWay` for another model's, `OldVectorsKept`.
+    """
+    collections.lock(session, collection)
+    wanted = list(spaces)
+    if active := _active(session, collection, REEMBED, model):
+        if owner:
+            jobs.adopt(session, active, owner, is_alive)
+        return jobs.get(session, active)
+    served = {space.name: space.fingerprint for space in collection.spaces.values()}
+    if served == {space.name: space.fingerprint for space in wanted}:
+        raise AlreadyEmbedded(f"the collection {collection.name!r} has the vectors of {model} already")
+    beside.build(session, collection, model, wanted)
+    return _new_job(session, collection, REEMBED, owner)
+
+
+def open_rollback(session: Session, collection: Collection, owner: str | None, is_alive: IsAlive) -> Job:
+    """The job that lets the collection's kept vectors serve again, once newer items have such vectors too.
+
+    Raises `NothingKept`, `ReembedUnderWay`.
+    """
+    collections.lock(session, collection)
+    if active := _active(session, collection, ROLLBACK, None):
+        if owner:
+            jobs.adopt(session, active, owner, is_alive)
+        return jobs.get(session, active)
+    beside.bring_back(session, collection)
+    return _new_job(session, collection, ROLLBACK, owner)
+
+
+def list_page(session: Session, job_id: int, target: Target, after_id: int, since: int = 0) -> list[Lacking]:
+    """List the next items that lack vectors in the job's ledger; empty at the end. `since` as for `untried`."""
+    found = beside.lacking(session, target, after_id, PAGE, since)
+    inputs = [listing.NewInput(_uri(one), one.key) for one in found]
+    for some in chunks(inputs):  # rows of what these items were before
+        stale = (LedgerRow.key.in_([new.key for new in some]), LedgerRow.uri.not_in([new.uri for new in some]))
+        statement = delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, *stale)
+        session.execute(statement.execution_options(synchronize_session=False))
+    listing.add(session, job_id, inputs)
+    return found
+
+
+def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], settled: Sequence[Settled]) -> int:
+    """Log new vectors and settle their inputs; return how many items had been changed since they were read.
+
+    These inputs are given back, to be done again; for those deleted meanwhile there is nothing to do. All or nothing
+    is written: raises `LeaseLost`, and `FingerprintMismatch` if the target was given up.
+    """
+    ledger.check(session, [lease for lease, _ in made])
+    beside.check_there(session, target)
+    now = _revisions(session, [one.item_id for _, one in made])
+    fresh = [(lease, one) for lease, one in made if now.get(one.item_id) == one.revision]
+    changed = [lease for lease, one in made if now.get(one.item_id, one.revision) != one.revision]
+    gone = [Settled(lease, ledger.UNCHANGED) for lease, one in made if one.item_id not in now]
+    _log(session, target, [one for _, one in fresh])
+    ledger.settle(session, [*settled, *gone, *(Settled(lease, ledger.INDEXED) for lease, _ in fresh)])
+    ledger.give_back(session, changed)
+    return len(changed)
+
+
+def untried(session: Session, job_id: int, target: Target, since: int = 0) -> list[Lacking]:
+    """Some of the items that lack vectors for no reason that the job's ledger has; empty if there are none.
+
+    With `since` only of the items that entries of the log above it concern.
+    """
+    after = 0
+    while found := beside.lacking(session, target, after, PAGE, since):
+        refused = ledger.quarantined_uris(session, job_id, [_uri(one) for one in found])
+        if left := [one for one in found if _uri(one) not in refused]:
+            return left
+        after = found[-1].item_id
+    return []
+
+
+def finish(session: Session, job_id: int, target: Target, listed_seq: int, make: MakeLast) -> bool:
+    """End a job whose inputs are settled: switch, unless some are quarantined; then it has failed, and says so.
+
+    False, with nothing ended, if inputs are open or too many items lack vectors that were not tried. The last few,
+    which would never end where items are put all the time, are made here, while writers wait. What lacked vectors when
+    the log stood at `listed_seq` was tried.
+    """
+    job = jobs.get_locked(session, job_id)
+    beside.check_there(session, target)
+    if job.state != JobState.RUNNING or ledger.has_open(session, job_id):
+        return False
+    left = untried(session, job_id, target, listed_seq)
+    if len(left) > LAST:
+        return False
+    if left:
+        _log(session, target, made := make(session, left))
+        if len(made) < len(left) or untried(session, job_id, target, listed_seq):
+            return False
+    refused = ledger.counts(session, job_id).quarantined
+    if not refused:
+        beside.switch(session, target)
+        return jobs.complete(session, job_id)
+    return jobs.give_up(
+        session,
+        job_id,
+        JobState.FAILED,
+        f"{refused} items could not be embedded (anyseek jobs failures {job_id}), so {job.collection} was not switched "
+        f"to {target.model}; mend or delete them and start again, or leave them out: "
+        f"anyseek collections switch {job.collection}",
+    )
+
+
+def leave_out(session: Session, collection: Collection) -> int:
+    """Switch to what was built though items lack vectors, all of which the last job tried; return how many.
+
+    They stay in the catalogue and are found no more, until their source is indexed again. Raises `NothingBuilt`.
+    """
+    job_id, target = _last_job(session, collection.id), beside.target(session, collection.id)
+    if job_id is None or target is None:
+        raise NothingBuilt(f"nothing is built for the collection {collection.name!r}; anyseek collections reembed does")
+    job = jobs.get_locked(session, job_id)
+    beside.check_there(session, target)
+    if job.active or untried(session, job_id, target):
+        raise NothingBuilt(
+            f"not every item of the collection {collection.name!r} was tried with {target.model}: wait for job "
+            f"{job_id}, or run the same anyseek collections reembed again"
+        )
+    out = _lacking_keys(session, target)
+    beside.switch(session, target)
+    for some in chunks(out):
+        of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
+        session.execute(update(ItemRow).where(*of_items).values(content_hash=""))
+    session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
+    return len(out)
+
+
+def left_out(session: Session, collection_id: int) -> dict[str, str]:
+    """Items, by key, that the last switch left out because they could not be embedded, and why."""
+    done = select(JobRow.id).where(
+        JobRow.collection_id == collection_id, JobRow.kind.in_(REEMBEDDING), JobRow.state == JobState.DONE
+    )
+    job_id = session.scalar(done.order_by(JobRow.id.desc()).limit(1))
+    if job_id is None:
+        return {}
+    refused = (LedgerRow.job_id == job_id, LedgerRow.state == ledger.QUARANTINED)
+    rows = session.execute(select(LedgerRow.key, LedgerRow.reason).where(*refused))
+    return {row.key: row.reason or "" for row in rows}
+
+
+def check_idle(session: Session, collection: Collection) -> None:
+    """Raises `ReembedUnderWay` if a job of this kind is active, whether it runs or was interrupted."""
+    job_id = _last_job(session, collection.id)
+    if job_id is not None and jobs.get(session, job_id).active:
+        raise _under_way(session, collection, job_id)
+
+
+def _active(session: Session, collection: Collection, kind: str, model: str | None) -> int | None:
+    """The active job of this kind and model. Raises `ReembedUnderWay` if there is another one."""
+    job_id = _last_job(session, collection.id)
+    if job_id is None or (job := jobs.get(session, job_id)).state not in ACTIVE:
+        return None
+    target = beside.target(session, collection.id)
+    if job.kind != kind or target is None or model not in (None, target.model):
+        raise _under_way(session, collection, job_id)
+    return job_id
+
+
+def _under_way(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
+    target = beside.target(session, collection.id)
+    what = "" if target is None else f" to {target.model}"
+    return ReembedUnderWay(
+        f"job {job_id} moves the collection {collection.name!r}{what}; wait for it, or anyseek jobs cancel {job_id}"
+    )
+
+
+def _last_job(session: Session, collection_id: int) -> int | None:
+    where = (JobRow.collection_id == collection_id, JobRow.kind.in_(REEMBEDDING))
+    return session.scalar(select(JobRow.id).where(*where).order_by(JobRow.id.desc()).limit(1))
+
+
+def _new_job(session: Session, collection: Collection, kind: str, owner: str | None) -> Job:
+    """A new job; of earlier ones of its kind only what they could not do stays in the ledger."""
+    earlier = select(JobRow.id).where(JobRow.collection_id == collection.id, JobRow.kind.in_(REEMBEDDING))
+    finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
+    session.execute(delete_rows(LedgerRow).where(*finished).execution_options(synchronize_session=False))
+    row = JobRow(kind=kind, collection_id=collection.id, owner=owner, state=JobState.SCANNING)
+    session.add(row)
+    session.flush()
+    return jobs.get(session, row.id)
+
+
+def _lacking_keys(session: Session, target: Target) -> list[str]:
+    keys: list[str] = []
+    after = 0
+    while found := beside.lacking(session, target, after, PAGE):
+        keys += [one.key for one in found]
+        after = found[-1].item_id
+    return keys
+
+
+def _revisions(session: Session, ids: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for some in chunks(ids):
+        found.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
+    return found
+
+
+def _log(session: Session, target: Target, made: Sequence[Made]) -> None:
+    """The caller holds the collection's lock."""
+    entries = [
+        NewEntry(log.UPSERT, one.item_id, one.revision, space.id, space.fingerprint, one.vectors[name])
+        for one in made
+        for name, space in target.spaces.items()
+    ]
+    log.append(session, target.collection_id, collections.head_by_id(session, target.collection_id).last_seq, entries)
+
+
+def _uri(one: Lacking) -> str:
+    """Another one for each content of an item, which is tried anew whenever it changes."""
+    return f"item {one.item_id}, revision {one.revision}"

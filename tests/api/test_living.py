@@ -1,0 +1,117 @@
+"""Moving a collection to another model over HTTP and on the command line, and backups."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import api.cli
+from api.client import ApiError, Client
+from api.wire import Part
+from tests.api.conftest import StartService, picture
+from tests.indexer.mirrored import NEW, OLD, load
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _two_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.runtime.load_embedder", load)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def start(*arguments: str, home: str = "home") -> tuple[int, str, str]:
+        monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
+        monkeypatch.setenv("ANYSEEK_MODEL", OLD)
+        capsys.readouterr()
+        return api.cli.run(list(arguments)), *capsys.readouterr()
+
+    return start
+
+
+def ended(client: Client, job: dict[str, Any]) -> dict[str, Any]:
+    ends = time.monotonic() + 60
+    while job["state"] in ("scanning", "running"):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+        job = client.job(job["id"])
+    return job
+
+
+def fill(client: Client) -> None:
+    client.create_collection("c")
+    for colour in ("red", "green", "blue"):
+        client.put_item("c", colour, {"rgb": picture(colour, "disc")}, attributes={"colour": colour})
+
+
+def test_a_service_answers_before_and_after_the_switch(start_service: StartService) -> None:
+    url, service = start_service(OLD)
+    with Client(url, patience=30) as client:
+        fill(client)
+        asked = [Part("rgb", data=picture("green", "disc"))]
+        assert client.query("c", asked, k=1).hits[0].key == "green"
+        job = ended(client, client.reembed("c", NEW))
+        assert (job["state"], job["kind"], job["indexed"]) == ("done", "reembed", 3)
+        assert (client.collection("c")["model"], client.collection("c")["beside"]) == (NEW, {"kept": OLD})
+        assert client.query("c", asked, k=1).hits[0].key == "green"
+        client.put_item("c", "new", {"rgb": picture("green", "bar")})
+        assert ended(client, client.rollback("c"))["indexed"] == 1
+        assert client.query("c", asked, k=1).hits[0].key == "green"
+        client.forget_old("c")
+        assert client.collection("c")["beside"] == {}
+        assert len(list((service.runtime.settings.indexes / "1").glob("*"))) <= 1
+
+
+def test_refusals_say_what_to_do(start_service: StartService) -> None:
+    url, _ = start_service(OLD)
+    with Client(url, patience=30) as client:
+        fill(client)
+        for call, kind in (
+            (lambda: client.reembed("gone", NEW), "collection-not-found"),
+            (lambda: client.reembed("c", OLD), "already-embedded"),
+            (lambda: client.rollback("c"), "nothing-kept"),
+            (lambda: client.forget_old("c"), "nothing-kept"),
+            (lambda: client.switch("c"), "nothing-built"),
+        ):
+            with pytest.raises(ApiError) as refusal:
+                call()
+            assert refusal.value.type == f"urn:anyseek:{kind}"
+
+
+def test_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for colour in ("red", "blue"):
+        (tmp_path / "photos" / f"{colour}.png").write_bytes(picture(colour, "box"))
+    assert run("index", str(tmp_path / "photos"), "--collection", "c")[0] == 0
+    (tmp_path / "photos" / "blue.png").rename(tmp_path / "blue.png")
+    code, said, _ = run("collections", "reembed", "c", "--model", NEW)
+    assert code == 1
+    assert "anyseek collections switch c" in said
+    (tmp_path / "blue.png").rename(tmp_path / "photos" / "blue.png")
+    code, said, errors = run("collections", "reembed", "c", "--model", NEW, "--json")
+    assert (code, json.loads(said)["state"]) == (0, "done"), errors
+    assert f"model {NEW}  (kept: {OLD})" in run("collections", "show", "c")[1]
+    assert run("verify")[:2] == (0, "everything agrees\n")
+    assert run("collections", "rollback", "c")[0] == 0
+    assert run("collections", "forget-old", "c")[0] == 0
+    assert run("collections", "rollback", "c")[0] == 1
+    assert run("collections", "switch", "c")[0] == 1
+
+
+def test_a_backup_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "red.png").write_bytes(picture("red", "box"))
+    run("index", str(tmp_path / "photos"), "--collection", "c")
+    code, said, _ = run("backup", str(tmp_path / "b.tar"))
+    assert code == 0
+    assert "1 items" in said
+    assert run("restore", str(tmp_path / "b.tar"))[0] == 1
+    code, said, _ = run("restore", str(tmp_path / "b.tar"), home="other")
+    assert (code, "1 stored files" in said) == (0, True)
+    assert run("verify", home="other")[:2] == (0, "everything agrees\n")
+    assert run("backup", str(tmp_path / "b.tar"), "--no-assets", home="other")[0] == 0
+    assert "yourself" in run("restore", str(tmp_path / "b.tar"), home="third")[2]

@@ -1,0 +1,43 @@
+"""docs/scale.md has what the script prints, and the script measures and simulates what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scale import markdown
+from benchmarks.scale_constants import CONSTANTS
+from benchmarks.scale_measuring import measure
+from benchmarks.worker_failures import Case, average, simulate
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scale.md"
+NEVER = 1e12
+
+
+def test_the_document_has_the_tables_that_the_script_prints() -> None:
+    told = DOCUMENT.read_text()
+    for table in re.split(r"\n\n", markdown()):
+        assert table in told, f"run python benchmarks/scale.py and put its tables into {DOCUMENT.name}"
+
+
+def test_every_constant_says_where_it_comes_from() -> None:
+    assert all(constant.value > 0 and len(constant.where) > 8 and constant.unit for constant in CONSTANTS.values())
+
+
+def test_without_failures_nothing_is_lost_and_nothing_takes_longer() -> None:
+    found = simulate(Case(60, 32, NEVER), seed=1)
+    assert (found.wasted, found.deaths) == (0, 0)
+    assert found.longer == pytest.approx(1, abs=0.01)
+
+
+def test_larger_batches_lose_more_and_longer_leases_take_longer() -> None:
+    small, large = (average(Case(60, batch, 600), runs=3, seed=1) for batch in (8, 256))
+    assert small.wasted < large.wasted < 0.05
+    short, long = (average(Case(lease, 32, 600), runs=3, seed=1) for lease in (10, 600))
+    assert short.longer < long.longer
+
+
+def test_what_it_measures_is_of_the_recorded_order() -> None:
+    measured = measure(150)
+    for name in ("catalogue_bytes", "facet_bytes", "ledger_bytes", "sqlite_log_entry_bytes", "thumbnail_bytes"):
+        assert 0.2 < measured[name] / CONSTANTS[name].value < 20, name

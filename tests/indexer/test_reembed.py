@@ -1,0 +1,260 @@
+"""A collection moves to another model, and back, while items come, change and go."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer.errors import JobCancelled
+from indexer.indexing import Tools, open_collection
+from indexer.owner import Owner
+from indexer.put import put_item
+from indexer.reembed import ReembedRun
+from indexer.reembed_batches import Means
+from indexer.samples import RawFile
+from search.catalogue import beside, collections, items, jobs, ledger, log, reembedding
+from search.catalogue.beside import NothingBuilt, NothingKept, OldVectorsKept
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.jobs import Job, JobState
+from search.catalogue.reembedding import AlreadyEmbedded, ReembedUnderWay
+from search.engine import SearchEngine
+from search.errors import FingerprintMismatch
+from search.index.faiss import FaissIndex
+from search.maintenance import left_out, rebuild, verify
+from search.snapshot_writer import prepare_beside, remove_unknown, space_folder
+from search.space_index import SpaceIndex
+from search.types import Collection, Part, Query
+from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
+from tests.indexer.mirrored import NEW, OLD, Mirrored
+from tests.indexer.pictures import png
+
+
+class Installation:
+    """Twelve pictures of a folder and one item of the API, with the old model; and another model to move to."""
+
+    def __init__(self, tools: Tools, folder: Path) -> None:
+        self.tools = tools
+        self.folder = folder
+        self.other = Mirrored()
+        engine = SearchEngine(tools.database, tools.settings, self.other)
+        self.other_tools = Tools(tools.settings, tools.database, tools.assets, self.other, engine)
+        self.loaded: list[str] = []
+
+    def load(self, model: str) -> Tools:
+        self.loaded.append(model)
+        return {OLD: self.tools, NEW: self.other_tools}[model]
+
+    def collection(self) -> Collection:
+        with self.tools.database.read() as session:
+            return collections.get(session, NAME)
+
+    def begin(self, owner: Owner | None, back: bool = False) -> Job:
+        with self.tools.database.write() as session:
+            collection = collections.get(session, NAME)
+            alive = Owner(self.tools.database, self.tools.settings).living(session)
+            name = owner.name if owner else None
+            if back:
+                return reembedding.open_rollback(session, collection, name, alive)
+            return reembedding.open_job(session, collection, NEW, self.other.spaces.values(), name, alive)
+
+    def move(self, back: bool = False) -> Job:
+        """What `anyseek collections reembed`, or `rollback`, does."""
+        with Owner(self.tools.database, self.tools.settings) as owner:
+            return self.run(self.begin(owner, back), owner)
+
+    def run(self, job: Job, owner: Owner) -> Job:
+        tools = self.tools
+        means = Means(tools.settings, tools.database, tools.assets, self.load, self.prepare)
+        return ReembedRun(means, owner, Counting()).run(job)
+
+    def prepare(self, collection: str) -> None:
+        tools = self.tools
+
+        def open_space(head: Head, space: SpaceHead) -> SpaceIndex:
+            folder = space_folder(tools.settings, head.id, space.id)
+            return SpaceIndex(tools.database, folder, head.id, space, FaissIndex)
+
+        prepare_beside(tools.database, tools.settings, collections_head(tools), open_space)
+
+    def put(self, key: str, seed: int) -> None:
+        put_item(self.tools, NAME, key, [RawFile("rgb", png(seed), f"{key}.png")])
+
+    def delete(self, key: str) -> None:
+        with self.tools.database.write() as session:
+            items.delete(session, self.collection(), [key])
+
+    def nearest(self, tools: Tools, seed: int) -> str:
+        """The key of the item nearest to a picture."""
+        value = np.asarray(picture(seed))
+        return tools.engine.query(NAME, Query((Part("rgb", value),), 1)).hits[0].item.key
+
+
+def picture(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    return np.asarray(Image.open(io.BytesIO(png(seed))).convert("RGB"))
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path / "home") as tools:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for seed in range(12):
+            (folder / f"{seed}.png").write_bytes(png(seed))
+        index(tools, folder)
+        made = Installation(tools, folder)
+        made.put("put", 50)
+        yield made
+
+
+def test_new_vectors_serve_after_the_switch_and_the_old_ones_until_then(installed: Installation) -> None:
+    seen: list[str] = []
+    installed.other.at_work = lambda: seen.append(installed.nearest(installed.tools, 5))
+    job = installed.move()
+    assert (job.state, job.kind, job.counts.indexed, job.counts.quarantined) == (JobState.DONE, "reembed", 13, 0)
+    assert set(seen) == {"5.png"}
+    assert installed.collection().model == NEW
+    assert installed.collection().beside == {"kept": OLD}
+    assert installed.nearest(installed.other_tools, 5) == "5.png"
+    with pytest.raises(FingerprintMismatch, match=f"use --model {NEW}, or .* reembed {NAME} --model {OLD}"):
+        installed.nearest(installed.tools, 5)
+    check_agreement(installed.tools)
+    with pytest.raises(AlreadyEmbedded):
+        installed.move()
+
+
+@pytest.mark.parametrize("last", [0, reembedding.LAST])
+def test_what_comes_changes_and_goes_meanwhile_is_carried_along(
+    installed: Installation, last: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new item is made in another round, or, with few of them, when writers wait for the switch."""
+    monkeypatch.setattr(reembedding, "LAST", last)
+
+    def meanwhile() -> None:
+        installed.other.at_work = lambda: None
+        installed.put("new", 60)
+        installed.put("put", 61)
+        installed.delete("3.png")
+
+    installed.other.at_work = meanwhile
+    assert installed.move().state == JobState.DONE
+    assert [installed.nearest(installed.other_tools, seed) for seed in (60, 61)] == ["new", "put"]
+    assert "3.png" not in held(installed.tools)
+    check_agreement(installed.tools)
+
+
+def test_going_back_needs_no_model_if_nothing_happened_since(installed: Installation) -> None:
+    installed.move()
+    installed.loaded.clear()
+    assert installed.move(back=True).state == JobState.DONE
+    assert installed.loaded == []
+    assert installed.collection().model == OLD
+    assert installed.collection().beside == {"kept": NEW}
+    assert installed.nearest(installed.tools, 5) == "5.png"
+    check_agreement(installed.tools)
+    assert installed.move(back=True).state == JobState.DONE  # and forth
+    assert installed.collection().model == NEW
+
+
+def test_going_back_makes_the_vectors_of_newer_items(installed: Installation) -> None:
+    installed.move()
+    put_item(installed.other_tools, NAME, "newer", [RawFile("rgb", png(70), "x.png")])
+    job = installed.move(back=True)
+    assert (job.state, job.counts.indexed) == (JobState.DONE, 1)
+    assert installed.nearest(installed.tools, 70) == "newer"
+    check_agreement(installed.tools)
+
+
+def test_old_vectors_stay_until_they_are_forgotten(installed: Installation) -> None:
+    tools = installed.tools
+    installed.move()
+    old_space = next(space.id for space in collections_head(tools).beside)
+    with pytest.raises(OldVectorsKept, match="forget-old"), tools.database.write() as session:
+        beside.build(session, installed.collection(), "third", [])
+    with tools.database.write() as session:
+        beside.forget(session, installed.collection())
+    remove_unknown(tools.database, tools.settings, installed.collection().id)
+    assert not (tools.settings.indexes / str(installed.collection().id) / str(old_space)).exists()
+    assert installed.collection().beside == {}
+    rebuild(tools.database, tools.settings, NAME)
+    with tools.database.read() as session:
+        assert not list(log.latest_vectors(session, installed.collection().id, old_space))
+    check_agreement(tools)
+    for forgetting in (beside.forget, beside.bring_back):
+        with pytest.raises(NothingKept), tools.database.write() as session:
+            forgetting(session, installed.collection())
+
+
+def test_a_cancelled_one_leaves_nothing_and_can_be_begun_again(installed: Installation) -> None:
+    tools = installed.tools
+
+    def cancel() -> None:
+        with tools.database.write() as session:
+            jobs.give_up(session, jobs.list_page(session, None, 1)[0].id, JobState.CANCELLED, "cancelled")
+
+    installed.other.at_work = cancel
+    with pytest.raises(JobCancelled):
+        installed.move()
+    assert (installed.collection().model, installed.collection().beside) == (OLD, {})
+    check_agreement(tools)
+    installed.other.at_work = lambda: None
+    assert installed.move().state == JobState.DONE
+
+
+def test_a_cancelled_way_back_keeps_the_old_vectors(installed: Installation) -> None:
+    installed.move()
+    job = installed.begin(None, back=True)
+    with pytest.raises(ReembedUnderWay, match=f"anyseek jobs cancel {job.id}"):
+        installed.begin(None)
+    with installed.tools.database.write() as session:
+        jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
+    assert installed.collection().beside == {"kept": OLD}
+
+
+def test_in_between_everything_agrees_and_another_model_is_refused(installed: Installation) -> None:
+    installed.begin(None)
+    assert installed.collection().beside == {"building": NEW}
+    check_agreement(installed.tools)
+    with pytest.raises(ReembedUnderWay, match=NEW), installed.tools.database.write() as session:
+        reembedding.open_job(session, installed.collection(), "third", [], None, lambda _: False)
+    with pytest.raises(NothingBuilt), installed.tools.database.write() as session:
+        reembedding.leave_out(session, installed.collection())
+
+
+def test_what_cannot_be_made_keeps_the_old_model_until_it_is_left_out(installed: Installation) -> None:
+    tools = installed.tools
+    (installed.folder / "2.png").unlink()
+    (installed.folder / "4.png").write_bytes(png(99))
+    job = installed.move()
+    assert job.state == JobState.FAILED
+    assert f"anyseek collections switch {NAME}" in str(job.error)
+    with tools.database.read() as session:
+        refused = {one.key: one.code for one in ledger.failures(session, job.id)}
+    assert refused == {"2.png": "asset-not-found", "4.png": "original-changed"}
+    assert installed.collection().model == OLD
+    check_agreement(tools)
+    with tools.database.write() as session:
+        assert reembedding.leave_out(session, installed.collection()) == 2
+    assert installed.collection().model == NEW
+    assert verify(tools.database, tools.settings) == []
+    assert len(left_out(tools.database)) == 2
+    index(installed.other_tools, installed.folder)
+    assert len(left_out(tools.database)) == 1
+    assert installed.nearest(installed.other_tools, 99) == "4.png"
+
+
+def test_one_that_failed_goes_on_with_what_is_there(installed: Installation) -> None:
+    (installed.folder / "2.png").unlink()
+    installed.move()
+    (installed.folder / "2.png").write_bytes(png(2))
+    job = installed.move()
+    assert (job.state, job.counts.indexed) == (JobState.DONE, 1)
+    assert open_collection(installed.other_tools, NAME).model == NEW
+    check_agreement(installed.tools)
+
+
+def collections_head(tools: Tools) -> Head:
+    with tools.database.read() as session:
+        return collections.head(session, NAME)
