@@ -1,4 +1,5 @@
-"""Many queries from a JSONL file: `{"id", "parts", "k"?, "where"?}` in, `{"id", "hits"}` or `{"id", "error"}` out.
+"""Many queries from a JSONL file: `{"id", "parts"}` with `k`, `where` and `fusion` where wanted in, `{"id", "hits"}` or
+`{"id", "error"}` out.
 
 An id comes back byte for byte as it was written if it is a number, so that neither 2**70 nor 1.10 changes.
 """
@@ -47,8 +48,8 @@ def answer_lines(
 ) -> Iterator[str]:
     """An output line for each line that is not blank, in order, as soon as its chunk is answered.
 
-    Files are relative to `folder`; `defaults` are the members `k`, `space` and `where` of lines without them. Raises
-    only what concerns every line, such as `CollectionNotFound`.
+    Files are relative to `folder`; `defaults` are the members `k`, `space`, `where` and `fusion` of lines without them.
+    Raises only what concerns every line, such as `CollectionNotFound`.
     """
     chunk: list[_Line] = []
     for number, line in enumerate(lines, 1):
@@ -108,13 +109,13 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
 
 def _query(members: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A line's query with its files read. Raises `BadQuery`, `InputError`."""
-    unknown = sorted(set(members) - {"parts", "k", "where"})
+    unknown = sorted(set(members) - {"parts", "k", "where", "fusion"})
     if unknown:
-        raise BadQuery(f"a line has id, parts, k and where, not {unknown[0][:40]!r}")
+        raise BadQuery(f"a line has id, parts, k, where and fusion, not {unknown[0][:40]!r}")
     if not isinstance(members.get("parts"), list):
         raise BadQuery("a line has parts, a list")
     query = {"parts": [_with_file(part, folder) for part in members["parts"]]}
-    return query | {name: members[name] for name in ("k", "where") if members.get(name) is not None}
+    return query | {name: members[name] for name in ("k", "where", "fusion") if members.get(name) is not None}
 
 
 def _with_file(part: Any, folder: Path) -> Any:

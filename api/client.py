@@ -18,8 +18,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from api.events import read_events
 from api.prediction_wire import Input, Predictions, prediction_body, predictions_of
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
+from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, query_body, results_of
 from search.errors import AnyseekError
 from search.settings import Limits
 
@@ -88,13 +89,14 @@ class Client:
         k: int = DEFAULT_HITS,
         space: str | None = None,
         where: Where | None = None,
+        fusion: str | None = None,
     ) -> Results:
-        """The `k` items nearest to the weighted parts together, of those for which the filter `where` holds."""
-        body = {"parts": [part.to_json(self.limits) for part in parts], "k": k, "space": space, "where": where}
+        """The `k` nearest of the items that pass `where`; `fusion` is joint, late, or None for what suits the model."""
+        body = query_body(parts, k, space, where, fusion, self.limits)
         return results_of(self._post(f"{_collection(collection)}/query", body))
 
     def query_batch(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
-        """Many queries in one model pass; each as JSON (`parts`, `k`, `space`, `where`).
+        """Many queries in one model pass; each as JSON (`parts`, `k`, `space`, `where`, `fusion`).
 
         Hits carry key, score and rank.
         """
@@ -127,6 +129,22 @@ class Client:
 
     def delete_collection(self, name: str) -> None:
         self._send("DELETE", _collection(name))
+
+    def reembed(self, name: str, model: str) -> dict[str, Any]:
+        """Start a job that gives a collection the vectors of another model and then switches; see docs/living.md."""
+        return dict(self._post(f"{_collection(name)}/reembed", {"model": model}))
+
+    def rollback(self, name: str) -> dict[str, Any]:
+        """Start a job that lets the vectors kept at the last switch serve again."""
+        return dict(self._json("POST", f"{_collection(name)}/rollback"))
+
+    def switch(self, name: str) -> int:
+        """Switch though some items could not be embedded; returns how many."""
+        return int(self._json("POST", f"{_collection(name)}/switch")["left_out"])
+
+    def forget_old(self, name: str) -> None:
+        """Drop the vectors kept at the last switch."""
+        self._send("POST", f"{_collection(name)}/forget-old")
 
     def put_item(
         self,
@@ -169,9 +187,14 @@ class Client:
     def thumbnail(self, collection: str, key: str) -> bytes:
         return self._send("GET", f"{_collection(collection)}/thumbnails/{_segment(key)}").content
 
-    def index_folder(self, collection: str, folder: str, prune: bool = False) -> dict[str, Any]:
-        """Start a job that indexes a folder of the service's machine; it must lie inside a configured root."""
-        return dict(self._post(f"{_collection(collection)}/jobs", {"folder": folder, "prune": prune}))
+    def index_folder(
+        self, collection: str, folder: str, prune: bool = False, on_duplicate: str = "link"
+    ) -> dict[str, Any]:
+        """Start a job that indexes a folder, or another source, of the service's machine; it must lie inside a
+        configured root. `on_duplicate` is link, skip or error.
+        """
+        body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate}
+        return dict(self._post(f"{_collection(collection)}/jobs", body))
 
     def jobs(self) -> list[dict[str, Any]]:
         return list(self._json("GET", "/v1/jobs")["jobs"])
@@ -184,6 +207,25 @@ class Client:
 
     def cancel_job(self, number: int) -> dict[str, Any]:
         return dict(self._json("POST", f"/v1/jobs/{number}/cancel"))
+
+    def retry_job(self, number: int) -> dict[str, Any]:
+        """Try a job's quarantined inputs again; tells how many (`reopened`), and the `job`."""
+        return dict(self._json("POST", f"/v1/jobs/{number}/retry"))
+
+    def watch(self, number: int) -> Iterator[dict[str, Any]]:
+        """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
+        try:
+            with self._http.stream("GET", f"/v1/jobs/{number}/events") as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _api_error(answer)
+                for name, members in read_events(answer.iter_lines()):
+                    yield members
+                    if name == "end":
+                        return
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(f"the service at {self.url} is gone: {error}") from error
+        raise ServiceUnreachable(f"the service at {self.url} stopped telling how far job {number} is")
 
     def models(self) -> list[dict[str, Any]]:
         return list(self._json("GET", "/v1/models")["models"])

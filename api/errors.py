@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from model.errors import ModelError, RequestInvalid, UnknownModel, UnsupportedModality
-from search.errors import AnyseekError, BadInput, Conflict, LeaseLost, LimitExceeded, NotFound
+from search.errors import AnyseekError, BadInput, Conflict, IndexUnavailable, LeaseLost, LimitExceeded, NotFound
 
 
 class ServiceError(AnyseekError):
@@ -55,6 +55,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     LeaseLost: HTTPStatus.CONFLICT,
+    IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     BadInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedModality: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -5,12 +5,15 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from api.answers import answer_batch, read_query
+from api.job_schemas import JobAnswer
 from api.predicting import Predictor
 from api.prediction_requests import request_from_json
 from api.prediction_wire import Input, Predictions, prediction_body
 from api.schemas import CollectionAnswer, QueryAnswer
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, results_of
+from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, query_body, results_of
 from search.catalogue import collections
 from search.engine import SearchEngine
 from search.settings import Settings
@@ -46,11 +49,12 @@ class LocalClient:
         k: int = DEFAULT_HITS,
         space: str | None = None,
         where: Where | None = None,
+        fusion: str | None = None,
     ) -> Results:
         """See `Client.query`."""
         limits = self.settings.limits
         engine = self._engine(collection)
-        members = {"parts": [part.to_json(limits) for part in parts], "k": k, "space": space, "where": where}
+        members = query_body(parts, k, space, where, fusion, limits)
         results = engine.query(collection, read_query(members, limits, engine.embedder))
         return results_of(QueryAnswer.of(results).model_dump())
 
@@ -73,21 +77,41 @@ class LocalClient:
 
     def collections(self) -> list[dict[str, Any]]:
         with self._runtime.database.read() as session:
-            return [_as_json(one) for one in collections.list_all(session)]
+            return [_as_json(session, one) for one in collections.list_all(session)]
 
     def collection(self, name: str) -> dict[str, Any]:
         with self._runtime.database.read() as session:
-            return _as_json(collections.get(session, name))
+            return _as_json(session, collections.get(session, name))
 
     def create_collection(self, name: str) -> dict[str, Any]:
         """See `Client.create_collection`."""
         embedder = self._runtime.embedder
         with self._runtime.database.write() as session:
-            return _as_json(collections.create(session, name, embedder.name, embedder.spaces.values()))
+            return _as_json(session, collections.create(session, name, embedder.name, embedder.spaces.values()))
 
     def delete_collection(self, name: str) -> None:
         with self._runtime.database.write() as session:
             collections.delete(session, name)
+
+    def reembed(self, name: str, model: str) -> dict[str, Any]:
+        """See `Client.reembed`; the job ends with this process, and goes on when it is started again."""
+        return self.job(self._runtime.submit_reembed(name, model))
+
+    def rollback(self, name: str) -> dict[str, Any]:
+        """See `Client.rollback`, and `reembed`."""
+        return self.job(self._runtime.submit_rollback(name))
+
+    def switch(self, name: str) -> int:
+        """See `Client.switch`."""
+        return self._runtime.switch(name)
+
+    def forget_old(self, name: str) -> None:
+        """See `Client.forget_old`."""
+        self._runtime.forget_old(name)
+
+    def job(self, number: int) -> dict[str, Any]:
+        """See `Client.job`."""
+        return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 
     def _engine(self, collection: str) -> SearchEngine:
         """The engine with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
@@ -99,5 +123,5 @@ class LocalClient:
         return self._engines[collection]
 
 
-def _as_json(collection: Collection) -> dict[str, Any]:
-    return CollectionAnswer.of(collection).model_dump(mode="json")
+def _as_json(session: Session, collection: Collection) -> dict[str, Any]:
+    return CollectionAnswer.of(collection, collections.count(session, collection.id)).model_dump(mode="json")

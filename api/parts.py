@@ -11,7 +11,7 @@ from typing import Any
 
 from api.schemas import PartBody, QueryBody
 from indexer.decode import decode, known_modality, parse_classes, parse_palette, parse_text
-from model.embedder import Embedder, Value
+from model.embedder import Embedder, Fusion, Value
 from model.modality import Content
 from search.errors import BadQuery, LimitExceeded
 from search.filters.from_json import filter_from_json
@@ -21,7 +21,7 @@ from search.planning import check_taken
 from search.settings import Limits
 from search.types import Part, Query
 
-_SETTINGS = ("k", "space", "where", "classes")
+_SETTINGS = ("k", "space", "fusion", "where", "classes")
 # Contents that are JSON documents.
 _DOCUMENTS = (Content.BOXES, Content.METADATA, Content.POSES, Content.INSTANCES)
 _WEIGHT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
@@ -43,7 +43,7 @@ def query_from_json(body: QueryBody, limits: Limits, embedder: Embedder) -> Quer
     """
     _check_count(len(body.parts), limits)
     parts = [_part_from_json(part, limits, number, embedder) for number, part in enumerate(body.parts, 1)]
-    return Query(tuple(parts), body.k, body.space, _filter(body.where))
+    return Query(tuple(parts), body.k, body.space, _filter(body.where), body.fusion)
 
 
 def query_from_uploads(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
@@ -59,7 +59,8 @@ def query_from_uploads(uploads: Sequence[Upload], limits: Limits, embedder: Embe
     if not parts:
         raise BadQuery("the form has no part; name a field by its modality, such as caption or rgb, or item")
     k = _hits(settings.get("k", "10"), limits)
-    return Query(tuple(parts), k, settings.get("space"), _filter(settings.get("where")))
+    where, fusion = _filter(settings.get("where")), _fusion(settings.get("fusion"))
+    return Query(tuple(parts), k, settings.get("space"), where, fusion)
 
 
 def classes_from_json(text: str) -> dict[int, str]:
@@ -95,6 +96,16 @@ def _filter(where: Any) -> Filter | None:
     if where is None:
         return None
     return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
+
+
+def _fusion(text: str | None) -> Fusion | None:
+    """A form's field. Raises `BadQuery`."""
+    if text is None:
+        return None
+    try:
+        return Fusion(text)
+    except ValueError:
+        raise BadQuery(f"fusion is {' or '.join(Fusion)}, not {text[:20]!r}") from None
 
 
 def _part_from_json(body: PartBody, limits: Limits, number: int, embedder: Embedder) -> Part:

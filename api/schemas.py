@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from api.wire import DEFAULT_HITS
-from model.embedder import Embedder, EmbeddingSpace
+from model.embedder import Embedder, EmbeddingSpace, Fusion
 from search.types import Asset, Collection, Hit, Item, Results, Space
 
 _FINGERPRINT = "9f2c6b0e…"
@@ -22,6 +22,15 @@ class Body(BaseModel):
 class CollectionBody(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"name": "photos"}})
     name: str
+
+
+class ReembedBody(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "4M-21_B"}})
+    model: str = Field(description="an installed model; `anyseek models list` names them")
+
+
+class SwitchAnswer(BaseModel):
+    left_out: int = Field(description="items that have no vectors now")
 
 
 class PartBody(Body):
@@ -56,6 +65,11 @@ class QueryBody(Body):
     parts: list[PartBody] = Field(min_length=1)
     k: Annotated[int, Field(ge=1, le=10_000, description="how many hits")] = DEFAULT_HITS
     space: str | None = Field(None, description="the space to search; the model chooses unless it is given")
+    fusion: Fusion | None = Field(
+        None,
+        description="joint: all parts in one pass of the model; late: a vector a part, added by weight; the model "
+        "chooses unless it is given",
+    )
     where: dict[str, Any] | str | None = Field(
         None, description='which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}'
     )
@@ -125,10 +139,12 @@ class HitAnswer(BaseModel):
 class QueryAnswer(BaseModel):
     hits: list[HitAnswer]
     space: str = Field(examples=["visual_global"])
+    fusion: Fusion | None = Field(description="how the parts became one vector; null for one part", examples=["late"])
 
     @classmethod
     def of(cls, results: Results) -> "QueryAnswer":
-        return cls(hits=[HitAnswer.of(hit) for hit in results.hits], space=results.space)
+        hits = [HitAnswer.of(hit) for hit in results.hits]
+        return cls(hits=hits, space=results.space, fusion=results.fusion)
 
 
 class BriefHit(BaseModel):
@@ -138,10 +154,11 @@ class BriefHit(BaseModel):
 
 
 class BatchEntry(BaseModel):
-    """Hits and their space, or why there are none."""
+    """Hits, their space and fusion, or why there are none."""
 
     hits: list[BriefHit] | None = None
     space: str | None = None
+    fusion: Fusion | None = None
     error: str | None = None
 
     @classmethod
@@ -149,7 +166,7 @@ class BatchEntry(BaseModel):
         if isinstance(outcome, Exception):
             return cls(error=str(outcome))
         hits = [BriefHit(key=hit.item.key, score=hit.score, rank=hit.rank) for hit in outcome.hits]
-        return cls(hits=hits, space=outcome.space)
+        return cls(hits=hits, space=outcome.space, fusion=outcome.fusion)
 
 
 class BatchAnswer(BaseModel):
@@ -171,15 +188,20 @@ class CollectionAnswer(BaseModel):
     model: str = Field(examples=["4m-tiny"])
     items: int = Field(description="how many there are")
     spaces: list[SpaceAnswer]
+    beside: Mapping[str, str] = Field(
+        description="models whose vectors do not serve: being built, kept since the last switch, or returning",
+        examples=[{"kept": "hashing"}],
+    )
     created_at: datetime
 
     @classmethod
-    def of(cls, collection: Collection) -> "CollectionAnswer":
+    def of(cls, collection: Collection, items: int) -> "CollectionAnswer":
         return cls(
             name=collection.name,
             model=collection.model,
-            items=collection.item_count,
+            items=items,
             spaces=[SpaceAnswer.of(space) for space in collection.spaces.values()],
+            beside=collection.beside,
             created_at=collection.created_at,
         )
 

@@ -37,6 +37,14 @@ class Part:
         return sent(vars(self), limits)
 
 
+def query_body(
+    parts: Sequence[Part], k: int, space: str | None, where: Where | None, fusion: str | None, limits: Limits
+) -> dict[str, Any]:
+    """A query as the service takes it, its files read. Raises `InputError`, `TooManyBytes`."""
+    sent_parts = [part.to_json(limits) for part in parts]
+    return {"parts": sent_parts, "k": k, "space": space, "where": where, "fusion": fusion}
+
+
 def sent(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """The members of a part, or of what a prediction is given, as JSON: `file` read, bytes as base64, no nulls.
 
@@ -72,10 +80,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """The hits of one query, best first, and the space they were found in."""
+    """The hits of one query, best first, the space they were found in, and how its parts became one vector.
+
+    `fusion` is `joint` or `late`, None for a query of one part.
+    """
 
     hits: tuple[Hit, ...]
     space: str
+    fusion: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Refusal:
 
 def results_of(members: Mapping[str, Any]) -> Results:
     """Results from the JSON of one answer."""
-    return Results(tuple(_hit_of(hit) for hit in members["hits"]), members["space"])
+    return Results(tuple(_hit_of(hit) for hit in members["hits"]), members["space"], members.get("fusion"))
 
 
 def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:

@@ -9,19 +9,17 @@ import numpy as np
 
 from model.embedder import Embedder, FloatArray
 from search.catalogue import collections, items
-from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
-from search.filters.resolving import ResolvedFilters
 from search.filters.tree import Filter
-from search.index.base import VectorIndex
-from search.index.faiss import FaissIndex
+from search.live_space import LiveSpace, View
+from search.opening import SpaceOpener
 from search.planning import Plan, plan
 from search.query_vectors import ValueVectors, embed_values, fuse_parts, raw_item_vectors
 from search.settings import Settings
-from search.snapshot_writer import space_folder, write_snapshots
-from search.space_index import MakeIndex, SpaceIndex
-from search.types import Hit, IdArray, Item, Query, Results
+from search.snapshot_writer import write_snapshots
+from search.types import Hit, Item, Query, Results
 
 # An item may be deleted between the search and the reading of its row; then the search is done again.
 ATTEMPTS = 3
@@ -38,15 +36,14 @@ class SearchEngine:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, embedder: Embedder, make_index: MakeIndex = FaissIndex
+        self, database: Database, settings: Settings, embedder: Embedder, open_space: SpaceOpener | None = None
     ) -> None:
         self.embedder = embedder
         self._database = database
         self._settings = settings
-        self._make_index = make_index
-        self._indexes: dict[int, tuple[str, SpaceIndex]] = {}  # by space id, with the collection's name
+        self._open = open_space or SpaceOpener(database, settings)
+        self._indexes: dict[int, tuple[str, LiveSpace]] = {}  # by space id, with the collection's name
         self._opening = threading.Lock()
-        self._filters = ResolvedFilters()
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, fewer only when the collection has fewer that pass; an item is a hit of itself.
@@ -86,7 +83,7 @@ class SearchEngine:
         for space in head.spaces:
             index = self._space_index(head, space)
             index.refresh(head)
-            with index.reading() as view:
+            with index.reading({}) as view:
                 counted[space.name] = view.index.count()
         return counted
 
@@ -104,18 +101,27 @@ class SearchEngine:
         for folder in folders:
             if int(folder.name) not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+        self._open.forget_unknown(known)
+
+    def close(self) -> None:
+        """Let go of an index outside this process, such as Qdrant's."""
+        self._open.close()
 
     def _head(self, collection: str) -> Head:
         with self._database.read() as session:
             return collections.head(session, collection)
 
-    def _space_index(self, head: Head, space: SpaceHead) -> SpaceIndex:
+    def _space_index(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
             if space.id not in self._indexes:
-                folder = space_folder(self._settings, head.id, space.id)
-                index = SpaceIndex(self._database, folder, head.id, space, self._make_index)
-                self._indexes[space.id] = (head.name, index)
+                self._let_go_of_dropped(head)
+                self._indexes[space.id] = (head.name, self._open(head, space))
             return self._indexes[space.id][1]
+
+    def _let_go_of_dropped(self, head: Head) -> None:
+        """Of a collection that was switched to another model only what it still has stays in memory."""
+        held = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
+        self._indexes = {key: one for key, one in self._indexes.items() if one[0] != head.name or key in held}
 
     def _answer(self, head: Head, plans: Mapping[int, Plan], values: ValueVectors) -> dict[int, Answer]:
         by_space: dict[SpaceHead, dict[int, Plan]] = defaultdict(dict)
@@ -129,48 +135,47 @@ class SearchEngine:
                 if all(item_id in held for item_id in _ids(found)):
                     break
             for number, outcome in found.items():
-                answers[number] = outcome if isinstance(outcome, AnyseekError) else _results(outcome, held, space)
+                answers[number] = (
+                    outcome if isinstance(outcome, AnyseekError) else _results(outcome, held, group[number])
+                )
         return answers
 
     def _search(
         self, before: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
     ) -> dict[int, Scores | AnyseekError]:
         """Nearest ids of each query of one space, as of now; or why there are none."""
+        index = self._space_index(before, space)
         keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
         with self._database.read() as session:
             head = collections.head(session, before.name)
             stored = raw_item_vectors(session, head, space, keys) if keys else {}
-            allowed = self._filters.resolve(session, head, [planned.where for planned in plans.values()])
+            resolved = index.resolve(session, head, [planned.where for planned in plans.values()])
         if head.id != before.id:
             raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
-        index = self._space_index(head, space)
         index.refresh(head)
         vectors: dict[int, FloatArray] = {}
         errors: dict[int, AnyseekError] = {}
-        with index.reading() as view:
+        with index.reading(resolved) as view:
             for number, planned in plans.items():
                 try:
                     vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
                 except AnyseekError as error:
                     errors[number] = error
-            return {**_nearest(view.index, plans, vectors, allowed), **errors}
+            return {**_nearest(view, plans, vectors), **errors}
 
     def _items(self, found: Mapping[int, Scores | AnyseekError]) -> dict[int, Item]:
         with self._database.read() as session:
             return items.by_ids(session, _ids(found))
 
 
-def _nearest(
-    index: VectorIndex, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray], allowed: Mapping[Filter, IdArray]
-) -> dict[int, Scores]:
+def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
     """(id, score) of the hits of each query; queries of the same k and filter are searched together."""
     alike: dict[tuple[int, Filter | None], list[int]] = defaultdict(list)
     for number in vectors:
         alike[plans[number].k, plans[number].where].append(number)
     found: dict[int, Scores] = {}
     for (k, where), numbers in alike.items():
-        only = None if where is None else allowed[where]
-        ids, scores = index.search(np.stack([vectors[number] for number in numbers]), k, only)
+        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), k, where)
         for row, number in enumerate(numbers):
             found[number] = list(zip(ids[row].tolist(), scores[row].tolist(), strict=True))
     return found
@@ -180,8 +185,8 @@ def _ids(found: Mapping[int, Scores | AnyseekError]) -> list[int]:
     return [item_id for scores in found.values() if isinstance(scores, list) for item_id, _ in scores]
 
 
-def _results(scores: Scores, held: Mapping[int, Item], space: SpaceHead) -> Results:
+def _results(scores: Scores, held: Mapping[int, Item], planned: Plan) -> Results:
     """Hits with ranks from 1 on; a score that rounding has put outside [-1, 1] is put back."""
     alive = [(held[item_id], score) for item_id, score in scores if item_id in held]
     hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(alive, 1)]
-    return Results(tuple(hits), space.name)
+    return Results(tuple(hits), planned.space.name, planned.fusion if len(planned.parts) > 1 else None)

@@ -9,13 +9,19 @@ AnyseekError
 │   └── JobNotFound
 ├── Conflict
 │   ├── CollectionExists
+│   ├── JobNotRetriable
 │   ├── KeyHeldElsewhere     another source already holds this key in the collection
 │   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
 ├── BadInput                 what the user sent cannot be understood
 │   ├── BadQuery
-│   │   └── BadFilter        (`search.filters.tree`) a query's filter
+│   │   ├── BadFilter        (`search.filters.tree`) a query's filter
+│   │   └── NotJoinable      parts that cannot go through the model together
 │   ├── NotAligned           things to evaluate on that have nothing in common to compare
 │   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
+├── IndexUnavailable         there is no index to search in now; its sentence says what to do
+│   ├── GpuMissing           (`search.index.gpu`)
+│   ├── IndexUnreachable     (`search.index.qdrant`)
+│   └── IndexBehind          (`search.qdrant_space`) another process fills it for the first time
 ├── LeaseLost                another worker took over what this one was doing; nothing was written
 └── StoreCorrupt             a stored file is not what the catalogue says it is
 """
@@ -61,6 +67,10 @@ class CollectionExists(Conflict):
     code = "collection-exists"
 
 
+class JobNotRetriable(Conflict):
+    code = "job-not-retriable"
+
+
 class KeyHeldElsewhere(Conflict):
     code = "key-held-elsewhere"
 
@@ -77,12 +87,20 @@ class BadQuery(BadInput):
     code = "bad-query"
 
 
+class NotJoinable(BadQuery):
+    code = "not-joinable"
+
+
 class NotAligned(BadInput):
     code = "not-aligned"
 
 
 class LimitExceeded(BadInput):
     code = "limit-exceeded"
+
+
+class IndexUnavailable(AnyseekError):
+    code = "index-unavailable"
 
 
 class LeaseLost(AnyseekError):

@@ -1,39 +1,50 @@
 """From the parts of queries to one unit vector a query: values through the model, items from the log."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from model.embedder import Embedder, EmbeddingSpace, FloatArray, Sample
+from model.embedder import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
 from search.catalogue import items, log
 from search.catalogue.collections import Head, SpaceHead
 from search.errors import AnyseekError, ItemNotFound, StoreCorrupt
 from search.fusion import centre, fuse
 from search.planning import Plan
 
-# By number of the query in its batch, then by number of the part in its query.
+# By number of the query in its batch, then by number of the part in its query; a joint query has the one vector of all
+# its parts at 0.
 ValueVectors = Mapping[int, Mapping[int, FloatArray]]
 ItemVectors = Mapping[str, FloatArray | AnyseekError]
 
 
 def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
-    """The centred vector of every part that is not an item, all of them in one model pass."""
-    places: list[tuple[int, int, str]] = []
-    samples: list[Sample] = []
-    for number, plan in plans.items():
-        for place, part in enumerate(plan.parts):
-            if part.modality is not None and part.value is not None:
-                places.append((number, place, part.modality))
-                samples.append(Sample({part.modality: part.value}))
+    """The centred vector of every joint query and of every part of others that is not an item, in one model pass."""
+    asked = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
     vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
-    if samples:
-        embedded = embedder.embed(samples, sorted({plan.space.name for plan in plans.values()}))
-        for row, (number, place, modality) in enumerate(places):
+    if asked:
+        spaces = sorted({plan.space.name for plan in plans.values()})
+        embedded = embedder.embed([sample for _, _, sample in asked], spaces)
+        for row, (number, place, sample) in enumerate(asked):
             space = embedder.spaces[plans[number].space.name]
-            vectors[number][place] = centre(embedded[space.name][row : row + 1], query_mean(space, modality))[0]
+            mean = query_mean(space, list(sample.values))
+            vectors[number][place] = centre(embedded[space.name][row : row + 1], mean)[0]
     return vectors
+
+
+def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
+    """What of a query goes through the model, by the place at which its vector belongs."""
+    values = [
+        (place, part.modality, part.value)
+        for place, part in enumerate(plan.parts)
+        if part.modality is not None and part.value is not None
+    ]
+    if plan.fusion is Fusion.JOINT:
+        yield 0, Sample({modality: value for _, modality, value in values})
+        return
+    for place, modality, value in values:
+        yield place, Sample({modality: value})
 
 
 def raw_item_vectors(session: Session, head: Head, space: SpaceHead, keys: Collection[str]) -> ItemVectors:
@@ -61,6 +72,8 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
 
     Raises what `stored` has in the place of a vector, and `BadQuery` if the parts cancel each other out.
     """
+    if plan.fusion is Fusion.JOINT:
+        return fuse(values[0][np.newaxis], [1.0])
     rows = []
     for place, part in enumerate(plan.parts):
         if part.item is None:
@@ -73,7 +86,11 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
     return fuse(np.stack(rows), [part.weight for part in plan.parts])
 
 
-def query_mean(space: EmbeddingSpace, modality: str) -> FloatArray:
-    """The mean (d,) on which queries of a modality are centred in a space; zero where they are not."""
-    mean = space.query_means.get(modality)
-    return np.zeros(space.dimension, np.float32) if mean is None else mean
+def query_mean(space: EmbeddingSpace, modalities: Sequence[str]) -> FloatArray:
+    """The mean (d,) on which queries of these modalities together are centred in a space: the mean of theirs.
+
+    Zero stands for the mean of a modality that has none.
+    """
+    zero = np.zeros(space.dimension, np.float32)
+    mean: FloatArray = np.mean([space.query_means.get(modality, zero) for modality in modalities], axis=0)
+    return mean.astype(np.float32)

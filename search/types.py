@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import FloatArray, Value
+from model.embedder import FloatArray, Fusion, Value
 from search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
@@ -33,15 +34,26 @@ class Space:
 
 @dataclass(frozen=True)
 class Collection:
-    """Items that are searched together. `last_seq` is the number of its newest log entry."""
+    """Items that are searched together. `last_seq` is the number of its newest log entry.
+
+    `beside` are models whose vectors do not serve: by what they are (`building`, `kept`, `returning`).
+    """
 
     id: int
     name: str
     model: str
     spaces: Mapping[str, Space]
     last_seq: int
-    item_count: int
     created_at: datetime
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+
+class OnDuplicate(StrEnum):
+    """What a job does with an input that has the content of another key's item."""
+
+    LINK = "link"  # both are kept, with the same vectors and stored files
+    SKIP = "skip"  # the later one is left out
+    ERROR = "error"  # the later one is quarantined
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class Item:
-    """A sample's row in the catalogue. `source_id` is the folder it came from; None: it was put over the API."""
+    """A sample's row in the catalogue. `source_id` is the folder it came from; None: it was put over the API.
+
+    `sample_hash` is that of what a model sees of it, None if it was written before such hashes were kept.
+    """
 
     id: int
     key: str
@@ -72,6 +87,7 @@ class Item:
     attributes: Attributes
     revision: int
     assets: Mapping[str, Asset] = field(default_factory=dict)
+    sample_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class NewItem:
     attributes: Attributes = field(default_factory=dict)
     assets: tuple[Asset, ...] = ()
     source_id: int | None = None
+    sample_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,14 +116,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for: at least one part, the number of hits, the space (None lets the model choose), and which
-    items may be hits (None: all).
+    """What to look for: at least one part, the number of hits, the space and how parts become one vector (None lets
+    the model choose both), and which items may be hits (None: all).
     """
 
     parts: tuple[Part, ...]
     k: int = 10
     space: str | None = None
     where: Filter | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """The hits of one query, best first, and the space they were found in."""
+    """The hits of one query, best first, the space they were found in, and how its parts became one vector.
+
+    `fusion` is None for a query of one part.
+    """
 
     hits: tuple[Hit, ...]
     space: str
+    fusion: Fusion | None = None

@@ -13,10 +13,15 @@ from search.settings import Settings, read_settings
 if TYPE_CHECKING:
     from model.embedder import Embedder
     from search.evaluation.aligned import AlignedSet
+    from search.evaluation.comparisons import Compare
+    from search.evaluation.instruments import Instruments
     from search.evaluation.matrix import Matrix
 
 SUITES = ("emoji", "emoji-matrix", "photos", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
+_NO_MATRIX = ("emoji", "imagenet-knn")
+_ALL = "all"
+_COMPARED = ("fusion", "gallery", "decoding", "ceiling", _ALL)
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -31,6 +36,7 @@ class _Asked:
     limit: int | None
     space: str | None
     baselines: bool
+    compare: tuple[str, ...]
     as_json: bool
     picture: Path | None
 
@@ -44,6 +50,7 @@ class _Asked:
 @click.option("--space", help="Only this space.")
 @click.option("--limit", type=click.IntRange(min=2), help="Measure on at most so many things, evenly chosen.")
 @click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the two baselines out.")
+@click.option("--compare", multiple=True, type=click.Choice(_COMPARED), help="Two ways side by side; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the recall matrix into a PNG.")
 def evaluate(name: str, **options: Any) -> None:
@@ -57,6 +64,13 @@ def evaluate(name: str, **options: Any) -> None:
     emoji-matrix  the recall matrix of the same emoji
     photos        labelled photos by words, and by their edges (--data)
     imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
+
+    \b
+    --compare fusion    parts of queries late and jointly
+    --compare gallery   items by exact and by predicted vectors
+    --compare decoding  codes decoded softly and hard
+    --compare ceiling   exact vectors through codes and back
+    --compare all       whatever of these the model has
     """
     asked = _Asked(**options)
     _check(asked)
@@ -80,8 +94,8 @@ def _check(asked: _Asked) -> None:
         raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
     if asked.split and asked.folder is None:
         raise click.UsageError("--split goes with a FOLDER of shards")
-    if asked.picture and asked.suite in ("emoji", "imagenet-knn"):
-        raise click.UsageError(f"--suite {asked.suite} makes no recall matrix to draw; emoji-matrix and photos do")
+    if (asked.picture or asked.compare) and asked.suite in _NO_MATRIX:
+        raise click.UsageError(f"--suite {asked.suite} makes no recall matrix; emoji-matrix and photos do")
 
 
 def _check_space(asked: _Asked, embedder: "Embedder") -> None:
@@ -105,15 +119,8 @@ def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
     from api.commands.eval_output import matrix_lines
     from search.evaluation.matrix import recall_matrix
-    from search.evaluation.reading import Instruments
 
-    encoders = None
-    if asked.baselines:
-        from model.baselines import Encoders
-
-        encoders = Encoders(settings.home)
-    spaces = (asked.space,) if asked.space else tuple(embedder.spaces)
-    instruments = Instruments(embedder, spaces, encoders)
+    instruments = _instruments(asked, embedder, settings)
     found = [recall_matrix(instruments, one, training, _progress) for one, training in _sets(asked, settings)]
     if asked.picture:
         _draw(asked.picture, found, embedder)
@@ -123,6 +130,34 @@ def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
         return
     for line in matrix_lines(found):
         click.echo(line)
+
+
+def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "Instruments":
+    """What is measured with; a bundled model and the encoders beside it look at a picture once."""
+    from model.embedder import CodedSpaces
+    from search.evaluation.instruments import Instruments
+
+    compared, encoders = _compared(asked, embedder), None
+    if asked.baselines or isinstance(embedder, CodedSpaces):
+        from model.baselines import Encoders, look_once
+
+        encoders = Encoders(settings.home) if asked.baselines else None
+        look_once(embedder, encoders)
+    spaces = (asked.space,) if asked.space else tuple(embedder.spaces)
+    return Instruments(embedder, spaces, encoders, compared)
+
+
+def _compared(asked: _Asked, embedder: "Embedder") -> "frozenset[Compare]":
+    """What is compared. Raises `click.UsageError` for what was named and cannot be."""
+    from search.evaluation.comparisons import Compare, comparable
+
+    possible = comparable(embedder)
+    named = {Compare(name) for name in asked.compare if name != _ALL}
+    if missing := sorted(named - possible):
+        raise click.UsageError(f"--compare {missing[0]}: the model {embedder.name} has no codes of such vectors")
+    if Compare.CEILING in named and not asked.baselines:
+        raise click.UsageError("--compare ceiling needs the encoders, so it goes without --no-baselines")
+    return frozenset(possible if _ALL in asked.compare else named)
 
 
 def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedSet | None]]":

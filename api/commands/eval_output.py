@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from api.commands.comparison_output import comparison_lines
+from search.evaluation.cells import Row
 from search.evaluation.emoji_suite import Row as EmojiRow
-from search.evaluation.matrix import Matrix, Row
+from search.evaluation.matrix import Matrix
 from search.evaluation.measures import Recall, Scores
 from search.evaluation.summary import Summary, summary
 
@@ -23,7 +25,7 @@ def _pair(one: Recall) -> str:
 
 
 def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
-    """Each set's matrix in short, then all of its rows, then what was left out."""
+    """Each set's matrix in short, then all of its rows, what was compared, and what was left out."""
     for number, matrix in enumerate(matrices):
         if number:
             yield ""
@@ -31,6 +33,7 @@ def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
         yield from _short(matrix)
         yield ""
         yield from _all_rows(matrix)
+        yield from comparison_lines(matrix.comparisons, matrix.ceilings)
         yield from _remarks(matrix)
 
 

@@ -41,27 +41,34 @@ def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> flo
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
 )
 @click.option("--space", help="The space to search; the model chooses unless it is given.")
+@click.option(
+    "--fusion",
+    type=click.Choice(["joint", "late"]),
+    help="How parts become one vector; the model chooses unless given.",
+)
 @click.option("--batch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Queries, one JSON a line.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-def query(text: str | None, collection: str, k: int, space: str | None, where: str | None, **options: Any) -> None:
+def query(text: str | None, collection: str, k: int, **options: Any) -> None:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
     Files, palettes and keys may end in a weight, as in `--sketch cat.png:0.7`; a negative one pushes away. A file that
     really has such a name wins; write `:1` behind a key that has. All options of one query may be repeated.
 
     With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?,
-    "where"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the batch file.
+    "where"?, "fusion"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the
+    batch file.
     """
     parts = _parts(text, options)
     if bool(parts) == bool(options["batch"]):
         raise click.UsageError("say what to look for: words, --image, --sketch, …, or --batch alone")
+    how = {name: options[name] for name in ("space", "where", "fusion")}
     from api.connect import connect
 
     with connect() as client:
         if options["batch"]:
-            _answer_batch(options["batch"], client, collection, {"k": k, "space": space, "where": where})
+            _answer_batch(options["batch"], client, collection, {"k": k, **how})
             return
-        results = client.query(collection, parts, k, space, where)
+        results = client.query(collection, parts, k, **how)
     click.echo(_as_json(results) if options["as_json"] else as_table(results))
 
 
@@ -92,7 +99,7 @@ def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, 
 
 
 def _as_json(results: Results) -> str:
-    return json.dumps({"hits": [asdict(hit) for hit in results.hits], "space": results.space})
+    return json.dumps(asdict(results))
 
 
 def as_table(results: Results) -> str:

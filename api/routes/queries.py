@@ -1,5 +1,8 @@
 """Queries, one or many."""
 
+from collections.abc import Callable
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -10,7 +13,9 @@ from api.parts import query_from_json, query_from_uploads
 from api.schemas import BatchAnswer, BatchBody, QueryAnswer, QueryBody
 from api.security import Scope
 from api.service import Service
+from model.embedder import Embedder
 from search.errors import LimitExceeded
+from search.settings import Limits
 from search.types import Query
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
@@ -32,6 +37,7 @@ _BODY = {
                         "item": {"type": "string", "example": "holiday/0042.jpg"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
                         "space": {"type": "string"},
+                        "fusion": {"type": "string", "enum": ["joint", "late"]},
                         "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
                     },
@@ -50,12 +56,11 @@ async def query(collection: str, request: Request, service: ServiceDependency) -
     collection is smaller.
     """
     service.check_ready()
-    reading = (service.limits, service.engine.embedder)
     if request.headers.get("content-type", "").startswith("multipart/"):
         uploads = await read_form(request)
-        return await service.run(lambda: _answer(service, collection, query_from_uploads(uploads, *reading)))
+        return await service.run(_answer, service, collection, partial(query_from_uploads, uploads))
     body = await _read_query(request)
-    return await service.run(lambda: _answer(service, collection, query_from_json(body, *reading)))
+    return await service.run(_answer, service, collection, partial(query_from_json, body))
 
 
 @router.post("/batch")
@@ -65,11 +70,14 @@ async def query_batch(collection: str, body: BatchBody, service: ServiceDependen
     if len(body.queries) > most:
         raise LimitExceeded(f"a batch has at most {most:,} queries; this one has {len(body.queries):,}")
     service.check_ready()
-    return await service.run(answer_batch, service.engine, service.limits, collection, body.queries)
+    return await service.run(
+        lambda: answer_batch(service.engine_for(collection), service.limits, collection, body.queries)
+    )
 
 
-def _answer(service: Service, collection: str, wanted: Query) -> QueryAnswer:
-    return QueryAnswer.of(service.engine.query(collection, wanted))
+def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query]) -> QueryAnswer:
+    engine = service.engine_for(collection)
+    return QueryAnswer.of(engine.query(collection, read(service.limits, engine.embedder)))
 
 
 async def _read_query(request: Request) -> QueryBody:

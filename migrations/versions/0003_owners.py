@@ -1,4 +1,4 @@
-"""Owners renew their lives in the catalogue, for machines that see no lock of theirs; jobs remember their submission."""
+"""Owners renew their lives in the catalogue, for machines that see no lock of theirs; jobs know their submission."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -4,19 +4,22 @@
 captions against ConSE vectors. `ridge`: a linear map from the encoders' vectors of the queries to those of the items.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from model.embedder import FloatArray
 from search.evaluation.asked import Asked, lines_of
 from search.evaluation.encoder_vectors import SENTENCE, TEXT, VISUAL
+from search.evaluation.measures import IntArray
 from search.evaluation.reading import EncodedSet
-from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, ridge
+from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
 from search.evaluation.rows import Rows
 from search.fusion import centre
 
 Sides = tuple[FloatArray, FloatArray]  # queries (n, d), items (m, d)
+Fit = Callable[[FloatArray], FloatArray]  # what is wanted of the known (n, e) -> what belongs to the queries (q, e)
 
 
 class Baselines:
@@ -28,6 +31,7 @@ class Baselines:
     def __init__(self, tested: EncodedSet, training: EncodedSet | None) -> None:
         self._tested, self._training = tested, training
         self._known = {line.name: line for line in lines_of(training.aligned, training.rows)} if training else {}
+        self._fit: tuple[tuple[str, bytes], Fit] | None = None
 
     def encoders(self, line: Asked, modality: str) -> Sides | None:
         """Queries of all of the line and the items of a gallery, to be compared by their dot products; None: no look.
@@ -51,19 +55,20 @@ class Baselines:
         if modality not in rows or not all(part in rows for part in line.parts):
             return None
         asked, gallery = _features(rows, line), _whole(rows[modality])
-        if self._training is None:
-            queries, items = line.pairs(rows[modality], self._tested.labels)
-            if len(np.unique(queries)) < FEWEST_PAIRS:
-                return None
-            mapped = cross_fitted(asked[queries], gallery[items], queries, asked)
-        else:
-            pairs = self._training_pairs(line, modality)
-            if pairs is None:
-                return None
-            mapped = ridge(*pairs, asked)
+        mapped = self._crossed(line, modality, asked) if self._training is None else self._mapped(line, modality, asked)
+        if mapped is None:
+            return None
         return centre(mapped, mapped.mean(axis=0)), centre(gallery, gallery.mean(axis=0))
 
-    def _training_pairs(self, line: Asked, modality: str) -> Sides | None:
+    def _crossed(self, line: Asked, modality: str, asked: FloatArray) -> FloatArray | None:
+        gallery = self._tested.rows[modality]
+        queries, items = line.pairs(gallery, self._tested.labels)
+        if len(np.unique(queries)) < FEWEST_PAIRS:
+            return None
+        fit = self._kept(line, queries, lambda: cross_fitted(asked, queries))
+        return fit(_whole(gallery)[items])
+
+    def _mapped(self, line: Asked, modality: str, asked: FloatArray) -> FloatArray | None:
         assert self._training is not None
         rows, known = self._training.rows, self._known.get(line.name)
         if known is None or modality not in rows:
@@ -71,7 +76,15 @@ class Baselines:
         queries, items = known.pairs(rows[modality], self._training.labels)
         if len(queries) < FEWEST_PAIRS:
             return None
-        return _features(rows, known)[queries], _whole(rows[modality])[items]
+        fit = self._kept(line, queries, lambda: partial(fitted(_features(rows, known)[queries]), asked))
+        return fit(_whole(rows[modality])[items])
+
+    def _kept(self, line: Asked, queries: IntArray, fit: Callable[[], Fit]) -> Fit:
+        """The fit on these rows of the line, made once for all galleries that have the same."""
+        key = line.name, queries.tobytes()
+        if self._fit is None or self._fit[0] != key:
+            self._fit = key, fit()
+        return self._fit[1]
 
 
 def _vectors(rows: Rows, line: Asked, name: str) -> FloatArray:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.embedder import Embedder, FloatArray
+from model.embedder import FloatArray
 from model.formats.spans import FormatInvalid
 from search.evaluation.aligned import COMBINATIONS
+from search.evaluation.instruments import Instruments
 from search.evaluation.rows import Chunk, Gatherer, Rows
 
 PREDICTED, EXACT = "predicted", "exact"
@@ -19,7 +20,8 @@ class SetVectors:
     """Raw unit vectors of an aligned set in every space.
 
     `single` by modality: what queries of it are, and what items of it are in a `predicted` gallery. `joint` by
-    combination. `exact` by modality: what `Embedder.embed_gallery` stores, in the spaces where that is something else.
+    combination. Both may have vectors decoded otherwise, too. `exact` by modality: what `Embedder.embed_gallery`
+    stores, in the spaces where that is something else.
     """
 
     single: Mapping[str, Rows]
@@ -30,10 +32,9 @@ class SetVectors:
 class SetEmbedding:
     """Embeds an aligned set a chunk at a time. `refused` tells by modality of values that do not fit the model."""
 
-    def __init__(self, embedder: Embedder, spaces: Sequence[str]) -> None:
+    def __init__(self, instruments: Instruments) -> None:
         self.refused: dict[str, list[str]] = {}
-        self._embedder = embedder
-        self._spaces = list(spaces)
+        self._instruments, self._embedder = instruments, instruments.embedder
         self._single, self._joint, self._exact = Gatherer(), Gatherer(), Gatherer()
         self._exact_spaces: dict[str, list[str]] = {}  # by modality, known from its first samples on
 
@@ -48,7 +49,7 @@ class SetEmbedding:
         for modalities in COMBINATIONS:
             both = chunk.having(modalities)
             if both.places and self._embedder.modalities.issuperset(modalities):
-                self._joint.add(combined(modalities), both.places, self._embedder.embed(both.samples, self._spaces))
+                self._joint.add(combined(modalities), both.places, self._instruments.embed(both.samples))
         return chunk
 
     def result(self) -> SetVectors:
@@ -58,13 +59,13 @@ class SetEmbedding:
         """Embed one modality; returns the chunk without values of it that the model refuses."""
         part = chunk.having([modality])
         try:
-            predicted = self._embedder.embed(part.samples, self._spaces)
+            predicted = self._instruments.embed(part.samples)
         except FormatInvalid:
             chunk = chunk.without(modality, self._refused_places(modality, part))
             part = chunk.having([modality])
             if not part.places:
                 return chunk
-            predicted = self._embedder.embed(part.samples, self._spaces)
+            predicted = self._instruments.embed(part.samples)
         self._single.add(modality, part.places, predicted)
         self._add_exact(modality, part, predicted)
         return chunk
@@ -73,7 +74,7 @@ class SetEmbedding:
         places = set()
         for place, sample in zip(part.places, part.samples, strict=True):
             try:
-                self._embedder.embed([sample], self._spaces)
+                self._instruments.embed([sample])
             except FormatInvalid as error:
                 places.add(place)
                 self.refused.setdefault(modality, []).append(str(error))
@@ -81,7 +82,7 @@ class SetEmbedding:
 
     def _add_exact(self, modality: str, part: Chunk, predicted: Mapping[str, FloatArray]) -> None:
         """What a gallery stores, where that is something else than what is predicted."""
-        wanted = self._exact_spaces.get(modality, self._spaces)
+        wanted = self._exact_spaces.get(modality, list(self._instruments.spaces))
         if not wanted:
             return
         stored = self._embedder.embed_gallery(part.samples, wanted)

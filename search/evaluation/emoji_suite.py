@@ -21,8 +21,9 @@ from model.galleries.openmoji import line_drawing
 from model.galleries.svg import PICTURE_SIZE, draw_svg
 from model.training.concepts import Concept, Split, base_concept, split_of
 from search.evaluation.measures import IntArray, Recall, ranks, recall
-from search.evaluation.ridge import ridge
+from search.evaluation.ridge import fitted
 from search.fusion import centre
+from search.query_vectors import query_mean
 
 if TYPE_CHECKING:
     from model.baselines import Encoders
@@ -97,7 +98,7 @@ def _model_recall(
     found = {}
     for name, rows in gallery.items():
         space = embedder.spaces[name]
-        mean = space.query_means.get(queries.modality, np.zeros(space.dimension, np.float32))
+        mean = query_mean(space, [queries.modality])
         found[name] = recall(ranks(centre(vectors[name], mean), centre(rows, rows.mean(axis=0)), right))
     return found
 
@@ -191,7 +192,7 @@ class _Baselines:
         queries = self._seen.queries[kind]
         known = self._encode(queries)
         wanted = self._seen_pictures[_places(queries, list(self._seen.pictures))]
-        return self._recall(kind, ridge(known, wanted, self._encoded[kind]), self._pictures)
+        return self._recall(kind, fitted(known)(self._encoded[kind], wanted), self._pictures)
 
     def _recall(self, kind: str, vectors: FloatArray, gallery: FloatArray) -> Recall:
         right = _places(self._unseen.queries[kind], list(self._unseen.pictures))

@@ -10,6 +10,7 @@ from search.evaluation.rows import Chunk, Gatherer, Rows
 
 VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
 TEXT = "caption"
+EXTRACTORS = {"visual_global": VISUAL, "semantic_global": SENTENCE}  # by space, what its exact vectors are
 
 
 class Encoders(Protocol):

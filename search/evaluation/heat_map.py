@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from search.evaluation.matrix import Matrix, Row
+from search.evaluation.cells import Row
+from search.evaluation.matrix import Matrix
 from search.evaluation.summary import Summary, summary
 
 _WIDTH, _HEIGHT = 128, 62  # of a cell

@@ -60,12 +60,30 @@ class Answers:
     own_is_query: bool = False
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """How each of n queries did in a gallery of `gallery` items.
+
+    `ranks` int64 (n,) of the first right item, from 1, 0 where nothing is right; `precisions` float64 (n,): average
+    precision, NaN where no item shares a label.
+    """
+
+    ranks: IntArray
+    precisions: npt.NDArray[np.float64]
+    gallery: int
+
+
 def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores | None:
-    """Score unit rows (n, d) of queries against unit rows (m, d) of a gallery; None if no query has a right item.
+    """The scores of `outcomes`; None if no query has a right item."""
+    return scores_of(outcomes(queries, gallery, answers))
+
+
+def outcomes(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Outcomes:
+    """Compare unit rows (n, d) of queries with unit rows (m, d) of a gallery.
 
     Ties count against the query, so vectors that are all alike find nothing.
     """
-    found, precisions = [], []
+    found, precisions = [np.empty(0, np.int64)], [np.empty(0)]
     items = gallery.astype(np.float64)  # so that equal vectors score the same wherever BLAS puts them in its blocks
     at_once = max(1, _COSINES_AT_ONCE // max(1, len(gallery)))
     for start in range(0, len(queries), at_once):
@@ -74,16 +92,43 @@ def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores 
         shared = answers.query_labels[rows].astype(np.float32) @ answers.gallery_labels.T.astype(np.float32) > 0
         found.append(_first_ranks(cosines, answers.own[rows], shared))
         precisions.append(_average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
-    all_ranks = np.concatenate([np.empty(0, np.int64), *found])
-    all_ranks = all_ranks[all_ranks > 0]
-    if not len(all_ranks):
+    return Outcomes(np.concatenate(found), np.concatenate(precisions), len(gallery))
+
+
+def scores_of(one: Outcomes) -> Scores | None:
+    """What the outcomes are on average; None if no query has a right item."""
+    ranks = one.ranks[one.ranks > 0]
+    if not len(ranks):
         return None
-    precision = np.concatenate(precisions)
-    precision = precision[~np.isnan(precision)]
-    at_1, at_5, at_10 = (estimate((all_ranks <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
-    median_rank = estimate(all_ranks.astype(np.float64), np.median)
-    mean_precision = estimate(precision, np.mean) if len(precision) else None
-    return Scores(len(all_ranks), len(gallery), at_1, at_5, at_10, median_rank, mean_precision)
+    at_1, at_5, at_10 = (estimate((ranks <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
+    median_rank = estimate(ranks.astype(np.float64), np.median)
+    return Scores(len(ranks), one.gallery, at_1, at_5, at_10, median_rank, _mean_known(one.precisions))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better another way of answering does on the same queries: its scores less those of the usual way.
+
+    The intervals are of the differences, query by query.
+    """
+
+    at_1: Estimate
+    at_10: Estimate
+    mean_average_precision: Estimate | None
+
+
+def gain(usual: Outcomes, other: Outcomes) -> Gain:
+    """`other` against `usual`, of the same queries with the same right items, some of which are in the gallery."""
+    asked = usual.ranks > 0
+    before, after = usual.ranks[asked], other.ranks[asked]
+    at_1, at_10 = (estimate((after <= k) - (before <= k).astype(np.float64), np.mean) for k in (1, 10))
+    return Gain(at_1, at_10, _mean_known(other.precisions - usual.precisions))
+
+
+def _mean_known(values: npt.NDArray[np.float64]) -> Estimate | None:
+    """The mean of what is not NaN; None if all is."""
+    known = values[~np.isnan(values)]
+    return estimate(known, np.mean) if len(known) else None
 
 
 def _first_ranks(cosines: Cosines, own: IntArray, shared: BoolArray) -> IntArray:

@@ -1,27 +1,16 @@
 """One pass over an aligned set: every thing is read once, embedded by the model and encoded for the baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from model.embedder import Embedder
 from search.evaluation.aligned import AlignedSet, QuerySet
 from search.evaluation.asked import label_names, label_table
 from search.evaluation.embedding import SetEmbedding, SetVectors
-from search.evaluation.encoder_vectors import Encoders, EncoderVectors
+from search.evaluation.encoder_vectors import EncoderVectors
+from search.evaluation.instruments import Instruments, Progress
 from search.evaluation.measures import BoolArray
 from search.evaluation.rows import Gatherer, Rows, chunks
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What a matrix is measured with: the model, some of its spaces, and the encoders (None: no baselines)."""
-
-    embedder: Embedder
-    spaces: tuple[str, ...]
-    encoders: Encoders | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class ReadSet:
 def read_set(instruments: Instruments, aligned: AlignedSet, progress: Progress) -> ReadSet:
     """Embed and encode what the model takes of a set."""
     embedder = instruments.embedder
-    embedding, encoding = SetEmbedding(embedder, instruments.spaces), _encoding(instruments)
+    embedding, encoding = SetEmbedding(instruments), _encoding(instruments)
     unreadable: list[str] = []
     present = {one.modality for one in aligned.queries}
     for chunk in chunks(aligned.samples, unreadable):
@@ -106,7 +95,7 @@ def _embedded_queries(instruments: Instruments, queries: QuerySet, unreadable: l
     vectors = Gatherer()
     for chunk in chunks(queries.samples, unreadable):
         if chunk.places:
-            vectors.add(queries.name, chunk.places, instruments.embedder.embed(chunk.samples, instruments.spaces))
+            vectors.add(queries.name, chunk.places, instruments.embed(chunk.samples))
     return vectors.rows()
 
 

@@ -1,37 +1,78 @@
 """The linear map that a model has to beat: ridge regression from the encoders' vectors of queries to those of items."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from model.embedder import FloatArray
 from search.evaluation.measures import IntArray
 
+DoubleArray = npt.NDArray[np.float64]
 FOLDS = 5
 FEWEST_PAIRS = 20
 _PENALTY = 0.3  # of the mean variance of the query's vectors
 _SEED = 0
 
 
-def ridge(known: FloatArray, wanted: FloatArray, asked: FloatArray) -> FloatArray:
-    """Fit a linear map on pairs (n, d) -> (n, e) and apply it to `asked` (q, d): float32 (q, e), around zero."""
-    mean = known.mean(axis=0)
-    centred = known - mean
-    penalty = _PENALTY * float(np.square(centred).sum()) / known.shape[1]
-    weights = np.linalg.solve(
-        centred.T @ centred + penalty * np.eye(known.shape[1]), centred.T @ (wanted - wanted.mean(axis=0))
-    )
-    mapped: FloatArray = ((asked - mean) @ weights).astype(np.float32)
-    return mapped
+@dataclass(frozen=True)
+class Ridge:
+    """A regression on known vectors, for whatever is wanted of them: one fit serves many galleries.
 
-
-def cross_fitted(known: FloatArray, wanted: FloatArray, asker: IntArray, asked: FloatArray) -> FloatArray:
-    """Map each of `asked` (q, d) by a fit that has not seen it: float32 (q, e).
-
-    `asker` int64 (n,) is the row of `asked` that each pair of `known` (n, d) and `wanted` (n, e) belongs to. The rows
-    are dealt out to five folds, with a fixed seed; those of a fold are mapped by a fit on the pairs of the others.
+    `centred` float64 (n, d): the known vectors less their `mean` (d,); `inverse` is that of their penalised products,
+    (n, n) or (d, d), whichever is smaller.
     """
+
+    centred: DoubleArray
+    mean: FloatArray
+    inverse: DoubleArray
+
+    def __call__(self, asked: FloatArray, wanted: FloatArray) -> FloatArray:
+        """What belongs to `asked` (q, d) if `wanted` (n, e) belongs to the known: float32 (q, e), around zero."""
+        targets = wanted - wanted.mean(axis=0)
+        if len(self.inverse) == len(self.centred):
+            weights = self.centred.T @ (self.inverse @ targets)
+        else:
+            weights = self.inverse @ (self.centred.T @ targets)
+        mapped: FloatArray = ((asked - self.mean) @ weights).astype(np.float32)
+        return mapped
+
+
+def fitted(known: FloatArray) -> Ridge:
+    """A linear map from known vectors (n, d)."""
+    mean: FloatArray = known.mean(axis=0)
+    centred = (known - mean).astype(np.float64)
+    count, width = centred.shape
+    products = centred @ centred.T if count < width else centred.T @ centred
+    penalty = _PENALTY * float(np.square(centred).sum()) / width
+    return Ridge(centred, mean, np.linalg.inv(products + penalty * np.eye(len(products))))
+
+
+@dataclass(frozen=True)
+class CrossRidge:
+    """Maps each of `asked` by a fit that has not seen it.
+
+    Rows of `asked` are dealt out to five folds, with a fixed seed; those of a fold are mapped by a fit on the pairs of
+    the others. `asker` int64 (n,) is the row of `asked` that each pair belongs to.
+    """
+
+    asked: FloatArray
+    asker: IntArray
+    fold_of: IntArray
+    fits: tuple[Ridge, ...]
+
+    def __call__(self, wanted: FloatArray) -> FloatArray:
+        """What belongs to `asked` if `wanted` (n, e) belongs to the pairs: float32 (q, e), around zero."""
+        mapped = np.zeros((len(self.asked), wanted.shape[1]), np.float32)
+        for fold, fit in enumerate(self.fits):
+            own = self.fold_of == fold
+            mapped[own] = fit(self.asked[own], wanted[self.fold_of[self.asker] != fold])
+        return mapped
+
+
+def cross_fitted(asked: FloatArray, asker: IntArray) -> CrossRidge:
+    """Five fits on the pairs' rows of `asked` (q, d)."""
     fold_of = np.random.default_rng(_SEED).permutation(len(asked)) % FOLDS
-    mapped = np.zeros((len(asked), wanted.shape[1]), np.float32)
-    for fold in range(FOLDS):
-        seen = fold_of[asker] != fold
-        mapped[fold_of == fold] = ridge(known[seen], wanted[seen], asked[fold_of == fold])
-    return mapped
+    known = asked[asker]
+    fits = tuple(fitted(known[fold_of[asker] != fold]) for fold in range(FOLDS))
+    return CrossRidge(asked, asker, fold_of, fits)

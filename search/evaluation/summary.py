@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from search.evaluation.matrix import Matrix, Row
+from search.evaluation.cells import Row
+from search.evaluation.matrix import Matrix
 from search.evaluation.measures import Scores
 
 AVERAGE_PRECISION = "mAP"

@@ -30,6 +30,10 @@ def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Pict
     ]
     results = client.query(shapes, parts, k=2)
     assert results.space == "hashing"
+    assert results.fusion == "late"
+    assert client.query(shapes, [parts[0], parts[2]], fusion="joint").fusion == "joint"
+    with pytest.raises(ApiError, match="two parts of rgb"):
+        client.query(shapes, parts[:2], fusion="joint")
     assert [hit.rank for hit in results.hits] == [1, 2]
     best = results.hits[0]
     assert (best.key, best.caption, best.attributes) == ("red disc", "a red disc", {"colour": "red"})

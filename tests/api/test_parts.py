@@ -122,6 +122,7 @@ def test_a_form_is_a_query() -> None:
         [Upload("caption", "a"), Upload("k", "³")],
         [Upload("caption:heavy", "a")],
         [Upload("caption:" + "9" * 400, "a")],
+        [Upload("caption", "a"), Upload("fusion", "guided")],
         [Upload("caption", "a"), Upload("classes", "{")],
         [Upload("caption", "a"), Upload("classes", "[]")],
         [Upload("rgb", "a text")],

@@ -14,7 +14,6 @@ from search.catalogue.session import Database
 from search.catalogue.tables import Table
 from search.catalogue.upgrade import configuration, upgrade
 
-
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.embedder import EmbeddingSpace, FloatArray, Sample, Value
+from model.embedder import EmbeddingSpace, FloatArray, Fusion, Sample, Value
 from search.assets import AssetStore
 from search.catalogue import collections, items
 from search.catalogue.session import Database
@@ -34,10 +34,12 @@ def direction(text: str, space: str) -> FloatArray:
 class WordsEmbedder:
     """Captions and pictures of the same content get the same vector; all lean towards one common direction.
 
+    A caption and a picture together say something else than each of them: "caption picture".
     Its query means are that common direction, so that centring is seen to matter.
     """
 
     name = "words"
+    fusion = Fusion.LATE
     modalities = frozenset({"caption", "rgb"})
 
     def __init__(self, fingerprint: str = "words-1") -> None:
@@ -55,8 +57,8 @@ class WordsEmbedder:
     embed_gallery = embed
 
     def vector(self, sample: Sample, space: str) -> FloatArray:
-        (value,) = sample.values.values()
-        return unit(direction(words(value), space) + self.lean(space))
+        said = " ".join(words(value) for _, value in sorted(sample.values.items()))
+        return unit(direction(said, space) + self.lean(space))
 
     def lean(self, space: str) -> FloatArray:
         return direction("the common direction", space)

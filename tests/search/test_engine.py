@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+from model.embedder import Fusion
 from search.catalogue import collections, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import LogRow
@@ -17,9 +18,10 @@ from search.errors import (
 from search.filters.from_text import filter_from_text
 from search.filters.tree import BadFilter, Compare, Operator
 from search.index.memory import MemoryIndex
-from search.index.qdrant import QdrantIndex
+from search.opening import SpaceOpener
 from search.settings import Settings
 from search.types import Collection, Part, Query, Results
+from tests.contracts.vector_indexes import Make, qdrant_local
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
 
 
@@ -45,16 +47,16 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Colle
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("make_index", [MemoryIndex, QdrantIndex])
+@pytest.mark.parametrize("make_index", [MemoryIndex, qdrant_local])
 def test_any_index_gives_the_same_answers(
     database: Database,
     settings: Settings,
     embedder: WordsEmbedder,
     engine: SearchEngine,
     gallery: Collection,
-    make_index,
+    make_index: Make,
 ) -> None:
-    other = SearchEngine(database, settings, embedder, make_index)
+    other = SearchEngine(database, settings, embedder, SpaceOpener(database, settings, make_index))
     query = Query((text("cat"), Part(item="dog", weight=0.5)), k=10)
     assert keys(other.query("things", query)) == keys(engine.query("things", query))
 
@@ -108,6 +110,22 @@ def test_parts_add_up_and_negative_ones_push_away(engine: SearchEngine, gallery:
     far = engine.query("things", Query((text("dog", weight=-1.0),), k=5))
     assert keys(far)[-1] == "dog"
     assert far.hits[-1].score == pytest.approx(-1, abs=1e-5)
+
+
+def test_a_joint_query_is_one_sample_centred_on_the_mean_of_its_parts(
+    database: Database, engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder
+) -> None:
+    put(database, gallery, embedder, ["cat 9"])  # what the two parts together say
+    parts = (text("cat"), picture(9))
+    joint = engine.query("things", Query(parts, fusion=Fusion.JOINT))
+    assert keys(joint)[0] == "cat 9"
+    assert joint.hits[0].score == pytest.approx(1, abs=1e-5)
+    late = engine.query("things", Query(parts, fusion=Fusion.LATE))
+    assert keys(late)[0] == "cat"
+    before = embedder.calls
+    batch = [Query(parts, fusion=fusion) for fusion in (Fusion.JOINT, Fusion.LATE, None)]
+    assert engine.query_batch("things", batch) == [joint, late, late]
+    assert embedder.calls == before + 1
 
 
 def test_items_and_values_go_together(engine: SearchEngine, gallery: Collection) -> None:

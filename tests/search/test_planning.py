@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.embedder import Fusion
 from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import (
@@ -13,6 +14,7 @@ from search.errors import (
     FingerprintMismatch,
     ItemNotFound,
     LimitExceeded,
+    NotJoinable,
     SpaceNotFound,
 )
 from search.settings import Limits, Settings
@@ -78,6 +80,46 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(
         engine.query("things", query)
 
 
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ((text("cat"), Part(item="dog")), "item 'dog' is a stored vector"),
+        ((text("cat"), picture(9, weight=-1.0)), "rgb has the weight -1"),
+        ((text("cat", weight=0.0), picture(9)), "caption has the weight 0"),
+        ((text("cat", weight=0.5), picture(9)), "rgb has another weight than caption"),
+        ((text("cat"), text("dog")), "two parts of caption"),
+        ((Part(item="dog"),), "item 'dog'"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
+    database: Database, settings: Settings, gallery: Collection, parts: tuple[Part, ...], says: str
+) -> None:
+    class Joins(WordsEmbedder):
+        fusion = Fusion.JOINT
+
+    engine = SearchEngine(database, settings, Joins())
+    with pytest.raises(NotJoinable, match=f"{says}.*fusion late"):
+        engine.query("things", Query(parts, fusion=Fusion.JOINT))
+    results = engine.query("things", Query(parts))
+    assert results == engine.query("things", Query(parts, fusion=Fusion.LATE))
+    assert results.fusion == (Fusion.LATE if len(parts) > 1 else None)
+
+
+def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(
+    database: Database, settings: Settings, gallery: Collection
+) -> None:
+    class Joins(WordsEmbedder):
+        fusion = Fusion.JOINT
+
+    late, joint = (SearchEngine(database, settings, embedder) for embedder in (WordsEmbedder(), Joins()))
+    parts = (text("cat", weight=0.5), picture(9, weight=0.5))
+    assert late.query("things", Query(parts)).fusion is Fusion.LATE
+    assert joint.query("things", Query(parts)).fusion is Fusion.JOINT
+    assert joint.query("things", Query(parts, fusion=Fusion.LATE)) == late.query("things", Query(parts))
+    assert late.query("things", Query(parts, fusion=Fusion.JOINT)) == joint.query("things", Query(parts))
+    assert joint.query("things", Query((text("cat"),))).fusion is None
+
+
 def test_a_batch_has_a_limit(database: Database, settings: Settings, embedder: WordsEmbedder) -> None:
     engine = SearchEngine(database, replace(settings, limits=Limits(queries_per_batch=2)), embedder)
     make_collection(database, embedder)
@@ -89,7 +131,7 @@ def test_a_batch_has_a_limit(database: Database, settings: Settings, embedder: W
 @pytest.mark.parametrize("part", [text("cat"), Part(item="cat")])
 def test_other_weights_are_refused(database: Database, settings: Settings, gallery: Collection, part: Part) -> None:
     retrained = SearchEngine(database, settings, WordsEmbedder("words-2"))
-    with pytest.raises(FingerprintMismatch, match="index it again"):
+    with pytest.raises(FingerprintMismatch, match="reembed"):
         retrained.query("things", Query((part,)))
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from api.cli import run
-from indexer.indexing import open_collection, open_job, open_source
+from indexer.indexing import open_collection, open_job
 from indexer.owner import Owner
+from indexer.sources.opening import open_source
 from search.catalogue import collections
 from search.catalogue.session import Database
 from search.settings import Settings
@@ -144,12 +145,39 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
 
 
 def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
-    with installation(tmp_path / "home") as tools, Owner(tools.settings.locks) as owner:
-        open_job(tools, open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
+    with installation(tmp_path / "home") as tools, Owner(tools.database, tools.settings) as owner:
+        open_job(tools.database, open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
         assert "c: scanning; " in anyseek("jobs", "show", "1")[1]
     assert "c: interrupted; " in anyseek("jobs", "show", "1")[1]
     code, output, _ = anyseek(*to_c(photos))
     assert (code, output[:6]) == (0, "job 1:")
+
+
+def test_quarantined_inputs_are_tried_again(anyseek: Run, photos: Path) -> None:
+    (photos / "half.jpg").write_bytes(jpeg(1)[:300])
+    (photos / "0.json").write_text("{")
+    assert anyseek(*to_c(photos))[0] == 3
+    code, output, errors = anyseek("jobs", "retry", "1")
+    assert (code, errors.splitlines()[0]) == (3, "1 inputs are tried again")
+    assert "half.jpg is a damaged picture" in output
+    (photos / "half.jpg").write_bytes(jpeg(1))
+    code, output, _ = anyseek("jobs", "retry", "1")
+    assert code == 3, "what was refused while the folder was listed stays so"
+    assert output.splitlines()[-1].startswith("job 1: indexed 3, unchanged 0, quarantined 1")
+    (photos / "0.json").unlink()
+    assert anyseek(*to_c(photos))[0] == 0
+    code, _, errors = anyseek("jobs", "retry", "1")
+    assert (code, errors) == (1, "anyseek: job 2 has taken up the folder of job 1 since; retry that one\n")
+
+
+def test_an_ended_job_is_watched_at_once(anyseek: Run, photos: Path) -> None:
+    anyseek(*to_c(photos))
+    code, output, _ = anyseek("jobs", "watch", "1")
+    assert (code, output.split(";")[0]) == (0, f"1 index {photos} -> c: done")
+    (line,) = anyseek("jobs", "watch", "1", "--json")[1].splitlines()
+    told = json.loads(line)
+    assert (told["state"], told["counts"]["indexed"], told["rate"]) == ("done", 3, None)
+    assert anyseek("jobs", "watch", "99")[0] == 1
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
@@ -177,7 +205,7 @@ def wait_for_items(home: Path) -> None:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up:
         with database.read() as session:
-            if collections.get(session, "c").item_count:
+            if collections.count(session, collections.get(session, "c").id):
                 break
         time.sleep(0.01)
     database.close()

@@ -37,6 +37,26 @@ def test_a_query_prints_a_table(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("gallery")
+def test_parts_are_fused_as_asked_over_the_service_and_without_one(run: Run, home: Path, tmp_path: Path) -> None:
+    batch = tmp_path / "queries.jsonl"
+    parts = '[{"modality": "caption", "text": "a red disc"}, {"item": "red disc"}]'
+    lines = [f'{{"id": 1, "parts": {parts}}}', f'{{"id": 2, "parts": {parts}, "fusion": "late"}}']
+    batch.write_text("\n".join(lines), encoding="utf-8")
+    commands = (("a red disc", "--palette", "#d92d2d", "--json"), ("--batch", str(batch)))
+    said = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
+    assert json.loads(said[0])["fusion"] == "joint"
+    refused, answered = (json.loads(line) for line in said[1].splitlines())
+    assert "stored vector" in refused["error"]
+    assert answered["hits"][0]["key"] == "red disc"
+    hidden = (home / "server.json").rename(home / "server.hidden")
+    try:
+        again = [run("query", "--collection", "shapes", *command, "--fusion", "joint").stdout for command in commands]
+    finally:
+        hidden.rename(home / "server.json")
+    assert again == said
+
+
+@pytest.mark.usefixtures("gallery")
 def test_anyseek_url_comes_first_and_nobody_there_is_one_line(run: Run) -> None:
     done = run("query", "--collection", "shapes", "x", ANYSEEK_URL="http://127.0.0.1:9")
     assert done.returncode == 1

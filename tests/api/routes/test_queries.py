@@ -52,6 +52,20 @@ def test_a_negative_weight_pushes_away(http: httpx.Client, shapes: str) -> None:
     assert http.post(f"/v1/collections/{shapes}/query", files=form).json()["hits"] == hits
 
 
+def test_parts_are_fused_as_asked_and_the_answer_says_how(http: httpx.Client, shapes: str) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    parts = [{"text": "a red disc"}, {"modality": "color_palette", "text": "#d92d2d"}]
+    bodies = [{"parts": parts, **how} for how in ({"fusion": "joint"}, {"fusion": "late"}, {})]
+    answers = [http.post(path, json=body).json() for body in bodies]
+    assert [answer["fusion"] for answer in answers] == ["joint", "late", "late"]
+    assert all(answer["hits"][0]["key"] == "red disc" for answer in answers)
+    form = {"caption": (None, "a red disc"), "color_palette": (None, "#d92d2d"), "fusion": (None, "joint")}
+    assert http.post(path, files=form).json() == answers[0]
+    results = http.post(f"{path}/batch", json={"queries": bodies}).json()["results"]
+    assert [result["fusion"] for result in results] == ["joint", "late", "late"]
+    assert http.post(path, json={"parts": parts[:1]}).json()["fusion"] is None
+
+
 def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
     hits = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}], "k": 10_000}).json()["hits"]
     assert len(hits) == 9
@@ -66,6 +80,8 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
         ({"parts": [{"text": "a", "wait": 2}]}, 422, "invalid-request"),
         ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "invalid-request"),
         ({"parts": [{"text": "a", "weight": "heavy"}]}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}], "fusion": "guided"}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}, {"text": "b"}], "fusion": "joint"}, 422, "not-joinable"),
         ({"parts": [{"text": "a", "item": "b"}]}, 422, "bad-query"),
         ({"parts": [{"text": "a", "weight": 0}]}, 422, "bad-query"),
         ({"parts": [{"item": "nobody"}]}, 404, "item-not-found"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.embedder import EmbeddingSpace, FloatArray, Regions, Sample, Value
+from model.embedder import EmbeddingSpace, FloatArray, Fusion, Regions, Sample, Value
 from search.evaluation.aligned import AlignedSet
 
 DIMENSION = 128
@@ -42,6 +42,7 @@ class NumbersEmbedder:
 
     name = "numbers"
     fingerprint = "numbers-1"
+    fusion = Fusion.LATE
     modalities = frozenset({"rgb", "depth", "caption"})
 
     def __init__(self, modalities: Sequence[str] = ("rgb", "depth", "caption")) -> None:

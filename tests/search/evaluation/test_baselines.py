@@ -8,9 +8,10 @@ import pytest
 
 from model.embedder import FloatArray, Sample, WeightsMissing
 from search.evaluation.aligned import AlignedSet
-from search.evaluation.matrix import Matrix, Row, recall_matrix
-from search.evaluation.reading import Instruments
-from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, ridge
+from search.evaluation.cells import Row
+from search.evaluation.instruments import Instruments
+from search.evaluation.matrix import Matrix, recall_matrix
+from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -92,16 +93,27 @@ def test_a_linear_map_is_found_on_pairs_it_was_not_fitted_on() -> None:
     generator = np.random.default_rng(0)
     known = generator.standard_normal((200, 6)).astype(np.float32)
     wanted = (known @ generator.standard_normal((6, 4))).astype(np.float32) + 5
-    mapped = cross_fitted(known, wanted, np.arange(200), known)
+    mapped = cross_fitted(known, np.arange(200))(wanted)
     assert np.corrcoef(mapped.ravel(), (wanted - wanted.mean(axis=0)).ravel())[0, 1] > 0.95
-    np.testing.assert_allclose(ridge(known, wanted, known).mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(fitted(known)(known, wanted).mean(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [40, 90], ids=["fewer pairs than numbers", "more"])
+def test_the_fit_is_that_of_the_normal_equations(count: int) -> None:
+    generator = np.random.default_rng(0)
+    known = generator.standard_normal((count, 60)).astype(np.float32)
+    wanted = generator.standard_normal((count, 4)).astype(np.float32)
+    centred = known - known.mean(axis=0)
+    penalty = 0.3 * np.square(centred).sum() / 60 * np.eye(60)
+    weights = np.linalg.solve(centred.T @ centred + penalty, centred.T @ (wanted - wanted.mean(axis=0)))
+    np.testing.assert_allclose(fitted(known)(known, wanted), centred @ weights, atol=1e-4)
 
 
 def test_folds_never_show_a_query_its_own_answer() -> None:
     generator = np.random.default_rng(0)
     known = generator.standard_normal((60, 200)).astype(np.float32)
     wanted = generator.standard_normal((60, 4)).astype(np.float32)
-    seen, unseen = ridge(known, wanted, known), cross_fitted(known, wanted, np.arange(60), known)
+    seen, unseen = fitted(known)(known, wanted), cross_fitted(known, np.arange(60))(wanted)
     assert np.corrcoef(seen.ravel(), wanted.ravel())[0, 1] > 0.5, "a fit that saw its answers remembers them"
     assert np.corrcoef(unseen.ravel(), wanted.ravel())[0, 1] < 0.3
 

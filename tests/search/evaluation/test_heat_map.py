@@ -2,8 +2,8 @@ import numpy as np
 
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.heat_map import heat_map
+from search.evaluation.instruments import Instruments
 from search.evaluation.matrix import recall_matrix
-from search.evaluation.reading import Instruments
 from search.evaluation.summary import summary
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 from tests.search.evaluation.test_baselines import PixelEncoders

@@ -12,9 +12,11 @@ from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import BadInput, NotAligned
 from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
-from search.evaluation.matrix import Matrix, Row, recall_matrix
-from search.evaluation.reading import Instruments
+from search.evaluation.cells import Row
+from search.evaluation.instruments import Instruments
+from search.evaluation.matrix import Matrix, recall_matrix
 from search.index.memory import MemoryIndex
+from search.opening import SpaceOpener
 from search.settings import Settings
 from search.types import NewItem, Part, Query, Results
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, numbers, thing
@@ -190,7 +192,7 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
             held,
             [NewItem(key, key, {s: rows[n] for s, rows in stored.items()}) for n, key in enumerate(aligned.keys)],
         )
-    engine = SearchEngine(database, settings, embedder, MemoryIndex)
+    engine = SearchEngine(database, settings, embedder, SpaceOpener(database, settings, MemoryIndex))
     engine.write_snapshots("things")
     found = []
     for number in range(count):

@@ -16,9 +16,9 @@ from model.hashing_embedder import HashingEmbedder
 from model.training.concepts import split_of
 from search.errors import NotAligned
 from search.evaluation.emoji_set import emoji_sets
+from search.evaluation.instruments import Instruments
 from search.evaluation.matrix import recall_matrix
 from search.evaluation.photo_sets import photo_sets
-from search.evaluation.reading import Instruments
 from search.evaluation.shard_set import shard_sets
 from tests.search.evaluation.test_emoji_suite import HEXCODES, small_sources
 
