@@ -75,9 +75,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) ->
     A query with every key blocked attends to all of them alike; with no keys at all the result is 0.
     """
     bias = None if blocked is None else attention_bias(blocked, query.dtype)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and query.requires_grad:
+        out = _attend_in_steps(query, key, value, bias)
+    else:
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     # (B, H, M, d) -> (B, M, H*d)
     return out.transpose(1, 2).flatten(2)
+
+
+def _attend_in_steps(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """The same for training in bfloat16 on a CPU, where the gradient of torch's own function takes 5 times as long."""
+    logits = query * query.shape[3] ** -0.5 @ key.mT
+    if bias is not None:
+        logits = logits + bias
+    out: Tensor = logits.softmax(dim=3) @ value
+    return out
 
 
 def attention_bias(blocked: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,6 @@
-"""Drawings made from pictures, and small changes to drawings and pictures: numpy and Pillow, seeded generators.
+"""Small changes to drawings and pictures: numpy and Pillow, seeded generators.
 
-People draw with thick or thin strokes, tilted, wobbly, filled or in outline. Training sees emoji line art, outlines and
-silhouettes of pictures, and edges of photos, each with such changes.
+People draw with thick or thin strokes, tilted and wobbly; training sees line art and edges with such changes.
 """
 
 import numpy as np
@@ -11,20 +10,6 @@ from PIL import Image, ImageFilter
 from model.drawing import ByteArray
 
 FloatMap = npt.NDArray[np.float32]
-
-
-def silhouette(picture: ByteArray) -> ByteArray:
-    """Everything that is not white paper, filled: ink uint8 (H, W) of a picture on white."""
-    solid: ByteArray = ((picture.min(axis=2) < 245) * 255).astype(np.uint8)
-    return solid
-
-
-def outline(picture: ByteArray) -> ByteArray:
-    """The silhouette's contour, three pixels wide."""
-    solid = Image.fromarray(silhouette(picture))
-    grown, shrunk = solid.filter(ImageFilter.MaxFilter(3)), solid.filter(ImageFilter.MinFilter(3))
-    border: ByteArray = np.asarray(grown) - np.asarray(shrunk)
-    return border
 
 
 def change_drawing(strength: ByteArray, generator: np.random.Generator) -> ByteArray:

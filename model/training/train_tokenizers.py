@@ -1,65 +1,53 @@
-"""Train the tokenizers of the two global targets: vectors to 16 codes and back.
+"""Train the tokenizer of a vector modality, such as `visual_global`: vectors to 16 codes and back.
 
-    python -m model.training.train_tokenizers --cache CACHE --out FOLDER [--steps 3000]
+    python -m model.training.train_tokenizers --data FOLDER ... --field visual_global ... --out FOLDER [--steps 800]
 
-The loss is one minus the cosine of vector and reconstruction, once as they are and once with the gallery's mean taken
-off both, which is what retrieval compares. Prints the ceiling: how often a vector of an unseen emoji finds itself
-after it went through its codes.
+The loss is one minus the cosine of vector and reconstruction, once as they are and once with the mean taken off both,
+which is what retrieval compares. Prints the ceiling: how often a validation vector finds itself after it went through
+its codes.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.checkpoints import save_checkpoint
+from model.data.samples import Split
 from model.tokenizers.vqvae import VQVAE
-from model.training.concepts import Split
+from model.training.pretraining.bank import read_bank
+from model.training.pretraining.config import DataConfig, Folder
+from model.training.pretraining.data_sets import open_split
 from model.training.product_quantizer import product_quantizer
-from model.training.rows import PICTURE
-from model.training.store import Store, Texts, load_store, load_texts, semantic_target
 
 _BATCH, _RATE, _SEED = 256, 5e-4, 0
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
+    parser.add_argument("--field", nargs="+", required=True, help="arrays in them, one tokenizer each")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    store, texts = load_store(options.cache), load_texts(options.cache)
-    for name, (train, unseen) in {
-        "visual_global": visual_vectors(store),
-        "semantic_global": semantic_vectors(store, texts),
-    }.items():
-        tokenizer = train_tokenizer(train, options.steps)
+    for field in options.field:
+        tokenizer = train_tokenizer(read_vectors(options.data, field, Split.TRAIN), options.steps)
+        unseen = read_vectors(options.data, field, Split.VAL)
         cosine, recall = ceiling(tokenizer, unseen)
-        print(f"{name}: cosine {cosine:.4f}, R@1 of {len(unseen)} {recall:.4f}", flush=True)
-        save_checkpoint(tokenizer, options.out / f"{name}.safetensors", torch.float16)
+        print(f"{field}: cosine {cosine:.4f}, R@1 of {len(unseen)} {recall:.4f}", flush=True)
+        save_checkpoint(tokenizer, options.out / f"{field}.safetensors", torch.float16)
 
 
-def visual_vectors(store: Store) -> tuple[Tensor, Tensor]:
-    """Training vectors (all rows) and unseen ones (plain OpenMoji pictures of the development concepts)."""
-    plain = store.where(Split.DEVELOPMENT, PICTURE, "plain")
-    unseen = [n for n in plain if store.rows[n].source == "openmoji"]
-    return torch.from_numpy(store.pooled[store.where(Split.TRAIN)]), torch.from_numpy(store.pooled[unseen])
-
-
-def semantic_vectors(store: Store, texts: Texts) -> tuple[Tensor, Tensor]:
-    """Training vectors (targets and single texts of training subjects, class sentences) and unseen targets."""
-    splits = {row.subject: row.split for row in store.rows}
-    targets = {subject: semantic_target(texts, subject) for subject in splits}
-    numbers = sorted({n for s in splits if splits[s] is Split.TRAIN for n in texts.of_subject.get(s, [])})
-    train = [t for s, t in targets.items() if t is not None and splits[s] is Split.TRAIN]
-    unseen = {s.partition(":")[2]: t for s, t in targets.items() if t is not None and splits[s] is Split.DEVELOPMENT}
-    known = np.concatenate([np.stack(train), texts.pooled[numbers], texts.classes])
-    return torch.from_numpy(known), torch.from_numpy(np.stack(list(unseen.values())))
+def read_vectors(data: Sequence[Path], field: str, split: Split) -> Tensor:
+    """The unit vectors of all samples of a split that have them: float32 (n, C). Raises `TrainingDataInvalid`."""
+    folders = open_split(DataConfig(tuple(Folder(path, 1.0) for path in data), window=1), split)
+    vectors = read_bank(folders, {field: [field]}, print).vectors[field]
+    return vectors[vectors.any(dim=1)].float()
 
 
 def train_tokenizer(vectors: Tensor, steps: int) -> VQVAE:

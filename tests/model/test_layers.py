@@ -25,6 +25,22 @@ def test_a_fully_blocked_query_attends_to_all_keys_alike(dtype: torch.dtype) -> 
     torch.testing.assert_close(out, expected, atol=1e-2 if dtype is torch.bfloat16 else 1e-6, rtol=0)
 
 
+def test_attention_that_is_trained_in_bfloat16_is_the_same() -> None:
+    shape, generator = (3, 2, 4, 6, 8), torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(shape, dtype=torch.bfloat16, generator=generator)
+    blocked = torch.rand(2, 1, 6, 6, generator=generator) < 0.4
+    trained = query.clone().requires_grad_()
+    exact = query.float().requires_grad_()
+    found, expected = attend(trained, key, value, blocked), attend(exact, key.float(), value.float(), blocked)
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+    found.float().square().sum().backward()
+    expected.square().sum().backward()
+    assert trained.grad is not None
+    torch.testing.assert_close(trained.grad.float(), exact.grad, atol=0.05, rtol=0.05)
+    nothing = torch.zeros(2, 4, 0, 8, dtype=torch.bfloat16)
+    assert not attend(trained, nothing, nothing, None).any()
+
+
 def test_attention_over_nothing_is_zero() -> None:
     query, nothing = torch.randn(2, 2, 3, 4), torch.zeros(2, 2, 0, 4)
     assert torch.equal(attend(query, nothing, nothing, None), torch.zeros(2, 3, 8))

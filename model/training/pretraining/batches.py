@@ -1,19 +1,21 @@
 """Batches of masked samples. Batch `number` is a function of the seed and that number alone."""
 
 import signal
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from model.data.shards import Entry
+from model.embedder import FloatArray
 from model.formats.layout import Budgets, Keep
 from model.formats.spans import SpecialIds
-from model.training.pretraining.collate import Batch, GridPiece, Piece, SequencePiece, collate
+from model.training.pretraining.collate import Batch, GridPiece, Piece, SequencePiece, collate, collate_own
 from model.training.pretraining.config import FieldKind, Mixture
 from model.training.pretraining.data_sets import FolderShards
-from model.training.pretraining.fields import Chance, FieldValue, read_field
+from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
 from model.training.pretraining.masking import BoolArray, Draw, Masker, mask_grid, mask_text, mask_vectors
 from model.training.pretraining.order import MixedOrder, Place
 from model.training.pretraining.plan import Plan, PlannedModality
@@ -35,6 +37,14 @@ class BatchSource:
     seed: int
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What one sample gives and predicts of each modality, and the own vectors of those that it gives, by key."""
+
+    pieces: list[Piece]
+    own: dict[str, FloatArray]
+
+
 class BatchMaker:
     """Makes the batches of a source, any of them at any time."""
 
@@ -42,7 +52,8 @@ class BatchMaker:
         self._source, self._modalities = source, source.plan.modalities
         counts, weights = [folder.counts for folder in source.folders], [folder.weight for folder in source.folders]
         self._order = MixedOrder(counts, weights, source.window, source.seed)
-        self._masker = Masker(self._modalities, source.mixture)
+        self._masker = Masker(self._modalities, source.mixture, needs_target=not source.plan.contrast)
+        self._starts = [folder.first + np.concatenate([[0], np.cumsum(folder.counts)]) for folder in source.folders]
         self._reader = ShardReader(kept=2 * source.window * len(source.folders))
         self._ids = None if source.plan.text is None else SpecialIds.of(source.plan.text)
 
@@ -53,30 +64,36 @@ class BatchMaker:
 
     def masked_batch(self, numbers: Sequence[int]) -> Batch:
         """The samples of these numbers in the endless order, masked by the mixture."""
+        places = [self._drawn(number) for number in numbers]
         rows = []
-        for number in numbers:
-            place, generator = self._drawn(number), self._generator(number)
-            draw = self._masker.draw(self._available(place), generator)
-            rows.append(self._pieces(place, draw, Chance(generator, generator.random(), generator.random())))
-        return collate(self._modalities, rows)
+        for number, place in zip(numbers, places, strict=True):
+            generator, fields = self._generator(number), self._fields(place)
+            draw = self._masker.draw(self._available(fields), generator)
+            chance = Chance(generator, generator.random(), generator.random(), generator.random())
+            rows.append(self._shown(place, fields, draw, chance))
+        return self._batch(numbers, places, rows)
 
-    def whole_batch(self, numbers: Sequence[int], given: Sequence[str], target: str) -> tuple[Batch, list[int]]:
-        """Samples that give all tokens of all of `given` and predict those of `target`.
+    def whole_batch(
+        self, numbers: Sequence[int], given: Sequence[str], targets: Sequence[str]
+    ) -> tuple[Batch, list[int]]:
+        """Samples that give all tokens of all of `given` and predict those of `targets`.
 
         Only samples that have all of these are rows of the batch; their numbers come second.
         """
         keys = [modality.settings.key for modality in self._modalities]
         largest = np.array([modality.max_tokens for modality in self._modalities])
-        wanted = np.array([key == target for key in keys])
+        wanted = np.array([key in targets for key in keys])
         asked = np.array([key in given for key in keys]) & ~wanted
         draw = Draw(largest * asked, largest * wanted, (Keep.ALL,) * len(keys))
-        rows, found = [], []
+        rows, found, places = [], [], []
         for number in numbers:
             place = self._order.place(number)
-            if self._available(place)[asked | wanted].all():
-                rows.append(self._pieces(place, draw, Chance(self._generator(number), 0.0, 0.0)))
+            fields = self._fields(place)
+            if self._available(fields)[asked | wanted].all():
+                rows.append(self._shown(place, fields, draw, Chance(self._generator(number), 0.0, 0.0)))
                 found.append(number)
-        return collate(self._modalities, rows), found
+                places.append(place)
+        return self._batch(found, places, rows), found
 
     def close(self) -> None:
         """Close the shards that are open."""
@@ -102,27 +119,51 @@ class BatchMaker:
                 return place
             place = self._order.anywhere(place.folder, generator)
 
-    def _available(self, place: Place) -> BoolArray:
-        """Which modalities the sample at a place has files of: (m,)."""
-        fields = self._reader.fields(self._source.folders[place.folder].paths[place.shard], place.sample)
-        return np.array([modality.settings.field in fields for modality in self._modalities])
+    def _fields(self, place: Place) -> frozenset[str]:
+        """Which fields the sample at a place has."""
+        return self._reader.fields(self._source.folders[place.folder].paths[place.shard], place.sample)
 
-    def _pieces(self, place: Place, draw: Draw | None, chance: Chance) -> list[Piece]:
+    def _available(self, fields: frozenset[str]) -> BoolArray:
+        """Which modalities a sample with these fields has: (m,)."""
+        return np.array([not fields.isdisjoint(modality.settings.fields) for modality in self._modalities])
+
+    def _batch(self, numbers: Sequence[int], places: Sequence[Place], rows: "Sequence[_Shown]") -> Batch:
+        batch = collate(self._modalities, [row.pieces for row in rows])
+        if not self._source.plan.contrast:
+            return batch
+        bank = [int(self._starts[place.folder][place.shard]) + place.sample for place in places]
+        first = numbers[0] if numbers else 0
+        return replace(batch, own=collate_own([row.own for row in rows]), rows=torch.tensor(bank), number=first)
+
+    def _shown(self, place: Place, fields: frozenset[str], draw: Draw | None, chance: Chance) -> "_Shown":
         """What a sample gives and predicts; nothing where there is no draw. Only the files that it takes are read."""
-        pieces: list[Piece] = [None] * len(self._modalities)
+        shown = _Shown([None] * len(self._modalities), {})
         if draw is None:
-            return pieces
-        taken = np.flatnonzero(draw.input + draw.target)
-        settings = [self._modalities[n].settings for n in taken]
-        fields = {name for one in settings for name in (one.field, one.lengths) if name is not None}
-        entry = self._reader.read(self._source.folders[place.folder].paths[place.shard], place.sample, fields)
-        for n in taken:
+            return shown
+        chosen = {
+            int(n): chosen_field(self._modalities[n], fields, chance) for n in np.flatnonzero(draw.input + draw.target)
+        }
+        entry = self._read(place, chosen)
+        for n in chosen:
             modality = self._modalities[n]
             value = read_field(modality, self._source.plan.text, entry, chance)
             if value is not None:
                 budgets = Budgets(modality.max_tokens, int(draw.input[n]), int(draw.target[n]))
-                pieces[n] = self._piece(modality, value, budgets, draw.keep[n], chance.generator)
-        return pieces
+                shown.pieces[n] = self._piece(modality, value, budgets, draw.keep[n], chance.generator)
+                own = read_own(modality, chosen[n], entry, chance) if budgets.input else None
+                if own is not None:
+                    shown.own[modality.settings.key] = own
+        return shown
+
+    def _read(self, place: Place, chosen: Mapping[int, str]) -> Entry:
+        """The files of a sample that are needed for the chosen field of some modalities, by their number."""
+        names = set(chosen.values())
+        for n, field in chosen.items():
+            modality = self._modalities[n]
+            names |= {modality.settings.lengths or field}
+            if modality.own:
+                names.add(modality.own[modality.settings.fields.index(field)])
+        return self._reader.read(self._source.folders[place.folder].paths[place.shard], place.sample, names)
 
     def _piece(
         self,

@@ -3,8 +3,8 @@
 B batch, n entries of a modality, d numbers of a vector. Every mask is boolean and True means not used.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,9 @@ class Batch:
     """What the network gets. `vectors` float32 (B, d) are those of modalities whose ids are still to be made of them.
 
     `targets` has every target modality of the network, also those that nobody predicts here. `samples` counts rows,
-    `empty` those of them without any piece, `tokens` all used entries.
+    `empty` those of them without any piece, `tokens` all used entries. For contrast, `own` float32 (B, d) holds the
+    own encoder vectors of inputs that are shown, zero elsewhere, `rows` int64 (B,) each sample's place in the bank of
+    vectors, and `number` is that of the first sample.
     """
 
     inputs: dict[str, ModalityInput]
@@ -57,6 +59,9 @@ class Batch:
     samples: int
     empty: int
     tokens: int
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    number: int = 0
 
 
 def collate(modalities: Sequence[PlannedModality], rows: Sequence[Sequence[Piece]]) -> Batch:
@@ -109,3 +114,13 @@ def _padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int)
         if row is not None:
             values[place, : len(row)], mask[place, : len(row)] = row, False
     return torch.from_numpy(values), torch.from_numpy(mask)
+
+
+def collate_own(rows: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
+    """Own vectors (d,) of samples by modality as (B, d), zero for samples without."""
+    widths = {key: len(vector) for row in rows for key, vector in row.items()}
+    own = {key: np.zeros((len(rows), width), np.float32) for key, width in widths.items()}
+    for place, row in enumerate(rows):
+        for key, vector in row.items():
+            own[key][place] = vector
+    return {key: torch.from_numpy(array) for key, array in own.items()}

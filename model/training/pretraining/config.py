@@ -61,15 +61,16 @@ class Range:
 class TrainedModality:
     """One modality of the network by its checkpoint key.
 
-    `field` is the part of a shard's file names before the dot, `format` a key of `fields.TEXTS` for text, `row` the
-    fields of its `ModalityConfig` that the config gives. `input` and `target` hold a Dirichlet concentration for each
+    `fields` are alternatives, of which a sample shows one that it has: the part of a shard's file names before the
+    dot. `format` is a key of `fields.TEXTS` for text, `row` holds the fields of its `ModalityConfig` that the config
+    gives. `input` and `target` hold a Dirichlet concentration for each
     component of the mixture and are empty where the modality is no input or no target; `keep` holds one entry a
     component. `tokenizer` is the weights file of a vector's tokenizer. `lengths` is the field that says how many rows
     of states each text has, where there are several texts.
     """
 
     key: str
-    field: str
+    fields: tuple[str, ...]
     kind: FieldKind
     format: str
     row: Mapping[str, Any]
@@ -80,6 +81,23 @@ class TrainedModality:
     loss_weight: float
     tokenizer: Path | None
     lengths: str | None
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Vectors that every sample predicts whole, and how the result is compared with those of all training samples.
+
+    `targets` are modalities of kind vector. The cross-entropy over their codes counts `code_weight`; `negatives` rows
+    are drawn a step; `other_share` is how often the vectors to be found are those of another sample of the concept.
+    `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `rank` is the shortcuts'.
+    """
+
+    targets: tuple[str, ...]
+    code_weight: float
+    negatives: int
+    other_share: float
+    own: Mapping[str, tuple[str, ...]]
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -173,12 +191,17 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole run. `network` holds fields of `model.config.FourMConfig` without its modalities."""
+    """A whole run. `network` holds fields of `model.config.FourMConfig` without its modalities.
+
+    `start` is a network whose tensors, where name and shape are the same, are those that the run begins with.
+    """
 
     seed: int
     total_tokens: int
     network: Mapping[str, Any]
     modalities: tuple[TrainedModality, ...]
+    start: Path | None
+    contrast: ContrastConfig | None
     text: TextConfig | None
     data: DataConfig
     mixture: Mixture

@@ -26,9 +26,9 @@ class Panel:
 
 
 def panels_of(training: Sequence[Mapping[str, Number]], evaluation: Sequence[Mapping[str, Number]]) -> list[Panel]:
-    """A panel for every loss, with both its curves, and one for the recalls of every kind (`recall@10/…`)."""
+    """A panel for every loss and contrast, with both its curves, and one for every kind of recall (`recall@10/…`)."""
     columns = dict.fromkeys(key for rows in (training, evaluation) for row in rows[:1] for key in row)
-    losses = [key for key in columns if key == "loss" or key.startswith("loss/")]
+    losses = [key for key in columns if key == "loss" or key.startswith(("loss/", "contrast/"))]
     panels = [Panel(key, {"training": _curve(training, key), "validation": _curve(evaluation, key)}) for key in losses]
     recalls: dict[str, dict[str, Curve]] = {}
     for key in (key for key in columns if key.startswith("recall@")):

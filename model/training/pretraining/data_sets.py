@@ -1,23 +1,26 @@
 """The data sets of a run: which shards they have, and the captions in them. No torch."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.data.codecs import decode_value
 from model.data.samples import Split
-from model.data.shards import DataSet, open_dataset, read_shard
+from model.data.shards import DataSet, Entry, open_dataset
 from model.training.pretraining.config import DataConfig, Folder
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.order import block_shares
+from model.training.pretraining.shard_reader import ShardReader
 
 
 @dataclass(frozen=True)
 class FolderShards:
     """One split of one folder: its files, how many samples each has, and how the folder is weighed against others.
 
-    `source_weights` are those of the sources in it by name: how often one of their samples is drawn.
+    `source_weights` are those of the sources in it by name: how often one of their samples is drawn. `first` is how
+    many samples the folders before it have.
     """
 
     paths: tuple[Path, ...]
@@ -25,6 +28,11 @@ class FolderShards:
     weight: float
     source_weights: Mapping[str, float]
     digest: str
+    first: int = 0
+
+    @property
+    def samples(self) -> int:
+        return sum(self.counts)
 
 
 def open_split(config: DataConfig, split: Split) -> tuple[FolderShards, ...]:
@@ -33,7 +41,11 @@ def open_split(config: DataConfig, split: Split) -> tuple[FolderShards, ...]:
     for folder, share in zip(folders, block_shares([folder.weight for folder in folders]), strict=True):
         if not share:
             raise TrainingConfigInvalid(f"the weight of {folder.path} is less than a thousandth of all; leave it out")
-    return tuple(_opened(folder, open_dataset(folder.path), split) for folder in folders)
+    opened: list[FolderShards] = []
+    for folder in folders:
+        first = sum(one.samples for one in opened)
+        opened.append(replace(_opened(folder, open_dataset(folder.path), split), first=first))
+    return tuple(opened)
 
 
 def _opened(folder: Folder, dataset: DataSet, split: Split) -> FolderShards:
@@ -52,8 +64,15 @@ def _opened(folder: Folder, dataset: DataSet, split: Split) -> FolderShards:
 
 def texts_of(folders: Sequence[FolderShards], fields: Sequence[str]) -> Iterator[str]:
     """Every caption in the named fields of all samples, in order."""
-    for path in (path for folder in folders for path in folder.paths):
-        for entry in read_shard(path):
-            for name, data in entry.files.items():
-                if name.partition(".")[0] in fields:
-                    yield from (caption.text for caption in decode_value(name, data))
+    for _, entry in entries_of(folders, fields):
+        for name, data in entry.files.items():
+            yield from (caption.text for caption in decode_value(name, data))
+
+
+def entries_of(folders: Sequence[FolderShards], fields: Collection[str]) -> Iterator[tuple[FolderShards, Entry]]:
+    """All samples in order, each with its folder and the files of the named fields; nothing else is read."""
+    with closing(ShardReader(kept=1)) as reader:
+        for folder in folders:
+            for path, count in zip(folder.paths, folder.counts, strict=True):
+                for number in range(count):
+                    yield folder, reader.read(path, number, fields)

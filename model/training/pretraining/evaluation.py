@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.config import EvaluationConfig, RecallConfig
-from model.training.pretraining.objective import Objective
-from model.transformer import FourM, Losses
+from model.training.pretraining.config import EvaluationConfig
+from model.training.pretraining.objective import Objective, Parts
+from model.transformer import FourM
 
 _RANKS = (1, 10)
 
@@ -28,9 +29,9 @@ class Evaluation:
 
     def columns(self) -> list[str]:
         """The names of what `measure` gives."""
-        names = [_name(one, query) for one in self.config.recall for query in one.queries]
+        names = [f"{target}/{'+'.join(query)}" for query, targets in self._asked().items() for target in targets]
         recalls = [f"recall@{rank}/{name}" for name in names for rank in _RANKS]
-        return ["loss", *(f"loss/{key}" for key in self.objective.weights), *recalls]
+        return ["loss", *self.objective.columns, *recalls]
 
     @torch.no_grad()
     def measure(self, network: FourM) -> dict[str, float | None]:
@@ -39,9 +40,8 @@ class Evaluation:
         # one for each folder, so that a sample's number does not depend on the other folders
         makers = [BatchMaker(replace(self.source, folders=(folder,))) for folder in self.source.folders]
         found = self._losses(network, makers)
-        for recall in self.config.recall:
-            for query in recall.queries:
-                found.update(self._recall(network, makers, recall, query))
+        for query, targets in self._asked().items():
+            found.update(self._recalls(network, makers, query, targets))
         network.train()
         for maker in makers:
             maker.close()
@@ -49,50 +49,71 @@ class Evaluation:
 
     def _losses(self, network: FourM, makers: Sequence[BatchMaker]) -> dict[str, float | None]:
         """Masked as in training, but every time in the same way."""
-        sums = dict.fromkeys(self.objective.weights, 0.0)
-        elements = dict.fromkeys(self.objective.weights, 0)
+        columns = self.objective.columns
+        sums, elements = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0)
         for maker, numbers in self._parts(makers):
             batch = maker.masked_batch(numbers)
             if batch.inputs:
                 losses = self.objective.losses(network, self.objective.prepared(batch))
-                for key, loss in losses.per_modality.items():
+                for key, loss in losses.values.items():
                     sums[key] += float(loss) * losses.elements[key]
                     elements[key] += losses.elements[key]
         means = {key: torch.tensor(sums[key] / max(elements[key], 1)) for key in sums}
-        total = float(self.objective.total(Losses(means, elements))) if any(elements.values()) else None
-        return {"loss": total, **{f"loss/{key}": float(means[key]) if elements[key] else None for key in means}}
+        total = float(self.objective.total(Parts(means, elements))) if any(elements.values()) else None
+        return {"loss": total, **{key: float(means[key]) if elements[key] else None for key in means}}
 
-    def _recall(
-        self, network: FourM, makers: Sequence[BatchMaker], recall: RecallConfig, query: Sequence[str]
+    def _asked(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Every query with the targets that it is to find, so that it is encoded once."""
+        asked: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for recall in self.config.recall:
+            for query in recall.queries:
+                asked[query] = (*asked.get(query, ()), recall.target)
+        return asked
+
+    def _recalls(
+        self, network: FourM, makers: Sequence[BatchMaker], query: tuple[str, ...], targets: tuple[str, ...]
     ) -> dict[str, float | None]:
-        """`recalls` of the samples' own stored vectors; only samples that have all of query and target take part."""
-        predicted, stored = [], []
-        for maker, numbers in self._parts(makers):
-            batch, found = maker.whole_batch(numbers, query, recall.target)
+        """`recalls` of each target: the mean over the folders whose samples have all of query and targets."""
+        shares: dict[str, list[tuple[float, ...]]] = {target: [] for target in targets}
+        for number in range(len(makers)):
+            found = self._predicted(network, self._parts(makers, [number]), query, targets)
+            for target, (predicted, stored) in found.items():
+                shares[target].append(recalls(torch.cat(predicted), torch.cat(stored)))
+        means = {target: np.mean(one, axis=0).tolist() if one else [None] * 2 for target, one in shares.items()}
+        return {
+            f"recall@{rank}/{target}/{'+'.join(query)}": means[target][place]
+            for target in targets
+            for place, rank in enumerate(_RANKS)
+        }
+
+    def _predicted(
+        self,
+        network: FourM,
+        parts: Iterator[tuple[BatchMaker, range]],
+        query: tuple[str, ...],
+        targets: tuple[str, ...],
+    ) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
+        """Predicted and stored vectors of each target, in parts of rows; only targets that a sample has."""
+        rows: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+        for maker, numbers in parts:
+            batch, found = maker.whole_batch(numbers, query, targets)
             if found:
-                vectors = self.objective.moved(batch.vectors[recall.target])
-                prepared = self.objective.prepared(batch)
-                with self.objective.autocast():
-                    logits = network.decode_global(network.encode(prepared.inputs), [recall.target])[recall.target]
-                tokenizer = self.objective.tokenizers[recall.target]
-                predicted.append(tokenizer.decode_probabilities(logits.float().softmax(dim=2)))
-                stored.append(vectors)
-        name = _name(recall, query)
-        if not stored:
-            return {f"recall@{rank}/{name}": None for rank in _RANKS}
-        shares = recalls(torch.cat(predicted), torch.cat(stored))
-        return {f"recall@{rank}/{name}": share for rank, share in zip(_RANKS, shares, strict=True)}
+                predicted = self.objective.predicted(network, self.objective.prepared(batch), targets)
+                for target in targets:
+                    own, stored = rows.setdefault(target, ([], []))
+                    own.append(predicted[target])
+                    stored.append(self.objective.moved(batch.vectors[target]))
+        return rows
 
-    def _parts(self, makers: Sequence[BatchMaker]) -> Iterator[tuple[BatchMaker, range]]:
+    def _parts(
+        self, makers: Sequence[BatchMaker], chosen: Sequence[int] | None = None
+    ) -> Iterator[tuple[BatchMaker, range]]:
+        """The samples of the chosen folders, or of all, in parts that fit into memory."""
         size = self.source.size
-        for maker, folder in zip(makers, self.source.folders, strict=True):
-            last = min(self.config.samples, sum(folder.counts))
+        for number in range(len(makers)) if chosen is None else chosen:
+            last = min(self.config.samples, self.source.folders[number].samples)
             for first in range(0, last, size):
-                yield maker, range(first, min(first + size, last))
-
-
-def _name(recall: RecallConfig, query: Sequence[str]) -> str:
-    return f"{recall.target}/{'+'.join(query)}"
+                yield makers[number], range(first, min(first + size, last))
 
 
 def recalls(predicted: Tensor, stored: Tensor) -> tuple[float, ...]:

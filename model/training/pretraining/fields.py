@@ -5,7 +5,7 @@ array with one more leading dimension than its kind has holds views of the sampl
 of a sample show the same one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from model.data.codecs import decode_value
 from model.data.shards import Entry
+from model.embedder import FloatArray
 from model.formats.boxes import boxes_to_text
 from model.formats.color_palette import palette_to_text
 from model.formats.metadata import metadata_chunks
@@ -27,44 +28,83 @@ from model.training.pretraining.plan import PlannedModality
 Array = npt.NDArray[Any]
 Chunks = list[tuple[int, ...]]
 FieldValue = Array | Chunks
+_SHORTEST = 1e-9  # a vector of no length stays one
 
 
 @dataclass(frozen=True)
 class Chance:
-    """The draws of a sample: `generator`, and numbers in [0, 1) that choose the same view and text of all its files."""
+    """The draws of a sample: `generator`, and numbers in [0, 1) that choose the same view and text of all its files.
+
+    `field` chooses among the alternative fields of a modality.
+    """
 
     generator: np.random.Generator
     view: float
     text: float
+    field: float = 0.0
 
     def one_of(self, values: Sequence[Any]) -> Any:
         """One of at least one values."""
         return values[int(self.generator.integers(len(values)))]
 
 
+def chosen_field(modality: PlannedModality, fields: Collection[str], chance: Chance) -> str:
+    """The field of a modality that is shown of a sample which has `fields`; at least one of the modality's is there."""
+    found = [field for field in modality.settings.fields if field in fields]
+    return found[int(chance.field * len(found))]
+
+
 def read_field(
     modality: PlannedModality, text: TextTokenizer | None, entry: Entry, chance: Chance
 ) -> FieldValue | None:
-    """The value of a modality, None if the sample has none. Raises `TrainingDataInvalid`."""
+    """The value of a modality by the first of its fields that is there; None for none. Raises `TrainingDataInvalid`."""
     names = {name.partition(".")[0]: name for name in entry.files}
-    name, lengths = names.get(modality.settings.field), names.get(modality.settings.lengths or "")
-    if name is None:
+    found = [field for field in modality.settings.fields if field in names]
+    if not found:
         return None
+    field, name, lengths = found[0], names[found[0]], names.get(modality.settings.lengths or "")
     decoded = decode_value(name, entry.files[name])
     try:
         if lengths is not None:
             decoded = _one_text(decoded, decode_value(lengths, entry.files[lengths]), chance)
-        return _value(modality, decoded, text, chance)
+        return _value(modality, field, decoded, text, chance)
     except (ValueError, FormatInvalid) as error:
         raise TrainingDataInvalid(f"{name} of {entry.key} is no {modality.settings.key}: {error}") from error
 
 
-def _value(modality: PlannedModality, decoded: Any, text: TextTokenizer | None, chance: Chance) -> FieldValue | None:
+def read_own(modality: PlannedModality, field: str, entry: Entry, chance: Chance) -> FloatArray | None:
+    """The own encoder vector of a modality whose `field` is shown: unit float32 (d,), of the same view or text.
+
+    None where the sample has none. Raises `TrainingDataInvalid`.
+    """
+    names = {name.partition(".")[0]: name for name in entry.files}
+    name = names.get(modality.own[modality.settings.fields.index(field)]) if modality.own else None
+    if name is None:
+        return None
+    vectors: FloatArray = own_vectors(name, entry)
+    is_said = modality.settings.kind is FieldKind.STATES or modality.settings.format == "caption"
+    vector: FloatArray = vectors[int((chance.text if is_said else chance.view) * len(vectors))]
+    return vector
+
+
+def own_vectors(name: str, entry: Entry) -> FloatArray:
+    """All views or texts of an own vector, as unit rows float32 (n, d). Raises `TrainingDataInvalid`."""
+    array = decode_value(name, entry.files[name])
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or not array.size:
+        raise TrainingDataInvalid(f"{name} of {entry.key} is no vector, nor a stack of some")
+    rows = np.atleast_2d(array).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, _SHORTEST), np.float32)
+
+
+def _value(
+    modality: PlannedModality, field: str, decoded: Any, text: TextTokenizer | None, chance: Chance
+) -> FieldValue | None:
     row, settings = modality.row, modality.settings
     rows, columns = row.grid or (0, 0)
     match settings.kind:
         case FieldKind.PICTURE:
-            return PICTURES[settings.field].tensor(decoded, rows * (row.patch or 1))
+            return PICTURES[field].tensor(decoded, rows * (row.patch or 1))
         case FieldKind.MAP:
             return _view(decoded, (rows, columns, row.channels), chance).transpose(2, 0, 1)
         case FieldKind.TOKENS:

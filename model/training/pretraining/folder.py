@@ -28,6 +28,11 @@ class RunFolder:
         return self.root / "vocabulary.json"
 
     @property
+    def config(self) -> Path:
+        """A copy of the config that the run was last started with."""
+        return self.root / "config.yaml"
+
+    @property
     def curves(self) -> Path:
         return self.root / "curves.png"
 
@@ -35,6 +40,16 @@ class RunFolder:
     def model(self) -> Path:
         """The finished network: averaged weights as a published checkpoint."""
         return self.root / "model.safetensors"
+
+    @property
+    def shortcuts(self) -> Path:
+        """The finished shortcuts, with the averages of what was trained of them."""
+        return self.root / "shortcuts.safetensors"
+
+    @property
+    def fitted(self) -> Path:
+        """The shortcuts that the run began with."""
+        return self.root / "fitted.safetensors"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

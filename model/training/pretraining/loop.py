@@ -61,8 +61,8 @@ class Trainer:
         return counters.step == last
 
     def _open_records(self, step: int) -> None:
-        targets, root = list(self.objective.weights), self.folder.root
-        self._training = Records(root, "metrics", training_columns(targets), step)
+        root = self.folder.root
+        self._training = Records(root, "metrics", training_columns(self.objective.columns), step)
         columns = ["tokens", *self.evaluation.columns()] if self.evaluation else ["tokens"]
         self._evaluated = Records(root, "evaluation", columns, step)
 

@@ -34,9 +34,13 @@ class Draw:
 
 
 class Masker:
-    """Draws budgets for samples of the planned modalities."""
+    """Draws budgets for samples of the planned modalities.
 
-    def __init__(self, modalities: Sequence[PlannedModality], mixture: Mixture) -> None:
+    Where `needs_target` is False, a component without a target among what a sample has is as good as any other.
+    """
+
+    def __init__(self, modalities: Sequence[PlannedModality], mixture: Mixture, *, needs_target: bool = True) -> None:
+        self._needs_target = needs_target
         settings = [modality.settings for modality in modalities]
         self._mixture = mixture
         self._keep = [tuple(one.keep[n] for one in settings) for n in range(len(mixture.weights))]
@@ -52,7 +56,9 @@ class Masker:
         Components that the sample cannot serve are left out of the mixture.
         """
         inputs, targets = self._inputs * available, self._targets * available
-        weights = np.array(self._mixture.weights) * inputs.any(axis=1) * targets.any(axis=1)
+        weights = np.array(self._mixture.weights) * inputs.any(axis=1)
+        if self._needs_target:
+            weights = weights * targets.any(axis=1)
         if not weights.any():
             return None
         component = int(generator.choice(len(weights), p=weights / weights.sum()))
@@ -76,9 +82,11 @@ def _total(tokens: Range, generator: np.random.Generator) -> int:
 
 
 def share_out(total: int, concentrations: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:
-    """Split `total` tokens by Dirichlet `concentrations` (m,), at least one above 0; those of 0 get nothing: (m,)."""
+    """Split `total` tokens by Dirichlet `concentrations` (m,); those of 0 get nothing: (m,)."""
     shares = np.zeros(len(concentrations), np.int64)
     taking = np.flatnonzero(concentrations)
+    if not taking.size:
+        return shares
     chosen = concentrations[taking]
     shares[taking] = np.floor(generator.dirichlet(chosen) * total)
     for _ in range(total - int(shares.sum())):

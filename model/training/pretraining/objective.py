@@ -1,4 +1,4 @@
-"""The loss of a batch: cross-entropy of every target modality, and how these become one number."""
+"""The loss of a batch: cross-entropy of every target modality, contrast, and how these become one number."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,42 +7,110 @@ import torch
 from torch import Tensor
 
 from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.bank import Bank
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.config import LossKind, Precision, TrainingConfig
-from model.transformer import FourM, Losses
+from model.training.pretraining.contrast import Contrast
+from model.transformer import Context, FourM, Losses
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Losses by the name of their column, `loss/<modality>` or `contrast/<target>`, each 0 where nothing is predicted.
+
+    `elements` is over how many logits, or samples for contrast, each is a mean.
+    """
+
+    values: Mapping[str, Tensor]
+    elements: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target."""
+    """What turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
+
+    `contrast` compares with the vectors in `bank`, which are those of the samples that batches are made of.
+    """
 
     kind: LossKind
     precision: Precision
     weights: Mapping[str, float]
     tokenizers: Mapping[str, VQVAE]
     device: torch.device
+    contrast: Contrast | None = None
+    bank: Bank | None = None
 
     @classmethod
-    def of(cls, config: TrainingConfig, tokenizers: Mapping[str, VQVAE], device: torch.device) -> "Objective":
-        """That of a config; `tokenizers` are on the device."""
+    def of(
+        cls,
+        config: TrainingConfig,
+        tokenizers: Mapping[str, VQVAE],
+        device: torch.device,
+        contrast: Contrast | None,
+        bank: Bank | None,
+    ) -> "Objective":
+        """That of a config; `tokenizers` and `contrast` are on the device."""
         weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
-        return cls(config.loss, config.precision, weights, tokenizers, device)
+        return cls(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
 
-    def losses(self, network: FourM, batch: Batch) -> Losses:
-        """The losses of a prepared batch by modality."""
+    @property
+    def columns(self) -> list[str]:
+        """The names of all losses."""
+        whole = [] if self.contrast is None else self.contrast.config.targets
+        return [f"loss/{key}" for key in (*self.weights, *whole)] + [f"contrast/{key}" for key in whole]
+
+    def losses(self, network: FourM, batch: Batch) -> Parts:
+        """The losses of a prepared batch."""
         with self.autocast():
-            return network(batch.inputs, batch.targets)  # type: ignore[no-any-return]
+            context = network.encode(batch.inputs)
+            tokens = _token_losses(network, context, batch)
+        values = {f"loss/{key}": loss for key, loss in tokens.per_modality.items()}
+        elements = {f"loss/{key}": number for key, number in tokens.elements.items()}
+        if self.contrast is not None and self.bank is not None:
+            logits = self.whole_logits(network, context, self.contrast.config.targets)
+            for key, loss in self.contrast.losses(logits, batch, self.bank).items():
+                values |= {f"loss/{key}": loss.codes, f"contrast/{key}": loss.contrast}
+                elements |= {f"loss/{key}": loss.samples * logits[key][0].numel(), f"contrast/{key}": loss.samples}
+        return Parts(values, elements)
+
+    def predicted(self, network: FourM, batch: Batch, targets: tuple[str, ...]) -> dict[str, Tensor]:
+        """Vectors (B, d) of targets of kind vector as they are used: decoded softly, with contrast plus shortcuts."""
+        with self.autocast():
+            context = network.encode(batch.inputs)
+        logits = self.whole_logits(network, context, targets)
+        if self.contrast is not None:
+            return self.contrast.vectors(logits, batch.own)
+        return {key: self.tokenizers[key].decode_probabilities(one.softmax(dim=2)) for key, one in logits.items()}
+
+    def whole_logits(self, network: FourM, context: Context, targets: tuple[str, ...]) -> dict[str, Tensor]:
+        """Logits float32 (B, h, K) of all codes of some targets, predicted in one step."""
+        with self.autocast():
+            found = network.decode_global(context, targets)
+        return {key: logits.float() for key, logits in found.items()}
 
     def autocast(self) -> torch.autocast:
         """The context in which activations have the config's precision."""
         enabled = self.precision is Precision.BFLOAT16
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
-    def total(self, losses: Losses) -> Tensor:
-        """One number of them all: `Losses.mean_over_modalities` or `mean_over_tokens`, each loss times its weight."""
-        weighted = {key: loss * self.weights[key] for key, loss in losses.per_modality.items()}
-        scaled = Losses(weighted, losses.elements)
-        return scaled.mean_over_modalities() if self.kind is LossKind.MOD else scaled.mean_over_tokens()
+    def total(self, parts: Parts) -> Tensor:
+        """One number of them all.
+
+        That of the mixture's targets is `Losses.mean_over_modalities` or `mean_over_tokens`, each loss times its
+        weight; contrast adds its losses, and those over codes times `code_weight`.
+        """
+        names = {key: f"loss/{key}" for key in self.weights}
+        weighted = {key: parts.values[name] * self.weights[key] for key, name in names.items()}
+        scaled = Losses(weighted, {key: parts.elements[name] for key, name in names.items()})
+        total = torch.zeros((), device=self.device)
+        if weighted:
+            total = scaled.mean_over_modalities() if self.kind is LossKind.MOD else scaled.mean_over_tokens()
+        if self.contrast is None:
+            return total
+        for key in self.contrast.config.targets:
+            total = total + self.contrast.config.code_weight * parts.values[f"loss/{key}"]
+            total = total + parts.values[f"contrast/{key}"]
+        return total
 
     @torch.no_grad()
     def prepared(self, batch: Batch) -> Batch:
@@ -58,9 +126,20 @@ class Objective:
             key: replace(wanted, ids=ids[key] if key in ids else self.moved(wanted.ids), mask=self.moved(wanted.mask))
             for key, wanted in batch.targets.items()
         }
-        return replace(batch, inputs=inputs, targets=targets)
+        own = {key: self.moved(rows) for key, rows in batch.own.items()}
+        return replace(batch, inputs=inputs, targets=targets, own=own)
 
     def moved(self, tensor: Tensor) -> Tensor:
         """A tensor on the device, floats as float32."""
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
         return tensor.to(self.device, dtype)
+
+
+def _token_losses(network: FourM, context: Context, batch: Batch) -> Losses:
+    """Cross-entropy of the mixture's targets; the decoder does not run where nobody predicts any."""
+    if all(bool(wanted.mask.all()) for wanted in batch.targets.values()):
+        zero = context.states.sum() * 0.0
+        return Losses(dict.fromkeys(batch.targets, zero), dict.fromkeys(batch.targets, 0))
+    tokens = network.embed_targets(batch.targets)
+    decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
+    return network.losses(decoded, tokens, batch.targets)

@@ -1,7 +1,7 @@
 """From a config to the network's own config: what each modality's row is and how many tokens it can have."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from model.config import PUBLISHED_MODALITIES, SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, FourMConfig
@@ -27,22 +27,28 @@ _KINDS = {
 class PlannedModality:
     """A modality's settings, its row in the network, and the most tokens a sample can have of it.
 
-    `vector_length` is how many numbers the vector of a modality has that is one, 0 for all others.
+    `vector_length` is how many numbers the vector of a modality has that is one, 0 for all others. `own` names, beside
+    each of the modality's fields, the array with its own encoder vector; it is empty where nothing is made of these.
     """
 
     settings: TrainedModality
     row: Row
     max_tokens: int
     vector_length: int = 0
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is needed to make batches and the network; plain data that worker processes get a copy of."""
+    """Everything that is needed to make batches and the network; plain data that worker processes get a copy of.
+
+    With `contrast` a sample needs no target of the mixture to be of use.
+    """
 
     network: FourMConfig
     modalities: tuple[PlannedModality, ...]
     text: TextTokenizer | None
+    contrast: bool = False
 
 
 def make_plan(config: TrainingConfig, text: TextTokenizer | None, tokenizers: Mapping[str, TokenizerConfig]) -> Plan:
@@ -50,13 +56,18 @@ def make_plan(config: TrainingConfig, text: TextTokenizer | None, tokenizers: Ma
     rows = {m.key: _row(m, text, tokenizers.get(m.key)) for m in config.modalities}
     own = {key: row for key, row in rows.items() if row != PUBLISHED_MODALITIES.get(key)}
     inputs = tuple(m.key for m in config.modalities if m.input)
-    targets = tuple(m.key for m in config.modalities if m.target)
+    whole = () if config.contrast is None else config.contrast.targets
+    targets = tuple(m.key for m in config.modalities if m.target or m.key in whole)
+    own_vectors = {} if config.contrast is None else config.contrast.own
     try:
         network = FourMConfig(inputs, targets, modalities=own, **config.network)
     except ConfigInvalid as error:
         raise TrainingConfigInvalid(f"network: {error}") from error
-    planned = [_planned(m, network.row(m.key), tokenizers.get(m.key)) for m in config.modalities]
-    return Plan(network, tuple(planned), text)
+    planned = [
+        replace(_planned(m, network.row(m.key), tokenizers.get(m.key)), own=tuple(own_vectors.get(m.key, ())))
+        for m in config.modalities
+    ]
+    return Plan(network, tuple(planned), text, config.contrast is not None)
 
 
 def _row(settings: TrainedModality, text: TextTokenizer | None, tokenizer: TokenizerConfig | None) -> Row:
@@ -82,12 +93,15 @@ def _row(settings: TrainedModality, text: TextTokenizer | None, tokenizer: Token
 
 
 def _picture_channels(settings: TrainedModality) -> int:
-    if settings.field not in PICTURES:
+    if odd := [field for field in settings.fields if field not in PICTURES]:
         known = ", ".join(PICTURES)
         raise TrainingConfigInvalid(
-            f"modalities.{settings.key} cannot take {settings.field!r} as a picture; {known} are pictures"
+            f"modalities.{settings.key} cannot take {odd[0]!r} as a picture; {known} are pictures"
         )
-    return PICTURES[settings.field].channels
+    channels = {PICTURES[field].channels for field in settings.fields}
+    if len(channels) > 1:
+        raise TrainingConfigInvalid(f"modalities.{settings.key} mixes pictures of one and three channels in its fields")
+    return channels.pop()
 
 
 def _planned(settings: TrainedModality, row: Row, tokenizer: TokenizerConfig | None) -> PlannedModality:

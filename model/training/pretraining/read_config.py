@@ -4,6 +4,7 @@ Whatever is missing, unknown or out of range is refused in one sentence: `Traini
 the current folder.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from model.config import FourMConfig, ModalityConfig
 from model.formats.layout import Keep
 from model.training.pretraining.config import (
     BatchConfig,
+    ContrastConfig,
     DataConfig,
     EvaluationConfig,
     FieldKind,
@@ -55,12 +57,16 @@ def read_config(path: Path) -> TrainingConfig:
 
 def _training(section: Section) -> TrainingConfig:
     mixture = _mixture(section.section("masking"))
-    modalities = tuple(_modality(key, one, mixture) for key, one in section.named_sections("modalities"))
+    contrast = _contrast(section.section("contrast")) if section.has("contrast") else None
+    whole = () if contrast is None else contrast.targets
+    modalities = tuple(_modality(key, one, mixture, whole) for key, one in section.named_sections("modalities"))
     config = TrainingConfig(
         seed=section.whole("seed", 0),
         total_tokens=section.whole("total_tokens", least=1),
         network=_network(section.section("network")),
         modalities=modalities,
+        start=Path(section.text("start")) if section.has("start") else None,
+        contrast=contrast,
         text=_text(section.section("text")) if section.has("text") else None,
         data=_data(section.section("data")),
         mixture=mixture,
@@ -108,13 +114,27 @@ def _range(section: Section, key: str) -> Range:
     return Range(ends[0], ends[-1])
 
 
-def _modality(key: str, section: Section, mixture: Mixture) -> TrainedModality:
+def _contrast(section: Section) -> ContrastConfig:
+    own = section.section("own", {})
+    contrast = ContrastConfig(
+        targets=section.texts("targets"),
+        code_weight=section.number("code_weight", 0.25),
+        negatives=section.whole("negatives", 2048),
+        other_share=section.number("other_share", 0.0, most=1.0),
+        own={key: own.texts(key) for key in own.names()},
+        rank=section.whole("rank", 96, least=1),
+    )
+    section.close()
+    return contrast
+
+
+def _modality(key: str, section: Section, mixture: Mixture, whole: Collection[str]) -> TrainedModality:
     kind = section.choice("kind", FieldKind)
     components = len(mixture.weights)
     keep = tuple(Keep(value) for value in section.texts("keep", "random") if _is_keep(section, value))
     modality = TrainedModality(
         key=key,
-        field=section.text("field", key),
+        fields=section.texts("field", key),
         kind=kind,
         format=_format(key, section) if kind is FieldKind.TEXT else "",
         row={name: section.take(name) for name in _ROW_FIELDS if section.has(name)},
@@ -129,7 +149,9 @@ def _modality(key: str, section: Section, mixture: Mixture) -> TrainedModality:
     section.close()
     if modality.target and not kind.can_be_predicted:
         raise TrainingConfigInvalid(f"{section.path}.target cannot be: a {kind} can only be an input")
-    if not modality.input and not modality.target:
+    if key in whole and (modality.target or kind is not FieldKind.VECTOR):
+        raise TrainingConfigInvalid(f"{section.path} is in contrast.targets; it must be of kind vector, without target")
+    if not modality.input and not modality.target and key not in whole:
         raise TrainingConfigInvalid(f"{section.path} must be an input or a target; give it one of the two")
     return modality
 
@@ -233,16 +255,32 @@ def _run(section: Section) -> RunConfig:
 def _check_modalities(config: TrainingConfig) -> None:
     """Refuse what only the modalities together can get wrong."""
     by_key = {modality.key: modality for modality in config.modalities}
-    if not any(any(m.input) for m in config.modalities) or not any(any(m.target) for m in config.modalities):
+    has_target = config.contrast is not None or any(any(m.target) for m in config.modalities)
+    if not any(any(m.input) for m in config.modalities) or not has_target:
         raise TrainingConfigInvalid("modalities must have at least one input and one target with a number above 0")
     if config.text is None and any(m.kind is FieldKind.TEXT for m in config.modalities):
         raise TrainingConfigInvalid("text is missing; modalities of kind text need a vocabulary")
+    if config.contrast is not None:
+        _check_contrast(config.contrast, by_key)
+    whole = () if config.contrast is None else config.contrast.targets
     for recall in config.evaluation.recall if config.evaluation else ():
         target = by_key.get(recall.target)
-        if target is None or target.kind is not FieldKind.VECTOR or not target.target:
+        if target is None or target.kind is not FieldKind.VECTOR or not (target.target or recall.target in whole):
             raise TrainingConfigInvalid(
                 f"evaluation.recall needs a target of kind vector; {recall.target!r} is not one"
             )
         for key in (key for query in recall.queries for key in query):
             if key not in by_key or not by_key[key].input:
                 raise TrainingConfigInvalid(f"evaluation.recall asks with {key!r}, which is no input")
+
+
+def _check_contrast(contrast: ContrastConfig, by_key: Mapping[str, TrainedModality]) -> None:
+    if not contrast.targets or any(key not in by_key for key in contrast.targets):
+        raise TrainingConfigInvalid(f"contrast.targets must name modalities of kind vector, not {contrast.targets}")
+    for key, own in contrast.own.items():
+        if key not in by_key or not by_key[key].input:
+            raise TrainingConfigInvalid(f"contrast.own names {key!r}, which is no input")
+        if len(own) != len(by_key[key].fields):
+            raise TrainingConfigInvalid(
+                f"contrast.own.{key} must name one array for each of the {len(by_key[key].fields)} fields of {key}"
+            )

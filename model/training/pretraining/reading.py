@@ -89,6 +89,10 @@ class Section:
         for name, value in values.items():
             yield str(name), Section(f"{self.name(key)}.{name}", value)
 
+    def names(self) -> tuple[str, ...]:
+        """The keys that nobody took yet."""
+        return tuple(self._left)
+
     def rest(self) -> dict[str, Any]:
         """All that nobody took; the section is empty afterwards."""
         left, self._left = self._left, {}

@@ -73,7 +73,7 @@ class TrainingState:
 
     @classmethod
     def fresh(cls, network: nn.Module, config: OptimiserConfig, average_decay: float) -> "TrainingState":
-        """That of a network before its first step. Every parameter gets a gradient, so none is left out of a step."""
+        """That of networks before their first step. Every parameter gets a gradient, so none is left out of a step."""
         parameters = dict(network.named_parameters())
         for parameter in parameters.values():
             parameter.grad = torch.zeros_like(parameter)
@@ -120,9 +120,9 @@ class TrainingState:
 
 
 def build_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on everything but norms and biases."""
+    """AdamW with weight decay on everything but norms, biases and single numbers."""
     spared = {id(p) for module in network.modules() if isinstance(module, LayerNorm) for p in module.parameters()}
-    spared |= {id(p) for name, p in network.named_parameters() if name.endswith(".bias")}
+    spared |= {id(p) for name, p in network.named_parameters() if name.endswith(".bias") or not p.ndim}
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if id(p) not in spared], "weight_decay": config.weight_decay},

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from model.training.pretraining.collate import Batch
+from model.training.pretraining.objective import Parts
 from model.training.pretraining.records import Number
-from model.transformer import Losses
 
 
-def training_columns(targets: Sequence[str]) -> list[str]:
-    """The columns of a row: what `Tally.row` gives and what the trainer adds."""
+def training_columns(losses: Sequence[str]) -> list[str]:
+    """The columns of a row: what `Tally.row` gives, the `losses` among it, and what the trainer adds."""
     counted = ["tokens", "samples", "seconds", "rate"]
-    return [*counted, "loss", "gradient_norm", "tokens_per_second", "empty", *(f"loss/{key}" for key in targets)]
+    return [*counted, "loss", "gradient_norm", "tokens_per_second", "empty", *losses]
 
 
 class Tally:
@@ -39,9 +39,9 @@ class Tally:
         self._samples += batch.samples
         self._empty += batch.empty
 
-    def add_losses(self, losses: Losses) -> None:
-        """Count a part's losses; a modality without a target token in it does not count."""
-        for key, loss in losses.per_modality.items():
+    def add_losses(self, losses: Parts) -> None:
+        """Count a part's losses; one that nothing was predicted for does not count."""
+        for key, loss in losses.values.items():
             if losses.elements[key]:
                 before = self._sums.get(key)
                 self._sums[key] = loss.detach() if before is None else before + loss.detach()
@@ -59,7 +59,7 @@ class Tally:
             "gradient_norm": float(self._norm) / self.steps,
             "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9), 1),
             "empty": self._empty / self._samples,
-            **{f"loss/{key}": float(total) / self._counts[key] for key, total in self._sums.items()},
+            **{key: float(total) / self._counts[key] for key, total in self._sums.items()},
         }
 
 

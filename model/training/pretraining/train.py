@@ -2,15 +2,19 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from model.checkpoints import file_digest, load_vqvae, save_checkpoint
 from model.data.samples import Split
 from model.tokenizers.text import TextTokenizer
+from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.bank import read_bank
 from model.training.pretraining.batches import BatchSource
+from model.training.pretraining.beginning import begin, prepare_contrast, save_shortcuts, target_fields
 from model.training.pretraining.config import FieldKind, TrainingConfig
 from model.training.pretraining.data_sets import FolderShards, open_split, texts_of
 from model.training.pretraining.errors import TrainingConfigInvalid
@@ -41,11 +45,14 @@ def train_model(config_path: Path, out: Path, *, resume: bool, device: str | Non
             check_same_run(checkpoint, trainer.made_with)
             trainer.state.load(checkpoint)
             say(f"going on from {checkpoint}")
+        folder.config.write_bytes(config_path.read_bytes())
         with stopped_by_signals() as stop:
             ended = trainer.run(stop)
         if ended:
             with trainer.state.averages.applied(trainer.state.parameters):
                 save_checkpoint(trainer.network, folder.model)
+                if trainer.objective.contrast is not None:
+                    save_shortcuts(trainer.objective.contrast.shortcuts, folder.shortcuts, {})
             say(f"made {folder.model}")
         return ended
 
@@ -63,25 +70,36 @@ def choose_device(name: str | None) -> torch.device:
 def prepare(config: TrainingConfig, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> Trainer:
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
-    tokenizers = {m.key: load_vqvae(m.tokenizer).to(device) for m in config.modalities if m.tokenizer is not None}
+    tokenizers = _tokenizers(config, device)
     text = open_vocabulary(config, folder, data)
     plan = make_plan(config, text, {key: tokenizer.config for key, tokenizer in tokenizers.items()})
     network = FourM(plan.network)
-    network.initialise(config.seed)
+    begin(network, config, tokenizers, say)
     network.to(device)
-    objective = Objective.of(config, tokenizers, device)
     say(_summary(config, network, data))
+    trained = nn.ModuleDict({"network": network})
+    contrast = bank = None
+    if config.contrast is not None:
+        contrast, bank = prepare_contrast(config, config.contrast, data, tokenizers, folder, say)
+        trained["contrast"] = contrast.to(device)
+    objective = Objective.of(config, tokenizers, device, contrast, bank)
     return Trainer(
         config,
         network,
-        TrainingState.fresh(network, config.optimiser, config.average_decay),
+        TrainingState.fresh(trained, config.optimiser, config.average_decay),
         objective,
         _source(config, plan, data),
-        _evaluation(config, plan, objective),
+        _evaluation(config, plan, objective, say),
         folder,
         _made_with(config, folder, data),
         say,
     )
+
+
+def _tokenizers(config: TrainingConfig, device: torch.device) -> dict[str, VQVAE]:
+    """Those of vectors, by key; they are not trained."""
+    files = {m.key: m.tokenizer for m in config.modalities if m.tokenizer is not None}
+    return {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
 
 
 def open_vocabulary(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> TextTokenizer | None:
@@ -92,7 +110,8 @@ def open_vocabulary(config: TrainingConfig, folder: RunFolder, data: tuple[Folde
         TextTokenizer.from_file(config.text.vocabulary)  # refuses what is none
         shutil.copyfile(config.text.vocabulary, folder.vocabulary)
     else:
-        fields = [m.field for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
+        texts = [m for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
+        fields = [field for m in texts for field in m.fields]
         save_vocabulary(make_vocabulary(texts_of(data, fields), config.text.words), folder.vocabulary)
     return TextTokenizer.from_file(folder.vocabulary)
 
@@ -101,10 +120,15 @@ def _source(config: TrainingConfig, plan: Plan, data: tuple[FolderShards, ...]) 
     return BatchSource(plan, config.mixture, data, config.data.window, config.batch.part, config.seed)
 
 
-def _evaluation(config: TrainingConfig, plan: Plan, objective: Objective) -> Evaluation | None:
+def _evaluation(
+    config: TrainingConfig, plan: Plan, objective: Objective, say: Callable[[str], None]
+) -> Evaluation | None:
     if config.evaluation is None:
         return None
-    return Evaluation(config.evaluation, _source(config, plan, open_split(config.data, Split.VAL)), objective)
+    data = open_split(config.data, Split.VAL)
+    if config.contrast is not None:
+        objective = replace(objective, bank=read_bank(data, target_fields(config, config.contrast), say))
+    return Evaluation(config.evaluation, _source(config, plan, data), objective)
 
 
 def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> dict[str, str]:
@@ -121,6 +145,8 @@ def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShar
         "window": config.data.window,
     }
     settings["vocabulary"] = file_digest(folder.vocabulary) if config.text is not None else ""
+    settings["start"] = file_digest(config.start) if config.start is not None else ""
+    settings["shortcuts"] = file_digest(folder.fitted) if config.contrast is not None else ""
     return described(settings)
 
 

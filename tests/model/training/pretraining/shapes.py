@@ -49,8 +49,11 @@ def shape_sample(number: int) -> DataSample:
         "state_lengths": np.array([3, 4], np.int32),
         "tok_rgb": (picture[4::8, 4::8].reshape(16, 3) // 86).astype(np.int32) @ np.array([9, 3, 1]),
         "shape_global": vector / np.linalg.norm(vector),
+        "said_global": vector[:5] / np.linalg.norm(vector[:5]),
+        "rgb_pooled": 3 * np.stack([vector, vector + generator.normal(0, 0.1, 6)]),
+        "caption_vectors": np.stack([vector[:5], vector[:5] + 0.1]),
     }
-    return DataSample(f"{number:04d}", values)
+    return DataSample(f"{number:04d}", values, {"concept": name, "vendor": f"vendor {number % 2}"})
 
 
 def write_data(folder: Path, *, shard_samples: int = 16, weights: tuple[float, ...] = (1.0,)) -> DataSet:
@@ -104,10 +107,10 @@ def settings(data: Path) -> dict[str, Any]:
     }
 
 
-def write_vector_tokenizer(path: Path) -> None:
+def write_vector_tokenizer(path: Path, width: int = 6) -> None:
     """A tokenizer of the data's vectors, untrained: 4 codes out of 8."""
     blocks = "BottleneckMLP/B_1-Wi_16"
-    config = TokenizerConfig(6, blocks, blocks, "memcodes", codebook_size=8, num_codebooks=4, latent_dim=16)
+    config = TokenizerConfig(width, blocks, blocks, "memcodes", codebook_size=8, num_codebooks=4, latent_dim=16)
     tokenizer = VQVAE(config)
     tokenizer.initialise(1)
     save_checkpoint(tokenizer, path)
@@ -123,4 +126,25 @@ def with_recall(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
     queries = [["rgb"], ["caption", "tok_rgb"]]
     config["evaluation"] = {"every": 15, "samples": 20, "recall": [{"target": "shape_global", "queries": queries}]}
+    return config
+
+
+def with_contrast(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The config with contrast of the data's vectors, and recall of them."""
+    config = with_recall(config, folder)
+    del config["modalities"]["shape_global"]["target"]
+    config["modalities"]["states"] = {
+        "kind": "states",
+        "lengths": "state_lengths",
+        "input": [0, 0.5],
+        "width": 6,
+        "max_length": 5,
+    }
+    config["contrast"] = {
+        "targets": ["shape_global"],
+        "negatives": 16,
+        "other_share": 0.4,
+        "own": {"rgb": ["rgb_pooled"], "states": ["caption_vectors"]},
+        "rank": 4,
+    }
     return config

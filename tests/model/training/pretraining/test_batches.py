@@ -126,16 +126,16 @@ def test_a_source_can_be_sent_to_a_process_that_was_not_forked(source: BatchSour
 
 def test_a_pass_shows_every_sample_once(source: BatchSource) -> None:
     maker = BatchMaker(replace(source, size=60))
-    batch = maker.whole_batch(range(60), ["rgb"], "shape_global")[0]
+    batch = maker.whole_batch(range(60), ["rgb"], ["shape_global"])[0]
     assert len(batch.vectors["shape_global"]) == 60
     rows = {tuple(row) for row in torch.cat([batch.inputs["rgb"].values.flatten(1)], dim=1).tolist()}
-    again, found = maker.whole_batch(range(60, 120), ["rgb"], "shape_global")
+    again, found = maker.whole_batch(range(60, 120), ["rgb"], ["shape_global"])
     assert found == list(range(60, 120))
     assert {tuple(row) for row in again.inputs["rgb"].values.flatten(1).tolist()} == rows
 
 
 def test_a_whole_batch_gives_everything_that_is_asked(source: BatchSource) -> None:
-    batch, found = BatchMaker(source).whole_batch([0, 5, 9], ["caption", "features"], "shape_global")
+    batch, found = BatchMaker(source).whole_batch([0, 5, 9], ["caption", "features"], ["shape_global"])
     assert found == [0, 5, 9]
     assert set(batch.inputs) == {"caption", "features"}
     assert not batch.inputs["features"].mask.any()
@@ -162,7 +162,7 @@ def test_sources_that_are_drawn_more_often_come_more_often(source: BatchSource, 
 
 def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource) -> None:
     lacking = tuple(
-        replace(one, settings=replace(one.settings, field="nothing")) if one.settings.target else one
+        replace(one, settings=replace(one.settings, fields=("nothing",))) if one.settings.target else one
         for one in source.plan.modalities
     )
     batch = BatchMaker(replace(source, plan=replace(source.plan, modalities=lacking))).training_batch(0)

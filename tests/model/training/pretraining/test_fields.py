@@ -11,7 +11,7 @@ from model.formats.layout import Keep
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.config import FieldKind, TrainedModality
 from model.training.pretraining.errors import TrainingDataInvalid
-from model.training.pretraining.fields import Chance, FieldValue, read_field
+from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
 from model.training.pretraining.pictures import depth_input
 from model.training.pretraining.plan import PlannedModality
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
@@ -38,7 +38,7 @@ def _read(
     more: dict[str, Any] | None = None,
 ) -> FieldValue | None:
     """The value of one modality of a sample that went through a shard's files."""
-    settings = TrainedModality("m", field, kind, "", {}, (1.0,), (), (Keep.RANDOM,), None, 1.0, None, None)
+    settings = TrainedModality("m", (field,), kind, "", {}, (1.0,), (), (Keep.RANDOM,), None, 1.0, None, None)
     settings = TrainedModality(**{**vars(settings), **(more or {})})
     vector_length = row.width if kind is FieldKind.VECTOR else 0
     planned = PlannedModality(settings, row, row.tokens if row.is_image else row.max_length, vector_length)
@@ -180,3 +180,32 @@ def test_what_a_sample_lacks_is_none(text: TextTokenizer, tmp_path: Path) -> Non
     bare = DataSample("s", {"caption": ()})
     assert _read(text, "caption", FieldKind.TEXT, row, bare, more={"format": "caption"}) is None
     assert _read(text, "rgb", FieldKind.PICTURE, ModalityConfig("m", PIXELS, (2, 2), 8), bare) is None
+
+
+def test_of_alternative_fields_one_that_is_there_is_chosen(text: TextTokenizer) -> None:
+    settings = TrainedModality(
+        "m", ("lines", "edges", "dots"), FieldKind.MAP, "", {}, (), (), (), None, 1.0, None, None
+    )
+    planned = PlannedModality(settings, ModalityConfig("m", PIXELS, (2, 2), 1, channels=3), 4)
+    chosen = {
+        chosen_field(planned, {"dots", "lines", "rgb"}, Chance(np.random.default_rng(0), 0.0, 0.0, field))
+        for field in (0.0, 0.4, 0.6, 0.99)
+    }
+    assert chosen == {"lines", "dots"}
+    assert chosen_field(planned, {"edges"}, _chance()) == "edges"
+
+
+def test_own_vectors_are_of_the_view_and_the_text_that_is_shown() -> None:
+    views = np.array([[3.0, 0.0], [0.0, 5.0]])
+    sample = DataSample("s", {"edges_pooled": views, "said_vectors": views, "lines_pooled": views[0]})
+    for kind, place in ((FieldKind.MAP, "view"), (FieldKind.STATES, "text")):
+        fields, own = ("lines", "edges", "said"), ("lines_pooled", "edges_pooled", "said_vectors")
+        settings = TrainedModality("m", fields, kind, "", {}, (), (), (), None, 1.0, None, None)
+        planned = PlannedModality(settings, ModalityConfig("m", PIXELS, (2, 2), 1, channels=3), 4, own=own)
+        for share, expected in ((0.2, [1.0, 0.0]), (0.7, [0.0, 1.0])):
+            chance = _chance(**{place: share})
+            for field in ("edges", "said"):
+                found = read_own(planned, field, entry_of("s", sample), chance)
+                np.testing.assert_allclose(found, expected)  # type: ignore[arg-type]
+            np.testing.assert_allclose(read_own(planned, "lines", entry_of("s", sample), chance), [1, 0])  # type: ignore[arg-type]
+        assert read_own(planned, "lines", entry_of("s", DataSample("s", {"edges_pooled": views})), chance) is None

@@ -21,7 +21,7 @@ def _planned(
 ) -> PlannedModality:
     components = max(len(given), len(wanted))
     settings = TrainedModality(
-        key, key, kind, "", {}, given, wanted, (Keep.RANDOM,) * components, None, 1.0, None, None
+        key, (key,), kind, "", {}, given, wanted, (Keep.RANDOM,) * components, None, 1.0, None, None
     )
     row = ModalityConfig(key, EmbeddingKind.IMAGE_TOKENS, (1, tokens), vocabulary=9)
     return PlannedModality(settings, row, tokens)
@@ -174,3 +174,14 @@ def test_the_published_mixture_of_rgb_alone_is_drawn(
     assert draw is not None
     assert draw.input.tolist() == [128, 0, 0]
     assert draw.target.sum() == 128
+
+
+def test_without_need_of_a_target_every_input_is_of_use() -> None:
+    modalities = [_planned("a", FieldKind.TOKENS, 9, (1.0,), ()), _planned("b", FieldKind.TEXT, 9, (), (1.0,))]
+    available, generator = np.array([True, False]), np.random.default_rng(0)
+    mixture = Mixture((1.0,), Range(4, 4), Range(4, 4))
+    assert Masker(modalities, mixture).draw(available, generator) is None
+    draw = Masker(modalities, mixture, needs_target=False).draw(available, generator)
+    assert draw is not None
+    assert draw.input.tolist() == [4, 0]
+    assert not draw.target.any()

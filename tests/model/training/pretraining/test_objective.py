@@ -8,7 +8,7 @@ from model.config import EmbeddingKind, FourMConfig, ModalityConfig
 from model.tokens import ModalityInput, ModalityTarget
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.config import LossKind, Precision
-from model.training.pretraining.objective import Objective
+from model.training.pretraining.objective import Objective, Parts
 from model.transformer import FourM, Losses
 from tests.model.training.pretraining.shapes import write_vector_tokenizer
 
@@ -23,15 +23,21 @@ def _losses() -> Losses:
     return Losses({"a": torch.tensor(2.0), "b": torch.tensor(5.0)}, {"a": 30, "b": 10})
 
 
+def _parts() -> Parts:
+    losses = _losses()
+    values = {f"loss/{key}": loss for key, loss in losses.per_modality.items()}
+    return Parts(values, {f"loss/{key}": number for key, number in losses.elements.items()})
+
+
 def test_without_weights_the_loss_is_the_networks_own() -> None:
     losses = _losses()
-    assert _objective().total(losses) == losses.mean_over_modalities()
-    assert _objective(LossKind.TOKEN).total(losses) == losses.mean_over_tokens()
+    assert _objective().total(_parts()) == losses.mean_over_modalities()
+    assert _objective(LossKind.TOKEN).total(_parts()) == losses.mean_over_tokens()
 
 
 def test_weights_scale_each_modality() -> None:
-    assert _objective(b=0.5).total(_losses()).item() == pytest.approx((2 + 2.5) / 2)
-    assert _objective(LossKind.TOKEN, b=0.0).total(_losses()).item() == pytest.approx(2 * 30 / 40)
+    assert _objective(b=0.5).total(_parts()).item() == pytest.approx((2 + 2.5) / 2)
+    assert _objective(LossKind.TOKEN, b=0.0).total(_parts()).item() == pytest.approx(2 * 30 / 40)
 
 
 def test_vectors_become_the_codes_of_their_tokenizer(tmp_path: Path) -> None:
@@ -60,6 +66,6 @@ def test_maps_of_half_precision_train_in_either_precision(precision: Precision) 
     batch = Batch({"m": ModalityInput(maps, used)}, {"a": ModalityTarget(ids, used)}, {}, 2, 0, 16)
     objective = Objective(LossKind.MOD, precision, {"a": 1.0}, {}, CPU)
     losses = objective.losses(network, objective.prepared(batch))
-    assert losses.per_modality["a"].dtype == torch.float32
+    assert losses.values["loss/a"].dtype == torch.float32
     objective.total(losses).backward()  # type: ignore[no-untyped-call]
     assert network.mask_token.grad is not None

@@ -8,6 +8,7 @@ from model.formats.layout import Keep
 from model.training.pretraining.config import FieldKind, Range
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.read_config import read_config
+from tests.model.training.pretraining.shapes import with_contrast
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -105,6 +106,44 @@ def test_what_is_wrong_is_named(
         read_config(written(config))
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
+    config = with_contrast(config, tmp_path)
+    config["modalities"]["rgb"]["field"] = ["rgb", "normal"]
+    config["contrast"]["own"]["rgb"] = ["rgb_pooled", "normal_pooled"]
+    read = read_config(written(config))
+    assert read.contrast is not None
+    assert read.contrast.targets == ("shape_global",)
+    assert (read.contrast.code_weight, read.contrast.rank) == (0.25, 4)
+    assert read.contrast.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
+    rgb = next(modality for modality in read.modalities if modality.key == "rgb")
+    assert rgb.fields == ("rgb", "normal")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("contrast", "negative"), 1, "there is no setting 'negative' in contrast"),
+        (("contrast", "other_share"), 2, "contrast.other_share must be a number from 0 to 1, not 2"),
+        (("contrast", "targets"), ["shape_global", "none"], "contrast.targets must name modalities of kind vector"),
+        (("contrast", "targets"), ["rgb"], "modalities.rgb is in contrast.targets; it must be of kind vector"),
+        (("contrast", "own"), {"none": "x"}, "contrast.own names 'none', which is no input"),
+        (("contrast", "own"), {"rgb": ["x", "y"]}, "contrast.own.rgb must name one array for each of the 1 fields"),
+        (("modalities", "shape_global", "target"), 1, "modalities.shape_global is in contrast.targets"),
+    ],
+)
+def test_what_is_wrong_with_contrast_is_named(
+    config: dict[str, Any], written: Written, tmp_path: Path, path: tuple[str, ...], value: Any, says: str
+) -> None:
+    config = with_contrast(config, tmp_path)
+    place = config
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(TrainingConfigInvalid) as refused:
+        read_config(written(config))
+    assert says in str(refused.value)
 
 
 @pytest.mark.parametrize("missing", ["total_tokens", "network", "modalities", "data", "masking", "optimiser", "batch"])

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from model.checkpoints import load_fourm
+from model.shortcuts import load_shortcuts
 from model.tokenizers.text import TextTokenizer
 from model.tokens import ModalityInput
 from model.training.pretraining.errors import (
@@ -23,7 +24,7 @@ from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.records import read_records
 from model.training.pretraining.state import checkpoints
 from model.training.pretraining.train import choose_device, train_model
-from tests.model.training.pretraining.shapes import with_recall
+from tests.model.training.pretraining.shapes import with_contrast, with_recall
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -77,8 +78,8 @@ def test_the_finished_weights_are_a_published_style_checkpoint(
     assert network.config.domains_in == ("rgb", "caption", "color_palette", "tok_rgb")
     averages = _tensors(checkpoints(tmp_path / "run" / "checkpoints")[-1])
     for name, parameter in network.named_parameters():
-        torch.testing.assert_close(parameter, averages[f"average/{name}"], rtol=0, atol=0)
-        assert not name.endswith("mask_token") or not torch.equal(parameter, averages[f"parameter/{name}"])
+        torch.testing.assert_close(parameter, averages[f"average/network.{name}"], rtol=0, atol=0)
+        assert not name.endswith("mask_token") or not torch.equal(parameter, averages[f"parameter/network.{name}"])
     text = TextTokenizer.from_file(tmp_path / "run" / "vocabulary.json")
     assert network.config.row("caption").vocabulary == text.vocabulary_size
     given = ModalityInput(torch.tensor([text.encode("a red bar")]), torch.zeros(1, 3, dtype=torch.bool))
@@ -99,6 +100,30 @@ def test_globals_are_learned_and_their_recall_is_recorded(
     assert float(rows[-1]["recall@10/shape_global/rgb"] or 0) > 0.6  # of 20; 0.5 by chance
 
 
+def test_contrast_trains_the_shortcuts_and_measures_what_is_used(
+    config: dict[str, Any], written: Written, tmp_path: Path
+) -> None:
+    config = with_contrast(config, tmp_path)
+    config["batch"]["accumulation"] = 1
+    config["modalities"] = {key: config["modalities"][key] for key in ("rgb", "states", "shape_global")}
+    config["evaluation"] = {"every": 30, "samples": 20, "recall": [{"target": "shape_global", "queries": [["rgb"]]}]}
+    del config["text"]
+    assert _train(written(config), tmp_path / "run")  # nothing but contrast, so without any target of the mixture
+    rows = read_records(tmp_path / "run" / "metrics.csv")
+    assert float(rows[-1]["contrast/shape_global"] or 9) < 0.9 * float(rows[0]["contrast/shape_global"] or 0)
+    evaluated = read_records(tmp_path / "run" / "evaluation.csv")
+    assert float(evaluated[-1]["recall@10/shape_global/rgb"] or 0) > 0.9  # mostly by the shortcut
+    fitted, trained = (
+        load_shortcuts(tmp_path / "run/fitted.safetensors"),
+        load_shortcuts(tmp_path / "run/shortcuts.safetensors"),
+    )
+    assert torch.equal(fitted.of("rgb", "shape_global").down, trained.of("rgb", "shape_global").down)
+    assert not torch.equal(fitted.of("rgb", "shape_global").gain, trained.of("rgb", "shape_global").gain)
+    averages = _tensors(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    name = "average/contrast.shortcuts.maps.rgb_to_shape_global.gain"
+    torch.testing.assert_close(trained.of("rgb", "shape_global").gain, averages[name], rtol=0, atol=0)
+
+
 def test_accumulated_parts_and_bfloat16_and_workers_train_as_well(
     config: dict[str, Any], written: Written, tmp_path: Path
 ) -> None:
@@ -110,9 +135,12 @@ def test_accumulated_parts_and_bfloat16_and_workers_train_as_well(
     assert float(rows[-1]["loss"] or 9) < float(rows[0]["loss"] or 0)
 
 
-def test_a_run_that_stops_goes_on_where_it_was(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
+@pytest.mark.parametrize("contrasts", [False, True])
+def test_a_run_that_stops_goes_on_where_it_was(
+    config: dict[str, Any], written: Written, tmp_path: Path, contrasts: bool
+) -> None:
     config["total_tokens"] //= 2
-    path = written(config)
+    path = written(with_contrast(config, tmp_path) if contrasts else config)
     assert _train(path, tmp_path / "whole")
 
     def stop_at_ten(line: str) -> None:
@@ -125,6 +153,8 @@ def test_a_run_that_stops_goes_on_where_it_was(config: dict[str, Any], written: 
     assert _train(path, tmp_path / "broken", resume=True)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     _assert_same(whole / "model.safetensors", broken / "model.safetensors")
+    if contrasts:
+        _assert_same(whole / "shortcuts.safetensors", broken / "shortcuts.safetensors")
     _assert_same(*(checkpoints(folder / "checkpoints")[-1] for folder in (whole, broken)))
     changing = ("time", "seconds", "tokens_per_second")
     for name in ("metrics.csv", "evaluation.csv"):
@@ -157,6 +187,10 @@ def test_other_settings_or_a_second_start_are_refused(config: dict[str, Any], wr
     with pytest.raises(RunConflict, match=r"made with modalities\.caption\.target"):
         _train(written(config), tmp_path / "run", resume=True)
     config["modalities"]["caption"]["target"] = 1
+    config["start"] = str(tmp_path / "run" / "model.safetensors")
+    with pytest.raises(RunConflict, match="made with start"):
+        _train(written(config), tmp_path / "run", resume=True)
+    del config["start"]
     config["run"] = {"checkpoint_every": 7, "report_every": 2, "workers": 1}
     config["evaluation"] = {"every": 3}
     assert _train(written(config), tmp_path / "run", resume=True)

@@ -1,0 +1,135 @@
+"""Contrast of the vector that is used in the end: the soft-decoded prediction plus the shortcuts, centred.
+
+The cross-entropy over a vector's codes rewards the direction in which it lies only in part; what is unseen is found by
+that direction alone. So InfoNCE (arXiv 1807.03748) is taken on it, against the exact vectors of training samples.
+
+B samples, N negatives, d numbers of a vector.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.shortcuts import Shortcuts
+from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.bank import Bank
+from model.training.pretraining.collate import Batch
+from model.training.pretraining.config import ContrastConfig
+from model.training.pretraining.fit_shortcuts import SAME
+
+_DRAWS = 5  # tells these draws from those of samples and their order
+_FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
+_EQUAL = 0.999  # cosine from which two exact vectors are the same answer
+_BLOCKED = -1e4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a batch should find: bank rows int64 (B,), and those of `negatives` (N,) that it is compared with, too."""
+
+    rows: Tensor
+    negatives: Tensor
+
+
+@dataclass(frozen=True)
+class TargetLoss:
+    """Of one target: cross-entropy over its codes, InfoNCE of its vectors, and how many samples took part."""
+
+    codes: Tensor
+    contrast: Tensor
+    samples: int
+
+
+class Contrast(nn.Module):
+    """Shortcuts, and the logarithm of each target's inverse temperature. The tokenizers stay as they are.
+
+    `means` float32 (d,) are those of the training samples' exact vectors; `seed` is the run's.
+    """
+
+    def __init__(
+        self,
+        config: ContrastConfig,
+        shortcuts: Shortcuts,
+        tokenizers: Mapping[str, VQVAE],
+        means: Mapping[str, Tensor],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.config, self.shortcuts = config, shortcuts
+        self.scale = nn.ParameterDict({key: nn.Parameter(torch.tensor(_FIRST_SCALE)) for key in config.targets})
+        self._tokenizers = {key: tokenizers[key] for key in config.targets}
+        self._means, self._seed = dict(means), seed
+
+    def vectors(self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the network says of each target (B, h, K), decoded softly, plus the shortcuts: float32 (B, d)."""
+        found = {}
+        for key, rows in logits.items():
+            decoded = self._tokenizers[key].decode_probabilities(rows.float().softmax(dim=2))
+            found[key] = F.normalize(decoded, dim=1)
+            if own:
+                found[key] = found[key] + self.shortcuts(own, key)
+        return found
+
+    def ask(self, batch: Batch, bank: Bank) -> Asked:
+        """What the samples of a batch should find: a function of the seed and the batch's number.
+
+        A sample that shows its vector itself is asked for another vendor's drawing of its concept; others are so now
+        and then.
+        """
+        generator = np.random.default_rng([self._seed, _DRAWS, batch.number])
+        rows, shows = batch.rows.cpu().numpy().copy(), self._shows_itself(batch, bank).cpu().numpy()
+        draws = generator.random(len(rows))
+        for place, row in enumerate(rows):
+            if shows[place] or draws[place] < self.config.other_share:
+                others = bank.others(row)
+                rows[place] = others[generator.integers(len(others))] if len(others) else row
+        negatives = generator.choice(len(bank), min(self.config.negatives, len(bank)), replace=False)
+        return Asked(torch.from_numpy(rows), torch.from_numpy(negatives))
+
+    def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
+        """Which samples have an own vector that is one of their exact vectors: bool (B,)."""
+        shows = torch.zeros(batch.samples, dtype=torch.bool)
+        for key in self.config.targets:
+            exact = bank.vectors[key][batch.rows.cpu()].float()
+            for own in batch.own.values():
+                if own.shape == exact.shape:
+                    shows |= (own.cpu() * exact).sum(dim=1) > SAME
+        return shows
+
+    def losses(self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank) -> dict[str, TargetLoss]:
+        """The losses of a prepared batch by target; samples that show nothing or lack the target take no part."""
+        asked = self.ask(batch, bank)
+        given = torch.stack([(~one.mask).any(dim=1) for one in batch.inputs.values()]).any(dim=0)
+        vectors = self.vectors(logits, batch.own)
+        return {key: self._loss(key, logits[key], vectors[key], given, asked, bank) for key in self.config.targets}
+
+    def _loss(self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, asked: Asked, bank: Bank) -> TargetLoss:
+        rows = torch.cat((asked.rows, asked.negatives))
+        exact, mean = bank.vectors[key][rows].to(logits.device, torch.float32), self._means[key].to(logits.device)
+        takes_part = given & exact[: len(logits)].any(dim=1)
+        if not takes_part.any():
+            zero = vectors.sum() * 0.0
+            return TargetLoss(zero, zero, 0)
+        codes = self._tokenizers[key].encode(exact[: len(logits)])[takes_part]
+        gallery = F.normalize(exact - mean, dim=1)
+        scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
+        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, len(logits))
+        right = torch.arange(len(logits), device=logits.device)
+        contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])
+        chosen = logits.float()[takes_part]
+        return TargetLoss(F.cross_entropy(chosen.flatten(0, 1), codes.flatten()), contrast, int(takes_part.sum()))
+
+
+def _blocked(groups: Tensor, exact: Tensor, samples: int) -> Tensor:
+    """Which of the rows (B + N) may not count as wrong answers of the first B of them: bool (B, B + N).
+
+    Those of the same group (B + N,), those whose exact vectors (B + N, d) are the same, and those without one.
+    """
+    same = groups[:samples, None] == groups[None, :]
+    blocked = same | (exact[:samples] @ exact.T > _EQUAL) | ~exact.any(dim=1)[None, :]
+    blocked[torch.arange(samples), torch.arange(samples)] = False
+    return blocked

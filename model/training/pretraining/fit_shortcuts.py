@@ -1,0 +1,163 @@
+"""Fit the shortcuts: ridge regressions from own vectors to what samples should find, in one pass over the data.
+
+Only sums of products are kept, so no more than a shard of vectors is in memory besides the bank.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.data.shards import Entry
+from model.embedder import FloatArray
+from model.shortcuts import Shortcuts
+from model.training.pretraining.bank import Bank
+from model.training.pretraining.config import ContrastConfig
+from model.training.pretraining.data_sets import FolderShards, entries_of
+from model.training.pretraining.errors import TrainingDataInvalid
+from model.training.pretraining.fields import own_vectors
+from model.training.pretraining.progress import Progress
+
+PENALTY = 0.1  # of the mean variance of an input's numbers
+SAME = 0.99  # cosine from which an own vector is the exact vector itself, computed at another precision
+_AT_ONCE = 1024  # samples whose products are summed at a time
+
+
+class Scatter:
+    """Weighted sums over pairs of an own vector x (p,) and a wanted vector y (q,), in float64."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        self.weight = 0.0
+        self._x, self._y = torch.zeros(width_in, dtype=torch.float64), torch.zeros(width_out, dtype=torch.float64)
+        self._xx = torch.zeros(width_in, width_in, dtype=torch.float64)
+        self._xy = torch.zeros(width_in, width_out, dtype=torch.float64)
+
+    def add(self, x: Tensor, owner: Tensor, y: Tensor, weights: Tensor) -> None:
+        """Rows x (m, p) that belong to the wanted rows y (n, q) of number `owner` (m,), with `weights` (m,)."""
+        weighted = x * weights[:, None]
+        summed = torch.zeros(len(y), x.shape[1]).index_add_(0, owner, weighted)
+        shares = torch.zeros(len(y)).index_add_(0, owner, weights)
+        self.weight += float(weights.sum())
+        self._x += weighted.sum(dim=0)
+        self._y += shares @ y
+        self._xx += weighted.T @ x
+        self._xy += summed.T @ y
+
+    def ridge(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean of x (p,), its centred scatter (p, p) and the regression's weights (p, q), all float64."""
+        mean, wanted = self._x / self.weight, self._y / self.weight
+        scatter = self._xx - self.weight * torch.outer(mean, mean)
+        penalty = PENALTY * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=torch.float64)
+        weights = torch.linalg.solve(scatter + penalty, self._xy - self.weight * torch.outer(mean, wanted))
+        return mean, scatter, weights
+
+
+@dataclass
+class _Pending:
+    """Own vectors of one input that were read and not added yet."""
+
+    rows: list[FloatArray] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    wanted: list[Tensor] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def flush(self, scatter: Scatter) -> None:
+        rows, owners = torch.from_numpy(np.stack(self.rows)), torch.tensor(self.owners)
+        scatter.add(rows, owners, torch.stack(self.wanted), torch.tensor(self.weights, dtype=torch.float32))
+
+
+class Fitter:
+    """Takes samples in the order of the bank's rows; `fit` makes the shortcuts of all inputs.
+
+    A sample counts as often as training draws it. What it should find is what training asks it for on average: its own
+    vectors and, for `other_share`, those of other vendors' drawings of its concept; from the picture itself only these.
+    """
+
+    def __init__(self, config: ContrastConfig, bank: Bank) -> None:
+        self._config, self._bank = config, bank
+        self._scatters: dict[str, Scatter] = {}
+        self._pending: dict[str, _Pending] = {}
+
+    def add(self, row: int, entry: Entry, weight: float) -> None:
+        """The sample of bank row `row`. Raises `TrainingDataInvalid`."""
+        exact = [self._bank.vectors[target][row].float() for target in self._config.targets]
+        if not all(vector.any() for vector in exact):
+            return
+        own, others = torch.cat(exact), self._bank.others(row)
+        meant = self._mean(others) if len(others) else own
+        names = {name.partition(".")[0]: name for name in entry.files}
+        for key, arrays in self._config.own.items():
+            found = [own_vectors(names[array], entry) for array in arrays if array in names]
+            if found:
+                share = 1.0 if _is_exact(found[0][0], exact) else self._config.other_share
+                self._queue(key, np.concatenate(found), torch.lerp(own, meant, share), weight, entry)
+
+    def _mean(self, rows: np.ndarray) -> Tensor:
+        return torch.cat([self._bank.vectors[target][rows].float().mean(dim=0) for target in self._config.targets])
+
+    def _queue(self, key: str, rows: FloatArray, wanted: Tensor, weight: float, entry: Entry) -> None:
+        if key not in self._scatters:
+            self._scatters[key] = Scatter(rows.shape[1], len(wanted))
+        pending = self._pending.setdefault(key, _Pending())
+        if pending.rows and pending.rows[0].shape != rows.shape[1:]:
+            raise TrainingDataInvalid(
+                f"the own vector of {key} in {entry.key} has {rows.shape[1]} numbers, as no other"
+            )
+        pending.rows.extend(rows)
+        pending.owners.extend([len(pending.wanted)] * len(rows))
+        pending.weights.extend([weight / len(rows)] * len(rows))
+        pending.wanted.append(wanted)
+        if len(pending.wanted) == _AT_ONCE:
+            self._pending.pop(key).flush(self._scatters[key])
+
+    def fit(self, say: Callable[[str], None]) -> Shortcuts:
+        """The shortcuts. Raises `TrainingDataInvalid` where no sample has an input's own vector."""
+        for key, pending in self._pending.items():
+            pending.flush(self._scatters[key])
+        if missing := [key for key in self._config.own if key not in self._scatters]:
+            raise TrainingDataInvalid(f"no sample has the own vectors {self._config.own[missing[0]]} of {missing[0]}")
+        targets = self._config.targets
+        spaces = {target: self._bank.vectors[target].shape[1] for target in targets}
+        ridges = {key: self._scatters.pop(key).ridge() for key in self._config.own}
+        shortcuts = Shortcuts({key: len(mean) for key, (mean, _, _) in ridges.items()}, spaces, self._config.rank)
+        for key, (mean, scatter, weights) in ridges.items():
+            for target, own_weights in zip(targets, torch.split(weights, list(spaces.values()), dim=1), strict=True):
+                shortcut = shortcuts.of(key, target)
+                shortcut.fill(mean, *reduced(scatter, own_weights, shortcut.down.shape[1]))
+            say(f"fitted the shortcuts of {key}")
+        return shortcuts
+
+
+def _is_exact(own: FloatArray, exact: Sequence[Tensor]) -> bool:
+    """Whether an unchanged own vector is one of the vectors that are to be found."""
+    vector = torch.from_numpy(own)
+    return any(len(vector) == len(one) and float(vector @ one) > SAME for one in exact)
+
+
+def reduced(scatter: Tensor, weights: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Regression weights (p, q) as a product (p, rank) x (rank, q), by the directions in which outputs vary most."""
+    _, axes = torch.linalg.eigh(weights.T @ scatter @ weights)
+    kept = axes[:, -rank:]
+    return weights @ kept, kept.T
+
+
+def fit_shortcuts(
+    config: ContrastConfig, bank: Bank, folders: Sequence[FolderShards], say: Callable[[str], None]
+) -> Shortcuts:
+    """Shortcuts fitted on all samples of the folders that `bank` is of."""
+    fitter = Fitter(config, bank)
+    arrays = {array for own in config.own.values() for array in own}
+    progress = Progress("summed up the own vectors", len(bank), say)
+    for row, (folder, entry) in enumerate(entries_of(folders, arrays)):
+        fitter.add(row, entry, _weight(folder, entry.key))
+        progress.add(1)
+    return fitter.fit(say)
+
+
+def _weight(folder: FolderShards, key: str) -> float:
+    """How often a sample is drawn, but for a factor that all share."""
+    weights: Mapping[str, float] = folder.source_weights
+    own = weights.get(key.partition("/")[0], 1.0) / max(weights.values())
+    return own * folder.weight / folder.samples

@@ -1,0 +1,173 @@
+"""What a bundle says of its spaces, measured on validation samples: means of query vectors, and default spaces."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.bundle import NETWORK, PRIOR, SHORTCUTS, VOCABULARY
+from model.checkpoints import load_fourm, load_vqvae
+from model.data.samples import Split
+from model.shortcuts import load_shortcuts
+from model.tiny import INPUTS, PICTURE, SEMANTIC, VISUAL
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.bank import Bank, IntArray, read_bank
+from model.training.pretraining.batches import BatchMaker, BatchSource
+from model.training.pretraining.beginning import target_fields
+from model.training.pretraining.config import ContrastConfig, Precision, TrainingConfig
+from model.training.pretraining.contrast import Contrast
+from model.training.pretraining.data_sets import open_split
+from model.training.pretraining.errors import TrainingDataInvalid
+from model.training.pretraining.objective import Objective
+from model.training.pretraining.plan import make_plan
+from model.transformer import FourM
+
+GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`constants`: `<space>/gallery_prior` and `<space>/<modality>`, means of raw vectors, float32 (d,)."""
+
+    constants: dict[str, Tensor]
+    default_spaces: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Unit vectors (n, d) of some samples of a folder by space, `raw` and `exact`; `numbers` are their bank rows."""
+
+    numbers: Sequence[int]
+    raw: Mapping[str, Tensor]
+    exact: Mapping[str, Tensor]
+
+
+def measure(
+    config: TrainingConfig, contrast: ContrastConfig, bundle: Path, samples: int, say: Callable[[str], None]
+) -> Measured:
+    """What the weights in the folder `bundle` do with up to `samples` validation samples of each of the data sets.
+
+    Raises `TrainingDataInvalid` for an input that none of them has.
+    """
+    network, objective = _loaded(config, contrast, bundle)
+    source = _source(config, bundle, objective)
+    bank = read_bank(source.folders, target_fields(config, contrast), say)
+    with ExitStack() as stack:
+        makers = [stack.enter_context(closing(BatchMaker(replace(source, folders=(one,))))) for one in source.folders]
+        ranges = [range(min(samples, folder.samples)) for folder in source.folders]
+
+        def rows_of(key: str) -> list[Rows]:
+            say(f"measuring queries by {key}")
+            pairs = zip(makers, ranges, strict=True)
+            return [_rows(network, objective, maker, numbers, key, contrast.targets) for maker, numbers in pairs]
+
+        keys = {modality: one.key for modality, one in INPUTS.items() if one.key in network.config.domains_in}
+        galleries = rows_of(PICTURE)
+        queries = {modality: galleries if key == PICTURE else rows_of(key) for modality, key in keys.items()}
+    return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+
+
+def _loaded(config: TrainingConfig, contrast: ContrastConfig, bundle: Path) -> tuple[FourM, Objective]:
+    """The network and what makes its vectors, on the CPU."""
+    tokenizers = {key: load_vqvae(bundle / f"{key}.safetensors") for key in contrast.targets}
+    shortcuts = load_shortcuts(bundle / SHORTCUTS).renamed({modality: one.key for modality, one in INPUTS.items()})
+    vectors = Contrast(contrast, shortcuts, tokenizers, {}, config.seed)
+    objective = Objective(config.loss, Precision.FLOAT32, {}, tokenizers, torch.device("cpu"), vectors)
+    return load_fourm(bundle / NETWORK), objective
+
+
+def _source(config: TrainingConfig, bundle: Path, objective: Objective) -> BatchSource:
+    text = TextTokenizer.from_file(bundle / VOCABULARY) if config.text is not None else None
+    plan = make_plan(config, text, {key: one.config for key, one in objective.tokenizers.items()})
+    data = open_split(config.data, Split.VAL)
+    return BatchSource(plan, config.mixture, data, config.data.window, _AT_ONCE, config.seed)
+
+
+@torch.inference_mode()
+def _rows(
+    network: FourM, objective: Objective, maker: BatchMaker, numbers: range, key: str, targets: tuple[str, ...]
+) -> Rows:
+    """Raw vectors of the samples that show one input whole and alone, and their exact vectors."""
+    found: list[int] = []
+    raw: dict[str, list[Tensor]] = {target: [] for target in targets}
+    exact: dict[str, list[Tensor]] = {target: [] for target in targets}
+    for first in range(0, len(numbers), _AT_ONCE):
+        batch, own = maker.whole_batch(numbers[first : first + _AT_ONCE], [key], targets)
+        if own:
+            found += batch.rows.tolist()
+            for target, vectors in objective.predicted(network, objective.prepared(batch), targets).items():
+                raw[target].append(F.normalize(vectors, dim=1))
+                exact[target].append(F.normalize(objective.moved(batch.vectors[target]), dim=1))
+    return Rows(found, _joined(raw), _joined(exact))
+
+
+def _joined(parts: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat(rows) if rows else torch.zeros(0, 0) for key, rows in parts.items()}
+
+
+def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) -> dict[str, Tensor]:
+    """The mean of each space's gallery and of the query vectors of each modality. Raises `TrainingDataInvalid`."""
+    means = {}
+    for space, kind in GALLERY.items():
+        shown = [rows.exact[space] if kind == "exact" else rows.raw[space] for rows in galleries if rows.numbers]
+        means[f"{space}/{PRIOR}"] = torch.cat(shown).mean(dim=0)
+        for modality, folders in queries.items():
+            asked = [rows.raw[space] for rows in folders if rows.numbers]
+            if not asked:
+                raise TrainingDataInvalid(f"no validation sample shows {modality}; its mean cannot be measured")
+            means[f"{space}/{modality}"] = torch.cat(asked).mean(dim=0)
+    return means
+
+
+def default_spaces(
+    galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]], bank: Bank, say: Callable[[str], None]
+) -> dict[str, str]:
+    """The space in which queries of each modality do best, by mean reciprocal rank in each folder.
+
+    They should find the picture of their own sample. A picture finds itself anywhere, so it should find those of other
+    vendors' drawings of its concept; where there are none, a picture is asked for in the space of exact vectors.
+    """
+    means = constants(galleries, queries)
+    chosen = {}
+    for modality, folders in queries.items():
+        wanted = bank.others if folders is galleries else _itself
+        scores = {}
+        for space in GALLERY:
+            mean = means[f"{space}/{modality}"]
+            pairs = zip(galleries, folders, strict=True)
+            ranks = [rank for pair in pairs if pair[1].numbers for rank in reciprocal_ranks(*pair, space, mean, wanted)]
+            scores[space] = sum(ranks) / len(ranks) if ranks else float(GALLERY[space] == "exact")
+        say(f"{modality}: " + ", ".join(f"{space} {score:.3f}" for space, score in scores.items()))
+        chosen[modality] = max(scores, key=lambda space: scores[space])
+    return chosen
+
+
+def _itself(row: int) -> IntArray:
+    return np.array([row])
+
+
+def reciprocal_ranks(
+    gallery: Rows, asked: Rows, space: str, mean: Tensor, wanted: Callable[[int], IntArray]
+) -> list[float]:
+    """1 / rank of the first wanted picture, for each query that has one in the gallery; centred as the service does.
+
+    `wanted` gives the bank rows that a sample should find; the sample itself does not count where it is not among them.
+    """
+    places = {number: place for place, number in enumerate(gallery.numbers)}
+    shown = gallery.exact[space] if GALLERY[space] == "exact" else gallery.raw[space]
+    shown = F.normalize(shown - shown.mean(dim=0), dim=1)
+    scores = F.normalize(asked.raw[space] - mean, dim=1) @ shown.T
+    found = []
+    for number, own in zip(asked.numbers, scores, strict=True):
+        right = [places[row] for row in wanted(number).tolist() if row in places]
+        if right:
+            counts = torch.ones(len(own), dtype=torch.bool)
+            counts[[*right, places.get(number, right[0])]] = False
+            found.append(1.0 / (1 + int((own >= own[right].max())[counts].sum())))
+    return found

@@ -1,0 +1,115 @@
+"""Turn a finished run of `anyseek train model` into bundled weights.
+
+    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--rank 80]
+
+Writes the averaged network, tokenizers and shortcuts as int8, the vocabulary, and the projection of the bundle through
+which the run's data sets were made. Then it measures with what it wrote, on validation samples: the means of query
+vectors, and in which space queries of each modality do best.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from model.bundle import (
+    CONSTANTS,
+    MANIFEST,
+    NETWORK,
+    PROJECTION,
+    SHORTCUTS,
+    VOCABULARY,
+    WEIGHTS,
+    fingerprint,
+    load_bundle,
+)
+from model.checkpoints import file_digest, load_fourm, load_vqvae, save_checkpoint
+from model.quantized import quantized
+from model.shortcuts import load_shortcuts
+from model.tiny import INPUTS
+from model.training.pretraining.config import ContrastConfig, TrainingConfig
+from model.training.pretraining.errors import TrainingConfigInvalid
+from model.training.pretraining.folder import RunFolder
+from model.training.pretraining.read_config import read_config
+from model.training.query_means import GALLERY, Measured, measure
+
+RANK = 80  # keeps the bundled weights below 16 MB
+LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). The code's licence does not cover them."
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--to", type=Path, required=True, help="the bundle's folder; its name is the model's")
+    parser.add_argument("--bundle", type=Path, default=WEIGHTS / "4m-tiny", help="whose projection made the data sets")
+    parser.add_argument("--samples", type=int, default=600, help="validation samples of each data set")
+    parser.add_argument("--rank", type=int, default=RANK, help="directions kept of each shortcut: less is smaller")
+    options = parser.parse_args()
+    release(options.run, options.to, options.bundle, options.samples, options.rank)
+
+
+def release(run: Path, to: Path, bundle: Path, samples: int, rank: int = RANK) -> None:
+    """Write the bundle of a run into the folder `to`, each shortcut with its `rank` strongest directions.
+
+    Raises `TrainingConfigInvalid` for a run whose inputs and targets are not those of bundled networks, and what
+    reading its files raises.
+    """
+    folder = RunFolder(run)
+    config = read_config(folder.config)
+    contrast = _checked(config)
+    to.mkdir(parents=True, exist_ok=True)
+    _write_weights(config, contrast, folder, bundle, to, rank)
+    measured = measure(config, contrast, to, samples, print)
+    save_file(measured.constants, to / CONSTANTS)
+    _write_manifest(to, measured)
+    load_bundle(to.name, to)  # refuses what would not be served
+    size = sum(path.stat().st_size for path in to.iterdir())
+    print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
+
+
+def _checked(config: TrainingConfig) -> ContrastConfig:
+    if config.contrast is None or set(config.contrast.targets) != set(GALLERY):
+        raise TrainingConfigInvalid(f"a bundle is made of a run with contrast of {' and '.join(GALLERY)}")
+    known = {one.key for one in INPUTS.values()}
+    if odd := [m.key for m in config.modalities if m.input and m.key not in known]:
+        raise TrainingConfigInvalid(f"bundled networks take {', '.join(known)}; the run's network takes {odd[0]}")
+    return config.contrast
+
+
+def _write_weights(
+    config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path, rank: int
+) -> None:
+    save_checkpoint(load_fourm(run.model), to / NETWORK, torch.int8)
+    for modality in config.modalities:
+        if modality.key in contrast.targets and modality.tokenizer is not None:
+            save_checkpoint(load_vqvae(modality.tokenizer), to / f"{modality.key}.safetensors", torch.int8)
+    shortcuts = (
+        load_shortcuts(run.shortcuts).of_rank(rank).renamed({one.key: modality for modality, one in INPUTS.items()})
+    )
+    save_file(quantized(shortcuts.state_dict()), to / SHORTCUTS)
+    shutil.copyfile(run.vocabulary, to / VOCABULARY)
+    if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
+        shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
+
+
+def _write_manifest(to: Path, measured: Measured) -> None:
+    files = sorted(path.name for path in to.iterdir() if path.name != MANIFEST)
+    manifest = {
+        "name": to.name,
+        "licence": LICENCE,
+        "files": {name: file_digest(to / name) for name in files},
+        "default_spaces": measured.default_spaces,
+        "gallery": GALLERY,
+    }
+    manifest["fingerprint"] = fingerprint(manifest)
+    beside = to / f".{MANIFEST}.partial"
+    beside.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    beside.replace(to / MANIFEST)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.data.samples import Split
+from model.training.pretraining.bank import Bank, read_bank
+from model.training.pretraining.config import DataConfig, Folder
+from model.training.pretraining.data_sets import FolderShards, entries_of, open_split
+from model.training.pretraining.errors import TrainingDataInvalid
+from tests.model.training.pretraining.shapes import COLOURS, SAMPLES, shape_sample, write_data
+
+FIELDS = {"shape_global": ["shape_global"]}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderShards, ...]:
+    """Two data sets; in each every other sample is of another source."""
+    root = tmp_path_factory.mktemp("bank")
+    for name in ("one", "other"):
+        write_data(root / name, weights=(1.0, 0.5))
+    return open_split(DataConfig((Folder(root / "one", 1.0), Folder(root / "other", 1.0)), 4), Split.TRAIN)
+
+
+@pytest.fixture(scope="module")
+def bank(folders: tuple[FolderShards, ...]) -> Bank:
+    return read_bank(folders, FIELDS, lambda line: None)
+
+
+def test_rows_are_the_samples_of_all_folders_in_order(folders: tuple[FolderShards, ...], bank: Bank) -> None:
+    assert len(bank) == 2 * SAMPLES[Split.TRAIN]
+    assert [folder.first for folder in folders] == [0, SAMPLES[Split.TRAIN]]
+    for row, (folder, entry) in enumerate(entries_of(folders, ["shape_global"])):
+        assert row >= folder.first
+        number = int(entry.key.rpartition("/")[2])
+        expected = torch.tensor(shape_sample(number).values["shape_global"])
+        torch.testing.assert_close(bank.vectors["shape_global"][row].float(), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(bank.mean("shape_global"), bank.vectors["shape_global"].float().mean(dim=0))
+
+
+def test_a_group_is_a_concept_of_one_source_of_one_folder(bank: Bank) -> None:
+    samples = SAMPLES[Split.TRAIN]
+    concepts = [shape_sample(number).attributes["concept"] for number in range(samples)]
+    for one in range(samples):
+        for other in range(2 * samples):
+            same_place = other < samples and one % 2 == other % 2
+            alike = same_place and concepts[one] == concepts[other % samples]
+            assert bool(bank.groups[one] == bank.groups[other]) is alike
+    assert len(set(bank.groups.tolist())) == 2 * 2 * len(COLOURS)
+
+
+def test_others_are_of_the_same_concept_and_another_vendor(tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    folders = open_split(DataConfig((Folder(tmp_path / "data", 1.0),), 4), Split.TRAIN)
+    bank = read_bank(folders, FIELDS, lambda line: None)
+    for row in range(len(bank)):
+        others = bank.others(row)
+        assert len(others)
+        assert set(bank.groups[others]) == {bank.groups[row]}
+        assert all((other - row) % 2 for other in others.tolist())  # vendors take turns
+    strangers = replace(bank, vendors=np.full(len(bank), -1), members={})
+    assert not len(strangers.others(0))
+
+
+def test_progress_is_told_and_what_no_sample_has_is_refused(folders: tuple[FolderShards, ...]) -> None:
+    said: list[str] = []
+    read_bank(folders, FIELDS, said.append)
+    assert said[-1] == "read the vectors of 120 of 120 samples"
+    with pytest.raises(TrainingDataInvalid, match="no sample has depth_global"):
+        read_bank(folders, {"depth_global": ["depth_global"]}, said.append)
+    with pytest.raises(TrainingDataInvalid, match=r"features\.npy of shapes0/0000 is no vector"):
+        read_bank(folders, {"features": ["features"]}, said.append)
+
+
+def test_without_attributes_every_sample_is_a_group_of_its_own(
+    config: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = open_split(DataConfig((Folder(data, 1.0),), 4), Split.TRAIN)
+    plain: Callable[..., tuple[str, str]] = lambda entry: ("", "")  # noqa: E731
+    monkeypatch.setattr("model.training.pretraining.bank._concept", plain)
+    bank = read_bank(folders, FIELDS, lambda line: None)
+    assert len(set(bank.groups.tolist())) == len(bank)
+    assert not bank.members

@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from model.bundle import load_bundle
+from model.tiny import SEMANTIC, VISUAL
+from model.training.pretraining.bank import Bank
+from model.training.pretraining.errors import TrainingConfigInvalid, TrainingDataInvalid
+from model.training.pretraining.train import train_model
+from model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
+from model.training.release import release
+from tests.model.training.pretraining.shapes import settings, write_data, write_vector_tokenizer
+
+BUNDLE = Path(__file__).parents[3] / "model" / "weights" / "4m-tiny"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Shapes under the names of bundled networks: maps as pictures, states as captions, palettes as they are."""
+    write_data(folder / "shapes")
+    for name, width in ((VISUAL, 6), (SEMANTIC, 5)):
+        write_vector_tokenizer(folder / f"{name}.safetensors", width)
+    config = settings(folder / "shapes")
+    map_, states = {"kind": "map", "field": "features", "grid": [4, 4], "channels": 3}, {"kind": "states", "width": 6}
+    config["modalities"] = {
+        "picture_map": {**map_, "input": [1, 0.5]},
+        "caption_states": {**states, "field": "states", "lengths": "state_lengths", "max_length": 5, "input": [0, 1]},
+        "color_palette": {"kind": "text", "input": [0, 0.5], "target": 1, "max_length": 12},
+        VISUAL: {"kind": "vector", "field": "shape_global", "tokenizer": str(folder / f"{VISUAL}.safetensors")},
+        SEMANTIC: {"kind": "vector", "field": "said_global", "tokenizer": str(folder / f"{SEMANTIC}.safetensors")},
+    }
+    own = {"picture_map": "rgb_pooled", "caption_states": "caption_vectors"}
+    config["contrast"] = {"targets": [VISUAL, SEMANTIC], "negatives": 16, "own": own, "rank": 4}
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of ten steps."""
+    folder = tmp_path_factory.mktemp("release")
+    config = {**_config(folder), "total_tokens": 10 * 8 * 48}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    assert train_model(folder / "config.yaml", folder / "run", resume=False, device="cpu", say=lambda line: None)
+    return folder / "run"
+
+
+def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path) -> None:
+    release(run, tmp_path / "shapes", BUNDLE, samples=20)
+    bundle = load_bundle("shapes", tmp_path / "shapes")
+    assert bundle.inputs == ("rgb", "caption", "color_palette")
+    assert bundle.gallery == {VISUAL: "exact", SEMANTIC: "predicted"}
+    assert set(bundle.default_spaces) == {"rgb", "caption", "color_palette"}
+    assert bundle.shortcuts.inputs == {"rgb": 6, "caption": 5}
+    assert {name: space.dimension for name, space in bundle.spaces.items()} == {VISUAL: 6, SEMANTIC: 5}
+    for space in bundle.spaces.values():
+        assert set(space.query_means) == {"rgb", "caption", "color_palette"}
+        assert all(0 < (mean**2).sum() <= 1 for mean in space.query_means.values())
+    assert bundle.text is not None
+    assert (tmp_path / "shapes" / "vocabulary.json").read_bytes() == (run / "vocabulary.json").read_bytes()
+    projection = (tmp_path / "shapes" / "projection.safetensors").read_bytes()
+    assert projection == (BUNDLE / "projection.safetensors").read_bytes()
+
+
+def test_a_bundle_can_be_made_again_in_its_place(run: Path, tmp_path: Path) -> None:
+    release(run, tmp_path / "shapes", BUNDLE, samples=20)
+    before = load_bundle("shapes", tmp_path / "shapes")
+    release(run, tmp_path / "shapes", tmp_path / "shapes", samples=20)
+    after = load_bundle("shapes", tmp_path / "shapes")
+    assert after.default_spaces == before.default_spaces
+    for found, expected in zip(after.network.parameters(), before.network.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_runs_that_are_no_bundle_are_refused(
+    run: Path, tmp_path: Path, written: Callable[[dict[str, Any]], Path]
+) -> None:
+    config = _config(tmp_path)
+    config["modalities"]["smell_map"] = config["modalities"].pop("picture_map")
+    config["contrast"]["own"] = {}
+    (tmp_path / "odd").mkdir()
+    written(config).rename(tmp_path / "odd" / "config.yaml")
+    with pytest.raises(TrainingConfigInvalid, match="the run's network takes smell_map"):
+        release(tmp_path / "odd", tmp_path / "to", BUNDLE, samples=20)
+    config["contrast"]["targets"] = [VISUAL]
+    config["modalities"][SEMANTIC]["target"] = 1
+    written(config).rename(tmp_path / "odd" / "config.yaml")
+    with pytest.raises(TrainingConfigInvalid, match="a run with contrast of visual_global and semantic_global"):
+        release(tmp_path / "odd", tmp_path / "to", BUNDLE, samples=20)
+    assert not (tmp_path / "to").exists()
+
+
+def _rows(numbers: list[int], visual: torch.Tensor) -> Rows:
+    vectors = {VISUAL: visual, SEMANTIC: visual.flip(1)}
+    return Rows(numbers, vectors, vectors)
+
+
+def _itself(row: int) -> np.ndarray:
+    return np.array([row])
+
+
+def test_queries_are_ranked_among_the_pictures_of_their_folder() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    gallery = _rows([0, 1, 2, 3, 4, 5], vectors)
+    mean = vectors.mean(dim=0)
+    assert reciprocal_ranks(gallery, gallery, VISUAL, mean, _itself) == [1.0] * 6
+    some = _rows([4, 2, 9], vectors[[4, 2, 0]])
+    assert reciprocal_ranks(gallery, some, VISUAL, mean, _itself) == [1.0] * 2  # 9 is not there
+    assert max(reciprocal_ranks(gallery, _rows([0, 1], vectors[[1, 0]]), VISUAL, mean, _itself)) < 1.0
+    assert reciprocal_ranks(gallery, _rows([9], vectors[:1]), VISUAL, mean, _itself) == []
+
+
+def test_a_picture_is_not_counted_where_another_is_wanted() -> None:
+    vectors = torch.eye(8)[[0, 0, 1, 2]] + 0.1 * torch.eye(8)[[3, 4, 5, 6]]
+    gallery = _rows([0, 1, 2, 3], torch.nn.functional.normalize(vectors, dim=1))
+    found = reciprocal_ranks(gallery, gallery, VISUAL, torch.zeros(8), lambda row: np.array([1 - row][row > 1 :]))
+    assert found == [1.0, 1.0]  # 0 and 1 find each other, 2 and 3 have nobody to find
+    found = reciprocal_ranks(gallery, gallery, VISUAL, torch.zeros(8), lambda row: np.array([3][row > 0 :]))
+    assert found == [pytest.approx(1 / 3)]
+
+
+def test_a_modality_takes_the_space_in_which_it_finds_more() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(40, 8, generator=generator), dim=1)
+    noise = torch.nn.functional.normalize(torch.randn(40, 8, generator=generator), dim=1)
+    gallery = Rows(range(40), {VISUAL: vectors, SEMANTIC: vectors}, {VISUAL: vectors, SEMANTIC: vectors})
+    asked = Rows(range(40), {VISUAL: noise, SEMANTIC: vectors}, gallery.exact)
+    galleries = [gallery]
+    queries = {"rgb": galleries, "depth": [asked]}
+    bank = Bank({}, np.arange(40), np.full(40, -1), {})
+    assert default_spaces(galleries, queries, bank, lambda line: None) == {"rgb": VISUAL, "depth": SEMANTIC}
+    means = constants(galleries, queries)
+    torch.testing.assert_close(means[f"{VISUAL}/depth"], noise.mean(dim=0))
+    with pytest.raises(TrainingDataInvalid, match="no validation sample shows depth"):
+        constants(galleries, {"depth": [Rows([], {}, {})]})
