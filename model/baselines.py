@@ -9,14 +9,25 @@ import torch
 import torch.nn.functional as F
 
 from model.drawing import ByteArray
-from model.embedder import FloatArray
+from model.embedder import Embedder, FloatArray
 from model.encoders.efficientnet import load_efficientnet
 from model.encoders.minilm import load_minilm
+from model.encoders.remembering import ImageEncoder, Remembering
+from model.fourm_embedder import FourMEmbedder
 from model.hub import check_encoders
 from model.preprocess import encoder_input, picture_pixels
 from model.semantic import class_sentences, conse
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
+
+
+def look_once(embedder: Embedder, encoders: "Encoders | None") -> None:
+    """Let a bundled model, and the encoders beside it, encode pictures once that they are shown again soon."""
+    if isinstance(embedder, FourMEmbedder):
+        shared = Remembering(embedder.encoder.image_encoder)
+        embedder.encoder.image_encoder = shared
+        if encoders is not None:
+            encoders.image_encoder = shared
 
 
 class Encoders:
@@ -25,7 +36,7 @@ class Encoders:
     def __init__(self, home: Path) -> None:
         """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
         folder = check_encoders(home)
-        self._image = load_efficientnet(folder / "efficientnet-lite0.safetensors")
+        self.image_encoder: ImageEncoder = load_efficientnet(folder / "efficientnet-lite0.safetensors")
         self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
 
     @torch.inference_mode()
@@ -34,7 +45,7 @@ class Encoders:
         pooled, logits = [], []
         for start in range(0, len(pictures), _PICTURES_AT_ONCE):
             batch = [picture_pixels(picture) for picture in pictures[start : start + _PICTURES_AT_ONCE]]
-            features = self._image(encoder_input(batch))
+            features = self.image_encoder(encoder_input(batch))
             pooled.append(F.normalize(features.pooled, dim=1).numpy())
             logits.append(features.logits.numpy())
         return np.concatenate(pooled), np.concatenate(logits)

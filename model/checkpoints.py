@@ -1,12 +1,13 @@
 """Reading and writing networks as safetensors files whose metadata is their config; fingerprints.
 
-Reading never holds two copies of the weights: networks are built without numbers and given the memory-mapped tensors.
+Reading never holds two copies of the weights: networks are built without numbers and given the memory-mapped tensors,
+or what `model.quantized` restores of them.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from model.config import ConfigInvalid, FourMConfig, parse_metadata
 from model.embedder import FloatArray
 from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from model.quantized import SCALE, is_scale, quantized, restore
 from model.tokenizers.build import Tokenizer, build_tokenizer
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.vqvae import VQVAE
@@ -104,15 +106,15 @@ def _empty_tokenizer(path: Path) -> Tokenizer:
 def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
-    Of tensors that the network shares one is written. The file appears whole or not at all.
+    With `torch.int8` everything is stored as `model.quantized` says, tables too. Of tensors that the network shares one
+    is written. The file appears whole or not at all. Raises `WeightsCorrupt` for numbers that int8 cannot hold.
     """
-    twins = _twins(network)
-    parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        if min(twins.get(name, [name])) == name:
-            cast = dtype is not None and name in parameters
-            tensors[name] = (tensor.to(dtype) if cast else tensor).contiguous()
+    tensors = _distinct(network)
+    if dtype is torch.int8:
+        tensors = quantized(tensors)
+    elif dtype is not None:
+        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        tensors |= {name: tensor.to(dtype) for name, tensor in tensors.items() if name in parameters}
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, beside, network.config.to_metadata())
@@ -121,6 +123,13 @@ def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype |
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _distinct(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network, contiguous; of those that it shares the one whose name comes first."""
+    twins = _twins(network)
+    tensors = network.state_dict().items()
+    return {name: tensor.contiguous() for name, tensor in tensors if min(twins.get(name, [name])) == name}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -160,12 +169,14 @@ def read_config(path: Path) -> dict[str, object]:
 def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
-    A name that the network ties to another may be absent if the other is there. Raises `CheckpointMismatch` naming
-    each missing and unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
+    What `model.quantized` stored is restored. A name that the network ties to another may be absent if the other is
+    there. Raises `CheckpointMismatch` naming each missing and unexpected tensor and each of another shape,
+    `WeightsMissing`, `WeightsCorrupt`.
     """
     source = _sources(network, path)
     with safe_open(path, framework="pt") as file:
-        tensors = {name: _cast(file.get_tensor(stored), dtype) for name, stored in source.items()}
+        stored = frozenset(file.keys())
+        tensors = {name: _cast(_read(file, one, stored), dtype) for name, one in source.items()}
     for name, group in _twins(network).items():
         if not torch.equal(tensors[name], tensors[group[0]]):
             raise CheckpointMismatch(
@@ -180,7 +191,8 @@ def _sources(network: nn.Module, path: Path) -> dict[str, str]:
     twins = _twins(network)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        stored = dict.fromkeys(file.keys())
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in stored if not is_scale(name, stored)}
     source = {name: _first_present(twins.get(name, [name]), name, found) for name in expected}
     _check_names(path, expected, found, source)
     return source
@@ -219,6 +231,16 @@ def _twins(network: nn.Module) -> dict[str, list[str]]:
 def _first_present(group: Sequence[str], name: str, found: Mapping[str, object]) -> str:
     """`name` if the file has it, else a tied name that it has, else `name`."""
     return next((candidate for candidate in (name, *group) if candidate in found), name)
+
+
+def _read(file: Any, name: str, stored: Collection[str]) -> Tensor:
+    """One tensor of an open safetensors file, restored where it has a scale. Raises `WeightsCorrupt`."""
+    tensor: Tensor = file.get_tensor(name)
+    if name + SCALE in stored:
+        return restore(name, tensor, file.get_tensor(name + SCALE))
+    if tensor.dtype is torch.int8:
+        raise WeightsCorrupt(f"the tensor {name} is int8 and has no scale")
+    return tensor
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,8 +6,9 @@ networks), `model.published.embedder` (published ones), `model.openclip_embedder
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +30,13 @@ from model.formats.text_states import TextStates
 
 __all__ = [
     "CheckpointMismatch",
+    "CodeEmbedder",
+    "CodedSpaces",
+    "Decoding",
     "Embedder",
     "EmbeddingSpace",
     "FloatArray",
+    "Fusion",
     "ModelError",
     "PackageMissing",
     "Regions",
@@ -92,6 +97,20 @@ class EmbeddingSpace:
     query_means: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
+class Fusion(StrEnum):
+    """How the parts of a query become one vector."""
+
+    JOINT = "joint"  # all parts in one encoder pass
+    LATE = "late"  # a vector a part, added by weight
+
+
+class Decoding(StrEnum):
+    """How the predicted probabilities of codes become a vector."""
+
+    SOFT = "soft"  # every code counts by its probability
+    HARD = "hard"  # the most probable code alone
+
+
 class Embedder(Protocol):
     """Samples in, unit vectors out; the same sample always gives the same vector, alone or in a batch."""
 
@@ -113,6 +132,11 @@ class Embedder(Protocol):
         """Canonical names of the modalities it takes."""
         ...
 
+    @property
+    def fusion(self) -> Fusion:
+        """How queries of several parts do best, as measured by `anyseek eval`."""
+        ...
+
     def default_space(self, modality: str) -> str:
         """The space in which queries of `modality` do best, as measured by `anyseek eval`."""
         ...
@@ -123,12 +147,34 @@ class Embedder(Protocol):
         A sample with several modalities is encoded jointly. Returns float32 arrays of shape (len(samples), d)
         with rows of length 1. These are *raw* vectors: centring happens in `search`.
 
-        Raises `UnsupportedModality` if a sample has a modality outside `modalities`, `KeyError` for an unknown space.
+        Raises `UnsupportedModality` if a sample has a modality outside `modalities`, `KeyError` for an unknown space;
+        4M networks raise `FormatInvalid` for a value that is not what its modality holds.
         """
         ...
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """Vectors to store for items: exact ones where the space's own extractor applies, else those of `embed`."""
+        ...
+
+
+@runtime_checkable
+class CodeEmbedder(Embedder, Protocol):
+    """An embedder that predicts codes of a tokenizer; `decoding` is its own way to make vectors of them."""
+
+    @property
+    def decoding(self) -> Decoding: ...
+
+    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
+        """What `embed` gives with each way of decoding, in one model pass. Raises as `embed`."""
+        ...
+
+
+@runtime_checkable
+class CodedSpaces(Protocol):
+    """What has the tokenizers of spaces whose exact vectors are known."""
+
+    def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
+        """Unit vectors (n, d) of the space's own extractor, encoded to codes and decoded: unit rows (n, d)."""
         ...
 
 

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from model.encoders.efficientnet import CHANNELS
+from model.quantized import dequantized
 
 MAP_CHANNELS = 256
 
@@ -28,7 +29,7 @@ class Projection(nn.Module):
 
 
 def load_projection(path: Path) -> Projection:
-    """The projection with the tensors at `path`."""
+    """The projection with the tensors at `path`, in float32; they may be stored as `model.quantized` says."""
     projection = Projection()
-    projection.load_state_dict(load_file(path))
-    return projection.float().requires_grad_(False)
+    projection.load_state_dict(dequantized(load_file(path)))
+    return projection.requires_grad_(False)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from model.drawing import ByteArray, ink, ink_as_picture, square
-from model.embedder import EmbeddingSpace, FloatArray, Sample, UnsupportedModality, Value
+from model.embedder import EmbeddingSpace, FloatArray, Fusion, Sample, UnsupportedModality, Value
 
 SPACE = "hashing"
 _VERSION = "1"  # part of the fingerprint: raise it whenever a vector changes
@@ -36,6 +36,7 @@ class HashingEmbedder:
     """Implements `model.embedder.Embedder` with hand-made descriptors in one 512-dimensional space."""
 
     name = "hashing"
+    fusion = Fusion.LATE
     modalities = frozenset({"rgb", "caption", "canny_edge", "color_palette"})
 
     def __init__(self) -> None:

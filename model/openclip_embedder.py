@@ -21,6 +21,7 @@ from model.embedder import (
     Embedder,
     EmbeddingSpace,
     FloatArray,
+    Fusion,
     Sample,
     UnsupportedModality,
     WeightsCorrupt,
@@ -44,6 +45,7 @@ class OpenCLIPEmbedder:
     """
 
     modalities = frozenset({"rgb", "caption", "canny_edge"})
+    fusion = Fusion.LATE
 
     def __init__(
         self,

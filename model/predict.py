@@ -47,15 +47,17 @@ def predict(
     """Predict `targets` from `inputs`, by modality or alias; the result has the targets' names in their order.
 
     `model` is a name, its weights found beside the package or below `home` (`ANYSEEK_HOME` unless given), or what
-    `load_predictor` gave. A bundled model predicts the vectors that `predicted_modalities` names, in one step and
-    without options.
+    `load_predictor` gave. `predicted_modalities` names what it predicts; the vectors of a bundled model are
+    predicted in one step and without options.
 
     Raises `UnsupportedModality` for a name that is no modality, an input that the model does not take and a target
     that it does not predict, `PredictionInvalid`, `FormatInvalid` for a value that is not what its modality holds,
     `ScheduleInvalid`, and what loading raises.
     """
+    from model.fourm_embedder import FourMEmbedder
     from model.published.model import PublishedModel
     from model.published.prediction import predict_published
+    from model.tiny_prediction import predict_bundled
 
     chosen = load_predictor(model, home or default_home()) if isinstance(model, str) else model
     values = {_known(name): value for name, value in inputs.items()}
@@ -70,6 +72,8 @@ def predict(
             raise UnsupportedModality(f"the model {chosen.name} does not predict {name}; it predicts {known}")
     if isinstance(chosen, PublishedModel):
         return predict_published(chosen, values, wanted, asked)
+    if isinstance(chosen, FourMEmbedder):
+        return predict_bundled(chosen, values, wanted, asked)
     return _predict_vectors(chosen, values, wanted, asked)
 
 
@@ -96,11 +100,14 @@ def load_predictor(name: str, home: Path) -> "PublishedModel | Embedder":
 
 def predicted_modalities(model: "PublishedModel | Embedder") -> tuple[str, ...]:
     """The modalities that a model predicts."""
+    from model.fourm_embedder import FourMEmbedder
     from model.published.modalities import targets_of
     from model.published.model import PublishedModel
 
     if isinstance(model, PublishedModel):
         return tuple(targets_of(model.network.config))
+    if isinstance(model, FourMEmbedder):
+        return model.bundle.targets
     vectors = [name for name, modality in MODALITIES.items() if modality.content is Content.VECTOR]
     return tuple(name for name in vectors if name in model.spaces)
 

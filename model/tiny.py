@@ -1,37 +1,37 @@
-"""The shape of the bundled network `4m-tiny`, the names of its inputs and its targets."""
+"""What goes into and comes out of bundled networks such as `4m-tiny`. Imports no torch."""
 
-from model.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.encoders.minilm import WIDTH
-from model.feature_maps import MAP_CHANNELS
-from model.formats.color_palette import LONGEST, VOCABULARY
+from dataclasses import dataclass
 
 PICTURE, DRAWING, CAPTION, PALETTE = "picture_map", "drawing_map", "caption_states", "color_palette"
 VISUAL, SEMANTIC = "visual_global", "semantic_global"
 LONGEST_CAPTION = 24  # tokens of a caption that the network sees; its sentence vector is made of up to 64
-_GRID, _TOKEN_GRID, _CODES = (7, 7), (4, 4), 1024
 
-_ROWS = (
-    ModalityConfig(PICTURE, EmbeddingKind.PIXELS, _GRID, patch=1, channels=MAP_CHANNELS),
-    ModalityConfig(DRAWING, EmbeddingKind.PIXELS, _GRID, patch=1, channels=MAP_CHANNELS),
-    ModalityConfig(CAPTION, EmbeddingKind.SEQUENCE_EMBEDDING, width=WIDTH, max_length=LONGEST_CAPTION),
-    ModalityConfig(PALETTE, EmbeddingKind.SEQUENCE, vocabulary=VOCABULARY, max_length=LONGEST),
-    ModalityConfig(VISUAL, EmbeddingKind.IMAGE_TOKENS, _TOKEN_GRID, vocabulary=_CODES, learned_positions=True),
-    ModalityConfig(SEMANTIC, EmbeddingKind.IMAGE_TOKENS, _TOKEN_GRID, vocabulary=_CODES, learned_positions=True),
-)
 
-TINY = FourMConfig(
-    domains_in=(PICTURE, DRAWING, CAPTION, PALETTE),
-    domains_out=(VISUAL, SEMANTIC),
-    dim=208,
-    encoder_depth=3,
-    decoder_depth=2,
-    num_heads=8,
-    gated_mlp=True,
-    norm_bias=False,
-    qkv_bias=False,
-    proj_bias=False,
-    mlp_bias=False,
-    share_modality_embeddings=True,
-    tie_token_embeddings=True,
-    modalities={row.key: row for row in _ROWS},
-)
+@dataclass(frozen=True)
+class TinyInput:
+    """How a modality enters a bundled network: under which key, and as what the network's row for that key says.
+
+    Pixels are the projected map that EfficientNet-Lite0 makes of the value rendered as a picture, sequence embeddings
+    MiniLM's states of a text, sequences the value's text in the bundle's own vocabulary with `ending` behind it:
+    `[EOS]` says that nothing is missing, `[S_1]` that something may be. `is_seen` says whether EfficientNet-Lite0 sees
+    the value, so that its pooled vector is the input's own vector.
+    """
+
+    key: str
+    is_seen: bool = False
+    ending: str = ""
+
+
+# By modality; a network takes those whose key is among its `domains_in`.
+INPUTS: dict[str, TinyInput] = {
+    "rgb": TinyInput(PICTURE, is_seen=True),
+    "canny_edge": TinyInput(DRAWING, is_seen=True),
+    "depth": TinyInput("depth_map", is_seen=True),
+    "normal": TinyInput("normal_map", is_seen=True),
+    "semseg": TinyInput("semseg_map", is_seen=True),
+    "bounding_boxes": TinyInput("boxes_map", is_seen=True),
+    "caption": TinyInput(CAPTION),
+    "color_palette": TinyInput(PALETTE, is_seen=True, ending="[EOS]"),
+    "metadata": TinyInput("metadata", ending="[S_1]"),
+}
+TEXTS = ("caption", "color_palette", "metadata")  # what may be predicted as text, by modality and key

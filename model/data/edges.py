@@ -71,9 +71,11 @@ def _thin(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatAr
 
 def _connected(strong: npt.NDArray[np.bool_], weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Strong pixels, and the weak ones that touch them or each other up to them."""
+    found = np.pad(strong, 1)
+    allowed = np.pad(strong | weak, 1)
     while True:
-        grown = np.asarray(Image.fromarray(strong.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))) > 0
-        found = strong | (grown & weak)
-        if np.array_equal(found, strong):
-            return found
-        strong = found
+        rows = found[:-2] | found[1:-1] | found[2:]
+        grown = (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & allowed[1:-1, 1:-1]
+        if np.array_equal(grown, found[1:-1, 1:-1]):
+            return grown
+        found[1:-1, 1:-1] = grown

@@ -7,13 +7,23 @@ on data (`anyseek eval`).
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.embedder import Embedder, EmbeddingSpace, FloatArray, Sample, UnsupportedModality, WeightsMissing
+from model.embedder import (
+    Decoding,
+    Embedder,
+    EmbeddingSpace,
+    FloatArray,
+    Fusion,
+    Sample,
+    UnsupportedModality,
+    WeightsMissing,
+)
 from model.packing import pack
 from model.published.embedder_options import EmbedderOptions, parse_name
 from model.published.global_spaces import GlobalSpace, global_spaces, tokenizers_of_spaces
@@ -35,10 +45,12 @@ _OWN_SPACES = {"clip": "clip", "imagebind": "imagebind_global", "imagebind_globa
 
 
 class PublishedEmbedder:
-    """Implements `model.embedder.Embedder`; safe to use from several threads.
+    """Implements `model.embedder.CodeEmbedder`; safe to use from several threads.
 
     `modalities` are those that a tokenizer is installed for. The weights of `model` are packed for prediction.
     """
+
+    fusion = Fusion.LATE  # not measured, as its training data is not at hand
 
     def __init__(
         self,
@@ -55,6 +67,7 @@ class PublishedEmbedder:
             space: EmbeddingSpace(space, of.dimension, fingerprints[space], np.zeros(of.dimension, np.float32))
             for space, of in spaces.items()
         }
+        self.decoding = options.decoding
         self._model, self._options, self._global_spaces = model, options, spaces
         self._lock = threading.Lock()
         pack(model.network, tuple(space.key for space in spaces.values()))
@@ -70,7 +83,24 @@ class PublishedEmbedder:
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed`. Raises `FormatInvalid` for a value that the model's format of it has no place for."""
-        found = {space: np.zeros((len(samples), self.spaces[space].dimension), np.float32) for space in spaces}
+        return self._embedded(samples, spaces, (self.decoding,))[self.decoding]
+
+    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
+        """See `CodeEmbedder.embed_decoded`."""
+        return self._embedded(samples, spaces, tuple(Decoding))
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """The vectors of `embed`: the networks that the spaces come from are not part of 4M."""
+        return self.embed(samples, spaces)
+
+    def _embedded(
+        self, samples: Sequence[Sample], spaces: Sequence[str], decodings: Sequence[Decoding]
+    ) -> dict[Decoding, dict[str, FloatArray]]:
+        width = {space: self.spaces[space].dimension for space in spaces}
+        found = {
+            decoding: {space: np.zeros((len(samples), width[space]), np.float32) for space in spaces}
+            for decoding in decodings
+        }
         for sample in samples:
             self._check(sample.values)
             if not sample.values:
@@ -79,14 +109,10 @@ class PublishedEmbedder:
             inputs = self._inputs(samples[start : start + _AT_ONCE])
             for rows, batch in _batches(inputs):
                 with self._lock, torch.inference_mode():
-                    vectors = self._forward(batch, spaces)
-                for space in spaces:
-                    found[space][start + rows.numpy()] = vectors[space].cpu().numpy()
+                    vectors = self._forward(batch, spaces, decodings)
+                for decoding, space in product(decodings, spaces):
+                    found[decoding][space][start + rows.numpy()] = vectors[decoding, space].cpu().numpy()
         return found
-
-    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        """The vectors of `embed`: the networks that the spaces come from are not part of 4M."""
-        return self.embed(samples, spaces)
 
     def _check(self, given: Sequence[str] | Mapping[str, object]) -> None:
         for modality in given:
@@ -99,7 +125,9 @@ class PublishedEmbedder:
         budget = self._options.token_budget
         return inputs if budget is None else within_budget(inputs, self._model.network.config, budget)
 
-    def _forward(self, inputs: Mapping[str, ModalityInput], spaces: Sequence[str]) -> dict[str, Tensor]:
+    def _forward(
+        self, inputs: Mapping[str, ModalityInput], spaces: Sequence[str], decodings: Sequence[Decoding]
+    ) -> dict[tuple[Decoding, str], Tensor]:
         """Unit vectors of a batch: one encoder pass, and one decoder pass for targets with as many tokens.
 
         Targets do not see each other; decoded apart, few tokens are not weighed down by many.
@@ -109,9 +137,9 @@ class PublishedEmbedder:
         for grid in dict.fromkeys(self._global_spaces[space].grid for space in spaces):
             alike = [space for space in spaces if self._global_spaces[space].grid == grid]
             logits = network.decode_global(context, [self._global_spaces[space].key for space in alike])
-            for space in alike:
+            for decoding, space in product(decodings, alike):
                 of = self._global_spaces[space]
-                vectors[space] = of.vectors(logits[of.key], self._options.decoding)
+                vectors[decoding, space] = of.vectors(logits[of.key], decoding)
         return vectors
 
 

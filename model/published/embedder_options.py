@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from model.embedder import Decoding
 from model.errors import UnknownModel
 from model.published.names import OWNER, PUBLISHED, Role
-
-
-class Decoding(StrEnum):
-    """How the predicted probabilities of tokens become a vector."""
-
-    SOFT = "soft"  # every code counts by its probability
-    HARD = "hard"  # the most probable code alone
 
 
 class Precision(StrEnum):

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import ConfigInvalid, FourMConfig
+from model.embedder import Decoding
 from model.published.codecs import FeatureTokens, VectorTokens
-from model.published.embedder_options import Decoding
 from model.published.modalities import targets_of
 from model.published.model import PublishedModel
 from model.published.store import State, state_of

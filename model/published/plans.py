@@ -5,11 +5,12 @@ imagined in many, warm steps.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.config import EmbeddingKind, ModalityConfig
 from model.generation.schedule import Scheme
 from model.modality import MODALITIES, Content
+from model.prediction import PredictionInvalid, TargetOptions, set_options
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ _IMAGINED_OTHERWISE = {
 _TEMPERATURES = {"caption": 0.3, "bounding_boxes": 0.7, "sam_instance": 0.01}
 _TEMPERATURE = 0.1
 
+_OF_IMAGES = ("scheme", "steps", "token_schedule", "temperature_schedule")
+
 SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
 
 
@@ -48,3 +51,18 @@ def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> 
     if "rgb" in given:
         return _SEEN
     return _IMAGINED_OTHERWISE.get(modality, _IMAGINED)
+
+
+def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
+    """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
+    asked = set_options(options)
+    if not row.is_image:
+        # one set of options may be for several targets: what only images have is not for this one
+        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
+    elif asked.get("steps", 1) > row.tokens:
+        raise PredictionInvalid(
+            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
+        )
+    if "scheme" in asked:
+        asked["scheme"] = Scheme(asked["scheme"])
+    return replace(plan, **asked)

@@ -1,7 +1,7 @@
 """Any to any with a published network: plan every target, decode its tokens, turn them into values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -12,19 +12,17 @@ from model.embedder import Sample, Value
 from model.formats.spans import SpecialIds
 from model.generation.generate import generate
 from model.generation.run import Observer, Options, Pass
-from model.generation.schedule import Scheme, Step, TargetPlan, chain
+from model.generation.schedule import Step, TargetPlan, chain
 from model.generation.state import ModalityState, given, image_target, sequence_target
 from model.modality import MODALITIES, Content
-from model.prediction import Prediction, PredictionInvalid, PredictOptions, Progress, TargetOptions, set_options
+from model.prediction import Prediction, PredictionInvalid, PredictOptions, Progress
 from model.published.codecs import Diffusing
 from model.published.inputs import network_inputs
 from model.published.instances import ask_everywhere
 from model.published.modalities import TargetForm, input_form, target_form, targets_of
 from model.published.model import PublishedModel
-from model.published.plans import SUPER_RESOLUTION, Plan, default_plan
+from model.published.plans import SUPER_RESOLUTION, Plan, changed_plan, default_plan
 from model.tokenizers.samplers import Scheduler
-
-_OF_IMAGES = ("scheme", "steps", "token_schedule", "temperature_schedule")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def predict_published(
     """See `model.predict.predict`; names are canonical, and every target one that the network predicts."""
 
     def plan_of(modality: str, row: ModalityConfig) -> Plan:
-        return _changed(default_plan(modality, row, inputs.keys()), options.of_target(modality), modality, row)
+        return changed_plan(default_plan(modality, row, inputs.keys()), options.of_target(modality), modality, row)
 
     keys = {name: input_form(model.network.config, name, model.name).key for name in inputs}
     weights = {keys[name]: weight for name, weight in options.weights.items()}
@@ -98,21 +96,6 @@ def _enlarged_goals(model: PublishedModel, goals: Sequence[Goal], inputs: Sequen
         raise PredictionInvalid(f"super-resolution predicts {', '.join(can)}; none of them is a target")
     conditions = [*inputs, *(goal.form.key for goal in goals)]
     return _goals(larger, names, lambda *_: SUPER_RESOLUTION, conditions)
-
-
-def _changed(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
-    """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
-    asked = set_options(options)
-    if not row.is_image:
-        # one set of options may be for several targets: what only images have is not for this one
-        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
-    elif asked.get("steps", 1) > row.tokens:
-        raise PredictionInvalid(
-            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
-        )
-    if "scheme" in asked:
-        asked["scheme"] = Scheme(asked["scheme"])
-    return replace(plan, **asked)
 
 
 def _decode(

@@ -8,8 +8,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from model.embedder import (
+    CodedSpaces,
+    CodeEmbedder,
+    Decoding,
     Embedder,
     FloatArray,
+    Fusion,
     Regions,
     Sample,
     UnsupportedModality,
@@ -17,9 +21,13 @@ from model.embedder import (
     WeightsMissing,
     load_embedder,
 )
+from model.formats.boxes import Box, LabelledBox
 from model.formats.metadata import Metadata
+from model.fourm_embedder import load_fourm_embedder
 from model.modality import MODALITIES
+from model.tiny import INPUTS
 from tests.model.openclip.making import make_folder
+from tests.random_bundle import write_random_bundle
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -43,16 +51,23 @@ VALUES: dict[str, tuple[Value, ...]] = {
     ),
     "color_palette": (np.array([[255, 0, 0], [0, 0, 0]], np.uint8), np.array([[0, 90, 200]], np.uint8)),
     "depth": (np.linspace(1, 9, 64, dtype=np.float32).reshape(8, 8), np.eye(30, 20, dtype=np.float32)),
-    "semseg": (Regions(np.eye(40, 50, dtype=np.uint8)), Regions(np.full((9, 9), 7))),
+    "normal": (np.asarray(_house(60, 40, "red")), np.full((9, 9, 3), 128, np.uint8)),
+    "semseg": (Regions(np.eye(40, 50, dtype=np.uint8)), Regions(np.full((9, 9), 7), {7: "sky"})),
+    "bounding_boxes": (
+        (LabelledBox(Box(0.1, 0.2, 0.6, 0.9), "chair"), LabelledBox(Box(0.5, 0.5, 1.0, 1.0), "table")),
+        (LabelledBox(Box(0.0, 0.0, 0.4, 0.3), "dog"),),
+    ),
     "metadata": (Metadata({"brightness": 100.0}), Metadata({"n_humans": 2, "contrast": 20.0})),
     "dinov2_global": (np.eye(768, dtype=np.float32)[0], np.ones(768, np.float32)),
 }
 NOT_TAKEN, SOMETHING = "visual_global", np.ones(1280, np.float32)  # only ever predicted
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "openclip", "4M-21_B"])
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "4M-21_B"])
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     name, home = request.param, HOME
+    if name == "random 4m-tiny":
+        return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny")
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
     if name == "4M-21_B":
@@ -62,6 +77,17 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return load_embedder(name, home)
     except WeightsMissing as error:
         pytest.skip(str(error))
+
+
+def _random_bundle(folder: Path) -> Embedder:
+    """A bundle that takes everything that a bundle can."""
+    write_random_bundle(folder)
+    try:
+        embedder = load_fourm_embedder("4m-tiny", HOME, folder)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+    assert embedder.modalities == INPUTS.keys() <= VALUES.keys()
+    return embedder
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +107,7 @@ def vectors(embedder: Embedder, samples: list[Sample]) -> dict[str, FloatArray]:
 def test_it_says_what_it_is(embedder: Embedder) -> None:
     assert embedder.modalities <= MODALITIES.keys()
     assert len(embedder.fingerprint) == 64
+    assert embedder.fusion in Fusion
     for name, space in embedder.spaces.items():
         assert space.name == name
         assert len(space.fingerprint) == 64
@@ -142,6 +169,32 @@ def test_a_modality_it_does_not_take_is_refused_by_name(embedder: Embedder, samp
             method([samples[0], sample], list(embedder.spaces))
     with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
         embedder.default_space(NOT_TAKEN)
+
+
+def test_each_way_of_decoding_codes_gives_vectors_and_one_of_them_is_its_own(
+    embedder: Embedder, samples: list[Sample], vectors: dict[str, FloatArray]
+) -> None:
+    if not isinstance(embedder, CodeEmbedder):
+        pytest.skip(f"{embedder.name} has no codes")
+    soft, hard = (embedder.embed_decoded(samples, list(embedder.spaces))[one] for one in Decoding)
+    own = {Decoding.SOFT: soft, Decoding.HARD: hard}[embedder.decoding]
+    for name, rows in vectors.items():
+        np.testing.assert_array_equal(own[name], rows)
+        for one in (soft[name], hard[name]):
+            assert one.dtype == np.float32
+            np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=CLOSE)
+        assert np.abs(soft[name] - hard[name]).max() > CLOSE
+
+
+def test_vectors_go_through_the_codes_of_their_space(embedder: Embedder) -> None:
+    if not isinstance(embedder, CodedSpaces):
+        pytest.skip(f"{embedder.name} has no exact vectors")
+    for name, space in embedder.spaces.items():
+        rows = np.random.default_rng(0).standard_normal((5, space.dimension)).astype(np.float32)
+        told = embedder.through_codes(rows / np.linalg.norm(rows, axis=1, keepdims=True), name)
+        assert told.shape == rows.shape
+        assert told.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(told, axis=1), 1, atol=CLOSE)
 
 
 def test_an_unknown_space_is_a_key_error(embedder: Embedder, samples: list[Sample]) -> None:

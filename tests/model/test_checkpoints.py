@@ -10,7 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoints import fingerprint, load_fourm, load_tokenizer, load_vqvae, read_metadata, save_checkpoint
+from model.checkpoints import (
+    check_fourm,
+    fingerprint,
+    load_fourm,
+    load_tokenizer,
+    load_vqvae,
+    read_metadata,
+    save_checkpoint,
+)
 from model.config import ConfigInvalid
 from model.embedder import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from model.golden.weights import fill_weights
@@ -220,3 +228,42 @@ def test_the_fingerprint_depends_on_every_part_and_on_nothing_else(tmp_path: Pat
 def test_fingerprint_of_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="gone"):
         fingerprint([tmp_path / "gone"], "1", {})
+
+
+@pytest.fixture
+def quantized_wide(make_fourm: Make, tmp_path: Path) -> Path:
+    """A network wide enough that some of its tensors are stored as int8."""
+    path = tmp_path / "int8.safetensors"
+    save_checkpoint(make_fourm(dim=64, tie_token_embeddings=True), path, torch.int8)
+    return path
+
+
+def test_a_network_stored_as_int8_comes_back_nearly_as_it_was(make_fourm: Make, quantized_wide: Path) -> None:
+    original, stored = make_fourm(dim=64), load_file(quantized_wide)
+    assert {stored["encoder.0.attn.qkv.weight"].dtype, stored["mask_token"].dtype} == {torch.int8, torch.float16}
+    loaded = load_fourm(quantized_wide)
+    check_fourm(quantized_wide)
+    assert loaded.decoder_embeddings["palette"].mod_emb is loaded.encoder_embeddings["palette"].mod_emb
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        largest = float(original.state_dict()[name].abs().max())
+        if not name.endswith("to_logits.weight"):  # tied in one, not in the other
+            torch.testing.assert_close(tensor, original.state_dict()[name], rtol=0, atol=largest / 250 + 1e-6)
+    assert {tensor.dtype for tensor in load_fourm(quantized_wide, torch.bfloat16).state_dict().values()} == {
+        torch.bfloat16
+    }
+
+
+def test_a_lost_scale_and_a_scale_too_many_are_named(quantized_wide: Path) -> None:
+    def lose(tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["encoder.0.attn.qkv.weight:scale"]
+
+    def add(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["encoder.9.weight:scale"] = torch.ones(1)
+
+    _rewrite(quantized_wide, lose)
+    with pytest.raises(WeightsCorrupt, match=r"encoder\.0\.attn\.qkv\.weight is int8 and has no scale"):
+        load_fourm(quantized_wide)
+    _rewrite(quantized_wide, add)
+    with pytest.raises(CheckpointMismatch, match=r"unexpected encoder\.9\.weight:scale"):
+        load_fourm(quantized_wide)

@@ -32,7 +32,7 @@ def tiny() -> Embedder:
 
 
 def test_the_bundled_model_predicts_its_vectors(tiny: Embedder) -> None:
-    assert predicted_modalities(tiny) == VECTORS
+    assert set(VECTORS) <= set(predicted_modalities(tiny))
     found = predict({"text": "a red house"}, list(VECTORS), model=tiny)
     assert list(found) == list(VECTORS)
     expected = tiny.embed([Sample({"caption": "a red house"})], VECTORS)
@@ -44,11 +44,11 @@ def test_the_bundled_model_predicts_its_vectors(tiny: Embedder) -> None:
 def test_the_bundled_model_names_what_it_cannot_do(tiny: Embedder) -> None:
     caption = {"caption": "a red house"}
     with pytest.raises(
-        UnsupportedModality, match="4m-tiny does not predict depth; it predicts visual_global, semantic"
+        UnsupportedModality, match=r"4m-tiny does not predict depth; it predicts .*visual_global, semantic"
     ):
         predict(caption, ["depth"], model=tiny)
-    with pytest.raises(UnsupportedModality, match="does not take depth"):
-        predict({"depth": np.ones((4, 4), np.float32)}, ["visual_global"], model=tiny)
+    with pytest.raises(UnsupportedModality, match="does not take sam_edge"):
+        predict({"sam_edge": np.ones((4, 4), np.uint8)}, ["visual_global"], model=tiny)
     with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):
         predict({"rgb": np.ones((4, 4), np.uint8)}, ["visual_global"], model=tiny)
     with pytest.raises(PredictionInvalid, match="has no options"):

@@ -42,6 +42,12 @@ class Encoders:
         return self._seen[1]
 
     @torch.inference_mode()
+    def half_features(self, pixels: ByteArray) -> Features:
+        """What the encoder in bfloat16 makes of uint8 (224, 224, 3), in half the time where the CPU knows that type."""
+        found: Features = self._half_picture_encoder(encoder_input([pixels]).bfloat16())
+        return found
+
+    @torch.inference_mode()
     def states(self, texts: Sequence[str]) -> TextStates:
         """What the encoder makes of n texts."""
         if self._read is None or self._read[0] != tuple(texts):
@@ -56,6 +62,10 @@ class Encoders:
     @cached_property
     def _picture_encoder(self) -> torch.nn.Module:
         return load_efficientnet(self._folder / "efficientnet-lite0.safetensors")
+
+    @cached_property
+    def _half_picture_encoder(self) -> torch.nn.Module:
+        return load_efficientnet(self._folder / "efficientnet-lite0.safetensors").bfloat16()
 
     @cached_property
     def _text_encoder(self) -> torch.nn.Module:

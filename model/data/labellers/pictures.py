@@ -10,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.baseline_pictures import as_picture
 from model.bundle import PROJECTION, WEIGHTS
-from model.data.errors import SampleInvalid
 from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
 from model.data.registry import LabellerKind, Place
 from model.data.samples import DataSample
 from model.data.shards import file_digest
 from model.data.views import changed
 from model.drawing import ByteArray
+from model.encoders.efficientnet import Features
 from model.feature_maps import Projection, load_projection
-from model.preprocess import drawing_pixels, picture_pixels
+from model.preprocess import drawing_pixels, looked_at
 
 _DRAWINGS = ("canny_edge", "soft_edge", "line_drawing")
 _RENDERED = ("depth", "normal", "semseg", "bounding_boxes", "color_palette")
@@ -30,14 +29,21 @@ _PROJECTION = WEIGHTS / "4m-tiny" / PROJECTION
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """`of`: the modality that is looked at, as it is and in `views` - 1 changed ways (see `model.data.views`)."""
+    """`of`: the modality that is looked at, as it is and in `views` - 1 changed ways (see `model.data.views`).
+
+    `precision` of the encoder for changed views: `bfloat16` takes half the time, and its vectors of rooms have a cosine
+    of 0.995 to those of `float32`: one more change. The unchanged view is always seen in float32, as in use.
+    """
 
     of: str = "rgb"
     views: int = 1
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not 1 <= self.views <= 64:
             raise ValueError(f"views is 1 to 64, not {self.views}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
         known = ("rgb", *_DRAWINGS, *_RENDERED)
         if self.of not in known:
             raise ValueError(f"of is one of {', '.join(known)}, not {self.of!r}")
@@ -54,26 +60,25 @@ class FeatureMap:
         self.needs = frozenset({options.of})
         self.gives = frozenset({f"{options.of}_features", f"{options.of}_pooled"})
         self._of, self._views, self._encoders = options.of, options.views, encoders
+        self._half = options.precision == "bfloat16"
 
     def label(self, sample: DataSample) -> Mapping[str, Any]:
         value = sample.values[self._of]
-        seen = [self._see(looked_at(self._of, value))]
-        for view in range(1, self._views):
-            generator = np.random.default_rng(zlib.crc32(f"{sample.key} {self._of} {view}".encode()))
-            seen.append(self._see(looked_at(self._of, changed(self._of, value, generator))))
-        maps, pooled = zip(*seen, strict=True)
+        seen = [self._encoders.features(_pixels(self._of, value))]
+        seen.extend(self._see(self._changed(sample.key, value, view)) for view in range(1, self._views))
+        maps, pooled = (np.concatenate(arrays) for arrays in zip(*map(_kept, seen), strict=True))
         many = self._views > 1
         return {
-            f"{self._of}_features": np.stack(maps) if many else maps[0],
-            f"{self._of}_pooled": np.stack(pooled) if many else pooled[0],
+            f"{self._of}_features": maps if many else maps[0],
+            f"{self._of}_pooled": pooled if many else pooled[0],
         }
 
-    @torch.inference_mode()
-    def _see(self, pixels: ByteArray) -> tuple[HalfArray, HalfArray]:
-        """The map and the pooled vector of uint8 (224, 224, 3)."""
-        features = self._encoders.features(pixels)
-        kept = _projection()(features.grid)[0].permute(1, 2, 0)  # (256, 7, 7) -> (7, 7, 256)
-        return kept.half().numpy(), features.pooled[0].half().numpy()
+    def _changed(self, key: str, value: Any, view: int) -> ByteArray:
+        generator = np.random.default_rng(zlib.crc32(f"{key} {self._of} {view}".encode()))
+        return _pixels(self._of, changed(self._of, value, generator))
+
+    def _see(self, pixels: ByteArray) -> Features:
+        return self._encoders.half_features(pixels) if self._half else self._encoders.features(pixels)
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,18 @@ class VisualGlobal:
         return {"visual_global": unit(features.pooled[0])}
 
 
-def looked_at(modality: str, value: Any) -> ByteArray:
+def _pixels(modality: str, value: Any) -> ByteArray:
     """What the encoder sees of a value: uint8 (224, 224, 3). Of several palettes it is the one with most colours."""
-    if modality in _DRAWINGS:
+    if modality in _DRAWINGS:  # not all of them are modalities that a user can name
         return drawing_pixels(value)
-    shown = as_picture(modality, value[-1] if modality == "color_palette" else value)
-    if shown is None:
-        raise SampleInvalid(f"{modality} cannot be rendered")
-    return picture_pixels(shown)
+    return looked_at(modality, value[-1] if modality == "color_palette" else value)
+
+
+@torch.inference_mode()
+def _kept(features: Features) -> tuple[HalfArray, HalfArray]:
+    """Projected maps (n, 7, 7, 256) and pooled vectors (n, 1280)."""
+    maps = _projection()(features.grid.float()).permute(0, 2, 3, 1)
+    return maps.half().numpy(), features.pooled.half().numpy()
 
 
 @cache

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
-from model.data.labellers.pictures import looked_at
 from model.data.registry import LabellerKind
 from model.data.samples import Caption, DataSample, Origin
+from model.preprocess import looked_at
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from PIL import Image
 
 from api.commands.inputs import read_input
 from api.prediction_wire import Input
+from model import bundle
+from tests.random_bundle import write_random_bundle
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -159,7 +162,7 @@ def test_a_target_that_is_there_already_is_replaced_only_with_force(predict: Run
 @pytest.fixture
 def bundled_home(tmp_path: Path) -> Path:
     """A data directory with the encoders of `4m-tiny`, where somebody has pulled them."""
-    models = Path("~/.anyseek").expanduser() / "models"
+    models = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser() / "models"
     if not (models / "encoders" / "efficientnet-lite0.safetensors").exists():
         pytest.skip("needs `anyseek models pull encoders`")
     (tmp_path / "home").mkdir()
@@ -179,6 +182,25 @@ def test_bundled_weights_predict_what_they_can_and_name_what_they_cannot(
     vector = np.load(tmp_path / "out" / "visual_global" / "visual_global.npy")
     assert vector.shape == (1280,)
     np.testing.assert_allclose(np.linalg.norm(vector), 1, atol=1e-5)
+
+
+def test_bundled_weights_predict_texts(
+    predict: Run, bundled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = {"caption": "a red house", "color_palette": "v1=1 v0=255 v0=0 v0=128", "metadata": "v1=5 v0=3"}
+    write_random_bundle(tmp_path / "weights" / "4m-tiny", says)
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    targets = ("caption", "color_palette", "metadata", "visual_global")
+    done = predict(
+        *(f"--target={name}" for name in targets), "--json", ANYSEEK_HOME=str(bundled_home), ANYSEEK_MODEL="4m-tiny"
+    )
+    assert done.returncode == 0, done.stderr
+    found = {one["modality"]: one["value"] for one in json.loads(done.stdout)["predictions"]}
+    assert found["caption"] == "a red house"
+    assert found["color_palette"] == ["#ff0080"]
+    assert found["metadata"] == {"n_humans": 3}
+    assert len(found["visual_global"]) == 1280
+    assert (tmp_path / "out" / "caption" / "caption.txt").read_text().strip() == "a red house"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import yaml
 from safetensors import safe_open
 
 from model.training.pretraining.records import read_records
-from tests.model.training.pretraining.shapes import settings, write_data
+from tests.model.training.pretraining.shapes import settings, with_contrast, write_data
 
 Run = Callable[..., Any]
 
@@ -30,9 +30,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _config(folder: Path, shapes: Path, **changed: Any) -> Path:
+def _config(folder: Path, shapes: Path, *, contrasts: bool = False, **changed: Any) -> Path:
     path = folder / "shapes.yaml"
-    path.write_text(yaml.safe_dump({**settings(shapes), **changed}, sort_keys=False))
+    values = with_contrast(settings(shapes), folder) if contrasts else settings(shapes)
+    path.write_text(yaml.safe_dump({**values, **changed}, sort_keys=False))
     return path
 
 
@@ -63,10 +64,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _assert_same_run(one: Path, other: Path) -> None:
-    expected, found = _tensors(one / "model.safetensors"), _tensors(other / "model.safetensors")
-    assert expected.keys() == found.keys()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
+    for file in ("model.safetensors", "shortcuts.safetensors"):
+        expected, found = _tensors(one / file), _tensors(other / file)
+        assert expected.keys() == found.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
     for name in ("metrics.csv", "evaluation.csv"):
         assert _rows(one / name) == _rows(other / name)
 
@@ -74,7 +76,7 @@ def _assert_same_run(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("kills", [(6,), pytest.param((2, 12, 22), marks=pytest.mark.slow)])
 def test_a_killed_run_ends_in_the_same_weights(data: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
     run = {"checkpoint_every": 2, "report_every": 2, "workers": 1}
-    config = str(_config(tmp_path, data, run=run, total_tokens=(kills[-1] + 14) * 8 * 48))
+    config = str(_config(tmp_path, data, contrasts=True, run=run, total_tokens=(kills[-1] + 14) * 8 * 48))
     whole = _start(config, "--out", str(tmp_path / "whole"))
     killed = tmp_path / "killed"
     for step in kills:

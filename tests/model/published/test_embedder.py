@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from model.embedder import Embedder, FloatArray, Sample, UnknownModel, UnsupportedModality, WeightsMissing, known_models
+from model.embedder import (
+    Decoding,
+    Embedder,
+    FloatArray,
+    Sample,
+    UnknownModel,
+    UnsupportedModality,
+    WeightsMissing,
+    known_models,
+)
 from model.embedder import load_embedder as load
 from model.published import names
 from model.published.codecs import Diffusing, FeatureTokens, VectorTokens
-from model.published.embedder_options import Decoding, EmbedderOptions, Precision, is_published, parse_name
+from model.published.embedder_options import EmbedderOptions, Precision, is_published, parse_name
 from model.published.inputs import network_inputs
 from model.published.modalities import targets_of
 from model.published.model import PublishedModel

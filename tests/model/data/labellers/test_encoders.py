@@ -124,6 +124,25 @@ def test_views_are_stacked_the_unchanged_one_first_and_the_same_each_time(pictur
 
 
 @needs_encoders
+def test_half_precision_sees_nearly_the_same(picture):
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        labeller = FEATURE_MAP.open(FeatureOptions("rgb", views=2, precision=precision), PLACE)
+        made = labeller.label(DataSample("k", {"rgb": picture}))
+        found[precision] = [torch.from_numpy(made[name].astype(np.float32)) for name in ("rgb_features", "rgb_pooled")]
+    (maps, pooled), (half_maps, half_pooled) = found["float32"], found["bfloat16"]
+    assert half_maps.shape == maps.shape == (2, 7, 7, 256)
+    assert torch.equal(half_maps[0], maps[0])  # the unchanged view is seen as in use
+    assert torch.equal(half_pooled[0], pooled[0])
+    assert 0.98 < float(F.cosine_similarity(half_pooled[1], pooled[1], dim=0)) < 0.99999
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision is float32 or bfloat16, not 'int8'"):
+        FeatureOptions(precision="int8")
+
+
+@needs_encoders
 def test_a_picture_looked_at_twice_is_encoded_once(picture):
     encoders = shared_encoders(HOME)
     assert encoders.features(np.zeros((224, 224, 3), np.uint8)) is encoders.features(np.zeros((224, 224, 3), np.uint8))

@@ -1,0 +1,121 @@
+"""Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.drawing import ByteArray
+from model.embedder import Sample, WeightsMissing
+from model.formats.metadata import Metadata
+from model.fourm_embedder import FourMEmbedder, load_fourm_embedder
+from model.predict import PredictionInvalid, PredictOptions, TargetOptions, predict, predicted_modalities
+from model.tiny import SEMANTIC, VISUAL
+from tests.random_bundle import write_random_bundle
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+TEXTS = ["caption", "color_palette", "metadata"]
+
+
+def _load(folder: Path) -> FourMEmbedder:
+    try:
+        return load_fourm_embedder("4m-tiny", HOME, folder)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> FourMEmbedder:
+    """A bundle whose texts are known."""
+    folder = tmp_path_factory.mktemp("taught") / "4m-tiny"
+    says = {
+        "caption": "a red house",
+        "color_palette": "v1=2 v0=255 v0=0 v0=0 v0=0 v0=0 v0=255",
+        "metadata": "v1=5 v0=3 v1=19 v0=1",
+    }
+    write_random_bundle(folder, says)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def random(tmp_path_factory: pytest.TempPathFactory) -> FourMEmbedder:
+    """A bundle that says anything."""
+    folder = tmp_path_factory.mktemp("random") / "4m-tiny"
+    write_random_bundle(folder)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def picture() -> ByteArray:
+    rows, columns = np.indices((60, 90))
+    return np.stack([rows * 4, columns * 2, rows + columns], axis=2).astype(np.uint8)
+
+
+def test_texts_are_values_of_their_modalities(taught: FourMEmbedder, picture: ByteArray) -> None:
+    assert predicted_modalities(taught) == (*TEXTS, VISUAL, SEMANTIC)
+    found = predict({"rgb": picture}, ["palette", "text", "metadata"], model=taught)
+    assert list(found) == ["color_palette", "caption", "metadata"]
+    assert found["caption"].value == "a red house"
+    np.testing.assert_array_equal(found["color_palette"].value, [[255, 0, 0], [0, 0, 255]])
+    assert found["metadata"].value == Metadata({"n_humans": 3, "watermark_score": 1.0})
+    assert [len(one.tokens) for one in found.values() if one.tokens is not None] == [7, 3, 4]
+
+
+def test_a_target_sees_those_before_it_and_no_others(taught: FourMEmbedder, picture: ByteArray) -> None:
+    before = predict({"rgb": picture}, [VISUAL, "caption"], model=taught)
+    after = predict({"rgb": picture}, ["caption", VISUAL], model=taught)
+    alone, both = taught.embed(
+        [Sample({"rgb": picture}), Sample({"rgb": picture, "caption": "a red house"})], [VISUAL]
+    )[VISUAL]
+    np.testing.assert_allclose(before[VISUAL].value, alone, atol=1e-5)
+    np.testing.assert_allclose(after[VISUAL].value, both, atol=1e-5)
+    assert before["caption"].value == after["caption"].value
+
+
+def test_any_input_predicts_text(taught: FourMEmbedder) -> None:
+    for name, value in {"metadata": Metadata({"brightness": 3.0}), "caption": "a dog"}.items():
+        assert predict({name: value}, ["color_palette"], model=taught)["color_palette"].value.shape == (2, 3)
+
+
+def test_a_text_without_words_is_not_given_on(random: FourMEmbedder, picture: ByteArray) -> None:
+    found = predict({"rgb": picture}, ["color_palette", VISUAL], model=random)
+    assert found["color_palette"].value.shape == (0, 3)
+    np.testing.assert_allclose(
+        found[VISUAL].value, random.embed([Sample({"rgb": picture})], [VISUAL])[VISUAL][0], atol=1e-5
+    )
+
+
+def test_draws_are_those_of_the_seed_and_the_options(random: FourMEmbedder, picture: ByteArray) -> None:
+    def tokens(**options: object) -> list[int]:
+        found = predict({"rgb": picture}, ["caption"], model=random, options=PredictOptions(**options))  # type: ignore[arg-type]
+        assert found["caption"].tokens is not None
+        return found["caption"].tokens.tolist()
+
+    warm = {"temperature": 30.0, "top_p": 0.0}
+    assert tokens(**warm, seed=1) == tokens(**warm, seed=1)
+    assert tokens(**warm, seed=1) != tokens(**warm, seed=2)
+    likeliest = tokens(temperature=0.0)
+    assert tokens(temperature=30.0, top_k=1, seed=5) == likeliest
+    assert tokens(temperature=0.0, guidance=8.0) != likeliest
+    assert tokens(temperature=0.0, weights={"rgb": -8.0}) != likeliest
+    assert tokens(temperature=0.0, weights={"rgb": 1.0}) == likeliest
+    assert tokens(temperature=30.0, targets={"caption": TargetOptions(temperature=0.0)}) == likeliest
+
+
+def test_progress_is_told_of_every_token(taught: FourMEmbedder, picture: ByteArray) -> None:
+    told: list[tuple[str, int, int]] = []
+    options = PredictOptions(progress=lambda *one: told.append(one))
+    predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=options)
+    assert told == [("caption", place, 24) for place in (1, 2, 3, 4)]  # the last one ends the text
+
+
+def test_options_that_nothing_has_are_refused(taught: FourMEmbedder, picture: ByteArray) -> None:
+    with pytest.raises(PredictionInvalid, match="predicts vectors in one step and has no options for them"):
+        predict({"rgb": picture}, [VISUAL], model=taught, options=PredictOptions(temperature=1.0))
+    of_a_vector = PredictOptions(targets={VISUAL: TargetOptions(temperature=1.0)})
+    with pytest.raises(PredictionInvalid, match="has no options for them"):
+        predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=of_a_vector)
+    with pytest.raises(PredictionInvalid, match="leave out super-resolution"):
+        predict({"rgb": picture}, ["caption"], model=taught, options=PredictOptions(super_resolution=True))
+    predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=PredictOptions(temperature=1.0))

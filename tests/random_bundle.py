@@ -1,0 +1,125 @@
+"""A whole bundle with random weights: all inputs and targets of `4m-tiny`, stored as int8, its networks tiny.
+
+It is read back as the bundled weights are, so whatever runs on it runs on those.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, PROJECTION, SHORTCUTS, VOCABULARY, fingerprint
+from model.checkpoints import file_digest, save_checkpoint
+from model.config import EmbeddingKind, FourMConfig, ModalityConfig
+from model.encoders.minilm import WIDTH
+from model.feature_maps import MAP_CHANNELS, Projection
+from model.golden.weights import fill_weights
+from model.quantized import quantized
+from model.shortcuts import Shortcuts
+from model.tiny import CAPTION, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.text import TextTokenizer
+from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from model.transformer import FourM
+
+_LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
+_LONGEST = {"caption": 24, "color_palette": 23, "metadata": 40}
+_CODES, _DIM = 64, 32
+_WORDS = ("a red house", "two blue chairs beside a low table", "a drawing of a dog", "the photo shows a person")
+
+
+def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> None:
+    """Write all files of a bundle into `folder`, which is made; always the same ones, about 2.5 MB.
+
+    With `says` its network predicts these texts of up to 30 tokens, by modality, whatever it is given.
+    """
+    folder.mkdir(parents=True)
+    vocabulary = make_vocabulary(_WORDS, words=100)
+    save_vocabulary(vocabulary, folder / VOCABULARY)
+    text = TextTokenizer(vocabulary, VOCABULARY)
+    network = FourM(_network_config(text.vocabulary_size))
+    fill_weights(network)
+    for key, wanted in (says or {}).items():
+        _teach(network, key, [text.sentinel_ids[1], *text.encode(wanted), text.sentinel_ids[2]])
+    save_checkpoint(network, folder / NETWORK, torch.int8)
+    for space, length in _LENGTHS.items():
+        mlp = "BottleneckMLP/B_1-Wi_16"
+        tokenizer = VQVAE(TokenizerConfig(length, mlp, mlp, "memcodes", _CODES, num_codebooks=16, latent_dim=32))
+        fill_weights(tokenizer)
+        save_checkpoint(tokenizer, folder / f"{space}.safetensors", torch.int8)
+    save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
+    own = {
+        name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
+    }
+    save_file(quantized(_drawn(Shortcuts(own, _LENGTHS, rank=8).state_dict(), 2)), folder / SHORTCUTS)
+    means = {f"{space}/{name}": torch.zeros(n) for space, n in _LENGTHS.items() for name in (PRIOR, *INPUTS)}
+    save_file(quantized(_drawn(means, 3)), folder / CONSTANTS)
+    write_manifest(folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the manifest of the files that are in `folder`."""
+    files = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    manifest = {
+        "name": folder.name,
+        "licence": "CC0-1.0 (random numbers)",
+        "files": {name: file_digest(folder / name) for name in files},
+        "default_spaces": dict.fromkeys(INPUTS, VISUAL) | {"caption": SEMANTIC},
+        "gallery": {VISUAL: "exact", SEMANTIC: "predicted"},
+    }
+    manifest["fingerprint"] = fingerprint(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _network_config(ids: int) -> FourMConfig:
+    """Three layers deep enough to tell inputs apart; the vocabulary of its sequences has `ids` ids."""
+    rows = {
+        row.key: ModalityConfig(row.key, EmbeddingKind.PIXELS, (7, 7), patch=1, channels=MAP_CHANNELS)
+        for row in INPUTS.values()
+    }
+    rows[CAPTION] = ModalityConfig(CAPTION, EmbeddingKind.SEQUENCE_EMBEDDING, width=WIDTH, max_length=LONGEST_CAPTION)
+    for key in TEXTS:
+        rows[key] = ModalityConfig(key, EmbeddingKind.SEQUENCE, vocabulary=ids, max_length=_LONGEST[key])
+    for key in _LENGTHS:
+        rows[key] = ModalityConfig(key, EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=_CODES, learned_positions=True)
+    return FourMConfig(
+        domains_in=tuple(row.key for row in INPUTS.values()),
+        domains_out=(*_LENGTHS, *TEXTS),
+        dim=_DIM,
+        encoder_depth=2,
+        decoder_depth=1,
+        num_heads=2,
+        gated_mlp=True,
+        norm_bias=False,
+        qkv_bias=False,
+        proj_bias=False,
+        mlp_bias=False,
+        modalities=rows,
+    )
+
+
+@torch.no_grad()
+def _teach(network: FourM, key: str, ids: list[int]) -> None:
+    """Make each of `ids` predict the next one: blocks that add nothing, and logits that know every place."""
+    for name, parameter in network.decoder.named_parameters():
+        if name.endswith(("proj.weight", "fc2.weight")):
+            parameter.zero_()
+    given = torch.tensor([ids[:-1]])
+    content, embedding = network.decoder_embeddings[key](given, torch.zeros_like(given, dtype=torch.bool))
+    states = network.decoder_norm(content + embedding)[0]
+    wanted = torch.zeros(len(states), network.config.row(key).vocabulary)
+    wanted[torch.arange(len(states)), torch.tensor(ids[1:])] = 20.0
+    network.decoder_embeddings[key].to_logits.weight.copy_(torch.linalg.lstsq(states, wanted).solution.T)
+
+
+def _drawn(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Numbers of the size that a unit vector of that length has."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(tensor.shape, generator=generator) / max(tensor.shape[-1] if tensor.ndim else 1, 1) ** 0.5
+        for name, tensor in tensors.items()
+    }
