@@ -11,7 +11,7 @@ from api.dependencies import PROBLEMS
 from api.middleware import BodyLimit, Guard, RequestContext
 from api.prediction_schemas import PREDICTION_BODIES
 from api.problems import install_handlers
-from api.routes import collections, health, items, jobs, models, page, predict, queries
+from api.routes import collections, health, items, jobs, models, page, predict, previews, queries
 from api.schemas import PartBody, QueryBody
 from api.security import Guardian
 from api.service import Service
@@ -44,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for routes in (collections, items, queries, predict, jobs, models, health, page):
+    for routes in (collections, items, queries, predict, previews, jobs, models, health, page):
         app.include_router(routes.router)
     page.mount_files(app)
     _describe(app)

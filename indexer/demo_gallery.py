@@ -1,40 +1,110 @@
-"""The demo gallery as a folder that `anyseek index` can read: 2,460 OpenMoji pictures and a manifest."""
+"""The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, and rendered rooms.
+
+A folder appears whole or not at all: it is filled beside its place and renamed. One whose manifest already says what
+it would say now is left as it is.
+"""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from indexer.manifest import MANIFEST
 from model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
+from model.galleries.views import CREDITS, read_views
+from model.galleries.views import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
 
+# What a view's manifest line holds itself and an item keeps in a file.
+_DOCUMENTS = ("bounding_boxes", "metadata")
+# What an item has no place for but its attributes, where filters and the page find it.
+_TOLD = ("captions", "metadata", "color_palette")
+
+_Row = Mapping[str, Any]
+
 
 def write_gallery(folder: Path, wheel: Path, progress: Callable[[int, int], None]) -> None:
-    """Render every base concept of `wheel` into `folder`, unless that was done before.
+    """Render every base concept of `wheel`, 2,460 of them, into `folder`.
 
-    The folder appears whole or not at all: it is filled beside its place and renamed. `progress` is told how many
-    pictures of how many are done.
+    `progress` is told how many pictures of how many are done.
     """
-    if folder.exists():
+    concepts = read_concepts()
+
+    def fill(unfinished: Path) -> None:
+        with Drawings(wheel) as drawings:
+            for done, concept in enumerate(concepts, start=1):
+                png = render_png(drawings[concept.hexcode], Rendering.FULL, PICTURE_SIZE)
+                (unfinished / _file_of(concept)).write_bytes(png)
+                progress(done, len(concepts))
+
+    _write(folder, map(_drawing_row, concepts), fill)
+
+
+def write_rooms(folder: Path, source: Path = ROOMS) -> None:
+    """Write the rooms of `source` into `folder`, boxes and metadata as files beside the maps."""
+    views = read_views(source)
+
+    def fill(unfinished: Path) -> None:
+        for name in (CREDITS, *(name for view in views for name in _files_of(view))):
+            _copy(source / name, unfinished / name)
+        for modality in _DOCUMENTS:
+            (unfinished / modality).mkdir()
+            for view in views:
+                (unfinished / _document_of(modality, view)).write_text(json.dumps(view[modality]), encoding="utf-8")
+
+    _write(folder, map(_room_row, views), fill)
+
+
+def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> None:
+    manifest = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    written = folder / MANIFEST
+    if written.is_file() and written.read_text("utf-8") == manifest:
         return
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    concepts = read_concepts()
-    with Drawings(wheel) as drawings, (unfinished / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
-        for done, concept in enumerate(concepts, start=1):
-            name = f"{concept.hexcode}.png"
-            (unfinished / name).write_bytes(render_png(drawings[concept.hexcode], Rendering.FULL, PICTURE_SIZE))
-            manifest.write(json.dumps(_manifest_row(name, concept), ensure_ascii=False) + "\n")
-            progress(done, len(concepts))
+    fill(unfinished)
+    (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 
 
-def _manifest_row(name: str, concept: Concept) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": name, "key": concept.hexcode}
+def _drawing_row(concept: Concept) -> _Row:
+    row: dict[str, Any] = {"file": _file_of(concept), "key": concept.hexcode}
     if concept.caption:
         row["caption"] = concept.caption
         row["attributes"] = {"group": concept.group, "subgroup": concept.subgroup, "tags": list(concept.tags)}
     return row
+
+
+def _file_of(concept: Concept) -> str:
+    return f"{concept.hexcode}.png"
+
+
+def _room_row(view: _Row) -> _Row:
+    classes = view["modalities"]["semseg"]["classes"]
+    documents = {modality: _document_of(modality, view) for modality in _DOCUMENTS}
+    return {
+        "file": view["file"],
+        "key": view["key"],
+        "caption": view["caption"],
+        "attributes": view["attributes"] | {name: view[name] for name in _TOLD} | {"classes": classes},
+        "modalities": view["modalities"] | documents,
+    }
+
+
+def _files_of(view: _Row) -> list[str]:
+    """The picture and the maps of a view."""
+    named = view["modalities"].values()
+    return [view["file"], *(one if isinstance(one, str) else one["file"] for one in named)]
+
+
+def _copy(file: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to)
+
+
+def _document_of(modality: str, view: _Row) -> str:
+    return f"{modality}/{view['key']}.json"

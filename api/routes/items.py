@@ -104,7 +104,7 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> 
         raise BadInput("the form has two fields of one name; an item has one file for each modality")
     classes = classes_from_json(_text(fields["classes"])) if "classes" in fields else {}
     item = put_item(
-        service.runtime.tools(),
+        service.runtime.tools_for(collection),
         collection,
         key,
         [_raw_file(upload, classes) for upload in uploads if upload.field not in _NOT_MODALITIES],

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
+
+from model.galleries.credits import credits_text
 
 router = APIRouter()
 _FOLDER = Path(__file__).parent.parent / "web"
@@ -13,6 +15,12 @@ _FOLDER = Path(__file__).parent.parent / "web"
 @router.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     return FileResponse(_FOLDER / "index.html", headers={"cache-control": "no-cache"})
+
+
+@router.get("/credits", include_in_schema=False)
+def demo_credits() -> PlainTextResponse:
+    """Makers and licences of what the demo shows; the page links to it."""
+    return PlainTextResponse(credits_text())
 
 
 def mount_files(app: FastAPI) -> None:

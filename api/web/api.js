@@ -58,10 +58,25 @@ export function query(collection, parts, k, signal) {
   });
 }
 
+// A file of an item as it was put.
+export const asset = async (collection, key, name) => (await send(assetPath(collection, key, name))).blob();
+
+const assetPath = (collection, key, name) =>
+  `${collectionPath(collection)}/assets/${encodeURIComponent(name)}/${encodeURIComponent(key)}`;
+
+// A map or boxes as a picture that can be shown: a data: URL.
+export async function preview(body) {
+  const answer = await send("/v1/previews", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return `data:image/png;base64,${await base64(await answer.blob())}`;
+}
+
 // Shows a picture of an item in `image`. With an API key it must be fetched by hand: an <img> sends no headers.
-export async function showPicture(image, collection, key, asset = "thumbnail") {
-  const folder = asset === "thumbnail" ? "thumbnails" : `assets/${encodeURIComponent(asset)}`;
-  const path = `${collectionPath(collection)}/${folder}/${encodeURIComponent(key)}`;
+export async function showPicture(image, collection, key, name = "thumbnail") {
+  const path = assetPath(collection, key, name);
   if (!keys.get()) {
     image.src = path;
     return;

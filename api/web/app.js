@@ -2,17 +2,22 @@
 
 import * as api from "./api.js";
 import { renderChips } from "./chips.js";
+import { showDetails } from "./details.js";
 import { find, make } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { takeFiles } from "./dropping.js";
+import { askForKey, hideMessages, showEmpty, showError, showState } from "./messages.js";
 import { Palette } from "./palette.js";
+import { partOfFile } from "./parts.js";
 import { Query } from "./query.js";
-import { renderResults, showDetails } from "./results.js";
+import { renderResults } from "./results.js";
 
 const PAGE = 24;
 const MOST = 10_000;
 
-const state = { collections: [], collection: null, modalities: [], ready: false, k: PAGE, request: null, timer: null };
+const NO_MODEL = { name: "the model", modalities: [] };
+
+const state = { collections: [], collection: null, model: NO_MODEL, ready: false, k: PAGE, request: null, timer: null };
 const query = new Query(queryChanged);
 const drawing = new Drawing(find("canvas"), find("pen"), find("undo"), find("wipe"), drawingChanged);
 const palette = new Palette(find("presets"), find("chosen"), find("colour"), find("add-colour"), paletteChanged);
@@ -34,8 +39,14 @@ function paletteChanged() {
   query.replace("palette", palette.isEmpty ? null : { kind: "color_palette", colours: [...palette.colours] });
 }
 
-function addFiles(files) {
-  for (const file of files) query.add({ kind: "rgb", file, url: URL.createObjectURL(file) });
+async function addFiles(files) {
+  for (const file of files) {
+    try {
+      query.add(await partOfFile(file, state.model));
+    } catch (problem) {
+      showProblem(problem);
+    }
+  }
 }
 
 function removePart(part) {
@@ -51,11 +62,13 @@ function clearAll() {
   closePanels();
 }
 
-function moreLike(hit) {
+function searchWith(part) {
   clearAll();
-  query.add({ kind: "item", key: hit.key, caption: hit.caption });
+  query.add(part);
   window.scrollTo({ top: 0, behavior: "smooth" });
 }
+
+const moreLike = (hit) => searchWith({ kind: "item", key: hit.key, caption: hit.caption });
 
 // ---- searching ----
 
@@ -101,41 +114,31 @@ async function showPeek(signal) {
 // ---- showing ----
 
 function showHits(hits, summary) {
-  find("error").hidden = find("empty").hidden = true;
+  const { collection, model } = state;
+  hideMessages();
   find("summary").textContent = summary;
-  const onOpen = (hit) => showDetails(find("details"), hit, state.collection, moreLike);
-  renderResults(find("results"), hits, state.collection, { onMore: moreLike, onOpen });
+  const given = { collection, model, onMore: moreLike, onUse: searchWith };
+  const onOpen = (hit) => showDetails(find("details"), hit, given);
+  renderResults(find("results"), hits, collection, { onMore: moreLike, onOpen });
 }
 
 function showProblem(problem) {
-  if (problem.status === 401) return askForKey();
-  find("error").textContent = problem.message;
-  find("error").hidden = false;
+  if (problem.status === 401) return askForKey(useKey);
+  showError(problem.message);
 }
 
-function showEmpty(title, collection) {
-  find("error").hidden = true;
-  find("summary").textContent = "";
-  find("results").replaceChildren();
-  find("empty").replaceChildren(
-    make("h2", {}, title),
-    make("p", {}, "Put a folder of pictures into it, then reload this page:"),
-    make("code", {}, `anyseek index FOLDER --collection ${collection}`),
-  );
-  find("empty").hidden = false;
+function useKey(key) {
+  api.keys.set(key);
+  start();
 }
 
 // The words have a chip, for their weight, once there is something to weigh them against.
 function showChips() {
   const parts = query.parts.length && query.words.text.trim() ? [query.words, ...query.parts] : query.parts;
-  const { collection, modalities } = state;
-  renderChips(find("chips"), parts, { collection, modalities, onChange: searchSoon, onRemove: removePart });
+  const { collection, model } = state;
+  const told = { onKind: queryChanged, onChange: searchSoon, onRemove: removePart };
+  renderChips(find("chips"), parts, { collection, modalities: model.modalities, ...told });
   find("clear-all").hidden = !query.all().length;
-}
-
-function showState(kind, text) {
-  find("state").className = `state ${kind}`;
-  find("state").lastElementChild.textContent = text;
 }
 
 function showCollections(wanted) {
@@ -155,8 +158,9 @@ function showCollection(name) {
 
 // Only what the loaded model takes is offered.
 function showTools() {
-  find("open-drawing").hidden = !state.modalities.includes("canny_edge");
-  find("open-palette").hidden = !state.modalities.includes("color_palette");
+  const { modalities } = state.model;
+  find("open-drawing").hidden = !modalities.includes("canny_edge");
+  find("open-palette").hidden = !modalities.includes("color_palette");
   showChips();
 }
 
@@ -175,9 +179,9 @@ async function start() {
     showCollections(address.get("c"));
     query.words.text ||= address.get("q") ?? "";
     await untilReady();
-    const [model] = await api.models();
-    Object.assign(state, { modalities: model.modalities, ready: true });
-    showState("ready", model.name);
+    [state.model] = await api.models();
+    state.ready = true;
+    showState("ready", state.model.name);
     showTools();
     queryChanged();
   } catch (problem) {
@@ -191,18 +195,6 @@ async function untilReady() {
     showState("loading", "loading the model");
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
-}
-
-function askForKey() {
-  const dialog = find("key-dialog");
-  dialog.onclose = () => {
-    if (!find("key").value) return;
-    api.keys.set(find("key").value);
-    find("key").value = "";
-    find("error").hidden = true;
-    start();
-  };
-  if (!dialog.open) dialog.showModal();
 }
 
 // ---- controls ----

@@ -2,26 +2,20 @@
 
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
-import { swatch } from "./palette.js";
+import { kind, kindsOf } from "./kinds.js";
+import { lookOf } from "./previews.js";
 
-const NAMES = {
-  rgb: "picture", canny_edge: "drawing", depth: "depth map", normal: "surface normals", semseg: "segmentation",
-  caption: "words", color_palette: "colours", item: "more like",
-};
-
-// The kinds that a file may be taken for.
-const FILE_KINDS = ["rgb", "canny_edge", "depth", "normal", "semseg"];
-
-export function renderChips(list, parts, { collection, modalities, onChange, onRemove }) {
-  list.replaceChildren(...parts.map((part) => chip(part, { collection, modalities, onChange, onRemove })));
+// `onKind` is told when a file is said to be something else, `onChange` when a weight was moved.
+export function renderChips(list, parts, given) {
+  list.replaceChildren(...parts.map((part) => chip(part, given)));
 }
 
-function chip(part, { collection, modalities, onChange, onRemove }) {
+function chip(part, { collection, modalities, onKind, onChange, onRemove }) {
   const element = make(
     "li",
     { class: "chip", "data-kind": part.kind },
     preview(part, collection),
-    make("span", { class: "what" }, kindOf(part, modalities, onChange), describe(part)),
+    make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
     make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
   );
@@ -30,35 +24,31 @@ function chip(part, { collection, modalities, onChange, onRemove }) {
 }
 
 function preview(part, collection) {
-  if (part.colours) return make("span", { class: "stripes" }, ...part.colours.map((colour) => swatch(colour, colour)));
-  if (part.kind === "caption") return make("span", { class: "quote", "aria-hidden": "true" }, "“");
-  const image = make("img", { alt: "", width: 40, height: 40 });
+  if (part.kind !== "item") return lookOf(part);
+  const image = make("img", { alt: "" });
   image.addEventListener("error", () => image.remove());
-  if (part.kind === "item") showPicture(image, collection, part.key);
-  else image.src = part.url;
+  showPicture(image, collection, part.key);
   return image;
 }
 
 // A file's chip lets you say what the file is, where the model takes more than one kind.
-function kindOf(part, modalities, onChange) {
-  const kinds = FILE_KINDS.filter((kind) => modalities.includes(kind));
-  if (!part.file || kinds.length < 2) return make("small", {}, NAMES[part.kind]);
-  const options = kinds.map((kind) => make("option", { value: kind, selected: kind === part.kind }, NAMES[kind]));
+function kindOf(part, modalities, onKind) {
+  const kinds = part.file ? kindsOf(part.file, modalities).filter((one) => one !== "color_palette") : [];
+  if (kinds.length < 2) return make("small", {}, kind(part.kind).name);
+  const options = kinds.map((one) => make("option", { value: one, selected: one === part.kind }, kind(one).name));
   const choose = (event) => {
     part.kind = event.target.value;
-    onChange();
+    onKind();
   };
   return make("select", { "aria-label": `What ${label(part)} is`, onchange: choose }, ...options);
 }
 
 function describe(part) {
-  const text = { caption: part.text, item: part.caption ?? part.key }[part.kind] ?? part.file?.name;
+  const text = part.text ?? part.label ?? part.caption ?? part.key ?? part.file?.name;
   return text ? make("span", { class: "name", title: text }, text) : null;
 }
 
-function label(part) {
-  return part.text ?? part.key ?? part.file?.name ?? NAMES[part.kind];
-}
+const label = (part) => part.text ?? part.key ?? part.name ?? part.file?.name ?? kind(part.kind).name;
 
 function weight(part, onChange, show) {
   const shown = make("output", {}, format(part.weight));

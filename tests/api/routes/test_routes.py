@@ -8,6 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.client import ApiError, Client
+from api.service import Service
+from tests.indexer.pictures import png
+
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
 
@@ -78,10 +82,51 @@ def _ended(http: httpx.Client, number: int) -> dict[str, object]:
     raise AssertionError(f"job {number} did not end")
 
 
+def test_a_job_is_watched_to_its_end_and_retried(
+    problem: Problem, shared_service: tuple[str, Service], http: httpx.Client, collection: str, root: Path
+) -> None:
+    folder = root / "watched"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.png").write_bytes(png(number))
+    (folder / "broken.png").write_bytes(png(99)[:60])
+    with Client(shared_service[0]) as client:
+        job = client.index_folder(collection, str(folder))["id"]
+        seen = list(client.watch(job))
+        last = seen[-1]
+        assert (last["job"]["state"], last["done"], last["quarantined"]) == ("done", 41, 1)
+        assert last["seconds_left"] is None
+        assert [one["done"] for one in seen] == sorted(one["done"] for one in seen)
+        assert [one["job"]["state"] for one in client.watch(job)] == ["done"], "an ended job is told at once"
+        (folder / "broken.png").write_bytes(png(99))
+        assert client.retry_job(job)["reopened"] == 1
+        *_, last = client.watch(job)
+        assert (last["job"]["state"], last["job"]["indexed"], last["quarantined"]) == ("done", 41, 0)
+        with pytest.raises(ApiError) as refused:
+            list(client.watch(99999))
+        assert refused.value.type == "urn:anyseek:job-not-found"
+    stream = http.get(f"/v1/jobs/{job}/events")
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.text.startswith("event: end\ndata: {")
+    problem(http.post(f"/v1/jobs/{cancelled_job(http, collection, root)}/retry"), 409, "job-not-retriable")
+
+
+def cancelled_job(http: httpx.Client, collection: str, root: Path) -> int:
+    """A job that was cancelled."""
+    folder = root / "large"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.png").write_bytes(png(number, 400, 300))
+    job = int(http.post(f"/v1/collections/{collection}/jobs", json={"folder": str(folder)}).json()["id"])
+    assert http.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    return job
+
+
 def test_unknown_jobs_are_not_found(problem: Problem, http: httpx.Client) -> None:
-    for path in ("/v1/jobs/99999", "/v1/jobs/99999/failures"):
+    for path in ("/v1/jobs/99999", "/v1/jobs/99999/failures", "/v1/jobs/99999/events"):
         problem(http.get(path), 404, "job-not-found")
-    problem(http.post("/v1/jobs/99999/cancel"), 404, "job-not-found")
+    for verb in ("cancel", "retry"):
+        problem(http.post(f"/v1/jobs/99999/{verb}"), 404, "job-not-found")
     problem(http.get("/v1/jobs/x"), 422, "invalid-request")
 
 

@@ -52,16 +52,18 @@ def site(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator
     environment = os.environ | {"ANYSEEK_HOME": str(home), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(_SERVE, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
-        url = process.stdout.readline().split()[-1]
-        with Client(url, patience=30) as client:
-            client.create_collection("shapes")
-            client.create_collection("words")
-            for name in NAMES:
-                client.put_item("shapes", name, {"rgb": picture(*name.split())}, f"a {name}", {"kind": "shape"})
-            client.put_item("words", "one", caption="no picture at all")
-        yield url
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        try:
+            url = process.stdout.readline().split()[-1]
+            with Client(url, patience=30) as client:
+                client.create_collection("shapes")
+                client.create_collection("words")
+                for name in NAMES:
+                    client.put_item("shapes", name, {"rgb": picture(*name.split())}, f"a {name}", {"kind": "shape"})
+                client.put_item("words", "one", caption="no picture at all")
+            yield url
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def _visiting(browser: Any, url: str, **context: Any) -> Iterator[Page]:
     """A page of its own; ends with the check that it complained about nothing."""
-    opened = browser.new_context(viewport={"width": 1200, "height": 900}, **context)
+    opened = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | context)
     page, complaints = opened.new_page(), []
     page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -1,0 +1,44 @@
+// Parts of a query from what somebody has: a file, or an item of which more is known than its picture.
+
+import * as api from "./api.js";
+import { guess } from "./guess.js";
+import { inOrder, kind, kindsOf, sortOf } from "./kinds.js";
+
+// A file as a part, taken for what it probably is. Throws a `Problem` where the model takes no such thing.
+export async function partOfFile(file, model) {
+  const kinds = kindsOf(file, model.modalities);
+  const guessed = await guess(file, kinds);
+  const found = kinds.includes(guessed) || sortOf(file) !== "image" ? guessed : kinds[0];
+  if (!kinds.includes(found)) throw refusal(`${file.name} looks like ${kind(guessed).name}, which ${model.name} does not take.`);
+  if (found === "caption") return { kind: found, text: await file.text() };
+  if (found === "color_palette") return { kind: found, colours: coloursOf(await file.text(), file.name) };
+  return { kind: found, file, url: sortOf(file) === "image" ? URL.createObjectURL(file) : null };
+}
+
+function coloursOf(text, name) {
+  const colours = JSON.parse(text);
+  if (colours.every((one) => /^#[0-9a-f]{6}$/i.test(one))) return colours;
+  throw refusal(`${name} is no list of colours such as ["#c03020", "#ffffff"].`);
+}
+
+const refusal = (sentence) => new api.Problem(0, "file", sentence);
+
+// What is known of an item besides its picture: modalities that are files, and the colours among its attributes.
+export function viewsOf(item) {
+  const files = item.assets.filter((name) => name !== "thumbnail" && name !== "rgb");
+  return inOrder(item.attributes.color_palette ? [...files, "color_palette"] : files);
+}
+
+// One of `viewsOf` as a part.
+export async function partOfItem(collection, item, modality) {
+  const label = item.caption ?? item.key;
+  if (modality === "color_palette") return { kind: modality, colours: item.attributes.color_palette, label };
+  const data = await dataOf(collection, item, modality);
+  const part = { kind: modality, data, label, name: `the ${kind(modality).name} of ${item.key}` };
+  if (kind(modality).files.includes("image")) part.url = `data:image/png;base64,${data}`;
+  if (modality === "semseg") part.classes = item.attributes.classes;
+  if (modality === "bounding_boxes" && item.assets.includes("rgb")) part.picture = await dataOf(collection, item, "rgb");
+  return part;
+}
+
+const dataOf = async (collection, item, asset) => api.base64(await api.asset(collection, item.key, asset));

@@ -1,0 +1,253 @@
+"""Items of which more is known than their picture, with a model that takes all of it: views, queries, guesses."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from api.client import Client
+from api.service import Service, ServiceSettings
+from model.galleries.views import FOLDER, read_views
+from search.settings import Settings
+from tests.api.conftest import listening
+from tests.api.web import chromium
+from workers.runtime import Runtime
+
+Picture = Callable[..., bytes]
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+Until = Callable[[Page, str], None]
+Give = Callable[..., None]
+
+chromium.require()
+
+pytestmark = pytest.mark.browser
+
+_MODEL = "4M-21_B:token_budget=16"
+ROOM = "test-00014"
+
+
+def _put_room(client: Client, view: dict[str, Any]) -> None:
+    maps = {name: one if isinstance(one, str) else one["file"] for name, one in view["modalities"].items()}
+    files: dict[str, bytes | Path] = {name: FOLDER / file for name, file in (maps | {"rgb": view["file"]}).items()}
+    files |= {name: json.dumps(view[name]).encode() for name in ("bounding_boxes", "metadata")}
+    attributes = view["attributes"] | {name: view[name] for name in ("metadata", "color_palette")}
+    classes = view["modalities"]["semseg"]["classes"]
+    client.put_item("rooms", view["key"], files, view["caption"], attributes | {"classes": classes})
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, random_models: Path, picture: Picture) -> Iterator[str]:
+    """A running service whose model, of random weights, takes every modality, with both demo collections in small."""
+    home = tmp_path_factory.mktemp("everything")
+    (home / "models").symlink_to(random_models / "models")
+    with Runtime.open(Settings(home), _MODEL) as runtime, listening(Service(runtime, ServiceSettings())) as url:
+        with Client(url, patience=120) as client:
+            client.create_collection("openmoji")
+            client.put_item("openmoji", "1F534", {"rgb": picture("red", "disc")}, "red circle")
+            client.create_collection("rooms")
+            for view in read_views():
+                if view["key"] in (ROOM, "test-00270"):
+                    _put_room(client, view)
+        yield url
+
+
+@pytest.fixture
+def rooms(visiting: Visiting, everything: str) -> Iterator[Page]:
+    with visiting(f"{everything}/#c=rooms") as page:
+        page.wait_for_selector(".card")
+        page.wait_for_selector("#state.ready")
+        yield page
+
+
+def _open(page: Page, key: str = ROOM) -> None:
+    page.locator(f'.card[data-key="{key}"] .picture').click()
+    page.wait_for_selector("#details[open]")
+
+
+def _asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
+    """The parts of the query that `act` has the page send."""
+    with page.expect_request("**/query") as sent:
+        act()
+    parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
+    return parts
+
+
+def _png(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _scribble() -> bytes:
+    sheet = Image.new("L", (96, 96), 255)
+    ImageDraw.Draw(sheet).ellipse((20, 20, 70, 70), outline=0, width=3)
+    return _png(sheet)
+
+
+def test_both_collections_can_be_chosen(rooms: Page) -> None:
+    assert rooms.locator("#collection option").all_inner_texts() == ["openmoji", "rooms"]
+    rooms.select_option("#collection", "openmoji")
+    rooms.wait_for_selector("text=A look into openmoji")
+    assert rooms.inner_text(".card .title") == "red circle"
+
+
+def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> None:
+    _open(rooms)
+    rooms.wait_for_selector('.view[data-view="bounding_boxes"] img')
+    views = rooms.locator(".view").evaluate_all("(all) => all.map((one) => one.dataset.view)")
+    assert views == ["rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata", "color_palette"]
+    until(rooms, "[...document.querySelectorAll('.view img')].every((one) => one.naturalWidth > 0)")
+    for view in ("depth", "semseg", "bounding_boxes"):  # in colour, and large
+        rooms.click(f'.view[data-view="{view}"]')
+        until(rooms, "document.querySelector('#details .picture img')?.naturalWidth === 448")
+        assert rooms.get_attribute(f'.view[data-view="{view}"]', "aria-pressed") == "true"
+    rooms.click('.view[data-view="metadata"]')
+    rooms.wait_for_selector("#details .picture dl")
+    assert "brightness" in rooms.inner_text("#details .picture")
+    rooms.click("#details summary")
+    rooms.wait_for_selector("#details dt:text-is('room.kind')")
+
+
+def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
+    _open(rooms)
+    rooms.click('.view[data-view="depth"]')
+    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its depth map"))
+    assert part["modality"] == "depth"
+    assert part["data"][:8] == "iVBORw0K"  # a PNG
+    rooms.wait_for_selector('.chip[data-kind="depth"] img')
+    rooms.wait_for_selector(".card .score")
+    assert len(rooms.query_selector_all(".card")) == 2
+    assert "An orange desk" in rooms.inner_text(".chip .name")
+
+
+def test_a_segmentation_is_asked_with_the_names_of_its_classes(rooms: Page) -> None:
+    _open(rooms)
+    rooms.click('.view[data-view="semseg"]')
+    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its segmentation"))
+    assert part["modality"] == "semseg"
+    assert "desk" in part["classes"].values()
+    rooms.wait_for_selector(".card .score")
+
+
+def test_colours_of_an_item_and_words_are_asked_together(rooms: Page) -> None:
+    _open(rooms)
+    rooms.click('.view[data-view="color_palette"]')
+    rooms.click("text=Search with its colours")
+    rooms.wait_for_selector('.chip[data-kind="color_palette"] .stripes')
+    rooms.fill("#words", "a lamp")
+    words, colours = _asked(rooms, lambda: rooms.keyboard.press("Enter"))
+    assert words["text"] == "a lamp"
+    assert colours["text"].count("#") == 5
+    rooms.wait_for_selector(".card .score")
+
+
+def _files() -> Iterator[tuple[str, bytes, str]]:
+    """Names, contents, and what each is taken for."""
+    for kind, ending in (("depth", "png"), ("normal", "png"), ("semseg", "png"), ("rgb", "jpg")):
+        yield f"x.{ending}", (FOLDER / kind / f"{ROOM}.{ending}").read_bytes(), kind
+    yield "line.png", _scribble(), "canny_edge"
+    yield "my_depth.png", _png(np.arange(64, dtype=np.uint8).reshape(8, 8)), "depth"
+    yield "b.json", json.dumps([{"box": [0.1, 0.1, 0.5, 0.6], "label": "chair"}]).encode(), "bounding_boxes"
+    yield "m.json", json.dumps({"brightness": 120}).encode(), "metadata"
+    yield "c.json", json.dumps(["#ff0000"]).encode(), "color_palette"
+    yield "w.txt", b"a red chair", "caption"
+
+
+def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
+    for name, data, kind in _files():
+        (part,) = _asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))  # type: ignore[misc]
+        assert part["modality"] == kind, name
+        rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
+        rooms.wait_for_selector(".card .score")
+        rooms.click("#clear-all")
+        rooms.wait_for_selector("text=A look into rooms")
+
+
+def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(
+    until: Until, give: Give, rooms: Page
+) -> None:
+    file = io.BytesIO()
+    np.save(file, np.linspace(1, 4, 64, dtype=np.float32).reshape(8, 8))
+    give(rooms, "drop", "far.npy", file.getvalue(), "")
+    rooms.wait_for_selector('.chip[data-kind="depth"] img')
+    until(rooms, "document.querySelector('.chip img').naturalWidth === 448")
+    kinds = rooms.locator(".chip select option").all_inner_texts()
+    assert kinds[0] == "depth map"
+    assert "DINOv2 vector" in kinds
+
+
+def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, everything: str) -> None:
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(f"{everything}/#c=rooms")
+    page.wait_for_selector("#state.ready")
+    page.wait_for_selector(".card")
+    give(page, "drop", "m.json", b'{"sharpness": 3}', "application/json")
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.inner_text("#error").startswith("m.json has 'sharpness', which is no field of metadata")
+    page.click(".cross")
+    page.wait_for_selector("#error", state="hidden")
+    opened.close()
+
+
+def test_what_the_model_does_not_take_is_told_before_it_is_asked(visiting: Visiting, give: Give, site: str) -> None:
+    with Client(site) as client:
+        client.create_collection("maps")
+        files = {"rgb": FOLDER / "rgb" / f"{ROOM}.jpg", "depth": FOLDER / "depth" / f"{ROOM}.png"}
+        client.put_item("maps", "one", dict(files))
+    with visiting(f"{site}/#c=maps") as page:
+        page.wait_for_selector("#state.ready")
+        page.wait_for_selector(".card")
+        give(page, "drop", "b.json", b'[{"box": [0, 0, 1, 1], "label": "chair"}]', "application/json")
+        page.wait_for_selector("#error:not([hidden])")
+        assert page.inner_text("#error") == "b.json looks like boxes, which hashing does not take."
+        _open(page, "one")
+        page.wait_for_selector('.view[data-view="depth"] img')
+        page.click('.view[data-view="depth"]')
+        assert page.is_disabled("#details .primary")
+        assert page.inner_text("#details .note") == "hashing takes no depth map as a query."
+    with Client(site) as client:
+        client.delete_collection("maps")
+
+
+def test_a_view_is_searched_with_by_keyboard_alone(rooms: Page) -> None:
+    rooms.focus(f'.card[data-key="{ROOM}"] .picture')
+    rooms.keyboard.press("Enter")
+    rooms.wait_for_selector('.view[data-view="normal"] img')
+    for _ in range(5):  # from the button back over colours, metadata, boxes, segments to normals
+        rooms.keyboard.press("Shift+Tab")
+    rooms.keyboard.press("Space")
+    assert rooms.get_attribute('.view[data-view="normal"]', "aria-pressed") == "true"
+    for _ in range(5):
+        rooms.keyboard.press("Tab")
+    assert rooms.evaluate("document.activeElement.textContent") == "Search with its surface normals"
+    rooms.keyboard.press("Enter")
+    rooms.wait_for_selector('.chip[data-kind="normal"]')
+    rooms.wait_for_selector(".card .score")
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everything: str) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+    with visiting(f"{everything}/#c=rooms", **phone) as page:
+        page.wait_for_selector(".card")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator(".card .picture").first.tap()
+        page.wait_for_selector('.view[data-view="depth"] img')
+        dialog = page.locator("#details").bounding_box()
+        assert dialog["x"] >= 0
+        assert dialog["x"] + dialog["width"] <= 360
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_credits_are_one_press_away(rooms: Page) -> None:
+    rooms.click(".foot a")
+    rooms.wait_for_url("**/credits")
+    assert "OpenMoji" in rooms.inner_text("body")
+    assert "Teapot" in rooms.inner_text("body")
