@@ -41,8 +41,7 @@ _TOLD = ("files", "default_spaces", "gallery", "fingerprint")
 class Bundle:
     """Everything of a bundled model but the encoders, in evaluation mode.
 
-    `inputs` are the modalities that its network takes, `text` is the vocabulary of those that are sequences (None for
-    the first weights, which number palettes themselves).
+    `inputs` are the modalities that its network takes, `text` is the vocabulary of those that are sequences.
     """
 
     name: str
@@ -56,12 +55,12 @@ class Bundle:
     gallery: Mapping[str, str]
     fusion: Fusion
     shortcuts: Shortcuts
-    text: TextTokenizer | None
+    text: TextTokenizer
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The modalities that it predicts: the vectors of its spaces, and those that its network predicts as text."""
-        written = [name for name in TEXTS if name in self.network.config.domains_out] if self.text else []
+        written = [name for name in TEXTS if name in self.network.config.domains_out]
         return tuple(name for name in MODALITIES if name in self.spaces or name in written)
 
 
@@ -87,7 +86,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         manifest["gallery"],
         Fusion(manifest.get("fusion", Fusion.LATE)),
         _shortcuts(folder / SHORTCUTS, spaces),
-        _text(folder / VOCABULARY, network.config) if VOCABULARY in manifest["files"] else None,
+        _text(folder / VOCABULARY, network.config),
     )
 
 
@@ -111,7 +110,7 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
         raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{path} is no manifest of weights: {error}") from error
-    needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, *(f"{one}.safetensors" for one in told["gallery"]))
+    needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, *(f"{one}.safetensors" for one in told["gallery"]))
     if unlisted := [file for file in needed if file not in listed]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
     _check_files(listed, folder)

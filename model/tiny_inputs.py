@@ -13,11 +13,9 @@ from torch import Tensor
 
 from model.bundle import Bundle
 from model.config import EmbeddingKind
-from model.drawing import ByteArray
 from model.embedder import Sample, Value
 from model.encoders.minilm import MiniLM
 from model.encoders.remembering import ImageEncoder
-from model.formats.color_palette import palette_ids
 from model.formats.table import FORMATS
 from model.preprocess import encoder_input, looked_at
 from model.tiny import INPUTS, LONGEST_CAPTION
@@ -101,8 +99,6 @@ class SampleEncoder:
 
     def _text_ids(self, name: str, value: Value) -> list[int]:
         """What is longer than the network was trained on is cut, as it was then."""
-        if self._bundle.text is None:  # only the first weights, of whose inputs only palettes are ids
-            return palette_ids(cast(ByteArray, value))
         row = INPUTS[name]
         ids = self._bundle.text.encode(f"{FORMATS[name].to_text(value)} {row.ending}")
         return ids[: self._bundle.network.config.row(row.key).max_length]

@@ -63,7 +63,6 @@ def _says_something(name: str, value: Value) -> bool:
 def _text(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, options: PredictOptions) -> Prediction:
     """One target that is a sequence; its key is its name."""
     bundle, row = embedder.bundle, embedder.bundle.network.config.row(name)
-    assert bundle.text is not None  # else the bundle predicts no text
     ids = SpecialIds.of(bundle.text)
     inputs = embedder.network_inputs(Sample(values))
     state: dict[str, ModalityState] = {key: given(entry.values, entry.mask) for key, entry in inputs.items()}

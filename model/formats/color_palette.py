@@ -1,7 +1,6 @@
-"""Colour palettes: 1 to 7 colours as arrays and as ids of the palette's own small vocabulary.
+"""Colour palettes: 1 to 7 colours as arrays and as text.
 
-The string of a palette is `v1=<n>` and three `v0=<0..255>` a colour, red first, as in 4M-21. A checkpoint that takes
-nothing else as a sequence needs only these words, so the bundled weights number them themselves.
+The string of a palette is `v1=<n>` and three `v0=<0..255>` a colour, red first, as in 4M-21.
 """
 
 from typing import cast
@@ -14,21 +13,11 @@ from model.formats.bins import Bin, read_words, write_bin
 from model.formats.spans import FormatInvalid
 
 MOST_COLOURS = 7
-LONGEST = 1 + 3 * MOST_COLOURS  # ids
-VOCABULARY = 1 + MOST_COLOURS + 256  # padding, v1=1 .. v1=7, v0=0 .. v0=255
-FIRST_VALUE = 1 + MOST_COLOURS
 
 _BRIGHTEST = 255
 _SIDE = 64  # colours are counted on a picture of this size
 _BACKGROUND_DISTANCE = 24  # a pixel nearer than this to the border's colour is background
 _LEAST_FOREGROUND = 0.02
-
-
-def palette_ids(palette: ByteArray) -> list[int]:
-    """Colours uint8 (n, 3) as ids. Raises `ValueError` unless n is 1 to 7."""
-    if not 1 <= len(palette) <= MOST_COLOURS:
-        raise ValueError(f"a palette has 1 to {MOST_COLOURS} colours, not {len(palette)}")
-    return [len(palette), *(FIRST_VALUE + int(value) for value in palette.reshape(-1))]
 
 
 def palette_to_text(palette: ByteArray) -> str:

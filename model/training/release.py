@@ -35,6 +35,7 @@ from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.read_config import read_config
 from model.training.query_means import GALLERY, Measured, measure
+from model.training.trimming import trimmed
 
 RANK = 80  # keeps the bundled weights below 16 MB
 LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). The code's licence does not cover them."
@@ -83,7 +84,9 @@ def _checked(config: TrainingConfig) -> ContrastConfig:
 def _write_weights(
     config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path, rank: int
 ) -> None:
-    save_checkpoint(load_fourm(run.model), to / NETWORK, torch.int8)
+    network, vocabulary = trimmed(load_fourm(run.model), run.vocabulary.read_text(encoding="utf-8"))
+    save_checkpoint(network, to / NETWORK, torch.int8)
+    (to / VOCABULARY).write_text(vocabulary, encoding="utf-8")
     for modality in config.modalities:
         if modality.key in contrast.targets and modality.tokenizer is not None:
             save_checkpoint(load_vqvae(modality.tokenizer), to / f"{modality.key}.safetensors", torch.int8)
@@ -91,7 +94,6 @@ def _write_weights(
         load_shortcuts(run.shortcuts).of_rank(rank).renamed({one.key: modality for modality, one in INPUTS.items()})
     )
     save_file(quantized(shortcuts.state_dict()), to / SHORTCUTS)
-    shutil.copyfile(run.vocabulary, to / VOCABULARY)
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
 

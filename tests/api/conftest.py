@@ -1,6 +1,7 @@
 """Real services on free ports, run by uvicorn in a thread, with the hashing model and small limits."""
 
 import io
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from api.app import create_app
 from api.client import Client
+from api.logs import JsonLines
 from api.service import Service, ServiceSettings
 from search.settings import Limits, Settings
 from workers.runtime import Runtime
@@ -23,11 +25,22 @@ COLOURS = {"red": "#d92d2d", "green": "#4fae4a", "blue": "#2f6fed"}
 SHAPES = ("disc", "box", "bar")
 
 
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that sends this process's logs to its own stderr does so for its test alone."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if isinstance(one.formatter, JsonLines)]:
+        root.removeHandler(handler)
+
+
 @contextmanager
 def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
     """The service behind uvicorn while the block runs; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(service), log_config=None, lifespan=lifespan)  # type: ignore[arg-type]
+    config = uvicorn.Config(create_app(service), log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -6,29 +6,12 @@ from hypothesis.extra.numpy import arrays
 
 from model.drawing import ByteArray
 from model.formats.color_palette import (
-    LONGEST,
-    MOST_COLOURS,
-    VOCABULARY,
     palette_from_text,
-    palette_ids,
     palette_of,
     palette_to_text,
     stripes,
 )
 from model.formats.spans import FormatInvalid
-
-
-def test_ids_say_how_many_colours_and_then_their_values() -> None:
-    ids = palette_ids(np.array([[0, 128, 255], [1, 2, 3]], np.uint8))
-    assert ids == [2, 8, 136, 263, 9, 10, 11]
-    assert max(palette_ids(np.full((MOST_COLOURS, 3), 255, np.uint8))) == VOCABULARY - 1
-    assert len(palette_ids(np.zeros((MOST_COLOURS, 3), np.uint8))) == LONGEST
-
-
-@pytest.mark.parametrize("colours", [0, 8])
-def test_too_few_and_too_many_colours_are_refused(colours: int) -> None:
-    with pytest.raises(ValueError, match=f"1 to 7 colours, not {colours}"):
-        palette_ids(np.zeros((colours, 3), np.uint8))
 
 
 def test_a_uniform_background_is_no_colour_of_the_palette() -> None:
