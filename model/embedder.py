@@ -85,9 +85,9 @@ class Sample:
 class EmbeddingSpace:
     """A space that vectors of one dimension and one origin share. The score in it is the cosine, higher is better.
 
-    `gallery_prior` is the mean a gallery has until it is large enough to have its own; `query_means` are the
-    means of query vectors by modality. Both are constants of the space: float32 (dimension,), zero where centring
-    does not help.
+    `gallery_prior` float32 (dimension,) is the mean a gallery has until it is large enough to have its own;
+    `query_means` float32 (k, dimension) are the means of query vectors by modality, one for each kind of thing that the
+    model was measured on. Both are constants of the space, zero where centring does not help.
     """
 
     name: str

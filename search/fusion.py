@@ -12,7 +12,7 @@ NO_DIRECTION = 1e-4
 
 
 def centre(vectors: FloatArray, mean: FloatArray) -> FloatArray:
-    """Unit rows of `vectors` - `mean`: (n, d) and (d,) -> float32 (n, d).
+    """Unit rows of `vectors` - `mean`: (n, d) and (d,), or a mean for each row (n, d) -> float32 (n, d).
 
     A row that equals the mean has no direction: it becomes zero and is like nothing (cosine 0 to everything).
     """

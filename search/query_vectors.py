@@ -28,8 +28,8 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
         embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):
             space = embedder.spaces[plans[number].space.name]
-            mean = query_mean(space, list(sample.values))
-            vectors[number][place] = centre(embedded[space.name][row : row + 1], mean)[0]
+            raw = embedded[space.name][row : row + 1]
+            vectors[number][place] = centre_queries(space, list(sample.values), raw)[0]
     return vectors
 
 
@@ -86,11 +86,19 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
     return fuse(np.stack(rows), [part.weight for part in plan.parts])
 
 
-def query_mean(space: EmbeddingSpace, modalities: Sequence[str]) -> FloatArray:
-    """The mean (d,) on which queries of these modalities together are centred in a space: the mean of theirs.
+def centre_queries(space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray) -> FloatArray:
+    """Unit rows of raw vectors (n, d) of queries, each made of these modalities together, centred in a space.
 
-    Zero stands for the mean of a modality that has none.
+    A query is centred on the mean of its modalities' means: of each modality the one nearest to the query, since
+    queries for drawings, photos and rooms lie around different ones. A modality without means counts as zero.
     """
-    zero = np.zeros(space.dimension, np.float32)
-    mean: FloatArray = np.mean([space.query_means.get(modality, zero) for modality in modalities], axis=0)
-    return mean.astype(np.float32)
+    zero = np.zeros((1, space.dimension), np.float32)
+    means = [_nearest(space.query_means.get(modality, zero), vectors) for modality in modalities]
+    return centre(vectors, np.mean(means, axis=0, dtype=np.float32))
+
+
+def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Of means (k, d) the one nearest to each of vectors (n, d): (n, d)."""
+    distances = (means**2).sum(axis=1) - 2 * vectors @ means.T
+    nearest: FloatArray = means[distances.argmin(axis=1)]
+    return nearest

@@ -56,7 +56,8 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> 
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
     }
     save_file(quantized(_drawn(Shortcuts(own, _LENGTHS, rank=8).state_dict(), 2)), folder / SHORTCUTS)
-    means = {f"{space}/{name}": torch.zeros(n) for space, n in _LENGTHS.items() for name in (PRIOR, *INPUTS)}
+    means = {f"{space}/{name}": torch.zeros(2, n) for space, n in _LENGTHS.items() for name in INPUTS}
+    means |= {f"{space}/{PRIOR}": torch.zeros(n) for space, n in _LENGTHS.items()}
     save_file(quantized(_drawn(means, 3)), folder / CONSTANTS)
     write_manifest(folder)
 

@@ -33,7 +33,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Measured:
-    """`constants`: `<space>/gallery_prior` and `<space>/<modality>`, means of raw vectors, float32 (d,)."""
+    """`constants`: `<space>/gallery_prior` and `<space>/<modality>`, means of raw vectors, float32 (d,) and (k, d)."""
 
     constants: dict[str, Tensor]
     default_spaces: Mapping[str, str]
@@ -112,16 +112,19 @@ def _joined(parts: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
 
 
 def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) -> dict[str, Tensor]:
-    """The mean of each space's gallery and of the query vectors of each modality. Raises `TrainingDataInvalid`."""
+    """The mean of each space's gallery (d,), and those of the query vectors of each modality, a row a folder (k, d).
+
+    Raises `TrainingDataInvalid`.
+    """
     means = {}
     for space, kind in GALLERY.items():
         shown = [rows.exact[space] if kind == "exact" else rows.raw[space] for rows in galleries if rows.numbers]
         means[f"{space}/{PRIOR}"] = torch.cat(shown).mean(dim=0)
         for modality, folders in queries.items():
-            asked = [rows.raw[space] for rows in folders if rows.numbers]
+            asked = [rows.raw[space].mean(dim=0) for rows in folders if rows.numbers]
             if not asked:
                 raise TrainingDataInvalid(f"no validation sample shows {modality}; its mean cannot be measured")
-            means[f"{space}/{modality}"] = torch.cat(asked).mean(dim=0)
+            means[f"{space}/{modality}"] = torch.stack(asked)
     return means
 
 
@@ -139,9 +142,9 @@ def default_spaces(
         wanted = bank.others if folders is galleries else _itself
         scores = {}
         for space in GALLERY:
-            mean = means[f"{space}/{modality}"]
-            pairs = zip(galleries, folders, strict=True)
-            ranks = [rank for pair in pairs if pair[1].numbers for rank in reciprocal_ranks(*pair, space, mean, wanted)]
+            pairs = [pair for pair in zip(galleries, folders, strict=True) if pair[1].numbers]
+            given = zip(pairs, means[f"{space}/{modality}"], strict=True)
+            ranks = [rank for pair, mean in given for rank in reciprocal_ranks(*pair, space, mean, wanted)]
             scores[space] = sum(ranks) / len(ranks) if ranks else float(GALLERY[space] == "exact")
         say(f"{modality}: " + ", ".join(f"{space} {score:.3f}" for space, score in scores.items()))
         chosen[modality] = max(scores, key=lambda space: scores[space])

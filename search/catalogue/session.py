@@ -8,6 +8,8 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_SECONDS = 60
+# A writer that says nothing for so long amid its transaction hangs: PostgreSQL undoes that, or all others would wait.
+SILENT_WRITER_SECONDS = 60
 
 
 class Database:
@@ -33,10 +35,13 @@ class Database:
         """A transaction that is committed at the end of the block and undone if the block raises.
 
         On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway.
+        On PostgreSQL one that is silent for `SILENT_WRITER_SECONDS` is undone, and its block raises `InternalError`.
         """
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
                 session.execute(text("BEGIN IMMEDIATE"))
+            else:
+                session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
             yield session
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from search.evaluation.instruments import Instruments, otherwise
 from search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
 from search.evaluation.reading import ReadSet
 from search.fusion import centre, fuse
-from search.query_vectors import query_mean
+from search.query_vectors import centre_queries
 from search.snapshot_writer import CENTRE_FROM
 
 _OTHER_FUSION = {Fusion.LATE: Fusion.JOINT, Fusion.JOINT: Fusion.LATE}
@@ -177,10 +177,10 @@ class Cell:
         line, about, key = self.line, self.instruments.embedder.spaces[way.space], self._key(way)
         if way.fusion is Fusion.JOINT:
             whole = self.read.vectors.joint[line.name]
-            return centre(whole.vectors[key][whole.of(line.places)], query_mean(about, line.modalities))
+            return centre_queries(about, line.modalities, whole.vectors[key][whole.of(line.places)])
         known = {**self.read.vectors.single, **self.read.queries}
         parts = [
-            centre(known[part].vectors[key][known[part].of(line.places)], query_mean(about, [modality]))
+            centre_queries(about, [modality], known[part].vectors[key][known[part].of(line.places)])
             for part, modality in zip(line.parts, line.modalities, strict=True)
         ]
         return parts[0] if len(parts) == 1 else np.stack([_fused(one) for one in np.stack(parts, axis=1)])

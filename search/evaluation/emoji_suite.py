@@ -23,7 +23,7 @@ from model.training.concepts import Concept, Split, base_concept, split_of
 from search.evaluation.measures import IntArray, Recall, ranks, recall
 from search.evaluation.ridge import fitted
 from search.fusion import centre
-from search.query_vectors import query_mean
+from search.query_vectors import centre_queries
 
 if TYPE_CHECKING:
     from model.baselines import Encoders
@@ -98,8 +98,8 @@ def _model_recall(
     found = {}
     for name, rows in gallery.items():
         space = embedder.spaces[name]
-        mean = query_mean(space, [queries.modality])
-        found[name] = recall(ranks(centre(vectors[name], mean), centre(rows, rows.mean(axis=0)), right))
+        asked = centre_queries(space, [queries.modality], vectors[name])
+        found[name] = recall(ranks(asked, centre(rows, rows.mean(axis=0)), right))
     return found
 
 

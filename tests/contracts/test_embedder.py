@@ -114,7 +114,7 @@ def test_it_says_what_it_is(embedder: Embedder) -> None:
         assert space.gallery_prior.shape == (space.dimension,)
         assert space.gallery_prior.dtype == np.float32
         assert space.query_means.keys() <= embedder.modalities
-        assert all(mean.shape == (space.dimension,) for mean in space.query_means.values())
+        assert all(means.shape[1:] == (space.dimension,) for means in space.query_means.values())
 
 
 def test_every_modality_has_a_default_space(embedder: Embedder) -> None:

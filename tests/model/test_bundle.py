@@ -57,9 +57,10 @@ def test_a_bundle_says_what_its_network_takes_and_predicts(whole: Path) -> None:
     for name, space in bundle.spaces.items():
         assert (space.name, space.fingerprint) == (name, bundle.fingerprint)
         assert space.query_means.keys() == INPUTS.keys()
-        for mean in (space.gallery_prior, *space.query_means.values()):
-            assert mean.shape == (space.dimension,)
-            assert mean.dtype == np.float32
+        for means in (space.gallery_prior[np.newaxis], *space.query_means.values()):
+            assert means.ndim == 2
+            assert means.shape[1] == space.dimension
+            assert means.dtype == np.float32
     for network in (bundle.network, bundle.projection, bundle.shortcuts, *bundle.tokenizers.values()):
         assert {tensor.dtype for tensor in network.state_dict().values() if tensor.is_floating_point()} == {
             torch.float32

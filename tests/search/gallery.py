@@ -65,7 +65,7 @@ class WordsEmbedder:
 
     def _space(self, name: str) -> EmbeddingSpace:
         mean = 0.6 * self.lean(name)
-        means = {"caption": mean, "rgb": mean}
+        means = {"caption": mean[np.newaxis], "rgb": mean[np.newaxis]}
         return EmbeddingSpace(name, DIMENSION, f"{self.fingerprint}/{name}", mean, means)
 
 

@@ -25,15 +25,17 @@ def settings_of(home: Path, broker_url: str) -> Settings:
 
 
 class WorkerProcess:
-    """One worker. `before` is Python that runs in it first, to set a trap."""
+    """One worker. `before` is Python that runs in it first, to set a trap; its log is in `logs` or its home."""
 
-    def __init__(self, settings: Settings, name: str, *options: str, before: str = "") -> None:
+    def __init__(
+        self, settings: Settings, name: str, *options: str, before: str = "", logs: Path | None = None
+    ) -> None:
         self._settings = settings
         self._name = name
         plain = {key: value for key, value in os.environ.items() if not key.startswith("ANYSEEK")}
         environment = plain | {key: value for key, value in variables(settings) if value} | {"OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", f"{before}\n{_PROGRAM}", "worker", "--name", name, *options]
-        self._log = settings.home / f"{name}.log"
+        self._log = (logs or settings.home) / f"{name}.log"
         settings.home.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

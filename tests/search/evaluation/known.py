@@ -48,7 +48,7 @@ class NumbersEmbedder:
     def __init__(self, modalities: Sequence[str] = ("rgb", "depth", "caption")) -> None:
         self.modalities = frozenset(modalities)
         lean = np.eye(DIMENSION, dtype=np.float32)[LEAN] * 0.7
-        means = dict.fromkeys(("rgb", "depth", "caption"), lean)
+        means = dict.fromkeys(("rgb", "depth", "caption"), lean[np.newaxis])
         zero = np.zeros(DIMENSION, np.float32)
         self.spaces: Mapping[str, EmbeddingSpace] = {
             "main": EmbeddingSpace("main", DIMENSION, "numbers-1/main", lean, means),
