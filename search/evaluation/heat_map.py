@@ -67,7 +67,7 @@ def _draw_cell(pen: ImageDraw.ImageDraw, table: Summary, row: Row | None, corner
     pen.rectangle(box, fill)
     pen.text((left + _WIDTH // 2, top + 20), f"{value:.2f}", ink, _font(20), anchor="mm")
     rivals = [table.value(row.encoders), table.value(row.ridge)]
-    told = "(own)" if table.tells_little(row) else " / ".join("–" if one is None else f"{one:.2f}" for one in rivals)
+    told = "(own)" if table.tells_little(row) else " / ".join("-" if one is None else f"{one:.2f}" for one in rivals)
     pen.text((left + _WIDTH // 2, top + 44), told, faint, _font(13), anchor="mm")
     known = [one for one in rivals if one is not None]
     if known and not table.tells_little(row):
