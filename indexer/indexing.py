@@ -7,7 +7,7 @@ Any number of processes may run the same job: one scans, all lease inputs from i
 import time
 from dataclasses import dataclass
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from indexer.errors import JobCancelled, JobStopped, ModelMismatch
 from indexer.owner import Owner
@@ -31,8 +31,8 @@ from search.types import Collection, OnDuplicate
 
 POLL_SECONDS = 0.2
 # What has nothing to do with the job at hand and may have passed when it is tried again: the database restarts, the
-# disk is full. Were it a file of the source, it would be an `InputError`.
-TRANSIENT = (OperationalError, InterfaceError, OSError)
+# disk is full, this process was silent for too long. Were it a file of the source, it would be an `InputError`.
+TRANSIENT = (OperationalError, InterfaceError, InternalError, OSError)
 
 
 @dataclass(frozen=True)

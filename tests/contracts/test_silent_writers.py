@@ -6,6 +6,7 @@ A worker that is stopped there holds locks on its leases, and all others wait fo
 import time
 
 import pytest
+from sqlalchemy import text
 
 from indexer.indexing import TRANSIENT
 from search.catalogue import items, session
@@ -15,6 +16,7 @@ from tests.contracts.conftest import NEEDS_POSTGRES
 from tests.search.gallery import WordsEmbedder, item_of, new_item, put
 
 _BRIEFLY = 1
+_MANY = [{"to": "nothing", "key": key} for key in ("x", "y")]  # after which PostgreSQL would count no silence by itself
 
 
 @NEEDS_POSTGRES
@@ -27,6 +29,7 @@ def test_it_is_undone_and_the_others_go_on(
     def write_and_hang() -> None:
         with database.write() as silent:
             items.write(silent, collection, [new_item(embedder, "of the silent one")])
+            silent.connection().execute(text("UPDATE items SET caption = :to WHERE key = :key"), _MANY)
             started = time.monotonic()
             put(database, collection, embedder, ["of another"])  # waits for the collection's lock
             assert time.monotonic() - started > _BRIEFLY / 2
