@@ -103,9 +103,9 @@ def test_no_item_has_more_facets_than_the_limit() -> None:
 def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, collection: Collection) -> None:
     put(database, collection, PICTURES)
     with database.write() as session:
-        facets.remove(session, [1, 3])
-    with database.read() as session:
         head = collections.head(session, collection.name)
+        facets.remove(session, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
+    with database.read() as session:
         assert list(checks.stale_facets(session, head)) == ["a", "c"]
     with database.write() as session:
         checks.settle(session, head, [])
