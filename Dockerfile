@@ -1,15 +1,15 @@
 # docker build -t anyseek:cpu .
-# docker build -t anyseek:gpu --build-arg EXTRAS=gpu,services,sources \
-#              --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu126 .
+# docker build -t anyseek:gpu --build-arg EXTRAS=gpu,services,sources .
+# TORCH_OPTIONS are pip's, for another build of torch than the one that pip finds.
 FROM python:3.11-slim AS build
 ARG EXTRAS=cpu,services,sources
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+ARG TORCH_OPTIONS=
 RUN python -m venv /opt/anyseek
 ENV PATH=/opt/anyseek/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
 # The largest part, which seldom changes, has a layer of its own.
 COPY constraints.txt ./
-RUN pip install -c constraints.txt --index-url "$TORCH_INDEX_URL" torch
+RUN pip install -c constraints.txt $TORCH_OPTIONS torch
 COPY pyproject.toml README.md LICENSE ./
 COPY model model
 COPY search search
