@@ -1,7 +1,8 @@
 """EfficientNet-Lite0: pictures in, a 7x7 feature map, a pooled vector and class logits out.
 
 The network is that of Tan and Le, "EfficientNet" (2019), in its Lite variant: no squeeze-and-excitation, ReLU6
-everywhere. It only runs here, so batch norms are folded into the convolutions when the weights are converted.
+everywhere. It only runs here, so batch norms are folded into the convolutions when the weights are converted, and
+what is computed is overwritten in place.
 """
 
 from collections.abc import Mapping
@@ -49,8 +50,10 @@ class SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        pads = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (x.shape[3], x.shape[2])]
-        x = F.pad(x, (pads[0] // 2, pads[0] - pads[0] // 2, pads[1] // 2, pads[1] - pads[1] // 2))
+        tall, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (x.shape[2], x.shape[3]))
+        if tall % 2 == wide % 2 == 0:  # without a copy
+            return F.conv2d(x, self.weight, self.bias, self.stride, (tall // 2, wide // 2), 1, self.groups)
+        x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
@@ -67,9 +70,9 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        y = F.relu6(self.expand(x)) if self.expand is not None else x
-        y = self.project(F.relu6(self.depthwise(y)))
-        out: Tensor = x + y if self.residual else y
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        out: Tensor = y.add_(x) if self.residual else y
         return out
 
 
@@ -91,10 +94,10 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixels: Tensor) -> Features:
         """`pixels` float32 (B, 3, 224, 224) with values (x - 127) / 128 for bytes x."""
-        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
+        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)), inplace=True)
         for block in self.blocks:
             x = block(x)
-        grid = F.relu6(self.head(x))
+        grid = F.relu6(self.head(x), inplace=True)
         pooled = grid.mean(dim=(2, 3))
         return Features(grid, pooled, self.classifier(pooled))
 
