@@ -1,40 +1,82 @@
 """Clustered vectors, and a catalogue that holds them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
 
+from benchmarks.search_bulk import write_new
 from model.embedder import EmbeddingSpace, FloatArray, Fusion, Sample
+from search import snapshots
 from search.catalogue import collections, items
 from search.catalogue.session import Database
+from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
 from search.catalogue.upgrade import upgrade
+from search.engine import SearchEngine
 from search.settings import Index, Settings
-from search.types import NewItem
+from search.snapshot_writer import space_folder
+from search.types import Collection, NewItem
 
 COLLECTION, SPACE = "things", "given"
 PER_CLUSTER = 200
-WRITTEN_AT_ONCE = 1_000
+# A transaction each. Vectors are made so many at a time too.
+PIECE = 10_000
 # Of the filters: `bucket < n` allows n of a thousand.
 BUCKETS = 1_000
 SPREAD = 0.7
+_MADE = "made.json"
+# Numbers of pieces that no gallery reaches.
+_QUERIES, _LATER = 1 << 30, 1 << 31
+
+
+Write = Callable[[Session, Collection, Sequence[NewItem]], object]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Unit vectors (n, d), queries from the same clusters, and others to insert."""
+    """`size` unit vectors in clusters, made in pieces when they are asked for: the same for the same numbers.
 
-    vectors: FloatArray
-    queries: FloatArray
-    later: FloatArray
+    Each piece has a seed of its own, so vectors need not be held, nor kept on the disk beside the catalogue.
+    """
 
+    size: int
+    dimension: int
 
-def make_gallery(size: int, dimension: int, queries: int, later: int) -> Gallery:
-    """The same for the same numbers."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(1, size // PER_CLUSTER), dimension)).astype(np.float32)
-    return Gallery(*(_around(centres, count, rng) for count in (size, queries, later)))
+    def vectors(self) -> Iterator[FloatArray]:
+        """All of them in order, `PIECE` at a time (fewer at the end)."""
+        return self._pieces(0, self.size)
+
+    def from_number(self, first: int) -> Iterator[FloatArray]:
+        """Those from a multiple of `PIECE` on."""
+        return self._pieces(first // PIECE, self.size - first)
+
+    def queries(self, count: int) -> FloatArray:
+        """Vectors (count, d) from the same clusters, none of them in the gallery."""
+        return np.concatenate(list(self._pieces(_QUERIES, count)))
+
+    def later(self, count: int) -> FloatArray:
+        """As `queries`, others: to be put while searching."""
+        return np.concatenate(list(self._pieces(_LATER, count)))
+
+    def _pieces(self, first_piece: int, count: int) -> Iterator[FloatArray]:
+        centres = self._centres()
+        for number, start in enumerate(range(0, count, PIECE), first_piece):
+            rng = np.random.default_rng([1, number])
+            rows = rng.standard_normal((PIECE, self.dimension), np.float32)
+            rows *= SPREAD
+            rows += centres[rng.integers(0, len(centres), PIECE)]
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+            yield rows[: count - start]
+
+    def _centres(self) -> FloatArray:
+        shape = (max(1, self.size // PER_CLUSTER), self.dimension)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def bucket_of(number: int) -> int:
@@ -59,7 +101,8 @@ class GivenEmbedder:
         return SPACE
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        numbers = [int(str(sample.values["caption"])) for sample in samples]
+        said = [str(sample.values["caption"]) for sample in samples]
+        numbers = [int(words) if words.isdecimal() else 0 for words in said]  # a service asks for words as it starts
         return dict.fromkeys(spaces, self._queries[numbers])
 
     embed_gallery = embed
@@ -74,32 +117,68 @@ def open_catalogue(home: Path, kind: str) -> tuple[Settings, Database]:
     return settings, database
 
 
-def fill(database: Database, embedder: GivenEmbedder, vectors: FloatArray) -> None:
-    """A collection with an item for each vector, in their order."""
+def make(home: Path, gallery: Gallery, kind: str, bulk: bool) -> None:
+    """The collection in `home` with its index and snapshot; what was left half-made is gone on with.
+
+    `made.json` then says what was made and how many seconds that took; it is not made again.
+    """
+    wanted = {"vectors": gallery.size, "dimension": gallery.dimension, "kind": kind}
+    if (home / _MADE).exists():
+        if not made(home).items() >= wanted.items():
+            raise SystemExit(f"{home} holds {made(home)}, not {wanted}; take another folder")
+        take_back(*open_catalogue(home, kind), gallery.size)  # what a killed run has put
+        return
+    settings, database = open_catalogue(home, kind)
+    engine = SearchEngine(database, settings, GivenEmbedder(gallery.queries(1), gallery.dimension))
+    began = time.perf_counter()
+    fill(database, gallery, write_new if bulk else items.write)
+    filled = time.perf_counter()
+    engine.write_snapshots(COLLECTION)
+    seconds = {"filling": round(filled - began, 1), "building": round(time.perf_counter() - filled, 1)}
+    database.close()
+    (home / _MADE).write_text(json.dumps({**wanted, "bulk": bulk, "seconds": seconds}))
+
+
+def made(home: Path) -> dict[str, Any]:
+    """What `make` has made."""
+    told: dict[str, Any] = json.loads((home / _MADE).read_text())
+    return told
+
+
+def fill(database: Database, gallery: Gallery, write: Write = items.write) -> None:
+    """A collection with an item for each vector, in their order; one that was left half-filled is gone on with."""
+    embedder = GivenEmbedder(gallery.queries(1), gallery.dimension)
     with database.write() as session:
-        collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
-    for start in range(0, len(vectors), WRITTEN_AT_ONCE):
-        put(database, vectors[start : start + WRITTEN_AT_ONCE], start)
+        if COLLECTION not in {held.name for held in collections.list_all(session)}:
+            collections.create(session, COLLECTION, embedder.name, embedder.spaces.values())
+        held = collections.count(session, collections.get(session, COLLECTION).id)
+    for piece in gallery.from_number(held):
+        put(database, piece, held, write)
+        held += len(piece)
 
 
-def put(database: Database, vectors: FloatArray, first: int) -> None:
+def put(database: Database, vectors: FloatArray, first: int, write: Write = items.write) -> None:
     """Write items numbered from `first` on."""
     with database.write() as session:
-        items.write(session, collections.get(session, COLLECTION), list(_new_items(vectors, first)))
+        write(session, collections.get(session, COLLECTION), list(_new_items(vectors, first)))
+
+
+def take_back(settings: Settings, database: Database, size: int) -> None:
+    """Undo what was put after the first `size` items, to the row, with snapshots of it; no engine is open."""
+    with database.write() as session:
+        head = collections.head(session, COLLECTION)
+        for column in (FacetRow.item_id, ItemRow.id, LogRow.seq):
+            session.execute(delete(column.class_).where(column > size).execution_options(synchronize_session=False))
+        session.execute(update(CollectionRow).values(last_seq=size).execution_options(synchronize_session=False))
+    for path in snapshots.listed(space_folder(settings, head.id, head.spaces[0].id)):
+        if snapshots.stands_at(path)[0] > size:
+            snapshots.remove(path)
+
+
+def key_of(number: int) -> str:
+    return f"{number:09d}"
 
 
 def _new_items(vectors: FloatArray, first: int) -> Iterator[NewItem]:
     for number, vector in enumerate(vectors, first):
-        yield NewItem(f"{number:09d}", str(number), {SPACE: vector}, attributes={"bucket": bucket_of(number)})
-
-
-def _around(centres: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """In pieces, so that nothing but the result takes much memory."""
-    rows = np.empty((count, centres.shape[1]), np.float32)
-    for start in range(0, count, 10_000):
-        part = rows[start : start + 10_000]
-        rng.standard_normal(part.shape, np.float32, out=part)
-        part *= SPREAD
-        part += centres[rng.integers(0, len(centres), len(part))]
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return rows
+        yield NewItem(key_of(number), str(number), {SPACE: vector}, attributes={"bucket": bucket_of(number)})

@@ -1,59 +1,82 @@
-"""Times and recall of searches."""
+"""Times and recall of searches, by FAISS alone, behind the seam and by the engine, in turns."""
 
-import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import faiss
 import numpy as np
 
-from benchmarks.search_gallery import COLLECTION, Gallery, put
+from benchmarks.search_gallery import COLLECTION, Gallery, bucket_of
 from model.embedder import FloatArray
-from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.filters.tree import Compare, Filter, Operator
 from search.index.faiss import CANDIDATES_PER_HIT, FaissIndex
 from search.index.kinds import Kind
-from search.types import IdArray, Part, Query, Results
+from search.types import IdArray, Part, Query
 
 K = 10
-BATCH_PUT = 50
+WARMING = 20
 
 Search = Callable[[int], Sequence[int]]  # number of a query -> ids (or keys as numbers), best first
 
 
-def times(search: Search, queries: int, expected: IdArray | None) -> dict[str, float]:
-    """Milliseconds of single queries one after another, and recall@10 against `expected` (queries, 10)."""
-    search(0)
-    taken, found = [], []
-    for number in range(queries):
-        started = time.perf_counter()
-        found.append(search(number))
-        taken.append(1000 * (time.perf_counter() - started))
-    told = {f"p{share}_ms": round(float(np.percentile(taken, share)), 3) for share in (50, 99)}
-    if expected is not None:
-        hits = [len(set(map(int, ours)) & set(row.tolist())) for ours, row in zip(found, expected, strict=True)]
-        told["recall"] = round(sum(hits) / expected.size, 4)
-    return told
+def in_turns(searches: Mapping[str, Search], queries: int, expected: IdArray) -> dict[str, dict[str, float]]:
+    """Milliseconds by the clock and of the processor, and recall@10 against `expected` (queries, 10), of each search.
+
+    Each query goes through all searches before the next one, and another search is the first each time.
+    """
+    names = list(searches)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    found: dict[str, list[Sequence[int]]] = {name: [] for name in names}
+    for number in range(-min(WARMING, queries), queries):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            clock, processor = time.perf_counter(), time.thread_time()
+            ids = searches[name](number % queries)
+            spent = time.perf_counter() - clock, time.thread_time() - processor
+            if number >= 0:
+                taken[name].append(spent)
+                found[name].append(ids)
+    return {name: _told(taken[name], found[name], expected) for name in names}
 
 
-def exact(gallery: Gallery, allowed: IdArray | None = None) -> IdArray:
-    """The numbers of the nearest vectors of each query, among those `allowed`."""
-    rows = gallery.vectors if allowed is None else gallery.vectors[allowed]
-    places: IdArray = faiss.knn(gallery.queries, rows, K, faiss.METRIC_INNER_PRODUCT)[1]
-    return places if allowed is None else allowed[places]
+def _told(taken: Sequence[tuple[float, float]], found: Sequence[Sequence[int]], expected: IdArray) -> dict[str, float]:
+    clock, processor = 1000 * np.array(taken).T
+    hits = [len(set(map(int, ours)) & set(row.tolist())) for ours, row in zip(found, expected, strict=True)]
+    return {
+        "p50_ms": round(float(np.percentile(clock, 50)), 3),
+        "p99_ms": round(float(np.percentile(clock, 99)), 3),
+        "cpu_p50_ms": round(float(np.percentile(processor, 50)), 3),
+        "recall": round(sum(hits) / expected.size, 4),
+    }
 
 
-def raw_faiss(index: FaissIndex, gallery: Gallery) -> Search:
+def exact(gallery: Gallery, queries: FloatArray, shares: Sequence[int]) -> dict[int, IdArray]:
+    """The numbers of the nearest vectors of each query, for each share of a thousand that is allowed."""
+    best = {share: (np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)) for share in shares}
+    start = 0
+    for piece in gallery.vectors():
+        scores = queries @ piece.T
+        buckets = np.array([bucket_of(number) for number in range(start, start + len(piece))])
+        for share in shares:
+            allowed = np.flatnonzero(buckets < share)
+            here = np.broadcast_to(start + allowed, (len(queries), len(allowed)))
+            best[share] = _best(np.hstack([best[share][0], scores[:, allowed]]), np.hstack([best[share][1], here]))
+        start += len(piece)
+    return {share: numbers for share, (_, numbers) in best.items()}
+
+
+def _best(scores: FloatArray, numbers: IdArray) -> tuple[FloatArray, IdArray]:
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
+
+
+def raw_faiss(index: FaissIndex, queries: FloatArray) -> Search:
     """FAISS as its own documentation would use it: the same graph or lists, refined with the same vectors."""
     native: Any = faiss
-    flat = native.IndexFlatIP(gallery.vectors.shape[1])
-    flat.add(gallery.vectors)
+    flat = native.IndexFlatIP(queries.shape[1])
+    for _, block in index._rows.blocks(index._rows.count):
+        flat.add(np.ascontiguousarray(block))
     held, parameters = index._candidates, None
     if held is not None:
         wanted = held.spare + CANDIDATES_PER_HIT * K
@@ -66,7 +89,7 @@ def raw_faiss(index: FaissIndex, gallery: Gallery) -> Search:
         parameters = native.IndexRefineSearchParameters(k_factor=wanted / K, base_index_params=base)
         flat = native.IndexRefine(held.index, flat)
     faiss.omp_set_num_threads(1)
-    return lambda number: flat.search(gallery.queries[number : number + 1], K, params=parameters)[1][0]
+    return lambda number: flat.search(queries[number : number + 1], K, params=parameters)[1][0]
 
 
 def by_seam(index: FaissIndex, queries: FloatArray, allowed: IdArray | None = None) -> Search:
@@ -78,7 +101,7 @@ def by_engine(engine: SearchEngine, where: Filter | None = None) -> Search:
     """Everything that a request does but HTTP: catalogue, filter, search, and the rows of the hits."""
 
     def search(number: int) -> Sequence[int]:
-        results: Results = engine.query(COLLECTION, Query((Part("caption", str(number)),), K, where=where))
+        results = engine.query(COLLECTION, Query((Part("caption", str(number)),), K, where=where))
         return [int(hit.item.key) for hit in results.hits]
 
     return search
@@ -87,71 +110,3 @@ def by_engine(engine: SearchEngine, where: Filter | None = None) -> Search:
 def allowing(of_a_thousand: int) -> Filter:
     """A filter that so many of a thousand items pass."""
     return Compare("bucket", Operator.LESS, float(of_a_thousand))
-
-
-def while_inserting(
-    engine: SearchEngine, database: Database, gallery: Gallery, seconds: float, rate: int
-) -> dict[str, float]:
-    """Times of queries while `rate` items a second are put, and how soon one is found that was just put."""
-    stop, done, delays = threading.Event(), [0], []
-
-    def write() -> None:
-        due = time.perf_counter()
-        for start in range(0, len(gallery.later), BATCH_PUT):
-            if stop.is_set():
-                return
-            put(database, gallery.later[start : start + BATCH_PUT], len(gallery.vectors) + start)
-            committed = time.perf_counter()
-            engine.query(COLLECTION, Query((Part(item=f"{len(gallery.vectors) + start:09d}"),), 1))
-            delays.append(time.perf_counter() - committed)
-            done[0] = start + BATCH_PUT
-            due += BATCH_PUT / rate
-            stop.wait(max(0.0, due - time.perf_counter()))
-
-    writer, search, taken = threading.Thread(target=write), by_engine(engine), []
-    writer.start()
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds and writer.is_alive():
-        started = time.perf_counter()
-        search(len(taken) % len(gallery.queries))
-        taken.append(1000 * (time.perf_counter() - started))
-    lasted = time.perf_counter() - began
-    stop.set()
-    writer.join()
-    return {
-        "items_per_second": round(done[0] / lasted, 1),
-        "p50_ms": round(float(np.percentile(taken, 50)), 3),
-        "p99_ms": round(float(np.percentile(taken, 99)), 3),
-        "found_after_s_max": round(max(delays), 3),
-    }
-
-
-def restart(home: Path, kind: str) -> dict[str, float]:
-    """A new process that opens the catalogue and answers one query: seconds of both together, and its memory."""
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[3]); from benchmarks.search_measures import answer_once; "
-        "answer_once(sys.argv[1], sys.argv[2])"
-    )
-    project = str(Path(__file__).resolve().parents[1])
-    command = [sys.executable, "-c", script, str(home), kind, project]
-    child = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": ""})
-    seconds, *memory = map(float, child.stdout.split())
-    return {"seconds": seconds, **dict(zip(("resident_mb", "anonymous_mb", "mapped_mb"), memory, strict=True))}
-
-
-def answer_once(home: str, kind: str) -> None:
-    """What `restart` runs; the import of packages is not in the time."""
-    from benchmarks.search_gallery import SPACE, GivenEmbedder, open_catalogue
-    from search.catalogue import collections
-
-    settings, database = open_catalogue(Path(home), kind)
-    with database.read() as session:
-        dimension = collections.get(session, COLLECTION).spaces[SPACE].dimension
-    query = np.full((1, dimension), dimension**-0.5, np.float32)
-    started = time.perf_counter()
-    engine = SearchEngine(database, settings, GivenEmbedder(query, dimension))
-    by_engine(engine)(0)
-    seconds = time.perf_counter() - started
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    held = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in status if line.startswith(("VmRSS", "Rss"))}
-    print(round(seconds, 3), held["VmRSS"], held["RssAnon"], held["RssFile"])

@@ -13,10 +13,10 @@ from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import Filter
-from search.live_space import LiveSpace, View
+from search.live_space import LiveSpace, Resolved, View
 from search.opening import SpaceOpener
 from search.planning import Plan, plan
-from search.query_vectors import ValueVectors, embed_values, fuse_parts, raw_item_vectors
+from search.query_vectors import ItemVectors, ValueVectors, embed_values, fuse_parts, raw_item_vectors
 from search.settings import Settings
 from search.snapshot_writer import write_snapshots
 from search.types import Hit, Item, Query, Results
@@ -31,8 +31,7 @@ Scores = list[tuple[int, float]]  # item ids with their scores, best first
 class SearchEngine:
     """Queries over all collections of one catalogue with one model. Safe for many threads.
 
-    Each query first looks at the catalogue for new log entries, so what another process has written is found at
-    once.
+    Each query first looks at the catalogue for new log entries, so what another process had written by then is found.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class SearchEngine:
         for folder in folders:
             if int(folder.name) not in known:
                 shutil.rmtree(folder, ignore_errors=True)
-        self._open.forget_unknown(known)
+        self._open.forget_unknown()
 
     def close(self) -> None:
         """Let go of an index outside this process, such as Qdrant's."""
@@ -129,8 +128,8 @@ class SearchEngine:
             by_space[planned.space][number] = planned
         answers: dict[int, Answer] = {}
         for space, group in by_space.items():
-            for _ in range(ATTEMPTS):
-                found = self._search(head, space, group, values)
+            for attempt in range(ATTEMPTS):
+                found = self._search(head if attempt == 0 else self._head_again(head), space, group, values)
                 held = self._items(found)
                 if all(item_id in held for item_id in _ids(found)):
                     break
@@ -141,17 +140,19 @@ class SearchEngine:
         return answers
 
     def _search(
-        self, before: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
+        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
     ) -> dict[int, Scores | AnyseekError]:
-        """Nearest ids of each query of one space, as of now; or why there are none."""
-        index = self._space_index(before, space)
+        """Nearest ids of each query of one space, as of `head` or later; or why there are none."""
+        index = self._space_index(head, space)
         keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
-        with self._database.read() as session:
-            head = collections.head(session, before.name)
-            stored = raw_item_vectors(session, head, space, keys) if keys else {}
-            resolved = index.resolve(session, head, [planned.where for planned in plans.values()])
-        if head.id != before.id:
-            raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
+        filters = {planned.where for planned in plans.values() if planned.where is not None}
+        stored: ItemVectors = {}
+        resolved: Resolved = {}
+        if keys or filters:
+            with self._database.read() as session:
+                head = _same(head, collections.head(session, head.name))
+                stored = raw_item_vectors(session, head, space, keys)
+                resolved = index.resolve(session, head, filters)
         index.refresh(head)
         vectors: dict[int, FloatArray] = {}
         errors: dict[int, AnyseekError] = {}
@@ -163,9 +164,19 @@ class SearchEngine:
                     errors[number] = error
             return {**_nearest(view, plans, vectors), **errors}
 
+    def _head_again(self, before: Head) -> Head:
+        return _same(before, self._head(before.name))
+
     def _items(self, found: Mapping[int, Scores | AnyseekError]) -> dict[int, Item]:
         with self._database.read() as session:
             return items.by_ids(session, _ids(found))
+
+
+def _same(before: Head, now: Head) -> Head:
+    """`now`, if it is of the same collection. Raises `CollectionNotFound` if another has its name."""
+    if now.id != before.id:
+        raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
+    return now
 
 
 def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from search.checksums import checksum
 from search.durable import TEMPORARY_PREFIX, flush_file, temporary_beside
 from search.errors import StoreCorrupt
-from search.index.base import VectorIndex
+from search.index.base import Frozen, VectorIndex
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +54,15 @@ def kind_of(index: VectorIndex) -> str:
     return type(index).__name__
 
 
-def save(folder: Path, index: VectorIndex, seq: int, centre_version: int, fingerprint: str) -> Path:
-    """Write the snapshot of `index` into `folder` and return its path; one that is there already is replaced."""
+def save(folder: Path, held: Frozen, seq: int, centre_version: int, fingerprint: str) -> Path:
+    """Write a snapshot of an index into `folder` and return its path; one that is there already is replaced."""
     path = folder / f"{seq}-{centre_version}"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     temporary.mkdir()
     try:
-        index.snapshot(temporary / "index")
-        header = Header(seq, centre_version, fingerprint, kind_of(index), index.count(), checksum(temporary / "index"))
+        held.write(temporary / "index")
+        header = Header(seq, centre_version, fingerprint, held.kind, held.count, checksum(temporary / "index"))
         (temporary / "header.json").write_bytes(_encode(header))
         for written in (temporary / "index", temporary / "header.json", temporary):
             flush_file(written)

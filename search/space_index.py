@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,13 +24,13 @@ from search.catalogue.session import Database
 from search.filters.resolving import ResolvedFilters
 from search.filters.tree import Filter
 from search.fusion import centre
-from search.index.base import Renewal, VectorIndex
+from search.index.base import LocalIndex, Renewal
 from search.live_space import Resolved, View
 from search.locks import ReadersLock
 
 logger = logging.getLogger(__name__)
 
-MakeIndex = Callable[[int], VectorIndex]  # dimension -> empty index
+MakeIndex = Callable[[int], LocalIndex]  # dimension -> empty index
 
 # An index of more vectors goes on with the centre that it has until another is built beside it.
 REOPENED_UP_TO = 20_000
@@ -42,7 +42,8 @@ APPLIED_AT_ONCE = 128
 class _Live:
     """What is searched now. `cursor` is the number of the last log entry in it."""
 
-    view: View
+    index: LocalIndex
+    centre: FloatArray
     centre_version: int
     cursor: int
     lock: ReadersLock = field(default_factory=ReadersLock)
@@ -94,7 +95,7 @@ class SpaceIndex:
         """The index, unchanged for the length of the block; `refresh` comes first."""
         live = self._opened()
         with live.lock.reading():
-            yield replace(live.view, resolved=resolved)
+            yield View(live.index, live.centre, resolved)
 
     @property
     def cursor(self) -> int:
@@ -105,8 +106,8 @@ class SpaceIndex:
         """Write a snapshot of what is held now, and return its last sequence number; the caller has the lease."""
         live = self._opened()
         with live.lock.reading():
-            seq = live.cursor
-            snapshots.save(self.folder, live.view.index, seq, live.centre_version, self._space.fingerprint)
+            seq, held = live.cursor, live.index.frozen()
+        snapshots.save(self.folder, held, seq, live.centre_version, self._space.fingerprint)
         return seq
 
     def keep(self, head: Head, minimum_tail: int) -> int:
@@ -177,7 +178,7 @@ class SpaceIndex:
 
     def _better(self, live: _Live, thorough: bool) -> Renewal | None:
         with live.lock.reading():
-            return live.view.index.renewal(thorough)
+            return live.index.renewal(thorough)
 
     def _lags(self) -> bool:
         """Whether the space has a newer centre than the index."""
@@ -197,33 +198,36 @@ class SpaceIndex:
 
     def _may_serve(self, live: _Live, version: int) -> bool:
         """Whether the index may go on although the space's centre is of that version."""
-        return live.centre_version == version or live.view.index.count() > REOPENED_UP_TO
+        return live.centre_version == version or live.index.count() > REOPENED_UP_TO
 
     def _open(self) -> _Live:
         """The index as the log has it now, through the newest snapshot where there is a good one."""
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
-            view = View(self._make_index(self._space.dimension), collections.centre_of(session, self._space.id))
+            live = _Live(self._empty(), collections.centre_of(session, self._space.id), version, head.last_seq)
             wanted = snapshots.Wanted(
-                version, self._space.fingerprint, snapshots.kind_of(view.index), head.compacted_seq, head.last_seq
+                version, self._space.fingerprint, snapshots.kind_of(live.index), head.compacted_seq, head.last_seq
             )
-            header = snapshots.load(self.folder, view.index, wanted)
+            header = snapshots.load(self.folder, live.index, wanted)
             if header is None:
-                view = View(self._make_index(self._space.dimension), view.centre)
-                self._fill(session, view)
-                return _Live(view, version, head.last_seq)
-        live = _Live(view, version, header.seq)
+                live.index = self._empty()  # a snapshot that was refused may have been read by half
+                self._fill(session, live)
+                return live
+        live.cursor = header.seq
         return live if self._tail(live) else self._open()
 
-    def _fill(self, session: Session, view: View) -> None:
+    def _empty(self) -> LocalIndex:
+        return self._make_index(self._space.dimension)
+
+    def _fill(self, session: Session, live: _Live) -> None:
         """Add the newest vector of every item, from the log."""
         for page in log.latest_vectors(session, self._collection_id, self._space.id):
             ids, vectors = page.of(self._space.fingerprint, self._space.dimension)
             if len(ids) < len(page.ids):
                 self._warn_foreign(len(page.ids) - len(ids))
-            view.index.upsert(ids, centre(vectors, view.centre))
-        view.index.flush()
+            live.index.upsert(ids, centre(vectors, live.centre))
+        live.index.flush()
 
     def _tail(self, live: _Live) -> bool:
         """Apply the entries after the cursor; False if the index must be opened anew instead.
@@ -256,11 +260,11 @@ class SpaceIndex:
         gone = [item_id for item_id in newest if item_id not in kept]
         with live.lock.writing():
             if gone:
-                live.view.index.delete(np.array(gone, np.int64))
+                live.index.delete(np.array(gone, np.int64))
             if kept:
-                vectors = centre(np.stack(list(kept.values())), live.view.centre)
-                live.view.index.upsert(np.array(list(kept), np.int64), vectors)
-            live.view.index.flush()
+                vectors = centre(np.stack(list(kept.values())), live.centre)
+                live.index.upsert(np.array(list(kept), np.int64), vectors)
+            live.index.flush()
 
     def _vector(self, entry: LogEntry) -> FloatArray | None:
         if entry.kind == log.DELETE:

@@ -103,7 +103,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     highest = session.scalar(select(func.max(LogRow.seq)).where(LogRow.collection_id == head.id)) or 0
     end = max(last, highest, head.compacted_seq) + 1  # above every reader's cursor
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
-    log.compact(session, head.id, end)
+    log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
     for keys in chunks(to_make_again):
         of_items = and_(ItemRow.collection_id == head.id, ItemRow.key.in_(keys))

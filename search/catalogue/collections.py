@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -64,6 +65,32 @@ class Head:
         raise FingerprintMismatch(
             f"the collection {self.name!r} has been re-embedded with {self.model} meanwhile; ask again with that model"
         )
+
+
+_SPACE_HEAD = (
+    SpaceRow.id,
+    SpaceRow.name,
+    SpaceRow.fingerprint,
+    SpaceRow.dimension,
+    SpaceRow.centre_version,
+    SpaceRow.centre_count,
+    SpaceRow.state,
+)
+_HEADS = (
+    select(
+        CollectionRow.id,
+        CollectionRow.name,
+        CollectionRow.model,
+        CollectionRow.last_seq,
+        CollectionRow.compacted_seq,
+        *_SPACE_HEAD,
+    )
+    .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
+    .order_by(SpaceRow.id)
+)
+# Made once: every query reads a head, and making these statements takes several times what carrying them out takes.
+_HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("wanted"))
+_HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("wanted"))
 
 
 def create(session: Session, name: str, embedder_name: str, spaces: Iterable[EmbeddingSpace]) -> Collection:
@@ -134,7 +161,7 @@ def source(session: Session, collection: Collection, root: Path | str) -> int:
 
 def head(session: Session, name: str) -> Head:
     """Where the collection stands, without counting anything. Raises `CollectionNotFound`."""
-    found = _head(session, CollectionRow.name == name)
+    found = _head(session, _HEAD_BY_NAME, name)
     if found is None:
         raise CollectionNotFound(f"there is no collection called {name!r}")
     return found
@@ -142,7 +169,7 @@ def head(session: Session, name: str) -> Head:
 
 def head_by_id(session: Session, collection_id: int) -> Head:
     """As `head`, when the id is known."""
-    found = _head(session, CollectionRow.id == collection_id)
+    found = _head(session, _HEAD_BY_ID, collection_id)
     if found is None:
         raise CollectionNotFound("the collection was deleted meanwhile")
     return found
@@ -151,6 +178,11 @@ def head_by_id(session: Session, collection_id: int) -> Head:
 def ids(session: Session) -> set[int]:
     """The ids of all collections."""
     return set(session.scalars(select(CollectionRow.id)))
+
+
+def space_ids(session: Session) -> set[int]:
+    """Of all spaces of all collections, those beside what serves too."""
+    return set(session.scalars(select(SpaceRow.id)))
 
 
 def count(session: Session, collection_id: int) -> int:
@@ -182,21 +214,21 @@ def lock(session: Session, collection: Collection) -> int:
     return last_seq
 
 
-def _head(session: Session, where: ColumnElement[bool]) -> Head | None:
-    rows = session.execute(
-        select(CollectionRow, SpaceRow)
-        .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
-        .where(where)
-        .order_by(SpaceRow.id)
-        .execution_options(populate_existing=True)
-    ).all()
+def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | int) -> Head | None:
+    rows = session.connection().execute(statement, {"wanted": wanted}).all()
     if not rows:
         return None
-    row = rows[0].CollectionRow
-    spaces = [space_head(space) for _, space in rows]
+    spaces = [_space_of(*row[5:]) for row in rows]
     serving = tuple(space for space in spaces if space.state == SpaceState.SERVING)
     beside = tuple(space for space in spaces if space.state != SpaceState.SERVING)
-    return Head(row.id, row.name, row.model, row.last_seq, row.compacted_seq, serving, beside)
+    collection_id, name, model, last_seq, compacted_seq = rows[0][:5]
+    return Head(collection_id, name, model, last_seq, compacted_seq, serving, beside)
+
+
+def _space_of(*values: Any) -> SpaceHead:
+    """From the values of `_SPACE_HEAD`."""
+    *held, state = values
+    return SpaceHead(*[*held, SpaceState(state)])
 
 
 def space_head(row: SpaceRow) -> SpaceHead:

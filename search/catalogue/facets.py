@@ -1,13 +1,13 @@
 """The facets of items: written with the items, and the conditions of filters turned into statements about them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
 from sqlalchemy import delete as delete_rows
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from search.catalogue.rows import CHUNK, chunks
 from search.catalogue.tables import FacetRow, ItemRow
@@ -77,61 +77,92 @@ def held_by(session: Session, ids: Sequence[int]) -> dict[int, set[Facet]]:
     return found
 
 
-def ids_where(session: Session, collection_id: int, where: Filter) -> IdArray:
-    """The ids of the collection's items for which a `checked` filter holds, ascending."""
+@dataclass(frozen=True)
+class _Tables:
+    """Where conditions look: at all facets and items, or at those of some items only."""
+
+    facets: Any = FacetRow
+    items: Any = ItemRow
+
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> "_Tables":
+        """OFFSET 0 makes databases take these rows first; SQLite would go through all that a condition holds for."""
+        facets = select(FacetRow).where(FacetRow.item_id.in_(ids)).offset(0).subquery()
+        items = select(ItemRow).where(ItemRow.id.in_(ids)).offset(0).subquery()
+        return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
+
+
+def ids_where(session: Session, collection_id: int, where: Filter, among: IdArray | None = None) -> IdArray:
+    """The ids of the collection's items for which a `checked` filter holds, ascending; of those `among` some only."""
+    if among is None:
+        return _ids_where(session, collection_id, where, _Tables())
+    some = [_ids_where(session, collection_id, where, _Tables.of(ids)) for ids in chunks(np.unique(among).tolist())]
+    return np.concatenate([np.empty(0, np.int64), *some])
+
+
+def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tables) -> IdArray:
     match where:
         case And(parts):
-            found = ids_where(session, collection_id, parts[0])
+            found = _ids_where(session, collection_id, parts[0], tables)
             for part in parts[1:]:
-                found = np.intersect1d(found, ids_where(session, collection_id, part), assume_unique=True)
+                others = _ids_where(session, collection_id, part, tables)
+                found = np.intersect1d(found, others, assume_unique=True)
             return found
         case Or(parts):
-            return np.unique(np.concatenate([ids_where(session, collection_id, part) for part in parts]))
+            return np.unique(np.concatenate([_ids_where(session, collection_id, part, tables) for part in parts]))
         case Not(part):
-            every = _ids(session, select(ItemRow.id).where(ItemRow.collection_id == collection_id))
-            return np.setdiff1d(every, ids_where(session, collection_id, part), assume_unique=True)
+            every = _ids(session, _items(tables, collection_id))
+            return np.setdiff1d(every, _ids_where(session, collection_id, part, tables), assume_unique=True)
         case _:
-            return _ids(session, _statement(collection_id, where))
+            return _ids(session, _statement(tables, collection_id, where))
 
 
 def _ids(session: Session, statement: Select[int]) -> IdArray:
     return np.unique(np.fromiter(session.scalars(statement), np.int64))
 
 
-def _statement(collection_id: int, condition: Condition) -> Select[int]:
+def _statement(tables: _Tables, collection_id: int, condition: Condition) -> Select[int]:
     """Ids of the items for which one condition holds; an id may come several times."""
+    facets = tables.facets
     if isinstance(condition, InBox):
-        latitude = _facets(collection_id, f"{condition.field}.lat", _between(condition.south, condition.north))
-        longitude = _facets(collection_id, f"{condition.field}.lon", _across(condition.west, condition.east))
-        return latitude.where(FacetRow.item_id.in_(longitude))
+        north = _between(facets.number, condition.south, condition.north)
+        east = _across(facets.number, condition.west, condition.east)
+        latitude = _facets(tables, collection_id, f"{condition.field}.lat", north)
+        longitude = _facets(tables, collection_id, f"{condition.field}.lon", east)
+        return latitude.where(facets.item_id.in_(longitude))
     if condition.field in (KEY, CAPTION):
-        return select(ItemRow.id).where(ItemRow.collection_id == collection_id, _of_item(condition))
+        return _items(tables, collection_id).where(_of_item(tables.items, condition))
     if isinstance(condition, Exists):
-        below = and_(FacetRow.path >= f"{condition.field}.", FacetRow.path < f"{condition.field}/")
-        within = or_(FacetRow.path == condition.field, below)
-        return select(FacetRow.item_id).where(FacetRow.collection_id == collection_id, within)
-    return _facets(collection_id, condition.field, _of_facet(condition))
+        below = and_(facets.path >= f"{condition.field}.", facets.path < f"{condition.field}/")
+        within = or_(facets.path == condition.field, below)
+        return select(facets.item_id).where(facets.collection_id == collection_id, within)
+    return _facets(tables, collection_id, condition.field, _of_facet(facets, condition))
 
 
-def _facets(collection_id: int, path: str, holds: ColumnElement[bool]) -> Select[int]:
-    return select(FacetRow.item_id).where(FacetRow.collection_id == collection_id, FacetRow.path == path, holds)
+def _items(tables: _Tables, collection_id: int) -> Select[int]:
+    return select(tables.items.id).where(tables.items.collection_id == collection_id)
 
 
-def _of_facet(condition: Compare | AnyOf | StartsWith) -> ColumnElement[bool]:
+def _facets(tables: _Tables, collection_id: int, path: str, holds: ColumnElement[bool]) -> Select[int]:
+    facets = tables.facets
+    return select(facets.item_id).where(facets.collection_id == collection_id, facets.path == path, holds)
+
+
+def _of_facet(facets: Any, condition: Compare | AnyOf | StartsWith) -> ColumnElement[bool]:
     match condition:
         case Compare(_, operator, value):
-            column, bare = _column(value)
+            column, bare = _column(facets, value)
             holds: ColumnElement[bool] = _ORDER[operator](column, bare)
             return holds
         case AnyOf(_, values):
-            return or_(*(_equal(value) for value in values))
+            return or_(*(_equal(facets, value) for value in values))
         case StartsWith(_, prefix):
-            return _starts(FacetRow.text, prefix)
+            return _starts(facets.text, prefix)
 
 
-def _of_item(condition: Compare | AnyOf | StartsWith | Exists) -> ColumnElement[bool]:
+def _of_item(items: Any, condition: Compare | AnyOf | StartsWith | Exists) -> ColumnElement[bool]:
     """A condition on the key or the caption."""
-    column: Any = {KEY: ItemRow.key, CAPTION: ItemRow.caption}[condition.field]
+    column: Any = {KEY: items.key, CAPTION: items.caption}[condition.field]
     match condition:
         case Compare(_, operator, value):
             holds: ColumnElement[bool] = _ORDER[operator](column, value)
@@ -145,20 +176,20 @@ def _of_item(condition: Compare | AnyOf | StartsWith | Exists) -> ColumnElement[
             return present
 
 
-def _column(value: Scalar) -> tuple[Any, bool | float | str]:
+def _column(facets: Any, value: Scalar) -> tuple[Any, bool | float | str]:
     match value:
         case bool():
-            return FacetRow.truth, value
+            return facets.truth, value
         case Moment(seconds):
-            return FacetRow.moment, seconds
+            return facets.moment, seconds
         case str():
-            return FacetRow.text, value
+            return facets.text, value
         case _:
-            return FacetRow.number, value
+            return facets.number, value
 
 
-def _equal(value: Scalar) -> ColumnElement[bool]:
-    column, bare = _column(value)
+def _equal(facets: Any, value: Scalar) -> ColumnElement[bool]:
+    column, bare = _column(facets, value)
     holds: ColumnElement[bool] = column == bare
     return holds
 
@@ -168,11 +199,11 @@ def _starts(column: Any, prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 
-def _between(low: float, high: float) -> ColumnElement[bool]:
-    return and_(FacetRow.number >= low, FacetRow.number <= high)
+def _between(column: Any, low: float, high: float) -> ColumnElement[bool]:
+    return and_(column >= low, column <= high)
 
 
-def _across(west: float, east: float) -> ColumnElement[bool]:
+def _across(column: Any, west: float, east: float) -> ColumnElement[bool]:
     if west <= east:
-        return _between(west, east)
-    return or_(FacetRow.number >= west, FacetRow.number <= east)
+        return _between(column, west, east)
+    return or_(column >= west, column <= east)

@@ -1,9 +1,9 @@
 """Rows of items, their assets and facets, many in a statement: what `search.catalogue.items` is made of."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -33,14 +33,22 @@ _ASSET = (
 )
 
 
+# Made once: every query reads its hits, and making these statements takes several times what carrying them out takes.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_ITEMS_BY_ID = select(*_ITEM).where(ItemRow.id.in_(_IDS))
+_ASSETS_BY_ID = select(AssetRow.item_id, *_ASSET).where(AssetRow.item_id.in_(_IDS))
+
+
 def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
     """The items for which `where` holds, each with its assets: two statements however many there are."""
-    assets: dict[int, dict[str, Asset]] = {}
     of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
-    for row in session.execute(of_items):
-        assets.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
-    rows = session.execute(select(*_ITEM).where(*where))
-    return [replace(Item(*row[:-1]), assets=assets.get(row.id, {}), sample_hash=row.sample_hash) for row in rows]
+    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
+
+
+def read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
+    """As `read`, those of a few hundred `ids` that exist."""
+    connection, wanted = session.connection(), {"ids": ids}
+    return _with_assets(connection.execute(_ITEMS_BY_ID, wanted), connection.execute(_ASSETS_BY_ID, wanted))
 
 
 def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
@@ -81,6 +89,14 @@ def remove(session: Session, ids: Sequence[int]) -> None:
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
+
+
+def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
+    """From rows of `_ITEM`, and of an item's id and `_ASSET`."""
+    held: dict[int, dict[str, Asset]] = {}
+    for row in assets:
+        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
+    return [Item(*[*values, held.get(values[0], {}), sample_hash]) for *values, sample_hash in items]
 
 
 def _values(item: Item) -> dict[str, object]:

@@ -95,7 +95,7 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
     """Those of `ids` that exist."""
     found: dict[int, Item] = {}
     for some in chunks(list(dict.fromkeys(ids))):
-        found.update((item.id, item) for item in item_rows.read(session, ItemRow.id.in_(some)))
+        found.update((item.id, item) for item in item_rows.read_by_ids(session, some))
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -134,32 +134,53 @@ def latest_vectors(
         after = found.ids[-1]
 
 
-def compact(session: Session, collection_id: int, below_seq: int) -> int:
+def compact(session: Session, collection_id: int, below_seq: int, whole: bool = False) -> int:
     """Drop entries up to `below_seq` that newer ones make needless, and deletions; return how many.
 
     The newest vector of every living item in every space stays, whatever its number: the log remains the whole truth.
     Readers whose cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
+
+    Writers wait meanwhile, so only items are looked at that something has happened to since the last compaction;
+    `whole` looks at all, to mend a log in which there is what cannot be.
     """
-    session.execute(select(CollectionRow.id).where(CollectionRow.id == collection_id).with_for_update())
-    needed = (
+    of_collection = CollectionRow.id == collection_id
+    since = session.scalar(select(CollectionRow.compacted_seq).where(of_collection).with_for_update()) or 0
+    if whole or since == 0:
+        removed = _drop(session, collection_id, LogRow.seq <= below_seq, LogRow.seq.not_in(_needed(collection_id)))
+    else:
+        changed = chunks(sorted(items_after(session, collection_id, since)))
+        removed = sum(_drop_of(session, collection_id, below_seq, some) for some in changed)
+    session.execute(
+        update(CollectionRow)
+        .where(of_collection, CollectionRow.compacted_seq < below_seq)
+        .values(compacted_seq=below_seq)
+    )
+    return removed
+
+
+def _drop_of(session: Session, collection_id: int, below_seq: int, ids: Sequence[int]) -> int:
+    """Those of some items only. In steps, or SQLite would go through the whole log up to `below_seq` to find them."""
+    of_items = LogRow.item_id.in_(ids)
+    held = session.scalars(select(LogRow.seq).where(LogRow.collection_id == collection_id, of_items))
+    needless = {seq for seq in held if seq <= below_seq} - set(session.scalars(_needed(collection_id).where(of_items)))
+    return sum(_drop(session, collection_id, LogRow.seq.in_(some)) for some in chunks(sorted(needless)))
+
+
+def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> int:
+    statement = delete_rows(LogRow).where(LogRow.collection_id == collection_id, *where)
+    removed = session.execute(statement.execution_options(synchronize_session=False))
+    return int(removed.rowcount)  # type: ignore[attr-defined]
+
+
+def _needed(collection_id: int) -> Select[int]:
+    """Numbers of the newest vectors of living items, in spaces that are there."""
+    return (
         select(func.max(LogRow.seq))
         .join(ItemRow, ItemRow.id == LogRow.item_id)
         .join(SpaceRow, SpaceRow.id == LogRow.space_id)
         .where(LogRow.collection_id == collection_id, LogRow.kind == UPSERT)
         .group_by(LogRow.item_id, LogRow.space_id)
     )
-    removed = session.execute(
-        delete_rows(LogRow)
-        .where(LogRow.collection_id == collection_id, LogRow.seq <= below_seq)
-        .where(LogRow.seq.not_in(needed))
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(CollectionRow)
-        .where(CollectionRow.id == collection_id, CollectionRow.compacted_seq < below_seq)
-        .values(compacted_seq=below_seq)
-    )
-    return int(removed.rowcount)  # type: ignore[attr-defined]
 
 
 def _newest(collection_id: int, space_id: int) -> Select[int, int, int]:

@@ -24,7 +24,7 @@ class Database:
         """A consistent view; nothing can be written in it."""
         with Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
-                session.execute(text("BEGIN"))
+                session.connection().exec_driver_sql("BEGIN")
             else:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session

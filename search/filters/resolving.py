@@ -1,41 +1,75 @@
-"""Filters as ids, kept for the next query: a filter costs a look at the catalogue only when something has changed."""
+"""Filters as ids, kept for the next query: what a filter costs then is a look at the items that have changed since."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+import numpy as np
 from sqlalchemy.orm import Session
 
-from search.catalogue import facets
+from search.catalogue import facets, log
 from search.catalogue.collections import Head
 from search.filters.tree import Filter
 from search.types import IdArray
 
 _MOST_KEPT = 32
+# With more changes it is quicker to ask for all ids again: a statement looks at 500 items, in about a millisecond.
+MOST_CHANGED = 20_000
 
-_Key = tuple[int, int, Filter]  # collection, its last log entry, filter
+_Key = tuple[int, Filter]  # collection and filter
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """The `ids` for which a filter held when the log had come to `seq`, ascending."""
+
+    seq: int
+    ids: IdArray
 
 
 class ResolvedFilters:
     """The newest resolved filters of all collections. Safe for many threads."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[_Key, IdArray] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Resolved] = OrderedDict()
         self._lock = threading.Lock()
 
     def resolve(self, session: Session, head: Head, filters: Iterable[Filter | None]) -> dict[Filter, IdArray]:
-        """The ids for which each filter holds, ascending, as of `head`, which was read in `session`."""
+        """The ids for which each filter holds, ascending, as of `head`, which was read in `session`, or later."""
         return {where: self._ids(session, head, where) for where in filters if where is not None}
 
     def _ids(self, session: Session, head: Head, where: Filter) -> IdArray:
-        key = (head.id, head.last_seq, where)
+        key = (head.id, where)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        found = facets.ids_where(session, head.id, where)
+            held = self._kept.get(key)
+        if held is None or held.seq < head.last_seq:
+            held = _Resolved(head.last_seq, _resolved_again(session, head, where, held))
+        self._keep(key, held)
+        return held.ids
+
+    def _keep(self, key: _Key, resolved: _Resolved) -> None:
         with self._lock:
-            self._kept[key] = found
+            newest = self._kept.get(key)
+            if newest is None or newest.seq <= resolved.seq:
+                self._kept[key] = resolved
+            self._kept.move_to_end(key)
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
-        return found
+
+
+def _resolved_again(session: Session, head: Head, where: Filter, held: _Resolved | None) -> IdArray:
+    """The ids as of `head`; of those held already, only what the log names since is looked at, if that is not much."""
+    if held is None or held.seq < head.compacted_seq or head.last_seq - held.seq > MOST_CHANGED:
+        return facets.ids_where(session, head.id, where)
+    changed = np.array(sorted(log.items_after(session, head.id, held.seq)), np.int64)
+    kept, found = _without(held.ids, changed), facets.ids_where(session, head.id, where, changed)
+    return np.insert(kept, np.searchsorted(kept, found), found)
+
+
+def _without(ids: IdArray, some: IdArray) -> IdArray:
+    """Both ascending. Looks up `some` only: `np.isin` takes five times as long for half a million `ids`."""
+    places = np.searchsorted(ids, some)
+    inside = places < len(ids)
+    places = places[inside]
+    return np.delete(ids, places[ids[places] == some[inside]])

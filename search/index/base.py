@@ -5,6 +5,7 @@ Implementations: `search.index.memory` (NumPy, the oracle), `search.index.faiss`
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,6 +27,18 @@ class Neighbours(NamedTuple):
 # Builds a better state of an index beside it, for as long as that takes, and returns what puts it in place. Only that
 # last call needs the index to itself; changes that came in between are carried over by it.
 Renewal = Callable[[], Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What an index held at one moment, however it changes afterwards: `count` vectors, in an index of class `kind`.
+
+    `write` puts it into a new file, for `VectorIndex.restore` of that class.
+    """
+
+    kind: str
+    count: int
+    write: Callable[[Path], None]
 
 
 class VectorIndex(Protocol):
@@ -69,4 +82,12 @@ class VectorIndex(Protocol):
 
         `thorough` is for the one process that builds an index for all; without it, only what takes a few seconds.
         """
+        ...
+
+
+class LocalIndex(VectorIndex, Protocol):
+    """An index in this process, of which snapshots are written while it changes."""
+
+    def frozen(self) -> Frozen:
+        """At once; writing it takes its time beside searches and changes."""
         ...

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.embedder import FloatArray
 from search.index import kinds, renewal
-from search.index.base import Neighbours, Renewal
+from search.index.base import Frozen, Neighbours, Renewal
 from search.index.candidates import Candidates, read_candidates
 from search.index.gpu import check_gpu
 from search.index.kinds import MOST_PENDING, TAKEN_AT_ONCE, Kind, State
@@ -57,7 +57,7 @@ class FaissIndex:
                 return found
         if allowed is None:
             return self._rows.nearest(vectors, k)
-        rows = self._rows.find(np.sort(allowed))
+        rows = self._rows.find(allowed)
         return self._rows.nearest(vectors, k, rows[rows >= 0])
 
     def count(self) -> int:
@@ -72,10 +72,17 @@ class FaissIndex:
         """Everything is searchable at once."""
 
     def snapshot(self, path: Path) -> None:
-        ids = np.where(self._rows.alive, self._rows.ids, -1)
-        blocks = (block for _, block in self._rows.blocks(self._rows.count))
-        write_rest = None if self._candidates is None else self._candidates.write
-        write_vectors(path, ids, blocks, self._rows.dimension, write_rest)
+        self.frozen().write(path)
+
+    def frozen(self) -> Frozen:
+        rows, candidates = self._rows.frozen(), self._candidates  # candidates that serve are never added to
+        rest = None if candidates is None else candidates.write
+
+        def write(path: Path) -> None:
+            blocks = (block for _, block in rows.blocks(rows.count))
+            write_vectors(path, np.where(rows.alive, rows.ids, -1), blocks, rows.dimension, rest)
+
+        return Frozen(type(self).__name__, rows.living, write)
 
     def restore(self, path: Path) -> None:
         stored = read_vectors(path, self._rows.dimension)

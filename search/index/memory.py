@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from model.embedder import FloatArray
-from search.index.base import Neighbours, Renewal
+from search.index.base import Frozen, Neighbours, Renewal
 from search.index.ranking import none_found
 from search.index.vectors_file import read_vectors, write_vectors
 from search.types import IdArray
@@ -51,7 +51,11 @@ class MemoryIndex:
         """Everything is searchable at once."""
 
     def snapshot(self, path: Path) -> None:
-        write_vectors(path, self._ids, [self._vectors], self._vectors.shape[1])
+        self.frozen().write(path)
+
+    def frozen(self) -> Frozen:
+        ids, vectors = self._ids, self._vectors  # replaced by changes, never written to
+        return Frozen(type(self).__name__, len(ids), lambda path: write_vectors(path, ids, [vectors], vectors.shape[1]))
 
     def restore(self, path: Path) -> None:
         stored = read_vectors(path, self._vectors.shape[1])

@@ -5,6 +5,7 @@ to some number sees the same vectors there for ever, and needs no lock.
 """
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import faiss
@@ -50,6 +51,13 @@ class Rows:
     @property
     def alive(self) -> Bits:
         return self._alive[: self.count]
+
+    def frozen(self) -> "Rows":
+        """What is held now, to be read from another thread while rows are appended and die here."""
+        held = copy(self)
+        held._alive = self.alive.copy()
+        held._blocks = list(self._blocks)
+        return held
 
     def find(self, ids: IdArray) -> IdArray:
         """The living row of each id, -1 where it is not held."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,9 @@ def found(database: Database, collection: Collection, where: Filter | str) -> se
     tree = filter_from_text(where) if isinstance(where, str) else where
     with database.read() as session:
         ids = facets.ids_where(session, collection.id, checked(tree))
+        every = np.array(items.ids_after(session, collection.id, 0, 1_000), np.int64)
+        half = facets.ids_where(session, collection.id, checked(tree), every[::2])
+        assert half.tolist() == [item_id for item_id in ids.tolist() if item_id in set(every[::2].tolist())]
         return {item.key for item in items.by_ids(session, ids.tolist()).values()}
 
 

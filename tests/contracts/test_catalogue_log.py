@@ -74,3 +74,21 @@ class TestLog:
             assert collections.head(session, "things").compacted_seq == 9
             seqs = [entry.seq for entry in log.entries_after(session, collection.id, 0, 100)]
         assert seqs == [7, 8, 10, 11]
+
+    def test_later_compactions_leave_what_one_of_the_whole_log_leaves(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        names = [f"k{number}" for number in range(12)]
+        put(database, collection, embedder, names)
+        rng = np.random.default_rng(0)
+        for turn in range(6):
+            some = rng.choice(names, 4, replace=False).tolist()
+            put(database, collection, embedder, some, f"turn {turn}")
+            remove(database, collection, some[:1])
+            with database.write() as session:
+                last = collections.head(session, "things").last_seq
+                log.compact(session, collection.id, last - 5)
+                left = [entry.seq for entry in log.entries_after(session, collection.id, 0, 1_000)]
+            with database.write() as session:
+                assert log.compact(session, collection.id, last - 5, whole=True) == 0
+            assert [seq for seq in left if seq > last - 5] == list(range(last - 4, last + 1))

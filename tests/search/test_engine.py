@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from model.embedder import Fusion
 from search.catalogue import collections, items, log
@@ -269,3 +270,14 @@ def test_nothing_in_search_imports_torch() -> None:
     script = "import sys; import search.engine, search.maintenance, search.index.qdrant; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_query_asks_the_catalogue_for_its_head_and_the_rows_of_its_hits_only(
+    database: Database, engine: SearchEngine, gallery: Collection
+) -> None:
+    query = Query((text("cat"),), k=3)
+    engine.query("things", query)
+    asked: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2].split()[0]))
+    engine.query("things", query)
+    assert asked == ["BEGIN", "SELECT", "BEGIN", "SELECT", "SELECT"]

@@ -25,7 +25,7 @@ def filled(count: int = 5) -> FaissIndex:
 
 
 def save(folder: Path, seq: int = 9, centre_version: int = 1, count: int = 5) -> Path:
-    return snapshots.save(folder, filled(count), seq, centre_version, "f")
+    return snapshots.save(folder, filled(count).frozen(), seq, centre_version, "f")
 
 
 def load(folder: Path, wanted: Wanted = WANTED) -> snapshots.Header | None:

@@ -239,3 +239,44 @@ def test_threads_search_while_others_write(
     assert_agrees(database, collection, index)
     with database.read() as session:
         assert len(items.list_page(session, collection, None, 1_000)) == 160
+
+
+def test_a_snapshot_is_written_beside_searches_and_changes(
+    database: Database, embedder: WordsEmbedder, collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, collection, embedder, ["x", "y"])
+    index, write, counted = opened(database, folder), snapshots.checksum, []
+
+    def change_first(path: Path) -> str:
+        put(database, collection, embedder, ["z"])
+        remove(database, collection, ["x"])
+        put(database, collection, embedder, ["y"], "changed")
+        index.refresh(head_of(database))
+        with index.reading() as view:
+            counted.append(view.index.count())
+        return write(path)
+
+    monkeypatch.setattr(snapshots, "checksum", change_first)
+    index.save()
+    monkeypatch.undo()
+    assert counted == [2]
+    assert_agrees(database, collection, index)
+    with database.write() as session:
+        session.execute(update(LogRow).where(LogRow.seq <= 4).values(vector=b"gone"))  # so the snapshot must be used
+    assert contents(opened(database, folder)).keys() == contents(index).keys()
+
+
+@pytest.mark.parametrize("make_index", [MemoryIndex, FaissIndex])
+def test_what_is_frozen_stays_as_it_was(make_index: MakeIndex, tmp_path: Path) -> None:
+    index, vectors = make_index(4), np.eye(4, dtype=np.float32)
+    index.upsert(np.array([1, 2, 3]), vectors[:3])
+    held = index.frozen()
+    index.delete(np.array([1]))
+    index.upsert(np.array([2, 4]), vectors[[3, 3]])
+    held.write(tmp_path / "index")
+    restored = make_index(4)
+    restored.restore(tmp_path / "index")
+    ids, found = restored.vectors(np.arange(1, 5))
+    assert (held.kind, held.count) == (make_index.__name__, 3)
+    assert ids.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(found, vectors[:3])

@@ -1,0 +1,75 @@
+"""The benchmark of searches: what it searches is what it says, and it runs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from benchmarks import searching
+from benchmarks.search_bulk import write_new
+from benchmarks.search_gallery import PIECE, Gallery, Write, fill, open_catalogue
+from benchmarks.search_measures import exact
+from benchmarks.search_tables import as_tables
+from search.catalogue import items
+from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
+
+SMALL = Gallery(300, 16)
+
+
+def rows(home: Path, write: Write) -> list[Any]:
+    """Everything in the tables but when it was written."""
+    _, database = open_catalogue(home, "auto")
+    fill(database, SMALL, write)
+    told = []
+    with database.read() as session:
+        for table in (CollectionRow, ItemRow, FacetRow, LogRow):
+            columns = [column for column in table.__table__.columns if not column.name.endswith("_at")]
+            told.append(session.connection().execute(select(*columns).order_by(*columns[:2])).all())
+    database.close()
+    return told
+
+
+def test_both_ways_of_writing_make_the_same_catalogue(tmp_path: Path) -> None:
+    product, bulk = rows(tmp_path / "product", items.write), rows(tmp_path / "bulk", write_new)
+    assert [len(table) for table in product] == [1, 300, 300, 300]
+    assert product == bulk
+
+
+def test_a_gallery_is_the_same_each_time_and_queries_are_not_in_it() -> None:
+    gallery = Gallery(PIECE + 5, 4)
+    first, second = gallery.vectors()
+    np.testing.assert_array_equal(np.concatenate(list(gallery.from_number(PIECE))), second)
+    assert (len(first), len(second)) == (PIECE, 5)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
+    queries = gallery.queries(3)
+    np.testing.assert_array_equal(queries, gallery.queries(3))
+    assert (first @ queries.T).max() < 1 - 1e-6
+    assert not (gallery.later(3) == queries).any()
+
+
+def test_what_is_exact_is_the_nearest_of_those_allowed() -> None:
+    vectors, queries = np.concatenate(list(SMALL.vectors())), SMALL.queries(4)
+    found = exact(SMALL, queries, [1_000, 100])
+    order = np.argsort(-(queries @ vectors.T), axis=1)
+    np.testing.assert_array_equal(found[1_000], order[:, :10])
+    allowed = [[number for number in row if number * 7_919 % 1_000 < 100][:10] for row in order.tolist()]
+    np.testing.assert_array_equal(found[100], allowed)
+
+
+@pytest.mark.slow
+def test_it_runs_and_goes_on_with_what_is_there(tmp_path: Path) -> None:
+    arguments = argparse.Namespace(
+        vectors=1_500, dimension=16, kind="ivf", bulk=False, queries=5, seconds=0.3, clients=[1, 2]
+    )
+    first, second = (searching._report(tmp_path, arguments) for _ in range(2))
+    assert first["made"] == second["made"]
+    for report in (first, second):
+        assert report["index"] == "ivf"
+        assert report["searches"]["none"]["engine"]["recall"] > 0.9
+        assert report["searches"]["10%"]["engine"]["recall"] > 0.9
+        assert [row["clients"] for row in report["http"]] == [1, 2]
+        assert list(report["inserting"]) == ["idle", "inserting", "inserting, snapshot"]
+        assert as_tables(report).count("| --- |") >= 4
