@@ -59,7 +59,8 @@ services-stop:
 	$(BIN)/python -m tests.services stop .services
 
 test-services: services
-	status=0; env $$(cat .services/environment) $(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers || status=$$?; \
+	status=0; env $$(cat .services/environment) ANYSEEK_FAULT_INPUTS=$${ANYSEEK_FAULT_INPUTS:-300} \
+	$(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers tests/faults || status=$$?; \
 	$(BIN)/python -m tests.services stop .services; exit $$status
 
 lint: .venv/installed-dev

@@ -1,9 +1,6 @@
 """Who holds leases: one run of a job in one process, for as long as it lives and is heard of."""
 
-import hashlib
 import logging
-import os
-import platform
 import threading
 import uuid
 from collections.abc import Callable
@@ -19,12 +16,12 @@ from indexer.errors import JobStopped
 from search.catalogue import owners
 from search.catalogue.session import Database
 from search.locks import FileLock, alive
+from search.place import place
 from search.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 RENEWALS = 4  # in the time after which a silent owner counts as dead
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Owner:
@@ -107,28 +104,3 @@ class Owner:
 
     def _path(self, name: str) -> Path:
         return self._locks / f"owner-{name}"
-
-
-def place(locks: Path) -> str:
-    """What processes have in common that see each other's locks in the folder `locks`: the folder, and the kernel.
-
-    Containers of one machine may share a kernel and not the folder, machines the folder (over NFS) and not a kernel.
-    """
-    kernel = _BOOT.read_text() if _BOOT.exists() else platform.node()
-    return hashlib.sha256(f"{kernel} {_identity(locks)}".encode()).hexdigest()[:16]
-
-
-def _identity(folder: Path) -> str:
-    """A random text that the folder keeps, made by whoever comes first."""
-    path = folder / "identity"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        mine = folder / f"identity-{uuid.uuid4().hex}"
-        mine.write_text(uuid.uuid4().hex)
-        try:
-            os.link(mine, path)
-        except FileExistsError:
-            pass
-        finally:
-            mine.unlink()
-    return path.read_text()

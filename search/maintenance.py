@@ -20,7 +20,8 @@ from search.fusion import centre
 from search.live_space import LiveSpace, View
 from search.opening import SpaceOpener
 from search.settings import Settings
-from search.snapshot_writer import OpenSpace, lease, refresh_snapshots, space_folder
+from search.snapshot_lease import SnapshotLease
+from search.snapshot_writer import OpenSpace, refresh_snapshots, space_folder
 from search.types import Asset, Item, NewItem
 
 # Makes items anew from their originals; by key, without those whose originals are gone.
@@ -89,7 +90,7 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
     """
     with database.read() as session:
         head = collections.head(session, name)
-    with lease(settings, head.id):
+    with SnapshotLease(database, settings, head.id) as lease:
         lost = _lost_items(database, settings, head)
         with database.write() as session:
             checks.settle(session, head, lost)
@@ -98,7 +99,7 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
             for path in snapshots.listed(space_folder(settings, head.id, space.id)):
                 snapshots.remove(path)
         with closing(SpaceOpener(database, settings)) as open_space:
-            refresh_snapshots(database, settings, head, open_space, minimum_tail=1)
+            refresh_snapshots(database, lease, head, open_space, minimum_tail=1)
     AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
     return left
 

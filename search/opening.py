@@ -5,6 +5,7 @@ from contextlib import closing
 
 from qdrant_client import QdrantClient
 
+from search.catalogue import collections
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.filters.resolving import ResolvedFilters
@@ -46,10 +47,10 @@ class SpaceOpener:
         folder = space_folder(self._settings, head.id, space.id)
         return SpaceIndex(self._database, folder, head.id, space, self._make_index, self._filters)
 
-    def forget_unknown(self, known: set[int]) -> None:
-        """Remove what Qdrant holds of collections that are gone; `known` are the ids of all that are there."""
+    def forget_unknown(self) -> None:
+        """Remove what Qdrant holds of collections and spaces that are gone."""
         if self._in_qdrant:
-            forget_unknown(self._connection(), known)
+            forget_unknown(self._connection(), self._known_spaces)
 
     def close(self) -> None:
         """Let go of Qdrant; local mode is free for another process then."""
@@ -57,6 +58,10 @@ class SpaceOpener:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+    def _known_spaces(self) -> set[int]:
+        with self._database.read() as session:
+            return collections.space_ids(session)
 
     def _connection(self) -> QdrantClient:
         with self._connecting:

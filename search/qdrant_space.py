@@ -10,7 +10,7 @@ A collection on a new centre is a new tenant, filled beside the one that serves.
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -204,7 +204,7 @@ class QdrantSpace:
                 cursors.drop(session, self._space.id, cursor.centre_version)
 
     def _index(self, version: int) -> QdrantIndex:
-        tenant = Tenant(f"{self._collection_id}-{self._space.id}-{version}", version % VERSIONS << ID_BITS)
+        tenant = _tenant(self._collection_id, self._space.id, version)
         return QdrantIndex(self._space.dimension, self._client, name_of(self._space), tenant)
 
 
@@ -213,11 +213,23 @@ def name_of(space: SpaceHead) -> str:
     return PREFIX + hashlib.sha256(f"{space.name}/{space.fingerprint}".encode()).hexdigest()[:24]
 
 
-def forget_unknown(client: QdrantClient, known: set[int]) -> None:
-    """Remove the points of collections whose ids are not among those `known`."""
+def forget_unknown(client: QdrantClient, known: Callable[[], set[int]]) -> None:
+    """Remove the points of spaces whose ids are not among those `known`.
+
+    That is asked after what is in Qdrant: a space is in the catalogue before its points are there.
+    """
     with calling():
         names = [held.name for held in client.get_collections().collections if held.name.startswith(PREFIX)]
         tenants = [(name, str(hit.value)) for name in names for hit in client.facet(name, "tenant", limit=10_000).hits]
+    known_now = known()
     for name, tenant in tenants:
-        if int(tenant.split("-")[0]) not in known:
+        if _space_of(tenant) not in known_now:
             remove_tenant(client, name, Tenant(tenant))
+
+
+def _tenant(collection_id: int, space_id: int, version: int) -> Tenant:
+    return Tenant(f"{collection_id}-{space_id}-{version}", version % VERSIONS << ID_BITS)
+
+
+def _space_of(tenant: str) -> int:
+    return int(tenant.split("-")[1])

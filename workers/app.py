@@ -9,6 +9,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from search.settings import Settings
+from workers.redis_transport import let_go_of_lost_messages
 
 INGEST, EMBED, INDEX, MAINTENANCE = "ingest", "embed", "index", "maintenance"
 QUEUES = (INGEST, EMBED, INDEX, MAINTENANCE)
@@ -65,6 +66,7 @@ def make_app(settings: Settings) -> Celery:
         worker_max_memory_per_child=settings.work.memory_mb * 1024 or None,
     )
     if settings.broker_url.startswith("redis"):
+        let_go_of_lost_messages()
         app.conf.broker_transport_options = _redis_options(settings)
     return app
 

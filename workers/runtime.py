@@ -140,12 +140,13 @@ class Runtime:
             return reembedding.leave_out(session, collections.get(session, collection))
 
     def forget_old(self, collection: str) -> None:
-        """Drop kept vectors, and their snapshots. Raises `NothingKept`, `ReembedUnderWay`."""
+        """Drop kept vectors, and what indexes hold of them. Raises `NothingKept`, `ReembedUnderWay`."""
         with self.database.write() as session:
             held = collections.get(session, collection)
             reembedding.check_idle(session, held)
             beside.forget(session, held)
         remove_unknown(self.database, self.settings, held.id)
+        self._open_space.forget_unknown()
 
     def submit_index(
         self, collection: str, name: str | Path, prune: bool, on_duplicate: OnDuplicate = OnDuplicate.LINK

@@ -108,7 +108,7 @@ class Tasks:
     def resubmit(self) -> None:
         try:
             self._queue.resume()
-        except TRANSIENT as error:  # the next one will
+        except (JobNotFound, *TRANSIENT) as error:  # one was deleted meanwhile, or what may pass: the next look sees
             logger.warning("lost tasks could not be looked for: %s", error)
 
     def _work(self, job: Job, span: Span, owner: Owner) -> None:

@@ -7,6 +7,7 @@ it stays small and is safe to fork. It ends its processes' tasks at their next s
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing import RawValue
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from celery.bootsteps import StartStopStep
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+from kombu.exceptions import OperationalError
 
 from search.locks import FileLock
 from search.settings import Settings
@@ -68,6 +71,7 @@ def run_worker(settings: Settings, options: Options) -> int:
     The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.concurrency)))
+    _speak_for_celery()
     flags, app = _Flags(), make_app(settings)
     with Readiness(settings, options.name) as readiness:
         processes = _Processes(settings, options, flags, readiness)
@@ -89,6 +93,14 @@ def run_worker(settings: Settings, options: Options) -> int:
         )
         worker.start()
     return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
+
+
+def _speak_for_celery() -> None:
+    """Of root in one line, where Celery has paragraphs: on that, and on a setting that `workers.app` has chosen."""
+    for paragraph in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=paragraph)
+    if os.geteuid() == 0:
+        logger.warning("this worker runs as root, and so does what decodes its inputs; a user of its own is safer")
 
 
 def _keep_logs(**_: object) -> None:
@@ -204,7 +216,10 @@ class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
         logger.info("ready", extra={"fields": fields})
 
     def _send_resubmit(self) -> None:
-        """Not behind another one that waits."""
+        """Not behind another one that waits, and not while the broker is away."""
         app = self._watched.app
-        if not waiting(app, MAINTENANCE):
-            app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
+        try:
+            if not waiting(app, MAINTENANCE):
+                app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
+        except OperationalError as error:
+            logger.warning("lost tasks are not looked for, the broker is away: %s", error)

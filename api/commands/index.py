@@ -88,11 +88,18 @@ def index_folder(
         return finish(runtime, job, source, owner, started, as_json)
 
 
-def finish(runtime: Runtime, job: Job, source: Source, owner: Owner, started: float, as_json: bool) -> int:
-    """Run a job here, or watch the workers that do; say what became of it, and return the exit code."""
-    run = _watch_workers if runtime.settings.broker_url else _run_here
+def finish(
+    runtime: Runtime, job: Job, source: Source, owner: Owner, started: float, as_json: bool, once: bool = True
+) -> int:
+    """Run a job here, or watch the workers that do; say what became of it, and return the exit code.
+
+    A job that is to run `once` is cancelled by Ctrl-C; another one may be gone on with.
+    """
     try:
-        job = run(runtime, job, source, owner, as_json)
+        if runtime.settings.broker_url:
+            job = _watch_workers(runtime, job, as_json)
+        else:
+            job = _run_here(runtime, job, source, owner, as_json, once)
     except JobStopped as error:
         click.echo(str(error), err=True)
         return INTERRUPTED
@@ -115,17 +122,18 @@ def _held_or_made(runtime: Runtime, name: str) -> Collection:
     return open_collection(runtime.tools(), name)
 
 
-def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool) -> Job:
+def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
     tools = runtime.tools()
     try:
         with watched(as_json) as progress, stopped_by_ctrl_c(owner):
             return IndexRun(tools, open_collection(tools, job.collection), source, owner, progress).run(job)
     except JobStopped as error:
-        runtime.queue.cancel(job.id)
+        if once:
+            runtime.queue.cancel(job.id)
         raise JobStopped("interrupted; run the same command again to go on from here") from error
 
 
-def _watch_workers(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool) -> Job:
+def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
     runtime.queue.submit(job.id)
     try:
         with watched(as_json) as progress:

@@ -90,21 +90,22 @@ def cancel(job: int) -> None:
 def retry(job: int, as_json: bool) -> int:
     """Try the quarantined inputs of JOB again, such as files that have been mended, and show how far that is.
 
-    Inputs that were refused while the folder was listed need `anyseek index` instead. Exits as that command does.
+    Inputs that were refused while the folder was listed need `anyseek index` instead. Exits as that command does. After
+    Ctrl-C the same command goes on with those that are left.
     """
     started, settings = time.monotonic(), read_settings()
     with Runtime.open(settings, None) as runtime:
         collection = runtime.queue.status(job).collection
     with Runtime.open_for(settings, collection, None) as runtime:
         with runtime.database.write() as session:
-            reopened = catalogue_jobs.reopen(session, job)
-        if not as_json:
-            click.echo(f"{reopened} inputs are tried again", err=True)
+            catalogue_jobs.reopen(session, job)
         found = runtime.queue.status(job)
+        if not as_json:
+            click.echo(f"{found.counts.open} inputs are tried again", err=True)
         assert found.root is not None
         source = open_source(settings, from_uri(found.root))
         with Owner(runtime.database, settings) as owner:
-            return finish(runtime, found, source, owner, started, as_json)
+            return finish(runtime, found, source, owner, started, as_json, once=False)
 
 
 def _echo(runtime: Runtime, job: Job, as_json: bool) -> None:

@@ -14,13 +14,13 @@ from search.backup.archive import HEADER, TABLES, Writer
 from search.backup.errors import BackupCorrupt
 from search.backup.records import Kind, Part, kinds_of
 from search.catalogue.session import Database
-from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, Table
+from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table
 from search.durable import flush_file, temporary_beside
 
 FORMAT = 1
 _STREAMED = {"yield_per": 500}
-# Facets are derived from items; owners are processes of the installation that is backed up.
-NOT_WRITTEN = (FacetRow.__tablename__, OwnerRow.__tablename__, CursorRow.__tablename__)
+# Facets are derived from items; owners and leases are of processes of the installation that is backed up.
+NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, OwnerRow, CursorRow, SnapshotLeaseRow))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
-     └ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
-                   1 ── 1 submissions when its tasks were last handed to workers
+     │ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
+     │             1 ── 1 submissions when its tasks were last handed to workers
+     └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
 owners                                processes that hold leases, and until when they are believed to live
 """
 
@@ -232,6 +233,18 @@ class OwnerRow(Table):
 
     __tablename__ = "owners"
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class SnapshotLeaseRow(Table):
+    """`place` is that of `search.place`, `holder` a random name; see `search.catalogue.snapshot_leases`."""
+
+    __tablename__ = "snapshot_leases"
+    collection_id: Mapped[int] = mapped_column(
+        ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    place: Mapped[str]
+    holder: Mapped[str]
     expires_at: Mapped[datetime]
 
 

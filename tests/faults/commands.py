@@ -6,6 +6,7 @@ import sys
 
 from search.settings import variables
 from tests.faults.trial import Trial
+from tests.workers.processes import PATIENCE_SECONDS
 
 _PROGRAM = "import sys; from api.cli import main; main()"
 
@@ -23,3 +24,14 @@ def start(trial: Trial, *arguments: str, traps: str = "") -> "subprocess.Popen[s
         text=True,
         start_new_session=True,
     )
+
+
+def ended(command: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Its exit code and what it said, once it has ended; one that takes too long is killed, and the trial fails."""
+    try:
+        said, _ = command.communicate(timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        command.kill()
+        command.wait()
+        raise
+    return command.returncode, said

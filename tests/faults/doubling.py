@@ -3,10 +3,10 @@
 import re
 
 from tests.faults import traps
-from tests.faults.commands import start
+from tests.faults.commands import ended, start
 from tests.faults.trial import Trial, look, submit, working
 from tests.indexer.harness import NAME
-from tests.workers.processes import PATIENCE_SECONDS, wait_for
+from tests.workers.processes import wait_for
 
 OTHER = "other"
 _SOME_QUARANTINED = 3
@@ -20,8 +20,8 @@ def two_jobs_at_once(trial: Trial) -> int:
             start(trial, "index", str(trial.gallery.folder), "--collection", name) for name in (NAME, NAME, OTHER)
         ]
         for command in commands:
-            said, _ = command.communicate(timeout=PATIENCE_SECONDS)
-            trial.check(command.returncode == _SOME_QUARANTINED, f"`anyseek index` ended otherwise: {said[-300:]}")
+            code, said = ended(command)
+            trial.check(code == _SOME_QUARANTINED, f"`anyseek index` ended otherwise: {said[-300:]}")
     return len(commands)
 
 

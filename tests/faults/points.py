@@ -3,11 +3,10 @@
 import signal
 from dataclasses import replace
 
-from tests.faults.commands import start
+from tests.faults.commands import ended, start
 from tests.faults.traps import END_POINTS, WORK_POINTS, Point
 from tests.faults.trial import Trial
 from tests.indexer.harness import NAME
-from tests.workers.processes import PATIENCE_SECONDS
 
 _SOME_QUARANTINED = 3
 _LATEST_CALL = 3  # there are that many batches after each death, even in a quick try
@@ -30,6 +29,4 @@ def _index(trial: Trial, point: Point | None) -> tuple[int, str]:
     trap = "from tests.faults import traps; traps.forbid_torch()"
     if point:
         trap += f"\nfrom tests.faults.traps import Point; traps.die_at({point!r})"
-    process = start(trial, "index", str(trial.gallery.folder), "--collection", NAME, traps=trap)
-    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, said
+    return ended(start(trial, "index", str(trial.gallery.folder), "--collection", NAME, traps=trap))

@@ -18,7 +18,8 @@ from search.index.faiss import FaissIndex
 from search.index.kinds import Kind, State
 from search.opening import SpaceOpener
 from search.settings import Index, Settings
-from search.snapshot_writer import lease, space_folder
+from search.snapshot_lease import SnapshotLease
+from search.snapshot_writer import space_folder
 from search.space_index import SpaceIndex
 from search.types import Collection, Part, Query
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
@@ -196,7 +197,7 @@ def test_it_is_taken_over_when_somebody_else_writes_snapshots(
     engine = SearchEngine(database, settings, embedder, opener)
     assert len(engine.query("things", Query((Part(item="k1"),), k=3, space="looks")).hits) == 3
     opened(database, settings).keep(head_of(database), 1)
-    with lease(settings, collection.id):
+    with SnapshotLease(database, settings, collection.id):
         assert not engine.write_snapshots("things")
     index = engine._indexes[1][1]
     assert isinstance(index, SpaceIndex)

@@ -1,5 +1,6 @@
 """Each kind of damage is found by verify and mended by rebuild."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -237,9 +238,8 @@ def test_originals_that_stay_with_the_user_and_are_gone_are_notes(
     path = settings.home / "photo.jpg"
     path.write_bytes(b"photo")
     with database.write() as session:
-        items.write(
-            session, collection, [new_item(embedder, "x", assets=[reference("rgb", path, b"photo", "image/jpeg")])]
-        )
+        photo = reference("rgb", path, "image/jpeg", hashlib.sha256(b"photo").hexdigest(), 5)
+        items.write(session, collection, [new_item(embedder, "x", assets=[photo])])
     assert missing_originals(database) == []
     path.unlink()
     assert verify(database, settings) == []

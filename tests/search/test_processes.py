@@ -15,7 +15,6 @@ from search.engine import SearchEngine
 from search.locks import alive
 from search.maintenance import verify
 from search.settings import Settings
-from search.snapshot_writer import lease
 from search.types import Collection, Part, Query
 from tests.search.gallery import WordsEmbedder, put
 
@@ -160,7 +159,7 @@ def test_kills_between_writing_and_snapshots_leave_everything_in_agreement(
         assert [problem.what for problem in verify(database, settings)] == []
     assert steady.poll() is None
     kill(steady)
-    assert not alive(lease(settings, collection.id).path)
+    assert not alive(settings.locks / f"snapshots-{collection.id}")
     assert_whole(database, settings)
     engine = SearchEngine(database, settings, WordsEmbedder())
     assert engine.write_snapshots("things")

@@ -1,6 +1,6 @@
 """A space in Qdrant says what the catalogue says, whoever drives it there and whatever happens to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from qdrant_client import QdrantClient
 from sqlalchemy import update
 
-from search.catalogue import collections, cursors, items, log
+from search.catalogue import beside, collections, cursors, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import CursorRow, now
 from search.engine import SearchEngine
@@ -16,6 +16,7 @@ from search.errors import IndexUnavailable, LeaseLost
 from search.filters.from_text import filter_from_text
 from search.fusion import centre
 from search.index.qdrant import QdrantIndex, connect
+from search.live_space import LiveSpace
 from search.maintenance import rebuild, verify
 from search.opening import SpaceOpener, check_index
 from search.qdrant_space import IndexBehind, QdrantSpace, forget_unknown, name_of
@@ -67,6 +68,30 @@ def assert_agrees(database: Database, space: QdrantSpace) -> None:
     assert found.keys() == expected.keys()
     for item_id, vector in expected.items():
         np.testing.assert_allclose(found[item_id], vector, atol=1e-6)
+
+
+def space_ids(database: Database) -> set[int]:
+    with database.read() as session:
+        return collections.space_ids(session)
+
+
+def counts(spaces: Iterable[LiveSpace]) -> list[int]:
+    """How many points Qdrant holds of each."""
+    found = []
+    for space in spaces:
+        with space.reading({}) as view:
+            found.append(view.index.count())
+    return found
+
+
+def switch_model(database: Database, collection: Collection, embedder: WordsEmbedder) -> None:
+    """Keep the collection's spaces beside those of newer weights, which have no vectors."""
+    newer = [replace(space, fingerprint="newer") for space in embedder.spaces.values()]
+    with database.write() as session:
+        beside.build(session, collection, "newer", newer)
+        target = beside.target(session, collection.id)
+        assert target is not None
+        beside.switch(session, target)
 
 
 def freeze(database: Database, value: float) -> None:
@@ -230,8 +255,31 @@ def test_two_collections_share_a_qdrant_collection_and_see_their_own(
     assert len(contents(second)) == 2
     with database.write() as session:
         collections.delete(session, "things")
-    forget_unknown(client, {other.id})
+    forget_unknown(client, lambda: space_ids(database))
     assert client.count(name_of(head_of(database, "other").spaces[0])).count == 2
+
+
+def test_spaces_that_are_forgotten_are_removed(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    """And nothing else of their Qdrant collection, which another collection has points in."""
+    opener = SpaceOpener(database, replace(settings, index=Index(backend="qdrant")))
+    other = make_collection(database, embedder, "other")
+    opened = []
+    for one in (collection, other):
+        put(database, one, embedder, ["x", "y"])
+        head = head_of(database, one.name)
+        for space in head.spaces:
+            opened.append(opener(head, space))
+            opened[-1].refresh(head)
+    switch_model(database, collection, embedder)
+    opener.forget_unknown()
+    assert counts(opened) == [2, 2, 2, 2], "kept ones may serve again"
+    with database.write() as session:
+        beside.forget(session, collection)
+    opener.forget_unknown()
+    assert counts(opened) == [0, 0, 2, 2]
+    opener.close()
 
 
 def test_the_engine_uses_qdrant_where_the_settings_say_so(

@@ -9,7 +9,8 @@ from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound
 from search.settings import Settings
-from search.snapshot_writer import lease, space_folder
+from search.snapshot_lease import SnapshotLease
+from search.snapshot_writer import space_folder
 from search.types import Collection, Part, Query
 from tests.search.gallery import SPACES, WordsEmbedder, make_collection, put, remove
 
@@ -123,7 +124,7 @@ def test_one_process_at_a_time(
     database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection, engine: SearchEngine
 ) -> None:
     put(database, collection, embedder, ["x"])
-    with lease(settings, collection.id):
+    with SnapshotLease(database, settings, collection.id):
         assert not engine.write_snapshots("things")
         assert held(settings, collection) == [[], []]
     assert engine.write_snapshots("things")

@@ -11,15 +11,14 @@ from sqlalchemy import select
 from indexer.indexing import Tools, open_collection, open_job
 from indexer.owner import Owner
 from indexer.sources.opening import open_source
-from search.catalogue import jobs
+from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import DEADLY
 from search.catalogue.tables import LedgerRow, LogRow
 from search.settings import Settings
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import NAME, check_agreement, failures, held, installation
 from tests.indexer.pictures import encoded, png
-from tests.services.servers import Redis
+from tests.services.servers import Rabbit, Redis, Server
 from tests.workers.processes import POSTGRES, WorkerProcess, settings_of, wait_for, working
 from workers.celery_queue import CeleryQueue
 from workers.readiness import is_ready
@@ -37,10 +36,23 @@ TRAP = (
 )
 
 
+# Each task takes some seconds.
+SLOW = "from tests.faults import traps; traps.slow_down(0.2)"
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
     """A Redis of the test's own, which it may kill."""
     server = Redis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=[Redis, Rabbit])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One of each kind, of the test's own."""
+    server = request.param(tmp_path / "broker")
     server.start()
     yield server
     server.kill()
@@ -101,6 +113,13 @@ def attempts(tools: Tools, job_id: int) -> set[int]:
         )
 
 
+def working_on(tools: Tools, job_id: int) -> set[str | None]:
+    """Who has leased inputs of a job."""
+    leased = select(LedgerRow.owner).where(LedgerRow.job_id == job_id, LedgerRow.state == ledger.LEASED)
+    with tools.database.read() as session:
+        return set(session.scalars(leased))
+
+
 def test_a_worker_is_killed_and_then_the_broker_loses_everything(tmp_path: Path, photos: Path, redis: Redis) -> None:
     settings = settings_of(tmp_path / "home", redis.url)
     with (
@@ -118,11 +137,30 @@ def test_a_worker_is_killed_and_then_the_broker_loses_everything(tmp_path: Path,
         check_exactly_once(tools, job_id)
 
 
+def test_a_broker_that_is_away_while_all_tasks_end(tmp_path: Path, photos: Path, broker: Server) -> None:
+    """A worker that could give none of its messages back asks for others all the same."""
+    settings = settings_of(tmp_path / "home", broker.url)
+    with (
+        installation(settings.home, settings=settings) as tools,
+        working(settings, "only", before=SLOW) as worker,
+    ):
+        job_id = started(tools, photos)
+        wait_for(lambda: len(working_on(tools, job_id)) == settings.work.concurrency, "all processes to be at work")
+        broker.kill()
+        wait_for(lambda: not working_on(tools, job_id), "the end of what they do")
+        wait_for(lambda: "Couldn't ack" in worker.log or not isinstance(broker, Redis), "a message to be kept")
+        broker.start()
+        check_exactly_once(tools, job_id)
+        assert "Error in timer" not in worker.log, "that the broker is away is told in a line"
+
+
 def test_a_worker_that_is_told_to_stop_gives_its_work_back(tmp_path: Path, photos: Path) -> None:
     settings = on_rabbit(tmp_path / "home")
     with installation(settings.home, settings=settings) as tools, working(settings, "first") as first:
         job_id = started(tools, photos)
         wait_for_settled(tools, job_id, 16)
+        assert ("this worker runs as root" in first.log) == (os.geteuid() == 0)
+        assert "Warning" not in first.log, "nor in any of Celery's paragraphs"
         assert first.terminate() == 0
         assert not is_ready(settings, "first")
         left = look(tools, job_id)
@@ -141,7 +179,7 @@ def test_an_input_that_kills_its_worker_each_time_is_quarantined_alone(tmp_path:
     with installation(settings.home, settings=settings) as tools, working(settings, "only", before=TRAP):
         job_id = started(tools, photos)
         check_exactly_once(tools, job_id, BAD + 1)
-        assert failures(tools, look(tools, job_id))["deadly.png"].code == DEADLY
+        assert failures(tools, look(tools, job_id))["deadly.png"].code == ledger.DEADLY
 
 
 def test_queues_share_the_work_out(tmp_path: Path, photos: Path) -> None:

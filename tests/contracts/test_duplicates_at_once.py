@@ -1,0 +1,104 @@
+"""Two jobs with two workers each, all offering the same contents at once: one key of each content is kept."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from indexer.indexing import IndexRun, Tools, open_collection, open_job
+from indexer.owner import Owner
+from indexer.paths import from_uri
+from indexer.progress import Silence
+from indexer.scanning import scan
+from indexer.sources.opening import open_source
+from search.catalogue import jobs, ledger
+from search.catalogue.jobs import Job, JobState
+from search.catalogue.ledger import Failure
+from search.settings import Settings, Work
+from search.types import OnDuplicate
+from tests.contracts.catalogue import empty
+from tests.contracts.conftest import NEEDS_POSTGRES, POSTGRES
+from tests.indexer.harness import NAME, check_agreement, failures, held, installation
+from tests.indexer.pictures import png
+
+CONTENTS = 60
+WORKERS_OF_A_JOB = 2
+WORK = Work(inputs_per_task=8, inputs_per_batch=4)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=NEEDS_POSTGRES)])
+def tools(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tools]:
+    settings = Settings(tmp_path / "home", work=WORK)
+    if request.param == "postgres":
+        settings = Settings(tmp_path / "home", database_url=os.environ[POSTGRES], work=WORK)
+    with installation(settings.home, settings=settings) as tools:
+        if request.param == "postgres":
+            empty(tools.database)
+        yield tools
+
+
+def offer(tools: Tools, folder: Path, on_duplicate: OnDuplicate) -> Job:
+    """A job that takes the contents in under keys of its own. Its inputs are listed; nothing is embedded yet."""
+    folder.mkdir()
+    for number in range(CONTENTS):
+        (folder / f"{folder.name}-{number}.png").write_bytes(png(number, 8, 8))
+    source, collection = open_source(tools.settings, folder), open_collection(tools, NAME)
+    with Owner(tools.database, tools.settings) as owner:
+        job = open_job(tools.database, collection, source, owner, prune=False, on_duplicate=on_duplicate)
+        assert scan(tools.database, job, source, owner, Silence())
+    return look(tools, job)
+
+
+def look(tools: Tools, job: Job) -> Job:
+    with tools.database.read() as session:
+        return jobs.get(session, job.id)
+
+
+def work(tools: Tools, job: Job, all_at_once: Barrier) -> None:
+    """One worker's part in a job."""
+    assert job.root is not None
+    source = open_source(tools.settings, from_uri(job.root))
+    with Owner(tools.database, tools.settings) as owner:
+        all_at_once.wait()
+        IndexRun(tools, open_collection(tools, NAME), source, owner, Silence()).run(job)
+
+
+def run_at_once(tools: Tools, both: Sequence[Job]) -> None:
+    workers = [job for job in both for _ in range(WORKERS_OF_A_JOB)]
+    all_at_once = Barrier(len(workers))
+    with ThreadPoolExecutor(len(workers)) as threads:
+        for done in [threads.submit(work, tools, job, all_at_once) for job in workers]:
+            done.result()
+
+
+def contents(keys: Iterable[str]) -> list[int]:
+    return sorted(int(key.removesuffix(".png").partition("-")[2]) for key in keys)
+
+
+def skipped(tools: Tools, job: Job) -> dict[str, Failure]:
+    with tools.database.read() as session:
+        return {one.uri: one for one in ledger.skipped(session, job.id)}
+
+
+@pytest.mark.parametrize("on_duplicate", [OnDuplicate.SKIP, OnDuplicate.ERROR])
+def test_one_key_of_each_content_is_kept(tools: Tools, tmp_path: Path, on_duplicate: OnDuplicate) -> None:
+    both = [offer(tools, tmp_path / name, on_duplicate) for name in ("a", "b")]
+    run_at_once(tools, both)
+    kept = held(tools)
+    assert contents(kept) == list(range(CONTENTS))
+    told = skipped if on_duplicate is OnDuplicate.SKIP else failures
+    left_out = {key: one for job in both for key, one in told(tools, job).items()}
+    assert contents(left_out) == list(range(CONTENTS))
+    assert not kept.keys() & left_out.keys()
+    assert {one.code for one in left_out.values()} == {"duplicate-content"}
+    for key, one in left_out.items():
+        (other,) = (held_key for held_key in kept if contents([held_key]) == contents([key]))
+        assert one.reason == f"{key} has the same content as {other!r}"
+    ended = [look(tools, job) for job in both]
+    assert {job.state for job in ended} == {JobState.DONE}
+    assert sum(job.counts.indexed for job in ended) == CONTENTS
+    assert sum(job.counts.skipped + job.counts.quarantined for job in ended) == CONTENTS
+    check_agreement(tools)
