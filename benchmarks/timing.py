@@ -94,7 +94,7 @@ def _row(case: Case, operations: float, plain: float, runs: Sequence[tuple[float
 def _operations(networks: Networks, case: Case) -> float:
     """GFLOP of all matrix products in one run (which also warms up), counted by torch as they are carried out."""
     network, inputs = networks.of(case.variant), networks.inputs(case)
-    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
         network.decode_global(network.encode(inputs), [TARGET])
     return float(counter.get_total_flops()) / 1e9
 
@@ -110,7 +110,7 @@ def _packed_linear(x: Sequence[int], weight: Sequence[int], *_: object, **__: ob
 
 
 # Operations of processors that torch's counter does not know.
-_UNCOUNTED: dict[Any, Any] = {
+UNCOUNTED: dict[Any, Any] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.mkldnn._linear_pointwise: _packed_linear,
 }

@@ -20,7 +20,7 @@ from model.config import EmbeddingKind, FourMConfig
 from model.embedder import EmbeddingSpace, FloatArray, Fusion, UnknownModel, WeightsCorrupt, WeightsMissing
 from model.feature_maps import Projection, load_projection
 from model.hub import encoders_digest
-from model.modality import MODALITIES
+from model.modality import DECLARATIONS, MODALITIES
 from model.preprocess import VERSION
 from model.shortcuts import Shortcuts, load_shortcuts
 from model.tiny import INPUTS, TEXTS
@@ -33,8 +33,9 @@ MANIFEST = "manifest.json"
 NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
 SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
+GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
-_TOLD = ("files", "default_spaces", "gallery", "fingerprint")
+_TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
     """sha256 over the files' checksums, encoders, preprocessing version and what the manifest says of the spaces."""
-    told = {key: manifest[key] for key in ("files", "default_spaces", "gallery")}
+    told = {key: manifest[key] for key in _TOLD}
     told |= {"preprocessing": VERSION, "encoders": encoders_digest()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -104,19 +105,31 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        told = {key: manifest[key] for key in _TOLD}
-        listed = dict(told["files"])
+        told = {key: dict(manifest[key]) for key in _TOLD}
+        stated = manifest["fingerprint"]
     except FileNotFoundError as error:
         raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{path} is no manifest of weights: {error}") from error
     needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, *(f"{one}.safetensors" for one in told["gallery"]))
-    if unlisted := [file for file in needed if file not in listed]:
+    if unlisted := [file for file in needed if file not in told["files"]]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
-    _check_files(listed, folder)
-    if fingerprint(manifest) != manifest["fingerprint"]:
+    _check_files(told["files"], folder)
+    _check_choices(manifest, path)
+    if fingerprint(manifest) != stated:
         raise WeightsCorrupt(f"the fingerprint in {path} is not that of its files and constants")
     return manifest
+
+
+def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
+    """Raise `WeightsCorrupt` for a choice in a manifest that there is not."""
+    spaces = tuple(manifest["gallery"])
+    chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), tuple(Fusion))]
+    chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
+    chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
+    for what, value, known in chosen:
+        if value not in known:
+            raise WeightsCorrupt(f"{path} says that {what} is {value!r}; it is one of {', '.join(known)}")
 
 
 def _check_files(listed: Mapping[str, str], folder: Path) -> None:
@@ -154,7 +167,7 @@ def _shortcuts(path: Path, spaces: Mapping[str, EmbeddingSpace]) -> Shortcuts:
     if not shortcuts.inputs.keys() <= INPUTS.keys() or shortcuts.spaces != wanted:
         raise WeightsCorrupt(
             f"{path} has shortcuts from {', '.join(shortcuts.inputs)} to {', '.join(shortcuts.spaces)}; "
-            f"they are from modalities such as {', '.join(INPUTS)} to {', '.join(wanted)}"
+            f"they are from {', '.join(INPUTS)} or what {DECLARATIONS} declares to {', '.join(wanted)}"
         )
     return shortcuts.eval().requires_grad_(False)
 

@@ -29,6 +29,7 @@ from model.tokenizers.vqvae import VQVAE
 from model.transformer import FourM
 
 _HASH_BLOCK = 1 << 20
+_METADATA = "__metadata__"  # where the header of a safetensors file has them
 _CONFIG_KEYS = frozenset({"domains_in", "enc_type", "quant_type"})  # one of them is in every config
 
 
@@ -107,7 +108,8 @@ def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype |
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
     With `torch.int8` everything is stored as `model.quantized` says, tables too. Of tensors that the network shares one
-    is written. The file appears whole or not at all. Raises `WeightsCorrupt` for numbers that int8 cannot hold.
+    is written. The file appears whole or not at all, and the same network always makes the same bytes. Raises
+    `WeightsCorrupt` for numbers that int8 cannot hold.
     """
     tensors = _distinct(network)
     if dtype is torch.int8:
@@ -118,11 +120,28 @@ def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype |
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, beside, network.config.to_metadata())
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
+        _sort_metadata(beside)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata of a safetensors file into the order of their names, and sync it.
+
+    safetensors writes tensors in one order and metadata in any, so that equal weights would have other checksums. What
+    is sorted has the same length: the tensors stay where they are.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+        whole = {_METADATA: dict(sorted(header.pop(_METADATA).items())), **header}
+        written = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(written) <= length, "the header was written by the same rules"
+        file.seek(8)
+        file.write(written.ljust(length))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _distinct(network: nn.Module) -> dict[str, Tensor]:

@@ -190,7 +190,7 @@ def known_models(home: Path) -> tuple[str, ...]:
 
 
 def load_embedder(name: str, home: Path) -> Embedder:
-    """The embedder called `name`, its weights found beside the package or below `home`.
+    """The embedder called `name`, its weights found beside the package or below `home`, or in the folder `name`.
 
     Torch is imported here and only for models that need it. Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`,
     `WeightsCorrupt`, `CheckpointMismatch`.
@@ -213,5 +213,9 @@ def load_embedder(name: str, home: Path) -> Embedder:
         from model.openclip_embedder import load_openclip_embedder
 
         return load_openclip_embedder(name, home)
-    known = ", ".join((*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH"))
+    if Path(name).is_absolute():
+        from model.fourm_embedder import load_fourm_embedder
+
+        return load_fourm_embedder(name, home, Path(name))
+    known = ", ".join((*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "/FOLDER"))
     raise UnknownModel(f"no model is called {name!r}; known ones are {known}")

@@ -13,6 +13,7 @@ class ModelError(Exception):
     ├── WeightsMissing        weights are not there; says which command gets them
     ├── WeightsCorrupt        a weights file is not what its checksum says
     ├── CheckpointMismatch    a checkpoint's tensors are not those of the network
+    ├── ModalityInvalid       a modality of one's own is not declared as it should be
     ├── ConfigInvalid         a checkpoint's config does not describe a network (`model.config`)
     ├── RequestInvalid        what is asked of a model cannot be done
     │   ├── FormatInvalid     a value is not what its modality holds (`model.formats.spans`)
@@ -33,6 +34,10 @@ class ModelError(Exception):
 
 class UnsupportedModality(ModelError):
     code = "unsupported-modality"
+
+
+class ModalityInvalid(ModelError):
+    code = "modality-invalid"
 
 
 class UnknownModel(ModelError):

@@ -1,11 +1,19 @@
 """The words a user types for kinds of input and output, and what each one holds. Imports no torch.
 
 The published names of a checkpoint (`tok_depth@224`, `det`) are *checkpoint keys*: `model.published.modalities` says
-which belong to a modality, and users never type them.
+which belong to a modality, and users never type them. Users may declare modalities of their own in
+`modalities.yaml` in the data directory; every process reads it when it starts.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from model.errors import ModalityInvalid
+from model.home import default_home
 
 
 class Content(StrEnum):
@@ -44,7 +52,7 @@ class Modality:
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _JSON, _NPY = (".json",), (".npy",)
 
-MODALITIES: dict[str, Modality] = {
+_BUILT_IN: dict[str, Modality] = {
     m.name: m
     for m in (
         Modality("rgb", Content.PICTURE, "a photo or any colour picture", ("image",), PICTURE_SUFFIXES),
@@ -76,6 +84,55 @@ MODALITIES: dict[str, Modality] = {
     )
 }
 
+DECLARATIONS = "modalities.yaml"
+# What a modality of one's own may hold: what can be looked at.
+_SUFFIXES = {
+    Content.PICTURE: PICTURE_SUFFIXES,
+    Content.DRAWING: PICTURE_SUFFIXES,
+    Content.DEPTH: (".png", ".npy"),
+}
+_MEMBERS = {"content", "describes", "aliases"}
+
+
+def read_declarations(path: Path) -> dict[str, Modality]:
+    """The modalities that a file declares, by name; none if there is no such file.
+
+        thermal: {content: picture, describes: "a thermal picture, brighter is warmer", aliases: [heat]}
+
+    Raises `ModalityInvalid`.
+    """
+    if not path.is_file():
+        return {}
+    import yaml  # only where it is needed: a query of a running service starts without it
+
+    try:
+        declared = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModalityInvalid(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(declared, dict):
+        raise ModalityInvalid(f"{path} must map names of modalities to what they are, as thermal: {{content: picture}}")
+    found: dict[str, Modality] = {}
+    taken = {name for m in _BUILT_IN.values() for name in (m.name, *m.aliases)}
+    for name, members in declared.items():
+        found[name] = _declared(path, name, members, taken)
+        taken |= {name, *found[name].aliases}
+    return found
+
+
+def _declared(path: Path, name: object, members: Any, taken: Collection[str]) -> Modality:
+    where = f"{path}: the modality {name!r}"
+    if not isinstance(members, dict) or members.get("content") not in list(_SUFFIXES) or members.keys() - _MEMBERS:
+        raise ModalityInvalid(f"{where} needs a content of {', '.join(_SUFFIXES)}, and may have describes and aliases")
+    aliases = members.get("aliases", [])
+    for one in (name, *(aliases if isinstance(aliases, list) else [None])):
+        if not isinstance(one, str) or not re.fullmatch("[a-z][a-z0-9_]*", one) or one in taken:
+            raise ModalityInvalid(f"{where} is called {one!r}; a new name of letters a to z, digits and _ is needed")
+    content = Content(members["content"])
+    return Modality(str(name), content, str(members.get("describes", name)), tuple(aliases), _SUFFIXES[content])
+
+
+DECLARED = read_declarations(default_home() / DECLARATIONS)
+MODALITIES = _BUILT_IN | DECLARED
 _ALIASES = {alias: m.name for m in MODALITIES.values() for alias in m.aliases}
 
 

@@ -1,8 +1,8 @@
 """What an input's own encoder vector says about a target, by a linear map: the residual path around the network.
 
-A ridge regression from the encoder's vector of a drawing already finds its picture better than the vector itself. It
-is kept as a map of low rank, fitted in closed form before training; the network learns what it lacks, and how much of
-each map to take.
+A ridge regression from the encoder's vector of a drawing already finds its picture better than the vector itself. A
+map of low rank begins as one, fitted in closed form, and is trained further with the network, which learns what such
+maps lack.
 """
 
 import re
@@ -24,19 +24,17 @@ _MATRIX = re.compile(r"maps\.(.+)_to_(.+)\.(down|up)")
 class Shortcut(nn.Module):
     """(own through the map) * `gain` + own * `share`, after the input's mean is taken off.
 
-    Vectors of another width than the target's have no share. `gain` and `share` are trained.
+    Vectors of another width than the target's have no share. All but the mean is trained.
     """
 
     mean: Tensor
-    down: Tensor
-    up: Tensor
     share: Tensor
 
     def __init__(self, width_in: int, width_out: int, rank: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width_in))
-        self.register_buffer("down", torch.zeros(width_in, rank))
-        self.register_buffer("up", torch.zeros(rank, width_out))
+        self.down = nn.Parameter(torch.zeros(width_in, rank))
+        self.up = nn.Parameter(torch.zeros(rank, width_out))
         self.gain = nn.Parameter(torch.tensor(1.0))
         if width_in == width_out:
             self.share = nn.Parameter(torch.tensor(0.5))
@@ -54,22 +52,22 @@ class Shortcut(nn.Module):
     @torch.no_grad()
     def fill(self, mean: Tensor, down: Tensor, up: Tensor) -> None:
         """Set the map: mean (width_in,), down (width_in, rank), up (rank, width_out)."""
-        for buffer, value in ((self.mean, mean), (self.down, down), (self.up, up)):
-            buffer.copy_(value)
+        for own, value in ((self.mean, mean), (self.down, down), (self.up, up)):
+            own.copy_(value)
 
 
 class Shortcuts(nn.Module):
     """A shortcut from every encoded input to every space; `inputs` and `spaces` say how long their vectors are.
 
-    A map has the rank that is asked for, or the shorter of its two vectors' lengths.
+    A map has the rank that `ranks` says of its space, or the shorter of its two vectors' lengths.
     """
 
-    def __init__(self, inputs: Mapping[str, int], spaces: Mapping[str, int], rank: int) -> None:
+    def __init__(self, inputs: Mapping[str, int], spaces: Mapping[str, int], ranks: Mapping[str, int]) -> None:
         super().__init__()
         self.inputs, self.spaces = dict(inputs), dict(spaces)
         self.maps = nn.ModuleDict(
             {
-                _name(key, space): Shortcut(width, length, min(rank, width, length))
+                _name(key, space): Shortcut(width, length, min(ranks[space], width, length))
                 for key, width in inputs.items()
                 for space, length in spaces.items()
             }
@@ -87,22 +85,27 @@ class Shortcuts(nn.Module):
 
     def renamed(self, names: Mapping[str, str]) -> "Shortcuts":
         """The same with other names of the inputs; they share their tensors."""
-        other = Shortcuts({names[key]: width for key, width in self.inputs.items()}, self.spaces, 1)
+        other = Shortcuts(
+            {names[key]: width for key, width in self.inputs.items()}, self.spaces, dict.fromkeys(self.spaces, 1)
+        )
         for key in self.inputs:
             for space in self.spaces:
                 other.maps[_name(names[key], space)] = self.of(key, space)
         return other
 
     @torch.no_grad()
-    def of_rank(self, rank: int) -> "Shortcuts":
-        """Those with at most `rank` directions a map, the ones in which its outputs vary most; they come last."""
-        largest = max(self.of(key, space).down.shape[1] for key in self.inputs for space in self.spaces)
-        other = Shortcuts(self.inputs, self.spaces, min(rank, largest))
-        stored = self.state_dict()
-        for name, kept in other.state_dict().items():
-            cut = tuple(slice(-size, None) for size in kept.shape)
-            kept.copy_(stored[name][cut])
-        return other
+    def joined(self, other: "Shortcuts") -> "Shortcuts":
+        """These, and copies of those of `other` from inputs that these lack, to the same spaces.
+
+        All to a space get the rank of the highest; what is added to a map of a lower one is zero.
+        """
+        pairs = [(one, key) for one in (self, other) for key in one.inputs]
+        ranks = {space: max(one.of(key, space).down.shape[1] for one, key in pairs) for space in self.spaces}
+        both = Shortcuts({**other.inputs, **self.inputs}, self.spaces, ranks)
+        stored = {**other.state_dict(), **self.state_dict()}
+        for name, kept in both.state_dict().items():
+            kept[tuple(slice(-size, None) for size in stored[name].shape)] = stored[name]
+        return both
 
     def of(self, key: str, space: str) -> Shortcut:
         """The map from one input to one space."""
@@ -130,15 +133,15 @@ def load_shortcuts(path: Path) -> Shortcuts:
 
 def _of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Shortcuts:
     """Shortcuts to which tensors of these shapes belong, as far as they tell."""
-    inputs, spaces, rank = dict[str, int](), dict[str, int](), 0
+    inputs, spaces, ranks = dict[str, int](), dict[str, int](), dict[str, int]()
     for name, shape in shapes.items():
         if found := _MATRIX.fullmatch(name):
             key, space, side = found.groups()
             if side == "down":
-                inputs[key], rank = shape[0], max(rank, shape[-1])
+                inputs[key], ranks[space] = shape[0], max(ranks.get(space, 0), shape[-1])
             else:
                 spaces[space] = shape[-1]
-    return Shortcuts(inputs, spaces, rank)
+    return Shortcuts(inputs, spaces, ranks)
 
 
 def _name(key: str, space: str) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from model.modality import DECLARED
+
 PICTURE, DRAWING, CAPTION, PALETTE = "picture_map", "drawing_map", "caption_states", "color_palette"
 VISUAL, SEMANTIC = "visual_global", "semantic_global"
 LONGEST_CAPTION = 24  # tokens of a caption that the network sees; its sentence vector is made of up to 64
@@ -33,5 +35,6 @@ INPUTS: dict[str, TinyInput] = {
     "caption": TinyInput(CAPTION),
     "color_palette": TinyInput(PALETTE, is_seen=True, ending="[EOS]"),
     "metadata": TinyInput("metadata", ending="[S_1]"),
+    **{name: TinyInput(f"{name}_map", is_seen=True) for name in DECLARED},
 }
 TEXTS = ("caption", "color_palette", "metadata")  # what may be predicted as text, by modality and key

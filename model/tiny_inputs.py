@@ -19,6 +19,7 @@ from model.encoders.remembering import ImageEncoder
 from model.formats.table import FORMATS
 from model.preprocess import encoder_input, looked_at
 from model.tiny import INPUTS, LONGEST_CAPTION
+from model.tokenizers.text import TextTokenizer
 from model.tokens import ModalityInput
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
@@ -90,18 +91,25 @@ class SampleEncoder:
 
     def _ids(self, name: str, samples: Sequence[Sample]) -> ModalityInput:
         """Texts of values as ids (B, n), padded on the right."""
-        rows = {place: self._text_ids(name, samples[place].values[name]) for place in _places(name, samples)}
-        values = torch.zeros(len(samples), max(len(row) for row in rows.values()), dtype=torch.int64)
-        mask = torch.ones(values.shape, dtype=torch.bool)
-        for place, row in rows.items():
-            values[place, : len(row)], mask[place, : len(row)] = torch.tensor(row), False
-        return ModalityInput(values, mask)
+        longest = self._bundle.network.config.row(INPUTS[name].key).max_length
+        values = [sample.values.get(name) for sample in samples]
+        return padded_ids(
+            [[] if value is None else text_ids(self._bundle.text, name, value, longest) for value in values]
+        )
 
-    def _text_ids(self, name: str, value: Value) -> list[int]:
-        """What is longer than the network was trained on is cut, as it was then."""
-        row = INPUTS[name]
-        ids = self._bundle.text.encode(f"{FORMATS[name].to_text(value)} {row.ending}")
-        return ids[: self._bundle.network.config.row(row.key).max_length]
+
+def text_ids(text: TextTokenizer, name: str, value: Value, longest: int) -> list[int]:
+    """A value of a sequence modality as ids; what is longer than the network was trained on is cut, as it was then."""
+    return text.encode(f"{FORMATS[name].to_text(value)} {INPUTS[name].ending}")[:longest]
+
+
+def padded_ids(rows: Sequence[Sequence[int]]) -> ModalityInput:
+    """Rows of ids, one of them not empty, as (B, n) padded on the right."""
+    values = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    mask = torch.ones(values.shape, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        values[place, : len(row)], mask[place, : len(row)] = torch.tensor(row, dtype=torch.int64), False
+    return ModalityInput(values, mask)
 
 
 def _places(name: str, samples: Sequence[Sample]) -> list[int]:

@@ -55,7 +55,9 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> 
     own = {
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
     }
-    save_file(quantized(_drawn(Shortcuts(own, _LENGTHS, rank=8).state_dict(), 2)), folder / SHORTCUTS)
+    save_file(
+        quantized(_drawn(Shortcuts(own, _LENGTHS, dict.fromkeys(_LENGTHS, 8)).state_dict(), 2)), folder / SHORTCUTS
+    )
     means = {f"{space}/{name}": torch.zeros(2, n) for space, n in _LENGTHS.items() for name in INPUTS}
     means |= {f"{space}/{PRIOR}": torch.zeros(n) for space, n in _LENGTHS.items()}
     save_file(quantized(_drawn(means, 3)), folder / CONSTANTS)
@@ -71,6 +73,7 @@ def write_manifest(folder: Path) -> None:
         "files": {name: file_digest(folder / name) for name in files},
         "default_spaces": dict.fromkeys(INPUTS, VISUAL) | {"caption": SEMANTIC},
         "gallery": {VISUAL: "exact", SEMANTIC: "predicted"},
+        "fusion": "late",
     }
     manifest["fingerprint"] = fingerprint(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")

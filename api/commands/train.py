@@ -1,5 +1,8 @@
 """`anyseek train`: train networks on data sets of shards."""
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,24 +20,62 @@ def train() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; else runs/NAME.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the run's folder.")
 @click.option("--device", help="Such as cpu or cuda:1; else a GPU if there is one.")
-def model(config: Path, out: Path | None, resume: bool, device: str | None) -> int:
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="That train it together, on this machine.")
+def model(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """Pretrain a 4M network as CONFIG says, on any modalities that the shards of its data sets hold.
 
     The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, and in the
     end model.safetensors. Ctrl-C saves and ends; the same command with --resume goes on, also after a kill, and ends in
-    the same weights. docs/training.md lists what a config can say.
+    the same weights. docs/training.md lists what a config can say, and how torchrun starts it on several machines.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
-    from model.training.pretraining.errors import TrainingConfigInvalid
+    if processes > 1:
+        return _together(config, out, resume, device, processes)
     from model.training.pretraining.train import train_model
+
+    return _run(train_model, config, out, resume, device)
+
+
+@train.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; else runs/NAME.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the run's folder.")
+@click.option("--device", help="Such as cpu or cuda:1; else a GPU if there is one.")
+def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) -> int:
+    """Train a tokenizer as CONFIG says: of pictures, maps or vectors that the shards of its data sets hold.
+
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, pictures of
+    reconstructions, and in the end tokenizer.safetensors. Ctrl-C saves and ends; the same command with --resume goes
+    on, also after a kill, and ends in the same weights. docs/tokenizers.md lists what a config can say.
+
+    Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
+    """
+    from model.training.tokenizing.train import train_tokenizer
+
+    return _run(train_tokenizer, config, out, resume, device)
+
+
+def _together(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
+    """The exit code of a training by several processes of this command."""
+    from model.training.pretraining.launching import run_processes
+
+    options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
+    options += ["--device", device] if device else []
+    command = [sys.executable, "-m", "api", "train", "model", str(config), *options]
+    return run_processes(command, processes, lambda line: click.echo(f"anyseek: {line}", err=True))
+
+
+def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:
+    """The exit code of a training."""
+    from model.training.pretraining.errors import TrainingConfigInvalid
 
     folder = out or Path("runs") / config.stem
     try:
-        ended = train_model(config, folder, resume=resume, device=device, say=click.echo)
+        ended = training(config, folder, resume=resume, device=device, say=click.echo)
     except TrainingConfigInvalid as error:
         click.echo(f"anyseek: {error}", err=True)
         return WRONG_CONFIG
-    if not ended:
+    if not ended and os.environ.get("RANK", "0") == "0":
         click.echo(f"interrupted; run the same command with --resume to go on from {folder}", err=True)
     return DONE if ended else INTERRUPTED

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from model.data.errors import SampleInvalid
+from model.data.instances import plain_instances, plain_poses, read_instances, read_poses
 from model.data.samples import Caption, DataSample, Origin
 from model.data.shards import ATTRIBUTES, Entry
 from model.drawing import ByteArray
@@ -22,6 +23,7 @@ from model.embedder import FloatArray, Regions
 from model.formats.boxes import Box, LabelledBox
 from model.formats.metadata import Metadata
 from model.formats.spans import FormatInvalid
+from model.modality import DECLARED, Content
 
 _STEPS = 65535
 _UNREADABLE = (
@@ -227,10 +229,12 @@ def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 _GREY = Codec(_encode_grey, _decode_grey)
 _REGIONS = Codec(_encode_regions, _decode_regions)
+_PICTURE, _DEPTH = Codec(_encode_picture, _decode_picture), Codec(_encode_depth, _decode_depth)
+_OF_CONTENT = {Content.PICTURE: _PICTURE, Content.DRAWING: _GREY, Content.DEPTH: _DEPTH}
 CODECS: Mapping[str, Codec] = {
-    "rgb": Codec(_encode_picture, _decode_picture),
+    "rgb": _PICTURE,
     "normal": Codec(_encode_normal, _decode_picture),
-    "depth": Codec(_encode_depth, _decode_depth),
+    "depth": _DEPTH,
     "semseg": _REGIONS,
     "instances": _REGIONS,
     "canny_edge": _GREY,
@@ -240,5 +244,8 @@ CODECS: Mapping[str, Codec] = {
     "color_palette": Codec(_encode_palettes, _decode_palettes),
     "metadata": Codec(_encode_metadata, _decode_metadata),
     "bounding_boxes": Codec(_encode_boxes, _decode_boxes),
+    "human_pose": Codec(lambda people: ("json", to_json(plain_poses(people))), read_poses),
+    "sam_instance": Codec(lambda points: ("json", to_json(plain_instances(points))), read_instances),
+    **{name: _OF_CONTENT[modality.content] for name, modality in DECLARED.items()},
 }
 ARRAYS = Codec(_encode_array, _decode_array)

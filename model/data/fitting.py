@@ -11,6 +11,7 @@ from PIL import Image
 from model.data.samples import DataSample
 from model.drawing import ByteArray
 from model.embedder import Regions
+from model.modality import DECLARED, Content
 
 Shape = tuple[int, int]  # height, width
 
@@ -52,6 +53,7 @@ def _pick_ids(regions: Regions, shape: Shape) -> Regions:
     return Regions(_pick(regions.ids, shape), regions.classes)
 
 
+_OF_CONTENT = {Content.PICTURE: _blend, Content.DRAWING: _mean, Content.DEPTH: _pick}
 _SCALED: Mapping[str, Callable[[Any, Shape], Any]] = {
     "rgb": _blend,
     "normal": _mean,
@@ -59,4 +61,5 @@ _SCALED: Mapping[str, Callable[[Any, Shape], Any]] = {
     "depth": _pick,
     "semseg": _pick_ids,
     "instances": _pick_ids,
+    **{name: _OF_CONTENT[modality.content] for name, modality in DECLARED.items()},
 }

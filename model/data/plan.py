@@ -66,10 +66,10 @@ def make_plan(recipe: Recipe, sources: Sequence[Source], place: Place) -> Plan:
 def _choose(recipe: Recipe, sources: Sequence[Source]) -> dict[Job, Split]:
     """Every job and its split; of a source with a limit, the first ones of its own random order."""
     chosen: dict[Job, Split] = {}
-    for number, (source, limit) in enumerate(zip(sources, (one.limit for one in recipe.sources), strict=True)):
-        found = [(key, split) for split in Split for key in source.keys(split)]
-        if limit is not None:
-            found = sorted(found, key=lambda one: _order(recipe.seed, "limit", source.name, one[0]))[:limit]
+    for number, (source, wanted) in enumerate(zip(sources, recipe.sources, strict=True)):
+        found = [(key, split) for split in wanted.only or Split for key in source.keys(split)]
+        if wanted.limit is not None:
+            found = sorted(found, key=lambda one: _order(recipe.seed, "limit", source.name, one[0]))[: wanted.limit]
         for key, split in found:
             if chosen.setdefault(Job(number, key), split) is not split:
                 raise SourceUnavailable(f"{key} of {source.name} is in two splits: {chosen[Job(number, key)]}, {split}")

@@ -12,6 +12,7 @@ import yaml
 from model.data.errors import RecipeInvalid
 from model.data.options import read_options, to_plain
 from model.data.registry import labeller_kind, source_kind
+from model.data.samples import Split
 from model.data.splits import Shares
 
 _Keys = TypeVar("_Keys")
@@ -21,7 +22,8 @@ _Keys = TypeVar("_Keys")
 class SourceRecipe:
     """One source: `kind` with its `options` (that kind's dataclass), called `name`.
 
-    At most `limit` samples are taken, in all splits together; `weight` is passed on to who trains.
+    At most `limit` samples are taken, in all splits together; `weight` is passed on to who trains. Of the splits `only`
+    those named are taken, all if none is.
     """
 
     name: str
@@ -29,6 +31,7 @@ class SourceRecipe:
     options: Any
     weight: float
     limit: int | None
+    only: tuple[Split, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class _SourceKeys:
     name: str = ""
     weight: float = 1.0
     limit: int | None = None
+    only: tuple[Split, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9_-]*", self.name):
@@ -127,7 +131,7 @@ def parse_recipe(written: object) -> Recipe:
 def _source(written: object, where: str) -> SourceRecipe:
     keys, rest = _common(_SourceKeys, written, where)
     options: Any = read_options(source_kind(keys.kind).options, rest, where)
-    return SourceRecipe(keys.name or keys.kind, keys.kind, options, keys.weight, keys.limit)
+    return SourceRecipe(keys.name or keys.kind, keys.kind, options, keys.weight, keys.limit, keys.only)
 
 
 def _labeller(written: object, where: str) -> LabellerRecipe:

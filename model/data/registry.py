@@ -21,6 +21,7 @@ SOURCES = {
     "clipart": "model.data.sources.clipart:CLIPART",
     "photos": "model.data.sources.photos:PHOTOS",
     "rooms": "model.data.rooms.source:ROOMS",
+    "texts": "model.data.sources.texts:TEXTS",
 }
 LABELLERS = {
     "canny_edge": "model.data.labellers.edges:CANNY_EDGE",

@@ -13,6 +13,8 @@ The value of each modality:
 | `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7, of which one is drawn at a time |
 | `metadata` | `model.formats.metadata.Metadata` |
 | `bounding_boxes` | tuple of `model.formats.boxes.LabelledBox`, corners in [0, 1] |
+| `human_pose` | tuple of `model.formats.human_poses.HumanPose` |
+| `sam_instance` | tuple of `model.formats.sam_instances.QueryPoint`, pixels of the 224 x 224 picture |
 | anything else | an array: finite numbers, float16 once stored, or integers |
 """
 

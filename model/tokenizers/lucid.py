@@ -1,22 +1,25 @@
 """The lucid quantizer: one codebook, and each latent vector becomes the id of its nearest code."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.tokenizers.codebook import Codebook, CodebookRule
 
-class _Codebook(nn.Module):
-    """The codes and the running statistics that they were trained with, all of them buffers."""
 
-    embed: Tensor
+@dataclass(frozen=True)
+class Quantised:
+    """Latents float (B, L, h, w) as codes.
 
-    def __init__(self, latent_dim: int, codebook_size: int, *, running_sums: bool) -> None:
-        super().__init__()
-        self.register_buffer("initted", torch.ones(1))
-        self.register_buffer("cluster_size", torch.zeros(codebook_size))
-        self.register_buffer("embed", torch.zeros(codebook_size, latent_dim))
-        if running_sums:
-            self.register_buffer("embed_avg", torch.zeros(codebook_size, latent_dim))
+    `values` float (B, L, h, w) are the codes, with the gradient of the latents; `ids` int64 (B, h, w); `commitment`
+    float () is the mean squared distance of latents to their codes, with a gradient to the latents alone.
+    """
+
+    values: Tensor
+    ids: Tensor
+    commitment: Tensor
 
 
 class LucidQuantizer(nn.Module):
@@ -29,7 +32,7 @@ class LucidQuantizer(nn.Module):
     def __init__(self, latent_dim: int, codebook_size: int, *, norm_codes: bool) -> None:
         super().__init__()
         self.norm_codes = norm_codes
-        self._codebook = _Codebook(latent_dim, codebook_size, running_sums=not norm_codes)
+        self._codebook = Codebook(latent_dim, codebook_size, norm_codes=norm_codes)
 
     def scores(self, latents: Tensor) -> Tensor:
         """How near each code is, higher is nearer: latents float (B, L, h, w) -> (B, h, w, K).
@@ -58,3 +61,28 @@ class LucidQuantizer(nn.Module):
         One-hot probabilities give what `lookup` gives.
         """
         return (probabilities @ self._codebook.embed).movedim(-1, 1)
+
+    def quantise(self, latents: Tensor) -> Quantised:
+        """The training pass of latents float (B, L, h, w): straight through (arXiv 1711.00937, section 3.2)."""
+        with torch.no_grad():
+            ids = self.assign(latents)
+            codes = self.lookup(ids)
+        commitment = F.mse_loss(latents, codes)
+        return Quantised(latents + (codes - latents).detach(), ids, commitment)
+
+    def begin(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Put the codes at latents float (B, L, h, w) of a first batch; later batches change nothing."""
+        self._codebook.begin(_rows(latents), generator)
+
+    def learn(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
+        """Move the codes int (B, h, w) towards the latents float (B, L, h, w) that chose them: `Codebook.learn`."""
+        return self._codebook.learn(_rows(latents), ids.flatten(), rule, generator)
+
+    def forget(self) -> None:
+        """Have the next `begin` place the codes."""
+        self._codebook.initted.zero_()
+
+
+def _rows(latents: Tensor) -> Tensor:
+    """(B, L, h, w) -> (B*h*w, L)."""
+    return latents.detach().movedim(1, -1).flatten(0, 2)

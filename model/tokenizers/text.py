@@ -49,6 +49,12 @@ class TextTokenizer:
         size: int = self._tokenizer.get_vocab_size()
         return size
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id, added tokens included."""
+        found: dict[str, int] = self._tokenizer.get_vocab()
+        return found
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text; nothing is added before or after it."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
-from model.bundle import NETWORK, PRIOR, SHORTCUTS, VOCABULARY
+from model.bundle import CONSTANTS, NETWORK, PRIOR, SHORTCUTS, VOCABULARY, load_bundle
 from model.checkpoints import load_fourm, load_vqvae
 from model.data.samples import Split
 from model.shortcuts import load_shortcuts
 from model.tiny import INPUTS, PICTURE, SEMANTIC, VISUAL
 from model.tokenizers.text import TextTokenizer
+from model.tokens import ModalityInput
+from model.training.partial_queries import FEW, MetadataQueries
 from model.training.pretraining.bank import Bank, IntArray, read_bank
 from model.training.pretraining.batches import BatchMaker, BatchSource
 from model.training.pretraining.beginning import target_fields
@@ -24,11 +27,14 @@ from model.training.pretraining.contrast import Contrast
 from model.training.pretraining.data_sets import open_split
 from model.training.pretraining.errors import TrainingDataInvalid
 from model.training.pretraining.objective import Objective
-from model.training.pretraining.plan import make_plan
+from model.training.pretraining.plan import Plan, make_plan
 from model.transformer import FourM
 
 GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
 _AT_ONCE = 32
+_FIELD_DRAWS = 5  # tells the draws of fields from the other draws of the seed
+
+AsAsked = Callable[[ModalityInput], ModalityInput]  # what a sample has of an input -> what a user gives
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,16 @@ class Measured:
 
     constants: dict[str, Tensor]
     default_spaces: Mapping[str, str]
+
+    @classmethod
+    def of_bundle(cls, folder: Path) -> "Measured":
+        """What was measured of the bundled weights in a folder. Raises as `load_bundle`."""
+        bundle = load_bundle(folder.name, folder)
+        return cls(load_file(folder / CONSTANTS), bundle.default_spaces)
+
+    def updated(self, constants: Mapping[str, Tensor], spaces: Mapping[str, str]) -> "Measured":
+        """This, with what was measured anew in its place."""
+        return Measured({**self.constants, **constants}, {**self.default_spaces, **spaces})
 
 
 @dataclass(frozen=True)
@@ -48,12 +64,27 @@ class Rows:
     exact: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What samples show: the input `key`, made by `as_asked` of all that they have of it."""
+
+    key: str
+    as_asked: AsAsked
+    targets: tuple[str, ...]
+
+
 def measure(
-    config: TrainingConfig, contrast: ContrastConfig, bundle: Path, samples: int, say: Callable[[str], None]
+    config: TrainingConfig,
+    contrast: ContrastConfig,
+    bundle: Path,
+    samples: int,
+    say: Callable[[str], None],
+    known: Measured | None = None,
 ) -> Measured:
     """What the weights in the folder `bundle` do with up to `samples` validation samples of each of the data sets.
 
-    Raises `TrainingDataInvalid` for an input that none of them has.
+    Inputs that none of them has keep what is `known` of the network that the run began with. Raises
+    `TrainingDataInvalid` for one of which nothing is known.
     """
     network, objective = _loaded(config, contrast, bundle)
     source = _source(config, bundle, objective)
@@ -62,15 +93,22 @@ def measure(
         makers = [stack.enter_context(closing(BatchMaker(replace(source, folders=(one,))))) for one in source.folders]
         ranges = [range(min(samples, folder.samples)) for folder in source.folders]
 
-        def rows_of(key: str) -> list[Rows]:
+        def rows_of(key: str, as_asked: AsAsked) -> list[Rows]:
             say(f"measuring queries by {key}")
             pairs = zip(makers, ranges, strict=True)
-            return [_rows(network, objective, maker, numbers, key, contrast.targets) for maker, numbers in pairs]
+            shown = Shown(key, as_asked, contrast.targets)
+            return [_rows(network, objective, maker, numbers, shown) for maker, numbers in pairs]
 
-        keys = {modality: one.key for modality, one in INPUTS.items() if one.key in network.config.domains_in}
-        galleries = rows_of(PICTURE)
-        queries = {modality: galleries if key == PICTURE else rows_of(key) for modality, key in keys.items()}
-    return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+        galleries = rows_of(PICTURE, _whole)
+        queries: dict[str, list[Rows]] = {}
+        for modality, key in ((name, one.key) for name, one in INPUTS.items() if one.key in network.config.domains_in):
+            ways = _ways(modality, source.plan, config.seed)
+            queries[modality] = galleries if key == PICTURE else [rows for way in ways for rows in rows_of(key, way)]
+    if known is None:
+        return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+    unseen = {name for name, rows in queries.items() if not any(one.numbers for one in rows)}
+    queries = {name: rows for name, rows in queries.items() if name not in unseen & known.default_spaces.keys()}
+    return known.updated(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
 
 
 def _loaded(config: TrainingConfig, contrast: ContrastConfig, bundle: Path) -> tuple[FourM, Objective]:
@@ -89,11 +127,22 @@ def _source(config: TrainingConfig, bundle: Path, objective: Objective) -> Batch
     return BatchSource(plan, config.mixture, data, config.data.window, _AT_ONCE, config.seed)
 
 
+def _whole(given: ModalityInput) -> ModalityInput:
+    return given
+
+
+def _ways(modality: str, plan: Plan, seed: int) -> list[AsAsked]:
+    """The kinds of queries that are asked by a modality; each has a mean of its own."""
+    if modality != "metadata" or plan.text is None:
+        return [_whole]
+    longest, draws = plan.network.row(INPUTS[modality].key).max_length, np.random.default_rng([seed, _FIELD_DRAWS])
+    return [MetadataQueries(plan.text, longest, most, draws) for most in (FEW, None)]
+
+
 @torch.inference_mode()
-def _rows(
-    network: FourM, objective: Objective, maker: BatchMaker, numbers: range, key: str, targets: tuple[str, ...]
-) -> Rows:
-    """Raw vectors of the samples that show one input whole and alone, and their exact vectors."""
+def _rows(network: FourM, objective: Objective, maker: BatchMaker, numbers: range, shown: Shown) -> Rows:
+    """Raw vectors of the samples that show one input alone, and their exact vectors."""
+    key, targets = shown.key, shown.targets
     found: list[int] = []
     raw: dict[str, list[Tensor]] = {target: [] for target in targets}
     exact: dict[str, list[Tensor]] = {target: [] for target in targets}
@@ -101,7 +150,8 @@ def _rows(
         batch, own = maker.whole_batch(numbers[first : first + _AT_ONCE], [key], targets)
         if own:
             found += batch.rows.tolist()
-            for target, vectors in objective.predicted(network, objective.prepared(batch), targets).items():
+            asked = replace(batch, inputs={key: shown.as_asked(batch.inputs[key])})
+            for target, vectors in objective.predicted(network, objective.prepared(asked), targets).items():
                 raw[target].append(F.normalize(vectors, dim=1))
                 exact[target].append(F.normalize(objective.moved(batch.vectors[target]), dim=1))
     return Rows(found, _joined(raw), _joined(exact))
@@ -112,9 +162,10 @@ def _joined(parts: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
 
 
 def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) -> dict[str, Tensor]:
-    """The mean of each space's gallery (d,), and those of the query vectors of each modality, a row a folder (k, d).
+    """The mean of each space's gallery (d,), and those of the query vectors of each modality (k, d).
 
-    Raises `TrainingDataInvalid`.
+    They have a row a folder, and where there are several kinds of queries a row for each kind of each folder. Raises
+    `TrainingDataInvalid`.
     """
     means = {}
     for space, kind in GALLERY.items():
@@ -142,7 +193,8 @@ def default_spaces(
         wanted = bank.others if folders is galleries else _itself
         scores = {}
         for space in GALLERY:
-            pairs = [pair for pair in zip(galleries, folders, strict=True) if pair[1].numbers]
+            shown = list(galleries) * (len(folders) // len(galleries))
+            pairs = [pair for pair in zip(shown, folders, strict=True) if pair[1].numbers]
             given = zip(pairs, means[f"{space}/{modality}"], strict=True)
             ranks = [rank for pair, mean in given for rank in reciprocal_ranks(*pair, space, mean, wanted)]
             scores[space] = sum(ranks) / len(ranks) if ranks else float(GALLERY[space] == "exact")

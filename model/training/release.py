@@ -1,10 +1,10 @@
 """Turn a finished run of `anyseek train model` into bundled weights.
 
-    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--rank 80]
+    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late]
 
 Writes the averaged network, tokenizers and shortcuts as int8, the vocabulary, and the projection of the bundle through
 which the run's data sets were made. Then it measures with what it wrote, on validation samples: the means of query
-vectors, and in which space queries of each modality do best.
+vectors, and in which space queries of each modality do best. The same run makes the same bytes.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from model.bundle import (
     load_bundle,
 )
 from model.checkpoints import file_digest, load_fourm, load_vqvae, save_checkpoint
+from model.embedder import Fusion
+from model.home import default_home
 from model.quantized import quantized
 from model.shortcuts import load_shortcuts
 from model.tiny import INPUTS
@@ -34,10 +36,11 @@ from model.training.pretraining.config import ContrastConfig, TrainingConfig
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.read_config import read_config
+from model.training.pretraining.start import start_files
 from model.training.query_means import GALLERY, Measured, measure
 from model.training.trimming import trimmed
 
-RANK = 80  # keeps the bundled weights below 16 MB
+_ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"
 LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). The code's licence does not cover them."
 
 
@@ -48,13 +51,15 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="the bundle's folder; its name is the model's")
     parser.add_argument("--bundle", type=Path, default=WEIGHTS / "4m-tiny", help="whose projection made the data sets")
     parser.add_argument("--samples", type=int, default=600, help="validation samples of each data set")
-    parser.add_argument("--rank", type=int, default=RANK, help="directions kept of each shortcut: less is smaller")
+    parser.add_argument("--fusion", type=Fusion, choices=list(Fusion), default=Fusion.LATE, help=_ABOUT_FUSION)
     options = parser.parse_args()
-    release(options.run, options.to, options.bundle, options.samples, options.rank)
+    release(options.run, options.to, options.bundle, options.samples, options.fusion)
 
 
-def release(run: Path, to: Path, bundle: Path, samples: int, rank: int = RANK) -> None:
-    """Write the bundle of a run into the folder `to`, each shortcut with its `rank` strongest directions.
+def release(run: Path, to: Path, bundle: Path, samples: int, fusion: Fusion = Fusion.LATE) -> None:
+    """Write the bundle of a run into the folder `to`.
+
+    `fusion` is how the parts of queries do best with it: `anyseek eval --compare fusion` tells, once it is released.
 
     Raises `TrainingConfigInvalid` for a run whose inputs and targets are not those of bundled networks, and what
     reading its files raises.
@@ -63,13 +68,19 @@ def release(run: Path, to: Path, bundle: Path, samples: int, rank: int = RANK) -
     config = read_config(folder.config)
     contrast = _checked(config)
     to.mkdir(parents=True, exist_ok=True)
-    _write_weights(config, contrast, folder, bundle, to, rank)
-    measured = measure(config, contrast, to, samples, print)
+    _write_weights(config, contrast, folder, bundle, to)
+    measured = measure(config, contrast, to, samples, print, _known(config))
     save_file(measured.constants, to / CONSTANTS)
-    _write_manifest(to, measured)
+    _write_manifest(to, measured, fusion)
     load_bundle(to.name, to)  # refuses what would not be served
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
+
+
+def _known(config: TrainingConfig) -> Measured | None:
+    """What was measured of the bundled weights that a run began with, None where it began with no such."""
+    files = None if config.start is None else start_files(config.start.source, default_home())
+    return Measured.of_bundle(files.network.parent) if files is not None and files.by_modality else None
 
 
 def _checked(config: TrainingConfig) -> ContrastConfig:
@@ -81,24 +92,20 @@ def _checked(config: TrainingConfig) -> ContrastConfig:
     return config.contrast
 
 
-def _write_weights(
-    config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path, rank: int
-) -> None:
+def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path) -> None:
     network, vocabulary = trimmed(load_fourm(run.model), run.vocabulary.read_text(encoding="utf-8"))
     save_checkpoint(network, to / NETWORK, torch.int8)
     (to / VOCABULARY).write_text(vocabulary, encoding="utf-8")
     for modality in config.modalities:
         if modality.key in contrast.targets and modality.tokenizer is not None:
             save_checkpoint(load_vqvae(modality.tokenizer), to / f"{modality.key}.safetensors", torch.int8)
-    shortcuts = (
-        load_shortcuts(run.shortcuts).of_rank(rank).renamed({one.key: modality for modality, one in INPUTS.items()})
-    )
+    shortcuts = load_shortcuts(run.shortcuts).renamed({one.key: modality for modality, one in INPUTS.items()})
     save_file(quantized(shortcuts.state_dict()), to / SHORTCUTS)
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
 
 
-def _write_manifest(to: Path, measured: Measured) -> None:
+def _write_manifest(to: Path, measured: Measured, fusion: Fusion) -> None:
     files = sorted(path.name for path in to.iterdir() if path.name != MANIFEST)
     manifest = {
         "name": to.name,
@@ -106,6 +113,7 @@ def _write_manifest(to: Path, measured: Measured) -> None:
         "files": {name: file_digest(to / name) for name in files},
         "default_spaces": measured.default_spaces,
         "gallery": GALLERY,
+        "fusion": fusion,
     }
     manifest["fingerprint"] = fingerprint(manifest)
     beside = to / f".{MANIFEST}.partial"

@@ -37,7 +37,7 @@ def trimmed(network: FourM, vocabulary: str) -> tuple[FourM, str]:
     told["added_tokens"] = [
         {**token, "id": renumbered[token["id"]]} for token in told["added_tokens"] if token["id"] in renumbered
     ]
-    return _with_rows(network, set(keys), torch.tensor(kept)), json.dumps(told, ensure_ascii=False)
+    return _with_rows(network, keys, torch.tensor(kept)), json.dumps(told, ensure_ascii=False)
 
 
 def _rows(network: FourM) -> list[tuple[str, EmbeddingKind]]:

@@ -1,6 +1,7 @@
 """Reading a bundle: whole ones are read, and of others it is said which file is wrong and how. Needs no encoders."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,29 @@ def test_a_broken_manifest_is_refused(copied: Path, content: str, says: str) -> 
     (copied / MANIFEST).unlink()
     with pytest.raises(WeightsMissing, match=MANIFEST):
         load_bundle("copy", copied)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("fusion", "early", "fusion is 'early'; it is one of joint, late"),
+        ("fusion", ["late"], "fusion is ['late']; it is one of joint, late"),
+        ("gallery", {VISUAL: "guessed", SEMANTIC: "predicted"}, "the gallery of visual_global is 'guessed'; it is one"),
+        ("default_spaces", {"rgb": "smell"}, "the default space of rgb is 'smell'; it is one of visual_global, sem"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_named(copied: Path, key: str, value: object, says: str) -> None:
+    _change_manifest(copied, lambda manifest: manifest.update({key: value}))
+    with pytest.raises(WeightsCorrupt, match=re.escape(says)) as told:
+        load_bundle("copy", copied)
+    assert told.value.code == "weights-corrupt"
+
+
+def test_a_manifest_says_how_parts_of_queries_are_fused(copied: Path) -> None:
+    _change_manifest(copied, lambda manifest: manifest.update(fusion="joint"))
+    assert load_bundle("copy", copied).fusion is Fusion.JOINT
+    _change_manifest(copied, lambda manifest: manifest.pop("fusion"))
+    assert load_bundle("copy", copied).fusion is Fusion.LATE
 
 
 def test_an_input_without_a_mean_is_refused(copied: Path) -> None:

@@ -168,3 +168,13 @@ def test_unknown_weights_and_missing_encoders_say_so(tmp_path: Path) -> None:
 
 def test_the_weights_are_small_enough_for_the_repository() -> None:
     assert sum(path.stat().st_size for path in (WEIGHTS / "4m-tiny").iterdir()) <= 16 * 1024 * 1024
+
+
+def test_a_folder_is_a_model_by_its_absolute_path(embedder: Embedder, tmp_path: Path) -> None:
+    found = load_embedder(str(WEIGHTS / "4m-tiny"), HOME)
+    assert found.name == str(WEIGHTS / "4m-tiny")
+    assert found.fingerprint == embedder.fingerprint
+    with pytest.raises(UnknownModel, match="no bundled weights are called"):
+        load_embedder(str(tmp_path / "nowhere"), HOME)
+    with pytest.raises(WeightsMissing, match=r"there is no manifest\.json"):
+        load_embedder(str(tmp_path), HOME)

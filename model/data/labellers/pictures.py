@@ -19,6 +19,7 @@ from model.data.views import changed
 from model.drawing import ByteArray
 from model.encoders.efficientnet import Features
 from model.feature_maps import Projection, load_projection
+from model.modality import DECLARED
 from model.preprocess import drawing_pixels, looked_at
 
 _DRAWINGS = ("canny_edge", "soft_edge", "line_drawing")
@@ -44,7 +45,7 @@ class FeatureOptions:
             raise ValueError(f"views is 1 to 64, not {self.views}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
-        known = ("rgb", *_DRAWINGS, *_RENDERED)
+        known = ("rgb", *_DRAWINGS, *_RENDERED, *DECLARED)
         if self.of not in known:
             raise ValueError(f"of is one of {', '.join(known)}, not {self.of!r}")
 

@@ -1,13 +1,19 @@
-"""Labeller of tokens: a published tokenizer's codes for a modality, as the networks of 4M-21 are trained on."""
+"""Labeller of tokens: a tokenizer's codes for a modality, as 4M networks are trained on.
 
-from collections.abc import Mapping
+The tokenizer is a published one, which an installed network names, or the file of one that was trained here.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from model.config import ModalityConfig
+from model.checkpoints import file_digest, load_tokenizer
+from model.config import ConfigInvalid, ModalityConfig
 from model.data.errors import RecipeInvalid, SampleInvalid
 from model.data.registry import LabellerKind, Place
 from model.data.samples import DataSample
@@ -16,16 +22,23 @@ from model.published.codecs import FeatureTokens, ImageTokens, VectorTokens
 from model.published.modalities import target_form
 from model.published.model import PublishedModel, load_published
 from model.published.store import installed
+from model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
 
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
 
 @dataclass(frozen=True)
 class Options:
-    """`of`: the modality; `model`: the installed network that says which tokenizer it has, and which grid."""
+    """`of`: the modality; `model`: the installed network that says which tokenizer it has, and which grid.
+
+    `tokenizer`: the file of a tokenizer to take instead, which sees pictures of `size` pixels a side; of the size that
+    it was made for unless given.
+    """
 
     of: str
     model: str = "4M-21_B"
+    tokenizer: Path | None = None
+    size: int | None = None
 
 
 class Tokens:
@@ -37,15 +50,43 @@ class Tokens:
         self.needs = frozenset({options.of})
         self.gives = frozenset({f"tok_{options.of}"})
         self._of = options.of
-        self._model, self._codec, self._row = _loaded(options, place)
+        if options.tokenizer is None:
+            self._encode = _published_encoder(options, place)
+        else:
+            self._encode = _file_encoder(options, options.tokenizer)
 
     @torch.inference_mode()
     def label(self, sample: DataSample) -> Mapping[str, Any]:
         try:
-            codes = self._codec.encode(self._model, self._row, sample.values[self._of])
+            codes = self._encode(sample.values[self._of])
         except FormatInvalid as error:
             raise SampleInvalid(f"its {self._of} has no tokens: {error}") from error
         return {f"tok_{self._of}": codes.numpy().astype(np.int32)}
+
+
+def _published_encoder(options: Options, place: Place) -> Callable[[Any], Tensor]:
+    model, codec, row = _loaded(options, place)
+    return lambda value: codec.encode(model, row, value)
+
+
+def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
+    """From a value to codes int64 (n,) by the tokenizer in a file. Raises `RecipeInvalid` where it does not take it."""
+    tokenizer = load_tokenizer(path)
+    try:
+        kind = input_kind(options.of, tokenizer.config)
+    except ConfigInvalid as error:
+        raise RecipeInvalid(f"tokens of {options.of} by {path}: {error}") from error
+    if kind is InputKind.MASK:
+        raise RecipeInvalid(f"tokens of {options.of}: a sample has any number of instances, not one grid of tokens")
+    size = options.size or tokenizer.config.image_size
+    if kind in (InputKind.PICTURE, InputKind.LABELS) and size % tokenizer.config.patch_size:
+        raise RecipeInvalid(f"tokens of {options.of}: size must be a multiple of {tokenizer.config.patch_size}")
+
+    def encode(value: Any) -> Tensor:
+        image = tokenizer_input(options.of, value, tokenizer.config, size)
+        return tokenizer.encode(torch.from_numpy(image)[None])[0].flatten()
+
+    return encode
 
 
 def _loaded(options: Options, place: Place) -> tuple[PublishedModel, _TokenCodec, ModalityConfig]:
@@ -58,6 +99,9 @@ def _loaded(options: Options, place: Place) -> tuple[PublishedModel, _TokenCodec
 
 def _checked(options: Options, place: Place) -> str:
     """Which network says it, and which tokenizer does it."""
+    if options.tokenizer is not None:
+        _file_encoder(options, options.tokenizer)
+        return f"tokenizer {file_digest(options.tokenizer)[:16]} at {options.size or 'its own size'}"
     model, codec, row = _loaded(options, place)
     return f"{row.key} of {model.fingerprint[:16]}, tokenizer {installed(codec.tokenizer, place.home).fingerprint[:16]}"
 

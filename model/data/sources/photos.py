@@ -11,6 +11,7 @@ from model.data.pictures import read_picture
 from model.data.registry import SourceKind
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.sources.tar_members import Member, describe, find_shards, list_members
+from model.drawing import ByteArray
 
 LICENCE = (
     "Caltech 101 (Li, Andreeto, Ranzato, Perona), CC BY 4.0; Clothing dataset (alexeygrigorev), CC0 1.0; "
@@ -49,14 +50,27 @@ class PhotosSource:
         """What a photo shows, empty where nobody says."""
         return _label(self._about[key]) or ""
 
-    def sample(self, key: str) -> DataSample:
-        about = self._about[key]
+    def shown_class(self, key: str) -> str | None:
+        """The class of a photo, one name for those that have several; None where nobody says."""
+        label = _label(self._about[key])
+        return None if label is None else _SAME.get(label, label)
+
+    def caption(self, key: str) -> str | None:
+        """A person's words for things of the photo's label."""
+        caption: str | None = self._about[key].get("caption")
+        return caption or None
+
+    def picture(self, key: str) -> ByteArray:
+        """uint8 (H, W, 3). Raises `SampleInvalid`."""
         if "webp" not in self._members[key]:
             raise SampleInvalid("it has no .webp")
-        values: dict[str, Any] = {"rgb": read_picture(self._members[key]["webp"].read())}
-        if about.get("caption"):
-            values["caption"] = (Caption(about["caption"], Origin.HUMAN),)
-        return DataSample(key, values, _attributes(about))
+        return read_picture(self._members[key]["webp"].read())
+
+    def sample(self, key: str) -> DataSample:
+        values: dict[str, Any] = {"rgb": self.picture(key)}
+        if caption := self.caption(key):
+            values["caption"] = (Caption(caption, Origin.HUMAN),)
+        return DataSample(key, values, _attributes(self._about[key]))
 
 
 def _read_about(key: str, files: Mapping[str, Member]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from model.training.pretraining.masking import BoolArray, Draw, Masker, mask_gri
 from model.training.pretraining.order import MixedOrder, Place
 from model.training.pretraining.plan import Plan, PlannedModality
 from model.training.pretraining.shard_reader import ShardReader
+from model.training.pretraining.task import BatchesByNumber, Source
 
 _SAMPLE_DRAWS, _SOURCE_DRAWS = 3, 4  # tell the draws of samples from those of the order, which begin with 1 and 2
 _AHEAD = 4  # batches that each worker has ready
@@ -35,6 +37,10 @@ class BatchSource:
     window: int
     size: int
     seed: int
+
+    def maker(self) -> "BatchMaker":
+        """What makes its batches, in the process that uses it."""
+        return BatchMaker(self)
 
 
 @dataclass(frozen=True)
@@ -109,15 +115,9 @@ class BatchMaker:
         for one from anywhere in the folder.
         """
         place, generator = self._order.place(number), np.random.default_rng([self._source.seed, _SOURCE_DRAWS, number])
-        while True:
-            folder = self._source.folders[place.folder]
-            weights = folder.source_weights
-            if len(set(weights.values())) == 1:
-                return place
-            source = self._reader.key(folder.paths[place.shard], place.sample).partition("/")[0]
-            if generator.random() * max(weights.values()) < weights.get(source, 1.0):
-                return place
+        while not taken_by_weight(self._reader, self._source.folders[place.folder], place, generator):
             place = self._order.anywhere(place.folder, generator)
+        return place
 
     def _fields(self, place: Place) -> frozenset[str]:
         """Which fields the sample at a place has."""
@@ -182,27 +182,36 @@ class BatchMaker:
         return GridPiece(array, *mask_grid(modality.row.tokens, budgets.input, budgets.target, generator))
 
 
-class _NumberedBatches(Dataset[Batch]):
+def taken_by_weight(reader: ShardReader, folder: FolderShards, place: Place, generator: np.random.Generator) -> bool:
+    """Whether the sample at a place of `folder` is taken when it is its turn: a draw by its source's weight."""
+    weights = folder.source_weights
+    if len(set(weights.values())) == 1:
+        return True
+    source = reader.key(folder.paths[place.shard], place.sample).partition("/")[0]
+    return bool(generator.random() * max(weights.values()) < weights.get(source, 1.0))
+
+
+class _NumberedBatches(Dataset[Any]):
     """Batches by their number; the maker is made in the process that uses it."""
 
-    def __init__(self, source: BatchSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._maker: BatchMaker | None = None
+        self._maker: BatchesByNumber | None = None
 
-    def __getitem__(self, number: int) -> Batch:
-        self._maker = self._maker or BatchMaker(self._source)
+    def __getitem__(self, number: int) -> Any:
+        self._maker = self._maker or self._source.maker()
         return self._maker.training_batch(number)
 
 
-def batches_between(source: BatchSource, first: int, last: int, workers: int) -> Generator[Batch, None, None]:
-    """Batches `first` to `last` - 1 in order, made ahead by `workers` processes, or as they are asked for if none.
+def batches_between(source: Source, first: int, last: int, workers: int, step: int = 1) -> Generator[Any, None, None]:
+    """Every `step`-th of batches `first` to `last` - 1, made ahead by `workers` processes, or when asked for if none.
 
     How many processes there are changes nothing about the batches.
     """
     loader = DataLoader(
         _NumberedBatches(source),
         batch_size=None,
-        sampler=range(first, last),
+        sampler=range(first, last, step),
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
         worker_init_fn=_start_worker,

@@ -1,38 +1,91 @@
 """What a run begins with: the network's first weights, and what contrast compares and adds."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
-from model.checkpoints import read_metadata
+from model.checkpoints import file_digest, read_metadata
+from model.home import default_home
 from model.modality_embeddings import ImageTokenDecoderEmbedding
-from model.quantized import dequantized
 from model.shortcuts import Shortcuts, load_shortcuts
+from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.training.pretraining.bank import Bank, read_bank
 from model.training.pretraining.config import ContrastConfig, TrainingConfig
 from model.training.pretraining.contrast import Contrast
 from model.training.pretraining.data_sets import FolderShards
+from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.fit_shortcuts import fit_shortcuts
 from model.training.pretraining.folder import RunFolder, described
+from model.training.pretraining.freezing import Frozen
+from model.training.pretraining.start import start_files, take_tensors
 from model.transformer import FourM
 
 _LOGIT_DEVIATION = 0.1
 
 
-def begin(network: FourM, config: TrainingConfig, tokenizers: Mapping[str, VQVAE], say: Callable[[str], None]) -> None:
-    """Fill a network for the first step, with the tensors of `config.start` that fit where it is given."""
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with of another network: names of parameters that it filled, and its shortcuts.
+
+    Both are empty, and None, where the run begins with none.
+    """
+
+    copied: frozenset[str] = frozenset()
+    shortcuts: Shortcuts | None = None
+
+    def frozen(self, config: TrainingConfig, parameters: Collection[str]) -> Frozen:
+        """Those of the run's `parameters` that stay as they are at first. Raises `TrainingConfigInvalid` if all do."""
+        kept = {f"network.{name}" for name in self.copied}
+        if self.shortcuts is not None:
+            kept |= {f"contrast.shortcuts.{name}" for name, _ in self.shortcuts.named_parameters()}
+        if config.frozen_steps and kept >= set(parameters):
+            raise TrainingConfigInvalid(
+                "start.frozen_tokens leaves nothing to train: the network to begin with has it all"
+            )
+        return Frozen(frozenset(kept & set(parameters)), config.frozen_steps)
+
+
+def begin(
+    network: FourM,
+    config: TrainingConfig,
+    text: TextTokenizer | None,
+    tokenizers: Mapping[str, VQVAE],
+    say: Callable[[str], None],
+) -> Beginning:
+    """Fill a network for the first step, with what fits of the network that `config.start` names.
+
+    Raises `TrainingConfigInvalid`, `WeightsMissing`, `WeightsCorrupt`.
+    """
     network.initialise(config.seed)
     for key in config.contrast.targets if config.contrast is not None else ():
         start_logits_at_codes(network, key, tokenizers[key])
-    if config.start is not None:
-        taken = take_tensors(network, config.start)
-        say(f"{taken} of {sum(1 for _ in network.parameters())} tensors begin as they are in {config.start}")
+    if config.start is None:
+        return Beginning()
+    files = start_files(config.start.source, default_home())
+    taken = take_tensors(network, files, text)
+    say(taken.table(config.start.source))
+    if config.contrast is None:
+        return Beginning(frozenset(taken.copied))
+    shortcuts = files.load_shortcuts()
+    spaces = {key: tokenizers[key].config.n_channels for key in config.contrast.targets}
+    fits = shortcuts is not None and shortcuts.spaces == spaces
+    return Beginning(frozenset(taken.copied), shortcuts if fits else None)
+
+
+def start_digests(config: TrainingConfig) -> dict[str, str] | str:
+    """What stands for the files that a run begins with; nothing where it begins with none."""
+    if config.start is None:
+        return ""
+    files = start_files(config.start.source, default_home())
+    digests = {name: file_digest(path) for name, path in files.all.items()}
+    return {**digests, "frozen_tokens": str(config.start.frozen_tokens)}
 
 
 @torch.no_grad()
@@ -52,43 +105,46 @@ def start_logits_at_codes(network: FourM, key: str, tokenizer: VQVAE) -> None:
     table.copy_(_LOGIT_DEVIATION * rows / rows.std())
 
 
-@torch.no_grad()
-def take_tensors(network: FourM, path: Path) -> int:
-    """Copy the tensors of a network's file that have the name and shape of a parameter; how many these were.
-
-    Raises `WeightsMissing`, `WeightsCorrupt`.
-    """
-    read_metadata(path)
-    stored, taken = dequantized(load_file(path)), set[int]()
-    for name, parameter in network.named_parameters(remove_duplicate=False):  # a shared one is stored under one name
-        if name in stored and stored[name].shape == parameter.shape:
-            parameter.copy_(stored[name])
-            taken.add(id(parameter))
-    return len(taken)
-
-
 def prepare_contrast(
     config: TrainingConfig,
     contrast: ContrastConfig,
     data: Sequence[FolderShards],
     tokenizers: Mapping[str, VQVAE],
+    known: Shortcuts | None,
     folder: RunFolder,
     say: Callable[[str], None],
 ) -> tuple[Contrast, Bank]:
-    """Contrast and the bank of the training samples; the fitted shortcuts are kept in the run's folder."""
+    """Contrast and the bank of the training samples; the fitted shortcuts are kept in the run's folder.
+
+    Shortcuts that are `known` already are taken as they are; only those of other inputs are fitted.
+    """
     bank = read_bank(data, target_fields(config, contrast), say)
     made_with = described(
         {
-            "contrast": {"own": contrast.own, "rank": contrast.rank, "other_share": contrast.other_share},
+            "contrast": {"own": contrast.own, "ranks": contrast.ranks, "other_share": contrast.other_share},
             "targets": contrast.targets,
             "data": [[one.digest, one.weight, dict(one.source_weights)] for one in data],
+            "known": start_digests(config) if known is not None else "",
         }
     )
     made_of = {"made_of": str(sorted(made_with.items()))}
     if not folder.fitted.is_file() or read_metadata(folder.fitted) != made_of:
-        save_shortcuts(fit_shortcuts(contrast, bank, data, say), folder.fitted, made_of)
+        save_shortcuts(_all_shortcuts(contrast, bank, data, known, say), folder.fitted, made_of)
     means = {key: bank.mean(key) for key in contrast.targets}
     return Contrast(contrast, load_shortcuts(folder.fitted), tokenizers, means, config.seed), bank
+
+
+def _all_shortcuts(
+    contrast: ContrastConfig,
+    bank: Bank,
+    data: Sequence[FolderShards],
+    known: Shortcuts | None,
+    say: Callable[[str], None],
+) -> Shortcuts:
+    if known is None:
+        return fit_shortcuts(contrast, bank, data, say)
+    new = {key: own for key, own in contrast.own.items() if key not in known.inputs}
+    return fit_shortcuts(replace(contrast, own=new), bank, data, say).joined(known) if new else known
 
 
 def target_fields(config: TrainingConfig, contrast: ContrastConfig) -> dict[str, tuple[str, ...]]:

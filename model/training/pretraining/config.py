@@ -42,6 +42,13 @@ class LossKind(StrEnum):
     TOKEN = "token"
 
 
+class Sharding(StrEnum):
+    """What each process has of a network."""
+
+    NONE = "none"  # all of it
+    FULL = "full"  # an equal share of every parameter, with its moments and average
+
+
 class Precision(StrEnum):
     """The type of activations; weights and averages are always float32."""
 
@@ -89,7 +96,8 @@ class ContrastConfig:
 
     `targets` are modalities of kind vector. The cross-entropy over their codes counts `code_weight`; `negatives` rows
     are drawn a step; `other_share` is how often the vectors to be found are those of another sample of the concept.
-    `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `rank` is the shortcuts'.
+    `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `ranks` are those of the
+    shortcuts to each target.
     """
 
     targets: tuple[str, ...]
@@ -97,7 +105,7 @@ class ContrastConfig:
     negatives: int
     other_share: float
     own: Mapping[str, tuple[str, ...]]
-    rank: int
+    ranks: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class AdamWConfig:
     """AdamW, and its rate: base_rate x batch size / 256 after the warm-up, then a cosine down to `final_share` of it.
 
     `clip` is the largest norm of the gradient, None to leave it as it is.
@@ -145,8 +153,22 @@ class OptimiserConfig:
     epsilon: float
     weight_decay: float
     clip: float | None
-    warm_up_tokens: int
     final_share: float
+
+    def rate(self, batch: int, seen: int, warm_up: int, total: int) -> float:
+        """The learning rate of the step after which `seen` of `total` tokens or samples are seen."""
+        peak = self.base_rate * batch / 256
+        if seen <= warm_up:
+            return peak * seen / warm_up
+        done = min((seen - warm_up) / max(total - warm_up, 1), 1.0)
+        return peak * (self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True)
+class OptimiserConfig(AdamWConfig):
+    """And over how many tokens the rate rises to its peak."""
+
+    warm_up_tokens: int
 
 
 @dataclass(frozen=True)
@@ -181,26 +203,38 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What changes nothing about the result: intervals in steps, checkpoints kept, processes that read ahead."""
+    """What changes nothing about the result: intervals in steps, checkpoints kept, processes that read ahead, and what
+    memory is traded for: `sharding` for messages, `activation_checkpointing` for computing blocks twice.
+    """
 
     checkpoint_every: int
     keep: int
     report_every: int
     workers: int
+    sharding: Sharding = Sharding.NONE
+    activation_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """The network to begin with: a model's name, the folder of a run or of bundled weights, or a file.
+
+    Until `frozen_tokens` are seen, only what it lacks is trained.
+    """
+
+    source: str
+    frozen_tokens: int
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole run. `network` holds fields of `model.config.FourMConfig` without its modalities.
-
-    `start` is a network whose tensors, where name and shape are the same, are those that the run begins with.
-    """
+    """A whole run. `network` holds fields of `model.config.FourMConfig` without its modalities."""
 
     seed: int
     total_tokens: int
     network: Mapping[str, Any]
     modalities: tuple[TrainedModality, ...]
-    start: Path | None
+    start: StartConfig | None
     contrast: ContrastConfig | None
     text: TextConfig | None
     data: DataConfig
@@ -223,13 +257,16 @@ class TrainingConfig:
         """Steps until all tokens are seen."""
         return math.ceil(self.total_tokens / self.tokens_per_step)
 
+    @property
+    def frozen_steps(self) -> int:
+        """For how many steps only what `start` lacks is trained."""
+        return 0 if self.start is None else math.ceil(self.start.frozen_tokens / self.tokens_per_step)
+
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, from 0."""
-        optimiser = self.optimiser
-        peak = optimiser.base_rate * self.batch.size / 256
-        seen = (step + 1) * self.tokens_per_step
-        if seen <= optimiser.warm_up_tokens:
-            return peak * seen / optimiser.warm_up_tokens
-        left = max(self.total_tokens - optimiser.warm_up_tokens, 1)
-        done = min((seen - optimiser.warm_up_tokens) / left, 1.0)
-        return peak * (optimiser.final_share + (1 - optimiser.final_share) * 0.5 * (1 + math.cos(math.pi * done)))
+        """The learning rate of a step, from 0; once everything is trained, it rises to what it was once more."""
+        optimiser, seen = self.optimiser, (step + 1) * self.tokens_per_step
+        rate = optimiser.rate(self.batch.size, seen, optimiser.warm_up_tokens, self.total_tokens)
+        since = seen - self.frozen_steps * self.tokens_per_step
+        if 0 < since < optimiser.warm_up_tokens and self.frozen_steps:
+            return rate * since / optimiser.warm_up_tokens
+        return rate

@@ -3,7 +3,8 @@
 The cross-entropy over a vector's codes rewards the direction in which it lies only in part; what is unseen is found by
 that direction alone. So InfoNCE (arXiv 1807.03748) is taken on it, against the exact vectors of training samples.
 
-B samples, N negatives, d numbers of a vector.
+B samples, N negatives, d numbers of a vector. Where several processes have a part's samples together, each has b of
+the B in a row.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from model.training.pretraining.bank import Bank
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.config import ContrastConfig
 from model.training.pretraining.fit_shortcuts import SAME
+from model.training.pretraining.processes import Processes
 
 _DRAWS = 5  # tells these draws from those of samples and their order
 _FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
@@ -29,10 +31,14 @@ _BLOCKED = -1e4
 
 @dataclass(frozen=True)
 class Asked:
-    """What a batch should find: bank rows int64 (B,), and those of `negatives` (N,) that it is compared with, too."""
+    """What a part should find: bank rows int64 (B,), and those of `negatives` (N,) that it is compared with, too.
+
+    The samples of this process are those from number `first` on.
+    """
 
     rows: Tensor
     negatives: Tensor
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,21 +80,23 @@ class Contrast(nn.Module):
                 found[key] = found[key] + self.shortcuts(own, key)
         return found
 
-    def ask(self, batch: Batch, bank: Bank) -> Asked:
-        """What the samples of a batch should find: a function of the seed and the batch's number.
+    def ask(self, batch: Batch, bank: Bank, processes: Processes) -> Asked:
+        """What the samples of a part should find: a function of the seed and the number of its first sample.
 
         A sample that shows its vector itself is asked for another vendor's drawing of its concept; others are so now
         and then.
         """
-        generator = np.random.default_rng([self._seed, _DRAWS, batch.number])
-        rows, shows = batch.rows.cpu().numpy().copy(), self._shows_itself(batch, bank).cpu().numpy()
+        first = processes.number * batch.samples
+        generator = np.random.default_rng([self._seed, _DRAWS, batch.number - first])
+        rows = processes.joined(batch.rows.cpu()).numpy().copy()
+        shows = processes.joined(self._shows_itself(batch, bank)).numpy()
         draws = generator.random(len(rows))
         for place, row in enumerate(rows):
             if shows[place] or draws[place] < self.config.other_share:
                 others = bank.others(row)
                 rows[place] = others[generator.integers(len(others))] if len(others) else row
         negatives = generator.choice(len(bank), min(self.config.negatives, len(bank)), replace=False)
-        return Asked(torch.from_numpy(rows), torch.from_numpy(negatives))
+        return Asked(torch.from_numpy(rows), torch.from_numpy(negatives), first)
 
     def _shows_itself(self, batch: Batch, bank: Bank) -> Tensor:
         """Which samples have an own vector that is one of their exact vectors: bool (B,)."""
@@ -100,36 +108,44 @@ class Contrast(nn.Module):
                     shows |= (own.cpu() * exact).sum(dim=1) > SAME
         return shows
 
-    def losses(self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank) -> dict[str, TargetLoss]:
-        """The losses of a prepared batch by target; samples that show nothing or lack the target take no part."""
-        asked = self.ask(batch, bank)
-        given = torch.stack([(~one.mask).any(dim=1) for one in batch.inputs.values()]).any(dim=0)
+    def losses(
+        self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank, processes: Processes
+    ) -> dict[str, TargetLoss]:
+        """The losses of a prepared batch by target; samples that show nothing or lack the target take no part.
+
+        Wrong answers are all that the part of the batch should find, also the samples that other processes have.
+        """
+        asked = self.ask(batch, bank, processes)
+        given = torch.zeros(batch.samples, dtype=torch.bool, device=next(iter(logits.values())).device)
+        for one in batch.inputs.values():
+            given = given | (~one.mask).any(dim=1)
         vectors = self.vectors(logits, batch.own)
         return {key: self._loss(key, logits[key], vectors[key], given, asked, bank) for key in self.config.targets}
 
     def _loss(self, key: str, logits: Tensor, vectors: Tensor, given: Tensor, asked: Asked, bank: Bank) -> TargetLoss:
-        rows = torch.cat((asked.rows, asked.negatives))
+        rows, own = torch.cat((asked.rows, asked.negatives)), slice(asked.first, asked.first + len(logits))
         exact, mean = bank.vectors[key][rows].to(logits.device, torch.float32), self._means[key].to(logits.device)
-        takes_part = given & exact[: len(logits)].any(dim=1)
+        takes_part = given & exact[own].any(dim=1)
         if not takes_part.any():
             zero = vectors.sum() * 0.0
             return TargetLoss(zero, zero, 0)
-        codes = self._tokenizers[key].encode(exact[: len(logits)])[takes_part]
+        codes = self._tokenizers[key].encode(exact[own])[takes_part]
         gallery = F.normalize(exact - mean, dim=1)
         scores = F.normalize(vectors - mean, dim=1) @ gallery.T * self.scale[key].clamp(max=_LARGEST_SCALE).exp()
-        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, len(logits))
-        right = torch.arange(len(logits), device=logits.device)
+        blocked = _blocked(torch.from_numpy(bank.groups)[rows].to(logits.device), exact, own)
+        right = torch.arange(asked.first, own.stop, device=logits.device)
         contrast = F.cross_entropy(scores.masked_fill(blocked, _BLOCKED)[takes_part], right[takes_part])
         chosen = logits.float()[takes_part]
         return TargetLoss(F.cross_entropy(chosen.flatten(0, 1), codes.flatten()), contrast, int(takes_part.sum()))
 
 
-def _blocked(groups: Tensor, exact: Tensor, samples: int) -> Tensor:
-    """Which of the rows (B + N) may not count as wrong answers of the first B of them: bool (B, B + N).
+def _blocked(groups: Tensor, exact: Tensor, own: slice) -> Tensor:
+    """Which of the rows (B + N) may not count as wrong answers of those in `own`: bool (b, B + N).
 
     Those of the same group (B + N,), those whose exact vectors (B + N, d) are the same, and those without one.
     """
-    same = groups[:samples, None] == groups[None, :]
-    blocked = same | (exact[:samples] @ exact.T > _EQUAL) | ~exact.any(dim=1)[None, :]
-    blocked[torch.arange(samples), torch.arange(samples)] = False
+    same = groups[own, None] == groups[None, :]
+    blocked = same | (exact[own] @ exact.T > _EQUAL) | ~exact.any(dim=1)[None, :]
+    rows = torch.arange(len(blocked))
+    blocked[rows, own.start + rows] = False
     return blocked

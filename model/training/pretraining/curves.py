@@ -13,6 +13,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 34, 26
 _INK, _GRID, _PAPER = (40, 40, 40), (225, 225, 225), (255, 255, 255)
 _COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14), (23, 190, 207))
 _LINES = 4  # horizontal ones in a panel
+_BOTH = ("loss/", "contrast/", "codes/", "quality/")  # what may be measured in training and on validation samples
 
 Curve = Sequence[tuple[float, float]]
 
@@ -26,9 +27,12 @@ class Panel:
 
 
 def panels_of(training: Sequence[Mapping[str, Number]], evaluation: Sequence[Mapping[str, Number]]) -> list[Panel]:
-    """A panel for every loss and contrast, with both its curves, and one for every kind of recall (`recall@10/…`)."""
+    """A panel for every loss, contrast and quality of codes or reconstructions, with both its curves.
+
+    And one for every kind of recall (`recall@10/…`).
+    """
     columns = dict.fromkeys(key for rows in (training, evaluation) for row in rows[:1] for key in row)
-    losses = [key for key in columns if key == "loss" or key.startswith(("loss/", "contrast/"))]
+    losses = [key for key in columns if key == "loss" or key.startswith(_BOTH)]
     panels = [Panel(key, {"training": _curve(training, key), "validation": _curve(evaluation, key)}) for key in losses]
     recalls: dict[str, dict[str, Curve]] = {}
     for key in (key for key in columns if key.startswith("recall@")):

@@ -10,7 +10,8 @@ class TrainingError(ModelError):
     ├── TrainingConfigInvalid  a config has an unknown or missing key, or a value that is not of its kind
     ├── TrainingDataInvalid    a file of a sample does not fit its modality
     ├── RunConflict            the folder holds a run already, of other settings, or another process trains in it
-    └── TrainingDiverged       the loss is no longer a number
+    ├── TrainingDiverged       the loss is no longer a number
+    └── ProcessLost            another process of the same run has ended or does not answer
     """
 
     code = "training-error"
@@ -30,3 +31,7 @@ class RunConflict(TrainingError):
 
 class TrainingDiverged(TrainingError):
     code = "training-diverged"
+
+
+class ProcessLost(TrainingError):
+    code = "process-lost"

@@ -6,7 +6,7 @@ of a sample show the same one.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from model.data.shards import Entry
 from model.embedder import FloatArray
 from model.formats.boxes import boxes_to_text
 from model.formats.color_palette import palette_to_text
+from model.formats.human_poses import GROUPS, poses_to_text
 from model.formats.metadata import metadata_chunks
+from model.formats.sam_instances import instances_to_text
 from model.formats.spans import FormatInvalid
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.config import FieldKind
@@ -28,6 +30,7 @@ from model.training.pretraining.plan import PlannedModality
 Array = npt.NDArray[Any]
 Chunks = list[tuple[int, ...]]
 FieldValue = Array | Chunks
+_MOST_POINTS = 7  # of SAM instances in a sample
 _SHORTEST = 1e-9  # a vector of no length stays one
 
 
@@ -172,10 +175,27 @@ def _metadata(metadata: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks
     return [tuple(tokenizer.encode(pairs[n])) for n in chance.generator.permutation(len(pairs))]
 
 
+def _poses(people: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    """The groups of each person in an order of its own, as the published networks were trained."""
+    orders = [[GROUPS[n] for n in chance.generator.permutation(len(GROUPS))] for _ in people]
+    return _ids(poses_to_text(people, orders), tokenizer)
+
+
+def _instances(points: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
+    """At most 7 of the points, and the masks of each, in random order."""
+    chosen = [points[n] for n in chance.generator.permutation(len(points))[:_MOST_POINTS]]
+    shuffled = [
+        replace(one, masks=tuple(one.masks[n] for n in chance.generator.permutation(len(one.masks)))) for one in chosen
+    ]
+    return _ids(instances_to_text(shuffled), tokenizer)
+
+
 # By the names of `model.formats.table.FORMATS`: from a value as `model.data.samples` lists it to chunks of ids.
 TEXTS: Mapping[str, Callable[[Any, TextTokenizer, Chance], Chunks]] = {
     "caption": _caption,
     "color_palette": _palette,
     "det": _boxes,
     "metadata": _metadata,
+    "human_poses": _poses,
+    "sam_instance": _instances,
 }

@@ -121,7 +121,7 @@ class Fitter:
         targets = self._config.targets
         spaces = {target: self._bank.vectors[target].shape[1] for target in targets}
         ridges = {key: self._scatters.pop(key).ridge() for key in self._config.own}
-        shortcuts = Shortcuts({key: len(mean) for key, (mean, _, _) in ridges.items()}, spaces, self._config.rank)
+        shortcuts = Shortcuts({key: len(mean) for key, (mean, _, _) in ridges.items()}, spaces, self._config.ranks)
         for key, (mean, scatter, weights) in ridges.items():
             for target, own_weights in zip(targets, torch.split(weights, list(spaces.values()), dim=1), strict=True):
                 shortcut = shortcuts.of(key, target)

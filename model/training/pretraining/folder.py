@@ -42,6 +42,16 @@ class RunFolder:
         return self.root / "model.safetensors"
 
     @property
+    def tokenizer(self) -> Path:
+        """The finished tokenizer: averaged weights as a published checkpoint."""
+        return self.root / "tokenizer.safetensors"
+
+    @property
+    def reconstructions(self) -> Path:
+        """Pictures of what a tokenizer made of validation samples, one an evaluation."""
+        return self.root / "reconstructions"
+
+    @property
     def shortcuts(self) -> Path:
         """The finished shortcuts, with the averages of what was trained of them."""
         return self.root / "shortcuts.safetensors"

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from model.tokenizers.vqvae import VQVAE
+from model.tokens import EncoderTokens
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.config import LossKind, Precision, TrainingConfig
 from model.training.pretraining.contrast import Contrast
+from model.training.pretraining.processes import ALONE, Processes
 from model.transformer import Context, FourM, Losses
 
 
@@ -18,7 +20,8 @@ from model.transformer import Context, FourM, Losses
 class Parts:
     """Losses by the name of their column, `loss/<modality>` or `contrast/<target>`, each 0 where nothing is predicted.
 
-    `elements` is over how many logits, or samples for contrast, each is a mean.
+    `elements` is over how many logits, or samples for contrast, each is a mean. Where processes have a part's samples
+    together, the values of one are its shares: means over the elements of all, to which it adds its own alone.
     """
 
     values: Mapping[str, Tensor]
@@ -29,7 +32,9 @@ class Parts:
 class Objective:
     """What turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
 
-    `contrast` compares with the vectors in `bank`, which are those of the samples that batches are made of.
+    `contrast` compares with the vectors in `bank`, which are those of the samples that batches are made of. With
+    `processes` the samples of a part are spread over these. `in_step` runs the decoder whether or not anybody predicts
+    anything, as the processes of a sharded network must.
     """
 
     kind: LossKind
@@ -39,6 +44,8 @@ class Objective:
     device: torch.device
     contrast: Contrast | None = None
     bank: Bank | None = None
+    processes: Processes = ALONE
+    in_step: bool = False
 
     @classmethod
     def of(
@@ -62,16 +69,36 @@ class Objective:
     def losses(self, network: FourM, batch: Batch) -> Parts:
         """The losses of a prepared batch."""
         with self.autocast():
-            context = network.encode(batch.inputs)
-            tokens = _token_losses(network, context, batch)
+            context = network.encode(batch.inputs) if batch.inputs else _nothing(network, batch.samples, self.device)
+            tokens = self._token_losses(network, context, batch)
         values = {f"loss/{key}": loss for key, loss in tokens.per_modality.items()}
         elements = {f"loss/{key}": number for key, number in tokens.elements.items()}
         if self.contrast is not None and self.bank is not None:
             logits = self.whole_logits(network, context, self.contrast.config.targets)
-            for key, loss in self.contrast.losses(logits, batch, self.bank).items():
+            for key, loss in self.contrast.losses(logits, batch, self.bank, self.processes).items():
                 values |= {f"loss/{key}": loss.codes, f"contrast/{key}": loss.contrast}
                 elements |= {f"loss/{key}": loss.samples * logits[key][0].numel(), f"contrast/{key}": loss.samples}
-        return Parts(values, elements)
+        return self._shares(Parts(values, elements))
+
+    def _token_losses(self, network: FourM, context: Context, batch: Batch) -> Losses:
+        """Cross-entropy of the mixture's targets; the decoder need not run where nobody predicts any."""
+        nobody = all(bool(wanted.mask.all()) for wanted in batch.targets.values())
+        if not batch.targets or (nobody and not self.in_step):
+            zero = context.states.sum() * 0.0
+            return Losses(dict.fromkeys(batch.targets, zero), dict.fromkeys(batch.targets, 0))
+        tokens = network.embed_targets(batch.targets, 1 if nobody else None)
+        decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
+        return network.losses(decoded, tokens, batch.targets)
+
+    def _shares(self, parts: Parts) -> Parts:
+        """A process's shares of the means over what all that have a part together predict; their sum is the mean."""
+        if self.processes.count == 1:
+            return parts
+        names = list(parts.values)
+        sums = self.processes.summed([parts.elements[name] for name in names])
+        elements = {name: int(total) for name, total in zip(names, sums, strict=True)}
+        weights = {name: parts.elements[name] / max(elements[name], 1) for name in names}
+        return Parts({name: parts.values[name] * weights[name] for name in names}, elements)
 
     def predicted(self, network: FourM, batch: Batch, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Vectors (B, d) of targets of kind vector as they are used: decoded softly, with contrast plus shortcuts."""
@@ -135,11 +162,9 @@ class Objective:
         return tensor.to(self.device, dtype)
 
 
-def _token_losses(network: FourM, context: Context, batch: Batch) -> Losses:
-    """Cross-entropy of the mixture's targets; the decoder does not run where nobody predicts any."""
-    if all(bool(wanted.mask.all()) for wanted in batch.targets.values()):
-        zero = context.states.sum() * 0.0
-        return Losses(dict.fromkeys(batch.targets, zero), dict.fromkeys(batch.targets, 0))
-    tokens = network.embed_targets(batch.targets)
-    decoded = network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked)
-    return network.losses(decoded, tokens, batch.targets)
+def _nothing(network: FourM, samples: int, device: torch.device) -> Context:
+    """What the decoder attends to where no sample shows anything: one unused token a sample."""
+    unused = torch.ones(samples, 1, dtype=torch.bool, device=device)
+    empty = torch.zeros(samples, 1, network.config.dim, device=device)
+    tokens = EncoderTokens(empty, empty, unused, torch.full((samples, 1), -1, device=device))
+    return network.make_context(tokens, network.run_encoder(tokens))

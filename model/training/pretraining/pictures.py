@@ -8,6 +8,7 @@ import numpy as np
 
 from model.drawing import ByteArray
 from model.embedder import FloatArray
+from model.modality import DECLARED, Content
 from model.published.preprocess import centre_crop, crop_resized, rgb_input, signed
 
 _TRIMMED = 0.1  # share of measured depths left out at either end
@@ -44,6 +45,11 @@ def depth_input(depth: FloatArray, size: int) -> FloatArray:
     return np.asarray(np.nan_to_num(scaled, nan=0.0)[None], np.float32)
 
 
+_OF_CONTENT = {
+    Content.PICTURE: PictureKind(3, signed_input),
+    Content.DRAWING: PictureKind(1, signed_input),
+    Content.DEPTH: PictureKind(1, depth_input),
+}
 # By the name that the modality has in shards.
 PICTURES: Mapping[str, PictureKind] = {
     "rgb": PictureKind(3, rgb_input),
@@ -51,4 +57,5 @@ PICTURES: Mapping[str, PictureKind] = {
     "depth": PictureKind(1, depth_input),
     "canny_edge": PictureKind(1, signed_input),
     "soft_edge": PictureKind(1, signed_input),
+    **{name: _OF_CONTENT[modality.content] for name, modality in DECLARED.items()},
 }

@@ -4,16 +4,18 @@ Whatever is missing, unknown or out of range is refused in one sentence: `Traini
 the current folder.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 
 from model.config import FourMConfig, ModalityConfig
 from model.formats.layout import Keep
+from model.training.pretraining.check_config import check_modalities
 from model.training.pretraining.config import (
+    AdamWConfig,
     BatchConfig,
     ContrastConfig,
     DataConfig,
@@ -27,6 +29,8 @@ from model.training.pretraining.config import (
     Range,
     RecallConfig,
     RunConfig,
+    Sharding,
+    StartConfig,
     TextConfig,
     TrainedModality,
     TrainingConfig,
@@ -36,6 +40,7 @@ from model.training.pretraining.fields import TEXTS
 from model.training.pretraining.reading import Section
 from model.training.pretraining.sizes import SIZES
 
+_Config = TypeVar("_Config")
 _NETWORK_FIELDS = {f.name: f.type for f in fields(FourMConfig)}
 _OURS = {"domains_in", "domains_out", "modalities"}
 _ROW_FIELDS = [f.name for f in fields(ModalityConfig) if f.name not in ("key", "kind")]
@@ -43,6 +48,11 @@ _ROW_FIELDS = [f.name for f in fields(ModalityConfig) if f.name not in ("key", "
 
 def read_config(path: Path) -> TrainingConfig:
     """The config in a file. Raises `TrainingConfigInvalid`."""
+    return read_sections(path, _training)
+
+
+def read_sections(path: Path, read: Callable[[Section], _Config]) -> _Config:
+    """What `read` makes of the mapping in a YAML file. Raises `TrainingConfigInvalid` naming the file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -50,7 +60,7 @@ def read_config(path: Path) -> TrainingConfig:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainingConfigInvalid(f"the config {path} is no YAML: {' '.join(str(error).split())}") from error
     try:
-        return _training(Section("", values))
+        return read(Section("", values))
     except TrainingConfigInvalid as error:
         raise TrainingConfigInvalid(f"{path}: {error}") from error
 
@@ -65,21 +75,21 @@ def _training(section: Section) -> TrainingConfig:
         total_tokens=section.whole("total_tokens", least=1),
         network=_network(section.section("network")),
         modalities=modalities,
-        start=Path(section.text("start")) if section.has("start") else None,
+        start=_start(section) if section.has("start") else None,
         contrast=contrast,
         text=_text(section.section("text")) if section.has("text") else None,
-        data=_data(section.section("data")),
+        data=read_data(section.section("data")),
         mixture=mixture,
         optimiser=_optimiser(section.section("optimiser")),
-        batch=_batch(section.section("batch")),
+        batch=read_batch(section.section("batch")),
         precision=section.choice("precision", Precision, Precision.BFLOAT16),
         loss=section.choice("loss", LossKind, LossKind.MOD),
         average_decay=section.number("average_decay", 0.999, most=1.0),
         evaluation=_evaluation(section.section("evaluation")) if section.has("evaluation") else None,
-        run=_run(section.section("run", {})),
+        run=read_run(section.section("run", {})),
     )
     section.close()
-    _check_modalities(config)
+    check_modalities(config)
     return config
 
 
@@ -95,6 +105,15 @@ def _network(section: Section) -> dict[str, Any]:
         if type(value) not in kinds and not (float in kinds and type(value) is int):
             raise TrainingConfigInvalid(f"network.{name} must be {kinds[0].__name__}, not {value!r}")
     return {**SIZES.get(size, {}), **given}
+
+
+def _start(section: Section) -> StartConfig:
+    """`start: NAME`, or a mapping with `from`."""
+    value = section.take("start")
+    below = Section("start", {"from": value} if isinstance(value, str) else value)
+    start = StartConfig(below.text("from"), below.whole("frozen_tokens", 0))
+    below.close()
+    return start
 
 
 def _mixture(section: Section) -> Mixture:
@@ -116,16 +135,27 @@ def _range(section: Section, key: str) -> Range:
 
 def _contrast(section: Section) -> ContrastConfig:
     own = section.section("own", {})
+    targets = section.texts("targets")
     contrast = ContrastConfig(
-        targets=section.texts("targets"),
+        targets=targets,
         code_weight=section.number("code_weight", 0.25),
         negatives=section.whole("negatives", 2048),
         other_share=section.number("other_share", 0.0, most=1.0),
         own={key: own.texts(key) for key in own.names()},
-        rank=section.whole("rank", 96, least=1),
+        ranks=_ranks(section, targets),
     )
     section.close()
     return contrast
+
+
+def _ranks(section: Section, targets: Collection[str]) -> dict[str, int]:
+    """The ranks of the shortcuts to each target: one number, or one for each."""
+    ranks = section.whole_numbers("rank", 96, least=1)
+    if len(ranks) not in (1, len(targets)):
+        raise TrainingConfigInvalid(
+            f"{section.name('rank')} must be one number, or one for each of {', '.join(targets)}, not {list(ranks)}"
+        )
+    return dict(zip(targets, ranks if len(ranks) > 1 else ranks * len(targets), strict=True))
 
 
 def _modality(key: str, section: Section, mixture: Mixture, whole: Collection[str]) -> TrainedModality:
@@ -189,7 +219,8 @@ def _text(section: Section) -> TextConfig:
     return TextConfig(None if vocabulary is None else Path(vocabulary), words)
 
 
-def _data(section: Section) -> DataConfig:
+def read_data(section: Section) -> DataConfig:
+    """The data sets of a run."""
     folders = []
     for one in section.sections("folders"):
         folders.append(Folder(Path(one.text("folder")), one.number("weight", 1.0)))
@@ -202,24 +233,30 @@ def _data(section: Section) -> DataConfig:
 
 
 def _optimiser(section: Section) -> OptimiserConfig:
-    betas = section.numbers("betas", (0.9, 0.95))
+    warm_up = section.whole("warm_up_tokens", 0)
+    return OptimiserConfig(**asdict(read_adamw(section, (0.9, 0.95))), warm_up_tokens=warm_up)
+
+
+def read_adamw(section: Section, usual_betas: tuple[float, float]) -> AdamWConfig:
+    """AdamW and its rate; nothing else may be left in the section."""
+    betas = section.numbers("betas", usual_betas)
     if len(betas) != 2 or max(betas) >= 1:
         raise TrainingConfigInvalid(f"optimiser.betas must be two numbers below 1, not {list(betas)}")
     clip = section.take("clip", None)
-    config = OptimiserConfig(
+    config = AdamWConfig(
         base_rate=section.number("base_rate"),
         betas=(betas[0], betas[1]),
         epsilon=section.number("epsilon", 1e-8),
         weight_decay=section.number("weight_decay", 0.05),
         clip=None if clip is None else Section("optimiser", {"clip": clip}).number("clip", least=1e-12),
-        warm_up_tokens=section.whole("warm_up_tokens", 0),
         final_share=section.number("final_share", 0.0, most=1.0),
     )
     section.close()
     return config
 
 
-def _batch(section: Section) -> BatchConfig:
+def read_batch(section: Section) -> BatchConfig:
+    """How many samples make a step."""
     batch = BatchConfig(section.whole("size", least=1), section.whole("accumulation", 1, least=1))
     section.close()
     if batch.size % batch.accumulation:
@@ -241,46 +278,15 @@ def _evaluation(section: Section) -> EvaluationConfig:
     return config
 
 
-def _run(section: Section) -> RunConfig:
+def read_run(section: Section) -> RunConfig:
+    """What changes nothing about the result."""
     run = RunConfig(
         checkpoint_every=section.whole("checkpoint_every", 500, least=1),
         keep=section.whole("keep", 2, least=1),
         report_every=section.whole("report_every", 20, least=1),
         workers=section.whole("workers", 1, most=256),
+        sharding=section.choice("sharding", Sharding, Sharding.NONE),
+        activation_checkpointing=section.flag("activation_checkpointing", False),
     )
     section.close()
     return run
-
-
-def _check_modalities(config: TrainingConfig) -> None:
-    """Refuse what only the modalities together can get wrong."""
-    by_key = {modality.key: modality for modality in config.modalities}
-    has_target = config.contrast is not None or any(any(m.target) for m in config.modalities)
-    if not any(any(m.input) for m in config.modalities) or not has_target:
-        raise TrainingConfigInvalid("modalities must have at least one input and one target with a number above 0")
-    if config.text is None and any(m.kind is FieldKind.TEXT for m in config.modalities):
-        raise TrainingConfigInvalid("text is missing; modalities of kind text need a vocabulary")
-    if config.contrast is not None:
-        _check_contrast(config.contrast, by_key)
-    whole = () if config.contrast is None else config.contrast.targets
-    for recall in config.evaluation.recall if config.evaluation else ():
-        target = by_key.get(recall.target)
-        if target is None or target.kind is not FieldKind.VECTOR or not (target.target or recall.target in whole):
-            raise TrainingConfigInvalid(
-                f"evaluation.recall needs a target of kind vector; {recall.target!r} is not one"
-            )
-        for key in (key for query in recall.queries for key in query):
-            if key not in by_key or not by_key[key].input:
-                raise TrainingConfigInvalid(f"evaluation.recall asks with {key!r}, which is no input")
-
-
-def _check_contrast(contrast: ContrastConfig, by_key: Mapping[str, TrainedModality]) -> None:
-    if not contrast.targets or any(key not in by_key for key in contrast.targets):
-        raise TrainingConfigInvalid(f"contrast.targets must name modalities of kind vector, not {contrast.targets}")
-    for key, own in contrast.own.items():
-        if key not in by_key or not by_key[key].input:
-            raise TrainingConfigInvalid(f"contrast.own names {key!r}, which is no input")
-        if len(own) != len(by_key[key].fields):
-            raise TrainingConfigInvalid(
-                f"contrast.own.{key} must name one array for each of the {len(by_key[key].fields)} fields of {key}"
-            )

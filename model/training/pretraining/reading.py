@@ -48,6 +48,13 @@ class Section:
             self._refuse(key, "a text", value)
         return value
 
+    def flag(self, key: str, default: Any = _REQUIRED) -> bool:
+        """True or false."""
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            self._refuse(key, "true or false", value)
+        return bool(value)
+
     def choice(self, key: str, kind: type[_Choice], default: Any = _REQUIRED) -> _Choice:
         """One of the values of an enumeration."""
         value = self.take(key, default)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,9 +17,14 @@ from torch import Tensor, nn
 
 from model.embedder import CheckpointMismatch, WeightsCorrupt
 from model.layers import LayerNorm
-from model.training.pretraining.config import OptimiserConfig
+from model.shortcuts import Shortcut
+from model.training.pretraining.config import AdamWConfig
+from model.training.pretraining.freezing import Frozen
+from model.training.pretraining.sharding import fill, is_split, own_part, put_together
 
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
+_NORMS = (LayerNorm, nn.LayerNorm, nn.GroupNorm)
+_RATE_OF_MAPS = 0.1
 _SLOTS = {"first": "exp_avg", "second": "exp_avg_sq", "count": "step"}
 
 
@@ -43,7 +48,8 @@ class Averages:
     def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
         """Move towards the parameters of `step` (from 0): the decay is (step + 1) / (step + 10) until it is `decay`."""
         weight = 1 - min(self._decay, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.values.values()), [parameters[name].data for name in self.values], weight)
+        moving = [own_part(value) for value in self.values.values()]
+        torch._foreach_lerp_(moving, [own_part(parameters[name].data) for name in self.values], weight)
 
     @contextmanager
     def applied(self, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
@@ -59,59 +65,71 @@ class Averages:
 @torch.no_grad()
 def _copy(values: Mapping[str, Tensor], into: Mapping[str, nn.Parameter]) -> None:
     for name, parameter in into.items():
-        parameter.copy_(values[name])
+        own_part(parameter).copy_(own_part(values[name]))
 
 
 @dataclass
 class TrainingState:
-    """All that changes while a network is trained."""
+    """All that changes while a network is trained; `buffers` are what changes without gradients, such as codebooks."""
 
     parameters: dict[str, nn.Parameter]
     optimiser: torch.optim.AdamW
     averages: Averages
     counters: Counters
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    frozen: Frozen = field(default_factory=Frozen)
 
     @classmethod
-    def fresh(cls, network: nn.Module, config: OptimiserConfig, average_decay: float) -> "TrainingState":
+    def fresh(
+        cls,
+        network: nn.Module,
+        config: AdamWConfig,
+        average_decay: float,
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> "TrainingState":
         """That of networks before their first step. Every parameter gets a gradient, so none is left out of a step."""
-        parameters = dict(network.named_parameters())
+        parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         for parameter in parameters.values():
             parameter.grad = torch.zeros_like(parameter)
         averages = Averages(parameters, average_decay)
-        return cls(parameters, build_optimiser(network, config), averages, Counters())
+        return cls(parameters, build_optimiser(network, config), averages, Counters(), buffers or {})
 
-    def save(self, folder: Path, made_with: Mapping[str, str], keep: int) -> Path:
-        """Write a checkpoint into `folder` and delete all but the last `keep`; `made_with` is stored with it."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.parameters.items():
-            tensors[f"parameter/{name}"] = parameter.detach()
-            tensors[f"average/{name}"] = self.averages.values[name]
-            for slot, own in _SLOTS.items():
-                tensors[f"{slot}/{name}"] = self.optimiser.state[parameter][own]
-        counters = {name: repr(value) for name, value in vars(self.counters).items()}
+    def save(self, folder: Path, made_with: Mapping[str, str], keep: int, *, writes: bool = True) -> Path:
+        """Write a checkpoint into `folder` and delete all but the last `keep`; `made_with` is stored with it.
+
+        Of several processes one `writes`; all must call it where their tensors are split.
+        """
         path = folder / f"step-{self.counters.step:09d}.safetensors"
-        _write(path, {name: tensor.contiguous() for name, tensor in tensors.items()}, {**made_with, **counters})
-        for old in checkpoints(folder)[:-keep]:
-            old.unlink()
+        tensors: dict[str, Tensor] = {}
+        for name, own in self._tensors().items():
+            whole = put_together(own.detach())
+            if writes:
+                tensors[name] = whole.cpu().contiguous()
+        if writes:
+            counters = {name: repr(value) for name, value in vars(self.counters).items()}
+            _write(path, tensors, {**made_with, **counters})
+            for old in checkpoints(folder)[:-keep]:
+                old.unlink()
         return path
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything by its name in a checkpoint, in the same order in every process."""
+        tensors = {f"buffer/{name}": tensor for name, tensor in self.buffers.items()}
+        for name, parameter in self.parameters.items():
+            tensors[f"parameter/{name}"] = parameter
+            tensors[f"average/{name}"] = self.averages.values[name]
+            tensors |= {f"{slot}/{name}": self.optimiser.state[parameter][own] for slot, own in _SLOTS.items()}
+        return tensors
 
     def load(self, path: Path) -> None:
         """Put a checkpoint into place. Raises `WeightsCorrupt`, `CheckpointMismatch`."""
         try:
             with safe_open(path, framework="pt") as file:
-                metadata, found = file.metadata(), set(file.keys())
-                expected = {f"{kind}/{name}" for kind in ("parameter", "average", *_SLOTS) for name in self.parameters}
-                if found != expected:
-                    odd = min(found ^ expected)
-                    raise CheckpointMismatch(f"{path} is of another network: {odd!r} is in only one of the two")
-                for name, parameter in self.parameters.items():
-                    parameter.data.copy_(file.get_tensor(f"parameter/{name}"))
-                    self.averages.values[name].copy_(file.get_tensor(f"average/{name}"))
-                    slots = {own: file.get_tensor(f"{slot}/{name}") for slot, own in _SLOTS.items()}
-                    self.optimiser.state[parameter] = {
-                        own: value if own == "step" and not self.optimiser.defaults["fused"] else value.to(parameter)
-                        for own, value in slots.items()
-                    }
+                metadata, tensors = file.metadata(), self._tensors()
+                if odd := set(file.keys()) ^ tensors.keys():
+                    raise CheckpointMismatch(f"{path} is of another network: {min(odd)!r} is in only one of the two")
+                for name, tensor in tensors.items():
+                    fill(tensor, file.get_tensor(name))
         except SafetensorError as error:
             raise WeightsCorrupt(
                 f"{path} is no whole checkpoint: {error}; delete it to go on from the one before"
@@ -119,17 +137,32 @@ class TrainingState:
         self.counters = Counters(int(metadata["step"]), int(metadata["tokens"]), float(metadata["seconds"]))
 
 
-def build_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on everything but norms, biases and single numbers."""
-    spared = {id(p) for module in network.modules() if isinstance(module, LayerNorm) for p in module.parameters()}
+def build_optimiser(network: nn.Module, config: AdamWConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on everything but norms, biases, single numbers and the maps of shortcuts.
+
+    The rate of a group is the run's times its `rate_share`: maps that were fitted in closed form are only adjusted.
+    """
+    maps = {id(p) for one in network.modules() if isinstance(one, Shortcut) for p in (one.down, one.up)}
+    spared = {id(p) for module in network.modules() if isinstance(module, _NORMS) for p in module.parameters()} | maps
     spared |= {id(p) for name, p in network.named_parameters() if name.endswith(".bias") or not p.ndim}
-    parameters = list(network.parameters())
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    kinds: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for p in parameters:  # torch steps through a group at once, which must not mix whole tensors and split ones
+        kinds.setdefault((id(p) in maps, id(p) in spared, is_split(p)), []).append(p)
     groups = [
-        {"params": [p for p in parameters if id(p) not in spared], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
+        {
+            "params": own,
+            "weight_decay": 0.0 if is_spared else config.weight_decay,
+            "rate_share": _RATE_OF_MAPS if is_map else 1.0,
+        }
+        for (is_map, is_spared, _), own in kinds.items()
     ]
     fused = all(parameter.is_cuda for parameter in parameters)
-    return torch.optim.AdamW(groups, lr=config.base_rate, betas=config.betas, eps=config.epsilon, fused=fused)
+    optimiser = torch.optim.AdamW(groups, lr=config.base_rate, betas=config.betas, eps=config.epsilon, fused=fused)
+    for parameter in parameters:  # also of those that are frozen at first: a checkpoint has the moments of all
+        moments = {one: torch.zeros_like(parameter) for one in ("exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter] = {"step": torch.zeros((), device=parameter.device if fused else "cpu"), **moments}
+    return optimiser
 
 
 def checkpoints(folder: Path) -> list[Path]:

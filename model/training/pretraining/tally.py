@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from model.training.pretraining.collate import Batch
 from model.training.pretraining.objective import Parts
+from model.training.pretraining.processes import Processes
 from model.training.pretraining.records import Number
+from model.training.pretraining.task import TaskBatch
 
 
 def training_columns(losses: Sequence[str]) -> list[str]:
@@ -33,7 +33,7 @@ class Tally:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def add_batch(self, batch: Batch) -> None:
+    def add_batch(self, batch: TaskBatch) -> None:
         """Count a part of a step's samples."""
         self.tokens += batch.tokens
         self._samples += batch.samples
@@ -52,17 +52,22 @@ class Tally:
         self.steps += 1
         self._loss, self._norm = self._loss + loss, self._norm + norm
 
-    def row(self) -> dict[str, Number]:
-        """Means over the steps; a modality that was never a target has none."""
+    def row(self, columns: Sequence[str], processes: Processes, parts: int) -> dict[str, Number]:
+        """Means over the steps of all processes, each of `parts` parts; `columns` are the losses.
+
+        A modality that was never a target has none. `tokens` is the sum of all.
+        """
+        sums = [float(self._sums.get(name, 0.0)) for name in columns]
+        counts = [self._counts.get(name, 0) for name in columns]
+        counted = [float(self._loss), self.tokens, self._samples, self._empty]
+        loss, tokens, samples, empty, *losses = processes.summed([*counted, *sums, *counts])
+        whole = zip(columns, losses[: len(columns)], losses[len(columns) :], strict=True)
+        times = processes.slices(parts) // parts  # so many processes count each part
         return {
-            "loss": float(self._loss) / self.steps,
+            "loss": loss / self.steps,
             "gradient_norm": float(self._norm) / self.steps,
-            "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9), 1),
-            "empty": self._empty / self._samples,
-            **{key: float(total) / self._counts[key] for key, total in self._sums.items()},
+            "tokens": int(tokens),
+            "tokens_per_second": round(tokens / max(self.seconds, 1e-9), 1),
+            "empty": empty / samples,
+            **{name: total * times / count for name, total, count in whole if count},
         }
-
-
-def total_norm(parameters: Sequence[torch.nn.Parameter], clip: float | None) -> Tensor:
-    """The norm of all gradients together, which are scaled down to a norm of `clip` where it is larger."""
-    return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)

@@ -1,5 +1,7 @@
 """Values to inputs and tokens to values, kind by kind."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from model.formats.text_states import TextStates
 from model.published import images, names
 from model.published.codecs import Decoded, Diffusing, FeatureTokens, ImageTokens, Pixels, States, Text, VectorTokens
 from model.published.modalities import FORMS
-from model.published.model import PublishedModel
+from model.published.model import PublishedModel, load_published
 from model.tokenizers.samplers import Scheduler
 from tests.model.published.values import PICTURE, VALUES
 
@@ -53,6 +55,14 @@ def test_one_codec_serves_both_sizes(model: PublishedModel) -> None:
         regions = codec.decode(model, _row(key), tokens, Diffusing()).value
         assert regions.ids.shape == (16 * side, 16 * side)  # type: ignore[union-attr]
     assert Pixels(images.rgb_input).encode(model, _row("rgb@448"), PICTURE).shape == (3, 448, 448)
+
+
+def test_a_tokenizer_that_was_loaded_in_inference_mode_serves_outside_of_it_too(published_home: Path) -> None:
+    model = load_published("4M-21_B", published_home)
+    with torch.inference_mode():
+        model.tokenizer(names.SEMSEG)
+    codec = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
+    assert codec.encode(model, _row("tok_semseg@224"), VALUES["semseg"]).shape == (14 * 14,)
 
 
 def test_diffusion_is_repeatable_and_takes_the_scheduler_asked_for(model: PublishedModel) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from model.tokenizers.codebook import CodebookRule
 from model.tokenizers.lucid import LucidQuantizer
 
 
@@ -55,3 +56,31 @@ def test_everything_stored_is_a_buffer() -> None:
     names = {"_codebook.initted", "_codebook.cluster_size", "_codebook.embed"}
     assert cosine.state_dict().keys() == names
     assert euclidean.state_dict().keys() == names | {"_codebook.embed_avg"}
+
+
+def test_gradients_go_straight_through_codes(latents: torch.Tensor) -> None:
+    quantizer = _quantizer(norm_codes=True)
+    latents = latents.requires_grad_()
+    quantised = quantizer.quantise(latents)
+    assert torch.equal(quantised.ids, quantizer.assign(latents))
+    torch.testing.assert_close(quantised.values, quantizer.lookup(quantised.ids))
+    weights = torch.randn(quantised.values.shape, generator=torch.Generator().manual_seed(2))
+    (through,) = torch.autograd.grad((quantised.values * weights).sum(), latents, retain_graph=True)
+    assert torch.equal(through, weights)
+    apart = (latents - quantizer.lookup(quantised.ids)).detach()
+    torch.testing.assert_close(quantised.commitment.detach(), apart.square().mean())
+    (pulled,) = torch.autograd.grad(quantised.commitment, latents)
+    torch.testing.assert_close(pulled, 2 * apart / apart.numel())
+
+
+def test_learning_moves_the_codes_that_were_chosen(latents: torch.Tensor) -> None:
+    quantizer = LucidQuantizer(latent_dim=4, codebook_size=9, norm_codes=True)
+    quantizer.forget()
+    draws = torch.Generator().manual_seed(3)
+    quantizer.begin(latents, draws)
+    before = quantizer.quantise(latents)
+    for _ in range(60):
+        quantizer.learn(latents, quantizer.assign(latents), CodebookRule(decay=0.8), draws)
+    after = quantizer.quantise(latents)
+    cosines = [F.cosine_similarity(latents, one.values, dim=1).mean() for one in (before, after)]
+    assert cosines[1] > cosines[0]

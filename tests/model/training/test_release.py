@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import torch
 import yaml
 
 from model.bundle import load_bundle
+from model.embedder import Fusion
 from model.tiny import SEMANTIC, VISUAL
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.errors import TrainingConfigInvalid, TrainingDataInvalid
@@ -16,6 +20,7 @@ from model.training.query_means import Rows, constants, default_spaces, reciproc
 from model.training.release import release
 from tests.model.training.pretraining.shapes import settings, write_data, write_vector_tokenizer
 
+INPUTS_OF_RUN = ("rgb", "caption", "color_palette", "metadata")
 BUNDLE = Path(__file__).parents[3] / "model" / "weights" / "4m-tiny"
 
 
@@ -30,6 +35,7 @@ def _config(folder: Path) -> dict[str, Any]:
         "picture_map": {**map_, "input": [1, 0.5]},
         "caption_states": {**states, "field": "states", "lengths": "state_lengths", "max_length": 5, "input": [0, 1]},
         "color_palette": {"kind": "text", "input": [0, 0.5], "target": 1, "max_length": 12},
+        "metadata": {"kind": "text", "input": [0, 0.5], "target": 1, "max_length": 12},
         VISUAL: {"kind": "vector", "field": "shape_global", "tokenizer": str(folder / f"{VISUAL}.safetensors")},
         SEMANTIC: {"kind": "vector", "field": "said_global", "tokenizer": str(folder / f"{SEMANTIC}.safetensors")},
     }
@@ -51,13 +57,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path) -> None:
     release(run, tmp_path / "shapes", BUNDLE, samples=20)
     bundle = load_bundle("shapes", tmp_path / "shapes")
-    assert bundle.inputs == ("rgb", "caption", "color_palette")
+    assert bundle.inputs == INPUTS_OF_RUN
+    assert bundle.fusion is Fusion.LATE
     assert bundle.gallery == {VISUAL: "exact", SEMANTIC: "predicted"}
-    assert set(bundle.default_spaces) == {"rgb", "caption", "color_palette"}
+    assert set(bundle.default_spaces) == set(INPUTS_OF_RUN)
     assert bundle.shortcuts.inputs == {"rgb": 6, "caption": 5}
     assert {name: space.dimension for name, space in bundle.spaces.items()} == {VISUAL: 6, SEMANTIC: 5}
     for space in bundle.spaces.values():
-        assert set(space.query_means) == {"rgb", "caption", "color_palette"}
+        kinds = {modality: len(means) for modality, means in space.query_means.items()}
+        assert kinds == {"rgb": 1, "caption": 1, "color_palette": 1, "metadata": 2}, "a few fields, and all of them"
         assert all(0 < (means**2).sum() <= len(means) for means in space.query_means.values())
     assert bundle.text.decode(bundle.text.encode("v1=1 v0=7")) == "v1=1 v0=7"
     projection = (tmp_path / "shapes" / "projection.safetensors").read_bytes()
@@ -72,6 +80,52 @@ def test_a_bundle_can_be_made_again_in_its_place(run: Path, tmp_path: Path) -> N
     assert after.default_spaces == before.default_spaces
     for found, expected in zip(after.network.parameters(), before.network.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+_RELEASE = """
+import sys
+from pathlib import Path
+from model.embedder import Fusion
+from model.training.release import release
+run, to, bundle = map(Path, sys.argv[1:])
+release(run, to, bundle, samples=20, fusion=Fusion.JOINT)
+"""
+
+
+@pytest.mark.slow
+def test_the_same_run_makes_the_same_bytes_in_every_process(run: Path, tmp_path: Path) -> None:
+    made = []
+    for seed in ("1", "2"):
+        to = tmp_path / seed / "shapes"
+        to.parent.mkdir()
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", _RELEASE, run, to, BUNDLE], env=environment, check=True)
+        made.append({path.name: path.read_bytes() for path in to.iterdir()})
+    assert made[0].keys() == made[1].keys()
+    assert [name for name in made[0] if made[0][name] != made[1][name]] == []
+    assert load_bundle("shapes", to).fusion is Fusion.JOINT
+
+
+def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Path, tmp_path: Path) -> None:
+    release(run, tmp_path / "base", BUNDLE, samples=20)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"start": str(tmp_path / "base"), "total_tokens": 2 * 8 * 48}
+    config["text"] = {"vocabulary": str(tmp_path / "base" / "vocabulary.json")}
+    config["modalities"]["caption_states"] |= {"field": "unheard", "lengths": "unheard_lengths"}
+    del config["contrast"]["own"]["caption_states"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    train_model(tmp_path / "config.yaml", tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
+    release(tmp_path / "run", tmp_path / "model", tmp_path / "base", samples=20)
+    base, found = load_bundle("base", tmp_path / "base"), load_bundle("model", tmp_path / "model")
+    assert found.inputs == base.inputs
+    assert found.default_spaces["caption"] == base.default_spaces["caption"]
+    own = torch.nn.functional.normalize(torch.randn(2, 5, generator=torch.Generator().manual_seed(0)), dim=1)
+    for name, space in base.spaces.items():
+        np.testing.assert_array_equal(found.spaces[name].query_means["caption"], space.query_means["caption"])
+        assert not np.array_equal(found.spaces[name].query_means["rgb"], space.query_means["rgb"])
+        torch.testing.assert_close(
+            found.shortcuts({"caption": own}, name), base.shortcuts({"caption": own}, name), rtol=0, atol=0.02
+        )
 
 
 def test_runs_that_are_no_bundle_are_refused(

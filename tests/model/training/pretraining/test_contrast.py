@@ -14,6 +14,7 @@ from model.training.pretraining.contrast import Contrast
 from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.loop import Trainer
 from model.training.pretraining.objective import Objective
+from model.training.pretraining.processes import ALONE
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.train import prepare
 from tests.model.training.pretraining.shapes import with_contrast
@@ -61,11 +62,11 @@ def test_a_batch_says_whose_samples_it_is_made_of(trainer: Trainer) -> None:
 def test_what_is_asked_is_a_function_of_the_batch(trainer: Trainer) -> None:
     contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
     assert bank is not None
-    one, again = contrast.ask(batch, bank), contrast.ask(batch, bank)
+    one, again = contrast.ask(batch, bank, ALONE), contrast.ask(batch, bank, ALONE)
     assert torch.equal(one.rows, again.rows)
     assert torch.equal(one.negatives, again.negatives)
     assert len(set(one.negatives.tolist())) == 16
-    other = contrast.ask(_batch(trainer, 1), bank)
+    other = contrast.ask(_batch(trainer, 1), bank, ALONE)
     assert not torch.equal(one.negatives, other.negatives)
 
 
@@ -73,13 +74,13 @@ def test_a_picture_as_it_is_is_asked_for_another_vendors(trainer: Trainer) -> No
     contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
     assert bank is not None
     exact = bank.vectors[TARGET][batch.rows].float()
-    asked = contrast.ask(replace(batch, own={"rgb": exact}), bank)
+    asked = contrast.ask(replace(batch, own={"rgb": exact}), bank, ALONE)
     for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True):
         assert found in bank.others(row)
     contrast.config = replace(contrast.config, other_share=0.0)
-    assert torch.equal(contrast.ask(replace(batch, own={"rgb": -exact}), bank).rows, batch.rows)
+    assert torch.equal(contrast.ask(replace(batch, own={"rgb": -exact}), bank, ALONE).rows, batch.rows)
     contrast.config = replace(contrast.config, other_share=1.0)
-    asked = contrast.ask(replace(batch, own={}), bank)
+    asked = contrast.ask(replace(batch, own={}), bank, ALONE)
     assert all(found in bank.others(row) for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True))
 
 
@@ -98,10 +99,10 @@ def _loss_of(trainer: Trainer, batch: Batch, vectors: Callable[[Tensor], Tensor]
     """The contrast of a batch whose final vectors are a function of what it should find."""
     contrast, bank = _contrast(trainer), trainer.objective.bank
     assert bank is not None
-    exact = bank.vectors[TARGET][contrast.ask(batch, bank).rows].float()
+    exact = bank.vectors[TARGET][contrast.ask(batch, bank, ALONE).rows].float()
     logits = _logits(trainer, batch)
     given = torch.ones(len(exact), dtype=torch.bool)
-    loss = contrast._loss(TARGET, logits[TARGET], vectors(exact), given, contrast.ask(batch, bank), bank)
+    loss = contrast._loss(TARGET, logits[TARGET], vectors(exact), given, contrast.ask(batch, bank, ALONE), bank)
     return float(loss.contrast.detach())
 
 
@@ -117,8 +118,8 @@ def test_samples_of_the_same_concept_are_no_wrong_answers(trainer: Trainer) -> N
     assert bank is not None
     alone = replace(bank, groups=bank.groups * 0)  # all of one concept: nothing is left to be wrong
     logits = _logits(trainer, batch)
-    assert contrast.losses(logits, batch, alone)[TARGET].contrast.item() == pytest.approx(0.0, abs=1e-5)
-    assert contrast.losses(logits, batch, bank)[TARGET].contrast.item() > 0.5
+    assert contrast.losses(logits, batch, alone, ALONE)[TARGET].contrast.item() == pytest.approx(0.0, abs=1e-5)
+    assert contrast.losses(logits, batch, bank, ALONE)[TARGET].contrast.item() > 0.5
 
 
 def test_samples_that_show_nothing_or_lack_the_target_take_no_part(trainer: Trainer) -> None:
@@ -130,11 +131,11 @@ def test_samples_that_show_nothing_or_lack_the_target_take_no_part(trainer: Trai
     vectors = bank.vectors[TARGET].clone()
     vectors[batch.rows[:5]] = 0
     lacking = replace(bank, vectors={TARGET: vectors})
-    assert contrast.losses(logits, batch, lacking)[TARGET].samples == 16 - sum(
+    assert contrast.losses(logits, batch, lacking, ALONE)[TARGET].samples == 16 - sum(
         int(row in batch.rows[:5]) for row in batch.rows
     )
     blind = {key: replace(one, mask=torch.ones_like(one.mask)) for key, one in batch.inputs.items()}
-    nothing = contrast.losses(logits, replace(batch, inputs=blind), bank)[TARGET]
+    nothing = contrast.losses(logits, replace(batch, inputs=blind), bank, ALONE)[TARGET]
     assert nothing.samples == 0
     assert nothing.contrast.item() == 0
 
@@ -150,15 +151,13 @@ def test_the_whole_loss_adds_codes_by_their_weight_and_contrast(trainer: Trainer
     assert float(objective.total(parts)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_everything_is_trained_but_the_fitted_maps(trainer: Trainer) -> None:
+def test_shortcuts_are_trained_and_their_means_and_the_tokenizers_are_not(trainer: Trainer) -> None:
     objective = trainer.objective
     objective.total(objective.losses(trainer.network, _batch(trainer))).backward()  # type: ignore[no-untyped-call]
     names = {name for name in trainer.state.parameters if name.startswith("contrast.")}
-    assert names == {
-        "contrast.scale.shape_global",
-        "contrast.shortcuts.maps.rgb_to_shape_global.gain",
-        "contrast.shortcuts.maps.rgb_to_shape_global.share",
-        "contrast.shortcuts.maps.states_to_shape_global.gain",
+    maps = {"rgb": ("down", "up", "gain", "share"), "states": ("down", "up", "gain")}
+    assert names == {"contrast.scale.shape_global"} | {
+        f"contrast.shortcuts.maps.{key}_to_shape_global.{own}" for key, all_own in maps.items() for own in all_own
     }
     assert all(trainer.state.parameters[name].grad.any() for name in names)  # type: ignore[union-attr]
     assert not any(parameter.requires_grad for parameter in objective.tokenizers[TARGET].parameters())

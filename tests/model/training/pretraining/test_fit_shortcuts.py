@@ -21,7 +21,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 
 def _contrast(other_share: float = 0.0, rank: int = 6) -> ContrastConfig:
     own = {"rgb": ("rgb_pooled",), "states": ("caption_vectors",)}
-    return ContrastConfig(tuple(TARGETS), 0.25, 16, other_share, own, rank)
+    return ContrastConfig(tuple(TARGETS), 0.25, 16, other_share, own, dict.fromkeys(TARGETS, rank))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,6 @@ def test_what_is_asked_for_is_what_is_fitted(folders: tuple[FolderShards, ...], 
 
 
 def test_an_input_that_no_sample_has_is_refused(folders: tuple[FolderShards, ...], bank: Bank) -> None:
-    contrast = ContrastConfig(tuple(TARGETS), 0.25, 16, 0.0, {"rgb": ("none",)}, 4)
+    contrast = ContrastConfig(tuple(TARGETS), 0.25, 16, 0.0, {"rgb": ("none",)}, dict.fromkeys(TARGETS, 4))
     with pytest.raises(TrainingDataInvalid, match="of rgb"):
         fit_shortcuts(contrast, bank, folders, lambda line: None)

@@ -115,7 +115,7 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     read = read_config(written(config))
     assert read.contrast is not None
     assert read.contrast.targets == ("shape_global",)
-    assert (read.contrast.code_weight, read.contrast.rank) == (0.25, 4)
+    assert (read.contrast.code_weight, read.contrast.ranks) == (0.25, {"shape_global": 4})
     assert read.contrast.own == {"rgb": ("rgb_pooled", "normal_pooled"), "states": ("caption_vectors",)}
     rgb = next(modality for modality in read.modalities if modality.key == "rgb")
     assert rgb.fields == ("rgb", "normal")
@@ -125,6 +125,7 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
     ("path", "value", "says"),
     [
         (("contrast", "negative"), 1, "there is no setting 'negative' in contrast"),
+        (("contrast", "rank"), [4, 5], "contrast.rank must be one number, or one for each of shape_global, not [4, 5]"),
         (("contrast", "other_share"), 2, "contrast.other_share must be a number from 0 to 1, not 2"),
         (("contrast", "targets"), ["shape_global", "none"], "contrast.targets must name modalities of kind vector"),
         (("contrast", "targets"), ["rgb"], "modalities.rgb is in contrast.targets; it must be of kind vector"),

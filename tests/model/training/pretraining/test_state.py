@@ -6,6 +6,7 @@ from torch import nn
 
 from model.embedder import CheckpointMismatch, WeightsCorrupt
 from model.layers import LayerNorm
+from model.shortcuts import Shortcuts
 from model.training.pretraining.config import OptimiserConfig
 from model.training.pretraining.state import Averages, TrainingState, build_optimiser, checkpoints, made_with
 
@@ -43,6 +44,16 @@ def test_all_but_norms_and_biases_decay() -> None:
     assert optimiser.param_groups[0]["weight_decay"] == 0.05
     assert optimiser.param_groups[1]["weight_decay"] == 0.0
     assert len(optimiser.param_groups[1]["params"]) == 3
+
+
+def test_maps_of_shortcuts_are_adjusted_slowly_and_do_not_decay() -> None:
+    network = nn.ModuleDict({"small": _network(), "shortcuts": Shortcuts({"x": 6}, {"y": 5}, {"y": 2})})
+    groups = build_optimiser(network, OPTIMISER).param_groups
+    found = {id(p): (group["rate_share"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert len(found) == len(list(network.parameters()))
+    shortcut = network["shortcuts"].of("x", "y")  # type: ignore[operator]
+    assert (found[id(shortcut.down)], found[id(shortcut.up)], found[id(shortcut.gain)]) == ((0.1, 0), (0.1, 0), (1, 0))
+    assert found[id(network["small"].linear.weight)] == (1, 0.05)  # type: ignore[union-attr]
 
 
 def test_averages_follow_fast_at_first_and_slowly_later() -> None:

@@ -1,0 +1,98 @@
+"""Parameters, gradients and moments split over processes (FSDP: `torch.distributed.fsdp.fully_shard`).
+
+Every process keeps an equal share of each tensor along its first axis; blocks are put together one at a time while
+they run, everything else for the whole of a part. What is saved is put together, so that a run goes on with or without.
+
+Split tensors are torch's `DTensor`. Its module takes a second to import, so it is imported only where one is made.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from model.training.pretraining.objective import Parts
+from model.training.pretraining.processes import Processes
+from model.transformer import FourM
+
+
+class Sharded(nn.Module):
+    """A network whose parameters are split. It is entered here alone, as its parameters are put together on the way in.
+
+    All processes enter it and go through all blocks as often, whatever their batches have.
+    """
+
+    def __init__(self, network: FourM) -> None:
+        super().__init__()
+        self.network = network
+        inside = {id(p) for block in (*network.encoder, *network.decoder) for p in block.parameters()}
+        self._outside = [name for name, p in network.named_parameters() if id(p) not in inside and p.requires_grad]
+
+    def forward(self, run: Callable[[FourM], tuple[Tensor, Parts]]) -> tuple[Tensor, Parts]:
+        """What `run` makes of the whole network: a loss, and what it consists of."""
+        loss, parts = run(self.network)
+        # Gradients are summed in one message: each process must have one of every parameter, used or not.
+        unused = torch.stack([self.network.get_parameter(name).sum() for name in self._outside]).sum()
+        return loss + 0.0 * unused, parts
+
+
+def shard(network: FourM, processes: Processes, device: torch.device) -> Sharded:
+    """Split a network's parameters, each block on its own; they move to the device on the way."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (processes.count,))
+    for block in (*network.encoder, *network.decoder):
+        fully_shard(block, mesh=mesh)
+    sharded = Sharded(network)
+    fully_shard(sharded, mesh=mesh)
+    return sharded
+
+
+def is_split(tensor: Tensor) -> bool:
+    """Whether this process has only a part of a tensor."""
+    return hasattr(tensor, "device_mesh")
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor, in the same memory: all of it unless it is split."""
+    return cast(Any, tensor).to_local() if is_split(tensor) else tensor
+
+
+def put_together(tensor: Tensor) -> Tensor:
+    """The whole of a tensor, on every process, all of which must call it; one that is not split as it is."""
+    return cast(Any, tensor).full_tensor() if is_split(tensor) else tensor
+
+
+@torch.no_grad()
+def fill(tensor: Tensor, whole: Tensor) -> None:
+    """Copy a whole tensor into one that may be split; all processes must call it where it is."""
+    if is_split(tensor):
+        from torch.distributed.tensor import distribute_tensor
+
+        split = cast(Any, tensor)
+        whole = distribute_tensor(whole.to(split.device), split.device_mesh, split.placements)
+    own_part(tensor).copy_(own_part(whole))
+
+
+@torch.no_grad()
+def whole_network(network: Any, processes: Processes) -> Any:
+    """A network put together, in the first process; None in the others, which must call it as well.
+
+    One that is not split is given as it is.
+    """
+    if not any(is_split(parameter) for parameter in network.parameters()):
+        return network if processes.is_first else None
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        found = put_together(tensor)
+        if processes.is_first:
+            tensors[name] = found
+    if not processes.is_first:
+        return None
+    with torch.device("meta"):
+        whole = FourM(network.config)
+    whole.load_state_dict(tensors, assign=True)
+    whole.tie_parameters()
+    return whole

@@ -1,0 +1,149 @@
+"""Batches of a tokenizer's inputs. Batch `number` is a function of the seed and that number alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.data.codecs import decode_value
+from model.formats.spans import FormatInvalid
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.inputs import InputKind, instance_mask, instance_numbers, tokenizer_input
+from model.training.pretraining.batches import taken_by_weight
+from model.training.pretraining.data_sets import FolderShards
+from model.training.pretraining.errors import TrainingDataInvalid
+from model.training.pretraining.order import MixedOrder, Place
+from model.training.pretraining.shard_reader import ShardReader
+from model.training.tokenizing.config import ModalityConfig
+
+_SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # other numbers than those of the order, which begin with 1 and 2
+_MOST_TRIES = 1000
+_DIMENSIONS = {InputKind.MAP: 3, InputKind.VECTOR: 1}  # of arrays; one more is a stack of views
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """What a tokenizer gets: `values` (B, ...) as `model.tokenizers.inputs.InputKind` says. `number` is the batch's."""
+
+    values: Tensor
+    tokens: int
+    number: int
+    empty: int = 0
+
+    @property
+    def samples(self) -> int:
+        return len(self.values)
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The same by name, as the training loop asks for it."""
+        return {"values": self.values}
+
+
+@dataclass(frozen=True)
+class InputSource:
+    """Where batches come from; plain data, which worker processes get a copy of. `size` samples make a batch."""
+
+    modality: ModalityConfig
+    tokenizer: TokenizerConfig
+    folders: tuple[FolderShards, ...]
+    window: int
+    size: int
+    seed: int
+
+    def maker(self) -> "InputMaker":
+        """What makes its batches, in the process that uses it."""
+        return InputMaker(self)
+
+
+class InputMaker:
+    """Makes the batches of a source, any of them at any time."""
+
+    def __init__(self, source: InputSource) -> None:
+        self._source = source
+        counts, weights = [folder.counts for folder in source.folders], [folder.weight for folder in source.folders]
+        self._order = MixedOrder(counts, weights, source.window, source.seed)
+        self._reader = ShardReader(kept=2 * source.window * len(source.folders))
+
+    def training_batch(self, number: int) -> InputBatch:
+        """Batch `number` (from 0) of the endless order, of a size in pixels that is drawn."""
+        first, sizes = number * self._source.size, self._source.modality.sizes
+        size = sizes[int(self._generator(_SIZE_DRAWS, number).integers(len(sizes)))]
+        return self.batch(range(first, first + self._source.size), size, number)
+
+    def batch(self, numbers: Sequence[int], size: int, number: int) -> InputBatch:
+        """The samples of these numbers in the endless order, at `size` pixels. Raises `TrainingDataInvalid`."""
+        rows = [self._sample(one, size) for one in numbers]
+        if len({row.shape for row in rows}) > 1:
+            shapes = " and ".join(str(shape) for shape in sorted({row.shape for row in rows})[:2])
+            raise TrainingDataInvalid(f"{' or '.join(self._source.modality.fields)} has arrays of the shapes {shapes}")
+        values = torch.from_numpy(np.stack(rows))
+        return InputBatch(values, tokens_of(values, self._source.tokenizer), number)
+
+    def close(self) -> None:
+        """Close the shards that are open."""
+        self._reader.close()
+
+    def _generator(self, draws: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._source.seed, draws, number])
+
+    def _sample(self, number: int, size: int) -> npt.NDArray[Any]:
+        """The input of that number; of another sample of the folder where it has none, or its weight says so."""
+        generator, place = self._generator(_PLACE_DRAWS, number), self._order.place(number)
+        draws = self._generator(_SAMPLE_DRAWS, number)
+        for _ in range(_MOST_TRIES):
+            folder = self._source.folders[place.folder]
+            if taken_by_weight(self._reader, folder, place, generator):
+                found = self._read(folder, place, size, draws)
+                if found is not None:
+                    return found
+            place = self._order.anywhere(place.folder, generator)
+        fields = " or ".join(self._source.modality.fields)
+        raise TrainingDataInvalid(f"of {_MOST_TRIES} samples drawn beside {folder.paths[0]} none has {fields}")
+
+    def _read(
+        self, folder: FolderShards, place: Place, size: int, draws: np.random.Generator
+    ) -> npt.NDArray[Any] | None:
+        """The input that a sample makes, by one of the fields that it has; None where it has none."""
+        path, wanted = folder.paths[place.shard], self._source.modality.fields
+        has = self._reader.fields(path, place.sample)
+        fields = [field for field in wanted if field in has]
+        if not fields:
+            return None
+        field = fields[int(draws.integers(len(fields)))]
+        entry = self._reader.read(path, place.sample, {field})
+        try:
+            return read_input(self._source, field, entry.files, size, draws)
+        except FormatInvalid as error:
+            raise TrainingDataInvalid(
+                f"{field} of {entry.key} in {path} does not fit the tokenizer: {error}"
+            ) from error
+
+
+def read_input(
+    source: InputSource, field: str, files: Mapping[str, bytes], size: int, draws: np.random.Generator
+) -> npt.NDArray[Any] | None:
+    """The value of a field as an input; one view of several and one instance of several are drawn.
+
+    None for a picture without any instance. Raises `FormatInvalid`.
+    """
+    ((name, data),) = files.items()
+    value, kind = decode_value(name, data), source.modality.kind
+    if kind is InputKind.MASK:
+        numbers = instance_numbers(value)
+        return instance_mask(value, numbers[int(draws.integers(len(numbers)))], size) if numbers else None
+    if kind in _DIMENSIONS and value.ndim == _DIMENSIONS[kind] + 1:
+        value = value[int(draws.integers(len(value)))]
+    return tokenizer_input(field, value, source.tokenizer, size)
+
+
+def tokens_of(values: Tensor, tokenizer: TokenizerConfig) -> int:
+    """How many tokens inputs (B, ...) become."""
+    if values.dim() == 2:
+        return len(values) * tokenizer.num_codebooks
+    patch = tokenizer.patch_size if tokenizer.patch_proj else 1
+    return len(values) * (values.shape[-2] // patch) * (values.shape[-1] // patch)

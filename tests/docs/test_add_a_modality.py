@@ -1,0 +1,65 @@
+"""docs/add-a-modality.md, every command of it, in a folder and with a data directory of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.data.shards import open_dataset
+from model.home import default_home
+from model.hub import encoders_folder
+from model.training.pretraining.records import read_records
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "add-a-modality.md"
+_LONGEST = 1800  # seconds for one block, on a machine that others use
+
+
+def blocks() -> list[str]:
+    """The shell commands of the document, a block each."""
+    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which the document's relative paths are right, and encoders that are there already."""
+    if not encoders_folder(default_home()).is_dir():
+        pytest.skip("the encoders are not pulled; make install does")
+    for name in ("configs", "model"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    encoders = encoders_folder(tmp_path / "home")
+    encoders.parent.mkdir(parents=True)
+    encoders.symlink_to(encoders_folder(default_home()))
+    return tmp_path
+
+
+def test_the_document_has_commands() -> None:
+    assert sum("anyseek " in block for block in blocks()) >= 5
+
+
+@pytest.mark.slow
+def test_every_command_of_the_document_works_and_the_query_finds_its_room(folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "ANYSEEK_HOME": str(folder / "home"), "PATH": path, "OMP_NUM_THREADS": "1"}
+    said = []
+    for block in blocks():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        said.append(done.stdout)
+    run = folder / "runs" / "thermal" / "run"
+    assert open_dataset(folder / "runs" / "thermal" / "data").modalities["thermal"] == 300
+    assert re.search(r"new .*encoder_embeddings\.thermal_map \(2\)", "\n".join(said))
+    (found,) = re.findall(r"--input thermal=\S+/(\S+)\.png", blocks()[-1])
+    assert found in said[-1]
+    assert len(read_records(run / "evaluation.csv")) == 2

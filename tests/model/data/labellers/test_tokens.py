@@ -1,0 +1,76 @@
+"""Tokens by the file of a tokenizer that was trained here; those of published ones are in test_encoders.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoints import save_checkpoint
+from model.data.errors import RecipeInvalid, SampleInvalid
+from model.data.labellers.tokens import TOKENS, Options
+from model.data.registry import Place
+from model.data.samples import DataSample
+from model.data.splits import Shares
+from model.embedder import Regions
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.initialising import initialise_image_tokenizer
+from model.tokenizers.inputs import tokenizer_input
+
+_SHAPE = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "image_size": 32, "patch_size": 8}
+
+
+def _saved(path: Path, **values: object) -> ImageVQVAE:
+    network = ImageVQVAE(TokenizerConfig.from_values(_SHAPE | {"latent_dim": 4, "codebook_size": 8} | values))
+    initialise_image_tokenizer(network, 0)
+    draws = torch.Generator().manual_seed(0)
+    network.quantize.begin(torch.randn(2, 4, 4, 4, generator=draws), draws)
+    save_checkpoint(network, path)
+    return network.eval()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, 32, Shares())
+
+
+def test_tokens_are_those_of_the_file(tmp_path: Path, place: Place) -> None:
+    path = tmp_path / "tokenizer.safetensors"
+    network = _saved(path, n_channels=1)
+    depth = np.linspace(1, 5, 40 * 40, dtype=np.float32).reshape(40, 40)
+    for size, side in ((None, 4), (48, 6)):
+        options = Options("depth", tokenizer=path, size=size)
+        found = TOKENS.open(options, place).label(DataSample("k", {"depth": depth}))
+        image = torch.from_numpy(tokenizer_input("depth", depth, network.config, size or 32))
+        with torch.no_grad():
+            expected = network.encode(image[None])[0].flatten()
+        assert found["tok_depth"].dtype == np.int32
+        assert found["tok_depth"].shape == (side * side,)
+        assert found["tok_depth"].tolist() == expected.tolist()
+
+
+def test_another_file_makes_another_data_set(tmp_path: Path, place: Place) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    _saved(first, n_channels=1)
+    _saved(second, n_channels=1, codebook_size=9)
+    said = [TOKENS.fetch(Options("depth", tokenizer=path), place) for path in (first, second)]
+    assert said[0] != said[1]
+
+
+def test_what_a_file_does_not_take_is_refused(tmp_path: Path, place: Place) -> None:
+    path = tmp_path / "tokenizer.safetensors"
+    _saved(path, n_channels=1)
+    for options, says in (
+        (Options("rgb", tokenizer=path), "does not take 'rgb'"),
+        (Options("instances", tokenizer=path), "any number of instances"),
+        (Options("depth", tokenizer=path, size=20), "size must be a multiple of 8"),
+    ):
+        with pytest.raises(RecipeInvalid, match=says):
+            TOKENS.open(options, place)
+    labels = tmp_path / "labels.safetensors"
+    _saved(labels, n_channels=3, n_labels=2)
+    labeller = TOKENS.open(Options("semseg", tokenizer=labels), place)
+    regions = Regions(np.full((32, 32), 7), {})
+    with pytest.raises(SampleInvalid, match="takes ids from 0 to 1, not 7"):
+        labeller.label(DataSample("k", {"semseg": regions}))

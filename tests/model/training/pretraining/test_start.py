@@ -1,0 +1,252 @@
+"""Beginning with another network: what is taken, what stays frozen, and that runs go on exactly across the switch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.checkpoints import load_fourm, save_checkpoint
+from model.config import FourMConfig
+from model.embedder import WeightsMissing
+from model.published.store import MODEL_FILE, Record, describe, folder_of, write_record
+from model.shortcuts import load_shortcuts
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.errors import TrainingConfigInvalid
+from model.training.pretraining.folder import RunFolder
+from model.training.pretraining.loop import Trainer
+from model.training.pretraining.read_config import read_config
+from model.training.pretraining.start import StartFiles, start_files, take_tensors
+from model.training.pretraining.state import checkpoints
+from model.training.pretraining.stopping import Stop
+from model.training.pretraining.train import prepare, train_model
+from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from model.transformer import FourM
+from tests.model.training.pretraining.shapes import with_contrast
+
+Written = Callable[[dict[str, Any]], Path]
+STEPS, FROZEN = 12, 6
+
+
+class _StopAt(Stop):
+    """Asks a run to end after some steps."""
+
+    def __init__(self, trainer: Trainer[Any, Any], steps: int) -> None:
+        super().__init__()
+        self._trainer, self._steps = trainer, steps
+
+    @property
+    def asked(self) -> bool:
+        return self._trainer.state.counters.step >= self._steps
+
+
+def _train(config: Path, out: Path, *, resume: bool = False) -> list[str]:
+    said: list[str] = []
+    assert train_model(config, out, resume=resume, device="cpu", say=said.append)
+    return said
+
+
+def _prepared(config: Path, out: Path, said: list[str]) -> Trainer[Any, Any]:
+    folder = RunFolder(out)
+    with folder.locked():
+        return prepare(read_config(config), folder, torch.device("cpu"), said.append)
+
+
+def _small(config: dict[str, Any], steps: int = STEPS) -> dict[str, Any]:
+    return {**config, "total_tokens": steps * 8 * 48, "evaluation": {"every": 100, "samples": 8}}
+
+
+@pytest.fixture
+def first(config: dict[str, Any], written: Written, tmp_path: Path) -> Path:
+    """The folder of a finished run without depth."""
+    _train(written(_small(config, 5)), tmp_path / "first")
+    return tmp_path / "first"
+
+
+@pytest.fixture
+def added(config: dict[str, Any], first: Path) -> dict[str, Any]:
+    """A config that adds depth to the first run's network, frozen for half of the steps."""
+    config = _small(config)
+    config["modalities"]["depth"] = {"kind": "picture", "input": [0, 1], "grid": [4, 4], "patch": 8}
+    config["start"] = {"from": str(first), "frozen_tokens": FROZEN * 8 * 48}
+    config["run"] = {"checkpoint_every": 3, "keep": 9, "report_every": 3, "workers": 0}
+    return config
+
+
+def _parameters(path: Path, kind: str = "parameter") -> dict[str, torch.Tensor]:
+    return {name.partition("/")[2]: one for name, one in load_file(path).items() if name.startswith(f"{kind}/")}
+
+
+def test_only_what_is_new_is_trained_at_first_and_then_everything(
+    added: dict[str, Any], first: Path, written: Written, tmp_path: Path
+) -> None:
+    said = _train(written(added), tmp_path / "second")
+    assert "new" in said[0]
+    assert "encoder_embeddings.depth (2)" in said[0]
+    before = load_fourm(first / "model.safetensors").state_dict()
+    steps = {int(path.stem.removeprefix("step-")): path for path in checkpoints(tmp_path / "second" / "checkpoints")}
+    at_switch, counts = _parameters(steps[FROZEN]), _parameters(steps[FROZEN], "count")
+    averages = _parameters(steps[FROZEN], "average")
+    for name, tensor in at_switch.items():
+        is_new = ".depth." in name
+        assert counts[name] == (FROZEN if is_new else 0)
+        if not is_new:
+            torch.testing.assert_close(tensor, before[name.removeprefix("network.")], rtol=0, atol=0)
+            torch.testing.assert_close(averages[name], tensor, rtol=0, atol=0)
+    end, counts = _parameters(steps[STEPS]), _parameters(steps[STEPS], "count")
+    trunk = "network.encoder.0.attn.qkv.weight"
+    assert not torch.equal(end[trunk], at_switch[trunk])
+    assert counts[trunk] == STEPS - FROZEN
+    assert counts["network.encoder_embeddings.depth.proj.weight"] == STEPS
+
+
+@pytest.mark.parametrize("stopped_at", [3, FROZEN, 9])
+def test_a_run_goes_on_exactly_across_the_switch(
+    added: dict[str, Any], written: Written, tmp_path: Path, stopped_at: int
+) -> None:
+    path = written(added)
+    _train(path, tmp_path / "whole")
+    trainer = _prepared(path, tmp_path / "broken", [])
+    with RunFolder(tmp_path / "broken").locked():
+        assert not trainer.run(_StopAt(trainer, stopped_at))
+    assert trainer.state.counters.step == stopped_at
+    _train(path, tmp_path / "broken", resume=True)
+    whole = load_file(tmp_path / "whole" / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "broken" / "model.safetensors").items():
+        torch.testing.assert_close(tensor, whole[name], rtol=0, atol=0)
+
+
+def test_the_rate_rises_once_more_at_the_switch(added: dict[str, Any], written: Written) -> None:
+    config = read_config(written(added))
+    assert config.frozen_steps == FROZEN
+    rates = [config.rate_at(step) for step in range(config.steps)]
+    assert rates[FROZEN] < rates[FROZEN + 1] < rates[FROZEN - 1]
+    del added["start"]
+    usual = read_config(written(added))
+    assert rates[:FROZEN] == [usual.rate_at(step) for step in range(FROZEN)]
+    assert rates[FROZEN + 4 :] == [usual.rate_at(step) for step in range(FROZEN + 4, config.steps)]
+
+
+def test_words_keep_their_rows_in_another_vocabulary(
+    config: dict[str, Any], first: Path, written: Written, tmp_path: Path
+) -> None:
+    save_vocabulary(make_vocabulary(["a red bar", "zebra zebra block"], 60), tmp_path / "other.json")
+    config = _small(config)
+    config["text"] = {"vocabulary": str(tmp_path / "other.json")}
+    config["start"] = str(first)
+    said: list[str] = []
+    network = _prepared(written(config), tmp_path / "second", said).network.state_dict()
+    assert "copied in part, by token" in said[0]
+    before = load_fourm(first / "model.safetensors").state_dict()
+    theirs = TextTokenizer.from_file(first / "vocabulary.json")
+    ours = TextTokenizer.from_file(tmp_path / "other.json")
+    assert theirs.id_of("red") != ours.id_of("red")
+    for table in ("encoder_embeddings.caption.token_emb.weight", "decoder_embeddings.caption.to_logits.weight"):
+        for token in ("red", "block", "v0=7", "[S_1]"):
+            torch.testing.assert_close(network[table][ours.id_of(token)], before[table][theirs.id_of(token)])
+        assert theirs.id_of("zebra") is None
+        assert not (network[table][ours.id_of("zebra")][None] == before[table]).all(dim=1).any()
+
+
+def test_a_start_that_gives_nothing_is_refused(
+    config: dict[str, Any], first: Path, written: Written, tmp_path: Path
+) -> None:
+    config["start"] = str(first)
+    config["network"]["dim"] = 64
+    with pytest.raises(TrainingConfigInvalid, match=r"no tensor of .* has the name and shape"):
+        _prepared(written(config), tmp_path / "second", [])
+    config["network"]["dim"] = 32
+    config["start"] = {"from": str(first), "frozen_tokens": 100}
+    with pytest.raises(TrainingConfigInvalid, match="leaves nothing to train"):
+        _prepared(written(config), tmp_path / "second", [])
+
+
+def test_a_start_is_called_by_file_folder_or_name(first: Path, tmp_path: Path) -> None:
+    assert start_files(str(first), tmp_path) == start_files(f"{first}/", tmp_path)
+    assert start_files(str(first), tmp_path).network == first / "model.safetensors"
+    alone = start_files(str(first / "model.safetensors"), tmp_path)
+    assert (alone.vocabulary, alone.shortcuts) == (first / "vocabulary.json", None)
+    bundled = start_files("4m-tiny", tmp_path)
+    assert bundled.by_modality
+    assert set(bundled.all) == {"network", "vocabulary", "shortcuts"}
+    with pytest.raises(TrainingConfigInvalid, match="is no file, no folder"):
+        start_files("nowhere", tmp_path)
+
+
+def test_4m_21_begins_with_4m_7(tmp_path: Path) -> None:
+    """With the published rows, in a narrow network: what both have is copied, the rest is new or left over."""
+    shape: dict[str, Any] = {"image_size": 224, "dim": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
+    of_7 = ("tok_depth@224", "tok_semseg@224", "caption", "det")
+    of_21 = (*of_7, "human_poses", "tok_dinov2_global")
+    older = FourM(FourMConfig(("rgb@224", *of_7), of_7, norm_bias=False, act_layer="SiLU", **shape))
+    older.initialise(1)
+    folder = folder_of("4M-7_B_CC12M", tmp_path)
+    folder.mkdir(parents=True)
+    save_checkpoint(older, folder / MODEL_FILE)
+    with pytest.raises(WeightsMissing, match="run `anyseek models pull 4M-7_B_CC12M`"):
+        start_files("4M-7_B_CC12M", tmp_path)
+    write_record(Record("4M-7_B_CC12M", "here", {MODEL_FILE: describe(folder / MODEL_FILE)}), folder)
+    newer = FourM(FourMConfig(("rgb@224", *of_21), of_21[1:], norm_bias=False, act_layer="SiLU", **shape))
+    newer.initialise(2)
+    taken = take_tensors(newer, start_files("EPFL-VILAB/4M-7_B_CC12M", tmp_path), None)
+    theirs = dict(older.named_parameters(remove_duplicate=False))
+    for name, tensor in newer.named_parameters():
+        assert (name in theirs) == (name in taken.copied)
+        if name in theirs:
+            torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0)
+    assert {name.split(".")[1] for name in taken.new} == {"human_poses", "tok_dinov2_global"}
+    assert {name.rsplit(".", 2)[0] for name in taken.left_over} == {"decoder_embeddings.tok_depth@224"}
+    assert not taken.partly
+
+
+def test_shared_tensors_are_found_under_either_name(first: Path, tmp_path: Path) -> None:
+    """A file has one of two shared tensors; a network in which a modality is an input only finds it all the same."""
+    network = load_fourm(first / "model.safetensors")
+    stored = load_file(first / "model.safetensors")
+    assert "encoder_embeddings.caption.mod_emb" not in stored
+    config = network.config
+    inputs = FourM(FourMConfig(**{**vars(config), "domains_out": ("tok_rgb",)}))
+    taken = take_tensors(inputs, StartFiles(first / "model.safetensors"), None)
+    assert not taken.new
+    assert not taken.partly
+    torch.testing.assert_close(
+        inputs.state_dict()["encoder_embeddings.caption.mod_emb"], stored["decoder_embeddings.caption.mod_emb"]
+    )
+    assert set(taken.left_over) == {
+        name for name in stored if name.startswith("decoder_embeddings.c") and "pos" not in name and "mod" not in name
+    }
+
+
+def test_int8_weights_can_be_a_start(first: Path, tmp_path: Path) -> None:
+    network = load_fourm(first / "model.safetensors")
+    save_checkpoint(network, tmp_path / "start.safetensors", torch.int8)
+    other = FourM(network.config)
+    assert not take_tensors(other, StartFiles(tmp_path / "start.safetensors"), None).new
+    with torch.no_grad():
+        for found, expected in zip(other.parameters(), network.parameters(), strict=True):
+            assert (found - expected).norm() <= 0.01 * expected.norm()
+
+
+def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
+    config: dict[str, Any], written: Written, tmp_path: Path
+) -> None:
+    config = with_contrast(_small(config, 5), tmp_path)
+    config["evaluation"] = {"every": 100, "samples": 8}
+    own = config["contrast"]["own"]
+    config["contrast"]["own"] = {"rgb": own["rgb"]}
+    _train(written(config), tmp_path / "first")
+    config["contrast"]["own"] = own
+    config["contrast"]["rank"] = 3
+    config["start"] = {"from": str(tmp_path / "first"), "frozen_tokens": 3 * 8 * 48}
+    said: list[str] = []
+    trainer = _prepared(written(config), tmp_path / "second", said)
+    assert [line for line in said if line.startswith("fitted")] == ["fitted the shortcuts of states"]
+    kept = load_shortcuts(tmp_path / "first" / "shortcuts.safetensors").of("rgb", "shape_global")
+    found = load_shortcuts(tmp_path / "second" / "fitted.safetensors")
+    own_rgb = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    torch.testing.assert_close(found.of("rgb", "shape_global")(own_rgb), kept(own_rgb))
+    frozen = trainer.state.frozen.names
+    assert "contrast.shortcuts.maps.rgb_to_shape_global.gain" in frozen
+    assert "contrast.shortcuts.maps.states_to_shape_global.gain" not in frozen

@@ -1,0 +1,81 @@
+"""Co-training: samples that have a text only, whose spans are predicted from the rest of the same text."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.data.build import build
+from model.data.recipe import read_recipe
+from model.data.samples import Split
+from model.formats.spans import SpecialIds, merge_spans
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.batches import BatchMaker, BatchSource
+from model.training.pretraining.data_sets import open_split, texts_of
+from model.training.pretraining.plan import make_plan
+from model.training.pretraining.read_config import read_config
+from model.training.pretraining.records import read_records
+from model.training.pretraining.train import train_model
+from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from tests.model.data.conftest import Silent
+
+WORDS = ("red", "green", "bar", "block", "and", "under", "over", "a", "the", "white")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 60 texts."""
+    folder, generator = tmp_path_factory.mktemp("texts"), np.random.default_rng(0)
+    lines = [" ".join(generator.choice(WORDS, int(generator.integers(3, 12)))) for _ in range(60)]
+    (folder / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(
+        f"name: texts\nsources:\n  - {{kind: texts, path: {folder}/lines.txt, licence: CC0}}\n", encoding="utf-8"
+    )
+    build(read_recipe(folder / "recipe.yaml"), folder / "data", folder / "home", 1, Silent())
+    return folder / "data"
+
+
+def _source(config: Path, folder: Path) -> BatchSource:
+    settings = read_config(config)
+    data = open_split(settings.data, Split.TRAIN)
+    save_vocabulary(make_vocabulary(texts_of(data, ["caption"]), 60), folder / "vocabulary.json")
+    plan = make_plan(settings, TextTokenizer.from_file(folder / "vocabulary.json"), {})
+    return BatchSource(plan, settings.mixture, data, settings.data.window, 16, settings.seed)
+
+
+def test_input_and_target_together_are_one_text(
+    texts: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+) -> None:
+    config["data"] = {"folders": [{"folder": str(texts)}]}
+    config["masking"] |= {"input_tokens": 24, "target_tokens": 60}  # nothing of a target is cut
+    config["modalities"]["caption"]["max_length"] = 32
+    source = _source(written(config), tmp_path)
+    text = source.plan.text
+    assert text is not None
+    said, ids = set(texts_of(source.folders, ["caption"])), SpecialIds.of(text)
+    batch = BatchMaker(source).training_batch(0)
+    assert batch.empty == 0
+    assert set(batch.inputs) == {"caption"}
+    given, wanted = batch.inputs["caption"], batch.targets["caption"]
+    for row in range(batch.samples):
+        shown = given.values[row][~given.mask[row]].tolist()
+        asked = wanted.ids[row][~wanted.mask[row]].tolist()
+        assert shown or asked
+        merged = merge_spans(shown or [ids.sentinel(1)], asked, ids)
+        assert text.decode([one for one in merged if one != text.end_id]) in said
+    assert all(bool(one.mask.all()) for key, one in batch.targets.items() if key != "caption")
+    assert any((~given.mask[row]).sum() > 1 and (~wanted.mask[row]).sum() > 2 for row in range(batch.samples))
+
+
+def test_pictures_and_texts_are_trained_on_together(
+    texts: Path, data: Path, config: dict[str, Any], written: Callable[[dict[str, Any]], Path], tmp_path: Path
+) -> None:
+    config["data"] = {"folders": [{"folder": str(data), "weight": 0.5}, {"folder": str(texts), "weight": 0.5}]}
+    config["masking"]["weights"] = [0, 1]  # the first component shows pictures alone, which texts cannot serve
+    assert train_model(written(config), tmp_path / "run", resume=False, device="cpu", say=lambda line: None)
+    rows = read_records(tmp_path / "run" / "metrics.csv")
+    assert all(row["empty"] == 0 for row in rows)
+    assert float(rows[-1]["loss/caption"] or 0) < float(rows[0]["loss/caption"] or 0)
+    assert rows[-1]["loss/tok_rgb"] is not None

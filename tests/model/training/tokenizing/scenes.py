@@ -1,0 +1,111 @@
+"""A small data set of coloured blocks with everything that tokenizers take, and configs for it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.data.codecs import entry_of
+from model.data.samples import DataSample, Split, shard_key
+from model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
+from model.embedder import Regions
+
+SAMPLES = {Split.TRAIN: 24, Split.VAL: 8}
+_NAMES = {0: "floor", 1: "block", 2: "wall"}
+
+
+def scene(number: int) -> DataSample:
+    """A block on a wall or a floor. Every third has no instances, and every fourth no normals."""
+    generator = np.random.default_rng([3, number])
+    labels = np.where(np.arange(32)[:, None] < 16, 2, 0) * np.ones((1, 32), np.int64)
+    top, left = generator.integers(0, 16, 2)
+    inside = np.zeros((32, 32), bool)
+    inside[top : top + 12, left : left + 16] = True
+    labels[inside] = 1
+    colours = generator.integers(0, 256, (3, 3)).astype(np.uint8)
+    vector = generator.normal(size=6)
+    values: dict[str, Any] = {
+        "rgb": colours[labels],
+        "normal": np.full((32, 32, 3), 200, np.uint8),
+        "depth": (2.0 + labels).astype(np.float32),
+        "canny_edge": np.where(inside, 255, 0).astype(np.uint8),
+        "semseg": Regions(labels, _NAMES),
+        "instances": Regions(inside.astype(np.int64) * (number % 3 > 0), {}),
+        "features": colours[labels].reshape(4, 8, 4, 8, 3).mean(axis=(1, 3)) / 255,
+        "views": np.stack([vector, vector * 2]),
+        "vector": vector / np.linalg.norm(vector),
+    }
+    if number % 4 == 0:
+        del values["normal"]
+    return DataSample(f"{number:04d}", values, {})
+
+
+def write_scenes(folder: Path) -> None:
+    """The data set, two shards a split."""
+    folder.mkdir(parents=True)
+    splits: dict[Split, tuple[Shard, ...]] = {}
+    first = 0
+    for split, samples in SAMPLES.items():
+        shards = []
+        for half in range(2):
+            path = folder / f"{split}-{half:06d}.tar"
+            with ShardWriter(path) as writer:
+                for number in range(first, first + samples // 2):
+                    writer.write(entry_of(shard_key("scenes", f"{number:04d}"), scene(number)))
+            first += samples // 2
+            shards.append(Shard(path.name, writer.samples, writer.size, writer.sha256))
+        splits[split] = tuple(shards)
+    counts = {str(split): samples for split, samples in SAMPLES.items()}
+    source = SourceRecord("scenes", "made", "CC0", "made here", 1.0, counts)
+    write_manifest(DataSet(folder, "scenes", "0" * 64, 32, splits, {}, {}, (source,), 0))
+
+
+VIT = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "latent_dim": 4, "codebook_size": 16}
+PICTURE = VIT | {"n_channels": 3, "image_size": 16, "patch_size": 4}
+DIFFUSION = PICTURE | {
+    "dec_type": "unet_patched",
+    "image_size": 32,
+    "patch_size": 8,
+    "beta_schedule": "linear",
+    "prediction_type": "sample",
+    "scheduler": "ddim",
+    "unet_width": 32,
+    "unet_blocks": 1,
+}
+VECTOR = {
+    "n_channels": 6,
+    "enc_type": "BottleneckMLP/B_1-Wi_16",
+    "dec_type": "BottleneckMLP/B_1-Wi_16",
+    "quant_type": "memcodes",
+    "codebook_size": 8,
+    "num_codebooks": 4,
+    "latent_dim": 16,
+}
+# By a name for the family: the tokenizer, and the field that it is of.
+FAMILIES: dict[str, tuple[dict[str, Any], str]] = {
+    "picture": (PICTURE, "rgb"),
+    "depth": (PICTURE | {"n_channels": 1}, "depth"),
+    "labels": (PICTURE | {"n_channels": 4, "n_labels": 3}, "semseg"),
+    "mask": (PICTURE | {"n_channels": 1, "out_conv": True}, "instances"),
+    "map": (VIT | {"n_channels": 3, "patch_proj": False, "image_size": 16, "patch_size": 4}, "features"),
+    "diffusion": (DIFFUSION, "rgb"),
+    "vector": (VECTOR, "vector"),
+}
+
+
+def settings(data: Path, family: str = "picture", steps: int = 20) -> dict[str, Any]:
+    """A whole config of a family."""
+    tokenizer, field = FAMILIES[family]
+    return {
+        "seed": 3,
+        "total_samples": steps * 8,
+        "modality": {"field": field},
+        "tokenizer": dict(tokenizer),
+        "data": {"folders": [{"folder": str(data)}]},
+        "optimiser": {"base_rate": 0.1, "clip": 1.0, "warm_up_samples": 16},
+        "batch": {"size": 8},
+        "precision": "float32",
+        "average_decay": 0.9,
+        "evaluation": {"every": 10, "samples": 8, "pictures": 2, "steps": 2},
+        "run": {"checkpoint_every": 5, "report_every": 5, "workers": 0},
+    }

@@ -1,0 +1,167 @@
+"""Whole runs in this process: what they learn, write and refuse. Kills: tests/api/commands/test_train_tokenizer.py."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from model.checkpoints import load_tokenizer
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.inputs import tokenizer_input
+from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
+from model.training.pretraining.records import read_records
+from model.training.pretraining.state import checkpoints
+from model.training.tokenizing.beginning import begin
+from model.training.tokenizing.passes import run_pass
+from model.training.tokenizing.read_config import read_config
+from model.training.tokenizing.train import train_tokenizer
+from tests.model.training.tokenizing.scenes import FAMILIES, scene, settings
+
+Written = Callable[[dict[str, Any]], Path]
+
+
+def _train(config: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = lambda line: None) -> bool:
+    return train_tokenizer(config, out, resume=resume, device="cpu", say=say)
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    expected, found = load_file(one), load_file(other)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("family", "quality"),
+    [("picture", "psnr"), ("depth", "l1"), ("labels", "miou"), ("mask", "iou"), ("map", "cosine"), ("vector", "found")],
+)
+def test_each_kind_learns_and_is_measured(
+    scenes: Path, written: Written, tmp_path: Path, family: str, quality: str
+) -> None:
+    config = settings(scenes, family, steps=20)
+    assert _train(written(config), tmp_path / "run")
+    rows = read_records(tmp_path / "run" / "metrics.csv")
+    losses = [float(row["loss"] or 0) for row in rows]
+    assert losses[-1] < losses[0]
+    assert all(0 < float(row["codes/used"] or 0) <= 1 for row in rows)
+    evaluated = read_records(tmp_path / "run" / "evaluation.csv")
+    assert [row["step"] for row in evaluated] == [10, 20]
+    assert all(row[f"quality/{quality}"] is not None for row in evaluated)
+    picture = Image.open(tmp_path / "run" / "reconstructions" / "step-000000020.png")
+    assert picture.width > picture.height / 2
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
+
+
+def test_a_diffusion_learns_to_denoise(scenes: Path, written: Written, tmp_path: Path) -> None:
+    config = settings(scenes, "diffusion", steps=20)
+    config["evaluation"]["every"] = 20
+    assert _train(written(config), tmp_path / "run")
+    rows = read_records(tmp_path / "run" / "metrics.csv")
+    assert float(rows[-1]["loss/reconstruction"] or 9) < 0.9 * float(rows[0]["loss/reconstruction"] or 0)
+    assert float(read_records(tmp_path / "run" / "evaluation.csv")[-1]["quality/psnr"] or 0) > 0
+    assert load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").config.is_diffusion
+
+
+@pytest.mark.parametrize("family", ["picture", "vector"])
+def test_the_ordinary_loader_decodes_what_the_trainer_saw(
+    scenes: Path, written: Written, tmp_path: Path, family: str
+) -> None:
+    path = written(settings(scenes, family, steps=10))
+    assert _train(path, tmp_path / "run")
+    config, found = read_config(path), load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
+    assert isinstance(found, ImageVQVAE | VQVAE)
+    trained = begin(config)
+    last = load_file(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    stored = {name.removeprefix("average/"): tensor for name, tensor in last.items() if name.startswith("average/")}
+    stored |= {name.removeprefix("buffer/"): tensor for name, tensor in last.items() if name.startswith("buffer/")}
+    missing, unexpected = trained.load_state_dict(stored, strict=False)
+    assert not unexpected
+    assert all(name.endswith("pos_emb") for name in missing)
+    field = FAMILIES[family][1]
+    value = torch.from_numpy(tokenizer_input(field, scene(25).values[field], found.config, 16)).float()[None]
+    with torch.no_grad():
+        done = run_pass(trained.eval(), value, config.codes, torch.Generator())
+        assert torch.equal(found.encode(value), done.ids)
+        torch.testing.assert_close(found.decode_tokens(done.ids), done.predicted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["picture", "vector"])
+def test_a_run_that_stops_goes_on_where_it_was(scenes: Path, written: Written, tmp_path: Path, family: str) -> None:
+    config = settings(scenes, family, steps=12) | {"batch": {"size": 8, "accumulation": 2}}
+    path = written(config)
+    assert _train(path, tmp_path / "whole")
+
+    def stop_at_five(line: str) -> None:
+        if line.startswith("step 5 "):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert not _train(path, tmp_path / "broken", say=stop_at_five)
+    assert not (tmp_path / "broken" / "tokenizer.safetensors").exists()
+    assert _train(path, tmp_path / "broken", resume=True)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    _assert_same(whole / "tokenizer.safetensors", broken / "tokenizer.safetensors")
+    _assert_same(*(checkpoints(folder / "checkpoints")[-1] for folder in (whole, broken)))
+    for name in ("metrics.csv", "evaluation.csv"):
+        rows = [
+            [
+                {k: v for k, v in row.items() if k not in ("time", "seconds", "tokens_per_second")}
+                for row in read_records(one / name)
+            ]
+            for one in (whole, broken)
+        ]
+        assert rows[0] == rows[1]
+
+
+def test_bfloat16_sizes_and_workers_train_as_well(scenes: Path, written: Written, tmp_path: Path) -> None:
+    config = settings(scenes, "picture", steps=10) | {"precision": "bfloat16"}
+    config["modality"]["sizes"] = [16, 24]
+    config["run"]["workers"] = 1
+    assert _train(written(config), tmp_path / "run")
+    rows = read_records(tmp_path / "run" / "metrics.csv")
+    assert float(rows[-1]["loss"] or 9) < float(rows[0]["loss"] or 0)
+    assert float(rows[0]["tokens"] or 0) > 5 * 8 * 16  # 16 tokens of the small size, 36 of the other
+
+
+def test_a_run_begins_with_another_tokenizer(scenes: Path, written: Written, tmp_path: Path) -> None:
+    assert _train(written(settings(scenes, steps=5)), tmp_path / "first")
+    config = settings(scenes, steps=5)
+    config["start"] = str(tmp_path / "first" / "tokenizer.safetensors")
+    config["tokenizer"]["image_size"] = 32
+    larger = begin(read_config(written(config)))
+    first = load_tokenizer(tmp_path / "first" / "tokenizer.safetensors").state_dict()
+    for name, tensor in larger.state_dict().items():
+        assert name.endswith("pos_emb") or torch.equal(tensor, first[name])
+    assert larger.state_dict()["encoder.pos_emb"].shape == (1, 16, 8, 8)
+    config["tokenizer"]["codebook_size"] = 8
+    with pytest.raises(TrainingConfigInvalid, match=r"has no quantize\._codebook"):
+        begin(read_config(written(config)))
+
+
+def test_other_settings_are_refused(scenes: Path, written: Written, tmp_path: Path) -> None:
+    config = settings(scenes, steps=5)
+    assert _train(written(config), tmp_path / "run")
+    config["codes"] = {"decay": 0.9}
+    with pytest.raises(RunConflict, match=r"made with codes\.decay 0\.99, now it is 0\.9"):
+        _train(written(config), tmp_path / "run", resume=True)
+
+
+def test_a_field_that_no_sample_has_is_named(scenes: Path, written: Written, tmp_path: Path) -> None:
+    config = settings(scenes, "vector") | {"modality": {"field": "nothing"}}
+    with pytest.raises(TrainingDataInvalid, match="none has nothing"):
+        _train(written(config), tmp_path / "run")
+
+
+def test_a_value_that_does_not_fit_is_named(scenes: Path, written: Written, tmp_path: Path) -> None:
+    config = settings(scenes, "labels")
+    config["tokenizer"]["n_labels"] = 2
+    with pytest.raises(TrainingDataInvalid, match="takes ids from 0 to 1, not 2"):
+        _train(written(config), tmp_path / "run")
+    assert np.unique(scene(0).values["semseg"].ids).tolist() == [0, 1, 2]
