@@ -2,6 +2,7 @@
 
 import hashlib
 
+from indexer.class_names import holds_names, names_of
 from indexer.errors import InputError
 from indexer.files import read_file
 from indexer.samples import THUMBNAIL, RawFile, decode_all
@@ -19,10 +20,13 @@ def original_values(item: Item, store: AssetStore, limits: Limits) -> dict[str, 
     """The values of the item's modalities, as they were when it was put.
 
     Raises `AssetNotFound`, `StoreCorrupt`, `InputError` or `DecodeError` for an original that is gone, damaged or not
-    what it was. Names of the classes of a segmentation map are not kept with items.
+    what it was.
     """
-    originals = [asset for asset in item.assets.values() if asset.name != THUMBNAIL]
-    files = [RawFile(asset.name, _bytes(item, asset, store, limits), asset.location) for asset in originals]
+    files = [
+        RawFile(asset.name, _bytes(item, asset, store, limits), asset.location, names_of(item, asset.name, store))
+        for asset in item.assets.values()
+        if asset.name != THUMBNAIL and not holds_names(asset)
+    ]
     return decode_all(files, item.caption, limits)
 
 

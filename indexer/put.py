@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from indexer.attributes import check_attributes
+from indexer.class_names import stored_names
 from indexer.decode import thumbnail
 from indexer.indexing import Tools, open_collection
 from indexer.kinds import media_type
@@ -43,7 +44,11 @@ def put_item(
         vectors=vectors,
         caption=words if isinstance(words, str) else None,
         attributes=attributes or {},
-        assets=(*_stored(tools, files), *_thumbnail(tools, values.get(PICTURE))),
+        assets=(
+            *_stored(tools, files),
+            *stored_names(files, tools.assets),
+            *_thumbnail(tools, values.get(PICTURE)),
+        ),
         sample_hash=sample_hash(files, caption),
     )
     with tools.database.write() as session:

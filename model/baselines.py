@@ -1,5 +1,6 @@
 """What the specialist encoders find without the network: the baselines that `anyseek eval` prints beside the model."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,8 @@ from model.encoders.efficientnet import load_efficientnet
 from model.encoders.minilm import load_minilm
 from model.encoders.remembering import ImageEncoder, Remembering
 from model.fourm_embedder import FourMEmbedder
-from model.hub import check_encoders
-from model.preprocess import encoder_input, picture_pixels
+from model.hub import check_encoders, encoders_digest
+from model.preprocess import VERSION, encoder_input, picture_pixels
 from model.semantic import class_sentences, conse
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
@@ -38,6 +39,11 @@ class Encoders:
         folder = check_encoders(home)
         self.image_encoder: ImageEncoder = load_efficientnet(folder / "efficientnet-lite0.safetensors")
         self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the encoders and how pictures are made ready for them."""
+        return hashlib.sha256(f"{encoders_digest()} preprocessing {VERSION}".encode()).hexdigest()
 
     @torch.inference_mode()
     def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.embedder import Embedder, Sample, Value, load_embedder
+from model.embedder import Embedder, Regions, Sample, Value, load_embedder
 from model.errors import ModelError, UnknownModel
+from model.formats.boxes import Box, LabelledBox
+from model.formats.metadata import Metadata
+from model.modality import MODALITIES, Content
+from model.predict import predict, predicted_modalities
 from model.published.installing import Say
 from model.published.names import OWNER, PUBLISHED, VOCABULARY
 
@@ -22,7 +26,7 @@ def verify_model(name: str, home: Path, say: Say) -> list[str]:
 
         return verify_published(name, home, say)
     try:
-        return _verify_encoders(home, say) if name == "encoders" else _verify_embedder(name, home, say)
+        return _verify_encoders(home, say) if name == "encoders" else verify_embedder(load_embedder(name, home), say)
     except UnknownModel:
         raise
     except ModelError as error:
@@ -36,13 +40,18 @@ def _verify_encoders(home: Path, say: Say) -> list[str]:
     return []
 
 
-def _verify_embedder(name: str, home: Path, say: Say) -> list[str]:
-    embedder = load_embedder(name, home)
+def verify_embedder(embedder: Embedder, say: Say) -> list[str]:
+    """Let a model make vectors of every modality that it takes, and everything else that it predicts.
+
+    Returns what is wrong. Raises `CheckpointMismatch` for an output that is no numbers.
+    """
     complaints = []
-    for modality in sorted(embedder.modalities & _TRIALS.keys()):
-        complaints += _try(embedder, Sample({modality: _TRIALS[modality]}), modality)
+    for modality in sorted(embedder.modalities):
+        complaints += _try(embedder, Sample({modality: _TRIALS[MODALITIES[modality].content]}), modality)
+    outputs = [] if complaints else _try_outputs(embedder)
     if not complaints:
-        say(f"{name}  right  fingerprint {embedder.fingerprint}")
+        takes, predicts = ", ".join(sorted(embedder.modalities)), f"  predicts {', '.join(outputs)}" if outputs else ""
+        say(f"{embedder.name}  right  fingerprint {embedder.fingerprint}  takes {takes}{predicts}")
     return complaints
 
 
@@ -56,10 +65,37 @@ def _try(embedder: Embedder, sample: Sample, modality: str) -> list[str]:
     return wrong
 
 
+def _try_outputs(embedder: Embedder) -> list[str]:
+    """Predict everything that a model with a network predicts beside its vectors; returns what that is.
+
+    Raises `CheckpointMismatch` for an output whose logits are no numbers.
+    """
+    texts = sorted(set(predicted_modalities(embedder)) - embedder.spaces.keys())
+    if texts:
+        from model.fourm_embedder import FourMEmbedder
+        from model.published.verify import try_network
+
+        assert isinstance(embedder, FourMEmbedder), "only networks predict more than vectors"
+        try_network(embedder.name, embedder.bundle.network)
+    for name in texts:
+        predict({"rgb": _gradient()}, [name], model=embedder)
+    return texts
+
+
 def _gradient() -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     ramp = np.arange(64, dtype=np.uint8) * 4
     return np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(90)), axis=2)
 
 
-# One value of each modality that every embedder with weights takes.
-_TRIALS: dict[str, Value] = {"rgb": _gradient(), "caption": "a red bicycle"}
+# One value of each kind that embedders with weights take.
+_TRIALS: dict[Content, Value] = {
+    Content.PICTURE: _gradient(),
+    Content.DRAWING: _gradient()[:, :, 0],
+    Content.DEPTH: 1 + _gradient()[:, :, 0].astype(np.float32) / 100,
+    Content.NORMAL: _gradient(),
+    Content.REGIONS: Regions(_gradient()[:, :, 0].astype(np.int64) // 100, {0: "wall", 1: "floor", 2: "chair"}),
+    Content.BOXES: (LabelledBox(Box(0.1, 0.2, 0.6, 0.9), "chair"),),
+    Content.TEXT: "a red bicycle",
+    Content.PALETTE: np.array([[200, 10, 10], [0, 90, 200]], np.uint8),
+    Content.METADATA: Metadata({"brightness": 100.0, "contrast": 40.0}),
+}

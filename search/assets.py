@@ -117,9 +117,9 @@ class AssetStore:
         return FileLock(self.root / ".lock", shared)
 
 
-def reference(name: str, path: Path, data: bytes, media_type: str) -> Asset:
-    """An asset that stays where the user keeps it: `data` is what was read there."""
-    return Asset(name, str(path.absolute()), False, media_type, hashlib.sha256(data).hexdigest(), len(data))
+def reference(name: str, path: Path, media_type: str, sha256: str, size_bytes: int) -> Asset:
+    """An asset that stays where the user keeps it; checksum and size are those of what was read there."""
+    return Asset(name, str(path.absolute()), False, media_type, sha256, size_bytes)
 
 
 def _content(path: Path) -> bytes | None:

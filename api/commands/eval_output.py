@@ -7,6 +7,8 @@ from search.evaluation.cells import Row
 from search.evaluation.emoji_suite import Row as EmojiRow
 from search.evaluation.matrix import Matrix
 from search.evaluation.measures import Recall, Scores
+from search.evaluation.output_measures import LOWER_IS_BETTER
+from search.evaluation.outputs import Outputs
 from search.evaluation.summary import Summary, summary
 
 _TOLD = 10  # of what could not be read
@@ -35,6 +37,17 @@ def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
         yield from _all_rows(matrix)
         yield from comparison_lines(matrix.comparisons, matrix.ceilings)
         yield from _remarks(matrix)
+
+
+def output_lines(outputs: Outputs) -> Iterator[str]:
+    """The table of what a model predicts."""
+    yield f"{outputs.name}: predicted from pictures alone"
+    yield f"{'modality':18}{'measure':18}{'things':>7}{'value':>10}  95% interval"
+    for row in outputs.rows:
+        value, better = row.value, " (lower is better)" if row.measure in LOWER_IS_BETTER else ""
+        interval = f"{value.low:.3f} to {value.high:.3f}"
+        yield f"{row.modality:18}{row.measure:18}{row.things:7,}{value.value:10.3f}  {interval}{better}"
+    yield from _unreadable(outputs.unreadable)
 
 
 def _short(matrix: Matrix) -> Iterator[str]:
@@ -72,10 +85,14 @@ def _remarks(matrix: Matrix) -> Iterator[str]:
         missing = "is not all there" if any(modality in row.modalities for row in matrix.rows) else "has no row"
         yield f"{modality} {missing}: {reason}"
     yield from matrix.notes
-    for reason in matrix.unreadable[:_TOLD]:
+    yield from _unreadable(matrix.unreadable)
+
+
+def _unreadable(reasons: Sequence[str]) -> Iterator[str]:
+    for reason in reasons[:_TOLD]:
         yield f"left out: {reason}"
-    if len(matrix.unreadable) > _TOLD:
-        yield f"and {len(matrix.unreadable) - _TOLD:,} more could not be read"
+    if len(reasons) > _TOLD:
+        yield f"and {len(reasons) - _TOLD:,} more could not be read"
 
 
 def _width(names: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ const refusal = (sentence) => new api.Problem(0, "file", sentence);
 
 // What is known of an item besides its picture: modalities that are files, and the colours among its attributes.
 export function viewsOf(item) {
-  const files = item.assets.filter((name) => name !== "thumbnail" && name !== "rgb");
+  const files = item.assets.filter((name) => name !== "thumbnail" && name !== "rgb" && !name.endsWith(".classes"));
   return inOrder(item.attributes.color_palette ? [...files, "color_palette"] : files);
 }
 
@@ -36,9 +36,15 @@ export async function partOfItem(collection, item, modality) {
   const data = await dataOf(collection, item, modality);
   const part = { kind: modality, data, label, name: `the ${kind(modality).name} of ${item.key}` };
   if (kind(modality).files.includes("image")) part.url = `data:image/png;base64,${data}`;
-  if (modality === "semseg") part.classes = item.attributes.classes;
+  if (modality === "semseg") part.classes = await classesOf(collection, item);
   if (modality === "bounding_boxes" && item.assets.includes("rgb")) part.picture = await dataOf(collection, item, "rgb");
   return part;
+}
+
+// The names of a segmentation's ids: those that came with it, or else the item's attribute `classes`.
+async function classesOf(collection, item) {
+  if (!item.assets.includes("semseg.classes")) return item.attributes.classes;
+  return JSON.parse(await (await api.asset(collection, item.key, "semseg.classes")).text());
 }
 
 const dataOf = async (collection, item, asset) => api.base64(await api.asset(collection, item.key, asset));

@@ -1,6 +1,6 @@
 """The lines of a recall matrix: which kinds of query there are in a set, and what is right for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,15 +27,18 @@ class Asked:
     labels: BoolArray
     from_outside: bool
 
-    def answers(self, gallery: Rows, labels: BoolArray, modality: str) -> tuple[IntArray, Answers]:
-        """Which queries can be asked of a gallery of `modality`, and what is right for these.
+    def answers(self, gallery: Rows, labels: BoolArray, contents: Collection[str]) -> tuple[IntArray, Answers]:
+        """Which queries can be asked of a gallery whose items have the modalities `contents`, and what is right.
 
         A query whose own item is not in the gallery cannot. `labels` are those of all of the set's things.
         """
         rows = gallery.of(self.own)
         kept = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
-        own_is_query = not self.from_outside and modality in self.modalities
-        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], own_is_query)
+        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], self.is_in(contents))
+
+    def is_in(self, contents: Collection[str]) -> bool:
+        """Whether the queries, or parts of them, are the very files that items of these modalities have."""
+        return not self.from_outside and not set(self.modalities).isdisjoint(contents)
 
     def pairs(self, gallery: Rows, labels: BoolArray) -> tuple[IntArray, IntArray]:
         """Rows of queries and rows of a gallery that belong together: two of int64 (pairs,)."""

@@ -1,6 +1,6 @@
-"""One kind of query against the items of one modality: every way to answer it, beside both baselines."""
+"""One kind of query against items of one kind: every way to answer it, beside both baselines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -12,6 +12,7 @@ from search.evaluation.asked import Asked
 from search.evaluation.baselines import Baselines, Sides
 from search.evaluation.comparisons import Compare, Comparison
 from search.evaluation.embedding import EXACT, PREDICTED
+from search.evaluation.galleries import Gallery
 from search.evaluation.instruments import Instruments, otherwise
 from search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
 from search.evaluation.reading import ReadSet
@@ -27,8 +28,9 @@ _OTHER_DECODING = {Decoding.SOFT: Decoding.HARD, Decoding.HARD: Decoding.SOFT}
 class Row:
     """One kind of query in one gallery of one space.
 
-    `gallery_kind` is `exact` or `predicted`; `fusion` is `late` or `joint` for a query of several modalities.
-    `default`: what the service does unless told otherwise. `contains_gallery`: the query has the very file that the
+    `gallery` is the modality that items have alone, `everything` or `everything else`; `gallery_kind` is `exact`,
+    `predicted` or `stored`; `fusion` is `late` or `joint` for a query of several modalities. `default`: what the
+    service does unless told otherwise. `contains_gallery`: the query has the very file, or one of the files, that the
     item is indexed by. A baseline is None where the encoders do not take one of the sides.
     """
 
@@ -57,24 +59,23 @@ class _Way:
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of a matrix against the items of one modality."""
+    """One line of a matrix against one gallery."""
 
     instruments: Instruments
     read: ReadSet
     line: Asked
-    modality: str
+    gallery: Gallery
     _found: dict[_Way, Outcomes] = field(default_factory=dict)  # what was measured already
 
     def rows(self, baselines: Baselines) -> Iterator[Row]:
         """A row a space, kind of gallery and way of fusing; none if no query has a right item there."""
         if not len(self._asking()[0]):
             return
-        sides = {"encoders": baselines.encoders, "ridge": baselines.ridge}
-        columns = {name: self._baseline(make(self.line, self.modality)) for name, make in sides.items()}
+        columns = {"encoders": self._baseline(baselines.encoders), "ridge": self._baseline(baselines.ridge)}
         for space in self.instruments.spaces:
             usual = self._usual(space)
             fusions = [None] if usual.fusion is None else list(Fusion)
-            for kind, fusion in product(self._kinds(space), fusions):
+            for kind, fusion in product(self.gallery.kinds(space), fusions):
                 way = replace(usual, gallery=kind, fusion=fusion)
                 model = scores_of(self._measured(way))
                 if model is not None:
@@ -98,7 +99,7 @@ class Cell:
         return Comparison(
             what=what,
             query=self.line.name,
-            gallery=self.modality,
+            gallery=self.gallery.name,
             gallery_kind=usual.gallery,
             space=usual.space,
             fusion=usual.fusion,
@@ -114,7 +115,7 @@ class Cell:
         embedder = self.instruments.embedder
         fusion = embedder.fusion if len(self.line.parts) > 1 else None
         decoding = embedder.decoding if isinstance(embedder, CodeEmbedder) else None
-        return _Way(space, self._kinds(space)[-1], fusion, decoding)
+        return _Way(space, self.gallery.kinds(space)[-1], fusion, decoding)
 
     def _others(self, usual: _Way) -> Iterator[tuple[Compare, _Way]]:
         compare = self.instruments.compare
@@ -129,7 +130,7 @@ class Cell:
         return Row(
             query=self.line.name,
             modalities=self.line.modalities,
-            gallery=self.modality,
+            gallery=self.gallery.name,
             gallery_kind=way.gallery,
             space=way.space,
             fusion=way.fusion,
@@ -140,24 +141,21 @@ class Cell:
             ridge=columns["ridge"],
         )
 
-    def _baseline(self, sides: Sides | None) -> Scores | None:
-        if sides is None:
+    def _baseline(self, make: Callable[[Asked, str], Sides | None]) -> Scores | None:
+        looks_like = self.gallery.looks_like
+        sides = None if looks_like is None else make(self.line, looks_like)
+        if sides is None or looks_like is None:
             return None
-        gallery = self.read.encoded.rows[self.modality]
-        kept, answers = self.line.answers(gallery, self.read.encoded.labels, self.modality)
+        known = self.read.encoded.rows[looks_like]
+        kept, answers = self.line.answers(known, self.read.encoded.labels, {looks_like})
         return score(sides[0][kept], sides[1], answers)
 
     @property
     def _contains_gallery(self) -> bool:
-        return not self.line.from_outside and self.modality in self.line.modalities
+        return self.line.is_in(self.gallery.contents)
 
     def _asking(self) -> tuple[IntArray, Answers]:
-        return self.line.answers(self.read.vectors.single[self.modality], self.read.encoded.labels, self.modality)
-
-    def _kinds(self, space: str) -> tuple[str, ...]:
-        """The kinds of gallery there are, the one that the service has last."""
-        exact = self.read.vectors.exact.get(self.modality)
-        return (PREDICTED, EXACT) if exact is not None and space in exact.vectors else (PREDICTED,)
+        return self.line.answers(self.gallery.rows, self.read.encoded.labels, self.gallery.contents)
 
     def _measured(self, way: _Way) -> Outcomes:
         if way not in self._found:
@@ -167,10 +165,9 @@ class Cell:
 
     def _items(self, way: _Way) -> FloatArray:
         """The items' vectors, centred as a collection of them is."""
-        about, vectors = self.instruments.embedder.spaces[way.space], self.read.vectors
-        if way.gallery == EXACT:
-            return centred_items(vectors.exact[self.modality].vectors[way.space], about)
-        return centred_items(vectors.single[self.modality].vectors[self._key(way)], about)
+        rows = self.gallery.vectors[way.gallery]
+        key = self._key(way) if way.gallery == PREDICTED else way.space
+        return centred_items(rows.vectors[key], self.instruments.embedder.spaces[way.space])
 
     def _queries(self, way: _Way) -> FloatArray:
         """The queries' vectors, centred and fused as the engine does it."""

@@ -18,7 +18,7 @@ def emoji_sets(home: Path, most: int | None) -> tuple[AlignedSet, AlignedSet]:
     A concept has OpenMoji's picture, its line drawing, palette and name; other vendors' drawings ask from outside.
     Fetches its sources by npm and pip into `home` on the first run; raises `SourceUnavailable` if that fails.
     """
-    sources = EmojiSources(home / "cache" / "sources")
+    sources = EmojiSources(home)
     tested, training = sources.material(Split.TEST, most), sources.material(Split.TRAIN, _TRAINING_CONCEPTS)
     return _aligned("emoji", tested), _aligned("emoji (training concepts)", training)
 

@@ -8,7 +8,6 @@ ConSE vectors) and for a ridge regression on the encoders' vectors, fitted on tr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +19,12 @@ from model.formats.color_palette import palette_of, stripes
 from model.galleries.openmoji import line_drawing
 from model.galleries.svg import PICTURE_SIZE, draw_svg
 from model.training.concepts import Concept, Split, base_concept, split_of
+from search.evaluation.encoder_vectors import Encoders
 from search.evaluation.measures import IntArray, Recall, ranks, recall
+from search.evaluation.picture_cache import cached
 from search.evaluation.ridge import fitted
 from search.fusion import centre
 from search.query_vectors import centre_queries
-
-if TYPE_CHECKING:
-    from model.baselines import Encoders
 
 Picture = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
@@ -68,14 +66,15 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
 
     Raises `SourceUnavailable` if they cannot be fetched, `WeightsMissing` without the encoders.
     """
-    from model.baselines import Encoders
+    from model import baselines
 
     progress("fetching and rendering emoji")
-    sources = EmojiSources(home / "cache" / "sources")
+    sources = EmojiSources(home)
     seen, unseen = sources.material(Split.TRAIN, _TRAINING_PAIRS), sources.material(Split.TEST, None)
-    encoders = Encoders(home)
+    encoders = baselines.Encoders(home)
+    beside = cached(encoders, encoders.fingerprint, home)
     progress("encoding for the baselines")
-    baselines = _Baselines(encoders, seen, unseen)
+    rivals = _Baselines(beside, seen, unseen)
     progress(f"embedding {len(unseen.pictures)} pictures with {embedder.name}")
     samples = [Sample({"rgb": picture}) for picture in unseen.pictures.values()]
     gallery = embedder.embed_gallery(samples, list(embedder.spaces))
@@ -85,7 +84,7 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
         found = _model_recall(embedder, gallery, queries, list(unseen.pictures))
         space = embedder.default_space(queries.modality)
         others = {name: one for name, one in found.items() if name != space}
-        rows.append(Row(kind, space, found[space], others, baselines.plain(kind), baselines.ridge(kind)))
+        rows.append(Row(kind, space, found[space], others, rivals.plain(kind), rivals.ridge(kind)))
     return rows
 
 
@@ -109,15 +108,16 @@ def _places(queries: Queries, keys: Sequence[str]) -> IntArray:
 
 
 class EmojiSources:
-    """Emoji art by vendor and base concept, one picture a concept."""
+    """Emoji art by vendor and base concept, one picture a concept; fetched into where `anyseek demo` keeps its own."""
 
-    def __init__(self, cache: Path) -> None:
-        concepts = fetch_concepts(cache)
+    def __init__(self, home: Path) -> None:
+        downloads = home / "downloads"
+        concepts = fetch_concepts(downloads)
         self._concepts: dict[str, Concept] = concepts
-        self._openmoji = one_each(fetch_openmoji(cache))
-        self._lines = one_each(fetch_vendor("fluent-line", concepts, cache))
-        self._emojione = one_each(fetch_vendor("emojione", concepts, cache))
-        self._noto = one_each(fetch_vendor("noto", concepts, cache))
+        self._openmoji = one_each(fetch_openmoji(downloads))
+        self._lines = one_each(fetch_vendor("fluent-line", concepts, downloads))
+        self._emojione = one_each(fetch_vendor("emojione", concepts, downloads))
+        self._noto = one_each(fetch_vendor("noto", concepts, downloads))
 
     def material(self, split: Split, most: int | None) -> Material:
         """Pictures and queries of a split, at most `most` concepts, evenly chosen.
@@ -168,7 +168,7 @@ def _grey(picture: Picture) -> Picture:
 class _Baselines:
     """The encoders' vectors of queries and pictures, of training and of unseen concepts."""
 
-    def __init__(self, encoders: "Encoders", seen: Material, unseen: Material) -> None:
+    def __init__(self, encoders: Encoders, seen: Material, unseen: Material) -> None:
         self._encoders = encoders
         self._seen, self._unseen = seen, unseen
         self._seen_pictures, _ = encoders.pictures(list(seen.pictures.values()))

@@ -12,12 +12,16 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Instruments:
-    """The model, some of its spaces, the encoders (None: no baselines), and what is compared beside the matrix."""
+    """The model, some of its spaces, the encoders (None: no baselines), and what is compared beside the matrix.
+
+    With `whole_items` things are items of all of their modalities, too.
+    """
 
     embedder: Embedder
     spaces: tuple[str, ...]
     encoders: Encoders | None
     compare: frozenset[Compare] = frozenset()
+    whole_items: bool = False
 
     def embed(self, samples: Sequence[Sample]) -> dict[str, FloatArray]:
         """Vectors by space; where decoding is compared also those decoded the other way, by `otherwise(space)`."""

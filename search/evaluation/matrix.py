@@ -11,6 +11,7 @@ from search.evaluation.baselines import Baselines
 from search.evaluation.ceilings import Ceiling, ceilings
 from search.evaluation.cells import Cell, Row
 from search.evaluation.comparisons import Comparison
+from search.evaluation.galleries import galleries_for
 from search.evaluation.instruments import Instruments, Progress
 from search.evaluation.reading import ReadSet, encode_set, read_set
 
@@ -50,8 +51,8 @@ def recall_matrix(
     comparisons: list[Comparison] = []
     for line in lines_of(aligned, {**read.vectors.single, **read.queries}):
         progress(f"{aligned.name}: asking {line.name}")
-        for modality in read.vectors.single:
-            cell = Cell(instruments, read, line, modality)
+        for gallery in galleries_for(line, read.vectors):
+            cell = Cell(instruments, read, line, gallery)
             rows += cell.rows(baselines)
             comparisons += cell.comparisons()
     return Matrix(

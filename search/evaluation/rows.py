@@ -48,6 +48,15 @@ class Chunk:
         ]
         return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
 
+    def of(self, modalities: Collection[str]) -> "Chunk":
+        """The samples that have any of `modalities`, with those of them that they have."""
+        kept = [
+            (place, Sample({name: value for name, value in sample.values.items() if name in modalities}))
+            for place, sample in zip(self.places, self.samples, strict=True)
+            if not sample.values.keys().isdisjoint(modalities)
+        ]
+        return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
+
     def without(self, modality: str, places: Collection[int]) -> "Chunk":
         """The same samples, those at `places` without `modality`."""
         samples = tuple(

@@ -61,7 +61,7 @@ def test_other_bytes_are_noticed_and_mended_by_putting_again(store: AssetStore) 
 def test_a_reference_is_read_where_it_is(store: AssetStore, tmp_path: Path) -> None:
     original = tmp_path / "photo.jpg"
     original.write_bytes(b"photo")
-    asset = reference("rgb", original, b"photo", "image/jpeg")
+    asset = reference("rgb", original, "image/jpeg", hashlib.sha256(b"photo").hexdigest(), 5)
     assert not asset.stored
     assert store.path(asset) == original
     original.write_bytes(b"edited by the user")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from api.cli import run
-from api.commands import demo
 from api.commands.demo_examples import examples
 from indexer import demo_gallery
+from model.galleries import openmoji
 from model.galleries.openmoji import Concept
 from model.galleries.views import read_views
 from search.catalogue import collections, items
@@ -30,6 +30,7 @@ SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
 DRAWN = {"1F355": ("pizza", 20, "ffcc00"), "1F431": ("cat face", 30, "ffaa00"), "1F34F": ("green apple", 25, "5c9e31")}
 VIEWS = ("test-00014", "test-00015", "test-00083", "test-00270")
 COMMAND = ["demo", "--no-serve", "--model", "hashing"]
+VALUES = {"rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata"}
 EVERYTHING = {"rgb", "caption", "canny_edge", "color_palette", "depth", "normal", "bounding_boxes", "metadata"}
 
 
@@ -39,7 +40,7 @@ def small_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("ANYSEEK_HOME", str(home))
     monkeypatch.delenv("ANYSEEK_URL", raising=False)
-    monkeypatch.setattr(demo, "check_digest", lambda path, sha256: path)
+    monkeypatch.setattr(openmoji, "check_digest", lambda path, sha256: path)
     concepts = [Concept(code, name, "group", "subgroup", ("tag",)) for code, (name, _, _) in DRAWN.items()]
     monkeypatch.setattr(demo_gallery, "read_concepts", lambda: concepts)
     views = [view for view in read_views() if view["key"] in VIEWS]
@@ -89,7 +90,7 @@ def test_both_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.C
     assert dog.caption == "An orange dog."
     assert dog.attributes["metadata"]["brightness"] > 0
     assert "animal" in dog.attributes["tags"]
-    assert dog.assets.keys() == {"rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata", "thumbnail"}
+    assert dog.assets.keys() == VALUES | {"semseg.classes", "thumbnail"}
 
 
 @pytest.mark.usefixtures("small_home")
@@ -162,10 +163,10 @@ def test_what_else_is_kept_under_the_name_is_left_alone(
 # The command in a process of its own, with sixty rooms and no drawings.
 _PROGRAM = """
 from api.cli import main
-from api.commands import demo
 from indexer import demo_gallery
+from model.galleries import openmoji
 from model.galleries.views import read_views
-demo.check_digest = lambda path, sha256: path
+openmoji.check_digest = lambda path, sha256: path
 demo_gallery.read_concepts = lambda: []
 demo_gallery.read_views = lambda source: read_views(source)[:60]
 main()

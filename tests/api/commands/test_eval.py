@@ -57,6 +57,34 @@ def test_a_folder_becomes_one_json_object(run: Run, folder: Path) -> None:
     assert run("eval", str(folder), "--model", "hashing", "--no-baselines", "--json").stdout == done.stdout
 
 
+def test_whole_items_have_rows_of_their_own(run: Run, folder: Path) -> None:
+    done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--whole-items", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = _rows(done)
+    whole, rest = rows["caption", "everything", None], rows["caption", "everything else", None]
+    assert whole["gallery_kind"] == rest["gallery_kind"] == "stored"
+    assert (whole["contains_gallery"], rest["contains_gallery"]) == (True, False)
+    assert whole["model"]["at_1"]["value"] > rest["model"]["at_1"]["value"]
+    assert {gallery for _, gallery, _ in rows} == {
+        *("rgb", "canny_edge", "caption", "color_palette"),
+        *("everything", "everything else"),
+    }
+    told = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--whole-items").stdout
+    assert "everything else (stored)" in told
+    refused = run("eval", "--suite", "emoji", "--whole-items")
+    assert refused.returncode == 2
+    assert "makes no recall matrix" in refused.stderr
+
+
+def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Path) -> None:
+    done = run("eval", str(folder), "--model", "hashing", "--outputs")
+    assert done.returncode == 2
+    assert "shapes has no pictures with anything that the model predicts" in done.stderr
+    refused = run("eval", str(folder), "--outputs", "--compare", "fusion")
+    assert refused.returncode == 2
+    assert "--outputs goes with FOLDER" in refused.stderr
+
+
 def test_people_get_a_table_and_a_picture(run: Run, folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "matrix.png"
     done = run("eval", str(folder), "--model", "hashing", "--no-baselines", "--picture", str(picture))

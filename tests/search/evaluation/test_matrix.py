@@ -19,11 +19,14 @@ from search.index.memory import MemoryIndex
 from search.opening import SpaceOpener
 from search.settings import Settings
 from search.types import NewItem, Part, Query, Results
-from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, numbers, thing
+from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, number_of, numbers, thing
 
 
-def _measure(aligned: AlignedSet, embedder: NumbersEmbedder | None = None, spaces=("main", "other")) -> Matrix:
-    return recall_matrix(Instruments(embedder or NumbersEmbedder(), spaces, None), aligned, None, lambda line: None)
+def _measure(
+    aligned: AlignedSet, embedder: NumbersEmbedder | None = None, spaces=("main", "other"), whole_items: bool = False
+) -> Matrix:
+    instruments = Instruments(embedder or NumbersEmbedder(), spaces, None, whole_items=whole_items)
+    return recall_matrix(instruments, aligned, None, lambda line: None)
 
 
 def _row(matrix: Matrix, query: str, gallery: str, kind: str = "predicted", space: str = "main", fusion=None) -> Row:
@@ -72,6 +75,68 @@ def test_parts_are_fused_late_and_jointly() -> None:
     assert late.default
     assert not _row(matrix, "depth+semseg", "rgb", "exact", fusion="joint").default
     assert any(set(sample.values) == {"depth", "semseg"} for sample in embedder.embedded)
+
+
+class _Telling(NumbersEmbedder):
+    """Its captions tell the number of their thing; remembers what items were made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: list[frozenset[str]] = []
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.stored += [frozenset(sample.values) for sample in samples]
+        return super().embed_gallery(samples, spaces)
+
+    def _vector(self, sample: Sample, space: str, lean: int) -> FloatArray:
+        total = np.full(DIMENSION, 0.01, np.float32)
+        for modality, value in sample.values.items():
+            total[number_of(value) if modality == "caption" else 110] += 1
+        unit: FloatArray = (total / np.linalg.norm(total)).astype(np.float32)
+        return unit
+
+
+def test_an_item_of_one_modality_has_nothing_of_a_caption() -> None:
+    embedder = _Telling()
+    matrix = _measure(numbers(20, "rgb", "caption"), embedder)
+    assert {len(names) for names in embedder.stored} == {1}
+    assert _row(matrix, "caption", "rgb").model.at_10.value == 0.0, "only the caption itself says which thing it is"
+    own = _row(matrix, "caption", "caption")
+    assert own.contains_gallery
+    assert own.model.at_1.value == 1.0
+
+
+def test_whole_items_are_found_by_what_they_have_and_by_the_rest() -> None:
+    embedder = _Telling()
+    matrix = _measure(numbers(20, "rgb", "depth", "caption"), embedder, whole_items=True)
+    whole = _row(matrix, "caption", "everything", "stored")
+    assert whole.contains_gallery
+    assert whole.default
+    assert whole.model.at_1.value == 1.0, "the item's own caption answers"
+    rest = _row(matrix, "caption", "everything else", "stored")
+    assert not rest.contains_gallery
+    assert rest.default
+    assert rest.model.at_10.value == 0.0, "nothing else says which thing it is"
+    assert _row(matrix, "depth", "everything else", "stored").model.gallery == 20
+    assert frozenset({"rgb", "depth"}) in embedder.stored
+    assert frozenset({"rgb", "depth", "caption"}) in embedder.stored
+
+
+def test_whole_items_have_what_their_thing_has() -> None:
+    samples = [thing(n, "rgb", "caption") if n < 8 else thing(n, "caption" if n == 8 else "rgb") for n in range(10)]
+    matrix = _measure(AlignedSet("ragged", tuple("abcdefghij"), samples), _Telling(), whole_items=True)
+    assert _row(matrix, "caption", "everything", "stored").model.gallery == 10
+    rest = _row(matrix, "caption", "everything else", "stored").model
+    assert (rest.queries, rest.gallery) == (8, 9), "thing 8 is nothing but its caption"
+
+
+def test_queries_from_outside_are_in_no_item() -> None:
+    plain = numbers(6, "rgb", "caption")
+    asked = QuerySet("other words", "caption", [thing(4, "caption")], ("t4",))
+    matrix = _measure(AlignedSet("set", plain.keys, plain.samples, queries=(asked,)), _Telling(), whole_items=True)
+    rows = [row for row in matrix.rows if row.query == "other words"]
+    assert {row.gallery for row in rows} == {"rgb", "caption", "everything"}
+    assert not any(row.contains_gallery for row in rows)
 
 
 def test_every_modality_of_every_thing_is_embedded_once() -> None:
@@ -172,20 +237,21 @@ class _Noisy(NumbersEmbedder):
     """Vectors of a seeded random walk around the things: no ties, and ranks of all sizes."""
 
     def _vector(self, sample: Sample, space: str, lean: int) -> FloatArray:
-        ((modality, _),) = sample.values.items()
         known = super()._vector(sample, space, lean)
-        seed = [len(modality), *known.view(np.uint8)[:: DIMENSION // 8].tolist(), int(known.argmax())]
+        seed = [len("+".join(sample.values)), *known.view(np.uint8)[:: DIMENSION // 8].tolist(), int(known.argmax())]
         noise = np.random.default_rng(seed).standard_normal(DIMENSION) * 0.12
         unit: FloatArray = ((known + noise) / np.linalg.norm(known + noise)).astype(np.float32)
         return unit
 
 
+@pytest.mark.parametrize("gallery", ["rgb", "everything"])
 @pytest.mark.parametrize("count", [40, 90], ids=["centred on the prior", "centred on its own mean"])
-def test_ranks_are_those_of_the_search_engine(database: Database, settings: Settings, count: int) -> None:
+def test_ranks_are_those_of_the_search_engine(database: Database, settings: Settings, count: int, gallery: str) -> None:
     embedder, aligned = _Noisy(), numbers(count, "rgb", "depth")
+    contents = ["rgb"] if gallery == "rgb" else ["rgb", "depth"]
     with database.write() as session:
         held = collections.create(session, "things", embedder.name, embedder.spaces.values())
-    stored = embedder.embed_gallery([thing(n, "rgb") for n in range(count)], ["main", "other"])
+    stored = embedder.embed_gallery([thing(n, *contents) for n in range(count)], ["main", "other"])
     with database.write() as session:
         items.write(
             session,
@@ -200,9 +266,10 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
         answer = engine.query("things", Query((part,), k=count))
         assert isinstance(answer, Results)
         found.append(next(hit.rank for hit in answer.hits if hit.item.key == aligned.keys[number]))
-    row = _row(_measure(aligned, embedder), "depth", "rgb", "exact")
+    kind = "exact" if gallery == "rgb" else "stored"
+    row = _row(_measure(aligned, embedder, whole_items=gallery != "rgb"), "depth", gallery, kind)
     assert row.default
-    assert len(set(found)) > 5
+    assert len(set(found)) > 3
     assert row.model.median_rank.value == np.median(found)
     for k, measured in ((1, row.model.at_1), (5, row.model.at_5), (10, row.model.at_10)):
         assert measured.value == pytest.approx(np.mean(np.array(found) <= k))

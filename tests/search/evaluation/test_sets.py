@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model.data.codecs import entry_of
+from model.data.errors import SourceUnavailable
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.shards import DataSet, Shard, ShardWriter, write_manifest
 from model.hashing_embedder import HashingEmbedder
@@ -88,14 +89,15 @@ def _photos(folder: Path) -> Path:
     return folder
 
 
-def _add(archive: tarfile.TarFile, number: int) -> None:
+def _add(archive: tarfile.TarFile, number: int, damaged: bool = False) -> None:
     labels = ["apple", "faces easy", "not sure", None, "faces", "apple"]
-    about = {"split": "test" if number < 6 else "train", "label": labels[number % 6]}
+    about = {"split": "train" if 6 <= number < 18 else "test", "label": labels[number % 6]}
     if number == 0:
         about["caption"] = "a round red fruit"
     file = io.BytesIO()
-    Image.fromarray(_picture(number)).save(file, "WEBP", lossless=True)
-    for ending, data in (("json", json.dumps(about).encode()), ("webp", file.getvalue())):
+    Image.fromarray(_picture(number % 12)).save(file, "WEBP", lossless=True)
+    picture = file.getvalue()[:40] if damaged else file.getvalue()
+    for ending, data in (("json", json.dumps(about).encode()), ("webp", picture)):
         member = tarfile.TarInfo(f"{number:06}.{ending}")
         member.size = len(data)
         archive.addfile(member, io.BytesIO(data))
@@ -129,11 +131,28 @@ def test_photos_make_matrices(tmp_path: Path) -> None:
 
 
 def test_no_photos_and_broken_shards_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotAligned, match=r"photos-\*.tar"):
+    with pytest.raises(SourceUnavailable, match=r"photos-\*.tar"):
         photo_sets(tmp_path, None)
     (tmp_path / "photos-000000.tar").write_bytes(b"no tar")
-    with pytest.raises(NotAligned, match=r"photos-000000\.tar is no shard"):
+    with pytest.raises(SourceUnavailable, match=r"photos-000000\.tar cannot be read"):
         photo_sets(tmp_path, None)
+
+
+def test_photos_without_a_test_split_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "photos-000000.tar", "w") as archive:
+        _add(archive, 7)
+    with pytest.raises(NotAligned, match="no test photos"):
+        photo_sets(tmp_path, None)
+
+
+def test_a_damaged_photo_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = _photos(tmp_path / "photos")
+    with tarfile.open(folder / "photos-000002.tar", "w") as archive:
+        _add(archive, 18, damaged=True)
+    (photos, _), _ = photo_sets(folder, None)
+    matrix = recall_matrix(Instruments(HashingEmbedder(), ("hashing",), None), photos, None, lambda line: None)
+    assert len(matrix.unreadable) == 1
+    assert matrix.unreadable[0].startswith("the photo 000018 cannot be used: ")
 
 
 @pytest.mark.usefixtures("small_sources")

@@ -1,0 +1,77 @@
+"""What a model predicts of pictures, beside what is known of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.embedder import Regions, Sample, Value
+from search.errors import NotAligned
+from search.evaluation.aligned import AlignedSet
+from search.evaluation.instruments import Progress
+from search.evaluation.measures import Estimate, estimate
+from search.evaluation.output_measures import MEASURES, Measures, measures_of
+from search.evaluation.regions import RegionOverlap
+from search.evaluation.rows import chunks
+
+PICTURE, REGIONS = "rgb", "semseg"
+Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """One measure of one predicted modality over `things` things."""
+
+    modality: str
+    measure: str
+    things: int
+    value: Estimate
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """All measures of a set; `unreadable` says which things were left out and why."""
+
+    name: str
+    rows: tuple[OutputRow, ...]
+    unreadable: tuple[str, ...]
+
+
+def measure_outputs(aligned: AlignedSet, predicted: frozenset[str], predict: Predict, progress: Progress) -> Outputs:
+    """Predict from each thing's picture alone whatever of `predicted` is known of it and can be measured.
+
+    Raises `NotAligned` if nothing of the set is known that can be measured.
+    """
+    targets = sorted(predicted & {*MEASURES, REGIONS})
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    regions, unreadable = RegionOverlap(), list[str]()
+    for chunk in chunks(aligned.samples, unreadable):
+        progress(f"{aligned.name}: predicting of things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
+        for sample in chunk.samples:
+            for target in targets:
+                if PICTURE in sample.values and target in sample.values:
+                    for measure, value in _measured(sample, target, predict, regions).items():
+                        found[target, measure].append(value)
+    rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in found.items()]
+    overlap = regions.mean()
+    if overlap is not None:
+        rows.append(OutputRow(REGIONS, "mean_iou", len(regions), overlap))
+    if not rows:
+        wanted = ", ".join(targets) or "anything"
+        raise NotAligned(
+            f"{aligned.name} has no pictures with {wanted} that the model predicts and that can be measured"
+        )
+    return Outputs(aligned.name, tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
+
+
+def _measured(sample: Sample, target: str, predict: Predict, regions: RegionOverlap) -> Measures:
+    """Measures of one prediction; a segmentation is added to `regions` instead, where its ids have names."""
+    true = sample.values[target]
+    if isinstance(true, Regions) and not true.classes:
+        return {}
+    value = predict({PICTURE: sample.values[PICTURE]}, target)
+    if isinstance(value, Regions) and isinstance(true, Regions):
+        regions.add(value, true)
+        return {}
+    return measures_of(target, value, true)
