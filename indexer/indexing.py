@@ -137,7 +137,14 @@ class IndexRun:
         """Settle the job's inputs, or those of `span`, until none can be leased. Raises as `Pipeline.work` does."""
         assert job.source_id is not None
         tools, settings = self._tools, self._tools.settings
-        preparer = Preparer(self._source, job.source_id, tools.assets, tools.embedder.modalities, settings.limits)
+        preparer = Preparer(
+            self._source,
+            job.source_id,
+            tools.assets,
+            tools.embedder.modalities,
+            settings.limits,
+            settings.work.decoding_threads,
+        )
         pipeline = Pipeline(
             tools.database,
             tools.embedder,

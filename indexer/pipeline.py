@@ -66,8 +66,7 @@ class Pipeline:
 
         Raises `JobCancelled`, `JobStopped`, and `SourceGone` if the folder goes away; leases are given back then.
         """
-        threads = max(self._settings.decoding_threads, self._preparer.threads)
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(self._preparer.threads, thread_name_prefix="prepare")
         try:
             following = self._begin(job, span, pool)
             while current := following or self._begin_suspect(job, span, pool):

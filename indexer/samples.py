@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from indexer.decode import decode
 from model.embedder import Sample, Value
@@ -24,11 +25,16 @@ class RawFile:
     name: str
     classes: Mapping[int, str] = field(default_factory=dict)
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of `data`, which is hashed once however often this is asked for: a photo takes some milliseconds."""
+        return hashlib.sha256(self.data).hexdigest()
+
 
 def content_hash(files: Sequence[RawFile], caption: str | None, attributes: Attributes) -> str:
     """sha256 over everything an item is made of, the names of its files included."""
     parts = [
-        [file.modality, file.name, hashlib.sha256(file.data).hexdigest(), sorted(file.classes.items())]
+        [file.modality, file.name, file.sha256, sorted(file.classes.items())]
         for file in sorted(files, key=lambda file: file.modality)
     ]
     whole = json.dumps([DECODING_VERSION, parts, caption, attributes], sort_keys=True)
@@ -41,7 +47,7 @@ def sample_hash(files: Sequence[RawFile], caption: str | None) -> str:
     Neither names of files nor attributes count, so that copies under other names are told.
     """
     parts = [
-        [file.modality, hashlib.sha256(file.data).hexdigest(), sorted(file.classes.items())]
+        [file.modality, file.sha256, sorted(file.classes.items())]
         for file in sorted(files, key=lambda file: file.modality)
     ]
     return hashlib.sha256(json.dumps([DECODING_VERSION, parts, caption]).encode()).hexdigest()
