@@ -49,9 +49,15 @@ CONSTANTS = {
     "cpu_rate": Constant(16 / 1.79, "pictures a second a worker", f"{_SPEED}: 4M-21_B in bfloat16"),
     "picture_gflop": Constant(40.4, "GFLOP a picture", f"{_SPEED}: 4M-21_B"),
     "gpu_gflops": Constant(200_000, "GFLOP/s a GPU", "assumed: a fifth of an H100's bfloat16 peak of 990,000"),
-    "decode_rate": Constant(40, "pictures a second a core", "assumed: scaled decoding of 12-megapixel JPEGs"),
+    "decode_rate": Constant(
+        1000 / 44,
+        "pictures a second a core",
+        "measured by `benchmarks/ingest.py`: 44 ms of a core for a JPEG of 12 megapixels and 2.8 MB",
+    ),
     "hashing_rate": Constant(
-        150, "pictures a second a worker", "assumed: the hashing model with its database on two cores"
+        130,
+        "pictures a second a worker",
+        "measured by `benchmarks/ingest.py`: the hashing model, pictures of 320 x 240, SQLite, two busy cores",
     ),
     # machines
     "node_memory": Constant(128 * 2**30, "bytes", _ASSUMED),

@@ -1,0 +1,65 @@
+"""The benchmark runs and counts what it should; how fast anything is, is not a test's matter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ingest_files import make_photos, make_tiny
+from benchmarks.ingest_memory import peaks
+from benchmarks.ingest_rates import bare_loop, indexer
+from model.hashing_embedder import HashingEmbedder
+from search.settings import Work
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ingest.py"
+
+
+def test_no_two_files_are_equal(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 40, (64, 48))
+    assert len({path.read_bytes() for path in photos}) == 40
+    make_tiny(tmp_path / "tiny", 1_200)
+    tiny = sorted((tmp_path / "tiny").rglob("*.png"))
+    assert len({path.read_bytes() for path in tiny}) == 1_200
+    assert {path.parent.name for path in tiny} == {"0000", "0001"}
+
+
+def test_the_bare_loop_embeds_what_the_indexer_does(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 20, (64, 48))
+    seen: list[int] = []
+
+    class Counting(HashingEmbedder):
+        def embed_gallery(self, samples, spaces):  # type: ignore[no-untyped-def]
+            seen.append(len(samples))
+            return super().embed_gallery(samples, spaces)
+
+    work = Work(inputs_per_batch=8)
+    assert bare_loop(photos, Counting(), work)().rate > 0
+    assert seen == [8, 8, 4]
+    assert indexer(photos, Counting(), work)().rate > 0
+    assert seen[3:] == [8, 8, 4]
+
+
+@pytest.mark.slow
+def test_memory_is_told_of_the_process_that_indexes(tmp_path: Path) -> None:
+    ballast = bytearray(b"x") * (1 << 29)
+    told = peaks(70)
+    assert told["files"] == 70
+    assert 20 < told["working_mb"] <= told["peak_mb"] < len(ballast) >> 20
+
+
+@pytest.mark.slow
+def test_the_command_prints_every_case() -> None:
+    command = [sys.executable, str(SCRIPT), "--json", "--large", "2", "--small", "3", "--rounds", "1", "--memory", ""]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    report = json.loads(done.stdout)
+    assert [(case["files"], case["model"], case["threads"]) for case in report["cases"]] == [
+        ("large", "hashing", 1),
+        ("large", "hashing", 2),
+        ("small", "hashing", 2),
+        ("small", "4m-tiny", 2),
+    ]
+    for case in report["cases"]:
+        assert "left_out" in case or list(case["ways"]) == ["bare loop", "indexer"]
+    assert report["cases"][0]["ways"]["bare loop"]["of_bare_loop"] == 1
