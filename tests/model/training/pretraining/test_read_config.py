@@ -61,6 +61,12 @@ def test_without_a_warm_up_the_first_rate_is_nearly_the_peak(config: dict[str, A
     assert read_config(written(config)).rate_at(0) == pytest.approx(0.1 * 8 / 256, rel=0.01)
 
 
+def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for step in path[:-1]:
+        config = config[step]
+    config[path[-1]] = value
+
+
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
@@ -98,10 +104,7 @@ def test_without_a_warm_up_the_first_rate_is_nearly_the_peak(config: dict[str, A
 def test_what_is_wrong_is_named(
     config: dict[str, Any], written: Written, path: tuple[str, ...], value: Any, says: str
 ) -> None:
-    place = config
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
+    _set(config, path, value)
     with pytest.raises(TrainingConfigInvalid) as refused:
         read_config(written(config))
     assert says in str(refused.value)
@@ -138,10 +141,7 @@ def test_what_is_wrong_with_contrast_is_named(
     config: dict[str, Any], written: Written, tmp_path: Path, path: tuple[str, ...], value: Any, says: str
 ) -> None:
     config = with_contrast(config, tmp_path)
-    place = config
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
+    _set(config, path, value)
     with pytest.raises(TrainingConfigInvalid) as refused:
         read_config(written(config))
     assert says in str(refused.value)
