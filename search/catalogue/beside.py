@@ -15,7 +15,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.embedder import EmbeddingSpace
-from search.catalogue import collections, log
+from search.catalogue import collections, items, log
 from search.catalogue.collections import SpaceHead, SpaceState
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from search.errors import Conflict, FingerprintMismatch
@@ -144,7 +144,7 @@ def lacking(session: Session, of: Target, after_id: int, limit: int, since: int 
     With `since` only of the items that entries of the log above it concern.
     """
     complete = and_(*(_has_vector(space) for space in of.spaces.values()))
-    where = [ItemRow.collection_id == of.collection_id, ItemRow.id > after_id, ~complete]
+    where = [*items.above(of.collection_id, after_id), ~complete]
     if since and since >= collections.head_by_id(session, of.collection_id).compacted_seq:  # else some may be gone
         changed = select(LogRow.item_id).where(LogRow.collection_id == of.collection_id, LogRow.seq > since)
         where.append(ItemRow.id.in_(changed))

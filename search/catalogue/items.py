@@ -101,8 +101,16 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
 
 def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
     """The next `limit` ids of the collection's items above `item_id`, ascending."""
-    where = (ItemRow.collection_id == collection_id, ItemRow.id > item_id)
-    return list(session.scalars(select(ItemRow.id).where(*where).order_by(ItemRow.id).limit(limit)))
+    query = select(ItemRow.id).where(*above(collection_id, item_id)).order_by(ItemRow.id).limit(limit)
+    return list(session.scalars(query))
+
+
+def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the items of a collection above `item_id`, to be ordered by id.
+
+    The sum keeps SQLite from taking the index of keys, by which it would sort all of the collection for each page.
+    """
+    return ItemRow.collection_id + 0 == collection_id, ItemRow.id > item_id
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
@@ -138,15 +146,15 @@ def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dic
 
 
 def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Iterator[Sequence[str]]:
-    """All keys of a source in pages by key; deleting the items of a page while iterating is fine."""
-    after: tuple[ColumnElement[bool], ...] = ()
+    """All keys of a source in pages by item id; deleting the items of a page while iterating is fine."""
+    after = 0
     while True:
-        query = select(ItemRow.key).where(ItemRow.source_id == source_id, *after).order_by(ItemRow.key).limit(page)
-        keys = session.scalars(query).all()
-        if not keys:
+        of_source = (ItemRow.source_id == source_id, ItemRow.id > after)
+        rows = session.execute(select(ItemRow.id, ItemRow.key).where(*of_source).order_by(ItemRow.id).limit(page)).all()
+        if not rows:
             return
-        yield keys
-        after = (ItemRow.key > keys[-1],)
+        yield [row.key for row in rows]
+        after = rows[-1].id
 
 
 def count_outside(session: Session, collection: Collection, root: Path) -> int:

@@ -124,9 +124,10 @@ def latest_vectors(
         for some in chunks(sorted(ids)):
             yield _vector_page(session, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
         return
+    in_order = (LogRow.collection_id, LogRow.item_id)  # as the index has it: SQLite else sorts all the rest each time
     after = 0
     while True:
-        newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(LogRow.item_id).limit(page)
+        newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(*in_order).limit(page)
         found = _vector_page(session, newest)
         if not found.ids:
             return

@@ -1,0 +1,67 @@
+"""What is read page by page costs by the page, not by all that is still to come."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from search.catalogue import collections, items, log
+from search.catalogue.session import Database
+from search.types import Collection
+from tests.search.gallery import WordsEmbedder, new_item
+
+PAGE, FEW, MANY = 10, 60, 1200
+
+Pages = Callable[[Session, Collection, int], object]
+
+
+def vectors(session: Session, collection: Collection, _source_id: int) -> object:
+    return next(log.latest_vectors(session, collection.id, collection.spaces["looks"].id, page=PAGE))
+
+
+def changes(session: Session, collection: Collection, _source_id: int) -> object:
+    return log.entries_after(session, collection.id, 0, PAGE, collection.spaces["looks"].id)
+
+
+def ids(session: Session, collection: Collection, _source_id: int) -> object:
+    return items.ids_after(session, collection.id, 0, PAGE)
+
+
+def by_key(session: Session, collection: Collection, _source_id: int) -> object:
+    return items.list_page(session, collection, None, PAGE)
+
+
+def of_source(session: Session, _collection: Collection, source_id: int) -> object:
+    return next(items.keys_of_source(session, source_id, PAGE))
+
+
+def steps(session: Session, done: Callable[[], object]) -> int:
+    """How many instructions of SQLite's virtual machine something takes."""
+    counted = itertools.count()
+    connection: Any = session.connection().connection.driver_connection
+    connection.set_progress_handler(lambda: next(counted) < 0, 1)
+    done()
+    connection.set_progress_handler(None, 0)
+    return next(counted)
+
+
+@pytest.mark.parametrize("first_page", [vectors, changes, ids, by_key, of_source])
+def test_a_page_of_a_large_collection_takes_as_many_steps_as_one_of_a_small_one(
+    first_page: Pages, database: Database, collection: Collection, embedder: WordsEmbedder
+) -> None:
+    with database.write() as session:
+        source_id = collections.source(session, collection, Path("/photos"))
+
+    def steps_with(count: int) -> int:
+        new = [replace(new_item(embedder, f"{number:06}"), source_id=source_id) for number in range(count)]
+        with database.write() as session:
+            items.write(session, collection, new)
+        with database.read() as session:
+            return steps(session, lambda: first_page(session, collection, source_id))
+
+    few = steps_with(FEW)
+    assert steps_with(MANY) < 2 * few
