@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
+from typing import IO
 
 from search.settings import variables
 from tests.faults.trial import Trial
@@ -11,27 +14,37 @@ from tests.workers.processes import PATIENCE_SECONDS
 _PROGRAM = "import sys; from api.cli import main; main()"
 
 
-def start(trial: Trial, *arguments: str, traps: str = "") -> "subprocess.Popen[str]":
+@dataclass(frozen=True)
+class Command:
+    """A process, and the file with what it says: nobody reads a pipe while it runs, and a full one would stop it."""
+
+    process: "subprocess.Popen[str]"
+    said: IO[str]
+
+
+def start(trial: Trial, *arguments: str, traps: str = "") -> Command:
     """`anyseek ARGUMENTS` on the trial's installation; both its outputs are one."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("ANYSEEK")}
     ours = {key: value for key, value in variables(trial.tools.settings) if value}
-    command = [sys.executable, "-c", f"{traps}\n{_PROGRAM}", *arguments]
-    return subprocess.Popen(
-        command,
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it goes with the command
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{traps}\n{_PROGRAM}", *arguments],
         env=plain | ours | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
+        stdout=said,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    return Command(process, said)
 
 
-def ended(command: "subprocess.Popen[str]") -> tuple[int, str]:
+def ended(command: Command) -> tuple[int, str]:
     """Its exit code and what it said, once it has ended; one that takes too long is killed, and the trial fails."""
     try:
-        said, _ = command.communicate(timeout=PATIENCE_SECONDS)
+        code = command.process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        command.kill()
-        command.wait()
+        command.process.kill()
+        command.process.wait()
         raise
-    return command.returncode, said
+    command.said.seek(0)
+    return code, command.said.read()

@@ -31,12 +31,12 @@ class _Service:
 
     def start(self) -> None:
         """Return when it is ready."""
-        self._process = start(self._trial, "serve", "--port", str(self._port))
+        self._command = start(self._trial, "serve", "--port", str(self._port))
         wait_for(self._is_ready, "the service")
 
     def kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
+        os.killpg(self._command.process.pid, signal.SIGKILL)
+        self._command.process.wait()
 
     def _is_ready(self) -> bool:
         with suppress(ServiceUnreachable, ApiError):
