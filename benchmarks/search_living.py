@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.search_gallery import COLLECTION, SPACE, Gallery, GivenEmbedder, key_of, open_catalogue, put
 from benchmarks.search_measures import Search, by_engine
+from search import space_index
 from search.catalogue import collections
 from search.catalogue.session import Database
 from search.engine import SearchEngine
@@ -71,6 +72,7 @@ def while_inserting(
     writer = Writer(engine, database, gallery, int(rate * (4 * seconds + 60)), rate)
     writer.start()
     told["inserting"] = _timed(search, queries, seconds) | _rate(writer, seconds)
+    space_index.SNAPSHOT_SHARE = gallery.size  # or the snapshot of a large collection would not be due for minutes
     snapshot = threading.Thread(target=engine.write_snapshots, args=(COLLECTION,))
     snapshot.start()
     before = writer.put, time.perf_counter()

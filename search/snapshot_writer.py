@@ -33,9 +33,9 @@ def write_snapshots(
 ) -> bool:
     """Freeze centres that are due, build better indexes, write snapshots, prune old ones and compact the log below.
 
-    A space gets a snapshot when at least `minimum_tail` entries came since its last one, its centre moved, or its
-    index is worn. Returns False if another process is at it, or came to be since this one was silent for too long;
-    then only what that has built is taken over. Raises `CollectionNotFound`.
+    A space gets a snapshot when at least `minimum_tail` entries came since its last one (of large ones more, see
+    `SpaceIndex.keep`), its centre moved, or its index is worn. Returns False if another process is at it, or came to be
+    since this one was silent for too long; then only what that has built is taken over. Raises `CollectionNotFound`.
     """
     with database.read() as session:
         head = collections.head(session, name)

@@ -36,6 +36,9 @@ MakeIndex = Callable[[int], LocalIndex]  # dimension -> empty index
 REOPENED_UP_TO = 20_000
 # Searches wait while so many changes are put in.
 APPLIED_AT_ONCE = 128
+# A snapshot is the whole index, so one is written when at least one in so many of its vectors is new: a million vectors
+# would else be gigabytes a minute while items are put. What is not in it is read from the log in about a second.
+SNAPSHOT_SHARE = 100
 
 
 @dataclass
@@ -113,15 +116,18 @@ class SpaceIndex:
     def keep(self, head: Head, minimum_tail: int) -> int:
         """Write a snapshot if one is due; return the number up to which the oldest one kept has the log.
 
-        It is due when `minimum_tail` entries came since the last one, the centre moved or the index is worn.
+        It is due when `minimum_tail` entries came since the last one, and one for every hundred vectors, or the centre
+        moved, or the index is worn.
         """
         held = snapshots.listed(self.folder)
         centred = head.centre_version(self._space.id)
         seq, version = snapshots.stands_at(held[-1]) if held else (0, centred)
-        if head.last_seq - seq >= minimum_tail or version != centred or self.is_worn:
+        tail = head.last_seq - seq
+        if tail >= minimum_tail or version != centred or self.is_worn:
             self.refresh(head)
-            self.renew()
-            self.save()
+            if tail * SNAPSHOT_SHARE >= self._opened().index.count() or version != centred or self.is_worn:
+                self.renew()
+                self.save()
         snapshots.prune(self.folder)
         kept = snapshots.listed(self.folder)
         return snapshots.stands_at(kept[0])[0] if kept else 0

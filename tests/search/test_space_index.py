@@ -280,3 +280,19 @@ def test_what_is_frozen_stays_as_it_was(make_index: MakeIndex, tmp_path: Path) -
     assert (held.kind, held.count) == (make_index.__name__, 3)
     assert ids.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(found, vectors[:3])
+
+
+def test_a_large_collection_gets_a_snapshot_for_every_hundredth_of_it_and_a_small_one_for_every_change(
+    database: Database, embedder: WordsEmbedder, collection: Collection, folder: Path
+) -> None:
+    def kept_after(*keys: str) -> int:
+        put(database, collection, embedder, keys)
+        index.keep(head_of(database), 1)
+        return snapshots.stands_at(snapshots.listed(folder)[-1])[0]
+
+    index = opened(database, folder)
+    assert kept_after("a") == 2  # an entry for each of two spaces
+    assert kept_after("b") == 4
+    assert kept_after(*(f"k{number}" for number in range(498))) == 1_000
+    assert kept_after("x", "y") == 1_000  # 4 entries of 502 vectors
+    assert kept_after("z") == 1_006
