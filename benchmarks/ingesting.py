@@ -72,9 +72,9 @@ def _rates(case: Case, files: Sequence[Path], rounds: int) -> dict[str, Any]:
 def _workers(scratch: Path, files: Sequence[Path], rounds: int) -> dict[str, Any]:
     """The bare loop, one worker and two of them with a thread each, or why they could not be measured.
 
-    Tasks are small, because files are few: one of the default size would have all of them.
+    Tasks and batches are small, because files are few: one task of the default size would have all of them.
     """
-    work = replace(Work(), decoding_threads=1, inputs_per_task=16, inputs_per_batch=4)
+    work = replace(Work(), decoding_threads=1, inputs_per_task=max(16, len(files) // 8), inputs_per_batch=8)
     hashing = load_embedder("hashing", default_home())
     told = vars(Case("large", hashing.name, work.decoding_threads))
     try:
