@@ -1,8 +1,9 @@
 """Weights that come with the package: one folder in `model/weights/` with a manifest, safetensors and a vocabulary.
 
 `manifest.json` holds the sha256 of every file, the default space per query modality, whether each space's gallery is
-`exact` or `predicted`, how parts of queries do best (`fusion`, late unless it says joint), the licence of the weights
-and the fingerprint. Matrices may be stored as `model.quantized` says.
+`exact` or `predicted`, how parts of queries do best (`fusion`, late unless it says joint), the names of labels
+(`classes`), the licence of the weights and the fingerprint. Matrices may be stored as `model.quantized` says. What the
+network predicts as tokens of images has a decoder (`model.tiny_dense`).
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from model.modality import DECLARATIONS, MODALITIES
 from model.preprocess import VERSION
 from model.shortcuts import Shortcuts, load_shortcuts
 from model.tiny import INPUTS, TEXTS
+from model.tiny_dense import DenseTarget, load_dense
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.transformer import FourM
@@ -42,7 +44,8 @@ _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
 class Bundle:
     """Everything of a bundled model but the encoders, in evaluation mode.
 
-    `inputs` are the modalities that its network takes, `text` is the vocabulary of those that are sequences.
+    `inputs` are the modalities that its network takes, `text` is the vocabulary of those that are sequences, `dense`
+    are those that it predicts as images.
     """
 
     name: str
@@ -57,12 +60,13 @@ class Bundle:
     fusion: Fusion
     shortcuts: Shortcuts
     text: TextTokenizer
+    dense: Mapping[str, DenseTarget]
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The modalities that it predicts: the vectors of its spaces, and those that its network predicts as text."""
+        """The modalities that it predicts: the vectors of its spaces, and what its network writes or draws."""
         written = [name for name in TEXTS if name in self.network.config.domains_out]
-        return tuple(name for name in MODALITIES if name in self.spaces or name in written)
+        return tuple(name for name in MODALITIES if name in {*self.spaces, *written, *self.dense})
 
 
 def load_bundle(name: str, folder: Path | None = None) -> Bundle:
@@ -88,6 +92,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         Fusion(manifest.get("fusion", Fusion.LATE)),
         _shortcuts(folder / SHORTCUTS, spaces),
         _text(folder / VOCABULARY, network.config),
+        load_dense(folder, manifest, network.config),
     )
 
 

@@ -7,49 +7,34 @@ or what `model.quantized` restores of them.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import init
-from torch.overrides import TorchFunctionMode
 
 from model.config import ConfigInvalid, FourMConfig, parse_metadata
 from model.embedder import FloatArray
 from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.quantized import SCALE, is_scale, quantized, restore
+from model.modality_embeddings import computed_positions
+from model.quantized import quantized, restored_tensor, whole_names
+from model.shapes_only import shapes_only
+from model.shared_rows import ROWS, sharing_rows
+from model.tied_tensors import distinct_tensors, first_present, tied_names
 from model.tokenizers.build import Tokenizer, build_tokenizer
 from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_decoder import ImageDecoder
+from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.vqvae import VQVAE
 from model.transformer import FourM
 
 _HASH_BLOCK = 1 << 20
 _METADATA = "__metadata__"  # where the header of a safetensors file has them
 _CONFIG_KEYS = frozenset({"domains_in", "enc_type", "quant_type"})  # one of them is in every config
-
-
-class _WithoutInitialisation(TorchFunctionMode):
-    """Leaves out what layers do to new parameters; for shapes alone torch would import its compiler (two seconds)."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        given = kwargs or {}
-        if getattr(func, "__module__", None) == init.__name__:
-            return given["tensor"] if "tensor" in given else args[0]
-        return func(*args, **given)
-
-
-@contextmanager
-def _shapes_only() -> Iterator[None]:
-    """Networks built inside have shapes and no numbers, and take no memory."""
-    with torch.device("meta"), _WithoutInitialisation():
-        yield
 
 
 def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
@@ -82,6 +67,18 @@ def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
     return network
 
 
+def load_image_decoder(path: Path, dtype: torch.dtype = torch.float32) -> ImageDecoder:
+    """The decoding half of a tokenizer of images in a file that holds no more. Raises as `load_fourm` does."""
+    config = TokenizerConfig.from_values(read_config(path))
+    with shapes_only():
+        tokenizer = build_tokenizer(config)
+    if not isinstance(tokenizer, ImageVQVAE):
+        raise ConfigInvalid(f"{path} is of a {type(tokenizer).__name__}; only an ImageVQVAE decodes in one pass")
+    network = ImageDecoder(tokenizer)
+    load_strictly(network, path, dtype)
+    return network.eval()
+
+
 def check_fourm(path: Path) -> None:
     """Raise as `load_fourm` does where the file's header shows that it would; reads no tensor."""
     _sources(_empty_fourm(path), path)
@@ -94,26 +91,33 @@ def check_tokenizer(path: Path) -> None:
 
 def _empty_fourm(path: Path) -> FourM:
     config = FourMConfig.from_values(read_config(path))
-    with _shapes_only():
+    with shapes_only():
         return FourM(config)
 
 
 def _empty_tokenizer(path: Path) -> Tokenizer:
     config = TokenizerConfig.from_values(read_config(path))
-    with _shapes_only():
+    with shapes_only():
         return build_tokenizer(config)
 
 
-def save_checkpoint(network: FourM | Tokenizer, path: Path, dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(
+    network: FourM | Tokenizer | ImageDecoder,
+    path: Path,
+    dtype: torch.dtype | None = None,
+    told_apart: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
-    With `torch.int8` everything is stored as `model.quantized` says, tables too. Of tensors that the network shares one
-    is written. The file appears whole or not at all, and the same network always makes the same bytes. Raises
-    `WeightsCorrupt` for numbers that int8 cannot hold.
+    With `torch.int8` everything is stored as `model.quantized` says, tables too, but for position tables, which are
+    computed when the file is read. Of tensors that the network shares one is written, and of the tables in `told_apart`
+    only those rows and one for all others (`model.shared_rows`). The file appears whole or not at all, and the same
+    network always makes the same bytes. Raises `WeightsCorrupt` for numbers that int8 cannot hold.
     """
-    tensors = _distinct(network)
+    tensors = sharing_rows(distinct_tensors(network), told_apart)
     if dtype is torch.int8:
-        tensors = quantized(tensors)
+        computed = computed_positions(network)
+        tensors = quantized({name: tensor for name, tensor in tensors.items() if name not in computed})
     elif dtype is not None:
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         tensors |= {name: tensor.to(dtype) for name, tensor in tensors.items() if name in parameters}
@@ -142,13 +146,6 @@ def _sort_metadata(path: Path) -> None:
         file.write(written.ljust(length))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _distinct(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a network, contiguous; of those that it shares the one whose name comes first."""
-    twins = _twins(network)
-    tensors = network.state_dict().items()
-    return {name: tensor.contiguous() for name, tensor in tensors if min(twins.get(name, [name])) == name}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -189,14 +186,16 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
     What `model.quantized` stored is restored. A name that the network ties to another may be absent if the other is
-    there. Raises `CheckpointMismatch` naming each missing and unexpected tensor and each of another shape,
-    `WeightsMissing`, `WeightsCorrupt`.
+    there, and so may position tables that are computed. Raises `CheckpointMismatch` naming each missing and unexpected
+    tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
     """
     source = _sources(network, path)
     with safe_open(path, framework="pt") as file:
         stored = frozenset(file.keys())
-        tensors = {name: _cast(_read(file, one, stored), dtype) for name, one in source.items()}
-    for name, group in _twins(network).items():
+        tensors = {name: _read(file, one, stored, dtype) for name, one in source.items()}
+    computed = computed_positions(network).items()
+    tensors |= {name: compute().to(dtype) for name, compute in computed if name not in tensors}
+    for name, group in tied_names(network).items():
         if not torch.equal(tensors[name], tensors[group[0]]):
             raise CheckpointMismatch(
                 f"{path} holds different values under {name} and {group[0]}, which the network shares"
@@ -205,14 +204,15 @@ def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
 
 
 def _sources(network: nn.Module, path: Path) -> dict[str, str]:
-    """For each tensor of a network the name under which the file has it. Raises as `load_strictly`."""
+    """For each tensor that a network needs of a file the name under which it is there. Raises as `load_strictly`."""
     read_metadata(path)
-    twins = _twins(network)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    twins, computed = tied_names(network), computed_positions(network)
     with safe_open(path, framework="pt") as file:
         stored = dict.fromkeys(file.keys())
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in stored if not is_scale(name, stored)}
-    source = {name: _first_present(twins.get(name, [name]), name, found) for name in expected}
+        found = {name: _stored_shape(file, name, stored) for name in whole_names(stored)}
+    tensors = network.state_dict().items()
+    expected = {name: tuple(one.shape) for name, one in tensors if name in found or name not in computed}
+    source = {name: first_present(twins.get(name, [name]), name, found) for name in expected}
     _check_names(path, expected, found, source)
     return source
 
@@ -239,30 +239,19 @@ def _check_names(
         raise CheckpointMismatch(f"{path} does not fit its network: {'; '.join(complaints)}")
 
 
-def _twins(network: nn.Module) -> dict[str, list[str]]:
-    """For each name of a parameter that has several: all its names."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return {name: group for group in names.values() if len(group) > 1 for name in group}
+def _stored_shape(file: Any, name: str, stored: Collection[str]) -> tuple[int, ...]:
+    """The shape that a tensor of an open safetensors file has once restored, from the header."""
+    rows, *others = file.get_slice(name).get_shape() or [None]
+    if name + ROWS in stored:
+        (rows,) = file.get_slice(name + ROWS).get_shape()
+    return () if rows is None else (rows, *others)
 
 
-def _first_present(group: Sequence[str], name: str, found: Mapping[str, object]) -> str:
-    """`name` if the file has it, else a tied name that it has, else `name`."""
-    return next((candidate for candidate in (name, *group) if candidate in found), name)
-
-
-def _read(file: Any, name: str, stored: Collection[str]) -> Tensor:
-    """One tensor of an open safetensors file, restored where it has a scale. Raises `WeightsCorrupt`."""
-    tensor: Tensor = file.get_tensor(name)
-    if name + SCALE in stored:
-        return restore(name, tensor, file.get_tensor(name + SCALE))
+def _read(file: Any, name: str, stored: Collection[str], dtype: torch.dtype) -> Tensor:
+    """One tensor of an open safetensors file, restored, floats cast. Raises `WeightsCorrupt`."""
+    tensor = restored_tensor(name, file.get_tensor, stored)
     if tensor.dtype is torch.int8:
         raise WeightsCorrupt(f"the tensor {name} is int8 and has no scale")
-    return tensor
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 

@@ -5,6 +5,9 @@ Every embedding gives two parts that are added only after tokens were chosen: th
 and True means not used. B batch, n tokens of the modality, D width, V vocabulary.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,6 +53,10 @@ def _sincos(positions: Tensor, dim: int) -> Tensor:
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
+def _position_table(row: ModalityConfig, dim: int) -> Tensor:
+    return sincos_2d(*row.grid, dim) if row.is_image and row.grid is not None else sincos_1d(SEQUENCE_POSITIONS, dim)
+
+
 class _Positioned(nn.Module):
     """What every embedding has: a position table `pos_emb` (1, n, D) and a modality vector `mod_emb` (1, 1, D)."""
 
@@ -58,10 +65,7 @@ class _Positioned(nn.Module):
     def __init__(self, row: ModalityConfig, dim: int) -> None:
         super().__init__()
         self.row = row
-        if row.is_image and row.grid is not None:
-            table = sincos_2d(*row.grid, dim)
-        else:
-            table = sincos_1d(SEQUENCE_POSITIONS, dim)
+        table = _position_table(row, dim)
         if row.learned_positions:
             self.register_parameter("pos_emb", nn.Parameter(torch.zeros(table.shape)))
         else:
@@ -185,3 +189,13 @@ def decoder_embedding(row: ModalityConfig, dim: int) -> DecoderEmbedding:
     if row.kind is EmbeddingKind.SEQUENCE:
         return SequenceDecoderEmbedding(row, dim)
     raise ConfigInvalid(f"{row.key!r} ({row.kind}) can only be an input; take it out of domains_out")
+
+
+def computed_positions(network: nn.Module) -> dict[str, Callable[[], Tensor]]:
+    """By name the position tables (1, n, D) of a network that are not learned, and what computes each: float32."""
+    embeddings = {name: one for name, one in network.named_modules() if isinstance(one, _Positioned)}
+    return {
+        f"{name}.pos_emb": partial(_position_table, one.row, one.mod_emb.shape[-1])
+        for name, one in embeddings.items()
+        if not one.row.learned_positions
+    }

@@ -1,15 +1,17 @@
 """Weights at a quarter of their size: matrices as int8 with a scale for each row, other floats as float16.
 
 A row of a tensor is what lies along its last dimension. A number x of a row with scale s is stored as round(x / s) and
-comes back within s / 2; the scale of the tensor `name` is the tensor `name:scale`.
+comes back within s / 2; the scale of the tensor `name` is the tensor `name:scale`. What `model.shared_rows` stores is
+restored with the rest.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from model.errors import WeightsCorrupt
+from model.shared_rows import ROWS, spread_rows
 
 SCALE = ":scale"
 LEAST_ELEMENTS = 4096  # of a tensor that is stored as int8; smaller ones would save nothing worth the error
@@ -37,24 +39,30 @@ def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that `quantized` was given, floats as float32; tensors that were never quantized are taken too.
 
-    Raises `WeightsCorrupt` where an int8 tensor and a scale do not belong together.
+    Raises `WeightsCorrupt` where a tensor and what says how it is stored do not belong together.
     """
-    restored: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if is_scale(name, tensors):
-            continue
-        if name + SCALE in tensors:
-            tensor = restore(name, tensor, tensors[name + SCALE])
-        restored[name] = tensor.float() if tensor.is_floating_point() else tensor
-    return restored
+    restored = {name: restored_tensor(name, tensors.__getitem__, tensors) for name in whole_names(tensors)}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in restored.items()}
 
 
-def is_scale(name: str, names: Collection[str]) -> bool:
-    """Whether a tensor is the scale of another one among `names`."""
-    return name.endswith(SCALE) and name.removesuffix(SCALE) in names
+def whole_names(names: Collection[str]) -> list[str]:
+    """The names of tensors without those that only say how another one is stored."""
+    return [name for name in names if not any(_is_about(name, ending, names) for ending in (SCALE, ROWS))]
 
 
-def restore(name: str, rounded: Tensor, scale: Tensor) -> Tensor:
+def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[str]) -> Tensor:
+    """One of the stored tensors `names` as it was: from int8 float32, all rows of a table. Raises `WeightsCorrupt`."""
+    tensor = read(name)
+    if name + SCALE in names:
+        tensor = _scaled(name, tensor, read(name + SCALE))
+    return spread_rows(name, tensor, read(name + ROWS)) if name + ROWS in names else tensor
+
+
+def _is_about(name: str, ending: str, names: Collection[str]) -> bool:
+    return name.endswith(ending) and name.removesuffix(ending) in names
+
+
+def _scaled(name: str, rounded: Tensor, scale: Tensor) -> Tensor:
     """int8 (rows ..., n) and a scale (rows ...) -> float32 (rows ..., n). Raises `WeightsCorrupt`."""
     if rounded.dtype != torch.int8 or scale.shape != rounded.shape[:-1]:
         raise WeightsCorrupt(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.modality import DECLARED
+from model.modality import DECLARED, MODALITIES, Content
 
 PICTURE, DRAWING, CAPTION, PALETTE = "picture_map", "drawing_map", "caption_states", "color_palette"
 VISUAL, SEMANTIC = "visual_global", "semantic_global"
@@ -38,3 +38,6 @@ INPUTS: dict[str, TinyInput] = {
     **{name: TinyInput(f"{name}_map", is_seen=True) for name in DECLARED},
 }
 TEXTS = ("caption", "color_palette", "metadata")  # what may be predicted as text, by modality and key
+_IMAGES = (Content.PICTURE, Content.DRAWING, Content.DEPTH, Content.NORMAL, Content.REGIONS)
+# What may be predicted as tokens of an image tokenizer: by modality the network's key.
+DENSE = {name: f"tok_{name}" for name, modality in MODALITIES.items() if modality.content in _IMAGES}

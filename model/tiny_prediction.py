@@ -1,28 +1,36 @@
-"""What bundled networks predict: texts token by token, the vectors of their spaces in one step.
+"""What bundled networks predict: texts token by token, images by tokens of their grid, vectors in one step.
 
-What was predicted is given to the next target as if the user had given it, where the network takes it.
+What was predicted is given to the next target as if the user had given it, where the network takes it: a depth map goes
+through the image encoder, not its tokens into the network.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
+from model.bundle import Bundle
+from model.config import ModalityConfig
 from model.embedder import Sample, Value
 from model.formats.spans import FormatInvalid, SpecialIds
 from model.formats.table import FORMATS
 from model.fourm_embedder import FourMEmbedder
 from model.generation.generate import generate
-from model.generation.run import Observer, Options, Pass
-from model.generation.schedule import TargetPlan, chain
-from model.generation.state import ModalityState, given, sequence_target
+from model.generation.progress import progress_of
+from model.generation.run import Options
+from model.generation.schedule import Scheme, chain
+from model.generation.state import empty_target, given
 from model.modality import MODALITIES
-from model.prediction import Prediction, PredictionInvalid, PredictOptions, Progress
+from model.prediction import Prediction, PredictionInvalid, PredictOptions
 from model.published.plans import Plan, changed_plan, default_plan
-from model.tiny import INPUTS
+from model.tiny import DENSE, INPUTS
+from model.tiny_dense import central
 from model.values import check_value
 
 _DEFAULT = PredictOptions()
+# without guidance: bundled networks never learned what is likely where nothing is given
+_ALONE = Plan(Scheme.ROAR, temperature=0.01)
 
 
 def predict_bundled(
@@ -35,7 +43,7 @@ def predict_bundled(
         if name in embedder.spaces:
             found[name] = Prediction(name, embedder.embed([Sample(values)], [name])[name][0])
             continue
-        found[name] = _text(embedder, values, name, options)
+        found[name] = _decoded(embedder, values, name, options)
         if name in embedder.modalities and _says_something(name, found[name].value):
             values[name] = found[name].value
     return found
@@ -48,7 +56,7 @@ def _check_options(embedder: FourMEmbedder, targets: Sequence[str], options: Pre
     if (asked and len(vectors) == len(targets)) or not options.targets.keys().isdisjoint(vectors):
         raise PredictionInvalid(f"the model {embedder.name} predicts vectors in one step and has no options for them")
     if options.super_resolution:
-        raise PredictionInvalid(f"the model {embedder.name} predicts no pictures; leave out super-resolution")
+        raise PredictionInvalid(f"the model {embedder.name} has no larger pictures; leave out super-resolution")
 
 
 def _says_something(name: str, value: Value) -> bool:
@@ -60,33 +68,32 @@ def _says_something(name: str, value: Value) -> bool:
     return True
 
 
-def _text(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, options: PredictOptions) -> Prediction:
-    """One target that is a sequence; its key is its name."""
-    bundle, row = embedder.bundle, embedder.bundle.network.config.row(name)
+def _decoded(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, options: PredictOptions) -> Prediction:
+    """One target: a sequence, whose key is its name, or an image of the central squares of what is given."""
+    bundle = embedder.bundle
+    row = bundle.network.config.row(DENSE[name] if name in bundle.dense else name)
+    plan = _plan(bundle, name, row, values, options)
+    inputs = embedder.network_inputs(Sample(central(values) if row.is_image else values))
+    state = {key: given(entry.values, entry.mask) for key, entry in inputs.items()}
     ids = SpecialIds.of(bundle.text)
-    inputs = embedder.network_inputs(Sample(values))
-    state: dict[str, ModalityState] = {key: given(entry.values, entry.mask) for key, entry in inputs.items()}
-    state[name] = sequence_target(1, row.max_length + 1, ids)
-    plan = changed_plan(default_plan(name, row, values), options.of_target(name), name, row)
-    steps = chain([_target_plan(name, plan, options)], [INPUTS[one].key for one in options.weights or values])
+    state[row.key] = empty_target(row, ids)
+    conditions = [INPUTS[one].key for one in options.weights or values]
+    steps = chain([plan.of_target(row, tuple(options.weights.values()))], conditions)
     sampling = Options(plan.top_k, plan.top_p, options.seed)
-    observe = None if options.progress is None else _observer(name, row.max_length, options.progress)
-    decoded = generate(bundle.network, state, steps, ids, sampling, observe)[name]
-    tokens = decoded.values[0][~decoded.input_mask[0]]
-    value = FORMATS[name].from_text(bundle.text.decode(tokens.tolist()))
-    return Prediction(name, value, np.asarray(tokens.cpu()))
+    observe = None if options.progress is None else progress_of(name, row, len(steps), options.progress)
+    found = generate(bundle.network, state, steps, ids, sampling, observe)[row.key]
+    return _prediction(bundle, name, row, found.values[0][~found.input_mask[0]])
 
 
-def _target_plan(name: str, plan: Plan, options: PredictOptions) -> TargetPlan:
-    """One guidance is about everything that is given, weights are about the inputs that have them."""
-    guidance = tuple(options.weights.values()) or plan.guidance
-    return TargetPlan(name, plan.scheme, temperature=plan.temperature, guidance=guidance)
+def _plan(bundle: Bundle, name: str, row: ModalityConfig, values: Mapping[str, Value], options: PredictOptions) -> Plan:
+    """As published networks decode it; an image in one step, where the network does not take the tokens chosen."""
+    alone = row.is_image and row.key not in bundle.network.config.domains_in
+    plan = _ALONE if alone else default_plan(name, row, values)
+    return changed_plan(plan, options.of_target(name), name, row)
 
 
-def _observer(name: str, most: int, progress: Progress) -> Observer:
-    """Tells of every token."""
-
-    def observe(done: Pass) -> None:
-        progress(name, int(done.positions[0, 0]) + 1, most)
-
-    return observe
+def _prediction(bundle: Bundle, name: str, row: ModalityConfig, tokens: Tensor) -> Prediction:
+    if name in bundle.dense:
+        tokens = tokens.view(row.grid or (-1,))
+        return Prediction(name, bundle.dense[name].value(tokens), np.asarray(tokens))
+    return Prediction(name, FORMATS[name].from_text(bundle.text.decode(tokens.tolist())), np.asarray(tokens))

@@ -4,7 +4,7 @@ It is read back as the bundled weights are, so whatever runs on it runs on those
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,8 +19,11 @@ from model.feature_maps import MAP_CHANNELS, Projection
 from model.golden.weights import fill_weights
 from model.quantized import quantized
 from model.shortcuts import Shortcuts
-from model.tiny import CAPTION, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from model.tiny import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from model.tiny_dense import file_of
 from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_decoder import ImageDecoder
+from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
@@ -32,16 +35,17 @@ _CODES, _DIM = 64, 32
 _WORDS = ("a red house", "two blue chairs beside a low table", "a drawing of a dog", "the photo shows a person")
 
 
-def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> None:
+def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, dense: Sequence[str] = ()) -> None:
     """Write all files of a bundle into `folder`, which is made; always the same ones, about 2.5 MB.
 
-    With `says` its network predicts these texts of up to 30 tokens, by modality, whatever it is given.
+    With `says` its network predicts these texts of up to 30 tokens, by modality, whatever it is given; the modalities
+    `dense` as images of 32 x 32 pixels, of which it takes the tokens of `normal` as well.
     """
     folder.mkdir(parents=True)
     vocabulary = make_vocabulary(_WORDS, words=100)
     save_vocabulary(vocabulary, folder / VOCABULARY)
     text = TextTokenizer(vocabulary, VOCABULARY)
-    network = FourM(_network_config(text.vocabulary_size))
+    network = FourM(_network_config(text.vocabulary_size, dense))
     fill_weights(network)
     for key, wanted in (says or {}).items():
         _teach(network, key, [text.sentinel_ids[1], *text.encode(wanted), text.sentinel_ids[2]])
@@ -51,6 +55,8 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> 
         tokenizer = VQVAE(TokenizerConfig(length, mlp, mlp, "memcodes", _CODES, num_codebooks=16, latent_dim=32))
         fill_weights(tokenizer)
         save_checkpoint(tokenizer, folder / f"{space}.safetensors", torch.int8)
+    for name in dense:
+        save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / file_of(name), torch.int8)
     save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
     own = {
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
@@ -64,6 +70,16 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None) -> 
     write_manifest(folder)
 
 
+def random_image_tokenizer(modality: str, codes: int = 32) -> ImageVQVAE:
+    """A tokenizer of 4 x 4 tokens, for a modality that is an image."""
+    labels, channels = (5, 4) if modality == "semseg" else (None, 3 if modality in ("rgb", "normal") else 1)
+    vit = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "image_size": 32, "patch_size": 8}
+    shape = {"n_channels": channels, "n_labels": labels, **vit, "codebook_size": codes, "latent_dim": 8}
+    tokenizer = ImageVQVAE(TokenizerConfig.from_values(shape))
+    fill_weights(tokenizer)
+    return tokenizer.eval()
+
+
 def write_manifest(folder: Path) -> None:
     """Write the manifest of the files that are in `folder`."""
     files = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
@@ -74,12 +90,13 @@ def write_manifest(folder: Path) -> None:
         "default_spaces": dict.fromkeys(INPUTS, VISUAL) | {"caption": SEMANTIC},
         "gallery": {VISUAL: "exact", SEMANTIC: "predicted"},
         "fusion": "late",
+        "classes": {"semseg": {"1": "wall", "2": "chair"}},
     }
     manifest["fingerprint"] = fingerprint(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _network_config(ids: int) -> FourMConfig:
+def _network_config(ids: int, dense: Sequence[str]) -> FourMConfig:
     """Three layers deep enough to tell inputs apart; the vocabulary of its sequences has `ids` ids."""
     rows = {
         row.key: ModalityConfig(row.key, EmbeddingKind.PIXELS, (7, 7), patch=1, channels=MAP_CHANNELS)
@@ -90,9 +107,11 @@ def _network_config(ids: int) -> FourMConfig:
         rows[key] = ModalityConfig(key, EmbeddingKind.SEQUENCE, vocabulary=ids, max_length=_LONGEST[key])
     for key in _LENGTHS:
         rows[key] = ModalityConfig(key, EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=_CODES, learned_positions=True)
+    for name in dense:
+        rows[DENSE[name]] = ModalityConfig(DENSE[name], EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=32)
     return FourMConfig(
-        domains_in=tuple(row.key for row in INPUTS.values()),
-        domains_out=(*_LENGTHS, *TEXTS),
+        domains_in=(*(row.key for row in INPUTS.values()), *(DENSE[name] for name in dense if name == "normal")),
+        domains_out=(*_LENGTHS, *TEXTS, *(DENSE[name] for name in dense)),
         dim=_DIM,
         encoder_depth=2,
         decoder_depth=1,

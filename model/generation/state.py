@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.config import EmbeddingKind
+from model.config import EmbeddingKind, ModalityConfig
 from model.formats.spans import SpecialIds
 from model.tokens import ModalityInput
 
@@ -79,6 +79,11 @@ def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
     Up to `tokens` - 1 new tokens will be decoded, fewer if `[S_2]` comes earlier.
     """
     return text_target([[ids.sentinel(1)]] * batch, tokens - 1, ids, end=ids.sentinel(2))
+
+
+def empty_target(row: ModalityConfig, ids: SpecialIds) -> ModalityState:
+    """One target of which nothing is decoded yet, as long as the network's `row` lets it be."""
+    return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.max_length + 1, ids)
 
 
 def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:

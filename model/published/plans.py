@@ -5,10 +5,10 @@ imagined in many, warm steps.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from model.config import EmbeddingKind, ModalityConfig
-from model.generation.schedule import Scheme
+from model.generation.schedule import Scheme, TargetPlan
 from model.modality import MODALITIES, Content
 from model.prediction import PredictionInvalid, TargetOptions, set_options
 
@@ -25,6 +25,12 @@ class Plan:
     guidance: float = 1.0
     top_p: float = 0.8
     top_k: int | float = 0
+
+    def of_target(self, row: ModalityConfig, weights: tuple[float, ...] = ()) -> TargetPlan:
+        """The plan of the target that `row` holds; `weights` of single inputs take the place of one guidance."""
+        settings = asdict(self) | {"guidance": weights or self.guidance}
+        del settings["top_p"], settings["top_k"]
+        return TargetPlan(row.key, tokens=row.tokens if row.is_image else 0, **settings)
 
 
 _SEEN = Plan(Scheme.ROAR, temperature=0.01, guidance=2.0)

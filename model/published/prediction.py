@@ -1,7 +1,7 @@
 """Any to any with a published network: plan every target, decode its tokens, turn them into values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ from model.config import ModalityConfig
 from model.embedder import Sample, Value
 from model.formats.spans import SpecialIds
 from model.generation.generate import generate
-from model.generation.run import Observer, Options, Pass
-from model.generation.schedule import Step, TargetPlan, chain
-from model.generation.state import ModalityState, given, image_target, sequence_target
+from model.generation.progress import progress_of
+from model.generation.run import Options
+from model.generation.schedule import Step, chain
+from model.generation.state import ModalityState, empty_target, given
 from model.modality import MODALITIES, Content
-from model.prediction import Prediction, PredictionInvalid, PredictOptions, Progress
+from model.prediction import Prediction, PredictionInvalid, PredictOptions
 from model.published.codecs import Diffusing
 from model.published.inputs import network_inputs
 from model.published.instances import ask_everywhere
@@ -78,10 +79,7 @@ def _goals(
         form = target_form(config, name, model.name)
         row = config.row(form.key)
         plan = plan_of(name, row)
-        settings = asdict(plan) | {"guidance": weights or plan.guidance}
-        del settings["top_p"], settings["top_k"]
-        planned = TargetPlan(form.key, tokens=row.tokens if row.is_image else 0, **settings)
-        goals.append(Goal(name, form, row, plan, chain([planned], known)))
+        goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known)))
         if not weights:
             known.append(form.key)
     return goals
@@ -107,31 +105,18 @@ def _decode(
         key, seed = goal.form.key, None if options.seed is None else options.seed + steps_before
         steps_before += len(goal.steps)
         sampling = Options(goal.plan.top_k, goal.plan.top_p, seed)
-        observe = None if options.progress is None else _observer(goal, options.progress)
+        observe = (
+            None
+            if options.progress is None
+            else progress_of(goal.modality, goal.row, len(goal.steps), options.progress)
+        )
         if goal.modality == "sam_instance" and options.points:
             found[key] = ask_everywhere(model, state, key, goal.steps, sampling, options.points, observe)
             state[key] = found[key].first(goal.row.max_length)
         else:
-            state[key] = _empty(goal.row, ids)
+            state[key] = empty_target(goal.row, ids)
             state[key] = found[key] = generate(model.network, state, goal.steps, ids, sampling, observe)[key]
     return found
-
-
-def _empty(row: ModalityConfig, ids: SpecialIds) -> ModalityState:
-    """A target of which nothing is decoded yet."""
-    return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.max_length + 1, ids)
-
-
-def _observer(goal: Goal, progress: Progress) -> Observer:
-    """Tells of every step of an image, of every token of a sequence."""
-
-    def observe(done: Pass) -> None:
-        if goal.row.is_image:
-            progress(goal.modality, done.step + 1, len(goal.steps))
-        else:
-            progress(goal.modality, int(done.positions[0, 0]) + 1, goal.row.max_length)
-
-    return observe
 
 
 @torch.inference_mode()

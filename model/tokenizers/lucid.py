@@ -34,12 +34,17 @@ class LucidQuantizer(nn.Module):
         self.norm_codes = norm_codes
         self._codebook = Codebook(latent_dim, codebook_size, norm_codes=norm_codes)
 
+    @property
+    def codes(self) -> Tensor:
+        """The codes as they are stored, of any length: float (K, L)."""
+        return self._codebook.embed
+
     def scores(self, latents: Tensor) -> Tensor:
         """How near each code is, higher is nearer: latents float (B, L, h, w) -> (B, h, w, K).
 
         Cosines, or squared distances with a minus sign.
         """
-        codes = self._codebook.embed
+        codes = self.codes
         # (B, L, h, w) -> (B, h, w, L)
         queries = latents.movedim(1, -1)
         if self.norm_codes:
@@ -53,14 +58,14 @@ class LucidQuantizer(nn.Module):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """The codes of ids as they are stored, of any length: int (B, h, w) -> float (B, L, h, w)."""
-        return F.embedding(ids, self._codebook.embed).movedim(-1, 1)
+        return F.embedding(ids, self.codes).movedim(-1, 1)
 
     def expected_values(self, probabilities: Tensor) -> Tensor:
         """The probability-weighted mean of the codes: float (B, h, w, K) -> (B, L, h, w).
 
         One-hot probabilities give what `lookup` gives.
         """
-        return (probabilities @ self._codebook.embed).movedim(-1, 1)
+        return (probabilities @ self.codes).movedim(-1, 1)
 
     def quantise(self, latents: Tensor) -> Quantised:
         """The training pass of latents float (B, L, h, w): straight through (arXiv 1711.00937, section 3.2)."""

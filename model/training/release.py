@@ -2,9 +2,10 @@
 
     python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late]
 
-Writes the averaged network, tokenizers and shortcuts as int8, the vocabulary, and the projection of the bundle through
-which the run's data sets were made. Then it measures with what it wrote, on validation samples: the means of query
-vectors, and in which space queries of each modality do best. The same run makes the same bytes.
+Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
+vocabulary, and the projection of the bundle through which the run's data sets were made. Then it measures with what it
+wrote, on validation samples: the means of query vectors, and in which space queries of each modality do best. The same
+run makes the same bytes.
 """
 
 import argparse
@@ -31,14 +32,16 @@ from model.embedder import Fusion
 from model.home import default_home
 from model.quantized import quantized
 from model.shortcuts import load_shortcuts
-from model.tiny import INPUTS
+from model.tiny import DENSE, INPUTS
+from model.tiny_dense import CLASSES
+from model.training.dense_release import Classes, dense_targets, write_decoders
 from model.training.pretraining.config import ContrastConfig, TrainingConfig
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.start import start_files
 from model.training.query_means import GALLERY, Measured, measure
-from model.training.trimming import trimmed
+from model.training.trimming import rows_of_use, trimmed
 
 _ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"
 LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). The code's licence does not cover them."
@@ -68,10 +71,10 @@ def release(run: Path, to: Path, bundle: Path, samples: int, fusion: Fusion = Fu
     config = read_config(folder.config)
     contrast = _checked(config)
     to.mkdir(parents=True, exist_ok=True)
-    _write_weights(config, contrast, folder, bundle, to)
+    classes = _write_weights(config, contrast, folder, bundle, to)
     measured = measure(config, contrast, to, samples, print, _known(config))
     save_file(measured.constants, to / CONSTANTS)
-    _write_manifest(to, measured, fusion)
+    _write_manifest(to, measured, fusion, classes)
     load_bundle(to.name, to)  # refuses what would not be served
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
@@ -86,15 +89,16 @@ def _known(config: TrainingConfig) -> Measured | None:
 def _checked(config: TrainingConfig) -> ContrastConfig:
     if config.contrast is None or set(config.contrast.targets) != set(GALLERY):
         raise TrainingConfigInvalid(f"a bundle is made of a run with contrast of {' and '.join(GALLERY)}")
-    known = {one.key for one in INPUTS.values()}
+    known = [*(one.key for one in INPUTS.values()), *(DENSE[name] for name in dense_targets(config))]
     if odd := [m.key for m in config.modalities if m.input and m.key not in known]:
         raise TrainingConfigInvalid(f"bundled networks take {', '.join(known)}; the run's network takes {odd[0]}")
     return config.contrast
 
 
-def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path) -> None:
+def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path) -> Classes:
+    """Everything but constants and manifest; the names of labels."""
     network, vocabulary = trimmed(load_fourm(run.model), run.vocabulary.read_text(encoding="utf-8"))
-    save_checkpoint(network, to / NETWORK, torch.int8)
+    save_checkpoint(network, to / NETWORK, torch.int8, rows_of_use(network, vocabulary))
     (to / VOCABULARY).write_text(vocabulary, encoding="utf-8")
     for modality in config.modalities:
         if modality.key in contrast.targets and modality.tokenizer is not None:
@@ -103,9 +107,10 @@ def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFol
     save_file(quantized(shortcuts.state_dict()), to / SHORTCUTS)
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
+    return write_decoders(config, network.config, to)
 
 
-def _write_manifest(to: Path, measured: Measured, fusion: Fusion) -> None:
+def _write_manifest(to: Path, measured: Measured, fusion: Fusion, classes: Classes) -> None:
     files = sorted(path.name for path in to.iterdir() if path.name != MANIFEST)
     manifest = {
         "name": to.name,
@@ -113,6 +118,7 @@ def _write_manifest(to: Path, measured: Measured, fusion: Fusion) -> None:
         "files": {name: file_digest(to / name) for name in files},
         "default_spaces": measured.default_spaces,
         "gallery": GALLERY,
+        CLASSES: classes,
         "fusion": fusion,
     }
     manifest["fingerprint"] = fingerprint(manifest)

@@ -1,35 +1,68 @@
-"""A finished network and its vocabulary without the ids that none of its texts has: they would be a third of its bytes.
+"""A finished network and its vocabulary without what none of its texts has: that would be half of its bytes.
 
-A vocabulary has bins for four axes, as the published one; palettes and metadata write those of two.
+A vocabulary has a thousand bins for each of four axes, as the published one; palettes and metadata write some of two.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from model.config import EmbeddingKind
+from model.formats.bins import LARGEST_BIN, Bin, read_words
+from model.formats.color_palette import MOST_COLOURS
+from model.formats.metadata import FIELDS
 from model.transformer import FourM
 
-# The axes of bins (`v0=`, `v1=`, …) that each format writes, by checkpoint key.
-_AXES = {"caption": (), "color_palette": (0, 1), "metadata": (0, 1), "det": (0, 1, 2, 3)}
+_ALL_BINS = range(LARGEST_BIN + 1)
+# The bins that each format writes, by checkpoint key and axis (`v0=`, `v1=`, …).
+_BINS: Mapping[str, Mapping[int, range]] = {
+    "caption": {},
+    "color_palette": {0: range(256), 1: range(1, MOST_COLOURS + 1)},
+    "metadata": {0: _ALL_BINS, 1: range(len(FIELDS))},
+    "det": dict.fromkeys(range(4), _ALL_BINS),
+}
+_WORDED = frozenset({"caption", "det"})  # formats with words; special tokens may be in any
+_TABLES = (
+    "encoder_embeddings.{}.token_emb.weight",
+    "decoder_embeddings.{}.token_emb.weight",
+    "decoder_embeddings.{}.to_logits.weight",
+)
+
+
+def may_hold(key: str, piece: str) -> bool:
+    """Whether a text of the modality `key` may have this piece of a vocabulary; True where the key is not known."""
+    if key not in _BINS:
+        return True
+    words = read_words(piece)
+    word = words[0] if words else None
+    if isinstance(word, Bin):
+        return word.value in _BINS[key].get(word.axis, ())
+    return word is None or key in _WORDED
 
 
 def unused_pieces(keys: Collection[str], pieces: Collection[str]) -> set[str]:
-    """Which pieces of a vocabulary are bins that the texts of `keys` never hold; none if a key is not known."""
-    if not set(keys) <= _AXES.keys():
-        return set()
-    written = {axis for key in keys for axis in _AXES[key]}
-    return {piece for axis in {0, 1, 2, 3} - written for piece in pieces if piece.startswith(f"v{axis}=")}
+    """Which pieces of a vocabulary the texts of `keys` never hold."""
+    return {piece for piece in pieces if not any(may_hold(key, piece) for key in keys)}
+
+
+def rows_of_use(network: FourM, vocabulary: str) -> dict[str, Tensor]:
+    """By name of a table with a row for each token: the ids int64 (k,) that texts of its modality may hold."""
+    numbers: dict[str, int] = json.loads(vocabulary)["model"]["vocab"]
+    found: dict[str, Tensor] = {}
+    for key in _sequences(network):
+        ids = torch.tensor(sorted(number for piece, number in numbers.items() if may_hold(key, piece)))
+        found |= {table.format(key): ids for table in _TABLES}
+    return found
 
 
 def trimmed(network: FourM, vocabulary: str) -> tuple[FourM, str]:
     """The same network with a smaller vocabulary (the JSON of `tokenizers`): other ids, the same texts."""
     told = json.loads(vocabulary)
     numbers: dict[str, int] = told["model"]["vocab"]
-    keys = [key for key, row in _rows(network) if row is EmbeddingKind.SEQUENCE]
+    keys = _sequences(network)
     unused = unused_pieces(keys, numbers)
     kept = sorted(number for piece, number in numbers.items() if piece not in unused)
     renumbered = {number: place for place, number in enumerate(kept)}
@@ -40,9 +73,10 @@ def trimmed(network: FourM, vocabulary: str) -> tuple[FourM, str]:
     return _with_rows(network, keys, torch.tensor(kept)), json.dumps(told, ensure_ascii=False)
 
 
-def _rows(network: FourM) -> list[tuple[str, EmbeddingKind]]:
+def _sequences(network: FourM) -> list[str]:
     config = network.config
-    return [(key, config.row(key).kind) for key in dict.fromkeys((*config.domains_in, *config.domains_out))]
+    keys = dict.fromkeys((*config.domains_in, *config.domains_out))
+    return [key for key in keys if config.row(key).kind is EmbeddingKind.SEQUENCE]
 
 
 def _with_rows(network: FourM, keys: Collection[str], kept: Tensor) -> FourM:
@@ -50,12 +84,7 @@ def _with_rows(network: FourM, keys: Collection[str], kept: Tensor) -> FourM:
     config = network.config
     rows = {key: replace(config.row(key), vocabulary=len(kept)) for key in keys}
     smaller = FourM(replace(config, modalities={**config.modalities, **rows}))
-    tables = {
-        f"{side}_embeddings.{key}.{table}.weight"
-        for side in ("encoder", "decoder")
-        for key in keys
-        for table in ("token_emb", "to_logits")
-    }
+    tables = {table.format(key) for key in keys for table in _TABLES}
     stored = network.state_dict()
     smaller.load_state_dict({name: tensor[kept] if name in tables else tensor for name, tensor in stored.items()})
     return smaller.eval()

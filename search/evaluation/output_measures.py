@@ -1,4 +1,4 @@
-"""How far what a model predicts is from what is there, modality by modality. NumPy only.
+"""How far what a model predicts is from what is there, modality by modality. NumPy and Pillow only.
 
 Maps are compared on the grid of the prediction: of a map that is no square its centre, as models see pictures.
 """
@@ -10,12 +10,16 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from model.drawing import ink
 from model.embedder import Value
 from model.formats.metadata import FIELDS, Metadata
 
 Numbers = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Measures = dict[str, float]
+_FULL_INK = 255
 _NEAR = 1.25  # the ratio within which a depth counts as right
 _LEAST_DEPTH = 1e-6
 # CIE 1931 XYZ of linear sRGB, and the white point D65 (IEC 61966-2-1)
@@ -76,6 +80,37 @@ def normal_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measure
     return {"mean_degrees": float(degrees.mean()), "median_degrees": float(np.median(degrees))}
 
 
+def edge_overlap(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
+    """`edge_f1` in [0, 1]: the harmonic mean of the shares of either drawing's lines that are in the other.
+
+    Drawings uint8 (H, W) of any polarity. A line is there where ink has a quarter of its full strength; on the grid of
+    the prediction it may be a pixel off.
+    """
+    said, wanted = ink(predicted) >= _FULL_INK / 4, _seen_in_cells(ink(true) >= _FULL_INK / 4, predicted.shape)
+    if not wanted.any():
+        return {}
+    right, found = (said & _grown(wanted)).sum() / max(said.sum(), 1), (wanted & _grown(said)).sum() / wanted.sum()
+    return {"edge_f1": float(2 * right * found / max(right + found, 1e-9))}
+
+
+def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """Whether anything of the centre of a mask (H, W) is in each cell of a grid of that shape."""
+    high, wide = shape
+    scale = min(mask.shape[0] / high, mask.shape[1] / wide)
+    top, left = (mask.shape[0] - scale * high) / 2, (mask.shape[1] - scale * wide) / 2
+    box = (left, top, left + scale * wide, top + scale * high)
+    shown = Image.fromarray(mask.astype(np.float32)).resize((wide, high), Image.Resampling.BOX, box)
+    return np.asarray(shown) > 0
+
+
+def _grown(mask: Mask) -> Mask:
+    """A mask with all neighbours of its pixels."""
+    rows, columns = mask.shape
+    padded = np.pad(mask, 1)
+    shifts = [padded[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
+    return cast(Mask, np.logical_or.reduce(shifts))
+
+
 def metadata_error(predicted: Metadata, true: Metadata) -> Measures:
     """`fields` and `same_bin`: shares of the true fields that were predicted at all, and in the same bin."""
     asked = [name for name in true.values if name in FIELDS]
@@ -108,6 +143,7 @@ MEASURES: Mapping[str, Callable[[Any, Any], Measures]] = {
     "color_palette": palette_error,
     "depth": depth_error,
     "normal": normal_error,
+    "canny_edge": edge_overlap,
     "metadata": metadata_error,
 }
 LOWER_IS_BETTER = frozenset({"lab_distance", "abs_rel", "mean_degrees", "median_degrees"})

@@ -176,10 +176,10 @@ def test_each_way_of_decoding_codes_gives_vectors_and_one_of_them_is_its_own(
 ) -> None:
     if not isinstance(embedder, CodeEmbedder):
         pytest.skip(f"{embedder.name} has no codes")
-    soft, hard = (embedder.embed_decoded(samples, list(embedder.spaces))[one] for one in Decoding)
-    own = {Decoding.SOFT: soft, Decoding.HARD: hard}[embedder.decoding]
+    decoded = embedder.embed_decoded(samples, list(embedder.spaces))
+    soft, hard = decoded[Decoding.SOFT], decoded[Decoding.HARD]
     for name, rows in vectors.items():
-        np.testing.assert_array_equal(own[name], rows)
+        np.testing.assert_array_equal(decoded[embedder.decoding][name], rows)
         for one in (soft[name], hard[name]):
             assert one.dtype == np.float32
             np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=CLOSE)

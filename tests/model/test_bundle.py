@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.bundle import CONSTANTS, MANIFEST, NETWORK, PROJECTION, SHORTCUTS, VOCABULARY, fingerprint, load_bundle
+from model.checkpoints import save_checkpoint
 from model.embedder import Fusion, WeightsCorrupt, WeightsMissing
 from model.errors import CheckpointMismatch
 from model.quantized import SCALE
 from model.tiny import INPUTS, SEMANTIC, VISUAL
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_decoder import ImageDecoder
+from model.tokenizers.image_vqvae import ImageVQVAE
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from tests.random_bundle import write_manifest, write_random_bundle
+from tests.random_bundle import random_image_tokenizer, write_manifest, write_random_bundle
 
 FILES = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, f"{VISUAL}.safetensors", f"{SEMANTIC}.safetensors")
 
@@ -67,6 +72,40 @@ def test_a_bundle_says_what_its_network_takes_and_predicts(whole: Path) -> None:
             torch.float32
         }
         assert not network.training or network is bundle.projection
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "dense"
+    write_random_bundle(folder, dense=("depth", "semseg"))
+    return folder
+
+
+def test_what_is_predicted_as_images_is_among_the_targets(dense: Path) -> None:
+    bundle = load_bundle("dense", dense)
+    assert bundle.targets == ("caption", "color_palette", "depth", "semseg", "metadata", VISUAL, SEMANTIC)
+    assert bundle.inputs == tuple(INPUTS)
+    assert list(bundle.dense) == ["depth", "semseg"]
+    assert not any(name.startswith("encoder") for name in load_file(dense / "depth.safetensors"))
+
+
+def test_a_decoder_that_is_not_there_or_of_other_tokens_is_named(dense: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(dense, tmp_path / "copy")
+    (copied / "semseg.safetensors").unlink()
+    write_manifest(copied)
+    with pytest.raises(WeightsCorrupt, match=r"lists no file semseg\.safetensors"):
+        load_bundle("copy", copied)
+    other = random_image_tokenizer("semseg")
+    other.config = replace(other.config, image_size=64)
+    save_checkpoint(ImageDecoder(other), copied / "semseg.safetensors")
+    write_manifest(copied)
+    with pytest.raises(CheckpointMismatch, match=r"semseg\.safetensors does not fit its network"):
+        load_bundle("copy", copied)
+    tokenizer = TokenizerConfig.from_values(asdict(other.config) | {"codebook_size": 16})
+    save_checkpoint(ImageDecoder(ImageVQVAE(tokenizer)), copied / "semseg.safetensors")
+    write_manifest(copied)
+    with pytest.raises(WeightsCorrupt, match="makes 8 x 8 tokens of 16 codes; the network's tok_semseg has 4 x 4 of"):
+        load_bundle("copy", copied)
 
 
 def test_most_of_it_is_stored_as_int8(whole: Path) -> None:

@@ -267,3 +267,22 @@ def test_a_lost_scale_and_a_scale_too_many_are_named(quantized_wide: Path) -> No
     _rewrite(quantized_wide, add)
     with pytest.raises(CheckpointMismatch, match=r"unexpected encoder\.9\.weight:scale"):
         load_fourm(quantized_wide)
+
+
+def test_position_tables_are_computed_and_learned_ones_stored(make_fourm: Make, quantized_wide: Path) -> None:
+    original, stored = make_fourm(dim=64, tie_token_embeddings=True), load_file(quantized_wide)
+    assert {name for name in stored if name.endswith("pos_emb")} == {
+        f"{side}_embeddings.{key}.pos_emb"
+        for side, key in (("encoder", "tok_visual"), ("decoder", "tok_visual"), ("decoder", "tok_semantic"))
+    }
+    loaded = load_fourm(quantized_wide).state_dict()
+    for name in ("encoder_embeddings.map.pos_emb", "decoder_embeddings.palette.pos_emb"):
+        assert torch.equal(loaded[name], original.state_dict()[name])
+
+    def add(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["encoder_embeddings.map.pos_emb"] = torch.full((1, 9, 64), 0.5)
+
+    _rewrite(quantized_wide, add)
+    assert load_fourm(quantized_wide).encoder_embeddings["map"].pos_emb.unique().tolist() == [
+        0.5
+    ]  # older files have them

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model.drawing import ByteArray
-from model.embedder import Sample, WeightsMissing
+from model.embedder import Regions, Sample, Value, WeightsMissing
 from model.formats.metadata import Metadata
+from model.formats.spans import FormatInvalid
 from model.fourm_embedder import FourMEmbedder, load_fourm_embedder
+from model.modality import MODALITIES
 from model.predict import PredictionInvalid, PredictOptions, TargetOptions, predict, predicted_modalities
 from model.tiny import SEMANTIC, VISUAL
+from model.values import check_value
 from tests.random_bundle import write_random_bundle
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+DENSE = ("canny_edge", "depth", "normal", "semseg")
 TEXTS = ["caption", "color_palette", "metadata"]
 
 
@@ -43,6 +48,14 @@ def random(tmp_path_factory: pytest.TempPathFactory) -> FourMEmbedder:
     """A bundle that says anything."""
     folder = tmp_path_factory.mktemp("random") / "4m-tiny"
     write_random_bundle(folder)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> FourMEmbedder:
+    """A bundle that also predicts images of 32 x 32 pixels."""
+    folder = tmp_path_factory.mktemp("dense") / "4m-tiny"
+    write_random_bundle(folder, dense=DENSE)
     return _load(folder)
 
 
@@ -119,3 +132,82 @@ def test_options_that_nothing_has_are_refused(taught: FourMEmbedder, picture: By
     with pytest.raises(PredictionInvalid, match="leave out super-resolution"):
         predict({"rgb": picture}, ["caption"], model=taught, options=PredictOptions(super_resolution=True))
     predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=PredictOptions(temperature=1.0))
+
+
+def test_images_are_values_of_their_modalities(dense: FourMEmbedder, picture: ByteArray) -> None:
+    assert set(predicted_modalities(dense)) == {*DENSE, *TEXTS, VISUAL, SEMANTIC}
+    found = predict({"rgb": picture}, DENSE, model=dense)
+    for name, one in found.items():
+        check_value(MODALITIES[name], one.value)
+        assert one.tokens is not None
+        assert one.tokens.shape == (4, 4)
+        assert one.tokens.dtype == np.int64
+        assert 0 <= one.tokens.min() <= one.tokens.max() < 32
+        decoder = dense.bundle.dense[name].decoder
+        image = decoder.decode_tokens(torch.from_numpy(one.tokens)[None])[0].detach()
+        assert image.shape[1:] == (32, 32)
+        if name == "depth":
+            np.testing.assert_allclose(one.value, image[0], atol=1e-5)
+        if name == "semseg":
+            assert isinstance(one.value, Regions)
+            np.testing.assert_array_equal(one.value.ids, image.argmax(dim=0))
+            expected = {1: "wall", 2: "chair"}
+            assert one.value.classes == {n: expected[n] for n in np.unique(one.value.ids) if n in expected}
+    again = predict({"rgb": picture}, ["depth"], model=dense)
+    np.testing.assert_array_equal(again["depth"].value, found["depth"].value)  # the next ones do not see it differently
+
+
+def test_images_are_of_the_central_square(dense: FourMEmbedder, picture: ByteArray) -> None:
+    regions = Regions(np.arange(5400, dtype=np.int32).reshape(60, 90) // 600, {1: "wall"})
+    inputs: dict[str, Value] = {"rgb": picture, "semseg": regions, "caption": "a chair"}
+    whole = predict(inputs, ["depth"], model=dense)
+    cut = Regions(regions.ids[:, 15:75], regions.classes)
+    square = predict({**inputs, "rgb": picture[:, 15:75], "semseg": cut}, ["depth"], model=dense)
+    np.testing.assert_array_equal(whole["depth"].value, square["depth"].value)
+    with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):
+        predict({"rgb": np.zeros(3, np.uint8)}, ["depth"], model=dense)
+
+
+def test_a_predicted_map_is_given_on_as_if_the_user_had_given_it(dense: FourMEmbedder, picture: ByteArray) -> None:
+    found = predict({"rgb": picture}, ["depth", VISUAL], model=dense)
+    both = dense.embed([Sample({"rgb": picture, "depth": found["depth"].value})], [VISUAL])[VISUAL][0]
+    np.testing.assert_allclose(found[VISUAL].value, both, atol=1e-5)
+
+
+def test_images_have_the_options_of_images(dense: FourMEmbedder, picture: ByteArray) -> None:
+    def tokens(**options: object) -> list[list[int]]:
+        found = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
+        assert found["depth"].tokens is not None
+        return found["depth"].tokens.tolist()
+
+    likeliest = tokens(temperature=0.0)
+    assert tokens() == likeliest  # nearly cold
+    assert tokens(temperature=0.0, steps=1, scheme="roar") == likeliest
+    warm = {"temperature": 30.0, "top_p": 0.0}
+    assert tokens(**warm, seed=1) == tokens(**warm, seed=1) != tokens(**warm, seed=2)
+    assert tokens(temperature=30.0, top_k=1) == likeliest
+    assert tokens(temperature=0.0, weights={"rgb": -8.0}) != likeliest
+    with pytest.raises(PredictionInvalid, match="depth has 16 tokens and takes 1 to 16 steps, not 17"):
+        tokens(steps=17)
+    told: list[tuple[str, int, int]] = []
+    tokens(steps=2, progress=lambda *one: told.append(one))
+    assert told == [("depth", 1, 2), ("depth", 2, 2)]
+
+
+def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
+    dense: FourMEmbedder, picture: ByteArray
+) -> None:
+    def steps(name: str, **inputs: Value) -> int:
+        told: list[int] = []
+        options = PredictOptions(progress=lambda what, done, of: told.append(done))
+        predict(inputs, [name], model=dense, options=options)
+        return max(told)
+
+    assert steps("normal", caption="a chair") > 1
+    assert steps("normal", rgb=picture) == steps("depth", caption="a chair") == 1
+
+
+def test_a_modality_is_no_input_and_target_at_once(dense: FourMEmbedder, picture: ByteArray) -> None:
+    depth = np.ones((8, 8), np.float32)
+    with pytest.raises(PredictionInvalid, match="depth is an input and a target"):
+        predict({"rgb": picture, "depth": depth}, ["depth"], model=dense)

@@ -72,8 +72,8 @@ class TrainedModality:
     dot. `format` is a key of `fields.TEXTS` for text, `row` holds the fields of its `ModalityConfig` that the config
     gives. `input` and `target` hold a Dirichlet concentration for each
     component of the mixture and are empty where the modality is no input or no target; `keep` holds one entry a
-    component. `tokenizer` is the weights file of a vector's tokenizer. `lengths` is the field that says how many rows
-    of states each text has, where there are several texts.
+    component. `tokenizer` is the weights file of a vector's tokenizer, or of the one that made tokens, where that is
+    told. `lengths` is the field that says how many rows of states each text has, where there are several texts.
     """
 
     key: str
@@ -97,7 +97,7 @@ class ContrastConfig:
     `targets` are modalities of kind vector. The cross-entropy over their codes counts `code_weight`; `negatives` rows
     are drawn a step; `other_share` is how often the vectors to be found are those of another sample of the concept.
     `own` names, beside the fields of an input, the arrays that hold its own encoder vector; `ranks` are those of the
-    shortcuts to each target.
+    shortcuts to each target, whose maps stay as they were fitted unless `train_maps`.
     """
 
     targets: tuple[str, ...]
@@ -106,6 +106,7 @@ class ContrastConfig:
     other_share: float
     own: Mapping[str, tuple[str, ...]]
     ranks: Mapping[str, int]
+    train_maps: bool = True
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def _contrast(section: Section) -> ContrastConfig:
         other_share=section.number("other_share", 0.0, most=1.0),
         own={key: own.texts(key) for key in own.names()},
         ranks=_ranks(section, targets),
+        train_maps=section.flag("train_maps", True),
     )
     section.close()
     return contrast
@@ -173,7 +174,7 @@ def _modality(key: str, section: Section, mixture: Mixture, whole: Collection[st
         keep=_spread(section, "keep", keep, components),
         max_tokens=section.whole("max_tokens", least=1) if section.has("max_tokens") else None,
         loss_weight=section.number("loss_weight", 1.0),
-        tokenizer=Path(section.text("tokenizer")) if kind is FieldKind.VECTOR else None,
+        tokenizer=_tokenizer(section, kind),
         lengths=section.text("lengths") if kind is FieldKind.STATES and section.has("lengths") else None,
     )
     section.close()
@@ -184,6 +185,12 @@ def _modality(key: str, section: Section, mixture: Mixture, whole: Collection[st
     if not modality.input and not modality.target and key not in whole:
         raise TrainingConfigInvalid(f"{section.path} must be an input or a target; give it one of the two")
     return modality
+
+
+def _tokenizer(section: Section, kind: FieldKind) -> Path | None:
+    """Vectors need one; of tokens it may be told which one made them."""
+    told = kind is FieldKind.VECTOR or (kind is FieldKind.TOKENS and section.has("tokenizer"))
+    return Path(section.text("tokenizer")) if told else None
 
 
 def _is_keep(section: Section, value: str) -> bool:

@@ -158,7 +158,8 @@ def _slice_size(config: TrainingConfig, processes: Processes) -> int:
 
 def _tokenizers(config: TrainingConfig, device: torch.device) -> dict[str, VQVAE]:
     """Those of vectors, by key; they are not trained."""
-    files = {m.key: m.tokenizer for m in config.modalities if m.tokenizer is not None}
+    vectors = [m for m in config.modalities if m.kind is FieldKind.VECTOR]
+    files = {m.key: m.tokenizer for m in vectors if m.tokenizer is not None}
     return {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
 
 

@@ -203,6 +203,30 @@ def test_bundled_weights_predict_texts(
     assert (tmp_path / "out" / "caption" / "caption.txt").read_text().strip() == "a red house"
 
 
+def test_bundled_weights_predict_images(
+    predict: Run, bundled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = ("depth", "semseg", "canny_edge")
+    write_random_bundle(tmp_path / "weights" / "4m-tiny", dense=targets)
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    chosen = ("--steps", "2", "--temperature", "1", "--top-p", "0.9")
+    done = predict(
+        *(f"--target={name}" for name in (*targets, "normal")),
+        *chosen,
+        ANYSEEK_HOME=str(bundled_home),
+        ANYSEEK_MODEL="4m-tiny",
+    )
+    assert done.returncode == 1, done.stderr
+    assert "4m-tiny does not predict normal" in done.stderr
+    out = tmp_path / "out"
+    assert np.load(out / "depth" / "depth.npy").shape == (32, 32)
+    with Image.open(out / "canny_edge" / "canny_edge.png") as drawing, Image.open(out / "semseg" / "semseg.png") as ids:
+        assert (drawing.size, drawing.mode) == ((32, 32), "L")
+        present = set(np.unique(np.asarray(ids)).tolist())
+    classes = json.loads((out / "semseg" / "semseg.classes.json").read_text())
+    assert classes == {number: name for number, name in {"1": "wall", "2": "chair"}.items() if int(number) in present}
+
+
 @pytest.fixture
 def service(random_models: Path, serve: Serve) -> Iterator[str]:
     with serve(random_models) as process:

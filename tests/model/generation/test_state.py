@@ -2,9 +2,17 @@
 
 import torch
 
-from model.config import EmbeddingKind
+from model.config import PUBLISHED_MODALITIES, EmbeddingKind
 from model.formats.spans import SpecialIds
-from model.generation.state import emptied, given, given_sequence, image_target, sequence_target, text_target
+from model.generation.state import (
+    emptied,
+    empty_target,
+    given,
+    given_sequence,
+    image_target,
+    sequence_target,
+    text_target,
+)
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
 S1, S2 = 3, 4
@@ -26,6 +34,12 @@ def test_empty_targets() -> None:
     assert sequence.values.tolist() == [[S1, S1, 0, 0, S2]] * 2
     assert sequence.input_rows() == [[S1]] * 2
     assert sequence.target_rows() == [[S1, 0, 0, S2]] * 2
+
+
+def test_an_empty_target_is_as_long_as_its_row_lets_it_be() -> None:
+    assert empty_target(PUBLISHED_MODALITIES["tok_rgb@224"], IDS).target_mask.shape == (1, 196)
+    assert empty_target(PUBLISHED_MODALITIES["caption"], IDS).target_rows()[0][0] == S1
+    assert empty_target(PUBLISHED_MODALITIES["caption"], IDS).values.shape == (1, 257)
 
 
 def test_texts_of_different_length_have_their_targets_after_them() -> None:

@@ -5,7 +5,7 @@ import pytest
 from model.config import PUBLISHED_MODALITIES
 from model.generation.schedule import Scheme, TargetPlan, chain
 from model.published.modalities import FORMS
-from model.published.plans import default_plan
+from model.published.plans import Plan, default_plan
 
 
 @pytest.mark.parametrize("given", [("rgb",), ("caption",), ("depth", "caption")])
@@ -15,25 +15,7 @@ def test_every_plan_can_be_carried_out(given: tuple[str, ...]) -> None:
         plan = default_plan(name, row, given)
         tokens = row.tokens if row.is_image else 0
         assert (plan.scheme is Scheme.AUTOREGRESSIVE) is not row.is_image or name == "t5_caption"
-        steps = (
-            chain(
-                [
-                    TargetPlan(
-                        row.key,
-                        plan.scheme,
-                        tokens,
-                        plan.steps,
-                        plan.token_schedule,
-                        plan.temperature,
-                        plan.temperature_schedule,
-                        plan.guidance,
-                    )
-                ],
-                given,
-            )
-            if row.is_image
-            else []
-        )
+        steps = chain([plan.of_target(row)], given) if row.is_image else []
         assert sum(step.tokens or 0 for step in steps) == tokens
 
 
@@ -44,3 +26,13 @@ def test_what_a_photo_shows_is_decided_in_one_step_and_what_words_say_is_imagine
     assert default_plan("dinov2_global", dinov2, ["caption"]) == default_plan("dinov2_global", dinov2, ["rgb"])
     caption = default_plan("caption", PUBLISHED_MODALITIES["caption"], ["rgb"])
     assert (caption.scheme, caption.temperature) == (Scheme.AUTOREGRESSIVE, 0.3)
+
+
+def test_a_plan_becomes_that_of_a_target() -> None:
+    image, text = PUBLISHED_MODALITIES["tok_rgb@224"], PUBLISHED_MODALITIES["caption"]
+    plan = Plan(Scheme.MASKGIT, 8, "cosine", 3.0, "linear", guidance=2.0, top_p=0.5, top_k=9)
+    assert plan.of_target(image) == TargetPlan(
+        "tok_rgb@224", Scheme.MASKGIT, 196, 8, "cosine", 3.0, "linear", guidance=2.0
+    )
+    planned = Plan(Scheme.AUTOREGRESSIVE).of_target(text, (0.5, -1.0))
+    assert (planned.tokens, planned.guidance) == (0, (0.5, -1.0))

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from model.bundle import load_bundle
+from model.checkpoints import save_checkpoint
 from model.embedder import Fusion
 from model.tiny import SEMANTIC, VISUAL
 from model.training.pretraining.bank import Bank
@@ -19,6 +20,7 @@ from model.training.pretraining.train import train_model
 from model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
 from model.training.release import release
 from tests.model.training.pretraining.shapes import settings, write_data, write_vector_tokenizer
+from tests.random_bundle import random_image_tokenizer
 
 INPUTS_OF_RUN = ("rgb", "caption", "color_palette", "metadata")
 BUNDLE = Path(__file__).parents[3] / "model" / "weights" / "4m-tiny"
@@ -126,6 +128,49 @@ def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Pa
         torch.testing.assert_close(
             found.shortcuts({"caption": own}, name), base.shortcuts({"caption": own}, name), rtol=0, atol=0.02
         )
+
+
+def _with_images(run: Path, base: Path, folder: Path, tokenizer: Path) -> Path:
+    """Two steps of the run's config, begun with the bundle `base`, that also predicts pictures."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"start": str(base), "total_tokens": 2 * 8 * 48, "text": {"vocabulary": str(base / "vocabulary.json")}}
+    row = {"kind": "tokens", "target": 1, "grid": [4, 4], "vocabulary": 27, "tokenizer": str(tokenizer)}
+    config["modalities"]["tok_rgb"] = row
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    said: list[str] = []
+    train_model(folder / "config.yaml", folder / "run", resume=False, device="cpu", say=said.append)
+    (table,) = (line for line in said if line.startswith("the network begins with"))
+    new = [line.split()[-2:] for line in table.splitlines() if line.startswith("  new")]
+    assert new == [["decoder_embeddings.tok_rgb", "(2)"]]
+    return folder / "run"
+
+
+def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_path: Path) -> None:
+    release(run, tmp_path / "base", BUNDLE, samples=20)
+    path = tmp_path / "tokenizer.safetensors"
+    tokenizer = random_image_tokenizer("rgb", codes=27)
+    save_checkpoint(tokenizer, path)
+    with_images = _with_images(run, tmp_path / "base", tmp_path / "images", path)
+    release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
+    bundle = load_bundle("model", tmp_path / "model")
+    assert bundle.targets == ("rgb", "color_palette", "metadata", VISUAL, SEMANTIC)
+    tokens = torch.arange(16).view(1, 4, 4)
+    torch.testing.assert_close(
+        bundle.dense["rgb"].decoder.decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
+    )
+    release(run, tmp_path / "model", tmp_path / "base", samples=20)
+    assert not (tmp_path / "model" / "rgb.safetensors").exists()
+    assert load_bundle("model", tmp_path / "model").dense == {}
+
+
+def test_images_without_a_tokenizer_are_refused(run: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["modalities"]["tok_rgb"] = {"kind": "tokens", "target": 1, "grid": [4, 4], "vocabulary": 27}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    with pytest.raises(TrainingConfigInvalid, match="tok_rgb has no tokenizer; a bundle makes images"):
+        release(tmp_path, tmp_path / "model", BUNDLE, samples=20)
+    assert not (tmp_path / "model").exists()
 
 
 def test_runs_that_are_no_bundle_are_refused(

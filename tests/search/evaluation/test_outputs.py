@@ -11,6 +11,7 @@ from search.errors import NotAligned
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.output_measures import (
     depth_error,
+    edge_overlap,
     measures_of,
     metadata_error,
     normal_error,
@@ -66,6 +67,26 @@ def test_angles_between_normals() -> None:
     found = normal_error(picture(up, up, front), picture(up, right, front))
     assert found["mean_degrees"] == pytest.approx(30, abs=0.5)
     assert found["median_degrees"] == pytest.approx(0, abs=0.5)
+
+
+def test_lines_may_be_a_pixel_off_and_of_any_polarity() -> None:
+    def drawn(row: int, size: int = 8) -> np.ndarray:
+        sheet = np.zeros((size, size), np.uint8)
+        sheet[row, 1:-1] = 255
+        return sheet
+
+    assert edge_overlap(drawn(3), 255 - drawn(3)) == {"edge_f1": pytest.approx(1)}
+    assert edge_overlap(drawn(4), drawn(3)) == {"edge_f1": pytest.approx(1)}
+    assert edge_overlap(drawn(5), drawn(3)) == {"edge_f1": pytest.approx(0)}
+    assert edge_overlap(drawn(3), drawn(6, 16))["edge_f1"] == pytest.approx(1)  # on the grid of the prediction
+    both = np.maximum(drawn(1), drawn(5))
+    assert edge_overlap(both, drawn(1))["edge_f1"] == pytest.approx(2 / 3)  # half is right, all is found
+    assert edge_overlap(drawn(1), both)["edge_f1"] == pytest.approx(2 / 3)
+    wide = np.pad(drawn(3), ((0, 0), (4, 4)))
+    assert edge_overlap(drawn(3), wide)["edge_f1"] == pytest.approx(1)  # the centre
+    blank = np.zeros((8, 8), np.uint8)
+    assert edge_overlap(blank, drawn(3)) == {"edge_f1": 0.0}
+    assert edge_overlap(drawn(3), blank) == {}
 
 
 def test_metadata_is_right_in_the_same_bin() -> None:

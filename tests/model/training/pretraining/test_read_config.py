@@ -111,6 +111,12 @@ def test_what_is_wrong_is_named(
     assert "\n" not in str(refused.value)
 
 
+def test_tokens_may_say_which_tokenizer_made_them(config: dict[str, Any], written: Written) -> None:
+    assert [one.tokenizer for one in read_config(written(config)).modalities] == [None] * 4
+    config["modalities"]["tok_rgb"]["tokenizer"] = "tokenizer.safetensors"
+    assert read_config(written(config)).modalities[3].tokenizer == Path("tokenizer.safetensors")
+
+
 def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
     config = with_contrast(config, tmp_path)
     config["modalities"]["rgb"]["field"] = ["rgb", "normal"]

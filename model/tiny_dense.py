@@ -1,0 +1,112 @@
+"""What bundled networks predict pixel by pixel: tokens, the decoder that makes an image of them, the value in it.
+
+A bundle holds the decoder of the modality `depth` in `depth.safetensors`; its manifest names the classes of label maps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.checkpoints import load_image_decoder
+from model.config import FourMConfig, ModalityConfig
+from model.embedder import Regions, Value
+from model.errors import WeightsCorrupt
+from model.modality import MODALITIES, Content
+from model.published.images import ToValue, depth_of, drawing_of, picture_of
+from model.published.preprocess import centre_crop
+from model.tiny import DENSE
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_decoder import ImageDecoder
+from model.tokenizers.outputs import logits_to_labels
+from model.values import check_value
+
+CLASSES = "classes"  # the manifest's key: by modality the name of each label
+_VALUES: dict[Content, ToValue] = {
+    Content.PICTURE: picture_of,
+    Content.NORMAL: picture_of,
+    Content.DRAWING: drawing_of,
+    Content.DEPTH: depth_of,
+}
+
+
+@dataclass(frozen=True)
+class DenseTarget:
+    """A modality that a bundle predicts as an image; `classes` are the names of the labels of a label map."""
+
+    modality: str
+    decoder: ImageDecoder
+    classes: Mapping[int, str]
+
+    @torch.inference_mode()
+    def value(self, tokens: Tensor) -> Value:
+        """What tokens int64 (h, w) stand for: see `model.modality.Content`."""
+        image = self.decoder.decode_tokens(tokens[None])
+        content = MODALITIES[self.modality].content
+        if content is not Content.REGIONS:
+            value: Value = _VALUES[content](image[0])
+            return value
+        labels = logits_to_labels(image)[0]
+        present = np.unique(labels).tolist()
+        return Regions(labels, {number: self.classes[number] for number in present if number in self.classes})
+
+
+def central(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values by modality, images cut to their central squares: what networks predict as images are of these.
+
+    Raises `FormatInvalid` for a value that is not of its modality.
+    """
+    for name, value in values.items():
+        check_value(MODALITIES[name], value)
+    return {name: _central(value) if name in DENSE else value for name, value in values.items()}
+
+
+def _central(image: Any) -> Value:
+    pixels = image.ids if isinstance(image, Regions) else image
+    crop = centre_crop(*pixels.shape[:2])
+    square = pixels[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    return Regions(square, image.classes) if isinstance(image, Regions) else square
+
+
+def file_of(modality: str) -> str:
+    """The name of the file of a modality's decoder."""
+    return f"{modality}.safetensors"
+
+
+def predicted_densely(config: FourMConfig) -> tuple[str, ...]:
+    """The modalities that a network predicts as tokens of images."""
+    return tuple(name for name, key in DENSE.items() if key in config.domains_out)
+
+
+def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -> dict[str, DenseTarget]:
+    """By modality what a bundle's network predicts as an image.
+
+    Raises `WeightsCorrupt` for a decoder that is not there or is of other tokens than the network's, and what
+    `load_image_decoder` raises.
+    """
+    found = {}
+    for name in predicted_densely(config):
+        if file_of(name) not in manifest["files"]:
+            raise WeightsCorrupt(f"{folder} lists no file {file_of(name)}, which what its network predicts needs")
+        decoder = load_image_decoder(folder / file_of(name))
+        if difference := token_difference(config.row(DENSE[name]), decoder.config):
+            raise WeightsCorrupt(f"{folder / file_of(name)} {difference}")
+        classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}
+        found[name] = DenseTarget(name, decoder, classes)
+    return found
+
+
+def token_difference(row: ModalityConfig, tokenizer: TokenizerConfig) -> str:
+    """In words how the tokens of a network's row are not those of a tokenizer; empty where they are."""
+    side = tokenizer.decoder_grid
+    if (row.vocabulary, row.grid) == (tokenizer.codebook_size, (side, side)):
+        return ""
+    rows, columns = row.grid or (0, 0)
+    return (
+        f"makes {side} x {side} tokens of {tokenizer.codebook_size} codes; "
+        f"the network's {row.key} has {rows} x {columns} of {row.vocabulary}"
+    )

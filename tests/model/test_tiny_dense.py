@@ -1,0 +1,58 @@
+"""Predicted images as values, and the squares of inputs that they are of."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import EmbeddingKind, ModalityConfig
+from model.embedder import Regions, Value
+from model.formats.spans import FormatInvalid
+from model.modality import MODALITIES
+from model.tiny import DENSE
+from model.tiny_dense import DenseTarget, central, token_difference
+from model.tokenizers.image_decoder import ImageDecoder
+from model.values import check_value
+from tests.random_bundle import random_image_tokenizer
+
+
+@pytest.mark.parametrize("name", ["rgb", "depth", "normal", "semseg", "canny_edge"])
+def test_tokens_become_values_of_their_modality(name: str) -> None:
+    target = DenseTarget(name, ImageDecoder(random_image_tokenizer(name)), {1: "wall", 9: "nowhere"})
+    value = target.value(torch.arange(16).view(4, 4))
+    check_value(MODALITIES[name], value)
+    if isinstance(value, Regions):
+        assert value.classes == {1: "wall"} if (value.ids == 1).any() else {}
+        assert value.ids.shape == (32, 32)
+    else:
+        assert np.asarray(value).shape[:2] == (32, 32)
+
+
+def test_keys_are_those_that_tokens_have_in_data_sets() -> None:
+    assert DENSE["depth"] == "tok_depth"
+    assert not DENSE.keys() & {"caption", "metadata", "visual_global", "clip", "bounding_boxes"}
+
+
+def test_images_are_cut_to_their_centres_and_nothing_else_is() -> None:
+    wide = np.arange(8, dtype=np.float32).reshape(2, 4)
+    values: dict[str, Value] = {
+        "depth": wide,
+        "semseg": Regions(wide.astype(np.int32), {1: "wall"}),
+        "caption": "a bed",
+    }
+    found = central(values)
+    np.testing.assert_array_equal(found["depth"], [[1, 2], [5, 6]])
+    assert isinstance(found["semseg"], Regions)
+    np.testing.assert_array_equal(found["semseg"].ids, [[1, 2], [5, 6]])
+    assert (found["semseg"].classes, found["caption"]) == ({1: "wall"}, "a bed")
+    with pytest.raises(FormatInvalid, match="depth is a float32 array"):
+        central({"depth": np.zeros(3, np.float32)})
+
+
+def test_other_tokens_are_told_in_words() -> None:
+    config = random_image_tokenizer("depth").config
+    row = ModalityConfig("tok_depth", EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=32)
+    assert token_difference(row, config) == ""
+    other = ModalityConfig("tok_depth", EmbeddingKind.IMAGE_TOKENS, (4, 2), vocabulary=64)
+    assert token_difference(other, config) == (
+        "makes 4 x 4 tokens of 32 codes; the network's tok_depth has 4 x 2 of 64"
+    )
