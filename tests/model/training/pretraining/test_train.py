@@ -135,7 +135,8 @@ def test_maps_that_are_not_trained_stay_as_they_were_fitted(
         load_shortcuts(tmp_path / "run" / name).of("rgb", "shape_global")
         for name in ("fitted.safetensors", "shortcuts.safetensors")
     )
-    assert torch.equal(fitted.down, trained.down) and torch.equal(fitted.up, trained.up)
+    assert torch.equal(fitted.down, trained.down)
+    assert torch.equal(fitted.up, trained.up)
     assert not torch.equal(fitted.gain, trained.gain)
 
 
