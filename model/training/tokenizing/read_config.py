@@ -11,7 +11,7 @@ from typing import Any
 from model.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.inputs import InputKind, input_kind
-from model.training.pretraining.config import Precision
+from model.training.pretraining.config import Precision, RunConfig
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.read_config import read_adamw, read_batch, read_data, read_run, read_sections
 from model.training.pretraining.reading import Section
@@ -29,6 +29,7 @@ _BETAS = (0.9, 0.99)
 _MSE_PICTURES = ("rgb", "normal")  # published with squared errors, other pictures with smooth L1
 _KEYS = {field.name for field in fields(TokenizerConfig)}
 _DIFFUSION_SIDES = 32  # pixels: a diffusion decoder takes multiples of it
+_OF_LARGE_NETWORKS = ("sharding", "activation_checkpointing")
 
 
 def read_config(path: Path) -> TokenizerTraining:
@@ -55,7 +56,7 @@ def _training(section: Section) -> TokenizerTraining:
         precision=section.choice("precision", Precision, Precision.BFLOAT16),
         average_decay=section.number("average_decay", 0.9999 if tokenizer.is_diffusion else 0.99, most=1.0),
         evaluation=_evaluation(section.section("evaluation")) if section.has("evaluation") else None,
-        run=read_run(section.section("run", {})),
+        run=_run(section.section("run", {})),
     )
     section.close()
     return config
@@ -130,3 +131,10 @@ def _evaluation(section: Section) -> EvaluationConfig:
     )
     section.close()
     return config
+
+
+def _run(section: Section) -> RunConfig:
+    for key in _OF_LARGE_NETWORKS:
+        if section.has(key):
+            raise TrainingConfigInvalid(f"{section.name(key)} cannot be: a tokenizer is trained whole, in one process")
+    return read_run(section)

@@ -118,6 +118,9 @@ def test_what_is_not_said_is_usual(scenes: Path, written: Written) -> None:
         ("codes", "decay", 1.5, "codes.decay must be a number from 0 to 1"),
         ("evaluation", "every", 0, "evaluation.every must be a whole number of at least 1"),
         ("optimiser", "warm_up_tokens", 5, "there is no setting 'warm_up_tokens' in optimiser"),
+        ("run", "sharding", "none", "run.sharding cannot be: a tokenizer is trained whole, in one process"),
+        ("run", "activation_checkpointing", False, "run.activation_checkpointing cannot be: a tokenizer is"),
+        ("run", "workers", 257, "run.workers must be a whole number from 0 to 256"),
     ],
 )
 def test_what_is_wrong_is_named(
