@@ -49,7 +49,8 @@ def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Att
         for facet in facets_of(values)
     ]
     if rows:
-        session.execute(insert(FacetRow), rows)
+        # Past the ORM, which sends a statement for each run of facets of one type.
+        session.connection().execute(insert(FacetRow), rows)
 
 
 def remove(session: Session, ids: Sequence[int]) -> None:

@@ -52,7 +52,10 @@ def read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
 
 
 def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
-    """Insert rows without assets and return their ids in the same order."""
+    """Insert rows without assets and return their ids in the same order; no two may have one key.
+
+    Past the ORM, which sends SQLite a statement for each row, and elsewhere one for each set of columns that are given.
+    """
     if not fresh:
         return []
     rows = [
@@ -67,7 +70,9 @@ def insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -
         }
         for new in fresh
     ]
-    return list(session.scalars(insert(ItemRow).returning(ItemRow.id, sort_by_parameter_order=True), rows))
+    inserted = session.connection().execute(insert(ItemRow).returning(ItemRow.key, ItemRow.id), rows)
+    ids = dict(inserted.all())
+    return [ids[new.key] for new in fresh]
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from search.catalogue import collections, items, log
 from search.catalogue.session import Database
@@ -154,6 +155,20 @@ class TestWritingItems:
             collections.delete(session, "things")
         with pytest.raises(CollectionNotFound, match="deleted meanwhile"):
             put(database, collection, embedder, ["x"])
+
+    def test_many_new_items_are_one_statement_whatever_they_lack(
+        self, database: Database, embedder: WordsEmbedder, collection: Collection
+    ) -> None:
+        new = [new_item(embedder, f"{number * 37 % 100}") for number in range(100)]
+        new[::2] = [replace(item, caption=None) for item in new[::2]]
+        asked: list[str] = []
+        event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+        with database.write() as session:
+            written = items.write(session, collection, new)
+        assert sum(statement.startswith("INSERT INTO items") for statement in asked) == 1
+        assert [(item.key, item.caption) for item in written] == [(item.key, item.caption) for item in new]
+        with database.read() as session:
+            assert items.by_ids(session, [item.id for item in written]) == {item.id: item for item in written}
 
     def test_many_items_at_once(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
         keys = [f"{number:04}" for number in range(1_100)]
