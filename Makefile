@@ -1,6 +1,6 @@
 # make install   everything needed to run, into .venv, and the two encoders the bundled model looks through
 # make demo      install, index the demo galleries, show queries, serve the page (SERVE=0: stop before serving)
-# make test      the tests (under 8 minutes on 2 cores)
+# make test      the tests, in two processes (under 8 minutes on 2 cores)
 # make test-all  those and the slow ones
 # make test-openclip  those of the optional open_clip models, with what these need installed
 # make smoke     build a small data set and train a small network on it, in a few minutes
@@ -39,7 +39,7 @@ demo: .venv/installed
 	@$(BIN)/anyseek demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: install .venv/installed-test
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
 
 test-all: install .venv/installed-test
 	$(BIN)/python -m pytest

@@ -5,7 +5,6 @@ import threading
 import time
 import uuid
 from datetime import timedelta
-from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -103,7 +102,5 @@ class SnapshotLease:
         self.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()

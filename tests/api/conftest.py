@@ -18,6 +18,7 @@ from api.client import Client
 from api.logs import JsonLines
 from api.service import Service, ServiceSettings
 from search.settings import Limits, Settings
+from tests.search.gallery import begin_catalogue
 from workers.runtime import Runtime
 
 LIMITS = Limits(bytes_per_file=200_000, bytes_per_request=600_000, pixels=1_000_000, queries_per_batch=10)
@@ -63,6 +64,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
         def start(
             model: str = "hashing", settings: ServiceSettings | None = None, lifespan: str = "on"
         ) -> tuple[str, Service]:
+            begin_catalogue(tmp_path / "home")
             runtime = stack.enter_context(Runtime.open(Settings(tmp_path / "home", LIMITS), model))
             service = Service(runtime, settings or ServiceSettings())
             return stack.enter_context(listening(service, lifespan)), service

@@ -9,9 +9,9 @@ from pathlib import Path
 from search import snapshots
 from search.catalogue import collections
 from search.snapshot_writer import space_folder
-from tests.faults.trial import Trial, harm_until_done, look, submit, working
+from tests.faults.trial import Trial, harm_until_done, working
 from tests.indexer.harness import NAME
-from tests.workers.processes import wait_for
+from tests.workers.processes import look, submit, wait_for
 
 DISK_MEGABYTES = 128
 FULL_SECONDS, MOST = 4.0, 3
@@ -47,7 +47,7 @@ def disk_is_full(trial: Trial) -> int:
         ballast.unlink()
 
     with working(trial, _LATE_SNAPSHOTS) as team:
-        job_id = submit(trial.tools, trial.gallery)
+        job_id = submit(trial.tools, trial.gallery.folder)
         filled = harm_until_done(trial, job_id, fill_for_a_while, 3.0, MOST)
         trial.check("No space left" in team.logs, "no worker met the full disk at its assets")
         _fill(ballast)

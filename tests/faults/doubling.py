@@ -4,9 +4,9 @@ import re
 
 from tests.faults import traps
 from tests.faults.commands import ended, start
-from tests.faults.trial import Trial, look, submit, working
+from tests.faults.trial import Trial, working
 from tests.indexer.harness import NAME
-from tests.workers.processes import wait_for
+from tests.workers.processes import look, submit, wait_for
 
 OTHER = "other"
 _SOME_QUARANTINED = 3
@@ -28,7 +28,7 @@ def two_jobs_at_once(trial: Trial) -> int:
 def every_task_twice(trial: Trial) -> int:
     """Each message, of the supervisor and of the workers, is sent to the broker twice."""
     with working(trial, "doubling = traps.delivering_twice(); doubling.__enter__()") as team, traps.delivering_twice():
-        job_id = submit(trial.tools, trial.gallery)
+        job_id = submit(trial.tools, trial.gallery.folder)
         wait_for(lambda: not look(trial.tools, job_id).active, "the job's end")
         spans = _SPAN.findall(team.logs)
     return len(spans) - len(set(spans))

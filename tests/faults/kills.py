@@ -3,7 +3,8 @@
 import signal
 import time
 
-from tests.faults.trial import WORK, WORKERS, Trial, harm_until_done, submit, working
+from tests.faults.trial import WORK, WORKERS, Trial, harm_until_done, working
+from tests.workers.processes import submit
 
 KILL_SECONDS = 5.0
 MOST_KILLS, MOST_HANGS = 10, 3
@@ -13,7 +14,7 @@ _TAKEN_OVER = "another worker took over"  # what one says that was refused to wr
 def workers_are_killed(trial: Trial) -> int:
     """SIGKILL of a random worker, parent and children, every 5 s; an input that kills its worker is among the bad."""
     with working(trial) as team:
-        job_id = submit(trial.tools, trial.gallery)
+        job_id = submit(trial.tools, trial.gallery.folder)
         return harm_until_done(
             trial, job_id, lambda: team.replace(trial.chance.randrange(WORKERS)), KILL_SECONDS, MOST_KILLS
         )
@@ -22,7 +23,7 @@ def workers_are_killed(trial: Trial) -> int:
 def workers_hang(trial: Trial) -> int:
     """SIGSTOP of a worker, parent and children, until its leases are long lost and taken; then it goes on."""
     with working(trial) as team:
-        job_id = submit(trial.tools, trial.gallery)
+        job_id = submit(trial.tools, trial.gallery.folder)
 
         def hang() -> None:
             number = trial.chance.randrange(WORKERS)

@@ -1,7 +1,8 @@
 """Harm done to what workers need: the broker, the database, room on the disk."""
 
-from tests.faults.trial import Trial, harm_until_done, submit, working
+from tests.faults.trial import Trial, harm_until_done, working
 from tests.services.servers import Server
+from tests.workers.processes import submit
 
 MOST = 3
 
@@ -24,7 +25,7 @@ def postgres_is_restarted(trial: Trial) -> int:
         trial.servers.postgres.start()
 
     with working(trial):
-        return harm_until_done(trial, submit(trial.tools, trial.gallery), restart, 4.0, MOST)
+        return harm_until_done(trial, submit(trial.tools, trial.gallery.folder), restart, 4.0, MOST)
 
 
 def _broker_is_killed(trial: Trial, broker: Server) -> int:
@@ -33,4 +34,4 @@ def _broker_is_killed(trial: Trial, broker: Server) -> int:
         broker.start()
 
     with working(trial):
-        return harm_until_done(trial, submit(trial.tools, trial.gallery), restart, 4.0, MOST)
+        return harm_until_done(trial, submit(trial.tools, trial.gallery.folder), restart, 4.0, MOST)

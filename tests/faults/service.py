@@ -12,10 +12,10 @@ from api.wire import Part
 from search.catalogue import items
 from search.catalogue.collections import get
 from tests.faults.commands import start
-from tests.faults.trial import Trial, harm_until_done, look, working
+from tests.faults.trial import Trial, harm_until_done, working
 from tests.indexer.harness import NAME
 from tests.services.servers import free_port
-from tests.workers.processes import wait_for
+from tests.workers.processes import look, wait_for
 
 _LIVES_SECONDS, MOST = 3.0, 5
 

@@ -9,17 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.indexing import Tools, open_collection, open_job
-from indexer.owner import Owner
-from indexer.sources.opening import open_source
-from search.catalogue import jobs
-from search.catalogue.jobs import Job
+from indexer.indexing import Tools
 from search.settings import Work
 from tests.faults.gallery import Gallery
 from tests.faults.servers import Servers, is_drained
-from tests.indexer.harness import NAME
-from tests.workers.processes import WorkerProcess, wait_for
-from workers.celery_queue import CeleryQueue
+from tests.workers.processes import WorkerProcess, look, wait_for
 
 WORKERS = 3
 # Short times and small tasks, so that what harm costs is seen within a minute.
@@ -107,21 +101,6 @@ def working(trial: Trial, traps: str = "") -> Iterator[Team]:
         team.stop()
     finally:
         team.kill()
-
-
-def submit(tools: Tools, gallery: Gallery, name: str = NAME) -> int:
-    """Hand a job over the gallery to the workers; returns its id."""
-    source, owner = open_source(tools.settings, gallery.folder), Owner(tools.database, tools.settings)
-    job = open_job(tools.database, open_collection(tools, name), source, owner, prune=False, adopt=False)
-    queue = CeleryQueue(tools.database, tools.settings)
-    queue.submit(job.id)
-    queue.close()
-    return job.id
-
-
-def look(tools: Tools, job_id: int) -> Job:
-    with tools.database.read() as session:
-        return jobs.get_with_counts(session, job_id)
 
 
 def harm_until_done(trial: Trial, job_id: int, harm: Callable[[], None], every: float, most: int) -> int:

@@ -24,6 +24,7 @@ from search.engine import SearchEngine
 from search.maintenance import verify
 from search.settings import Limits, Settings
 from search.types import Item, OnDuplicate
+from tests.search.gallery import begin_catalogue
 
 NAME = "c"
 
@@ -66,6 +67,8 @@ def installation(
 ) -> Iterator[Tools]:
     settings = settings or Settings(home, limits or Limits())
     settings.home.mkdir(exist_ok=True)
+    if settings.database_url.startswith("sqlite"):
+        begin_catalogue(settings.home)
     database = Database(settings.database_url)
     upgrade(database)
     embedder = embedder or HashingEmbedder()

@@ -8,7 +8,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from search.settings import Limits, Settings
 from tests.indexer.pictures import encoded, jpeg, png
+from tests.loopback import LoopbackServer
 
 DEPTH = encoded(Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)), "PNG")
 FILES = {"a.png": png(1), "b.jpg": jpeg(2), "c.png": png(3), "c.depth.png": DEPTH}
@@ -140,8 +141,7 @@ class Site:
 
             def log_message(self, *arguments: object) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = LoopbackServer(Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
 
     def serve(self, files: Mapping[str, bytes]) -> None:

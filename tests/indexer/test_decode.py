@@ -290,8 +290,8 @@ def test_files_that_cannot_be_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_no_permission_is_said(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.png"
+def test_no_permission_is_said(open_folder: Path) -> None:
+    secret = open_folder / "secret.png"
     secret.write_bytes(png(1))
     secret.chmod(0)
     code = (
@@ -300,9 +300,6 @@ def test_no_permission_is_said(tmp_path: Path) -> None:
         "try:\n    decode_file('rgb', Path(sys.argv[1]), Limits())\n"
         "except InputUnreadable as error:\n    sys.exit(str(error))\n"
     )
-    # Pytest's folders are closed to others, so the way down to the file is opened.
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(secret)], capture_output=True, text=True, check=False)
     assert "cannot be read: Permission denied" in done.stderr
 

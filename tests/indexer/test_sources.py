@@ -221,19 +221,17 @@ def test_the_data_directory_is_left_out(tmp_path: Path) -> None:
     assert [one.uri for one in source.scan()] == ["a.png", "home2/c.png"]
 
 
-def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_read_is_told(open_folder: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become somebody else")
-    put(tmp_path, {"open/a.png": png(1), "closed/b.png": png(2), "c.png": png(3)})
-    (tmp_path / "closed").chmod(0)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
+    put(open_folder, {"open/a.png": png(1), "closed/b.png": png(2), "c.png": png(3)})
+    (open_folder / "closed").chmod(0)
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom indexer.sources.folder import FolderSource\n"
         "from search.settings import Limits\nos.setuid(65534)\n"
         "for one in FolderSource(Path(sys.argv[1]), Limits()).scan():\n    print(one.uri, one.reason)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(open_folder)], capture_output=True, text=True, check=True)
     assert "closed/ the folder closed cannot be read: Permission denied" in done.stdout
     assert "open/a.png None" in done.stdout
     assert "c.png None" in done.stdout

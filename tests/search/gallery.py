@@ -75,12 +75,17 @@ def words(value: Value) -> str:
 
 def open_catalogue(home: Path) -> tuple[Settings, Database]:
     """The catalogue in `home`; an empty one if there is none yet."""
+    begin_catalogue(home)
     settings = Settings(home=home)
+    return settings, Database(settings.database_url)
+
+
+def begin_catalogue(home: Path) -> None:
+    """Put an empty catalogue into `home` unless it has one, sooner than migrations make it."""
     file = home / "catalogue.sqlite"
     if not file.exists():
         home.mkdir(parents=True, exist_ok=True)
         file.write_bytes(empty_catalogue())
-    return settings, Database(settings.database_url)
 
 
 @cache

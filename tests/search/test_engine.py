@@ -266,10 +266,13 @@ def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
     assert keys(results)[0] == "thing 7"
 
 
-def test_nothing_in_search_imports_torch() -> None:
-    script = "import sys; import search.engine, search.maintenance, search.index.qdrant; print('torch' in sys.modules)"
+def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
+    script = (
+        "import sys\nimport search.engine, search.maintenance\nprint('qdrant_client' in sys.modules)\n"
+        "import search.index.qdrant\nprint('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False\nFalse\n"
 
 
 def test_a_query_asks_the_catalogue_for_its_head_and_the_rows_of_its_hits_only(

@@ -1,4 +1,4 @@
-"""Real workers, each an `anyseek worker` in processes of its own, for tests that have real servers."""
+"""Real workers, each an `anyseek worker` in processes of its own, and jobs for them. For tests with real servers."""
 
 import os
 import signal
@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from indexer.indexing import Tools, open_collection, open_job
+from indexer.owner import Owner
+from indexer.sources.opening import open_source
+from search.catalogue import jobs
+from search.catalogue.jobs import Job
 from search.settings import Settings, Work, variables
+from tests.indexer.harness import NAME
+from workers.celery_queue import CeleryQueue
 from workers.readiness import is_ready
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
@@ -72,6 +79,21 @@ def working(settings: Settings, name: str, *options: str, before: str = "") -> I
         yield worker.wait_until_ready()
     finally:
         worker.kill()
+
+
+def submit(tools: Tools, folder: Path) -> int:
+    """Hand a job over a folder to the workers; returns its id."""
+    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
+    job = open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False)
+    queue = CeleryQueue(tools.database, tools.settings)
+    queue.submit(job.id)
+    queue.close()
+    return job.id
+
+
+def look(tools: Tools, job_id: int) -> Job:
+    with tools.database.read() as session:
+        return jobs.get_with_counts(session, job_id)
 
 
 def wait_for(happened: Callable[[], object], what: str) -> None:

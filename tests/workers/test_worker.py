@@ -8,19 +8,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from indexer.indexing import Tools, open_collection, open_job
-from indexer.owner import Owner
-from indexer.sources.opening import open_source
-from search.catalogue import jobs, ledger
-from search.catalogue.jobs import Job, JobState
+from indexer.indexing import Tools
+from search.catalogue import ledger
+from search.catalogue.jobs import JobState
 from search.catalogue.tables import LedgerRow, LogRow
 from search.settings import Settings
 from tests.contracts.catalogue import empty
-from tests.indexer.harness import NAME, check_agreement, failures, held, installation
+from tests.indexer.harness import check_agreement, failures, held, installation
 from tests.indexer.pictures import encoded, png
 from tests.services.servers import Rabbit, Redis, Server
-from tests.workers.processes import POSTGRES, WorkerProcess, settings_of, wait_for, working
-from workers.celery_queue import CeleryQueue
+from tests.workers.processes import POSTGRES, WorkerProcess, look, settings_of, submit, wait_for, working
 from workers.readiness import is_ready
 
 RABBIT = "ANYSEEK_TEST_RABBITMQ"
@@ -73,19 +70,9 @@ def on_rabbit(home: Path) -> Settings:
 
 
 def started(tools: Tools, folder: Path) -> int:
-    """A job that was submitted."""
+    """The only job in the catalogue, handed to the workers."""
     empty(tools.database)
-    source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    job = open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False)
-    queue = CeleryQueue(tools.database, tools.settings)
-    queue.submit(job.id)
-    queue.close()
-    return job.id
-
-
-def look(tools: Tools, job_id: int) -> Job:
-    with tools.database.read() as session:
-        return jobs.get_with_counts(session, job_id)
+    return submit(tools, folder)
 
 
 def wait_for_settled(tools: Tools, job_id: int, inputs: int) -> None:

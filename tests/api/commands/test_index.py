@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -55,7 +54,10 @@ def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
+    return three_photos(tmp_path / "photos")
+
+
+def three_photos(folder: Path) -> Path:
     folder.mkdir()
     for number in range(3):
         (folder / f"{number}.png").write_bytes(png(number))
@@ -181,13 +183,13 @@ def test_an_ended_job_is_watched_at_once(anyseek: Run, photos: Path) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
-    for number in range(3, 600):
+    for number in range(3, 300):
         (photos / f"{number}.png").write_bytes(png(number, 8, 8))
     environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     arguments = [*COMMAND, *map(str, to_c(photos))]
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    assert process.stderr.readline() == "found 600 pictures\n"
+    assert process.stderr.readline() == "found 300 pictures\n"
     wait_for_items(tmp_path / "home")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
@@ -195,7 +197,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, photos: Path) -> None:
     assert errors == "interrupted; run the same command again to go on from here\n"
     done = subprocess.run([*arguments, "--json"], env=environment, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    assert told["indexed"] + told["unchanged"] == 600
+    assert told["indexed"] + told["unchanged"] == 300
     assert told["indexed"] > 0
     assert told["unchanged"] > 0
 
@@ -212,15 +214,14 @@ def wait_for_items(home: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_without_permission(tmp_path: Path, photos: Path) -> None:
+def test_without_permission(open_folder: Path) -> None:
+    photos = three_photos(open_folder / "photos")
     (photos / "closed").mkdir(mode=0o700)
     (photos / "closed/in.png").write_bytes(png(5))
     (photos / "1.png").chmod(0)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
-    (tmp_path / "warm").mkdir()
-    environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", AS_NOBODY, str(tmp_path), *map(str, to_c(photos, "--prune"))]
+    (open_folder / "warm").mkdir()
+    environment = {**os.environ, "ANYSEEK_HOME": str(open_folder / "home"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", AS_NOBODY, str(open_folder), *map(str, to_c(photos, "--prune"))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert "quarantined 1.png: 1.png cannot be read: Permission denied [input-unreadable]" in done.stdout

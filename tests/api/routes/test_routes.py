@@ -10,7 +10,7 @@ import pytest
 
 from api.client import ApiError, Client
 from api.service import Service
-from tests.indexer.pictures import png
+from tests.indexer.pictures import encoded, noise, png
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -116,7 +116,7 @@ def cancelled_job(http: httpx.Client, collection: str, root: Path) -> int:
     folder = root / "large"
     folder.mkdir()
     for number in range(200):
-        (folder / f"{number}.png").write_bytes(png(number, 400, 300))
+        (folder / f"{number}.png").write_bytes(encoded(noise(number, 400, 300), "PNG", compress_level=0))
     job = int(http.post(f"/v1/collections/{collection}/jobs", json={"folder": str(folder)}).json()["id"])
     assert http.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
     return job

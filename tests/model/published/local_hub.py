@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.loopback import LoopbackServer
 
 COMMIT = "a" * 40
 _BLOCK = 1 << 18
@@ -50,8 +52,7 @@ def serving(hub: LocalHub) -> Iterator[LocalHub]:
     class Handler(_Handler):
         state = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = LoopbackServer(Handler)
     hub.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -137,10 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             end = min(end, max(hub.bytes_before_break - hub.sent, 0))
         for start in range(0, end, _BLOCK):
             block = data[start : min(start + _BLOCK, end)]
-            try:
-                self.wfile.write(block)
-            except ConnectionError:
-                return
+            self.wfile.write(block)
             hub.sent += len(block)
             time.sleep(len(block) / hub.bytes_a_second)
         if end < len(data):
