@@ -32,8 +32,8 @@ def examples(drawing: Path, rooms: Path) -> list[Example]:
         Example(OPENMOJI, f"--sketch {drawing}", (Part("canny_edge", file=drawing),)),
         Example(
             OPENMOJI,
-            "fruit --palette '#5c9e31'",
-            (Part("caption", text="fruit"), Part("color_palette", text="#5c9e31")),
+            "heart --palette '#92d3f5'",
+            (Part("caption", text="heart"), Part("color_palette", text="#92d3f5")),
         ),
         Example(ROOMS, '"an orange dog"', (Part("caption", text="an orange dog"),)),
         Example(ROOMS, "bed --palette '#2f5fb0'", (Part("caption", text="bed"), Part("color_palette", text="#2f5fb0"))),

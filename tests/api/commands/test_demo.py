@@ -27,7 +27,7 @@ SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color"><circle cx="36" cy="36" r="{radius}" fill="#{colour}"/></g>
   <g id="line"><circle cx="36" cy="36" r="{radius}" fill="none" stroke="#000000"/></g>
 </svg>"""
-DRAWN = {"1F355": ("pizza", 20, "ffcc00"), "1F431": ("cat face", 30, "ffaa00"), "1F34F": ("green apple", 25, "5c9e31")}
+DRAWN = {"1F355": ("pizza", 20, "ffcc00"), "1F431": ("cat face", 30, "ffaa00"), "1FA75": ("blue heart", 25, "92d3f5")}
 VIEWS = ("test-00014", "test-00015", "test-00083", "test-00270")
 COMMAND = ["demo", "--no-serve", "--model", "hashing"]
 VALUES = {"rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata"}
@@ -82,7 +82,7 @@ def test_both_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.C
     assert told.count("$ anyseek query --collection rooms") == 2
     asked = told.split("$ anyseek")[1:]
     assert asked[0].splitlines()[1].split()[2:] == ["1F355", "pizza"]
-    assert asked[2].splitlines()[1].split()[2] == "1F34F"
+    assert asked[2].splitlines()[1].split()[2] == "1FA75"
     assert asked[3].splitlines()[1].split()[2] == "test-00270"
     assert "CC BY-SA 4.0" in told
     assert "CREDITS.txt" in told
