@@ -22,3 +22,9 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+def pytest_configure() -> None:
+    """Refuse what would have two processes empty one database under each other."""
+    if os.environ.get("ANYSEEK_TEST_POSTGRES") and os.environ.get("PYTEST_XDIST_WORKER"):
+        raise pytest.UsageError("tests on the servers of `make services` run in one process: use `make test-services`")
