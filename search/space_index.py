@@ -36,8 +36,8 @@ MakeIndex = Callable[[int], LocalIndex]  # dimension -> empty index
 REOPENED_UP_TO = 20_000
 # Searches wait while so many changes are put in.
 APPLIED_AT_ONCE = 128
-# A snapshot is the whole index, so one is written when at least one in so many of its vectors is new: a million vectors
-# would else be gigabytes a minute while items are put. What is not in it is read from the log in about a second.
+# A snapshot is the whole index, so one is written when the log has an entry since the last one for every so many
+# vectors: a million of them would else be gigabytes a minute while items are put. The rest is read from the log.
 SNAPSHOT_SHARE = 100
 
 
@@ -116,8 +116,8 @@ class SpaceIndex:
     def keep(self, head: Head, minimum_tail: int) -> int:
         """Write a snapshot if one is due; return the number up to which the oldest one kept has the log.
 
-        It is due when `minimum_tail` entries came since the last one, and one for every hundred vectors, or the centre
-        moved, or the index is worn.
+        It is due when `minimum_tail` entries came since the last one, and one for every `SNAPSHOT_SHARE` vectors, or
+        the centre moved, or the index is worn.
         """
         held = snapshots.listed(self.folder)
         centred = head.centre_version(self._space.id)
