@@ -40,14 +40,14 @@ def drawing_image(drawing: ByteArray, size: int) -> FloatArray:
     return signed(crop_resized(drawing, centre_crop(*drawing.shape), size)[..., None])
 
 
+DRAWINGS = ("canny_edge", "soft_edge", "line_drawing")
+
 # Channels and image of each modality that is a picture, by the name that it has in shards.
 _PICTURES: Mapping[str, tuple[int, ToImage]] = {
     "rgb": (3, rgb_tokenizer_input),
     "normal": (3, rgb_tokenizer_input),
     "depth": (1, depth_image),
-    "canny_edge": (1, drawing_image),
-    "soft_edge": (1, drawing_image),
-    "line_drawing": (1, drawing_image),
+    **dict.fromkeys(DRAWINGS, (1, drawing_image)),
 }
 
 

@@ -17,12 +17,13 @@ from model.config import ConfigInvalid, ModalityConfig
 from model.data.errors import RecipeInvalid, SampleInvalid
 from model.data.registry import LabellerKind, Place
 from model.data.samples import DataSample
+from model.drawing import ByteArray
 from model.formats.spans import FormatInvalid
 from model.published.codecs import FeatureTokens, ImageTokens, VectorTokens
 from model.published.modalities import target_form
 from model.published.model import PublishedModel, load_published
 from model.published.store import installed
-from model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
+from model.tokenizers.inputs import DRAWINGS, InputKind, input_kind, tokenizer_input
 
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
@@ -32,13 +33,15 @@ class Options:
     """`of`: the modality; `model`: the installed network that says which tokenizer it has, and which grid.
 
     `tokenizer`: the file of a tokenizer to take instead, which sees pictures of `size` pixels a side; of the size that
-    it was made for unless given.
+    it was made for unless given. It sees their central squares, or, of drawings, all within a `whole` square as the
+    encoders of the bundled networks do.
     """
 
     of: str
     model: str = "4M-21_B"
     tokenizer: Path | None = None
     size: int | None = None
+    whole: bool = False
 
 
 class Tokens:
@@ -81,12 +84,20 @@ def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
     size = options.size or tokenizer.config.image_size
     if kind in (InputKind.PICTURE, InputKind.LABELS) and size % tokenizer.config.patch_size:
         raise RecipeInvalid(f"tokens of {options.of}: size must be a multiple of {tokenizer.config.patch_size}")
+    if options.whole and options.of not in DRAWINGS:
+        raise RecipeInvalid(f"tokens of {options.of}: only of {', '.join(DRAWINGS)} can they be of the whole")
 
     def encode(value: Any) -> Tensor:
-        image = tokenizer_input(options.of, value, tokenizer.config, size)
+        image = tokenizer_input(options.of, _padded(value) if options.whole else value, tokenizer.config, size)
         return tokenizer.encode(torch.from_numpy(image)[None])[0].flatten()
 
     return encode
+
+
+def _padded(drawing: ByteArray) -> ByteArray:
+    """A drawing uint8 (H, W), light on dark, in the middle of a square."""
+    missing = [max(drawing.shape) - side for side in drawing.shape]
+    return np.pad(drawing, [(count // 2, count - count // 2) for count in missing])
 
 
 def _loaded(options: Options, place: Place) -> tuple[PublishedModel, _TokenCodec, ModalityConfig]:
@@ -101,7 +112,8 @@ def _checked(options: Options, place: Place) -> str:
     """Which network says it, and which tokenizer does it."""
     if options.tokenizer is not None:
         _file_encoder(options, options.tokenizer)
-        return f"tokenizer {file_digest(options.tokenizer)[:16]} at {options.size or 'its own size'}"
+        of = " of the whole" if options.whole else ""
+        return f"tokenizer {file_digest(options.tokenizer)[:16]} at {options.size or 'its own size'}{of}"
     model, codec, row = _loaded(options, place)
     return f"{row.key} of {model.fingerprint[:16]}, tokenizer {installed(codec.tokenizer, place.home).fingerprint[:16]}"
 

@@ -21,11 +21,13 @@ from model.tokenizers.inputs import tokenizer_input
 _SHAPE = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "image_size": 32, "patch_size": 8}
 
 
-def _saved(path: Path, **values: object) -> ImageVQVAE:
+def _saved(path: Path, seen: torch.Tensor | None = None, **values: object) -> ImageVQVAE:
+    """A tokenizer with its file; its codes are at random, or of pictures that it has `seen`."""
     network = ImageVQVAE(TokenizerConfig.from_values(_SHAPE | {"latent_dim": 4, "codebook_size": 8} | values))
     initialise_image_tokenizer(network, 0)
     draws = torch.Generator().manual_seed(0)
-    network.quantize.begin(torch.randn(2, 4, 4, 4, generator=draws), draws)
+    latents = torch.randn(2, 4, 4, 4, generator=draws) if seen is None else network.latents(seen).detach()
+    network.quantize.begin(latents, draws)
     save_checkpoint(network, path)
     return network.eval()
 
@@ -50,6 +52,21 @@ def test_tokens_are_those_of_the_file(tmp_path: Path, place: Place) -> None:
         assert found["tok_depth"].tolist() == expected.tolist()
 
 
+def test_of_a_drawing_that_is_no_square_the_whole_can_be_taken(tmp_path: Path, place: Place) -> None:
+    path = tmp_path / "tokenizer.safetensors"
+    _saved(path, torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)), n_channels=1)
+    square = np.zeros((40, 40), np.uint8)
+    square[10:29] = np.random.default_rng(0).integers(0, 256, (19, 40), np.uint8)
+    cut, whole = Options("canny_edge", tokenizer=path), Options("canny_edge", tokenizer=path, whole=True)
+
+    def tokens(options: Options, drawing: np.ndarray) -> list[int]:
+        return TOKENS.open(options, place).label(DataSample("k", {"canny_edge": drawing}))["tok_canny_edge"].tolist()
+
+    assert tokens(whole, square[10:29]) == tokens(cut, square)
+    assert tokens(cut, square[10:29]) != tokens(cut, square)
+    assert TOKENS.fetch(whole, place) != TOKENS.fetch(cut, place)
+
+
 def test_another_file_makes_another_data_set(tmp_path: Path, place: Place) -> None:
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     _saved(first, n_channels=1)
@@ -65,6 +82,7 @@ def test_what_a_file_does_not_take_is_refused(tmp_path: Path, place: Place) -> N
         (Options("rgb", tokenizer=path), "does not take 'rgb'"),
         (Options("instances", tokenizer=path), "any number of instances"),
         (Options("depth", tokenizer=path, size=20), "size must be a multiple of 8"),
+        (Options("depth", tokenizer=path, whole=True), "only of canny_edge, soft_edge, line_drawing"),
     ):
         with pytest.raises(RecipeInvalid, match=says):
             TOKENS.open(options, place)
