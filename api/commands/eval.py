@@ -13,11 +13,12 @@ from search.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from PIL.Image import Image
+
     from model.embedder import Embedder, Value
     from search.evaluation.aligned import AlignedSet
     from search.evaluation.comparisons import Compare
     from search.evaluation.instruments import Instruments
-    from search.evaluation.matrix import Matrix
 
 SUITES = ("emoji", "emoji-matrix", "photos", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
@@ -58,7 +59,7 @@ class _Asked:
 @click.option("--whole-items", is_flag=True, help="Search things of all their modalities, too.")
 @click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's pictures instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the recall matrix into a PNG.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the matrix or outputs, a PNG.")
 def evaluate(name: str, **options: Any) -> None:
     """Measure how well kinds of queries find kinds of items: the recall matrix of FOLDER, or a suite.
 
@@ -103,8 +104,10 @@ def _check(asked: _Asked) -> None:
         raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
     if asked.split and asked.folder is None:
         raise click.UsageError("--split goes with a FOLDER of shards")
-    if asked.outputs and (asked.suite or asked.picture or asked.compare or asked.whole_items or asked.space):
-        raise click.UsageError("--outputs goes with FOLDER, and with --split, --limit, --model and --json alone")
+    if asked.outputs and (asked.suite or asked.compare or asked.whole_items or asked.space):
+        raise click.UsageError(
+            "--outputs goes with FOLDER, and with --split, --limit, --model, --json and --picture alone"
+        )
     if (asked.picture or asked.compare or asked.whole_items) and asked.suite in _NO_MATRIX:
         raise click.UsageError(f"--suite {asked.suite} makes no recall matrix; emoji-matrix and photos do")
 
@@ -118,7 +121,8 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
 def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from api.commands.eval_output import output_lines
     from model.predict import load_predictor, predict, predicted_modalities
-    from search.evaluation.outputs import measure_outputs
+    from search.evaluation.output_sheet import OutputSheet
+    from search.evaluation.outputs import PICTURE, measure_outputs
 
     model = load_predictor(name, settings.home)
     known = frozenset(predicted_modalities(model))
@@ -127,7 +131,10 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
         return predict(inputs, [target], model=model)[target].value
 
     (aligned, _), *_ = _sets(asked, settings)
-    found = measure_outputs(aligned, known, one, _progress)
+    sheet = OutputSheet(PICTURE) if asked.picture else None
+    found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None)
+    if asked.picture and sheet:
+        _save(asked.picture, sheet.drawn())
     if asked.as_json:
         click.echo(json.dumps({"folder": str(asked.folder), "model": name, **dataclasses.asdict(found)}))
         return
@@ -154,7 +161,9 @@ def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
     instruments = _instruments(asked, embedder, settings)
     found = [recall_matrix(instruments, one, training, _progress) for one, training in _sets(asked, settings)]
     if asked.picture:
-        _draw(asked.picture, found, embedder)
+        from search.evaluation.heat_map import heat_map
+
+        _save(asked.picture, heat_map(found, f"Recall matrix of {embedder.name}"))
     if asked.as_json:
         of = {"suite": asked.suite} if asked.suite else {"folder": str(asked.folder)}
         _print_json(embedder, of, {"sets": [dataclasses.asdict(one) for one in found]})
@@ -217,10 +226,7 @@ def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedS
     return [(read_aligned(asked.folder, settings.limits, asked.limit), None)]
 
 
-def _draw(path: Path, found: "list[Matrix]", embedder: "Embedder") -> None:
-    from search.evaluation.heat_map import heat_map
-
-    image = heat_map(found, f"Recall matrix of {embedder.name}")
+def _save(path: Path, image: "Image") -> None:
     beside = path.with_name(f".{path.name}.partial")
     image.save(beside, "PNG")
     beside.replace(path)

@@ -17,6 +17,7 @@ from search.evaluation.rows import chunks
 
 PICTURE, REGIONS = "rgb", "semseg"
 Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value
+Watch = Callable[[Sample, str, Value], object]  # a thing, a target and what was predicted of it
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class Outputs:
     unreadable: tuple[str, ...]
 
 
-def measure_outputs(aligned: AlignedSet, predicted: frozenset[str], predict: Predict, progress: Progress) -> Outputs:
+def measure_outputs(
+    aligned: AlignedSet, predicted: frozenset[str], predict: Predict, progress: Progress, watch: Watch | None = None
+) -> Outputs:
     """Predict from each thing's picture alone whatever of `predicted` is known of it and can be measured.
+
+    `watch` is told of every prediction, thing by thing.
 
     Raises `NotAligned` if nothing of the set is known that can be measured.
     """
@@ -51,7 +56,7 @@ def measure_outputs(aligned: AlignedSet, predicted: frozenset[str], predict: Pre
         for sample in chunk.samples:
             for target in targets:
                 if PICTURE in sample.values and target in sample.values:
-                    for measure, value in _measured(sample, target, predict, regions).items():
+                    for measure, value in _measured(sample, target, predict, regions, watch).items():
                         found[target, measure].append(value)
     rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in found.items()]
     overlap = regions.mean()
@@ -65,12 +70,14 @@ def measure_outputs(aligned: AlignedSet, predicted: frozenset[str], predict: Pre
     return Outputs(aligned.name, tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
 
 
-def _measured(sample: Sample, target: str, predict: Predict, regions: RegionOverlap) -> Measures:
+def _measured(sample: Sample, target: str, predict: Predict, regions: RegionOverlap, watch: Watch | None) -> Measures:
     """Measures of one prediction; a segmentation is added to `regions` instead, where its ids have names."""
     true = sample.values[target]
     if isinstance(true, Regions) and not true.classes:
         return {}
     value = predict({PICTURE: sample.values[PICTURE]}, target)
+    if watch is not None:
+        watch(sample, target, value)
     if isinstance(value, Regions) and isinstance(true, Regions):
         regions.add(value, true)
         return {}
