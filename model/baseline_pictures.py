@@ -20,7 +20,10 @@ _NAMES = 997  # colours that names are dealt out to
 
 
 def as_picture(modality: str, value: Value) -> ByteArray | None:
-    """What a value of `modality` looks like: uint8 (H, W, 3); None for what has no look (words, numbers, vectors)."""
+    """What a value of `modality` looks like: uint8 (H, W, 3).
+
+    None for what has no look: words, numbers, vectors, a palette without a colour as models may predict it.
+    """
     content = resolve(modality).content
     match value:
         case np.ndarray() if content in (Content.PICTURE, Content.NORMAL):
@@ -29,7 +32,7 @@ def as_picture(modality: str, value: Value) -> ByteArray | None:
             return ink_as_picture(ink(value.astype(np.uint8)))
         case np.ndarray() if content is Content.DEPTH:
             return _depth(value.astype(np.float32))
-        case np.ndarray() if content is Content.PALETTE:
+        case np.ndarray() if content is Content.PALETTE and len(value):
             return stripes(value.astype(np.uint8), _SIDE)
         case Regions():
             return _regions(value)

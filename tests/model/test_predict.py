@@ -44,9 +44,9 @@ def test_the_bundled_model_predicts_its_vectors(tiny: Embedder) -> None:
 def test_the_bundled_model_names_what_it_cannot_do(tiny: Embedder) -> None:
     caption = {"caption": "a red house"}
     with pytest.raises(
-        UnsupportedModality, match=r"4m-tiny does not predict depth; it predicts .*visual_global, semantic"
+        UnsupportedModality, match=r"4m-tiny does not predict human_pose; it predicts .*visual_global, semantic"
     ):
-        predict(caption, ["depth"], model=tiny)
+        predict(caption, ["human_pose"], model=tiny)
     with pytest.raises(UnsupportedModality, match="does not take sam_edge"):
         predict({"sam_edge": np.ones((4, 4), np.uint8)}, ["visual_global"], model=tiny)
     with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):

@@ -105,3 +105,14 @@ def gallery(serving: str, home: Path) -> str:
         for name in ("red disc", "green box", "blue bar"):
             client.put_item("shapes", name, caption=f"a {name}", attributes={"n": 1})
     return "shapes"
+
+
+@pytest.fixture
+def bundled_home(tmp_path: Path) -> Path:
+    """A data directory with the encoders of `4m-tiny`, where somebody has pulled them."""
+    models = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser() / "models"
+    if not (models / "encoders" / "efficientnet-lite0.safetensors").exists():
+        pytest.skip("needs `anyseek models pull encoders`")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "models").symlink_to(models)
+    return tmp_path / "home"

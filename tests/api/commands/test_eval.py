@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from model import bundle
+from tests.random_bundle import write_random_bundle
+
 Run = Callable[..., Any]
 COLOURS = ("#d92d2d", "#4fae4a", "#2f6fed", "#e0c020")
 
@@ -83,6 +86,22 @@ def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Pat
     refused = run("eval", str(folder), "--outputs", "--compare", "fusion")
     assert refused.returncode == 2
     assert "--outputs goes with FOLDER" in refused.stderr
+
+
+def test_outputs_are_measured_and_drawn(
+    run: Run, folder: Path, bundled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_random_bundle(tmp_path / "weights" / "4m-tiny", dense=("depth",))
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    picture = tmp_path / "outputs.png"
+    done = run(
+        "eval", str(folder), "--outputs", "--limit", "2", "--picture", str(picture), ANYSEEK_HOME=str(bundled_home)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "abs_rel" in done.stdout
+    assert f"drawn into {picture}" in done.stderr
+    with Image.open(picture) as image:
+        assert image.height == 44 + 2 * 134
 
 
 def test_people_get_a_table_and_a_picture(run: Run, folder: Path, tmp_path: Path) -> None:

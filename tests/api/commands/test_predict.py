@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -159,25 +158,14 @@ def test_a_target_that_is_there_already_is_replaced_only_with_force(predict: Run
     assert _files(tmp_path / "out") == {"metadata/mine.txt": b"x"}
 
 
-@pytest.fixture
-def bundled_home(tmp_path: Path) -> Path:
-    """A data directory with the encoders of `4m-tiny`, where somebody has pulled them."""
-    models = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser() / "models"
-    if not (models / "encoders" / "efficientnet-lite0.safetensors").exists():
-        pytest.skip("needs `anyseek models pull encoders`")
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "models").symlink_to(models)
-    return tmp_path / "home"
-
-
 def test_bundled_weights_predict_what_they_can_and_name_what_they_cannot(
     predict: Run, bundled_home: Path, tmp_path: Path
 ) -> None:
-    targets = ("--target", "depth", "--target", "visual_global")
+    targets = ("--target", "human_pose", "--target", "visual_global")
     done = predict(*targets, ANYSEEK_HOME=str(bundled_home), ANYSEEK_MODEL="4m-tiny")
     assert done.returncode == 1
     assert done.stdout.startswith("visual_global")
-    assert "does not predict depth" in done.stderr
+    assert "does not predict human_pose" in done.stderr
     assert "anyseek models pull 4M-21_B" in done.stderr
     vector = np.load(tmp_path / "out" / "visual_global" / "visual_global.npy")
     assert vector.shape == (1280,)

@@ -25,6 +25,7 @@ def test_a_row_has_the_picture_what_is_known_and_what_was_predicted() -> None:
     first = Sample({"rgb": _picture(RED), "normal": _picture(BLUE), "caption": "red"})
     second = Sample({"rgb": _picture(BLUE), "color_palette": np.array([BLUE], np.uint8)})
     sheet.add(first, "caption", "has no look")
+    sheet.add(first, "color_palette", np.zeros((0, 3), np.uint8))  # nor has what has no colour
     sheet.add(first, "normal", _picture(RED))
     sheet.add(second, "color_palette", np.array([RED], np.uint8))
     assert _cells(sheet) == [[RED, WHITE, WHITE, BLUE, RED], [BLUE, BLUE, RED, WHITE, WHITE]]
