@@ -45,7 +45,15 @@ class DenseTarget:
     @torch.inference_mode()
     def value(self, tokens: Tensor) -> Value:
         """What tokens int64 (h, w) stand for: see `model.modality.Content`."""
-        image = self.decoder.decode_tokens(tokens[None])
+        return self._value(self.decoder.decode_tokens(tokens[None]))
+
+    @torch.inference_mode()
+    def expected(self, probabilities: Tensor) -> Value:
+        """What positions stand for of whose codes only probabilities float (h, w, K) are known, each summing to 1."""
+        return self._value(self.decoder.decode_probabilities(probabilities[None]))
+
+    def _value(self, image: Tensor) -> Value:
+        """An image float (1, C, H, W) as a value."""
         content = MODALITIES[self.modality].content
         if content is not Content.REGIONS:
             value: Value = _VALUES[content](image[0])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from model.bundle import Bundle
@@ -18,7 +19,7 @@ from model.formats.table import FORMATS
 from model.fourm_embedder import FourMEmbedder
 from model.generation.generate import generate
 from model.generation.progress import progress_of
-from model.generation.run import Options
+from model.generation.run import Observer, Options, Pass
 from model.generation.schedule import Scheme, chain
 from model.generation.state import empty_target, given
 from model.modality import MODALITIES
@@ -80,9 +81,22 @@ def _decoded(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, op
     conditions = [INPUTS[one].key for one in options.weights or values]
     steps = chain([plan.of_target(row, tuple(options.weights.values()))], conditions)
     sampling = Options(plan.top_k, plan.top_p, options.seed)
+    passes: list[Pass] = []
     observe = None if options.progress is None else progress_of(name, row, len(steps), options.progress)
-    found = generate(bundle.network, state, steps, ids, sampling, observe)[row.key]
-    return _prediction(bundle, name, row, found.values[0][~found.input_mask[0]])
+    found = generate(bundle.network, state, steps, ids, sampling, _kept_in(passes, observe))[row.key]
+    tokens = found.values[0][~found.input_mask[0]]
+    if plan == _ALONE and not options.weights:
+        return _expected(bundle, name, row, tokens, passes[0])
+    return _prediction(bundle, name, row, tokens)
+
+
+def _kept_in(passes: list[Pass], observe: Observer | None) -> Observer:
+    def told(done: Pass) -> None:
+        passes.append(done)
+        if observe is not None:
+            observe(done)
+
+    return told
 
 
 def _plan(bundle: Bundle, name: str, row: ModalityConfig, values: Mapping[str, Value], options: PredictOptions) -> Plan:
@@ -90,6 +104,14 @@ def _plan(bundle: Bundle, name: str, row: ModalityConfig, values: Mapping[str, V
     alone = row.is_image and row.key not in bundle.network.config.domains_in
     plan = _ALONE if alone else default_plan(name, row, values)
     return changed_plan(plan, options.of_target(name), name, row)
+
+
+def _expected(bundle: Bundle, name: str, row: ModalityConfig, tokens: Tensor, done: Pass) -> Prediction:
+    """An image of the mean code of each position, by how likely the network finds each code there."""
+    shares = torch.empty_like(done.logits[0])
+    shares[done.positions[0]] = done.logits[0].softmax(dim=-1)
+    grid = row.grid or (-1,)
+    return Prediction(name, bundle.dense[name].expected(shares.view(*grid, -1)), np.asarray(tokens.view(grid)))
 
 
 def _prediction(bundle: Bundle, name: str, row: ModalityConfig, tokens: Tensor) -> Prediction:

@@ -23,7 +23,13 @@ class ImageDecoder(nn.Module):
 
     def decode_tokens(self, tokens: Tensor) -> Tensor:
         """See `ImageVQVAE.decode_tokens`: int (B, h, w) -> float (B, C, H, W)."""
+        return self._decode(F.embedding(tokens, self.codes))
+
+    def decode_probabilities(self, probabilities: Tensor) -> Tensor:
+        """See `ImageVQVAE.decode_probabilities`: float (B, h, w, K) -> float (B, C, H, W)."""
+        return self._decode(probabilities @ self.codes)
+
+    def _decode(self, codes: Tensor) -> Tensor:
         # (B, h, w, L) -> (B, L, h, w)
-        latents = F.embedding(tokens, self.codes).movedim(-1, 1)
-        image: Tensor = self.decoder(self.post_quant_proj(latents))
+        image: Tensor = self.decoder(self.post_quant_proj(codes.movedim(-1, 1)))
         return image

@@ -15,6 +15,7 @@ from model.fourm_embedder import FourMEmbedder, load_fourm_embedder
 from model.modality import MODALITIES
 from model.predict import PredictionInvalid, PredictOptions, TargetOptions, predict, predicted_modalities
 from model.tiny import SEMANTIC, VISUAL
+from model.tiny_dense import DenseTarget
 from model.values import check_value
 from tests.random_bundle import write_random_bundle
 
@@ -136,7 +137,8 @@ def test_options_that_nothing_has_are_refused(taught: FourMEmbedder, picture: By
 
 def test_images_are_values_of_their_modalities(dense: FourMEmbedder, picture: ByteArray) -> None:
     assert set(predicted_modalities(dense)) == {*DENSE, *TEXTS, VISUAL, SEMANTIC}
-    found = predict({"rgb": picture}, DENSE, model=dense)
+    likeliest = PredictOptions(temperature=0.0)
+    found = predict({"rgb": picture}, DENSE, model=dense, options=likeliest)
     for name, one in found.items():
         check_value(MODALITIES[name], one.value)
         assert one.tokens is not None
@@ -153,8 +155,34 @@ def test_images_are_values_of_their_modalities(dense: FourMEmbedder, picture: By
             np.testing.assert_array_equal(one.value.ids, image.argmax(dim=0))
             expected = {1: "wall", 2: "chair"}
             assert one.value.classes == {n: expected[n] for n in np.unique(one.value.ids) if n in expected}
-    again = predict({"rgb": picture}, ["depth"], model=dense)
+    again = predict({"rgb": picture}, ["depth"], model=dense, options=likeliest)
     np.testing.assert_array_equal(again["depth"].value, found["depth"].value)  # the next ones do not see it differently
+
+
+def test_an_image_in_one_step_is_of_mean_codes_unless_tokens_are_drawn(
+    dense: FourMEmbedder, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[torch.Tensor] = []
+
+    def expected(target: DenseTarget, probabilities: torch.Tensor) -> Value:
+        told.append(probabilities)
+        return target.value(probabilities.argmax(dim=-1))
+
+    soft = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
+    monkeypatch.setattr(DenseTarget, "expected", expected)
+    hard = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
+    (shares,) = told
+    torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))
+    assert soft.tokens is not None
+    np.testing.assert_array_equal(shares.argmax(dim=-1), soft.tokens)
+    with torch.no_grad():
+        image = dense.bundle.dense["depth"].decoder.decode_probabilities(shares[None])
+    np.testing.assert_allclose(soft.value, image[0, 0], atol=1e-5)
+    drawn = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(temperature=0.0))["depth"]
+    np.testing.assert_array_equal(drawn.value, hard.value)
+    assert (drawn.value != soft.value).any()
+    predict({"rgb": picture, "caption": "a"}, ["depth"], model=dense, options=PredictOptions(weights={"rgb": 2.0}))
+    assert len(told) == 1
 
 
 def test_images_are_of_the_central_square(dense: FourMEmbedder, picture: ByteArray) -> None:
