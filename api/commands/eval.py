@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from search.evaluation.aligned import AlignedSet
     from search.evaluation.comparisons import Compare
     from search.evaluation.instruments import Instruments
+    from search.evaluation.outputs import OutputRow
 
 SUITES = ("emoji", "emoji-matrix", "photos", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
@@ -130,16 +131,29 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     def one(inputs: "Mapping[str, Value]", target: str) -> "Value":
         return predict(inputs, [target], model=model)[target].value
 
-    (aligned, _), *_ = _sets(asked, settings)
+    (aligned, training), *_ = _sets(asked, settings)
     sheet = OutputSheet(PICTURE) if asked.picture else None
     found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None)
+    average = _average(aligned, training, known)
     if asked.picture and sheet:
         _save(asked.picture, sheet.drawn())
     if asked.as_json:
-        click.echo(json.dumps({"folder": str(asked.folder), "model": name, **dataclasses.asdict(found)}))
+        about = {"folder": str(asked.folder), "model": name, **dataclasses.asdict(found)}
+        click.echo(json.dumps({**about, "average": [dataclasses.asdict(row) for row in average]}))
         return
-    for line in output_lines(found):
+    for line in output_lines(found, average):
         click.echo(line)
+
+
+def _average(aligned: "AlignedSet", training: "AlignedSet | None", known: frozenset[str]) -> "tuple[OutputRow, ...]":
+    """What the average of the training split's maps would get, where there is one."""
+    from search.evaluation.average_outputs import average_outputs
+    from search.evaluation.outputs import measure_outputs
+
+    averages = average_outputs(training, known) if training else {}
+    if not averages:
+        return ()
+    return measure_outputs(aligned, frozenset(averages), lambda _, target: averages[target], _progress).rows
 
 
 def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:

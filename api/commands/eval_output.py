@@ -8,7 +8,7 @@ from search.evaluation.emoji_suite import Row as EmojiRow
 from search.evaluation.matrix import Matrix
 from search.evaluation.measures import Recall, Scores
 from search.evaluation.output_measures import LOWER_IS_BETTER
-from search.evaluation.outputs import Outputs
+from search.evaluation.outputs import OutputRow, Outputs
 from search.evaluation.summary import Summary, summary
 
 _TOLD = 10  # of what could not be read
@@ -39,14 +39,20 @@ def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
         yield from _remarks(matrix)
 
 
-def output_lines(outputs: Outputs) -> Iterator[str]:
-    """The table of what a model predicts."""
+def output_lines(outputs: Outputs, average: Sequence[OutputRow] = ()) -> Iterator[str]:
+    """The table of what a model predicts, beside what the average of a training split gets."""
+    without = {(row.modality, row.measure): f"{row.value.value:.3f}" for row in average}
     yield f"{outputs.name}: predicted from pictures alone"
-    yield f"{'modality':18}{'measure':18}{'things':>7}{'value':>10}  95% interval"
+    heads = f"{'modality':18}{'measure':18}{'things':>7}{'value':>10}  {'95% interval':18}"
+    yield f"{heads}{'average' if without else ''}".rstrip()
     for row in outputs.rows:
-        value, better = row.value, " (lower is better)" if row.measure in LOWER_IS_BETTER else ""
+        value, better = row.value, "  (lower is better)" if row.measure in LOWER_IS_BETTER else ""
         interval = f"{value.low:.3f} to {value.high:.3f}"
-        yield f"{row.modality:18}{row.measure:18}{row.things:7,}{value.value:10.3f}  {interval}{better}"
+        beside = f"{without.get((row.modality, row.measure), ''):7}" if without else ""
+        numbers = f"{row.things:7,}{value.value:10.3f}  {interval:18}{beside}"
+        yield f"{row.modality:18}{row.measure:18}{numbers}{better}".rstrip()
+    if without:
+        yield "average: the mean map of training things, whatever the picture"
     yield from _unreadable(outputs.unreadable)
 
 
