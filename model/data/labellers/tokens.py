@@ -101,6 +101,8 @@ def _padded(drawing: ByteArray) -> ByteArray:
 
 
 def _loaded(options: Options, place: Place) -> tuple[PublishedModel, _TokenCodec, ModalityConfig]:
+    if options.whole:
+        raise RecipeInvalid(f"tokens of {options.of}: whole goes with tokenizer; published networks see the centre")
     model = load_published(options.model, place.home)
     form = target_form(model.network.config, options.of, options.model)
     if not isinstance(form.codec, _TokenCodec):

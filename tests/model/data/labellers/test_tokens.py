@@ -83,6 +83,7 @@ def test_what_a_file_does_not_take_is_refused(tmp_path: Path, place: Place) -> N
         (Options("instances", tokenizer=path), "any number of instances"),
         (Options("depth", tokenizer=path, size=20), "size must be a multiple of 8"),
         (Options("depth", tokenizer=path, whole=True), "only of canny_edge, soft_edge, line_drawing"),
+        (Options("canny_edge", whole=True), "whole goes with tokenizer"),
     ):
         with pytest.raises(RecipeInvalid, match=says):
             TOKENS.open(options, place)
