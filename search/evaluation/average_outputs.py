@@ -23,7 +23,8 @@ def average_outputs(training: AlignedSet, wanted: frozenset[str]) -> dict[str, V
     """By modality the average of the first 300 things of a training split, of those `wanted` that can be averaged.
 
     Depth float32 (112, 112) without unit, normals uint8 (112, 112, 3), Canny edges uint8 (112, 112), and of
-    segmentations (ids of which are the same everywhere) the label that is most frequent at each place.
+    segmentations (ids of which are the same everywhere) the label that is most frequent at each place. Things that
+    cannot be read are passed over: others say as much of the average.
     """
     known: dict[str, list[Value]] = defaultdict(list)
     samples = (sample for chunk in chunks(training.samples, []) for sample in chunk.samples)
