@@ -43,6 +43,7 @@ class _Asked:
     compare: tuple[str, ...]
     whole_items: bool
     outputs: bool
+    given: tuple[str, ...]
     as_json: bool
     picture: Path | None
 
@@ -58,7 +59,8 @@ class _Asked:
 @click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the two baselines out.")
 @click.option("--compare", multiple=True, type=click.Choice(_COMPARED), help="Two ways side by side; may be repeated.")
 @click.option("--whole-items", is_flag=True, help="Search things of all their modalities, too.")
-@click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's pictures instead.")
+@click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's things instead.")
+@click.option("--given", multiple=True, help="With --outputs: predict from this modality, not rgb; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the matrix or outputs, a PNG.")
 def evaluate(name: str, **options: Any) -> None:
@@ -107,8 +109,10 @@ def _check(asked: _Asked) -> None:
         raise click.UsageError("--split goes with a FOLDER of shards")
     if asked.outputs and (asked.suite or asked.compare or asked.whole_items or asked.space):
         raise click.UsageError(
-            "--outputs goes with FOLDER, and with --split, --limit, --model, --json and --picture alone"
+            "--outputs goes with FOLDER, and with --given, --split, --limit, --model, --json and --picture alone"
         )
+    if asked.given and not asked.outputs:
+        raise click.UsageError("--given goes with --outputs")
     if (asked.picture or asked.compare or asked.whole_items) and asked.suite in _NO_MATRIX:
         raise click.UsageError(f"--suite {asked.suite} makes no recall matrix; emoji-matrix and photos do")
 
@@ -121,6 +125,7 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
 
 def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from api.commands.eval_output import output_lines
+    from api.commands.inputs import known_modality
     from model.predict import load_predictor, predict, predicted_modalities
     from search.evaluation.output_sheet import OutputSheet
     from search.evaluation.outputs import PICTURE, measure_outputs
@@ -131,10 +136,11 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     def one(inputs: "Mapping[str, Value]", target: str) -> "Value":
         return predict(inputs, [target], model=model)[target].value
 
+    given = tuple(dict.fromkeys(known_modality(name).name for name in asked.given or (PICTURE,)))
     (aligned, training), *_ = _sets(asked, settings)
-    sheet = OutputSheet(PICTURE) if asked.picture else None
-    found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None)
-    average = _average(aligned, training, known)
+    sheet = OutputSheet(given[0]) if asked.picture else None
+    found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None, given)
+    average = _average(aligned, training, known, given)
     if asked.picture and sheet:
         _save(asked.picture, sheet.drawn())
     if asked.as_json:
@@ -145,15 +151,17 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
         click.echo(line)
 
 
-def _average(aligned: "AlignedSet", training: "AlignedSet | None", known: frozenset[str]) -> "tuple[OutputRow, ...]":
+def _average(
+    aligned: "AlignedSet", training: "AlignedSet | None", known: frozenset[str], given: tuple[str, ...]
+) -> "tuple[OutputRow, ...]":
     """What the average of the training split's maps would get, where there is one."""
     from search.evaluation.average_outputs import average_outputs
     from search.evaluation.outputs import measure_outputs
 
-    averages = average_outputs(training, known) if training else {}
+    averages = average_outputs(training, known - {*given}) if training else {}
     if not averages:
         return ()
-    return measure_outputs(aligned, frozenset(averages), lambda _, target: averages[target], _progress).rows
+    return measure_outputs(aligned, frozenset(averages), lambda _, one: averages[one], _progress, given=given).rows
 
 
 def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:

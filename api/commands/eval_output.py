@@ -42,7 +42,7 @@ def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
 def output_lines(outputs: Outputs, average: Sequence[OutputRow] = ()) -> Iterator[str]:
     """The table of what a model predicts, beside what the average of a training split gets."""
     without = {(row.modality, row.measure): f"{row.value.value:.3f}" for row in average}
-    yield f"{outputs.name}: predicted from pictures alone"
+    yield f"{outputs.name}: predicted from {' + '.join(outputs.given)} alone"
     heads = f"{'modality':18}{'measure':18}{'things':>7}{'value':>10}  {'95% interval':18}"
     yield f"{heads}{'average' if without else ''}".rstrip()
     for row in outputs.rows:

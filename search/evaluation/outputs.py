@@ -1,7 +1,7 @@
-"""What a model predicts of pictures, beside what is known of them."""
+"""What a model predicts of things from pictures, or from anything else known of them, beside what is known."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,31 +32,37 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class Outputs:
-    """All measures of a set; `unreadable` says which things were left out and why."""
+    """All measures of a set from what was `given`; `unreadable` says which things were left out and why."""
 
     name: str
+    given: tuple[str, ...]
     rows: tuple[OutputRow, ...]
     unreadable: tuple[str, ...]
 
 
 def measure_outputs(
-    aligned: AlignedSet, predicted: frozenset[str], predict: Predict, progress: Progress, watch: Watch | None = None
+    aligned: AlignedSet,
+    predicted: frozenset[str],
+    predict: Predict,
+    progress: Progress,
+    watch: Watch | None = None,
+    given: Sequence[str] = (PICTURE,),
 ) -> Outputs:
-    """Predict from each thing's picture alone whatever of `predicted` is known of it and can be measured.
+    """Predict from what is `given` of each thing whatever else of `predicted` is known of it and can be measured.
 
     `watch` is told of every prediction, thing by thing.
 
     Raises `NotAligned` if nothing of the set is known that can be measured.
     """
-    targets = sorted(predicted & {*MEASURES, REGIONS})
+    targets = sorted(predicted & {*MEASURES, REGIONS} - {*given})
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     regions, unreadable = RegionOverlap(), list[str]()
     for chunk in chunks(aligned.samples, unreadable):
         progress(f"{aligned.name}: predicting of things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
         for sample in chunk.samples:
             for target in targets:
-                if PICTURE in sample.values and target in sample.values:
-                    for measure, value in _measured(sample, target, predict, regions, watch).items():
+                if sample.values.keys() >= {*given, target}:
+                    for measure, value in _measured(sample, given, target, predict, regions, watch).items():
                         found[target, measure].append(value)
     rows = [OutputRow(*key, len(values), estimate(np.array(values), np.mean)) for key, values in found.items()]
     overlap = regions.mean()
@@ -65,17 +71,19 @@ def measure_outputs(
     if not rows:
         wanted = ", ".join(targets) or "anything"
         raise NotAligned(
-            f"{aligned.name} has no pictures with {wanted} that the model predicts and that can be measured"
+            f"{aligned.name} has no {' + '.join(given)} with {wanted} that the model predicts and that can be measured"
         )
-    return Outputs(aligned.name, tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
+    return Outputs(aligned.name, tuple(given), tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
 
 
-def _measured(sample: Sample, target: str, predict: Predict, regions: RegionOverlap, watch: Watch | None) -> Measures:
+def _measured(
+    sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap, watch: Watch | None
+) -> Measures:
     """Measures of one prediction; a segmentation is added to `regions` instead, where its ids have names."""
     true = sample.values[target]
     if isinstance(true, Regions) and not true.classes:
         return {}
-    value = predict({PICTURE: sample.values[PICTURE]}, target)
+    value = predict({name: sample.values[name] for name in given}, target)
     if watch is not None:
         watch(sample, target, value)
     if isinstance(value, Regions) and isinstance(true, Regions):

@@ -82,10 +82,17 @@ def test_whole_items_have_rows_of_their_own(run: Run, folder: Path) -> None:
 def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Path) -> None:
     done = run("eval", str(folder), "--model", "hashing", "--outputs")
     assert done.returncode == 2
-    assert "shapes has no pictures with anything that the model predicts" in done.stderr
+    assert "shapes has no rgb with anything that the model predicts" in done.stderr
     refused = run("eval", str(folder), "--outputs", "--compare", "fusion")
     assert refused.returncode == 2
     assert "--outputs goes with FOLDER" in refused.stderr
+    for options, wrong in (
+        (("--given", "depth"), "--given goes with --outputs"),
+        (("--outputs", "--given", "smell"), "'smell' is not a modality; known ones are"),
+    ):
+        refused = run("eval", str(folder), "--model", "hashing", *options)
+        assert refused.returncode == 2
+        assert wrong in refused.stderr
 
 
 def test_outputs_are_measured_and_drawn(
@@ -102,6 +109,11 @@ def test_outputs_are_measured_and_drawn(
     assert f"drawn into {picture}" in done.stderr
     with Image.open(picture) as image:
         assert image.height == 44 + 2 * 134
+    done = run(
+        *("eval", str(folder), "--outputs", "--limit", "2", "--given", "text", "--given", "sketch"),
+        ANYSEEK_HOME=str(bundled_home),
+    )
+    assert "predicted from caption + canny_edge alone" in done.stdout, done.stderr
 
 
 def test_people_get_a_table_and_a_picture(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -139,5 +139,20 @@ def test_what_is_known_and_predicted_is_measured() -> None:
     (row,) = found.rows
     assert (row.modality, row.measure, row.things) == ("caption", "word_f1", 4)
     assert row.value.value == pytest.approx((0.5 + 1 + 0.5 + 1) / 4)
-    with pytest.raises(NotAligned, match="no pictures with metadata that the model predicts"):
+    with pytest.raises(NotAligned, match="no rgb with metadata that the model predicts"):
         measure_outputs(_things(4), frozenset({"metadata", "visual_global"}), _says_its_number, lambda line: None)
+
+
+def test_things_are_predicted_from_what_is_asked_for_and_not_from_what_is_to_be_predicted() -> None:
+    told: list[tuple[set[str], str]] = []
+
+    def says(inputs: Mapping[str, Value], target: str) -> Value:
+        told.append((set(inputs), target))
+        return "a thing"
+
+    known = frozenset({"caption", "depth"})
+    found = measure_outputs(_things(2), known, says, lambda line: None, given=("rgb", "depth"))
+    assert told == [({"rgb", "depth"}, "caption")] * 2
+    assert (found.given, [row.modality for row in found.rows]) == (("rgb", "depth"), ["caption"])
+    with pytest.raises(NotAligned, match=r"no rgb \+ normal with caption, depth that"):
+        measure_outputs(_things(2), known, says, lambda line: None, given=("rgb", "normal"))
