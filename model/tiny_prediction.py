@@ -44,7 +44,7 @@ def predict_bundled(
         if name in embedder.spaces:
             found[name] = Prediction(name, embedder.embed([Sample(values)], [name])[name][0])
             continue
-        found[name] = _decoded(embedder, values, name, options)
+        found[name] = _decoded(embedder, values, name, options, frozenset(inputs))
         if name in embedder.modalities and _says_something(name, found[name].value):
             values[name] = found[name].value
     return found
@@ -69,8 +69,13 @@ def _says_something(name: str, value: Value) -> bool:
     return True
 
 
-def _decoded(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, options: PredictOptions) -> Prediction:
-    """One target: a sequence, whose key is its name, or an image of the central squares of what is given."""
+def _decoded(
+    embedder: FourMEmbedder, values: Mapping[str, Value], name: str, options: PredictOptions, known: frozenset[str]
+) -> Prediction:
+    """One target: a sequence, whose key is its name, or an image of the central squares of what is given.
+
+    Of the values only those `known` were no predictions, and may add to an image by their maps.
+    """
     bundle = embedder.bundle
     row = bundle.network.config.row(DENSE[name] if name in bundle.dense else name)
     plan = _plan(bundle, name, row, values, options)
@@ -86,7 +91,8 @@ def _decoded(embedder: FourMEmbedder, values: Mapping[str, Value], name: str, op
     found = generate(bundle.network, state, steps, ids, sampling, _kept_in(passes, observe))[row.key]
     tokens = found.values[0][~found.input_mask[0]]
     if plan == _ALONE and not options.weights:
-        return _expected(bundle, name, row, tokens, passes[0])
+        maps = {one: inputs[INPUTS[one].key].values for one in known & bundle.dense[name].shortcuts.keys()}
+        return _expected(bundle, name, row, passes[0], maps)
     return _prediction(bundle, name, row, tokens)
 
 
@@ -106,12 +112,12 @@ def _plan(bundle: Bundle, name: str, row: ModalityConfig, values: Mapping[str, V
     return changed_plan(plan, options.of_target(name), name, row)
 
 
-def _expected(bundle: Bundle, name: str, row: ModalityConfig, tokens: Tensor, done: Pass) -> Prediction:
-    """An image of the mean code of each position, by how likely the network finds each code there."""
+def _expected(bundle: Bundle, name: str, row: ModalityConfig, done: Pass, maps: Mapping[str, Tensor]) -> Prediction:
+    """An image of the mean code of each position, by how likely the network finds each code there, and of `maps`."""
     shares = torch.empty_like(done.logits[0])
     shares[done.positions[0]] = done.logits[0].softmax(dim=-1)
-    grid = row.grid or (-1,)
-    return Prediction(name, bundle.dense[name].expected(shares.view(*grid, -1)), np.asarray(tokens.view(grid)))
+    shares = shares.view(*(row.grid or (-1,)), -1)
+    return Prediction(name, bundle.dense[name].expected(shares, maps), np.asarray(shares.argmax(dim=-1)))
 
 
 def _prediction(bundle: Bundle, name: str, row: ModalityConfig, tokens: Tensor) -> Prediction:

@@ -14,13 +14,14 @@ from torch import Tensor
 from model.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, PROJECTION, SHORTCUTS, VOCABULARY, fingerprint
 from model.checkpoints import file_digest, save_checkpoint
 from model.config import EmbeddingKind, FourMConfig, ModalityConfig
+from model.dense_shortcuts import DenseShortcut, save_dense_shortcuts
 from model.encoders.minilm import WIDTH
 from model.feature_maps import MAP_CHANNELS, Projection
 from model.golden.weights import fill_weights
 from model.quantized import quantized
 from model.shortcuts import Shortcuts
 from model.tiny import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
-from model.tiny_dense import file_of
+from model.tiny_dense import DENSE_SHORTCUTS, file_of
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.image_decoder import ImageDecoder
 from model.tokenizers.image_vqvae import ImageVQVAE
@@ -39,7 +40,8 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, den
     """Write all files of a bundle into `folder`, which is made; always the same ones, about 2.5 MB.
 
     With `says` its network predicts these texts of up to 30 tokens, by modality, whatever it is given; the modalities
-    `dense` as images of 32 x 32 pixels, of which it takes the tokens of `normal` as well.
+    `dense` as images of 32 x 32 pixels, of which it takes the tokens of `normal` as well. To `depth` and `semseg` among
+    them it has shortcuts from pictures, and from drawings better ones.
     """
     folder.mkdir(parents=True)
     vocabulary = make_vocabulary(_WORDS, words=100)
@@ -57,6 +59,9 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, den
         save_checkpoint(tokenizer, folder / f"{space}.safetensors", torch.int8)
     for name in dense:
         save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / file_of(name), torch.int8)
+    if dense:
+        to = {name: random_dense_shortcuts() for name in dense if name in ("depth", "semseg")}
+        save_dense_shortcuts(to, folder / DENSE_SHORTCUTS)
     save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
     own = {
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
@@ -78,6 +83,14 @@ def random_image_tokenizer(modality: str, codes: int = 32) -> ImageVQVAE:
     tokenizer = ImageVQVAE(TokenizerConfig.from_values(shape))
     fill_weights(tokenizer)
     return tokenizer.eval()
+
+
+def random_dense_shortcuts() -> dict[str, DenseShortcut]:
+    """By input what is added to 4 x 4 codes of 8 numbers for the first 16 channels of a map of 7 x 7."""
+    explained = {"rgb": 0.25, "canny_edge": 0.5}
+    shapes = {"down": torch.zeros(6, 784), "up": torch.zeros(6, 128), "bias": torch.zeros(128)}
+    drawn = {name: _drawn(shapes, seed) for seed, name in enumerate(explained, start=7)}
+    return {name: DenseShortcut(**drawn[name], explained=torch.tensor(share)) for name, share in explained.items()}
 
 
 def write_manifest(folder: Path) -> None:

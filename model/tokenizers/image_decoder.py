@@ -23,13 +23,10 @@ class ImageDecoder(nn.Module):
 
     def decode_tokens(self, tokens: Tensor) -> Tensor:
         """See `ImageVQVAE.decode_tokens`: int (B, h, w) -> float (B, C, H, W)."""
-        return self._decode(F.embedding(tokens, self.codes))
+        return self.decode_codes(F.embedding(tokens, self.codes))
 
-    def decode_probabilities(self, probabilities: Tensor) -> Tensor:
-        """See `ImageVQVAE.decode_probabilities`: float (B, h, w, K) -> float (B, C, H, W)."""
-        return self._decode(probabilities @ self.codes)
-
-    def _decode(self, codes: Tensor) -> Tensor:
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Codes or what lies between them: float (B, h, w, L) -> float (B, C, H, W)."""
         # (B, h, w, L) -> (B, L, h, w)
         image: Tensor = self.decoder(self.post_quant_proj(codes.movedim(-1, 1)))
         return image

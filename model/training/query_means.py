@@ -11,23 +11,22 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.bundle import CONSTANTS, NETWORK, PRIOR, SHORTCUTS, VOCABULARY, load_bundle
+from model.bundle import CONSTANTS, NETWORK, PRIOR, SHORTCUTS, load_bundle
 from model.checkpoints import load_fourm, load_vqvae
 from model.data.samples import Split
 from model.shortcuts import load_shortcuts
 from model.tiny import INPUTS, PICTURE, SEMANTIC, VISUAL
-from model.tokenizers.text import TextTokenizer
 from model.tokens import ModalityInput
+from model.training.bundle_batches import batch_source
 from model.training.partial_queries import FEW, MetadataQueries
 from model.training.pretraining.bank import Bank, IntArray, read_bank
-from model.training.pretraining.batches import BatchMaker, BatchSource
+from model.training.pretraining.batches import BatchMaker
 from model.training.pretraining.beginning import target_fields
 from model.training.pretraining.config import ContrastConfig, Precision, TrainingConfig
 from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.data_sets import open_split
 from model.training.pretraining.errors import TrainingDataInvalid
 from model.training.pretraining.objective import Objective
-from model.training.pretraining.plan import Plan, make_plan
+from model.training.pretraining.plan import Plan
 from model.transformer import FourM
 
 GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
@@ -87,7 +86,7 @@ def measure(
     `TrainingDataInvalid` for one of which nothing is known.
     """
     network, objective = _loaded(config, contrast, bundle)
-    source = _source(config, bundle, objective)
+    source = batch_source(config, bundle, Split.VAL)
     bank = read_bank(source.folders, target_fields(config, contrast), say)
     with ExitStack() as stack:
         makers = [stack.enter_context(closing(BatchMaker(replace(source, folders=(one,))))) for one in source.folders]
@@ -118,13 +117,6 @@ def _loaded(config: TrainingConfig, contrast: ContrastConfig, bundle: Path) -> t
     vectors = Contrast(contrast, shortcuts, tokenizers, {}, config.seed)
     objective = Objective(config.loss, Precision.FLOAT32, {}, tokenizers, torch.device("cpu"), vectors)
     return load_fourm(bundle / NETWORK), objective
-
-
-def _source(config: TrainingConfig, bundle: Path, objective: Objective) -> BatchSource:
-    text = TextTokenizer.from_file(bundle / VOCABULARY) if config.text is not None else None
-    plan = make_plan(config, text, {key: one.config for key, one in objective.tokenizers.items()})
-    data = open_split(config.data, Split.VAL)
-    return BatchSource(plan, config.mixture, data, config.data.window, _AT_ONCE, config.seed)
 
 
 def _whole(given: ModalityInput) -> ModalityInput:

@@ -1,16 +1,18 @@
 """Turn a finished run of `anyseek train model` into bundled weights.
 
-    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late]
+    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late] [--without NAME]
 
 Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
-vocabulary, and the projection of the bundle through which the run's data sets were made. Then it measures with what it
-wrote, on validation samples: the means of query vectors, and in which space queries of each modality do best. The same
-run makes the same bytes.
+vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it fits the
+shortcuts to images on training samples, and measures on validation samples the means of query vectors, and in which
+space queries of each modality do best. The same run makes the same bytes.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,21 +30,26 @@ from model.bundle import (
     load_bundle,
 )
 from model.checkpoints import file_digest, load_fourm, load_vqvae, save_checkpoint
+from model.data.samples import Split
+from model.dense_shortcuts import save_dense_shortcuts
 from model.embedder import Fusion
 from model.home import default_home
 from model.quantized import quantized
 from model.shortcuts import load_shortcuts
 from model.tiny import DENSE, INPUTS
-from model.tiny_dense import CLASSES
+from model.tiny_dense import CLASSES, DENSE_SHORTCUTS, file_of, load_dense, predicted_densely
+from model.training.bundle_batches import batch_source
 from model.training.dense_release import Classes, dense_targets, write_decoders
+from model.training.fit_dense_shortcuts import fit_dense_shortcuts
 from model.training.pretraining.config import ContrastConfig, TrainingConfig
 from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.start import start_files
 from model.training.query_means import GALLERY, Measured, measure
-from model.training.trimming import rows_of_use, trimmed
+from model.training.trimming import rows_of_use, trimmed, without_targets
 
+_ABOUT_WITHOUT = "an image that the run learned to predict and the bundle does not, such as canny_edge; may be repeated"
 _ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"
 LICENCE = "CC BY-SA 4.0 (weights; trained in part on CC BY-SA and CC BY art). The code's licence does not cover them."
 
@@ -55,23 +62,28 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=WEIGHTS / "4m-tiny", help="whose projection made the data sets")
     parser.add_argument("--samples", type=int, default=600, help="validation samples of each data set")
     parser.add_argument("--fusion", type=Fusion, choices=list(Fusion), default=Fusion.LATE, help=_ABOUT_FUSION)
+    parser.add_argument("--without", choices=list(DENSE), action="append", default=[], help=_ABOUT_WITHOUT)
     options = parser.parse_args()
-    release(options.run, options.to, options.bundle, options.samples, options.fusion)
+    release(options.run, options.to, options.bundle, options.samples, options.fusion, options.without)
 
 
-def release(run: Path, to: Path, bundle: Path, samples: int, fusion: Fusion = Fusion.LATE) -> None:
+def release(
+    run: Path, to: Path, bundle: Path, samples: int, fusion: Fusion = Fusion.LATE, without: Collection[str] = ()
+) -> None:
     """Write the bundle of a run into the folder `to`.
 
     `fusion` is how the parts of queries do best with it: `anyseek eval --compare fusion` tells, once it is released.
+    `without` are modalities that the run learned to predict as images and the bundle does not predict.
 
     Raises `TrainingConfigInvalid` for a run whose inputs and targets are not those of bundled networks, and what
     reading its files raises.
     """
     folder = RunFolder(run)
-    config = read_config(folder.config)
+    config = _leaving_out(without, read_config(folder.config))
     contrast = _checked(config)
     to.mkdir(parents=True, exist_ok=True)
     classes = _write_weights(config, contrast, folder, bundle, to)
+    _write_dense_shortcuts(config, classes, to)
     measured = measure(config, contrast, to, samples, print, _known(config))
     save_file(measured.constants, to / CONSTANTS)
     _write_manifest(to, measured, fusion, classes)
@@ -86,6 +98,12 @@ def _known(config: TrainingConfig) -> Measured | None:
     return Measured.of_bundle(files.network.parent) if files is not None and files.by_modality else None
 
 
+def _leaving_out(without: Collection[str], config: TrainingConfig) -> TrainingConfig:
+    """The config without images that are not to be predicted."""
+    keys = {DENSE[name] for name in without}
+    return replace(config, modalities=tuple(modality for modality in config.modalities if modality.key not in keys))
+
+
 def _checked(config: TrainingConfig) -> ContrastConfig:
     if config.contrast is None or set(config.contrast.targets) != set(GALLERY):
         raise TrainingConfigInvalid(f"a bundle is made of a run with contrast of {' and '.join(GALLERY)}")
@@ -97,7 +115,9 @@ def _checked(config: TrainingConfig) -> ContrastConfig:
 
 def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFolder, bundle: Path, to: Path) -> Classes:
     """Everything but constants and manifest; the names of labels."""
-    network, vocabulary = trimmed(load_fourm(run.model), run.vocabulary.read_text(encoding="utf-8"))
+    whole = load_fourm(run.model)
+    network = without_targets(whole, set(whole.config.domains_out) - {one.key for one in config.modalities})
+    network, vocabulary = trimmed(network, run.vocabulary.read_text(encoding="utf-8"))
     save_checkpoint(network, to / NETWORK, torch.int8, rows_of_use(network, vocabulary))
     (to / VOCABULARY).write_text(vocabulary, encoding="utf-8")
     for modality in config.modalities:
@@ -108,6 +128,17 @@ def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFol
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
     return write_decoders(config, network.config, to)
+
+
+def _write_dense_shortcuts(config: TrainingConfig, classes: Classes, to: Path) -> None:
+    """Fit them to the network that was written, and write them; no file where there are none."""
+    (to / DENSE_SHORTCUTS).unlink(missing_ok=True)
+    network = load_fourm(to / NETWORK)
+    manifest = {"files": [file_of(name) for name in predicted_densely(network.config)], CLASSES: classes}
+    if dense := load_dense(to, manifest, network.config):
+        training, validation = (batch_source(config, to, split) for split in (Split.TRAIN, Split.VAL))
+        if shortcuts := fit_dense_shortcuts(network, dense, training, validation, print):
+            save_dense_shortcuts(shortcuts, to / DENSE_SHORTCUTS)
 
 
 def _write_manifest(to: Path, measured: Measured, fusion: Fusion, classes: Classes) -> None:

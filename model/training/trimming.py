@@ -73,6 +73,15 @@ def trimmed(network: FourM, vocabulary: str) -> tuple[FourM, str]:
     return _with_rows(network, keys, torch.tensor(kept)), json.dumps(told, ensure_ascii=False)
 
 
+def without_targets(network: FourM, keys: Collection[str]) -> FourM:
+    """The same network, which does not predict `keys`."""
+    config = network.config
+    smaller = FourM(replace(config, domains_out=tuple(key for key in config.domains_out if key not in keys)))
+    stored = network.state_dict()
+    smaller.load_state_dict({name: stored[name] for name in smaller.state_dict()})
+    return smaller.eval()
+
+
 def _sequences(network: FourM) -> list[str]:
     config = network.config
     keys = dict.fromkeys((*config.domains_in, *config.domains_out))

@@ -1,6 +1,7 @@
 """Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -162,27 +163,46 @@ def test_images_are_values_of_their_modalities(dense: FourMEmbedder, picture: By
 def test_an_image_in_one_step_is_of_mean_codes_unless_tokens_are_drawn(
     dense: FourMEmbedder, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[torch.Tensor] = []
+    told: list[tuple[torch.Tensor, Mapping[str, torch.Tensor]]] = []
 
-    def expected(target: DenseTarget, probabilities: torch.Tensor) -> Value:
-        told.append(probabilities)
+    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
+        told.append((probabilities, maps))
         return target.value(probabilities.argmax(dim=-1))
 
     soft = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
     monkeypatch.setattr(DenseTarget, "expected", expected)
     hard = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
-    (shares,) = told
+    ((shares, maps),) = told
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))
     assert soft.tokens is not None
     np.testing.assert_array_equal(shares.argmax(dim=-1), soft.tokens)
+    depth = dense.bundle.dense["depth"]
     with torch.no_grad():
-        image = dense.bundle.dense["depth"].decoder.decode_probabilities(shares[None])
+        codes = shares @ depth.decoder.codes + depth.shortcuts["rgb"](maps["rgb"]).view(4, 4, 8)
+        image = depth.decoder.decode_codes(codes[None])
     np.testing.assert_allclose(soft.value, image[0, 0], atol=1e-5)
     drawn = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(temperature=0.0))["depth"]
     np.testing.assert_array_equal(drawn.value, hard.value)
     assert (drawn.value != soft.value).any()
     predict({"rgb": picture, "caption": "a"}, ["depth"], model=dense, options=PredictOptions(weights={"rgb": 2.0}))
     assert len(told) == 1
+
+
+def test_only_what_was_given_adds_to_an_image_by_its_map(
+    dense: FourMEmbedder, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[set[str]] = []
+
+    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
+        told.append(set(maps))
+        return target.value(probabilities.argmax(dim=-1))
+
+    monkeypatch.setattr(DenseTarget, "expected", expected)
+    drawing = np.zeros((32, 32), np.uint8)
+    predict({"rgb": picture, "caption": "a chair"}, ["canny_edge", "depth"], model=dense)
+    predict({"rgb": picture, "canny_edge": drawing}, ["depth"], model=dense)
+    predict({"caption": "a chair"}, ["depth"], model=dense)
+    assert told == [set(), {"rgb"}, {"rgb", "canny_edge"}, set()], "the predicted drawing is none that was given"
 
 
 def test_images_are_of_the_central_square(dense: FourMEmbedder, picture: ByteArray) -> None:

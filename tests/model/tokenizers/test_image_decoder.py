@@ -25,7 +25,7 @@ def test_half_a_tokenizer_decodes_as_the_whole_does(modality: str, tmp_path: Pat
     assert half.config == whole.config
     assert torch.equal(half.decode_tokens(tokens), whole.decode_tokens(tokens))
     shares = torch.rand(2, 4, 4, 32, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
-    assert torch.equal(half.decode_probabilities(shares), whole.decode_probabilities(shares))
+    assert torch.equal(half.decode_codes(shares @ half.codes), whole.decode_probabilities(shares))
     assert not any(tensor.is_meta for tensor in half.state_dict().values())
     with pytest.raises(CheckpointMismatch, match=r"missing .*encoder\.pos_emb"):
         load_tokenizer(path)

@@ -131,37 +131,43 @@ def test_what_the_data_lacks_stays_as_it_was_in_the_bundle_to_begin_with(run: Pa
 
 
 def _with_images(run: Path, base: Path, folder: Path, tokenizer: Path) -> Path:
-    """Two steps of the run's config, begun with the bundle `base`, that also predicts pictures."""
+    """Two steps of the run's config, begun with the bundle `base`, that also predicts depth."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     config |= {"start": str(base), "total_tokens": 2 * 8 * 48, "text": {"vocabulary": str(base / "vocabulary.json")}}
-    row = {"kind": "tokens", "target": 1, "grid": [4, 4], "vocabulary": 27, "tokenizer": str(tokenizer)}
-    config["modalities"]["tok_rgb"] = row
+    row = {"kind": "tokens", "field": "tok_rgb", "grid": [4, 4], "vocabulary": 27, "tokenizer": str(tokenizer)}
+    config["modalities"]["tok_depth"] = {**row, "target": 1}
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     said: list[str] = []
     train_model(folder / "config.yaml", folder / "run", resume=False, device="cpu", say=said.append)
     (table,) = (line for line in said if line.startswith("the network begins with"))
     new = [line.split()[-2:] for line in table.splitlines() if line.startswith("  new")]
-    assert new == [["decoder_embeddings.tok_rgb", "(2)"]]
+    assert new == [["decoder_embeddings.tok_depth", "(2)"]]
     return folder / "run"
 
 
 def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_path: Path) -> None:
     release(run, tmp_path / "base", BUNDLE, samples=20)
     path = tmp_path / "tokenizer.safetensors"
-    tokenizer = random_image_tokenizer("rgb", codes=27)
+    tokenizer = random_image_tokenizer("depth", codes=27)
     save_checkpoint(tokenizer, path)
     with_images = _with_images(run, tmp_path / "base", tmp_path / "images", path)
     release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
     bundle = load_bundle("model", tmp_path / "model")
-    assert bundle.targets == ("rgb", "color_palette", "metadata", VISUAL, SEMANTIC)
+    assert set(bundle.targets) == {"depth", "color_palette", "metadata", VISUAL, SEMANTIC}
+    assert bundle.dense["depth"].shortcuts.keys() == {"rgb"}
+    assert 0 < bundle.dense["depth"].shortcuts["rgb"].explained < 1
     tokens = torch.arange(16).view(1, 4, 4)
     torch.testing.assert_close(
-        bundle.dense["rgb"].decoder.decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
+        bundle.dense["depth"].decoder.decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
     )
-    release(run, tmp_path / "model", tmp_path / "base", samples=20)
-    assert not (tmp_path / "model" / "rgb.safetensors").exists()
-    assert load_bundle("model", tmp_path / "model").dense == {}
+    for other, without in ((run, ()), (with_images, ["depth"])):
+        release(other, tmp_path / "model", tmp_path / "base", samples=20, without=without)
+        bundle = load_bundle("model", tmp_path / "model")
+        assert (bundle.dense, "tok_depth" in bundle.network.config.domains_out) == ({}, False)
+        assert not (tmp_path / "model" / "depth.safetensors").exists()
+        assert not (tmp_path / "model" / "dense_shortcuts.safetensors").exists()
+        release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
 
 
 def test_images_without_a_tokenizer_are_refused(run: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from model.checkpoints import check_fourm, load_fourm, save_checkpoint
 from model.config import EmbeddingKind, FourMConfig, ModalityConfig
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.vocabulary import make_vocabulary
-from model.training.trimming import rows_of_use, trimmed, unused_pieces
+from model.training.trimming import rows_of_use, trimmed, unused_pieces, without_targets
 from model.transformer import FourM
 
 TEXTS = {"caption": "a red house", "color_palette": "v1=2 v0=255 v0=0 v0=7 v0=1 v0=2 v0=3", "metadata": "v1=5 v0=999"}
@@ -89,3 +89,15 @@ def test_a_network_stored_with_rows_of_use_knows_them_as_before(tmp_path: Path) 
 @pytest.mark.parametrize(("keys", "left_out"), [(("det",), 0), (("caption",), 4), (("caption", "human_poses"), 0)])
 def test_only_bins_that_no_text_holds_are_left_out(keys: tuple[str, ...], left_out: int) -> None:
     assert len(unused_pieces(keys, {"v0=1", "v1=1", "v2=1", "v3=1", "v", "house"})) == left_out
+
+
+def test_what_is_not_to_be_predicted_leaves_nothing_behind() -> None:
+    network = _network(tuple(TEXTS), 40)
+    smaller = without_targets(network, {"metadata"})
+    assert smaller.config.domains_out == ("caption", "color_palette")
+    assert smaller.config.domains_in == tuple(TEXTS)
+    gone = network.state_dict().keys() - smaller.state_dict().keys()
+    assert gone
+    assert all(name.startswith("decoder_embeddings.metadata.") for name in gone)
+    for name, tensor in smaller.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])

@@ -1,0 +1,113 @@
+"""Fit what maps of inputs add to predicted images, to what the codes that a finished network expects lack."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.config import FourMConfig
+from model.dense_shortcuts import DenseShortcut, DenseShortcuts, fitted
+from model.tiny import DENSE, INPUTS
+from model.tiny_dense import DenseTarget, map_row
+from model.tokens import ModalityInput
+from model.training.pretraining.batches import BatchMaker, BatchSource
+from model.training.pretraining.collate import Batch
+from model.transformer import FourM
+
+FITTED = 4000  # training samples of each data set at most
+RANK, CHANNELS = 8, 128  # half the channels and few directions: more are worth little and would not fit into the bundle
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Of m samples the first channels of maps (m, C, h, w), and by modality what expected codes lack (m, n)."""
+
+    maps: Tensor
+    codes: Mapping[str, Tensor]
+
+
+def fit_dense_shortcuts(
+    network: FourM,
+    dense: Mapping[str, DenseTarget],
+    training: BatchSource,
+    validation: BatchSource,
+    say: Callable[[str], None],
+) -> DenseShortcuts:
+    """By predicted modality and input the shortcuts that explain something of what the network lacks on validation.
+
+    From inputs of which no sample has a map and all other predicted images there are none.
+    """
+    shortcuts: dict[str, dict[str, DenseShortcut]] = {target: {} for target in dense}
+    for name in _seen_inputs(network.config):
+        others = {target: one for target, one in dense.items() if target != name}
+        given, asked = (lacking(network, others, source, name) for source in (training, validation))
+        if given is None or asked is None:
+            continue
+        for target, parts in fitted(given.maps.flatten(1), given.codes, RANK).items():
+            shortcut = _judged(DenseShortcut(*parts, explained=torch.zeros(())), asked, target)
+            say(f"{target} from {name}: {float(shortcut.explained):.3f} of what the network lacks")
+            if shortcut.explained > 0:
+                shortcuts[target][name] = shortcut
+    return {target: by_input for target, by_input in shortcuts.items() if by_input}
+
+
+def _seen_inputs(config: FourMConfig) -> Iterator[str]:
+    return (name for name in INPUTS if map_row(config, name) is not None)
+
+
+def _judged(shortcut: DenseShortcut, asked: Lacking, target: str) -> DenseShortcut:
+    """The same that knows how much it explains."""
+    before = asked.codes[target]
+    after = before - shortcut(asked.maps)
+    return replace(shortcut, explained=1 - after.square().sum() / before.square().sum())
+
+
+@torch.inference_mode()
+def lacking(network: FourM, dense: Mapping[str, DenseTarget], source: BatchSource, name: str) -> Lacking | None:
+    """What the network lacks of samples that show the map of `name` alone; None where none has all of this.
+
+    Up to `FITTED` samples of each folder.
+    """
+    key, targets = INPUTS[name].key, {DENSE[target]: target for target in dense}
+    if not dense:
+        return None
+    maps: list[Tensor] = []
+    codes: dict[str, list[Tensor]] = {target: [] for target in dense}
+    for batch in _batches(source, [key], list(targets)):
+        maps.append(batch.inputs[key].values[:, :CHANNELS])
+        for token_key, shares in _shares(network, batch, list(targets)).items():
+            known = dense[targets[token_key]].decoder.codes
+            wanted = F.embedding(batch.targets[token_key].ids.flatten(1), known)
+            codes[targets[token_key]].append((wanted - shares @ known).flatten(1))
+    if not maps:
+        return None
+    return Lacking(torch.cat(maps), {target: torch.cat(rows) for target, rows in codes.items()})
+
+
+def _shares(network: FourM, batch: Batch, keys: Sequence[str]) -> dict[str, Tensor]:
+    """By target how likely each code is at each place, float (B, n, K), to the digits that a fit needs."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        context = network.encode(batch.inputs)
+        # one at a time: together each place would attend to those of all, most of them blocked
+        return {key: network.decode_global(context, [key])[key].float().softmax(dim=-1) for key in keys}
+
+
+def _batches(source: BatchSource, given: Sequence[str], targets: Sequence[str]) -> Iterator[Batch]:
+    """Whole samples that have all of these, folder by folder; a folder whose first ones lack any is passed over."""
+    for folder in source.folders:
+        with closing(BatchMaker(replace(source, folders=(folder,)))) as maker:
+            last = min(FITTED, folder.samples)
+            for first in range(0, last, source.size):
+                batch, found = maker.whole_batch(range(first, min(first + source.size, last)), given, targets)
+                if not found and first == 0:
+                    break
+                if found:
+                    yield replace(batch, inputs={key: _in_full(batch.inputs[key]) for key in given})
+
+
+def _in_full(given: ModalityInput) -> ModalityInput:
+    """Data sets have maps in float16."""
+    return replace(given, values=given.values.float())
