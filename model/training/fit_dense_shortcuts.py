@@ -1,7 +1,7 @@
 """Fit what maps of inputs add to predicted images, to what the codes that a finished network expects lack."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +29,19 @@ class Lacking:
     codes: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Folder:
+    """One folder of samples, `source` of which is of this folder alone."""
+
+    source: BatchSource
+    maker: BatchMaker
+
+    def blocks(self) -> Iterator[range]:
+        """The numbers of its first samples, as many as fit into memory at a time."""
+        last = min(FITTED, self.source.folders[0].samples)
+        return (range(first, min(first + self.source.size, last)) for first in range(0, last, self.source.size))
+
+
 def fit_dense_shortcuts(
     network: FourM,
     dense: Mapping[str, DenseTarget],
@@ -41,17 +54,26 @@ def fit_dense_shortcuts(
     From inputs of which no sample has a map and all other predicted images there are none.
     """
     shortcuts: dict[str, dict[str, DenseShortcut]] = {target: {} for target in dense}
-    for name in _seen_inputs(network.config):
-        others = {target: one for target, one in dense.items() if target != name}
-        given, asked = (lacking(network, others, source, name) for source in (training, validation))
-        if given is None or asked is None:
-            continue
-        for target, parts in fitted(given.maps.flatten(1), given.codes, RANK).items():
-            shortcut = _judged(DenseShortcut(*parts, explained=torch.zeros(())), asked, target)
-            say(f"{target} from {name}: {float(shortcut.explained):.3f} of what the network lacks")
-            if shortcut.explained > 0:
-                shortcuts[target][name] = shortcut
+    with _opened(training) as to_fit, _opened(validation) as to_judge:
+        for name in _seen_inputs(network.config):
+            others = {target: one for target, one in dense.items() if target != name}
+            given, asked = (lacking(network, others, folders, name) for folders in (to_fit, to_judge))
+            if given is None or asked is None:
+                continue
+            for target, parts in fitted(given.maps.flatten(1), given.codes, RANK).items():
+                shortcut = _judged(DenseShortcut(*parts, explained=torch.zeros(())), asked, target)
+                say(f"{target} from {name}: {float(shortcut.explained):.3f} of what the network lacks")
+                if shortcut.explained > 0:
+                    shortcuts[target][name] = shortcut
     return {target: by_input for target, by_input in shortcuts.items() if by_input}
+
+
+@contextmanager
+def _opened(source: BatchSource) -> Iterator[tuple[Folder, ...]]:
+    """The folders of a source, whose shards are opened once for all inputs."""
+    with ExitStack() as stack:
+        sources = [replace(source, folders=(one,)) for one in source.folders]
+        yield tuple(Folder(one, stack.enter_context(closing(BatchMaker(one)))) for one in sources)
 
 
 def _seen_inputs(config: FourMConfig) -> Iterator[str]:
@@ -66,7 +88,7 @@ def _judged(shortcut: DenseShortcut, asked: Lacking, target: str) -> DenseShortc
 
 
 @torch.inference_mode()
-def lacking(network: FourM, dense: Mapping[str, DenseTarget], source: BatchSource, name: str) -> Lacking | None:
+def lacking(network: FourM, dense: Mapping[str, DenseTarget], folders: Sequence[Folder], name: str) -> Lacking | None:
     """What the network lacks of samples that show the map of `name` alone; None where none has all of this.
 
     Up to `FITTED` samples of each folder.
@@ -76,7 +98,7 @@ def lacking(network: FourM, dense: Mapping[str, DenseTarget], source: BatchSourc
         return None
     maps: list[Tensor] = []
     codes: dict[str, list[Tensor]] = {target: [] for target in dense}
-    for batch in _batches(source, [key], list(targets)):
+    for batch in _batches(folders, [key], list(targets)):
         maps.append(batch.inputs[key].values[:, :CHANNELS])
         for token_key, shares in _shares(network, batch, list(targets)).items():
             known = dense[targets[token_key]].decoder.codes
@@ -95,17 +117,15 @@ def _shares(network: FourM, batch: Batch, keys: Sequence[str]) -> dict[str, Tens
         return {key: network.decode_global(context, [key])[key].float().softmax(dim=-1) for key in keys}
 
 
-def _batches(source: BatchSource, given: Sequence[str], targets: Sequence[str]) -> Iterator[Batch]:
+def _batches(folders: Sequence[Folder], given: Sequence[str], targets: Sequence[str]) -> Iterator[Batch]:
     """Whole samples that have all of these, folder by folder; a folder whose first ones lack any is passed over."""
-    for folder in source.folders:
-        with closing(BatchMaker(replace(source, folders=(folder,)))) as maker:
-            last = min(FITTED, folder.samples)
-            for first in range(0, last, source.size):
-                batch, found = maker.whole_batch(range(first, min(first + source.size, last)), given, targets)
-                if not found and first == 0:
-                    break
-                if found:
-                    yield replace(batch, inputs={key: _in_full(batch.inputs[key]) for key in given})
+    for folder in folders:
+        for numbers in folder.blocks():
+            batch, found = folder.maker.whole_batch(numbers, given, targets)
+            if not found and numbers.start == 0:
+                break
+            if found:
+                yield replace(batch, inputs={key: _in_full(batch.inputs[key]) for key in given})
 
 
 def _in_full(given: ModalityInput) -> ModalityInput:
