@@ -130,13 +130,13 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from search.evaluation.output_sheet import OutputSheet
     from search.evaluation.outputs import PICTURE, measure_outputs
 
+    given = tuple(dict.fromkeys(known_modality(one).name for one in asked.given or (PICTURE,)))
     model = load_predictor(name, settings.home)
     known = frozenset(predicted_modalities(model))
 
     def one(inputs: "Mapping[str, Value]", target: str) -> "Value":
         return predict(inputs, [target], model=model)[target].value
 
-    given = tuple(dict.fromkeys(known_modality(name).name for name in asked.given or (PICTURE,)))
     (aligned, training), *_ = _sets(asked, settings)
     sheet = OutputSheet(given[0]) if asked.picture else None
     found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None, given)
