@@ -16,6 +16,7 @@ COPY search search
 COPY indexer indexer
 COPY workers workers
 COPY api api
+COPY anyseek anyseek
 COPY migrations migrations
 RUN pip install -c constraints.txt ".[$EXTRAS]"
 

@@ -46,7 +46,7 @@ test-all: install .venv/installed-test
 
 test-openclip: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,openclip]'
-	$(BIN)/python -m pytest tests/model/openclip tests/model/test_openclip_embedder.py tests/contracts/test_embedder.py
+	$(BIN)/python -m pytest tests/model/openclip tests/contracts/test_embedder.py
 
 smoke: install
 	$(BIN)/anyseek data build configs/data/smoke.yaml --out runs/data/smoke

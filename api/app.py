@@ -5,14 +5,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
+from api import health, page, previews
+from api.collections import routes as collections
 from api.dependencies import PROBLEMS
+from api.items import routes as items
+from api.jobs import routes as jobs
 from api.middleware import BodyLimit, Guard, RequestContext
-from api.prediction_schemas import PREDICTION_BODIES
+from api.models import routes as models
+from api.predictions import routes as predictions
+from api.predictions.schemas import PredictBody
 from api.problems import install_handlers
-from api.routes import collections, health, items, jobs, models, page, predict, previews, queries
-from api.schemas import PartBody, QueryBody
+from api.queries import routes as queries
+from api.queries.wire import Query
 from api.security import Guardian
 from api.service import Service
 
@@ -44,7 +51,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for routes in (collections, items, queries, predict, previews, jobs, models, health, page):
+    for routes in (collections, items, queries, predictions, previews, jobs, models, health, page):
         app.include_router(routes.router)
     page.mount_files(app)
     _describe(app)
@@ -65,10 +72,9 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = framework()["components"]["schemas"]
-            for model in (QueryBody, PartBody, *PREDICTION_BODIES):
-                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-                schema.pop("$defs", None)
-                schemas[model.__name__] = schema
+            for kind in (Query, PredictBody):
+                schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= schema.pop("$defs") | {kind.__name__: schema}
         return framework()
 
     app.openapi = openapi  # type: ignore[method-assign]

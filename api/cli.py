@@ -1,7 +1,7 @@
 """The command `anyseek`. Each subcommand is imported only when it is used, so that a query starts at once.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or an input that cannot be understood, 130 interrupted; `index` also has
-3, some inputs quarantined. A refusal is one line on stderr.
+3, some inputs quarantined. An error is one line on stderr.
 """
 
 import sys
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; what goes wrong becomes one line on stderr."""
+    """Run one command line and return its exit code; an error becomes one line on stderr."""
     try:
         result: Any = cli.main(arguments, prog_name="anyseek", standalone_mode=False)
     except click.ClickException as error:
@@ -77,10 +77,10 @@ def run(arguments: list[str]) -> int:
         click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # nobody reads us any more; do not complain about that either
+        sys.stderr.close()  # the reader of stdout is gone; do not report that either
         return 1
     except Exception as error:
-        from api.failures import exit_code_of
+        from api.errors import exit_code_of
 
         code = exit_code_of(error)
         if code is None:

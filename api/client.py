@@ -1,75 +1,139 @@
-"""A client of the service, with the words of its API.
+"""Clients of the service, with the words of its API: `Client`, and `AsyncClient` for asyncio and trio.
 
-    with Client("http://127.0.0.1:8765") as client:
-        results = client.query("photos", [Part("caption", text="a red bicycle"), Part("sketch", file=Path("bike.png"))])
+with Client("http://127.0.0.1:8765") as client:
+    results = client.query("photos", ["a red bicycle", Part("sketch", file=Path("bike.png"))])
 
-ClientError
-├── ServiceUnreachable   nothing answers at that address
-└── ApiError             the service refused; `type` is the stable part of its problem details
+async with AsyncClient("http://127.0.0.1:8765") as client:
+    results = await client.query("photos", "a red bicycle")
 """
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 from types import TracebackType
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+from urllib.parse import urlsplit
 
 import httpx
 
-from api.events import read_events
-from api.prediction_wire import Input, Predictions, prediction_body, predictions_of
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, query_body, results_of
-from search.errors import AnyseekError
-from search.settings import Limits
+from api import calls
+from api.calls import Call
+from api.errors import ApiError, ServiceUnreachable
+from api.jobs.wire import EventReader
 
-_PREDICTION_TIMEOUT = 3_600.0  # the service stops a prediction itself, and others may come first
+P = ParamSpec("P")
+T = TypeVar("T")
+
 NOT_READY = "urn:anyseek:not-ready"
+_LOOK_SECONDS = 0.1
 
 
-class ClientError(AnyseekError):
-    code = "client-error"
+class _Verb(Generic[P, T]):
+    """A method of both clients for one call of `api.calls`: `Client` returns its answer, `AsyncClient` awaits it."""
+
+    def __init__(self, make: Callable[P, Call[T]]) -> None:
+        self._make = make
+
+    @overload
+    def __get__(self, client: "Client", owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: "AsyncClient", owner: type) -> Callable[P, Awaitable[T]]: ...
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[P, Call[T]]: ...
+    def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Callable[P, Any]:
+        make = self._make
+        if client is None:
+            return make  # so that `help` shows its parameters and what it does
+        ask = client.ask
+
+        @wraps(make)
+        def verb(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return ask(lambda: make(*args, **kwargs))
+
+        return verb
 
 
-class ServiceUnreachable(ClientError):
-    code = "service-unreachable"
+class _Service:
+    """One service, with a method for every request that it takes.
 
+    Every verb is declared to return a `Call[T]`: `Client` returns the T, `AsyncClient` returns it when awaited. Every
+    verb raises `ApiError` if the service refuses, and `ServiceUnreachable` if nobody answers.
 
-class ApiError(ClientError):
-    """A refusal by the service: its `status`, problem `type`, and one sentence."""
-
-    code = "api-error"
-
-    def __init__(self, status: int, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.type = kind
-
-
-class Client:
-    """Talks to one service. Raises `ApiError` for what it refuses and `ServiceUnreachable` if nobody answers.
-
-    `patience`: seconds that a request waits for a service that is still loading its model.
+    `timeout`: seconds to wait for an answer. `patience`: seconds that a request waits for a service that is still
+    loading its model.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, patience: float = 0.0) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ServiceUnreachable(f"{url!r} is not the address of a service, such as http://127.0.0.1:8765")
-        secure = url.startswith("https:")
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        # Certificates take 20 ms to load, and proxies are for other machines than this one.
-        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         self.url = url.rstrip("/")
-        self.limits = Limits()
         self._patience = patience
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx.Timeout(timeout, connect=5.0),
-            verify=secure,
-            trust_env=not local,
-        )
+        # Certificates take 20 ms to load, and proxies are for other machines.
+        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        self._transport: dict[str, Any] = {
+            "base_url": self.url,
+            "headers": {"authorization": f"Bearer {api_key}"} if api_key else {},
+            "timeout": httpx.Timeout(timeout, connect=5.0),
+            "verify": url.startswith("https:"),
+            "trust_env": not local,
+        }
+
+    query = _Verb(calls.query)
+    query_batch = _Verb(calls.query_batch)
+    predict = _Verb(calls.predict)
+    collections = _Verb(calls.collections)
+    collection = _Verb(calls.collection)
+    create_collection = _Verb(calls.create_collection)
+    delete_collection = _Verb(calls.delete_collection)
+    reembed = _Verb(calls.reembed)
+    rollback = _Verb(calls.rollback)
+    switch = _Verb(calls.switch)
+    forget_old = _Verb(calls.forget_old)
+    put_item = _Verb(calls.put_item)
+    get_item = _Verb(calls.get_item)
+    delete_item = _Verb(calls.delete_item)
+    asset = _Verb(calls.asset)
+    thumbnail = _Verb(calls.thumbnail)
+    index_folder = _Verb(calls.index_folder)
+    jobs = _Verb(calls.jobs)
+    job = _Verb(calls.job)
+    job_failures = _Verb(calls.job_failures)
+    cancel_job = _Verb(calls.cancel_job)
+    retry_job = _Verb(calls.retry_job)
+    models = _Verb(calls.models)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn failures to connect into `ServiceUnreachable`."""
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ServiceUnreachable(f"the service at {self.url} did not answer in time") from error
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(f"nothing answers at {self.url}: {error}") from error
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Turn a stream of events that broke off into a client error."""
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(f"the service at {self.url} is gone: {error}") from error
+
+    def _stopped_telling(self, number: int) -> ServiceUnreachable:
+        return ServiceUnreachable(f"the service at {self.url} stopped reporting the progress of job {number}")
+
+    def _must_wait(self, error: ApiError, ends: float) -> bool:
+        return error.type == NOT_READY and time.monotonic() <= ends
+
+
+class Client(_Service):
+    __doc__ = _Service.__doc__
+
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, patience: float = 0.0) -> None:
+        super().__init__(url, api_key, timeout, patience)
+        self._http = httpx.Client(**self._transport)
 
     def __enter__(self) -> "Client":
         return self
@@ -80,220 +144,133 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Close its connections; leaving the `with` block does this too."""
         self._http.close()
 
-    def query(
-        self,
-        collection: str,
-        parts: Sequence[Part],
-        k: int = DEFAULT_HITS,
-        space: str | None = None,
-        where: Where | None = None,
-        fusion: str | None = None,
-    ) -> Results:
-        """The `k` nearest of the items that pass `where`; `fusion` is joint, late, or None for what suits the model."""
-        body = query_body(parts, k, space, where, fusion, self.limits)
-        return results_of(self._post(f"{_collection(collection)}/query", body))
-
-    def query_batch(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
-        """Many queries in one model pass; each as JSON (`parts`, `k`, `space`, `where`, `fusion`).
-
-        Hits carry key, score and rank.
-        """
-        answer = self._post(f"{_collection(collection)}/query/batch", {"queries": list(queries)})
-        return batch_of(answer["results"])
-
-    def predict(
-        self,
-        inputs: Sequence[Input],
-        targets: Sequence[str],
-        model: str | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Predictions:
-        """Predict modalities from others, with an installed `model` or the service's own; may take minutes.
-
-        `options` are those of docs/predicting.md, such as `{"seed": 1}`.
-        """
-        body = prediction_body(inputs, targets, model, options, self.limits)
-        return predictions_of(self._post("/v1/predict", body, timeout=_PREDICTION_TIMEOUT))
-
-    def collections(self) -> list[dict[str, Any]]:
-        return list(self._json("GET", "/v1/collections")["collections"])
-
-    def collection(self, name: str) -> dict[str, Any]:
-        return dict(self._json("GET", _collection(name)))
-
-    def create_collection(self, name: str) -> dict[str, Any]:
-        """Make an empty collection with the spaces of the service's model."""
-        return dict(self._post("/v1/collections", {"name": name}))
-
-    def delete_collection(self, name: str) -> None:
-        self._send("DELETE", _collection(name))
-
-    def reembed(self, name: str, model: str) -> dict[str, Any]:
-        """Start a job that gives a collection the vectors of another model and then switches; see docs/living.md."""
-        return dict(self._post(f"{_collection(name)}/reembed", {"model": model}))
-
-    def rollback(self, name: str) -> dict[str, Any]:
-        """Start a job that lets the vectors kept at the last switch serve again."""
-        return dict(self._json("POST", f"{_collection(name)}/rollback"))
-
-    def switch(self, name: str) -> int:
-        """Switch though some items could not be embedded; returns how many."""
-        return int(self._json("POST", f"{_collection(name)}/switch")["left_out"])
-
-    def forget_old(self, name: str) -> None:
-        """Drop the vectors kept at the last switch."""
-        self._send("POST", f"{_collection(name)}/forget-old")
-
-    def put_item(
-        self,
-        collection: str,
-        key: str,
-        files: Mapping[str, bytes | Path] | None = None,
-        caption: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Write one item from files by modality; when this returns, queries find it."""
-        contents = {name: _bytes(content) for name, content in (files or {}).items()}
-        fields: dict[str, Any] = {name: (name, data) for name, data in contents.items()}
-        if caption is not None:
-            fields["caption"] = (None, caption)
-        if attributes is not None:
-            fields["attributes"] = (None, json.dumps(attributes))
-        return dict(self._json("PUT", _item(collection, key), files=fields))
-
-    def get_item(self, collection: str, key: str) -> dict[str, Any]:
-        return dict(self._json("GET", _item(collection, key)))
-
-    def delete_item(self, collection: str, key: str) -> None:
-        self._send("DELETE", _item(collection, key))
-
-    def items(self, collection: str, page_size: int = 500) -> Iterator[dict[str, Any]]:
-        """Every item by key, asked for page by page."""
-        after: str | None = None
-        while True:
-            wanted = {"limit": str(page_size)} | ({"after": after} if after is not None else {})
-            page = self._json("GET", f"{_collection(collection)}/items", params=wanted)
-            yield from page["items"]
-            after = page["next"]
-            if after is None:
-                return
-
-    def asset(self, collection: str, key: str, name: str) -> bytes:
-        """The bytes of one stored file of an item."""
-        return self._send("GET", f"{_collection(collection)}/assets/{quote(name, safe='')}/{_segment(key)}").content
-
-    def thumbnail(self, collection: str, key: str) -> bytes:
-        return self._send("GET", f"{_collection(collection)}/thumbnails/{_segment(key)}").content
-
-    def index_folder(
-        self, collection: str, folder: str, prune: bool = False, on_duplicate: str = "link"
-    ) -> dict[str, Any]:
-        """Start a job that indexes a folder, or another source, of the service's machine; it must lie inside a
-        configured root. `on_duplicate` is link, skip or error.
-        """
-        body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate}
-        return dict(self._post(f"{_collection(collection)}/jobs", body))
-
-    def jobs(self) -> list[dict[str, Any]]:
-        return list(self._json("GET", "/v1/jobs")["jobs"])
-
-    def job(self, number: int) -> dict[str, Any]:
-        return dict(self._json("GET", f"/v1/jobs/{number}"))
-
-    def job_failures(self, number: int) -> list[dict[str, Any]]:
-        return list(self._json("GET", f"/v1/jobs/{number}/failures")["failures"])
-
-    def cancel_job(self, number: int) -> dict[str, Any]:
-        return dict(self._json("POST", f"/v1/jobs/{number}/cancel"))
-
-    def retry_job(self, number: int) -> dict[str, Any]:
-        """Try a job's quarantined inputs again; tells how many (`reopened`), and the `job`."""
-        return dict(self._json("POST", f"/v1/jobs/{number}/retry"))
-
-    def watch(self, number: int) -> Iterator[dict[str, Any]]:
-        """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
+    def ask(self, make: Callable[[], Call[T]]) -> T:
+        """Send a call and read its answer, as every verb does."""
+        call = make()
         try:
-            with self._http.stream("GET", f"/v1/jobs/{number}/events") as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise _api_error(answer)
-                for name, members in read_events(answer.iter_lines()):
-                    yield members
-                    if name == "end":
-                        return
-        except httpx.TransportError as error:
-            raise ServiceUnreachable(f"the service at {self.url} is gone: {error}") from error
-        raise ServiceUnreachable(f"the service at {self.url} stopped telling how far job {number} is")
-
-    def models(self) -> list[dict[str, Any]]:
-        return list(self._json("GET", "/v1/models")["models"])
+            return self._send(call)
+        except ApiError as error:
+            if error.type != NOT_READY or not self._patience:
+                raise
+        self.wait_until_ready(self._patience)
+        return self._send(call)
 
     def wait_until_ready(self, seconds: float) -> None:
         """Return once the model is loaded. Raises `ApiError` if it cannot be, or is not in time."""
         ends = time.monotonic() + seconds
         while True:
             try:
-                self._send_once("GET", "/readyz")
+                return self._send(calls.ready())
             except ApiError as error:
-                if error.type != NOT_READY or time.monotonic() > ends:
+                if not self._must_wait(error, ends):
                     raise
-            else:
+            time.sleep(_LOOK_SECONDS)
+
+    def items(self, collection: str, page_size: int = 500) -> Iterator[dict[str, Any]]:
+        """Every item by key, asked for page by page."""
+        after: str | None = None
+        while True:
+            page = self.ask(partial(calls.items_page, collection, page_size, after))
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
                 return
-            time.sleep(0.1)
 
-    def _post(self, path: str, body: Mapping[str, Any], **how: Any) -> Any:
-        # ASCII: half a surrogate pair must reach the service, which can say what is wrong with it.
-        data = json.dumps(body, allow_nan=False).encode("ascii")
-        return self._send("POST", path, content=data, headers={"content-type": "application/json"}, **how).json()
+    def watch(self, number: int) -> Iterator[dict[str, Any]]:
+        """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
+        call, events = calls.job_events(number), EventReader()
+        with self._watching(), self._http.stream(call.method, call.path) as response:
+            if not response.is_success:
+                response.read()
+                raise calls.refusal(response)
+            for line in response.iter_lines():
+                for name, members in events.read(line):
+                    yield members
+                    if name == "end":
+                        return
+        raise self._stopped_telling(number)
 
-    def _json(self, method: str, path: str, **content: Any) -> Any:
-        return self._send(method, path, **content).json()
+    def _send(self, call: Call[T]) -> T:
+        with self._reaching():
+            response = self._http.request(call.method, call.path, **call.options)
+        return call.answer(response)
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+
+class AsyncClient(_Service):
+    __doc__ = _Service.__doc__
+
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, patience: float = 0.0) -> None:
+        super().__init__(url, api_key, timeout, patience)
+        self._http = httpx.AsyncClient(**self._transport)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections; leaving the `async with` block does this too."""
+        await self._http.aclose()
+
+    async def ask(self, make: Callable[[], Call[T]]) -> T:
+        """Send a call and read its answer, as every verb does; files are read in a thread."""
+        from anyio import to_thread  # imported here, so that commands start faster
+
+        call = await to_thread.run_sync(make)
         try:
-            return self._send_once(method, path, **content)
+            return await self._send(call)
         except ApiError as error:
             if error.type != NOT_READY or not self._patience:
                 raise
-        self.wait_until_ready(self._patience)
-        return self._send_once(method, path, **content)
+        await self.wait_until_ready(self._patience)
+        return await self._send(call)
 
-    def _send_once(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **content)
-        except httpx.TimeoutException as error:
-            raise ServiceUnreachable(f"the service at {self.url} did not answer in time") from error
-        except httpx.TransportError as error:
-            raise ServiceUnreachable(f"nothing answers at {self.url}: {error}") from error
-        if answer.is_success:
-            return answer
-        raise _api_error(answer)
+    async def wait_until_ready(self, seconds: float) -> None:
+        """Return once the model is loaded. Raises `ApiError` if it cannot be, or is not in time."""
+        from anyio import sleep
 
+        ends = time.monotonic() + seconds
+        while True:
+            try:
+                return await self._send(calls.ready())
+            except ApiError as error:
+                if not self._must_wait(error, ends):
+                    raise
+            await sleep(_LOOK_SECONDS)
 
-def _api_error(answer: httpx.Response) -> ApiError:
-    status = answer.status_code
-    try:
-        members = answer.json()
-        return ApiError(status, str(members["type"]), str(members["detail"]))
-    except (ValueError, KeyError, TypeError):
-        said = f"{answer.url.host} answered {status} {answer.reason_phrase}"
-        return ApiError(status, "about:blank", f"{said}: is it an Anyseek service?")
+    async def items(self, collection: str, page_size: int = 500) -> AsyncIterator[dict[str, Any]]:
+        """Every item by key, asked for page by page."""
+        after: str | None = None
+        while True:
+            page = await self.ask(partial(calls.items_page, collection, page_size, after))
+            for item in page["items"]:
+                yield item
+            after = page["next"]
+            if after is None:
+                return
 
+    async def watch(self, number: int) -> AsyncIterator[dict[str, Any]]:
+        """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
+        call, events = calls.job_events(number), EventReader()
+        with self._watching():
+            async with self._http.stream(call.method, call.path) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise calls.refusal(response)
+                async for line in response.aiter_lines():
+                    for name, members in events.read(line):
+                        yield members
+                        if name == "end":
+                            return
+        raise self._stopped_telling(number)
 
-def _bytes(content: bytes | Path) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
-
-
-def _segment(key: str) -> str:
-    """A key as one segment of a path: a slash in it is encoded too."""
-    return quote(key, safe="", errors="surrogatepass")
-
-
-def _collection(name: str) -> str:
-    return f"/v1/collections/{_segment(name)}"
-
-
-def _item(collection: str, key: str) -> str:
-    return f"{_collection(collection)}/items/{_segment(key)}"
+    async def _send(self, call: Call[T]) -> T:
+        with self._reaching():
+            response = await self._http.request(call.method, call.path, **call.options)
+        return call.answer(response)

@@ -1,25 +1,31 @@
-"""Who answers a command: the service at ANYSEEK_URL, else the one recorded in the data directory, else this process."""
+"""Chooses who answers a command: the service at ANYSEEK_URL, the one recorded in the data directory, or this process.
 
+A running service leaves its address in a record in its data directory.
+"""
+
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from api.client import Client
-from api.server_record import recorded_url
+from model.files import FileLock, alive
 from search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
     from api.local import LocalClient
 
+
 _PATIENCE_SECONDS = 120.0
+_LOCK = "server.lock"  # which the recorded service holds until it ends, however that happens
 
 
 @contextmanager
 def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | LocalClient"]:
-    """A client of the service, or one that does the work here and only then imports what that takes.
+    """A client of the service, or one that works in this process and imports what that needs.
 
-    ANYSEEK_API_KEY is sent along; ANYSEEK_MODEL is the model of collections that are made here.
+    ANYSEEK_API_KEY is sent with requests; ANYSEEK_MODEL is the model of new collections.
     """
     settings = read_settings(environment)
     url = environment.get("ANYSEEK_URL") or recorded_url(settings)
@@ -33,9 +39,9 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | L
 
 @contextmanager
 def predicting_client(model: str | None, environment: Mapping[str, str] = os.environ) -> Iterator[Client | None]:
-    """A client of the service at ANYSEEK_URL, or of the recorded one if `model` is the one that it serves; else None.
+    """A client of the service at ANYSEEK_URL, or of the recorded one if it serves `model`; else None.
 
-    Without `model` that of ANYSEEK_MODEL or the default one is meant.
+    Without `model`, the model of ANYSEEK_MODEL or the default model is meant.
     """
     settings = read_settings(environment)
     given, key = environment.get("ANYSEEK_URL"), environment.get("ANYSEEK_API_KEY")
@@ -45,7 +51,7 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
         return
     wanted = model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL
     with Client(url, key, patience=_PATIENCE_SECONDS) as client:
-        # What follows a colon in a model's name is how it embeds.
+        # A colon in a model's name is followed by its embedding options.
         serves = bool(given) or wanted in [served["name"].partition(":")[0] for served in client.models()]
         yield client if serves else None
 
@@ -54,3 +60,31 @@ def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
     from api.local import LocalClient
 
     return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
+
+
+@contextmanager
+def recorded(settings: Settings, url: str) -> Iterator[bool]:
+    """Record `url` while the block runs. Gives False, and writes nothing, if another living service is recorded."""
+    lock = FileLock(settings.locks / _LOCK)
+    if not lock.try_acquire():
+        yield False
+        return
+    try:
+        temporary = settings.server_record.with_suffix(".new")
+        temporary.write_text(json.dumps({"url": url}), encoding="utf-8")
+        temporary.replace(settings.server_record)
+        yield True
+    finally:
+        settings.server_record.unlink(missing_ok=True)
+        lock.release()
+
+
+def recorded_url(settings: Settings) -> str | None:
+    """The address of the living service of this data directory, if there is one."""
+    if not alive(settings.locks / _LOCK):
+        return None
+    try:
+        members = json.loads(settings.server_record.read_text(encoding="utf-8"))
+        return str(members["url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

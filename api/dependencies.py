@@ -1,17 +1,21 @@
-"""What routes ask for: the service, a granted scope, and the fields of an uploaded form."""
+"""Dependencies of routes: the service, a granted scope, and the body, as JSON or as the fields of a form."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import UploadFile
 
+from api.contents import Upload
 from api.errors import ScopeMissing
-from api.parts import Upload
 from api.schemas import ProblemAnswer
 from api.security import Scope
 from api.service import Service
 from search.errors import BadInput
+
+T = TypeVar("T")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": ProblemAnswer, "description": text, "content": {"application/problem+json": {}}}
@@ -46,7 +50,7 @@ ServiceDependency = Annotated[Service, Depends(get_service)]
 
 
 def requires(scope: Scope) -> Any:
-    """A dependency that refuses callers whose key does not include `scope`."""
+    """Make a dependency that refuses callers whose key does not include `scope`."""
 
     def check(request: Request) -> None:
         granted: Scope = request.state.granted
@@ -54,6 +58,21 @@ def requires(scope: Scope) -> Any:
             raise ScopeMissing(f"this needs an API key with the scope {scope}; the one sent has {granted}")
 
     return Depends(check)
+
+
+def is_form(request: Request) -> bool:
+    """Whether files were sent as a form rather than in JSON."""
+    return request.headers.get("content-type", "").startswith("multipart/")
+
+
+async def read_json(request: Request, kind: TypeAdapter[T]) -> T:
+    """The body of a request that may be a form, as JSON. Raises `RequestValidationError`."""
+    try:
+        return kind.validate_json(await request.body())
+    except ValidationError as error:
+        raise RequestValidationError(
+            error.errors(include_url=False, include_input=False, include_context=False)
+        ) from error
 
 
 async def read_form(request: Request) -> list[Upload]:

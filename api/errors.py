@@ -1,13 +1,19 @@
-"""From an error of any folder to an HTTP status: one table. `api.problems` makes the answer.
+"""Errors of the service and of clients, and the HTTP status and exit code of every error.
+
+`api.problems` makes the HTTP answer.
 
 ServiceError                 what the service itself refuses, before any domain code runs
-├── NotReady                 the model is still being loaded, or could not be
+├── NotReady                 the model is still loading, or could not be loaded
 ├── Busy                     too many requests are waiting
 ├── TookTooLong              a prediction was stopped
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
 └── RootRefused              a folder outside the configured roots
+
+ClientError
+├── ServiceUnreachable       nothing answers at that address
+└── ApiError                 the service refused; `type` is the stable part of its problem details
 """
 
 from collections.abc import Sequence
@@ -50,7 +56,30 @@ class RootRefused(ServiceError):
     code = "root-refused"
 
 
-# The closest class of an error's ancestry decides; what is not here is a fault of the service (500).
+class ClientError(AnyseekError):
+    """Any error of a client."""
+
+    code = "client-error"
+
+
+class ServiceUnreachable(ClientError):
+    """Nothing answers at that address, or not in time."""
+
+    code = "service-unreachable"
+
+
+class ApiError(ClientError):
+    """A refusal by the service: its HTTP `status`, its `type`, which is stable, and as its text one sentence."""
+
+    code = "api-error"
+
+    def __init__(self, status: int, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.type = kind
+
+
+# The closest class among an error's ancestors decides; other errors are faults of the service (500).
 STATUS: dict[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
@@ -71,6 +100,10 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     RootRefused: HTTPStatus.FORBIDDEN,
 }
 
+# Exit codes of commands.
+FAILED, WRONG_USAGE = 1, 2
+_REFUSED_INPUT = (400, 413, 422)
+
 
 def status_of(error: Exception) -> HTTPStatus:
     """The HTTP status of a domain error."""
@@ -80,8 +113,27 @@ def status_of(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """The place and message of each of pydantic's errors, without the values that were sent."""
+    return [{"where": ".".join(map(str, error["loc"])), "detail": _detail(error)} for error in errors]
+
+
+def _detail(error: Any) -> str:
+    unknown = error["type"] == "unexpected_keyword_argument"  # a member of JSON, whatever it becomes in Python
+    return "Extra inputs are not permitted" if unknown else str(error["msg"])
+
+
 def describe(errors: Sequence[Any]) -> str:
-    """The first wrong places of a request in one sentence; what was sent there is left out."""
-    places = [f"{'.'.join(str(step) for step in error['loc'])}: {error['msg']}" for error in errors]
+    """The first wrong places of a request in one sentence."""
+    places = [f"{place['where']}: {place['detail']}" for place in wrong_places(errors)]
     more = f"; and {len(places) - 3} more" if len(places) > 3 else ""
     return "; ".join(places[:3]) + more
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """The exit code of an expected error; None for a bug, which should show its traceback."""
+    if isinstance(error, ApiError):
+        return WRONG_USAGE if error.status in _REFUSED_INPUT else FAILED
+    if isinstance(error, BadInput | UnsupportedModality | UnknownModel | RequestInvalid):
+        return WRONG_USAGE
+    return FAILED if isinstance(error, AnyseekError | ModelError | OSError) else None

@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.answers import answer_batch, read_query
-from api.job_schemas import JobAnswer
-from api.predicting import Predictor
-from api.prediction_requests import request_from_json
-from api.prediction_wire import Input, Predictions, prediction_body
-from api.schemas import CollectionAnswer, QueryAnswer
-from api.wire import DEFAULT_HITS, Part, Refusal, Results, Where, batch_of, query_body, results_of
+from api.collections.schemas import CollectionAnswer
+from api.jobs.schemas import JobAnswer
+from api.predictions.conversion import read_request
+from api.predictions.predictor import Predictor
+from api.predictions.wire import Input, Predictions
+from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
+from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of
 from search.catalogue import collections
 from search.engine import SearchEngine
 from search.settings import Settings
@@ -22,9 +22,9 @@ from workers.runtime import Runtime
 
 
 class LocalClient:
-    """Opens the data directory itself. A query loads the model that its collection was made with.
+    """A client that opens the data directory itself. A query loads the model of its collection.
 
-    Raises domain errors where `api.client.Client` raises `ApiError`. `model` is for collections that are made.
+    Raises domain errors where `api.client.Client` raises `ApiError`. `model` is the model of new collections.
     """
 
     def __init__(self, settings: Settings, model: str | None = None) -> None:
@@ -45,23 +45,21 @@ class LocalClient:
     def query(
         self,
         collection: str,
-        parts: Sequence[Part],
+        parts: Parts,
         k: int = DEFAULT_HITS,
         space: str | None = None,
         where: Where | None = None,
-        fusion: str | None = None,
+        fusion: Fusion | None = None,
     ) -> Results:
         """See `Client.query`."""
-        limits = self.settings.limits
         engine = self._engine(collection)
-        members = query_body(parts, k, space, where, fusion, limits)
-        results = engine.query(collection, read_query(members, limits, engine.embedder))
-        return results_of(QueryAnswer.of(results).model_dump())
+        asked = Query(parts_of(parts), k, space, where, fusion)
+        return results_to_wire(engine.query(collection, read_query(asked, self.settings.limits, engine.embedder)))
 
-    def query_batch(self, collection: str, queries: Sequence[Any]) -> list[Results | Refusal]:
+    def query_batch(self, collection: str, queries: Sequence[Query | Mapping[str, Any]]) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
-        answer = answer_batch(self._engine(collection), self.settings.limits, collection, queries)
-        return batch_of(answer.model_dump()["results"])
+        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, queries)
+        return [outcome_to_wire(outcome) for outcome in outcomes]
 
     def predict(
         self,
@@ -71,13 +69,12 @@ class LocalClient:
         options: Mapping[str, Any] | None = None,
     ) -> Predictions:
         """See `Client.predict`."""
-        limits = self.settings.limits
-        members = prediction_body(inputs, targets, model, options, limits)
-        return self._predictor.predict(request_from_json(members, limits))
+        members = {"inputs": list(inputs), "targets": list(targets), "model": model, "options": options or {}}
+        return self._predictor.predict(read_request(members, self.settings.limits))
 
     def collections(self) -> list[dict[str, Any]]:
         with self._runtime.database.read() as session:
-            return [_as_json(session, one) for one in collections.list_all(session)]
+            return [_as_json(session, found) for found in collections.list_all(session)]
 
     def collection(self, name: str) -> dict[str, Any]:
         with self._runtime.database.read() as session:
@@ -94,7 +91,7 @@ class LocalClient:
             collections.delete(session, name)
 
     def reembed(self, name: str, model: str) -> dict[str, Any]:
-        """See `Client.reembed`; the job ends with this process, and goes on when it is started again."""
+        """See `Client.reembed`; the job stops with this process, and continues when it is started again."""
         return self.job(self._runtime.submit_reembed(name, model))
 
     def rollback(self, name: str) -> dict[str, Any]:

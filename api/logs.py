@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, with request ids, never with contents or API keys."""
+"""Structured logs: one JSON object per line on stderr, with request ids, never with contents or API keys."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line. What is passed as `extra={"fields": {...}}` becomes members of the object."""
+    """Formats a record as one line. Members of `extra={"fields": {...}}` become members of the object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""What happens around every request: an id, a log line, headers, who may ask, and how much may be sent.
+"""Middleware for every request: an id, a log line, headers, access control, and a limit on the body.
 
 Pure ASGI, in this order from the outside: `RequestContext`, `Guard`, `BodyLimit`.
 """
@@ -22,7 +22,7 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Anything else, a stored picture above all, is data: it may run nothing even when it is opened by itself.
+# Anything else, above all a stored picture, is data: it must not run scripts even when opened by itself.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -64,7 +64,7 @@ class RequestContext:
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's `X-Request-ID` where it is harmless to log, else a new one."""
+    """The caller's `X-Request-ID` if it is harmless to log, else a new id."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
@@ -78,7 +78,7 @@ def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    """One line with the route's pattern; the path itself is left out, for it holds names of the user's files."""
+    """Log one line with the route's pattern, without the path, which contains names of the user's files."""
     failure = scope["state"].get("failure")
     fields = {
         "request_id": scope["state"]["request_id"],
@@ -131,7 +131,9 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.most:
-                raise HTTPException(413, detail)  # the one kind that the framework lets through while it parses a body
+                raise HTTPException(
+                    413, detail
+                )  # the only kind that the framework does not catch while it parses a body
             return message
 
         await self.app(scope, receive_within_limit, send)

@@ -1,30 +1,37 @@
-"""What a depth map, a segmentation or boxes look like to people: a coloured picture of what a browser cannot show."""
+"""Previews: coloured pictures of values that a browser cannot show, such as depth maps, segmentations and boxes."""
 
 from typing import cast
 
+from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.parts import sent_data, value_of
+from api.contents import sent_data, value_of
+from api.dependencies import ServiceDependency, requires
 from api.schemas import Body
-from indexer.decode import decode, known_modality, parse_classes
-from model.drawing import ByteArray
-from model.modality import Content
-from model.prediction import Prediction
-from model.rendering.files import PREVIEW, files_of
+from api.security import Scope
+from model.modalities.drawings import ByteArray
+from model.modalities.reading.decode import decode, known_modality
+from model.modalities.reading.documents import parse_classes
+from model.modalities.registry import Content
+from model.modalities.rendering.files import PREVIEW
+from model.modalities.values import files_of
+from model.seam import Prediction
 from search.errors import BadInput
 from search.settings import Limits
+
+router = APIRouter(prefix="/v1/previews", tags=["previews"], dependencies=[requires(Scope.READ)])
 
 _SHOWN = {Content.DEPTH, Content.REGIONS, Content.BOXES, Content.POSES, Content.PALETTE, Content.FEATURES}
 
 
 class PreviewBody(Body):
-    """A value as in a part of a query, and the picture that boxes and poses are drawn on."""
+    """A value as in a part of a query, and the picture on which boxes and poses are drawn."""
 
     modality: str = Field(examples=["depth"])
     data: str = Field(description="the file's bytes as base64; for a palette the value itself")
-    name: str | None = Field(None, max_length=4096, description="what errors call it, such as the file's name")
+    name: str | None = Field(None, max_length=4096, description="the name that errors give it, such as the file's name")
     classes: dict[str, str] | None = Field(None, description='names of the ids of a segmentation map: {"0": "sky"}')
-    picture: str | None = Field(None, description="bytes of a picture as base64; grey without it")
+    picture: str | None = Field(None, description="a picture to draw on, its bytes as base64; grey without it")
 
 
 def render_preview(body: PreviewBody, limits: Limits) -> bytes:
@@ -44,3 +51,9 @@ def _picture(body: PreviewBody, limits: Limits) -> ByteArray | None:
         return None
     name = "the picture of the preview"
     return cast(ByteArray, decode("rgb", cast(bytes, sent_data(body.picture, Content.PICTURE, name)), limits, name))
+
+
+@router.post("", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+async def preview(body: PreviewBody, service: ServiceDependency) -> Response:
+    """Render a value as a coloured PNG with a legend: depth, semseg, boxes, poses, palettes, feature maps."""
+    return Response(await service.run(render_preview, body, service.limits), media_type="image/png")

@@ -1,4 +1,4 @@
-"""Refusals as HTTP answers: RFC 9457 problem details."""
+"""Errors as HTTP answers: RFC 9457 problem details."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -9,13 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from api.errors import describe, status_of
-from model.embedder import ModelError
+from api.errors import describe, status_of, wrong_places
+from model.errors import ModelError
 from search.errors import AnyseekError, LimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 
-# What the web framework refuses by itself.
+# Errors of the web framework itself.
 _FRAMEWORK_CODES = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "route-not-found",
@@ -46,7 +46,7 @@ def problem(
 
 
 def problem_of(error: Exception, request_id: str) -> JSONResponse:
-    """The answer to a domain error. A fault of the service shows its code, never its internals."""
+    """The answer to a domain error. A fault of the service shows its code, but no internals."""
     status, code = status_of(error), getattr(error, "code", "error")
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
@@ -54,7 +54,7 @@ def problem_of(error: Exception, request_id: str) -> JSONResponse:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every refusal inside a route a problem; the rest is caught by `api.middleware.RequestContext`."""
+    """Turn every error inside a route into a problem; `api.middleware.RequestContext` catches the rest."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -63,10 +63,9 @@ def install_handlers(app: FastAPI) -> None:
 
     async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        places = [{"where": ".".join(map(str, e["loc"])), "detail": str(e["msg"])} for e in error.errors()]
-        detail = describe(error.errors())
+        wrong = error.errors()
         status = HTTPStatus.UNPROCESSABLE_ENTITY
-        return problem(status, "invalid-request", detail, request.state.request_id, places)
+        return problem(status, "invalid-request", describe(wrong), request.state.request_id, wrong_places(wrong))
 
     async def refuse_by_framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

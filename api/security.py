@@ -1,4 +1,4 @@
-"""Who may ask: API keys with scopes, and what protects a service that needs none from web pages of others.
+"""Access control: API keys with scopes, and the protection of a service without keys from foreign web pages.
 
 While a service listens on loopback only and no active key exists, anybody on the machine may do everything, but a
 web page of another site may not: the Host must name this machine (or a rebound domain name could reach it) and a
@@ -44,7 +44,7 @@ def create_key(database: Database, name: str, scope: Scope) -> str:
     Raises `BadInput` for a name that is not 1 to 100 of A-Z a-z 0-9 . _ -, `ApiKeyExists`.
     """
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name):
-        raise BadInput(f"{name!r} cannot name an API key; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+        raise BadInput(f"{name!r} cannot be the name of an API key; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with database.write() as session:
         api_keys.add(session, name, _digest(key), scope.value)
@@ -52,11 +52,11 @@ def create_key(database: Database, name: str, scope: Scope) -> str:
 
 
 def require_key(database: Database, host: str) -> None:
-    """Raises `BadInput` if no active key exists: then nothing may listen on `host`, which others can reach."""
+    """Raises `BadInput` if no active key exists, since others can reach a service that listens on `host`."""
     with database.read() as session:
         if not api_keys.active(session):
             raise BadInput(
-                f"listening on {host} lets other machines in, and no API key exists; make one first with "
+                f"listening on {host} would let other machines in without an API key; create a key first with "
                 "`anyseek keys create NAME --scope read`"
             )
 
@@ -73,7 +73,7 @@ class Guardian:
         self.loopback = loopback
 
     async def admit(self, headers: Headers) -> Scope:
-        """What the sender may do. Raises `OriginRefused`, `Unauthenticated`."""
+        """The scope of the sender. Raises `OriginRefused`, `Unauthenticated`."""
         _refuse_other_sites(headers)
         keys = await run_in_threadpool(self._active_keys)
         if not keys and self.loopback:
@@ -95,7 +95,7 @@ def _scope_of(authorization: str, keys: Sequence[ApiKeyRow]) -> Scope:
     digest = _digest(sent.strip())
     found = [row for row in keys if hmac.compare_digest(row.digest, digest)]
     if not found:
-        raise Unauthenticated("the API key is not known here or was revoked")
+        raise Unauthenticated("the API key is unknown or was revoked")
     return Scope(found[0].scopes)
 
 
@@ -103,13 +103,15 @@ def _refuse_other_sites(headers: Headers) -> None:
     origin = headers.get("origin")
     own = origin is None or origin.partition("://")[2] == headers.get("host")
     if not own or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise OriginRefused("requests from web pages of another origin are not taken")
+        raise OriginRefused("requests from web pages of another origin are refused")
 
 
 def _refuse_foreign_host(headers: Headers) -> None:
     name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
     if not _names_loopback(name):
-        raise OriginRefused(f"this service answers as localhost only while no API key exists, not as {name[:100]!r}")
+        raise OriginRefused(
+            f"while no API key exists, this service answers only requests to localhost, not to {name[:100]!r}"
+        )
 
 
 def _names_loopback(name: str) -> bool:
@@ -122,7 +124,7 @@ def _names_loopback(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether listening on `host` can be reached from this machine only. Raises `BadInput` for an unknown name."""
+    """Whether only this machine can reach a service on `host`. Raises `BadInput` for an unknown name."""
     try:
         found = socket.getaddrinfo(host, None)
     except OSError as error:

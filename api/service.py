@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
+import anyio
+from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.errors import NotReady
-from api.pool import Pool
-from api.predicting import Predictor
-from model.embedder import Embedder, ModelError, Sample
+from api.errors import Busy, NotReady
+from api.predictions.predictor import Predictor
+from model.errors import ModelError
+from model.seam import Embedder, Model, Sample
 from search.catalogue import collections
 from search.engine import SearchEngine
 from search.errors import AnyseekError
@@ -28,17 +30,37 @@ T = TypeVar("T")
 
 _AT_WORK = max(2, os.cpu_count() or 2)
 _WAITING = 64
-# A prediction may take minutes, so it has a line of its own and never stops a query.
+# A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
 _PREDICTIONS_WAITING = 4
-# How often items that were put one by one are gathered into a snapshot, and from how many on it is worth it.
+# How often to gather singly put items into a snapshot, and from how many items on that is worth while.
 _HOUSEKEEPING_SECONDS = 60.0
 _HOUSEKEEPING_TAIL = 500
 
 
+class Pool:
+    """Runs at most `at_work` calls at a time; at most `waiting` more wait for their turn."""
+
+    def __init__(self, at_work: int, waiting: int) -> None:
+        self.at_work = at_work
+        self.waiting = waiting
+        self._limiter = anyio.CapacityLimiter(at_work)
+        self._wanting = 0
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in one of the threads. Raises `Busy` when too many calls wait for one already."""
+        if self._wanting >= self.at_work + self.waiting:
+            raise Busy("too many requests are waiting; try again in a moment")
+        self._wanting += 1
+        try:
+            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
+        finally:
+            self._wanting -= 1
+
+
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How one service runs. `roots`: folders that index jobs may be started in. `loopback`: reached from here only."""
+    """How a service runs. `roots`: folders in which index jobs may be started. `loopback`: reached only from here."""
 
     loopback: bool = True
     roots: tuple[Path, ...] = ()
@@ -53,7 +75,9 @@ class Service:
         self._ready = False
         self._failure: ModelError | None = None
         self.pool = Pool(_AT_WORK, _WAITING)
-        self.predictor = Predictor(runtime.settings.home, runtime.model, PREDICTION_SECONDS)
+        self.predictor = Predictor(
+            runtime.settings.home, runtime.model, PREDICTION_SECONDS, serving=lambda: cast(Model, runtime.embedder)
+        )
         self.predictions = Pool(1, _PREDICTIONS_WAITING)
         self._closing = threading.Event()
 
@@ -63,11 +87,11 @@ class Service:
 
     @property
     def state(self) -> str:
-        """Of the model: loading, ready or failed."""
+        """The state of the model: loading, ready or failed."""
         return "failed" if self._failure else "ready" if self._ready else "loading"
 
     def start(self) -> None:
-        """Begin to load the model; then go on with jobs that a killed service left, and keep snapshots fresh."""
+        """Start to load the model, then resume jobs that a killed service left, and keep snapshots up to date."""
         threading.Thread(target=self._work, name="service", daemon=True).start()
 
     def close(self) -> None:
@@ -111,7 +135,7 @@ class Service:
         logger.info("ready", extra={"fields": {"model": embedder.name, "seconds": seconds}})
 
     def check_ready(self) -> None:
-        """Raises `NotReady` while the model is being loaded, and the `ModelError` if it could not be."""
+        """Raises `NotReady` while the model is loading, and the `ModelError` if it could not be loaded."""
         if self._failure:
             raise self._failure
         if not self._ready:
@@ -130,12 +154,12 @@ class Service:
         return self.runtime.engine
 
     def engine_for(self, collection: str) -> SearchEngine:
-        """The engine with a collection's model where that is loaded. Raises as `check_ready`, `CollectionNotFound`."""
+        """The engine with a collection's model, if it is loaded. Raises as `check_ready`, `CollectionNotFound`."""
         self.check_ready()
         return self.runtime.tools_for(collection).engine
 
     def forget(self, collection: str) -> None:
-        """Let go of the index of a collection that is gone."""
+        """Release the index of a deleted collection."""
         if self._ready:
             self.runtime.forget(collection)
 

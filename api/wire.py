@@ -1,64 +1,67 @@
-"""A query and its answer as they travel: what the client, the command line and the service's JSON have in common.
+"""The building blocks of the service's JSON, for both sides. Imports nothing heavy, so that a client starts at once.
 
-Imports nothing heavy, so that a client starts at once.
+A wire type is a frozen dataclass: clients build and read it by hand, the service validates and writes it by pydantic.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from indexer.files import read_file
+from model.modalities.reading.errors import BadText
+from model.modalities.reading.files import read_file
+from model.modalities.registry import Content, resolve
+from search.errors import BadQuery
 from search.settings import Limits
 
-DEFAULT_HITS = 10
-Where = str | Mapping[str, Any]  # a filter, written or as JSON
+# pydantic's configuration of what callers send: unknown members are refused, and instances are checked like JSON.
+STRICT: dict[str, Any] = {
+    "extra": "forbid",
+    "revalidate_instances": "always",
+    "allow_inf_nan": False,
+    "use_attribute_docstrings": True,
+}
+# The same for what the service answers, which it has made itself.
+ANSWER: dict[str, Any] = {"use_attribute_docstrings": True}
 
 
-@dataclass(frozen=True)
-class Part:
-    """One piece of a query: a modality with exactly one of `text`, `file`, `data`, or the key of an `item`.
+class JsonType:
+    """Gives a field its type in JSON, with bounds for pydantic, if that differs from its type in Python.
 
-    `data` is the file's bytes; for captions and palettes the value itself (a text, a list of `#rrggbb`). `classes`
-    names the ids of a segmentation map. A negative `weight` pushes away.
+    pydantic lets bytes and paths pass, which JSON cannot hold, and writes bytes as base64. A field without a type in
+    JSON is not sent at all.
     """
 
-    modality: str | None = None
-    text: str | None = None
-    file: Path | None = None
-    data: bytes | str | Sequence[str] | None = None
-    item: str | None = None
-    weight: float = 1.0
-    classes: Mapping[str, str] | None = None
+    def __init__(self, kind: Any, **bounds: int) -> None:
+        self.kind = kind
+        self.bounds = bounds
 
-    def to_json(self, limits: Limits) -> dict[str, Any]:
-        """The part as the service takes it, its file read. Raises `InputError`, `TooManyBytes`."""
-        return sent(vars(self), limits)
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
 
+        checked = handler.generate_schema(self.kind) | self.bounds
+        if self.kind is None:  # as for any unknown member
+            checked = core_schema.custom_error_schema(checked, custom_error_type="extra_forbidden")
+        return core_schema.json_or_python_schema(
+            json_schema=checked,
+            python_schema=core_schema.no_info_wrap_validator_function(_let_pass, checked),
+            serialization=core_schema.plain_serializer_function_ser_schema(_written, when_used="json"),
+        )
 
-def query_body(
-    parts: Sequence[Part], k: int, space: str | None, where: Where | None, fusion: str | None, limits: Limits
-) -> dict[str, Any]:
-    """A query as the service takes it, its files read. Raises `InputError`, `TooManyBytes`."""
-    sent_parts = [part.to_json(limits) for part in parts]
-    return {"parts": sent_parts, "k": k, "space": space, "where": where, "fusion": fusion}
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        from pydantic_core import PydanticOmit
 
-
-def sent(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """The members of a part, or of what a prediction is given, as JSON: `file` read, bytes as base64, no nulls.
-
-    Raises `InputError`, `TooManyBytes`.
-    """
-    said = {name: value for name, value in members.items() if name != "file" and value is not None}
-    if isinstance(said.get("data"), bytes):
-        said["data"] = encode(said["data"])
-    return said if members.get("file") is None else said | read_part_file(members["file"], limits)
+        if self.kind is None:
+            raise PydanticOmit
+        return handler(schema)
 
 
-def read_part_file(path: Path, limits: Limits) -> dict[str, Any]:
-    """The members `data` and `name` that stand for a part's file. Raises `InputError`, `TooManyBytes`."""
-    return {"data": encode(read_file(path, limits, str(path))), "name": str(path)}
+def _let_pass(value: Any, check: Callable[[Any], Any]) -> Any:
+    return value if isinstance(value, bytes | Path) else check(value)
+
+
+def _written(value: Any) -> Any:
+    return encode(value) if isinstance(value, bytes) else value
 
 
 def encode(data: bytes) -> str:
@@ -66,47 +69,36 @@ def encode(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One answer: `score` is a cosine, higher is better; `rank` starts at 1."""
+def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """The members of a query's part or a prediction's input as JSON: `file` read, bytes as base64, no nulls.
 
-    key: str
-    score: float
-    rank: int
-    caption: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    assets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Results:
-    """The hits of one query, best first, the space they were found in, and how its parts became one vector.
-
-    `fusion` is `joint` or `late`, None for a query of one part.
+    Bytes of a text or a palette are sent as the text. Raises `BadQuery`, `InputError`, `TooManyBytes`, `BadText`.
     """
-
-    hits: tuple[Hit, ...]
-    space: str
-    fusion: str | None = None
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why one query of a batch has no hits."""
-
-    error: str
-
-
-def results_of(members: Mapping[str, Any]) -> Results:
-    """Results from the JSON of one answer."""
-    return Results(tuple(_hit_of(hit) for hit in members["hits"]), members["space"], members.get("fusion"))
+    said = {name: value for name, value in members.items() if name != "file" and value is not None}
+    file = members.get("file")
+    if file is not None:
+        if "data" in said:
+            raise BadQuery(f"a part has the file {file} and data; give exactly one")
+        said = {"name": str(file)} | said | {"data": read_file(Path(file), limits, str(file))}
+    data = said.get("data")
+    if not isinstance(data, bytes):
+        return said
+    if _is_written(said.get("modality")):
+        del said["data"]
+        return said | {"text": _utf8(data, said.get("name", "the text"))}
+    return said | {"data": encode(data)}
 
 
-def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
-    """Results or refusals from the JSON of a batch's answers, in its order."""
-    return [Refusal(answer["error"]) if answer.get("error") else results_of(answer) for answer in answers]
+def _is_written(modality: str | None) -> bool:
+    """Whether a modality is sent as a text rather than a file; false for one that only the service knows."""
+    try:
+        return resolve(modality or "caption").content in (Content.TEXT, Content.PALETTE)
+    except KeyError:
+        return False
 
 
-def _hit_of(members: Mapping[str, Any]) -> Hit:
-    known = {name: members[name] for name in ("key", "score", "rank", "caption", "attributes") if name in members}
-    return Hit(**known, assets=tuple(members.get("assets", ())))
+def _utf8(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadText(f"{name} is not UTF-8 text (byte {error.start})") from error

@@ -19,9 +19,9 @@ from typing import Any
 
 import yaml
 
-from model.training.pretraining.folder import RunFolder
 from model.training.pretraining.read_config import read_config
-from model.training.pretraining.records import read_records
+from model.training.run.folder import RunFolder
+from model.training.run.records import read_records
 
 RECALL = "recall@10/"
 

@@ -2,12 +2,12 @@
 
 It is laid out in one of two ways:
 
-    DIR/rgb/KEY.png  DIR/depth/KEY.png  DIR/caption/KEY.txt …   a folder a modality, a file a thing
+    DIR/rgb/KEY.png  DIR/depth/KEY.png  DIR/caption/KEY.txt …   a folder per modality, a file per thing
         DIR/semseg/classes.json   {"0": "sky"}, names of the ids of all region maps (optional)
         DIR/labels.json           {"KEY": "chair", "KEY": ["chair", "wood"]} (optional)
     pictures with sidecars or `manifest.jsonl`, as `anyseek index` reads them; labels are the attribute `label`
 
-A thing needs at least two modalities, or a label; others are left out and named.
+A thing needs at least two modalities, or a label; other things are left out and reported.
 """
 
 import json
@@ -19,20 +19,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.decode import parse_classes
 from indexer.errors import BadDescription
-from indexer.files import read_file
-from indexer.manifest import MANIFEST
 from indexer.paths import check_inside, from_uri, to_key, to_uri
 from indexer.samples import PICTURE, RawFile, decode_all
-from indexer.sources.folder import FolderSource
-from model.embedder import Sample
-from model.modality import Modality, resolve
+from indexer.sources.folder import MANIFEST, FolderSource
+from model.modalities.reading.documents import parse_classes
+from model.modalities.reading.files import read_file
+from model.modalities.registry import Modality, resolve
+from model.seam import Sample
 from search.errors import BadInput, NotAligned
 from search.evaluation.aligned import AlignedSet, LazySamples, evenly
 from search.settings import Limits
 
-_TEXT_FILES = (".txt", ".json")  # of modalities that no other file is accepted for
+_TEXT_FILES = (".txt", ".json")  # of modalities without other file endings
 _CLASSES, _LABELS = "classes.json", "labels.json"
 _SHOWN = 10
 _Classes = Mapping[str, Mapping[int, str]]  # names of ids by modality
@@ -40,7 +39,7 @@ _Classes = Mapping[str, Mapping[int, str]]  # names of ids by modality
 
 @dataclass(frozen=True)
 class _Thing:
-    """A key, its files by modality (paths below the folder), and what else is known of it."""
+    """A thing: its key, its files by modality (paths below the folder), and other facts about it."""
 
     key: str
     files: Mapping[str, str]
@@ -54,7 +53,7 @@ class _Thing:
 
 
 def read_aligned(folder: Path, limits: Limits, most: int | None) -> AlignedSet:
-    """The things in `folder` (at most `most`, evenly chosen); their files are read and decoded when they are used.
+    """Return the things in `folder` (at most `most`, evenly chosen); their files are read and decoded on use.
 
     Raises `SourceGone`, and `NotAligned` for a folder without files or in which no key has two modalities.
     """
@@ -65,9 +64,11 @@ def read_aligned(folder: Path, limits: Limits, most: int | None) -> AlignedSet:
     things = _from_folders(root, by_folder, limits, notes) if by_folder else _from_descriptions(source, notes)
     name = to_uri(str(folder))
     if not things:
-        raise NotAligned(f"{name} has no files of any modality; a folder for each was expected, as rgb/KEY.png")
+        raise NotAligned(
+            f"{name} has no files of any modality; it needs a folder for each modality, such as rgb/KEY.png"
+        )
     if len(by_folder) == 1 and not any(thing.labels for thing in things):
-        raise NotAligned(f"{name} has one modality only, {next(iter(by_folder))}; at least two are needed")
+        raise NotAligned(f"{name} has only one modality, {next(iter(by_folder))}; it needs at least two")
     aligned = [thing for thing in things if thing.can_be_asked]
     if alone := [thing for thing in things if not thing.can_be_asked]:
         notes.append(_told_alone(alone))
@@ -100,7 +101,7 @@ def _sample(root: Path, thing: _Thing, limits: Limits) -> Sample:
 
 
 def _modality_folders(root: Path) -> dict[str, Path]:
-    """The folders in `root` that are called like a modality, unless a manifest says how pictures are described."""
+    """The folders in `root` named like a modality, unless a manifest describes the pictures."""
     found: dict[str, Path] = {}
     if (root / MANIFEST).is_file():
         return found
@@ -173,7 +174,7 @@ def _labels(value: Any) -> frozenset[str]:
 
 
 def _from_descriptions(source: FolderSource, notes: list[str]) -> list[_Thing]:
-    """Pictures with what sidecars or the manifest say of them; those that cannot be used are noted."""
+    """Pictures with their sidecars or lines of the manifest; unusable ones are noted."""
     things = []
     for found in source.scan():
         try:
@@ -187,7 +188,7 @@ def _from_descriptions(source: FolderSource, notes: list[str]) -> list[_Thing]:
 
 def _described(source: FolderSource, path: str, key: str) -> _Thing:
     said = source.describe(to_uri(path))
-    files = {PICTURE: path} | {modality: one.path for modality, one in said.modalities.items()}
-    classes = {modality: one.classes for modality, one in said.modalities.items()}
+    files = {PICTURE: path} | {modality: file.path for modality, file in said.modalities.items()}
+    classes = {modality: file.classes for modality, file in said.modalities.items()}
     label = said.attributes.get("label")
     return _Thing(key, files, said.caption, _labels([] if label is None else label), classes)

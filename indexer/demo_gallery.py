@@ -1,7 +1,7 @@
 """The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, and rendered rooms.
 
-A folder appears whole or not at all: it is filled beside its place and renamed. One whose manifest already says what
-it would say now is left as it is.
+A folder appears completely or not at all: it is filled under another name and renamed. A folder whose manifest is up to
+date is left unchanged.
 """
 
 import json
@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from indexer.manifest import MANIFEST
+from indexer.sources.folder import MANIFEST
+from model.files import remove_leftovers, whole_folder
+from model.galleries.demo import CREDITS, read_views
+from model.galleries.demo import FOLDER as ROOMS
 from model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
-from model.galleries.views import CREDITS, read_views
-from model.galleries.views import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
 
-# What a view's manifest line holds itself and an item keeps in a file.
+# Modalities that a view's manifest line contains itself, and that an item keeps in a file.
 _DOCUMENTS = ("bounding_boxes", "metadata")
-# What an item has no place for but its attributes, where filters and the page find it.
+# Facts that an item keeps in its attributes, where filters and the page find them.
 _TOLD = ("captions", "metadata", "color_palette")
 
 _Row = Mapping[str, Any]
@@ -62,13 +63,11 @@ def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> 
     written = folder / MANIFEST
     if written.is_file() and written.read_text("utf-8") == manifest:
         return
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    fill(unfinished)
-    (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    with whole_folder(folder) as unfinished:
+        fill(unfinished)
+        (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
 
 
 def _drawing_row(concept: Concept) -> _Row:
@@ -98,7 +97,7 @@ def _room_row(view: _Row) -> _Row:
 def _files_of(view: _Row) -> list[str]:
     """The picture and the maps of a view."""
     named = view["modalities"].values()
-    return [view["file"], *(one if isinstance(one, str) else one["file"] for one in named)]
+    return [view["file"], *(file if isinstance(file, str) else file["file"] for file in named)]
 
 
 def _copy(file: Path, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a sidecar, a line of a manifest or a row of a table says of a picture.
+"""Descriptions of pictures: sidecars, lines of a manifest, and rows of a table.
 
     {"file": "a.jpg",                 which picture; a sidecar may leave it out
      "key": "A1",                     the item's key; without it the path relative to the folder
@@ -12,19 +12,23 @@ of the sidecar or manifest and stay inside the source folder.
 """
 
 import json
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.attributes import check_attributes
-from indexer.decode import known_modality, parse_classes, parse_text
 from indexer.errors import BadAttributes, BadDescription, DecodeError
 from indexer.paths import inside, one_line, to_uri
+from model.modalities.reading.decode import known_modality
+from model.modalities.reading.documents import parse_classes, parse_text
 from search.settings import Limits
 from search.types import Attributes
 
+SIDECAR_SUFFIX = ".json"
 KEY_CHARACTERS = 1_000
+ATTRIBUTE_BYTES = 65_536
+ATTRIBUTE_DEPTH = 32
 PICTURE = "rgb"  # the modality of the file that is described
 
 
@@ -36,19 +40,24 @@ class ModalityFile:
     classes: Mapping[int, str] = field(default_factory=dict)
 
 
-# From a path as it is written to where that file is in the source; raises `OutsideFolder`.
+# Resolves a path as it is written to a file's place in the source; raises `OutsideFolder`.
 Resolve = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Description:
-    """Everything said of one picture, `file` being where in its source it is. `modalities` go by canonical name."""
+    """The description of one picture; `file` is its place in the source. Keys of `modalities` are canonical names."""
 
     file: str | None = None
     key: str | None = None
     caption: str | None = None
     attributes: Attributes = field(default_factory=dict)
     modalities: Mapping[str, ModalityFile] = field(default_factory=dict)
+
+
+def sidecar_of(path: str) -> str:
+    """The path of a picture's sidecar, if it has one: `a.json` next to `a.jpg`."""
+    return posixpath.splitext(path)[0] + SIDECAR_SUFFIX
 
 
 def parse_description(data: bytes, root: Path, base: str, limits: Limits, name: str) -> Description:
@@ -69,12 +78,24 @@ def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, nam
             attributes=_attributes(fields),
             modalities=_modalities(fields, resolve),
         )
-    except (DecodeError, BadAttributes, _Wrong) as error:
+    except (DecodeError, BadAttributes, _BadField) as error:
         raise BadDescription(f"{name}: {error}") from error
 
 
-class _Wrong(Exception):
-    """What is wrong with a field; becomes the end of a `BadDescription`."""
+def check_attributes(attributes: Attributes, name: str) -> None:
+    """Raises `BadAttributes` if they are not JSON, too deep or too long; errors call their holder `name`."""
+    if _depth_exceeds(attributes, ATTRIBUTE_DEPTH):
+        raise BadAttributes(f"the attributes of {name} are nested more than {ATTRIBUTE_DEPTH} deep")
+    try:
+        length = len(json.dumps(attributes, allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError) as error:  # a UnicodeEncodeError, for half a surrogate pair, is a ValueError
+        raise BadAttributes(f"the attributes of {name} are not JSON of Unicode text and finite numbers") from error
+    if length > ATTRIBUTE_BYTES:
+        raise BadAttributes(f"the attributes of {name} have {length:,} bytes; at most {ATTRIBUTE_BYTES:,} are allowed")
+
+
+class _BadField(Exception):
+    """What is wrong with a field, as the end of the message of a `BadDescription`."""
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
@@ -89,13 +110,13 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a number that JSON allows")
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
-        raise _Wrong(f"the field {name!r} is {json.dumps(value)[:40]}; a text was expected")
+        raise _BadField(f"the field {name!r} is {json.dumps(value)[:40]}; it must be a text")
     return value
 
 
@@ -104,12 +125,12 @@ def _key(fields: Mapping[str, Any]) -> str | None:
         return None
     key = _text(fields, "key")
     if not 1 <= len(key) <= KEY_CHARACTERS or "\0" in key or not _is_unicode(key):
-        raise _Wrong(f"the key {one_line(key[:80])!r} is not 1 to {KEY_CHARACTERS:,} characters of Unicode text")
+        raise _BadField(f"the key {one_line(key[:80])!r} is not 1 to {KEY_CHARACTERS:,} characters of Unicode text")
     return key
 
 
 def _caption(fields: Mapping[str, Any], limits: Limits) -> str | None:
-    """The caption; an empty one is none."""
+    """The caption; None if it is empty."""
     if fields.get("caption") is None or not _text(fields, "caption").strip():
         return None
     return parse_text(_text(fields, "caption"), limits, "the caption")
@@ -120,7 +141,7 @@ def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _Wrong(f"the field {name!r} is {json.dumps(value)[:40]}; an object was expected")
+        raise _BadField(f"the field {name!r} is {json.dumps(value)[:40]}; it must be an object")
     return value
 
 
@@ -130,16 +151,24 @@ def _attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
     return attributes
 
 
+def _depth_exceeds(value: Any, most: int) -> bool:
+    """Whether a value is deeper than the limit; the search stops there."""
+    if not isinstance(value, dict | list):
+        return False
+    below = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(_depth_exceeds(member, most - 1) for member in below)
+
+
 def _modalities(fields: Mapping[str, Any], resolve: Resolve) -> dict[str, ModalityFile]:
     found: dict[str, ModalityFile] = {}
     for name, value in _object(fields, "modalities").items():
         modality = known_modality(name)
         if modality.name == PICTURE or modality.name in found:
-            raise _Wrong(f"the modality {name!r} is given twice")
+            raise _BadField(f"the modality {name!r} is given twice")
         if not modality.suffixes:
-            raise _Wrong(f"the modality {name!r} is not kept in a file")
+            raise _BadField(f"the modality {name!r} is not kept in a file")
         if modality.name == "caption" and fields.get("caption"):
-            raise _Wrong("there is a field 'caption' and a file of modality 'caption'; give one")
+            raise _BadField("there is a field 'caption' and a file of modality 'caption'; give one")
         found[modality.name] = _modality_file(name, value, resolve)
     return found
 
@@ -148,7 +177,9 @@ def _modality_file(name: str, value: Any, resolve: Resolve) -> ModalityFile:
     if isinstance(value, str):
         return ModalityFile(resolve(value))
     if not isinstance(value, dict) or not isinstance(value.get("file"), str):
-        raise _Wrong(f"the modality {name!r} is {json.dumps(value)[:40]}; a path or an object with 'file' was expected")
+        raise _BadField(
+            f"the modality {name!r} is {json.dumps(value)[:40]}; it must be a path or an object with 'file'"
+        )
     path = resolve(value["file"])
     return ModalityFile(path, parse_classes(_object(value, "classes"), to_uri(path)))
 

@@ -1,97 +1,29 @@
-"""What can be wrong with an input or with the source it came from, each with a stable code.
+"""Errors of inputs and of their sources, each with a stable code.
 
 BadInput (search.errors)
-├── DecodeError              these bytes are not a value of that modality
-│   ├── EmptyInput           no bytes, or a text of spaces only
-│   ├── NotAPicture          the content is no picture of a known format
-│   ├── BrokenPicture        a picture's header whose pixels cannot be decoded: truncated or damaged
-│   ├── TooManyPixels        (also LimitExceeded)
-│   ├── TooManyBytes         (also LimitExceeded)
-│   ├── TextTooLong          (also LimitExceeded)
-│   ├── BadText              not UTF-8, or characters that cannot be stored
-│   ├── BadPalette
-│   ├── BadMap               a map or an array of the wrong shape or kind
-│   ├── BadDocument          no JSON, or JSON with other members or numbers than the modality has
-│   └── UnknownModality
-├── InputError               a file that cannot be had
-│   ├── InputVanished
-│   ├── InputUnreadable      no permission, no regular file, a disk error
-│   ├── InputUnavailable     a server that did not give it, however often it was asked
-│   ├── AddressRefused       a URL that leads to a private address, or is none of http or https
+├── DecodeError              (`model.modalities.reading.errors`, with all below it)
+├── InputError               (the same, with InputVanished and InputUnreadable) a file cannot be read
+│   ├── InputUnavailable     a server did not deliver it after several attempts
+│   ├── AddressRefused       a URL leads to a private address, or is neither http nor https
 │   ├── OutsideFolder        a path or link that leaves the folder
 │   └── BadDescription       a sidecar or a manifest line that cannot be understood
-├── BadAttributes            no JSON, too deep or too long
+├── BadAttributes            attributes are not JSON, too deep or too long
 ├── DuplicateContent         another item has the same content, which this job was told to refuse
-├── BadSource                what was asked to be indexed is no kind of source
-└── ExtraMissing             it takes a package that is not installed
+├── BadSource                the given source is not of a known kind
+└── ExtraMissing             a needed package is not installed
 AnyseekError
 ├── SourceGone               the source itself is gone or cannot be listed
 ├── ModelMismatch            the collection was made with another model than the one asked for
 ├── JobCancelled             somebody cancelled the job while it ran
-└── JobStopped               this process stops; another one goes on with the job
+└── JobStopped               this process stops; another one continues the job
 """
 
-from search.errors import AnyseekError, BadInput, Conflict, LimitExceeded, NotFound
-
-
-class DecodeError(BadInput):
-    code = "not-decodable"
-
-
-class EmptyInput(DecodeError):
-    code = "empty-input"
-
-
-class NotAPicture(DecodeError):
-    code = "not-a-picture"
-
-
-class BrokenPicture(DecodeError):
-    code = "broken-picture"
-
-
-class TooManyPixels(DecodeError, LimitExceeded):
-    code = "too-many-pixels"
-
-
-class TooManyBytes(DecodeError, LimitExceeded):
-    code = "too-many-bytes"
-
-
-class TextTooLong(DecodeError, LimitExceeded):
-    code = "text-too-long"
-
-
-class BadText(DecodeError):
-    code = "bad-text"
-
-
-class BadPalette(DecodeError):
-    code = "bad-palette"
-
-
-class BadMap(DecodeError):
-    code = "bad-map"
-
-
-class BadDocument(DecodeError):
-    code = "bad-document"
-
-
-class UnknownModality(DecodeError):
-    code = "unknown-modality"
-
-
-class InputError(BadInput):
-    code = "input-error"
-
-
-class InputVanished(InputError):
-    code = "input-vanished"
-
-
-class InputUnreadable(InputError):
-    code = "input-unreadable"
+from model.modalities.reading.errors import DecodeError as DecodeError
+from model.modalities.reading.errors import InputError as InputError
+from model.modalities.reading.errors import InputUnreadable as InputUnreadable
+from model.modalities.reading.errors import InputVanished as InputVanished
+from model.modalities.reading.errors import TooManyBytes as TooManyBytes
+from search.errors import AnyseekError, BadInput, Conflict, NotFound
 
 
 class OutsideFolder(InputError):

@@ -1,67 +1,45 @@
-"""A job that brings a collection in line with a folder, from its scan to its snapshot.
+"""An index job, which makes a collection match a source, from the scan to the snapshot."""
 
-Any number of processes may run the same job: one scans, all lease inputs from its ledger, the last one ends it.
-`IndexRun.run` does all of it in one process; workers do each step as a task (`workers.tasks`).
-"""
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
-import time
-from dataclasses import dataclass
+from sqlalchemy.orm import Session
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-
-from indexer.errors import JobCancelled, JobStopped, ModelMismatch
-from indexer.owner import Owner
-from indexer.paths import one_line
+from indexer.errors import ModelMismatch
 from indexer.pipeline import Pipeline
-from indexer.prepare import Preparer
-from indexer.progress import Progress
-from indexer.pruning import prune
-from indexer.scanning import scan
-from indexer.sources.base import Source
-from model.embedder import Embedder
-from search.assets import AssetStore
-from search.catalogue import collections, jobs, ledger
+from indexer.runs import JobRun, Owner, Progress, Tools
+from indexer.samples import PICTURE
+from indexer.source_inputs import SourceInputs
+from indexer.sources.base import Found, Position, Source
+from indexer.sources.folder import FOLDER_UNREADABLE
+from search.catalogue import collections, items, jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import CollectionNotFound, FingerprintMismatch
-from search.settings import Settings
-from search.types import Collection, OnDuplicate
+from search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from search.types import Collection, Item, OnDuplicate
 
-POLL_SECONDS = 0.2
-# What has nothing to do with the job at hand and may have passed when it is tried again: the database restarts, the
-# disk is full, this process was silent for too long. Were it a file of the source, it would be an `InputError`.
-TRANSIENT = (OperationalError, InterfaceError, InternalError, OSError)
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a job works with."""
-
-    settings: Settings
-    database: Database
-    assets: AssetStore
-    embedder: Embedder
-    engine: SearchEngine
+PAGE = 500
 
 
 def open_collection(tools: Tools, name: str) -> Collection:
     """The collection called `name`, made with the loaded model if absent.
 
-    Raises as `fitting_collection` does, and `BadInput` for a name that cannot be.
+    Raises as `fitting_collection` does, and `BadInput` for an invalid name.
     """
+    try:
+        return fitting_collection(tools, name)
+    except CollectionNotFound:
+        pass
     embedder = tools.embedder
-    with tools.database.write() as session:
-        try:
-            collections.get(session, name)
-        except CollectionNotFound:
+    try:
+        with tools.database.write() as session:
             return collections.create(session, name, embedder.name, embedder.spaces.values())
-    return fitting_collection(tools, name)
+    except CollectionExists:  # another process has made it in the meantime
+        return fitting_collection(tools, name)
 
 
 def fitting_collection(tools: Tools, name: str) -> Collection:
-    """The collection called `name`, which takes the vectors of the loaded model.
+    """The collection called `name`, checked to take the vectors of the loaded model.
 
     Raises `CollectionNotFound`, `ModelMismatch` if it was made with another model, `FingerprintMismatch` if with other
     weights of it.
@@ -82,13 +60,12 @@ def check_model(collection: Collection, model: str) -> None:
     """Raises `ModelMismatch`."""
     if collection.model != model:
         raise ModelMismatch(
-            f"the collection {collection.name!r} was made with the model {collection.model} and takes no vectors of "
-            f"{model}; use that model or another collection"
+            f"the collection {collection.name!r} was made with the model {collection.model} and cannot hold vectors of "
+            f"{model}; use its model or another collection"
         )
 
 
 def open_job(
-    database: Database,
     collection: Collection,
     source: Source,
     owner: Owner,
@@ -98,99 +75,124 @@ def open_job(
 ) -> Job:
     """The job that indexes a source.
 
-    It is a new one, an interrupted one that `owner` adopts, or one that others run. Not to `adopt` leaves it to
-    whoever takes it up.
+    It is a new job, an interrupted one that `owner` adopts, or one that others run. Without `adopt`, an interrupted job
+    is left to others.
     """
-    with database.write() as session:
+    with owner.database.write() as session:
         source_id = collections.source(session, collection, source.uri)
         name = owner.name if adopt else None
         return jobs.open_index_job(session, collection, source_id, name, prune, owner.living(session), on_duplicate)
 
 
-class IndexRun:
-    """One process's part in indexing a source."""
+class IndexRun(JobRun):
+    """One process's part in indexing a source. `tools` loads the collection's model when it is first called."""
 
-    def __init__(self, tools: Tools, collection: Collection, source: Source, owner: Owner, progress: Progress) -> None:
+    def __init__(self, tools: Callable[[], Tools], source: Source, owner: Owner, progress: Progress) -> None:
+        super().__init__(owner, progress)
         self._tools = tools
-        self._database = tools.database
-        self._collection = collection
-        self._owner = owner
-        self._progress = progress
         self._source = source
 
     def run(self, job: Job) -> Job:
-        """Work until the job has ended, and return it as it ended.
-
-        Raises `JobCancelled` if somebody cancels it, `SourceGone` if the folder goes away (the job has failed then),
-        `JobStopped` if its owner is told to stop, and what `TRANSIENT` has; another run of the same
-        folder goes on from there.
-        """
-        try:
-            return self._run(job)
-        except (JobCancelled, JobStopped, *TRANSIENT):
-            raise
-        except Exception as error:
-            self._fail(job, one_line(str(error)))
-            raise
+        """Like `JobRun.run`. Raises `SourceGone` if the source disappears, and as `fitting_collection` does."""
+        fitting_collection(self._tools(), job.collection)
+        return super().run(job)
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        """Settle the job's inputs, or those of `span`, until none can be leased. Raises as `Pipeline.work` does."""
-        assert job.source_id is not None
-        tools, settings = self._tools, self._tools.settings
-        preparer = Preparer(
-            self._source,
-            job.source_id,
-            tools.assets,
-            tools.embedder.modalities,
-            settings.limits,
-            settings.work.decoding_threads,
-        )
-        pipeline = Pipeline(
-            tools.database,
-            tools.embedder,
-            settings.work,
-            self._collection,
-            preparer,
-            self._owner,
-            self._progress.settled,
-        )
-        pipeline.work(job, span)
+        tools = self._tools()
+        strategy = SourceInputs(tools, fitting_collection(tools, job.collection), self._source, job)
+        Pipeline(self._owner, self._progress, strategy).work(job, span)
 
-    def _run(self, job: Job) -> Job:
-        while job.active:
-            self._owner.check()
-            if job.state == JobState.RUNNING:
-                self.work(job)
-                waits = not self._end(job)
-            else:
-                waits = not scan(self._database, job, self._source, self._owner, self._progress)
-            if waits:
-                time.sleep(POLL_SECONDS)
-            with self._database.read() as session:
-                job = jobs.get(session, job.id)
-        if job.state == JobState.CANCELLED:
-            raise JobCancelled(f"job {job.id} was cancelled; index the folder again to go on")
-        return job
-
-    def _end(self, job: Job) -> bool:
-        """End the job and write a snapshot, once every input is settled; false while some are not."""
-        ended = end(self._database, job, self._source, self._collection)
-        if ended:
-            self._tools.engine.write_snapshots(self._collection.name)
-        return ended
-
-    def _fail(self, job: Job, reason: str) -> None:
+    def end(self, job: Job) -> bool:
+        """Prune if the job asks for it, and close the job; false while inputs are open. Raises `SourceGone`."""
+        with self._database.read() as session:
+            if ledger.has_open(session, job.id):
+                return False
+        self._source.check()
+        if job.prune:
+            self._prune(job)
         with self._database.write() as session:
-            jobs.give_up(session, job.id, JobState.FAILED, reason)
+            return jobs.complete(session, job.id)
+
+    def _step(self, job: Job) -> bool:
+        """As `JobRun._step`, with a snapshot at the end."""
+        goes_on = super()._step(job)
+        if goes_on and job.state == JobState.RUNNING:
+            self._tools().engine.write_snapshots(job.collection)
+        return goes_on
+
+    def _list(self, job: Job) -> None:
+        for page in _pages(self._source.scan(self._position(job))):
+            self._owner.check()
+            with self._database.write() as session:
+                if not self._is_ours(jobs.get_locked(session, job.id)):
+                    return
+                ledger.add(session, job.id, [_new_input(found) for found in page])
+                if position := next((found.position for found in reversed(page) if found.position), None):
+                    jobs.reached(session, job.id, position.to_text())
+            self._progress.scanned(len(page))
+        with self._database.write() as session:
+            if not jobs.start(session, job.id, self._owner.name, self._source.ignored):
+                return
+            waiting = ledger.counts(session, job.id).open
+        self._progress.started(waiting)
+
+    def _is_ours(self, job: Job) -> bool:
+        """Whether this process still owns the job: it may be cancelled, or taken over while this one seemed dead."""
+        return job.state == JobState.SCANNING and job.owner == self._owner.name
+
+    def _position(self, job: Job) -> Position | None:
+        """The position at which to continue an interrupted scan; None to begin a new one."""
+        with self._database.write() as session:
+            kept = jobs.get(session, job.id).position
+            position = Position.from_text(kept) if kept else None
+            if position and not self._source.can_resume(position):
+                jobs.scan_anew(session, job.id)
+                return None
+        return position
+
+    def _prune(self, job: Job) -> None:
+        """Delete the items of this source that have no input in the job.
+
+        Nothing is pruned if a folder could not be read. An item whose input is quarantined is not pruned; if the source
+        cannot tell the input of an item, nothing is pruned while the job has inputs with unreadable keys. Raises
+        `SourceGone` if the source is gone; then nothing more is pruned.
+        """
+        assert job.source_id is not None
+        with self._database.read() as session:
+            if ledger.has_failure(session, job.id, FOLDER_UNREADABLE):
+                return
+            collection = collections.get(session, job.collection)
+            for keys in items.keys_of_source(session, job.source_id):
+                gone = self._gone(session, job, collection, keys)
+                self._source.check()
+                if gone:
+                    self._delete(job, collection, gone)
+
+    def _gone(self, session: Session, job: Job, collection: Collection, keys: Sequence[str]) -> list[str]:
+        absent = set(keys) - ledger.present(session, job.id, keys)
+        found = items.by_keys(session, collection, sorted(absent))
+        inputs = {key: self._input_of(item) for key, item in found.items()}
+        kept = ledger.quarantined_uris(session, job.id, [uri for uri in inputs.values() if uri])
+        unknown_stay = None in inputs.values() and ledger.has_refused(session, job.id)
+        return [key for key, uri in inputs.items() if uri not in kept and (uri is not None or not unknown_stay)]
+
+    def _input_of(self, item: Item) -> str | None:
+        """The uri of the input of the item's picture, if the source can tell."""
+        picture = item.assets.get(PICTURE)
+        return None if picture is None or picture.stored else self._source.input_at(picture.location)
+
+    def _delete(self, job: Job, collection: Collection, keys: Sequence[str]) -> None:
+        """Delete those of `keys` that are still this source's: one may have been put over the API meanwhile."""
+        with self._database.write() as session:
+            held = items.hashes(session, collection, keys)
+            mine = [key for key, (_, source_id) in held.items() if source_id == job.source_id]
+            jobs.add_pruned(session, job.id, items.delete(session, collection, mine))
 
 
-def end(database: Database, job: Job, source: Source, collection: Collection) -> bool:
-    """The last step of a job: prune, and close it; false while inputs are open. Raises `SourceGone`."""
-    with database.read() as session:
-        if ledger.has_open(session, job.id):
-            return False
-    source.check()
-    if job.prune:
-        prune(database, job, source, collection)
-    with database.write() as session:
-        return jobs.complete(session, job.id)
+def _new_input(found: Found) -> ledger.NewInput:
+    return ledger.NewInput(found.uri, found.key, found.reason, found.reason_code)
+
+
+def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
+    while page := list(islice(found, PAGE)):
+        yield page

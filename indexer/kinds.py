@@ -1,12 +1,12 @@
-"""What a file says that it is, by its name or by its first bytes."""
+"""The kind of a file, by its name or by its first bytes."""
 
 import posixpath
 
-from model.modality import PICTURE_SUFFIXES
+from model.modalities.registry import PICTURE_SUFFIXES
 
 SNIFFED_BYTES = 18
 
-# Pictures that cannot be decoded are named too: their owner is told, rather than left to wonder.
+# Includes pictures that cannot be decoded, so that their owner gets a message about them.
 _PHONES_AND_WEB = (".heic", ".heif", ".avif", ".jxl", ".svg", ".ico", ".jp2", ".j2k", ".jpe", ".jfif")
 _STUDIOS = (".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw")
 _SUFFIXES = frozenset((*PICTURE_SUFFIXES, *_PHONES_AND_WEB, *_STUDIOS))
@@ -31,16 +31,16 @@ def is_picture_suffix(name: str) -> bool:
 
 
 def is_picture_start(start: bytes) -> bool:
-    """Whether a file whose first `SNIFFED_BYTES` are `start` says that it is a picture."""
+    """Whether a file whose first `SNIFFED_BYTES` are `start` claims to be a picture."""
     if start.startswith(_MAGIC):
         return True
     if start[:4] == b"RIFF":
         return start[8:12] == b"WEBP"
-    if start[:2] == b"BM":  # two letters alone would take every text that begins with them
+    if start[:2] == b"BM":  # two letters alone would match every text that begins with them
         return len(start) == SNIFFED_BYTES and int.from_bytes(start[14:18], "little") in _BMP_HEADER_SIZES
     return start[4:8] == b"ftyp" and start[8:12] in _ISO_BRANDS
 
 
 def media_type(data: bytes) -> str:
-    """What the web calls the format of a file that was decoded already, so that a short look is enough."""
+    """The media type of a file that has already been decoded, so that a short look is enough."""
     return next((name for start, name in _MEDIA_TYPES.items() if data.startswith(start)), "text/plain; charset=utf-8")

@@ -54,7 +54,7 @@ def check_inside(root: Path, relative: str) -> None:
     path = posixpath.join(root, relative)
     folder = posixpath.dirname(path)
     if posixpath.realpath(folder) != folder or not Path(posixpath.realpath(path)).is_relative_to(root):
-        raise OutsideFolder(f"{to_uri(relative)} leads out of its folder through a link; copy the file into it")
+        raise OutsideFolder(f"{to_uri(relative)} is a link that leads out of its folder; copy the file into the folder")
 
 
 def _can_name_a_file(path: str) -> bool:

@@ -1,76 +1,110 @@
-"""The bulk pipeline: leased inputs -> decoded ahead in threads -> embedded as a batch -> written in one transaction.
+"""The pipeline: leased inputs -> prepared ahead in threads -> embedded as a batch -> written in one transaction.
 
-While the model works on one range the next is decoded, and never more than these two are in memory.
+While the model works on one range, the next is prepared; never more than these two are in memory. Each kind of job has
+its own `Strategy`: `indexer.source_inputs` that of files, `indexer.reembed` that of items.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from indexer.duplicates import settled_duplicates
-from indexer.errors import JobCancelled
-from indexer.owner import Owner
-from indexer.prepare import Outcome, Prepared, Preparer, Refused
-from model.embedder import Embedder, FloatArray
-from search.catalogue import duplicates, items, jobs, ledger
+from indexer.runs import Owner, Progress, check_not_cancelled
+from model.seam import Embedder, FloatArray, Sample
+from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import INDEXED, UNCHANGED, Lease, Settled, Span
-from search.catalogue.session import Database
-from search.errors import KeyHeldElsewhere, LeaseLost
-from search.settings import Work
-from search.types import Collection, NewItem
+from search.catalogue.ledger import Lease, Settled, Span
+from search.errors import LeaseLost
 
 logger = logging.getLogger(__name__)
 
 MODEL_FAILED = "model-failed"
+MODEL_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # the errors of a model at an input
+
+# Raw vectors of one input by space, each (d,).
+Vectors = Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True)
-class _Range:
+class Prepared:
+    """An input that is ready for the model. Strategies add what they write beside its vectors."""
+
+    lease: Lease
+    sample: Sample
+
+
+P = TypeVar("P", bound=Prepared)
+H = TypeVar("H")  # what is held of leased inputs
+
+
+class Strategy(Protocol[P, H]):
+    """How the inputs of one kind of job are prepared, embedded and written."""
+
+    @property
+    def threads(self) -> int:
+        """The number of inputs worth preparing at once."""
+        ...
+
+    def look_up(self, session: Session, leases: Sequence[Lease]) -> H:
+        """What the catalogue has about these inputs, read in the transaction that leases them."""
+        ...
+
+    def preparer(self, held: H) -> Callable[[Lease], P | Settled]:
+        """A function that prepares an input in a thread, or settles it if it is refused or needs nothing.
+
+        Called outside of transactions, because it may load a model.
+        """
+        ...
+
+    def embed(self, prepared: Sequence[P]) -> Sequence[Vectors]:
+        """The vectors of each input, at least one. Raises one of `MODEL_ERRORS` if the model fails at any of them."""
+        ...
+
+    def write(self, session: Session, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
+        """Write the results and settle these inputs and others; return how many are given back, to be done again.
+
+        Raises `LeaseLost`; the transaction must then be rolled back.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Range(Generic[P]):
     """Leased inputs on their way."""
 
     leases: Sequence[Lease]
-    outcomes: Sequence["Future[Outcome]"]
+    outcomes: Sequence["Future[P | Settled]"]
 
 
-class Pipeline:
+class Pipeline(Generic[P, H]):
     """Settles inputs of a job until none can be leased. One call of `work` at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        embedder: Embedder,
-        work: Work,
-        collection: Collection,
-        preparer: Preparer,
-        owner: Owner,
-        on_settled: Callable[[int], None],
-    ) -> None:
-        self._database = database
-        self._embedder = embedder
-        self._settings = work
+    def __init__(self, owner: Owner, progress: Progress, strategy: Strategy[P, H]) -> None:
+        work = owner.settings.work
+        self._inputs_per_batch = work.inputs_per_batch
         self._lease_time = timedelta(seconds=work.task_seconds)
-        self._collection = collection
-        self._preparer = preparer
+        self._database = owner.database
         self._owner = owner
-        self._on_settled = on_settled
+        self._progress = progress
+        self._strategy = strategy
         self._under_way: list[Lease] = []
 
     def work(self, job: Job, span: Span | None) -> None:
-        """Lease and settle until nothing of the job, or of `span`, is pending, or the job is scanned anew.
+        """Lease and settle inputs until none of the job, or of `span`, is pending, or the job is scanned again.
 
-        Raises `JobCancelled`, `JobStopped`, and `SourceGone` if the folder goes away; leases are given back then.
+        Raises `JobCancelled`, `JobStopped`, and what the strategy raises, as `SourceGone` or `FingerprintMismatch`;
+        leases are given back then.
         """
-        pool = ThreadPoolExecutor(self._preparer.threads, thread_name_prefix="prepare")
+        pool = ThreadPoolExecutor(self._strategy.threads, thread_name_prefix="prepare")
         try:
             following = self._begin(job, span, pool)
-            while current := following or self._begin_suspect(job, span, pool):
-                # Nothing else may be under way while a suspect is, so that a death is its doing alone.
+            while current := following or self._begin(job, span, pool, is_suspect=True):
+                # A suspect is worked on alone, so that only it can cause a death.
                 following = self._begin(job, span, pool) if following else None
                 self._finish(job, current)
                 following = following or self._begin(job, span, pool)
@@ -78,121 +112,74 @@ class Pipeline:
             pool.shutdown(cancel_futures=True)
             self._give_back()
 
-    def _begin(self, job: Job, span: Span | None, pool: ThreadPoolExecutor) -> _Range | None:
-        def lease(session: Session) -> list[Lease]:
-            most, owner = self._settings.inputs_per_batch, self._owner.name
-            return ledger.lease_range(session, job.id, owner, most, self._lease_time, span)
-
-        return self._lease(job, lease, pool)
-
-    def _begin_suspect(self, job: Job, span: Span | None, pool: ThreadPoolExecutor) -> _Range | None:
-        def lease(session: Session) -> list[Lease]:
-            suspect = ledger.lease_suspect(session, job.id, self._owner.name, self._lease_time, span)
-            return [suspect] if suspect else []
-
-        return self._lease(job, lease, pool)
-
-    def _lease(self, job: Job, lease: Callable[[Session], list[Lease]], pool: ThreadPoolExecutor) -> _Range | None:
+    def _begin(
+        self, job: Job, span: Span | None, pool: ThreadPoolExecutor, is_suspect: bool = False
+    ) -> _Range[P] | None:
+        """Lease a range, or one suspect, and have it prepared; None if there is none."""
         self._owner.check()
         with self._database.write() as session:
-            if not _may_lease(jobs.get(session, job.id)):
+            now = jobs.get(session, job.id)
+            check_not_cancelled(now)
+            if now.state != JobState.RUNNING:
                 return None
             ledger.void(session, job.id, self._owner.living(session))
-            leases = lease(session)
-            held = items.hashes(session, self._collection, [one.key for one in leases])
-        return self._submit(pool, leases, held)
-
-    def _submit(
-        self, pool: ThreadPoolExecutor, leases: Sequence[Lease], held: dict[str, tuple[str, int | None]]
-    ) -> _Range | None:
+            leases = self._lease(session, job, span, is_suspect)
+            held = self._strategy.look_up(session, leases)
+        if not leases:
+            return None
         self._under_way.extend(leases)
-        futures = [pool.submit(self._preparer.prepare, lease, held) for lease in leases]
-        return _Range(leases, futures) if leases else None
+        prepare = self._strategy.preparer(held)
+        return _Range(leases, [pool.submit(prepare, lease) for lease in leases])
 
-    def _finish(self, job: Job, current: _Range) -> None:
-        """Embed and write a range; if its leases were lost meanwhile, another worker does it."""
+    def _lease(self, session: Session, job: Job, span: Span | None, is_suspect: bool) -> list[Lease]:
+        owner, lasts = self._owner.name, self._lease_time
+        if is_suspect:
+            suspect = ledger.lease_suspect(session, job.id, owner, lasts, span)
+            return [suspect] if suspect else []
+        return ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lasts, span)
+
+    def _finish(self, job: Job, current: _Range[P]) -> None:
+        """Embed and write a range; if its leases have been lost, another worker does it."""
         outcomes = [future.result() for future in current.outcomes]
-        new_items, refused = self._embed(job, [one for one in outcomes if isinstance(one, Prepared)])
-        refused += [one for one in outcomes if isinstance(one, Refused)]
-        unchanged = [Settled(one.lease, UNCHANGED) for one in outcomes if not isinstance(one, Prepared | Refused)]
-        settled = [*unchanged, *(Settled(one.lease, None, one.reason, one.code) for one in refused)]
+        made, failed = self._embed([outcome for outcome in outcomes if not isinstance(outcome, Settled)])
+        settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
         try:
-            self._write(job, new_items, settled)
+            given_back = self._write(made, [*settled, *failed])
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)
         else:
-            self._on_settled(len(current.leases))
+            self._progress.settled(len(current.leases) - given_back)
         done = {lease.id for lease in current.leases}
         self._under_way = [lease for lease in self._under_way if lease.id not in done]
 
-    def _embed(self, job: Job, prepared: Sequence[Prepared]) -> tuple[dict[Lease, NewItem], list[Refused]]:
-        """The items to write, and the inputs at which the model failed, each found by running it alone."""
-        try:
-            vectors = self._vectors(prepared)
-        except (RuntimeError, ValueError, ArithmeticError) as error:
-            if len(prepared) == 1:
-                return {}, [Refused(prepared[0].lease, MODEL_FAILED, f"the model failed at it: {error}")]
-            alone = [self._embed(job, [one]) for one in prepared]
-            return {k: v for new, _ in alone for k, v in new.items()}, [one for _, refused in alone for one in refused]
-        new_items = {}
-        for row, one in enumerate(prepared):
-            new_items[one.lease] = NewItem(
-                key=one.lease.key,
-                content_hash=one.content_hash,
-                vectors={space: rows[row] for space, rows in vectors.items()},
-                caption=one.caption,
-                attributes=one.attributes,
-                assets=one.assets,
-                source_id=job.source_id,
-                sample_hash=one.sample_hash,
-            )
-        return new_items, []
-
-    def _vectors(self, prepared: Sequence[Prepared]) -> dict[str, FloatArray]:
-        """Raw vectors of each space, (len(prepared), d); the model runs once for each content, if it ever has to.
-
-        Raises what the model raises, `ValueError` for no numbers.
-        """
+    def _embed(self, prepared: Sequence[P]) -> tuple[list[tuple[P, Vectors]], list[Settled]]:
+        """The vectors of inputs, and the inputs at which the model failed, found by running each alone."""
         if not prepared:
-            return {}
-        spaces = list(self._collection.spaces)
-        with self._database.read() as session:
-            known = duplicates.vectors_by_sample(session, self._collection, [one.sample_hash for one in prepared])
-        fresh = {one.sample_hash: one.sample for one in prepared if one.sample_hash not in known}
-        made = self._embedder.embed_gallery(list(fresh.values()), spaces) if fresh else {}
-        if not all(np.isfinite(rows).all() for rows in made.values()):
-            raise ValueError("its vector has values that are no numbers")
-        known |= {sample: {space: made[space][row] for space in spaces} for row, sample in enumerate(fresh)}
-        return {space: np.stack([known[one.sample_hash][space] for one in prepared]) for space in spaces}
+            return [], []
+        try:
+            return list(zip(prepared, self._strategy.embed(prepared), strict=True)), []
+        except MODEL_ERRORS as error:
+            if len(prepared) == 1:
+                return [], [Settled(prepared[0].lease, None, f"the model failed at it: {error}", MODEL_FAILED)]
+        alone = [self._embed([single]) for single in prepared]
+        return [pair for made, _ in alone for pair in made], [settled for _, failed in alone for settled in failed]
 
-    def _write(self, job: Job, new_items: dict[Lease, NewItem], settled: list[Settled]) -> None:
-        """Items, their log entries and the ledger's rows in one transaction. Raises `LeaseLost`: nothing is written."""
+    def _write(self, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
+        """Write everything of a range in one transaction. Raises `LeaseLost`, and writes nothing."""
         with self._database.write() as session:
-            held = items.hashes(session, self._collection, [new.key for new in new_items.values()])
-            elsewhere = {
-                lease for lease, new in new_items.items() if held.get(new.key, ("", new.source_id))[1] != new.source_id
-            }
-            refused = [Settled(lease, None, _held_elsewhere(lease), KeyHeldElsewhere.code) for lease in elsewhere]
-            mine = {lease: new for lease, new in new_items.items() if lease not in elsewhere}
-            again = settled_duplicates(session, self._collection, job.on_duplicate, mine)
-            kept = [lease for lease in mine if lease not in {one.lease for one in again}]
-            ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
-            items.write(session, self._collection, [new_items[lease] for lease in kept])
+            return self._strategy.write(session, made, settled)
 
     def _give_back(self) -> None:
-        """What a worker that stops had leased; not counted against these inputs."""
+        """Give back the leases of a worker that stops; its attempts do not count."""
         if self._under_way:
             with self._database.write() as session:
                 ledger.give_back(session, self._under_way)
             self._under_way = []
 
 
-def _may_lease(job: Job) -> bool:
-    """Raises `JobCancelled`."""
-    if job.state == JobState.CANCELLED:
-        raise JobCancelled(f"job {job.id} was cancelled; index the folder again to go on")
-    return job.state == JobState.RUNNING
-
-
-def _held_elsewhere(lease: Lease) -> str:
-    return f"the key {lease.key!r} belongs to an item of another folder or of the API; delete that one or give a key"
+def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
+    """The raw vectors of each sample. Raises what the model raises, `ValueError` for values that are no numbers."""
+    vectors = embedder.embed_gallery(samples, spaces)
+    if not all(np.isfinite(rows).all() for rows in vectors.values()):
+        raise ValueError("its vector has values that are not numbers")
+    return [{space: rows[place] for space, rows in vectors.items()} for place in range(len(samples))]

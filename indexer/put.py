@@ -1,20 +1,33 @@
-"""One item put by hand, over the API: decoded, embedded, its files stored, written. Findable when this returns."""
+"""Items made without a job: put over the API, or made again from their originals by `anyseek rebuild`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from indexer.attributes import check_attributes
-from indexer.class_names import stored_names
-from indexer.decode import thumbnail
-from indexer.indexing import Tools, open_collection
+from indexer.descriptions import check_attributes
+from indexer.indexing import open_collection
 from indexer.kinds import media_type
-from indexer.pictures import THUMBNAIL_MEDIA_TYPE
-from indexer.samples import CAPTION, PICTURE, THUMBNAIL, RawFile, content_hash, decode_all, sample_for, sample_hash
-from model.embedder import FloatArray, Value
+from indexer.runs import Tools
+from indexer.samples import (
+    CAPTION,
+    PICTURE,
+    THUMBNAIL,
+    RawFile,
+    content_hash,
+    decode_all,
+    read_originals,
+    sample_for,
+    sample_hash,
+    store_class_names,
+)
+from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
+from model.seam import FloatArray, Sample, Value
 from search.catalogue import collections, items
-from search.errors import BadInput
-from search.types import Asset, Attributes, Collection, Item, NewItem
+from search.errors import AnyseekError, BadInput
+from search.types import Asset, Attributes, Item, NewItem
+
+# No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
+UNKNOWN_HASH = ""
 
 
 def put_item(
@@ -25,7 +38,7 @@ def put_item(
     caption: str | None = None,
     attributes: Attributes | None = None,
 ) -> Item:
-    """Insert or replace the item `key`; the same content again writes nothing.
+    """Insert or replace the item `key`; the same content again writes nothing. It can be found when this returns.
 
     Each file is one modality (canonical name, each once); `caption` is a text that was parsed. Raises
     `CollectionNotFound`, `DecodeError`, `BadInput` for a sample without anything that the model takes,
@@ -36,18 +49,17 @@ def put_item(
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     values = decode_all(_distinct(key, files), caption, tools.settings.limits)
-    words = values.get(CAPTION)
-    vectors = _vectors(tools, collection, key, values)
+    sample = _sample(tools, key, values)
     new = NewItem(
         key=key,
         content_hash=content_hash(files, caption, attributes or {}),
-        vectors=vectors,
-        caption=words if isinstance(words, str) else None,
+        vectors=_vectors(tools, sample, list(collection.spaces)),
+        caption=_caption(values),
         attributes=attributes or {},
         assets=(
-            *_stored(tools, files),
-            *stored_names(files, tools.assets),
-            *_thumbnail(tools, values.get(PICTURE)),
+            *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
+            *store_class_names(files, tools.assets),
+            *_thumbnail(tools, values),
         ),
         sample_hash=sample_hash(files, caption),
     )
@@ -55,27 +67,67 @@ def put_item(
         return items.write(session, collection, [new])[0]
 
 
-def _vectors(tools: Tools, collection: Collection, key: str, values: Mapping[str, Value]) -> dict[str, FloatArray]:
+def remake(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, NewItem]:
+    """Make items again, by key; those whose originals are gone, changed or no longer decodable are left out.
+
+    `tools` is called, and so the model loaded, only if there is anything to make.
+    """
+    if not items:
+        return {}
+    opened = tools()
+    remade = ((item.key, _remade(opened, item)) for item in items)
+    return {key: new for key, new in remade if new is not None}
+
+
+def _remade(tools: Tools, item: Item) -> NewItem | None:
+    """The item made again; None if an original has changed, or the model takes none of them."""
+    try:
+        values = read_originals(item, tools.assets, tools.settings.limits)
+    except AnyseekError:
+        return None  # the caller reports the item's key as not made
+    sample = sample_for(values, tools.embedder.modalities)
+    if not sample.values:
+        return None
+    return NewItem(
+        key=item.key,
+        content_hash=UNKNOWN_HASH,
+        vectors=_vectors(tools, sample, list(tools.embedder.spaces)),
+        caption=_caption(values),
+        attributes=item.attributes,
+        assets=(*(asset for asset in item.assets.values() if asset.name != THUMBNAIL), *_thumbnail(tools, values)),
+        source_id=item.source_id,
+        sample_hash=item.sample_hash,
+    )
+
+
+def _sample(tools: Tools, key: str, values: Mapping[str, Value]) -> Sample:
+    """What the model sees of an item. Raises `BadInput` if that is nothing."""
     sample = sample_for(values, tools.embedder.modalities)
     if not sample.values:
         takes = ", ".join(sorted(tools.embedder.modalities))
-        raise BadInput(f"the item {key!r} has nothing that the model {tools.embedder.name} takes; it takes {takes}")
-    vectors = tools.embedder.embed_gallery([sample], list(collection.spaces))
+        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
+    return sample
+
+
+def _vectors(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
+    vectors = tools.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
+
+
+def _caption(values: Mapping[str, Value]) -> str | None:
+    caption = values.get(CAPTION)
+    return caption if isinstance(caption, str) else None
+
+
+def _thumbnail(tools: Tools, values: Mapping[str, Value]) -> list[Asset]:
+    picture = values.get(PICTURE)
+    if not isinstance(picture, np.ndarray):
+        return []
+    small = thumbnail(picture.astype(np.uint8, copy=False))
+    return [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
 
 
 def _distinct(key: str, files: Sequence[RawFile]) -> Sequence[RawFile]:
     if len({file.modality for file in files}) < len(files):
         raise BadInput(f"the item {key!r} has a modality twice; give each once")
     return files
-
-
-def _stored(tools: Tools, files: Sequence[RawFile]) -> list[Asset]:
-    return [tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files]
-
-
-def _thumbnail(tools: Tools, picture: Value | None) -> list[Asset]:
-    if not isinstance(picture, np.ndarray):
-        return []
-    small = thumbnail(picture.astype(np.uint8, copy=False))
-    return [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]

@@ -1,126 +1,108 @@
-"""A job that gives every item of a collection the vectors of another model, and then has these serve.
+"""A job that gives every item of a collection the vectors of another model, then switches to them.
 
-Any number of processes may run the same job. All the while the collection is queried, and items are put and deleted,
-with the model that it has. `ReembedRun.run` does all of it in one process; workers do each step as a task.
+Meanwhile the collection can be queried, and items put and deleted, with its current model.
 """
 
-import time
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import POLL_SECONDS, TRANSIENT
-from indexer.owner import Owner
-from indexer.paths import one_line
-from indexer.progress import Progress
-from indexer.reembed_batches import Batches, Means
-from search.catalogue import beside, collections, items, jobs, ledger, reembedding
-from search.catalogue.beside import Lacking, NothingBuilt, Target
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Span
+from indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared, Vectors, embed_samples
+from indexer.runs import JobRun, Owner, Progress, Tools
+from indexer.samples import read_originals, sample_for
+from model.seam import Embedder, Sample
+from search.assets import AssetStore
+from search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
+from search.catalogue.jobs import Job
+from search.catalogue.ledger import UNCHANGED, Lease, Settled, Span
 from search.catalogue.reembedding import Made
-from search.errors import FingerprintMismatch
+from search.catalogue.session import Database
+from search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from search.errors import AnyseekError, BadInput, FingerprintMismatch
+from search.settings import Settings
+from search.types import Item
+
+logger = logging.getLogger(__name__)
 
 
-class ReembedRun:
+class NothingToEmbed(BadInput):
+    code = "nothing-to-embed"
+
+
+@dataclass(frozen=True)
+class ReembedTools:
+    """What a re-embedding works with.
+
+    `load` gives the tools with the model of a name, loaded when it is first called; `prepare` writes snapshots of the
+    spaces that are being built in a collection, so that they serve at once after the switch.
+    """
+
+    settings: Settings
+    database: Database
+    assets: AssetStore
+    load: Callable[[str], Tools]
+    prepare: Callable[[str], None]
+
+
+class ReembedRun(JobRun):
     """One process's part in moving a collection to another model, or back to one. The model is loaded when needed."""
 
-    def __init__(self, means: Means, owner: Owner, progress: Progress) -> None:
-        self._means = means
-        self._database = means.database
-        self._owner = owner
-        self._progress = progress
-        self._listed_seq = 0  # whatever lacked vectors when the log stood there was listed
-
-    def run(self, job: Job) -> Job:
-        """Work until the job has ended, and return it as it ended: switched, or failed with items that could not be.
-
-        Raises `JobCancelled` if somebody cancels it, `JobStopped` if its owner is told to stop, what `TRANSIENT` has
-        (another run goes on from there), `FingerprintMismatch` if the weights were replaced since it began.
-        """
-        try:
-            return self._run(job)
-        except (JobCancelled, JobStopped, *TRANSIENT):
-            raise
-        except Exception as error:
-            with self._database.write() as session:
-                jobs.give_up(session, job.id, JobState.FAILED, one_line(str(error)))
-            raise
-
-    def scan(self, job: Job) -> bool:
-        """List the items that lack vectors; false if another process, which lives, is at it."""
-        if job.owner != self._owner.name:
-            with self._database.write() as session:
-                if not jobs.adopt(session, job.id, self._owner.name, self._owner.living(session)):
-                    return False
-        listed = self._list(job, self._target(job))
-        with self._database.write() as session:
-            if jobs.start(session, job.id, self._owner.name, 0):
-                self._progress.started(listed)
-        return True
+    def __init__(self, tools: ReembedTools, owner: Owner, progress: Progress) -> None:
+        super().__init__(owner, progress)
+        self._tools = tools
+        self._listed_seq = 0  # items that lacked vectors at this position of the log were listed
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        """Settle the job's items, or those of `span` of its ledger, until none can be leased."""
-        Batches(self._means, job, self._target(job), self._owner, self._progress).work(span)
+        strategy = ItemsToEmbed(self._tools, job, self._target(job))
+        Pipeline(self._owner, self._progress, strategy).work(job, span)
 
-    def finish(self, job: Job) -> bool:
-        """List what came to lack vectors; if that is little or nothing, switch: see `reembedding.finish`.
-
-        False while other processes hold inputs.
-        """
+    def end(self, job: Job) -> bool:
+        """List items that have come to lack vectors; if they are few or none, switch: see `reembedding.finish`."""
         target = self._target(job)
         with self._database.read() as session:
             if ledger.has_open(session, job.id):
                 return False
             more = reembedding.untried(session, job.id, target, self._listed_seq)
-        if (not self._listed_seq or len(more) > reembedding.LAST) and self._list(job, target):
+        if (not self._listed_seq or len(more) > reembedding.LAST) and self._list_lacking(job, target):
             return True
-        self._means.prepare(job.collection)
-        batches = Batches(self._means, job, target, self._owner, self._progress)
+        self._tools.prepare(job.collection)
+        strategy = ItemsToEmbed(self._tools, job, target)
 
         def make_last(session: Session, last: Sequence[Lacking]) -> Sequence[Made]:
-            return batches.make(list(items.by_ids(session, [one.item_id for one in last]).values()))
+            return strategy.make(items.by_ids(session, [lacking.item_id for lacking in last]).values())
 
         with self._database.write() as session:
             if reembedding.finish(session, job.id, target, self._listed_seq, make_last):
                 return True
-        return bool(self._list(job, target))
-
-    def _run(self, job: Job) -> Job:
-        while job.active:
-            self._owner.check()
-            try:
-                waits = not self._step(job)
-            except (FingerprintMismatch, NothingBuilt):
-                with self._database.read() as session:
-                    if jobs.get(session, job.id).active:
-                        raise
-                waits = False  # it was cancelled, and its spaces are gone
-            if waits:
-                time.sleep(POLL_SECONDS)
-            with self._database.read() as session:
-                job = jobs.get(session, job.id)
-        if job.state == JobState.CANCELLED:
-            raise JobCancelled(f"job {job.id} was cancelled; the collection {job.collection} is as it was")
-        return job
+        return bool(self._list_lacking(job, target))
 
     def _step(self, job: Job) -> bool:
-        """False if another process has to do something first."""
-        if job.state == JobState.SCANNING:
-            return self.scan(job)
-        self.work(job)
-        return self.finish(job)
+        try:
+            return super()._step(job)
+        except (FingerprintMismatch, NothingBuilt):
+            if self._now(job).active:
+                raise
+            return True  # it was cancelled, and its spaces are gone
+
+    def _list(self, job: Job) -> None:
+        listed = self._list_lacking(job, self._target(job))
+        with self._database.write() as session:
+            if jobs.start(session, job.id, self._owner.name, 0):
+                self._progress.started(listed)
 
     def _target(self, job: Job) -> Target:
         with self._database.read() as session:
-            found = beside.target(session, collections.head(session, job.collection).id)
+            found = space_switch.target(session, collections.head(session, job.collection).id)
         if found is None:
-            raise NothingBuilt(f"nothing is built for the collection {job.collection!r} any more; start again")
+            raise NothingBuilt(
+                f"no new vectors are being made for the collection {job.collection!r} any more; start again"
+            )
         return found
 
-    def _list(self, job: Job, target: Target) -> int:
-        """List items in the ledger for as long as the job is in its state; return how many lacked vectors."""
+    def _list_lacking(self, job: Job, target: Target) -> int:
+        """List items in the ledger while the job stays in its state; return how many lacked vectors."""
         listed = after = 0
         since = self._listed_seq
         with self._database.read() as session:
@@ -136,3 +118,81 @@ class ReembedRun:
                 return listed
             listed, after = listed + len(page), page[-1].item_id
             self._progress.scanned(len(page))
+
+
+@dataclass(frozen=True)
+class PreparedItem(Prepared):
+    """An item as it was at `revision`."""
+
+    item_id: int
+    revision: int
+
+
+class ItemsToEmbed:
+    """Implements `Strategy` for items of the catalogue: their originals are read again, their new vectors logged."""
+
+    def __init__(self, tools: ReembedTools, job: Job, target: Target) -> None:
+        self._tools = tools
+        self._collection = job.collection
+        self._target = target
+
+    @property
+    def threads(self) -> int:
+        return self._tools.settings.work.decoding_threads
+
+    def look_up(self, session: Session, leases: Sequence[Lease]) -> Mapping[str, Item]:
+        collection = collections.get(session, self._collection)
+        return items.by_keys(session, collection, [lease.key for lease in leases])
+
+    def preparer(self, held: Mapping[str, Item]) -> Callable[[Lease], PreparedItem | Settled]:
+        """As `Strategy.preparer`. Raises `FingerprintMismatch` if the model is not the target's."""
+        embedder = self._embedder()
+
+        def prepare(lease: Lease) -> PreparedItem | Settled:
+            item = held.get(lease.key)
+            if item is None:  # it has been deleted in the meantime
+                return Settled(lease, UNCHANGED)
+            try:
+                sample = self._sample(item, embedder)
+            except AnyseekError as error:
+                return Settled(lease, None, str(error), error.code)
+            return PreparedItem(lease, sample, item.id, item.revision)
+
+        return prepare
+
+    def embed(self, prepared: Sequence[PreparedItem]) -> Sequence[Vectors]:
+        return embed_samples(self._embedder(), [item.sample for item in prepared], list(self._target.spaces))
+
+    def write(self, session: Session, made: Sequence[tuple[PreparedItem, Vectors]], settled: Sequence[Settled]) -> int:
+        """As `reembedding.write`."""
+        entries = [(item.lease, Made(item.item_id, item.revision, vectors)) for item, vectors in made]
+        return reembedding.write(session, self._target, entries, settled)
+
+    def make(self, found: Iterable[Item]) -> list[Made]:
+        """The vectors of a few items, made now without leases; those that cannot be made are left out."""
+        embedder, spaces = self._embedder(), list(self._target.spaces)
+        made = []
+        for item in found:
+            try:
+                (vectors,) = embed_samples(embedder, [self._sample(item, embedder)], spaces)
+            except (AnyseekError, *MODEL_ERRORS) as error:
+                logger.warning("the item %r cannot be embedded with %s: %s", item.key, self._target.model, error)
+            else:
+                made.append(Made(item.id, item.revision, vectors))
+        return made
+
+    def _embedder(self) -> Embedder:
+        embedder = self._tools.load(self._target.model).embedder
+        if self._target.fingerprints != {name: space.fingerprint for name, space in embedder.spaces.items()}:
+            raise FingerprintMismatch(
+                f"the weights of {self._target.model} have changed since the job began; cancel the job and start again"
+            )
+        return embedder
+
+    def _sample(self, item: Item, embedder: Embedder) -> Sample:
+        """What the model sees of an item. Raises `AnyseekError` if it cannot be embedded."""
+        sample = sample_for(read_originals(item, self._tools.assets, self._tools.settings.limits), embedder.modalities)
+        if not sample.values:
+            takes = ", ".join(sorted(embedder.modalities))
+            raise NothingToEmbed(f"the item {item.key!r} has nothing that {embedder.name} takes; it takes {takes}")
+        return sample

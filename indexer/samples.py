@@ -1,4 +1,9 @@
-"""From the files of one thing to a sample, and to the hash that tells whether any of it changed."""
+"""From the files of an item to a sample, and to the hash that tells whether any of it changed; and those of an item in
+the catalogue, read again.
+
+Names of the ids in region maps are kept with the item, in a small stored file for each map that has them. The asset is
+called `semseg.classes` for the map `semseg` and holds `{"0": "sky"}`. Items that share their names share the file.
+"""
 
 import hashlib
 import json
@@ -6,14 +11,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from indexer.decode import decode
-from model.embedder import Sample, Value
+from indexer.errors import InputError
+from model.modalities.reading.decode import decode
+from model.modalities.reading.documents import parse_classes
+from model.modalities.reading.files import read_file
+from model.seam import Sample, Value
+from search.assets import AssetStore
 from search.settings import Limits
-from search.types import Attributes
+from search.types import Asset, Attributes, Item
 
 # Raise it when the same files must be embedded anew because they are decoded differently.
 DECODING_VERSION = "1"
 PICTURE, CAPTION, THUMBNAIL = "rgb", "caption", "thumbnail"
+_CLASSES, _CLASSES_MEDIA_TYPE = ".classes", "application/json"
+
+
+class OriginalChanged(InputError):
+    code = "original-changed"
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,7 @@ class RawFile:
 
     @cached_property
     def sha256(self) -> str:
-        """Of `data`, which is hashed once however often this is asked for: a photo takes some milliseconds."""
+        """The sha256 of `data`, computed only once: a photo takes some milliseconds."""
         return hashlib.sha256(self.data).hexdigest()
 
 
@@ -44,7 +58,7 @@ def content_hash(files: Sequence[RawFile], caption: str | None, attributes: Attr
 def sample_hash(files: Sequence[RawFile], caption: str | None) -> str:
     """sha256 over what a model can see of an item: two with the same one have the same vectors.
 
-    Neither names of files nor attributes count, so that copies under other names are told.
+    Neither names of files nor attributes count, so that copies under other names are recognised.
     """
     parts = [
         [file.modality, file.sha256, sorted(file.classes.items())]
@@ -62,5 +76,49 @@ def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) ->
 
 
 def sample_for(values: Mapping[str, Value], modalities: Collection[str]) -> Sample:
-    """What of `values` the model takes."""
+    """The sample of those of `values` that the model takes."""
     return Sample({name: value for name, value in values.items() if name in modalities})
+
+
+def store_class_names(files: Sequence[RawFile], store: AssetStore) -> list[Asset]:
+    """Store the names of ids that come with an item's files."""
+    return [
+        store.put(file.modality + _CLASSES, _written(file.classes), _CLASSES_MEDIA_TYPE)
+        for file in files
+        if file.classes
+    ]
+
+
+def class_names(item: Item, modality: str, store: AssetStore) -> dict[int, str]:
+    """The names of the ids in a map of an item, none where it came without. Raises `AssetNotFound`, `StoreCorrupt`."""
+    asset = item.assets.get(modality + _CLASSES)
+    return {} if asset is None else parse_classes(json.loads(store.read(asset)), asset.name)
+
+
+def read_originals(item: Item, store: AssetStore, limits: Limits) -> dict[str, Value]:
+    """The values of the item's modalities, as they were when it was put.
+
+    Raises `AssetNotFound`, `StoreCorrupt`, `InputError` or `DecodeError` for an original that is gone, damaged or not
+    what it was.
+    """
+    files = [
+        RawFile(asset.name, _original(item, asset, store, limits), asset.location, class_names(item, asset.name, store))
+        for asset in item.assets.values()
+        if asset.name != THUMBNAIL and not asset.name.endswith(_CLASSES)
+    ]
+    return decode_all(files, item.caption, limits)
+
+
+def _original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> bytes:
+    if asset.stored:
+        return store.read(asset)
+    data = read_file(store.path(asset), limits, asset.location)
+    if hashlib.sha256(data).hexdigest() != asset.sha256:
+        raise OriginalChanged(
+            f"{asset.location} has changed since the item {item.key!r} was made from it; index its folder again first"
+        )
+    return data
+
+
+def _written(classes: Mapping[int, str]) -> bytes:
+    return json.dumps(dict(sorted(classes.items())), ensure_ascii=False).encode()

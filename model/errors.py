@@ -1,6 +1,27 @@
-"""What `model` raises: the errors of every model here, the narrower ones where the tree says."""
+"""What `model` raises: the errors of every model here, and the root of what a user's input is refused with.
+
+AnyseekError                 the tree goes on in `search.errors`, `indexer.errors` and `api.errors`
+└── BadInput                 what the user sent cannot be understood
+    ├── LimitExceeded        more bytes, pixels, parts or hits than allowed
+    ├── DecodeError          (`model.modalities.reading.errors`) these bytes are not a value of that modality
+    └── InputError           (`model.modalities.reading.errors`) a file that cannot be had
+"""
 
 from typing import ClassVar
+
+
+class AnyseekError(Exception):
+    """A refusal in one sentence: names the input, what is wrong with it, and what would be right."""
+
+    code: ClassVar[str] = "error"
+
+
+class BadInput(AnyseekError):
+    code = "bad-input"
+
+
+class LimitExceeded(BadInput):
+    code = "limit-exceeded"
 
 
 class ModelError(Exception):
@@ -14,16 +35,16 @@ class ModelError(Exception):
     ├── WeightsCorrupt        a weights file is not what its checksum says
     ├── CheckpointMismatch    a checkpoint's tensors are not those of the network
     ├── ModalityInvalid       a modality of one's own is not declared as it should be
-    ├── ConfigInvalid         a checkpoint's config does not describe a network (`model.config`)
+    ├── ConfigInvalid         a checkpoint's config does not describe a network (`model.network.config`)
     ├── RequestInvalid        what is asked of a model cannot be done
-    │   ├── FormatInvalid     a value is not what its modality holds (`model.formats.spans`)
-    │   ├── PredictionInvalid inputs, targets and options that do not belong together (`model.prediction`)
+    │   ├── FormatInvalid     a value is not what its modality holds (`model.modalities.formats.spans`)
+    │   ├── PredictionInvalid inputs, targets and options that do not belong together (`model.seam`)
     │   ├── ScheduleInvalid   a plan of decoding that cannot be carried out (`model.generation.schedule`)
     │   ├── SamplingInvalid   a temperature or filter outside its range (`model.generation.sampling`)
     │   └── GenerationInvalid a state and a schedule that do not belong together (`model.generation.run`)
-    ├── DownloadFailed        a file could not be fetched (`model.wheels`)
+    ├── DownloadFailed        a file could not be fetched (`model.downloads.wheels`)
     ├── DataError             a set of training data is not as it should be (`model.data.errors`)
-    ├── TrainingError         a training run cannot be carried out (`model.training.pretraining.errors`)
+    ├── TrainingError         a training run cannot be carried out (`model.training.run.errors`)
     └── GoldenCaseInvalid     recorded numbers cannot be read (`model.golden.cases`)
 
     `code` is stable: it becomes the `type` of HTTP problem details.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import ModelError
+from model.fourm.published.names import LICENCE, PUBLISHED, VOCABULARY
+from model.fourm.published.store import State, installed, state_of
 from model.openclip.files import folder_of as openclip_folder
 from model.openclip.files import pulled_models
-from model.published.names import LICENCE, PUBLISHED, VOCABULARY
-from model.published.store import State, installed, state_of
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
-_TINY = Path(__file__).parent / "weights" / "4m-tiny"
+_BUNDLED = Path(__file__).parent / "weights" / "4m-tiny"
 _APACHE = "Apache-2.0"
 
 
@@ -31,7 +31,7 @@ def list_models(home: Path) -> list[ModelRow]:
     """Bundled models, the encoders that they look through, published checkpoints, pulled open_clip models."""
     encoders = _encoders(home)
     return [
-        _tiny(encoders.state),
+        _bundled(encoders.state),
         ModelRow("hashing", "embedder", State.INSTALLED, _APACHE),
         encoders,
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
@@ -40,12 +40,12 @@ def list_models(home: Path) -> list[ModelRow]:
     ]
 
 
-def _tiny(encoders: State) -> ModelRow:
+def _bundled(encoders: State) -> ModelRow:
     """The bundled model, which is complete only with its encoders."""
-    manifest = json.loads((_TINY / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((_BUNDLED / "manifest.json").read_text(encoding="utf-8"))
     state = State.INSTALLED if encoders is State.INSTALLED else State.INCOMPLETE
     licence = manifest["licence"].partition(" (")[0]
-    return ModelRow("4m-tiny", "embedder", state, licence, manifest["fingerprint"], _size(_TINY))
+    return ModelRow("4m-tiny", "embedder", state, licence, manifest["fingerprint"], _size(_BUNDLED))
 
 
 def _encoders(home: Path) -> ModelRow:

@@ -1,17 +1,21 @@
-"""Verifying any model: its files, and that it runs. Torch is imported for those that need it."""
+"""Verifying any model: its files, and that it runs."""
 
 from pathlib import Path
 
 import numpy as np
 
-from model.embedder import Embedder, Regions, Sample, Value, load_embedder
+from model.encoders.pull import check_encoders
 from model.errors import ModelError, UnknownModel
-from model.formats.boxes import Box, LabelledBox
-from model.formats.metadata import Metadata
-from model.modality import MODALITIES, Content
-from model.predict import predict, predicted_modalities
-from model.published.installing import Say
-from model.published.names import OWNER, PUBLISHED, VOCABULARY
+from model.fourm.model import FourMModel
+from model.fourm.published.installing import Say
+from model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
+from model.fourm.published.verify import try_network, verify_published
+from model.loading import load_embedder
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.formats.metadata import Metadata
+from model.modalities.registry import MODALITIES, Content
+from model.predict import predict
+from model.seam import Embedder, Model, Regions, Sample, Value
 
 _LONGEST_ERROR = 1e-3  # of the length of a unit vector
 
@@ -22,8 +26,6 @@ def verify_model(name: str, home: Path, say: Say) -> list[str]:
     `say` gets a line for what is right. Raises `UnknownModel`.
     """
     if name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/"):
-        from model.published.verify import verify_published
-
         return verify_published(name, home, say)
     try:
         return _verify_encoders(home, say) if name == "encoders" else verify_embedder(load_embedder(name, home), say)
@@ -34,13 +36,11 @@ def verify_model(name: str, home: Path, say: Say) -> list[str]:
 
 
 def _verify_encoders(home: Path, say: Say) -> list[str]:
-    from model.hub import check_encoders
-
     say(f"encoders  right  {check_encoders(home)}")
     return []
 
 
-def verify_embedder(embedder: Embedder, say: Say) -> list[str]:
+def verify_embedder(embedder: Model, say: Say) -> list[str]:
     """Let a model make vectors of every modality that it takes, and everything else that it predicts.
 
     Returns what is wrong. Raises `CheckpointMismatch` for an output that is no numbers.
@@ -65,21 +65,17 @@ def _try(embedder: Embedder, sample: Sample, modality: str) -> list[str]:
     return wrong
 
 
-def _try_outputs(embedder: Embedder) -> list[str]:
-    """Predict everything that a model with a network predicts beside its vectors; returns what that is.
+def _try_outputs(model: Model) -> list[str]:
+    """Predict everything that a model predicts beside its vectors; returns what that is.
 
     Raises `CheckpointMismatch` for an output whose logits are no numbers.
     """
-    texts = sorted(set(predicted_modalities(embedder)) - embedder.spaces.keys())
-    if texts:
-        from model.fourm_embedder import FourMEmbedder
-        from model.published.verify import try_network
-
-        assert isinstance(embedder, FourMEmbedder), "only networks predict more than vectors"
-        try_network(embedder.name, embedder.bundle.network)
-    for name in texts:
-        predict({"rgb": _gradient()}, [name], model=embedder)
-    return texts
+    decoded = sorted(set(model.targets) - model.spaces.keys())
+    if isinstance(model, FourMModel):
+        try_network(model.name, model.parts.network)
+    for name in decoded:
+        predict({"rgb": _gradient()}, [name], model=model)
+    return decoded
 
 
 def _gradient() -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:

@@ -1,4 +1,4 @@
-"""Files that belong to items: stored ones by the checksum of their content, references to files that stay put."""
+"""The files of items: stored ones, named by the checksum of their content, and references to files kept elsewhere."""
 
 import hashlib
 import os
@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from search.durable import flush_file, temporary_beside, write_file
+from model.files import FileLock, file_digest, whole_file, write_file
 from search.errors import AssetNotFound, StoreCorrupt
-from search.locks import FileLock
 from search.types import Asset
 
-# A file may be put this long before the transaction that refers to it commits; younger ones are never removed.
+# A transaction may commit this long after the file that it refers to was put; younger files are never removed.
 GRACE_SECONDS = 3600.0
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
@@ -25,41 +24,34 @@ class AssetStore:
         self.root = root
 
     def put(self, name: str, data: bytes, media_type: str) -> Asset:
-        """Keep `data` and return the asset called `name` that refers to it; it is on the disk when this returns."""
+        """Store `data` and return the asset `name` that refers to it; the bytes are on the disk when this returns."""
         digest = hashlib.sha256(data).hexdigest()
         location = f"{digest[:2]}/{digest[2:]}"
         path = self.root / location
         with self._lock(shared=True):
             if _content(path) == data:
-                os.utime(path)  # young again: `remove_unreferenced` must leave it to the transaction to come
+                os.utime(path)  # resets its age, so that `remove_unreferenced` leaves it to the coming transaction
             else:
                 write_file(path, data)
         return Asset(name, location, True, media_type, digest, len(data))
 
     def take(self, location: str, blocks: Iterable[bytes]) -> None:
-        """Keep a file that comes in blocks and whose location is known, which is its checksum.
+        """Store a file that arrives in blocks at `location`, which its checksum must match.
 
-        Raises `StoreCorrupt`, with nothing kept, if its bytes have another.
+        Raises `StoreCorrupt`, and stores nothing, if its bytes have another checksum.
         """
         if not _LOCATION.fullmatch(location):
-            raise StoreCorrupt(f"{location!r} is no place in the asset store")
+            raise StoreCorrupt(f"{location!r} is not a place in the asset store")
         path = self.root / location
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, hashed = temporary_beside(path), hashlib.sha256()
-        with self._lock(shared=True):
-            try:
-                with temporary.open("xb") as file:
-                    for block in blocks:
-                        hashed.update(block)
-                        file.write(block)
-                if hashed.hexdigest() != location.replace("/", ""):
-                    raise StoreCorrupt(f"the bytes for {location} have the checksum {hashed.hexdigest()}")
-                flush_file(temporary)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        flush_file(path.parent)
+        hashed = hashlib.sha256()
+        with self._lock(shared=True), whole_file(path) as temporary:
+            with temporary.open("xb") as file:
+                for block in blocks:
+                    hashed.update(block)
+                    file.write(block)
+            if hashed.hexdigest() != location.replace("/", ""):
+                raise StoreCorrupt(f"the bytes for {location} have the checksum {hashed.hexdigest()}")
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -68,28 +60,27 @@ class AssetStore:
             yield
 
     def path(self, asset: Asset) -> Path:
-        """Where the asset's file is. Raises `AssetNotFound` if nothing is there."""
+        """The path of the asset's file. Raises `AssetNotFound` if there is none."""
         path = self._path(asset)
         if not path.is_file():
             raise AssetNotFound(f"the file of asset {asset.name!r} is gone: {path}")
         return path
 
     def read(self, asset: Asset) -> bytes:
-        """The asset's bytes. Raises `AssetNotFound`, and `StoreCorrupt` if they are not those that were put."""
+        """The asset's bytes. Raises `AssetNotFound`, and `StoreCorrupt` if they have changed since they were stored."""
         path = self.path(asset)
         data = path.read_bytes()
         if asset.stored and hashlib.sha256(data).hexdigest() != asset.sha256:
-            raise StoreCorrupt(f"the file of asset {asset.name!r} has other bytes than were put: {path}")
+            raise StoreCorrupt(f"the file of asset {asset.name!r} has changed since it was stored: {path}")
         return data
 
     def exists(self, asset: Asset) -> bool:
         return self._path(asset).is_file()
 
     def is_intact(self, asset: Asset) -> bool:
-        """Whether the stored file is there with the bytes that were put. Reads all of it."""
+        """Whether the stored file exists and is unchanged. Reads the whole file."""
         try:
-            with self._path(asset).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == asset.sha256
+            return file_digest(self._path(asset)) == asset.sha256
         except FileNotFoundError:
             return False
 
@@ -98,7 +89,7 @@ class AssetStore:
     ) -> int:
         """Remove stored files that no item refers to, and leftovers of killed writers; return how many.
 
-        `referenced` gets locations and says which of them the catalogue knows. Files put in the last
+        `referenced` takes locations and returns those that the catalogue knows. Files put in the last
         `grace_seconds` stay, since the transaction that will refer to them may still be open.
         """
         removed = 0
@@ -118,7 +109,7 @@ class AssetStore:
 
 
 def reference(name: str, path: Path, media_type: str, sha256: str, size_bytes: int) -> Asset:
-    """An asset that stays where the user keeps it; checksum and size are those of what was read there."""
+    """An asset that stays where the user keeps it, with the checksum and size of the bytes that were read."""
     return Asset(name, str(path.absolute()), False, media_type, sha256, size_bytes)
 
 
@@ -142,7 +133,7 @@ def _is_old(file: Path, grace_seconds: float) -> bool:
 
 
 def _remove_old(file: Path, grace_seconds: float) -> bool:
-    """Looks at the age once more, now that nobody can put: the file may have been put again meanwhile."""
+    """Check the age again, now that nobody can put: the file may have been put again in the meantime."""
     if not _is_old(file, grace_seconds):
         return False
     file.unlink()

@@ -1,27 +1,25 @@
 """Answering queries: parts to vectors in one model pass, vectors to ids in a live index, ids to items."""
 
-import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.embedder import Embedder, FloatArray
+from model.seam import Embedder, FloatArray
 from search.catalogue import collections, items
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import Filter
-from search.live_space import LiveSpace, Resolved, View
-from search.opening import SpaceOpener
-from search.planning import Plan, plan
-from search.query_vectors import ItemVectors, ValueVectors, embed_values, fuse_parts, raw_item_vectors
+from search.queries import ItemVectors, Plan, ValueVectors, embed_values, fuse_parts, plan, raw_item_vectors
 from search.settings import Settings
-from search.snapshot_writer import write_snapshots
+from search.spaces.base import Backend, LiveSpace, Resolved, View
+from search.spaces.opening import open_backend
 from search.types import Hit, Item, Query, Results
+from search.upkeep import write_snapshots
 
-# An item may be deleted between the search and the reading of its row; then the search is done again.
+# An item may be deleted between the search and the reading of its row; then the search is repeated.
 ATTEMPTS = 3
 
 Answer = Results | AnyseekError
@@ -31,21 +29,22 @@ Scores = list[tuple[int, float]]  # item ids with their scores, best first
 class SearchEngine:
     """Queries over all collections of one catalogue with one model. Safe for many threads.
 
-    Each query first looks at the catalogue for new log entries, so what another process had written by then is found.
+    Each query first reads new log entries from the catalogue, so it finds what other processes wrote before it.
     """
 
     def __init__(
-        self, database: Database, settings: Settings, embedder: Embedder, open_space: SpaceOpener | None = None
+        self, database: Database, settings: Settings, embedder: Embedder, backend: Backend | None = None
     ) -> None:
+        """`backend` replaces the one of the settings; `close` closes it."""
         self.embedder = embedder
         self._database = database
         self._settings = settings
-        self._open = open_space or SpaceOpener(database, settings)
-        self._indexes: dict[int, tuple[str, LiveSpace]] = {}  # by space id, with the collection's name
+        self._backend = backend or open_backend(database, settings)
+        self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._opening = threading.Lock()
 
     def query(self, collection: str, query: Query) -> Results:
-        """The `k` nearest items, fewer only when the collection has fewer that pass; an item is a hit of itself.
+        """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
 
         Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `ItemNotFound`,
         `FingerprintMismatch` if the collection was made by other weights, `StoreCorrupt` if an item lost its vector.
@@ -56,7 +55,7 @@ class SearchEngine:
         return answer
 
     def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
-        """Answers in the order of `queries`, an error in the place of each that has one; one model pass for all.
+        """Answer many queries in one model pass, in order; a query that fails has its error in place of its answer.
 
         Raises `CollectionNotFound`, and `LimitExceeded` for too many queries.
         """
@@ -76,51 +75,45 @@ class SearchEngine:
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
-        """How many vectors are searchable in each space. Raises `CollectionNotFound`."""
+        """The number of searchable vectors in each space. Raises `CollectionNotFound`."""
         head = self._head(collection)
         counted = {}
         for space in head.spaces:
-            index = self._space_index(head, space)
-            index.refresh(head)
-            with index.reading({}) as view:
-                counted[space.name] = view.index.count()
+            live = self._live_space(head, space)
+            live.refresh(head)
+            with live.reading() as view:
+                counted[space.name] = view.count()
         return counted
 
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
-        """See `search.snapshot_writer`; call it when a job has ended and now and then while items are put."""
-        return write_snapshots(self._database, self._settings, collection, self._space_index, minimum_tail)
+        """See `search.upkeep`; call it after each job, and from time to time while items are put."""
+        return write_snapshots(self._database, self._settings, collection, self._live_space, minimum_tail)
 
     def forget(self, collection: str) -> None:
-        """Let go of the collection's indexes in memory; snapshots of collections that are gone are removed."""
+        """Release the collection's spaces, and remove the backend's data of deleted collections."""
         with self._opening:
-            self._indexes = {key: held for key, held in self._indexes.items() if held[0] != collection}
-        folders = [path for path in self._settings.indexes.glob("*") if path.name.isdigit()]
-        with self._database.read() as session:
-            known = collections.ids(session)
-        for folder in folders:
-            if int(folder.name) not in known:
-                shutil.rmtree(folder, ignore_errors=True)
-        self._open.forget_unknown()
+            self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
+        self._backend.remove_unknown()
 
     def close(self) -> None:
-        """Let go of an index outside this process, such as Qdrant's."""
-        self._open.close()
+        """Close the connection to an external index, such as Qdrant's."""
+        self._backend.close()
 
     def _head(self, collection: str) -> Head:
         with self._database.read() as session:
             return collections.head(session, collection)
 
-    def _space_index(self, head: Head, space: SpaceHead) -> LiveSpace:
+    def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
-            if space.id not in self._indexes:
+            if space.id not in self._spaces:
                 self._let_go_of_dropped(head)
-                self._indexes[space.id] = (head.name, self._open(head, space))
-            return self._indexes[space.id][1]
+                self._spaces[space.id] = (head.name, self._backend.open(head, space))
+            return self._spaces[space.id][1]
 
     def _let_go_of_dropped(self, head: Head) -> None:
-        """Of a collection that was switched to another model only what it still has stays in memory."""
-        held = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
-        self._indexes = {key: one for key, one in self._indexes.items() if one[0] != head.name or key in held}
+        """Release the spaces that a collection has lost by a switch to another model."""
+        kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
+        self._spaces = {key: held for key, held in self._spaces.items() if held[0] != head.name or key in kept}
 
     def _answer(self, head: Head, plans: Mapping[int, Plan], values: ValueVectors) -> dict[int, Answer]:
         by_space: dict[SpaceHead, dict[int, Plan]] = defaultdict(dict)
@@ -142,8 +135,8 @@ class SearchEngine:
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
     ) -> dict[int, Scores | AnyseekError]:
-        """Nearest ids of each query of one space, as of `head` or later; or why there are none."""
-        index = self._space_index(head, space)
+        """The nearest ids of each query of one space, as of `head` or later, or the error of that query."""
+        live = self._live_space(head, space)
         keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
         filters = {planned.where for planned in plans.values() if planned.where is not None}
         stored: ItemVectors = {}
@@ -152,11 +145,11 @@ class SearchEngine:
             with self._database.read() as session:
                 head = _same(head, collections.head(session, head.name))
                 stored = raw_item_vectors(session, head, space, keys)
-                resolved = index.resolve(session, head, filters)
-        index.refresh(head)
+                resolved = live.resolve(session, head, filters)
+        live.refresh(head)
         vectors: dict[int, FloatArray] = {}
         errors: dict[int, AnyseekError] = {}
-        with index.reading(resolved) as view:
+        with live.reading(resolved) as view:
             for number, planned in plans.items():
                 try:
                     vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
@@ -173,9 +166,9 @@ class SearchEngine:
 
 
 def _same(before: Head, now: Head) -> Head:
-    """`now`, if it is of the same collection. Raises `CollectionNotFound` if another has its name."""
+    """`now`, if it belongs to the same collection. Raises `CollectionNotFound` if another collection has its name."""
     if now.id != before.id:
-        raise CollectionNotFound(f"the collection {before.name!r} was deleted meanwhile")
+        raise CollectionNotFound(f"the collection {before.name!r} has been deleted in the meantime")
     return now
 
 
@@ -197,7 +190,7 @@ def _ids(found: Mapping[int, Scores | AnyseekError]) -> list[int]:
 
 
 def _results(scores: Scores, held: Mapping[int, Item], planned: Plan) -> Results:
-    """Hits with ranks from 1 on; a score that rounding has put outside [-1, 1] is put back."""
+    """Hits with ranks from 1; scores that rounding has moved outside [-1, 1] are clipped."""
     alive = [(held[item_id], score) for item_id, score in scores if item_id in held]
     hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(alive, 1)]
     return Results(tuple(hits), planned.space.name, planned.fusion if len(planned.parts) > 1 else None)

@@ -1,6 +1,6 @@
 """Everything that `search` refuses or fails at, each with a stable code.
 
-AnyseekError
+AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
 ├── NotFound
 │   ├── CollectionNotFound
 │   ├── ItemNotFound
@@ -10,29 +10,28 @@ AnyseekError
 ├── Conflict
 │   ├── CollectionExists
 │   ├── JobNotRetriable
+│   ├── TargetNotEmpty       the place where a backup would be restored is not empty
 │   ├── KeyHeldElsewhere     another source already holds this key in the collection
 │   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
 ├── BadInput                 what the user sent cannot be understood
 │   ├── BadQuery
 │   │   ├── BadFilter        (`search.filters.tree`) a query's filter
 │   │   └── NotJoinable      parts that cannot go through the model together
-│   ├── NotAligned           things to evaluate on that have nothing in common to compare
+│   ├── NotAligned           things to evaluate on have nothing in common to compare
 │   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
-├── IndexUnavailable         there is no index to search in now; its sentence says what to do
-│   ├── GpuMissing           (`search.index.gpu`)
-│   ├── IndexUnreachable     (`search.index.qdrant`)
-│   └── IndexBehind          (`search.qdrant_space`) another process fills it for the first time
-├── LeaseLost                another worker took over what this one was doing; nothing was written
-└── StoreCorrupt             a stored file is not what the catalogue says it is
+├── IndexUnavailable         no index can be searched now; the message says what to do
+│   ├── GpuMissing           (`search.spaces.local.candidates`)
+│   ├── IndexUnreachable     (`search.spaces.qdrant.index`)
+│   └── IndexBehind          (`search.spaces.shared`) another process fills it for the first time
+├── LeaseLost                another worker has taken over this one's work; nothing was written
+├── BackupCorrupt            a file is cut short, damaged, or not a backup
+├── BackupUnknown            a backup has a format or tables that this version does not know
+└── StoreCorrupt             a stored file does not match the catalogue
 """
 
-from typing import ClassVar
-
-
-class AnyseekError(Exception):
-    """A refusal in one sentence: names the input, what is wrong with it, and what would be right."""
-
-    code: ClassVar[str] = "error"
+from model.errors import AnyseekError as AnyseekError
+from model.errors import BadInput as BadInput
+from model.errors import LimitExceeded as LimitExceeded
 
 
 class NotFound(AnyseekError):
@@ -79,10 +78,6 @@ class FingerprintMismatch(Conflict):
     code = "fingerprint-mismatch"
 
 
-class BadInput(AnyseekError):
-    code = "bad-input"
-
-
 class BadQuery(BadInput):
     code = "bad-query"
 
@@ -95,10 +90,6 @@ class NotAligned(BadInput):
     code = "not-aligned"
 
 
-class LimitExceeded(BadInput):
-    code = "limit-exceeded"
-
-
 class IndexUnavailable(AnyseekError):
     code = "index-unavailable"
 
@@ -109,3 +100,15 @@ class LeaseLost(AnyseekError):
 
 class StoreCorrupt(AnyseekError):
     code = "store-corrupt"
+
+
+class BackupCorrupt(AnyseekError):
+    code = "backup-corrupt"
+
+
+class BackupUnknown(AnyseekError):
+    code = "backup-unknown"
+
+
+class TargetNotEmpty(Conflict):
+    code = "target-not-empty"

@@ -1,4 +1,4 @@
-"""Checking that catalogue, log, index and assets agree, and mending what can be derived. A service may be running."""
+"""Checks that catalogue, log, index and assets agree, and rebuilds what can be derived, even while a service runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
@@ -9,56 +9,54 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy.orm import Session
 
-from search import snapshots
 from search.assets import AssetStore
 from search.catalogue import checks, collections, items, log, reembedding
 from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.rows import CHUNK, chunks
 from search.catalogue.session import Database
-from search.errors import CollectionNotFound, StoreCorrupt
-from search.fusion import centre
-from search.live_space import LiveSpace, View
-from search.opening import SpaceOpener
+from search.catalogue.tables import CHUNK, chunks
+from search.errors import CollectionNotFound
 from search.settings import Settings
 from search.snapshot_lease import SnapshotLease
-from search.snapshot_writer import OpenSpace, refresh_snapshots, space_folder
+from search.spaces.base import Backend, LiveSpace, View, centre
+from search.spaces.opening import open_backend
 from search.types import Asset, Item, NewItem
+from search.upkeep import refresh_snapshots
 
-# Makes items anew from their originals; by key, without those whose originals are gone.
+# Makes items again from their originals, by key; items whose originals are gone are left out.
 Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
 
 REMADE_AT_ONCE = 64
-# Vectors are centred on the same numbers each time, up to the last bit of a sum.
+# Vectors are centred on the same numbers each time, except for the last bit of a sum.
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that disagrees, in one sentence; `collection` is empty where it cannot be told."""
+    """A disagreement, described in one sentence; `collection` is empty where it is unknown."""
 
     collection: str
     what: str
 
 
 def verify(database: Database, settings: Settings) -> list[Problem]:
-    """Everything that disagrees; empty if nothing does. A tail of the log without a snapshot is agreement."""
+    """All problems; empty if there are none. Log entries newer than the last snapshot are not a problem."""
     with database.read() as session:
         found = [
             Problem("", f"{count} rows of table {table!r} refer to rows that are not there")
             for table, count in checks.orphans(session)
         ]
         names = [collection.name for collection in collections.list_all(session)]
-    with closing(SpaceOpener(database, settings)) as open_space:
+    with closing(open_backend(database, settings)) as backend:
         for name in names:
             try:
-                found += [Problem(name, what) for what in _faults(database, settings, name, open_space)]
+                found += [Problem(name, what) for what in _faults(database, settings, name, backend)]
             except CollectionNotFound:
-                continue  # deleted meanwhile
+                continue  # it has been deleted in the meantime
     return found
 
 
 def missing_originals(database: Database) -> list[Problem]:
-    """Files that stay where the user keeps them and are not there now: worth a note, and no problem."""
+    """Files that the user keeps elsewhere and that are missing now; worth a note, but not a problem."""
     found = []
     with database.read() as session:
         names = [collection.name for collection in collections.list_all(session)]
@@ -70,11 +68,11 @@ def missing_originals(database: Database) -> list[Problem]:
 
 
 def left_out(database: Database) -> list[Problem]:
-    """Items that are found no more since their collection has another model: known, and no problem."""
+    """Items that queries no longer find since the last switch of models; known, and not a problem."""
     with database.read() as session:
-        heads = [collections.head(session, one.name) for one in collections.list_all(session)]
+        heads = [collections.head(session, collection.name) for collection in collections.list_all(session)]
         return [
-            Problem(head.name, f"the item {key!r} was left out when the model {head.model} came: {why}")
+            Problem(head.name, f"the item {key!r} was left out of the switch to the model {head.model}: {why}")
             for head in heads
             if (refused := reembedding.left_out(session, head.id))
             for key, why in sorted(refused.items())
@@ -83,10 +81,10 @@ def left_out(database: Database) -> list[Problem]:
 
 
 def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
-    """Make the collection's index anew from its log, and make the log whole.
+    """Rebuild the collection's index from its log, and repair the log.
 
-    Items whose vectors or stored files are lost are made anew with `remake`. Returns the keys of those that were
-    not: the next run of `anyseek index` over their folder makes them. Waits for a process that writes snapshots now.
+    Items whose vectors or stored files are lost are made again with `remake`. Returns the keys of items for which that
+    failed; the next run of `anyseek index` over their folder makes them. Waits for a process that is writing snapshots.
     """
     with database.read() as session:
         head = collections.head(session, name)
@@ -95,16 +93,15 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
         with database.write() as session:
             checks.settle(session, head, lost)
         left = lost if remake is None else _remake(database, name, lost, remake)
-        for space in head.spaces:
-            for path in snapshots.listed(space_folder(settings, head.id, space.id)):
-                snapshots.remove(path)
-        with closing(SpaceOpener(database, settings)) as open_space:
-            refresh_snapshots(database, lease, head, open_space, minimum_tail=1)
+        with closing(open_backend(database, settings)) as backend:
+            for space in head.spaces:
+                backend.open(head, space).clear()
+            refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
     AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
     return left
 
 
-def _faults(database: Database, settings: Settings, name: str, open_space: OpenSpace) -> Iterator[str]:
+def _faults(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[str]:
     with database.read() as session:
         head = collections.head(session, name)
         if missing := checks.missing_numbers(session, head):
@@ -120,14 +117,15 @@ def _faults(database: Database, settings: Settings, name: str, open_space: OpenS
         if stale := list(checks.stale_facets(session, head)):
             yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
     for space in head.spaces:
-        yield from _snapshot_faults(database, space_folder(settings, head.id, space.id), head, space)
-        yield from _index_faults(database, open_space(head, space), head, space)
+        live = backend.open(head, space)
+        yield from live.faults()
+        yield from _index_faults(database, live, head, space)
     for item, asset in _broken_assets(database, AssetStore(settings.assets), name):
-        yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has other bytes than were put"
+        yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has changed since it was stored"
 
 
 def _vector_faults(session: Session, head: Head) -> Iterator[str]:
-    """Spaces that do not serve may lack vectors, and so may items that the last switch left out."""
+    """Report missing vectors, except in spaces that do not serve and of items that the last switch left out."""
     left_out = reembedding.left_out(session, head.id)
     for space in head.spaces:
         for key, what in checks.faulty_vectors(session, head, space):
@@ -139,35 +137,15 @@ def _vector_faults(session: Session, head: Head) -> Iterator[str]:
                 yield f"the item {key!r} {what} in space {space.name!r}, which is {space.state}"
 
 
-def _snapshot_faults(database: Database, folder: Path, head: Head, space: SpaceHead) -> Iterator[str]:
-    for path in snapshots.listed(folder):
-        try:
-            header = snapshots.read_header(path)
-            snapshots.check_file(path, header)
-        except FileNotFoundError:
-            if path.exists():  # else it was pruned meanwhile
-                yield f"the snapshot {path} is incomplete"
-            continue
-        except StoreCorrupt as error:
-            yield str(error)
-            continue
-        with database.read() as session:
-            last_seq = collections.head_by_id(session, head.id).last_seq
-        if header.fingerprint != space.fingerprint:
-            yield f"the snapshot {path} holds vectors made by other weights"
-        if header.seq > last_seq:
-            yield f"the snapshot {path} ends at entry {header.seq}, beyond the log's last, {last_seq}"
-
-
-def _index_faults(database: Database, index: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
-    """What an index opened now holds otherwise than the log; items that change meanwhile are left out."""
-    index.refresh(head)
-    with index.reading({}) as view, database.read() as session:
+def _index_faults(database: Database, live: LiveSpace, head: Head, space: SpaceHead) -> Iterator[str]:
+    """Differences between a newly opened index and the log; items that change in the meantime are left out."""
+    live.refresh(head)
+    with live.reading() as view, database.read() as session:
         now = collections.head_by_id(session, head.id)
-        behind = index.cursor < min(now.compacted_seq, now.last_seq)
-        compared = None if behind else _compare(session, index.cursor, view, head, space)
+        behind = live.cursor < min(now.compacted_seq, now.last_seq)
+        compared = None if behind else _compare(session, live.cursor, view, head, space)
     if compared is None:  # deletions after the cursor are gone from the log: open the index anew
-        yield from _index_faults(database, index, now, space)
+        yield from _index_faults(database, live, now, space)
         return
     for count, what in zip(compared, ("lacks the vectors", "has wrong vectors", "has needless vectors"), strict=True):
         if count:
@@ -175,18 +153,18 @@ def _index_faults(database: Database, index: LiveSpace, head: Head, space: Space
 
 
 def _compare(session: Session, cursor: int, view: View, head: Head, space: SpaceHead) -> tuple[int, int, int]:
-    """How many items the index lacks, has otherwise than the log, or has beside it."""
+    """The numbers of items that the index lacks, that differ from the log, and that the log does not have."""
     changed = np.array(sorted(log.items_after(session, head.id, cursor)), np.int64)
     lacking = differing = held = 0
     for page in log.latest_vectors(session, head.id, space.id):
         ids, raw = page.of(space.fingerprint, space.dimension)
         settled = ~np.isin(ids, changed)
         ids, expected = ids[settled], centre(raw[settled], view.centre)
-        there, vectors = view.index.vectors(ids)
+        there, vectors = view.vectors(ids)
         lacking += len(ids) - len(there)
         differing += int((np.abs(vectors - expected[np.isin(ids, there)]) > TOLERANCE).any(1).sum())
         held += len(there)
-    return lacking, differing, view.index.count() - held - len(view.index.vectors(changed)[0])
+    return lacking, differing, view.count() - held - len(view.vectors(changed)[0])
 
 
 def _assets(database: Database, name: str) -> Iterator[tuple[Item, Asset]]:
@@ -207,14 +185,14 @@ def _broken_assets(database: Database, store: AssetStore, name: str) -> Iterator
 
 
 def _still_has(database: Database, item: Item, asset: Asset) -> bool:
-    """The item may have been replaced while its file was read."""
+    """Whether the item still has the asset; it may have been replaced while its file was read."""
     with database.read() as session:
         now = items.by_ids(session, [item.id])
     return item.id in now and now[item.id].assets.get(asset.name) == asset
 
 
 def _lost_items(database: Database, settings: Settings, head: Head) -> list[str]:
-    """Keys of items whose vectors or stored files cannot be derived from what is there."""
+    """Keys of items whose vectors or stored files are lost."""
     lost = [item.key for item, _ in _broken_assets(database, AssetStore(settings.assets), head.name)]
     with database.read() as session:
         for space in head.spaces:
@@ -223,7 +201,7 @@ def _lost_items(database: Database, settings: Settings, head: Head) -> list[str]
 
 
 def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) -> list[str]:
-    """Make items anew and write them; return the keys of those that `remake` could not."""
+    """Make items again and write them; return the keys of those for which `remake` failed."""
     left: list[str] = []
     for keys in chunks(lost, REMADE_AT_ONCE):
         with database.read() as session:

@@ -8,18 +8,24 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
+from model.config_reader import AboveZero, Natural, Positive, Refused, read
 from model.home import default_home
+from model.modalities.reading.encoded import FileLimits
 from search.errors import BadInput
 
 DEFAULT_MODEL = "4m-tiny"
 PREFIX = "ANYSEEK"
 
+# The values of ANYSEEK_INDEX_BACKEND, and the class of `search.spaces.base.Backend` that each stands for.
+BACKENDS = {
+    "faiss": "search.spaces.local.backend:LocalBackend",
+    "qdrant": "search.spaces.qdrant.backend:QdrantBackend",
+}
+
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
-
-Tree = TypeVar("Tree")
 
 
 class BadSetting(BadInput):
@@ -27,54 +33,51 @@ class BadSetting(BadInput):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The most that one input may be; above it the input is refused, never cut."""
+class Limits(FileLimits):
+    """The largest file and request; a larger input is refused, never cut."""
 
-    bytes_per_file: int = 64 * 1024 * 1024
-    bytes_per_request: int = 128 * 1024 * 1024
-    pixels: int = 100_000_000
-    text_characters: int = 10_000
-    parts: int = 16
-    hits: int = 10_000
-    queries_per_batch: int = 1_000
+    bytes_per_request: Positive = 128 * 1024 * 1024
+    parts: Positive = 16
+    hits: Positive = 10_000
+    queries_per_batch: Positive = 1_000
 
 
 @dataclass(frozen=True)
 class Work:
     """How bulk jobs are worked on; the same for the jobs of one process and for workers."""
 
-    lease_seconds: float = 60.0  # a process that was not heard of for so long loses what it has leased
-    task_seconds: int = 900  # the longest that one task may take; what it holds then is taken from it
-    inputs_per_task: int = 256  # of the ledger, in one message to a worker
-    inputs_per_batch: int = 32  # leased, embedded and written at once
-    decoding_threads: int = 2
-    resubmit_seconds: float = 10.0  # how often lost tasks are looked for
-    concurrency: int = 1  # processes of one `anyseek worker`; each that embeds loads the model
-    memory_mb: int = 0  # a worker's process above it is replaced after its task; 0: never
+    lease_seconds: AboveZero = 60.0  # a process that is silent for this long loses its leases
+    task_seconds: Positive = 900  # the longest that one task may take; then its leases are revoked
+    inputs_per_task: Positive = 256  # of the ledger, in one message to a worker
+    inputs_per_batch: Positive = 32  # leased, embedded and written at once
+    decoding_threads: Positive = 2
+    resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
+    concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
+    memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
 
 
 @dataclass(frozen=True)
 class Index:
-    """What vectors are searched with; see docs/indexes.md. Raises `BadSetting`."""
+    """The index that searches vectors; see docs/indexes.md. Raises `BadSetting`."""
 
-    backend: str = "faiss"  # or qdrant
+    backend: str = "faiss"  # one of `BACKENDS`
     kind: str = "auto"  # of FAISS: flat, hnsw, ivf; auto chooses by the number of vectors
     device: str = "cpu"  # of FAISS: or gpu
 
     def __post_init__(self) -> None:
         for name, offered in (
-            ("backend", ("faiss", "qdrant")),
+            ("backend", tuple(BACKENDS)),
             ("kind", ("auto", "flat", "hnsw", "ivf")),
             ("device", ("cpu", "gpu")),
         ):
             if getattr(self, name) not in offered:
                 value = getattr(self, name)
-                raise BadSetting(f"{PREFIX}_INDEX_{name.upper()} is {value!r}; it takes one of {', '.join(offered)}")
+                raise BadSetting(f"{PREFIX}_INDEX_{name.upper()} is {value!r}; it must be one of {', '.join(offered)}")
 
 
 @dataclass(frozen=True)
 class Qdrant:
-    """Where Qdrant is, where it is the index: a server, or else a folder for one process and few vectors."""
+    """The location of Qdrant, if it is the index: a server, or a folder for one process and few vectors."""
 
     url: str = ""
     api_key: str = field(default="", repr=False)
@@ -92,11 +95,11 @@ class Settings:
     home: Path
     limits: Limits = field(default_factory=Limits)
     database_url: str = field(default="", repr=False)  # SQLite in `home` unless set
-    broker_url: str = field(default="", repr=False)  # Redis or RabbitMQ; unset: a job runs where it is started
-    model: str = DEFAULT_MODEL  # of collections that are made
-    roots: tuple[Path, ...] = ()  # folders that index jobs may be started in over HTTP
+    broker_url: str = field(default="", repr=False)  # Redis or RabbitMQ; if unset, a job runs where it is started
+    model: str = DEFAULT_MODEL  # of new collections
+    roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
-    url_networks: str = ""  # private networks that pictures may be fetched from, as `10.0.0.0/8, fd00::/8`
+    url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     work: Work = field(default_factory=Work)
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)
@@ -131,7 +134,7 @@ class Settings:
 
     @property
     def server_record(self) -> Path:
-        """Where a running service writes its address, for `anyseek query` to find it."""
+        """The file to which a running service writes its address, for `anyseek query` to find."""
         return self.home / "server.json"
 
 
@@ -140,13 +143,18 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
     Raises `BadSetting` for a value that cannot be understood.
     """
-    return _read(Settings, PREFIX, {**environment, f"{PREFIX}_HOME": str(default_home(environment))})
+    values = _written(Settings, PREFIX, {**environment, f"{PREFIX}_HOME": str(default_home(environment))})
+    try:
+        return read(Settings, values)
+    except Refused as error:
+        variable = f"{PREFIX}_{error.path.replace('.', '_').upper()}"
+        raise BadSetting(f"{variable} {error.sentence}") from error
 
 
 def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
-    """The name of each setting's variable and what it would have to be to give this tree."""
-    for one in fields(tree):
-        name, value = f"{prefix}_{one.name.upper()}", getattr(tree, one.name)
+    """The name of each setting's variable, and its value in this tree."""
+    for setting in fields(tree):
+        name, value = f"{prefix}_{setting.name.upper()}", getattr(tree, setting.name)
         if is_dataclass(value):
             yield from variables(value, name)
         elif isinstance(value, tuple):
@@ -162,38 +170,28 @@ def masked(address: str) -> str:
 
 
 def shown(name: str, value: str) -> str:
-    """What may be seen of the value of a setting's variable."""
+    """The value of a setting's variable as it may be shown."""
     return "***" if name.endswith("_API_KEY") and value else masked(value)
 
 
-def _read(kind: type[Tree], prefix: str, environment: Mapping[str, str]) -> Tree:
+def _written(kind: type[Any], prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The texts of a tree's variables by field name; only those that are set."""
     hints = get_type_hints(kind)
-    values: dict[str, object] = {}
-    for one in fields(kind):  # type: ignore[arg-type]
-        name, hint = f"{prefix}_{one.name.upper()}", hints[one.name]
+    values: dict[str, Any] = {}
+    for setting in fields(kind):
+        name, hint = f"{prefix}_{setting.name.upper()}", hints[setting.name]
         if is_dataclass(hint):
-            values[one.name] = _read(cast(type[Any], hint), name, environment)
+            values[setting.name] = _written(cast(type[Any], hint), name, environment)
         elif text := environment.get(name):
-            values[one.name] = _parsed(name, text, hint, may_be_zero=one.default == 0)
-    return kind(**values)
+            values[setting.name] = _paths(text) if hint == tuple[Path, ...] else text
+    return values
 
 
-def _parsed(name: str, text: str, hint: Any, may_be_zero: bool) -> object:
-    if hint == tuple[Path, ...]:
-        return tuple(Path(part).expanduser().absolute() for part in text.split(os.pathsep) if part)
-    if hint in (str, Path):
-        return hint(text)
-    try:
-        value: int | float = hint(text)
-    except ValueError as error:
-        wanted = "a whole number" if hint is int else "a number"
-        raise BadSetting(f"{name} is {text!r}; it takes {wanted}") from error
-    if not (0 < value < float("inf") or (value == 0 and may_be_zero)):
-        raise BadSetting(f"{name} is {text!r}; it takes a number above 0")
-    return value
+def _paths(text: str) -> list[str]:
+    return [str(Path(part).expanduser().absolute()) for part in text.split(os.pathsep) if part]
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:
     if not address.startswith(offered):
         kinds = ", ".join(f"{kind}…" for kind in offered)
-        raise BadSetting(f"{PREFIX}_{name} is {masked(address)!r}; it takes one of {kinds}")
+        raise BadSetting(f"{PREFIX}_{name} is {masked(address)!r}; it must be one of {kinds}")

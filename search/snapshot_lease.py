@@ -6,28 +6,31 @@ import time
 import uuid
 from datetime import timedelta
 
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from search.catalogue import snapshot_leases
+from model.files import FileLock
+from search.catalogue.owners import clock, place
 from search.catalogue.session import Database
-from search.errors import LeaseLost
-from search.locks import FileLock
-from search.place import place
+from search.catalogue.tables import CollectionRow, SnapshotLeaseRow, utc
+from search.errors import CollectionNotFound, LeaseLost
 from search.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 RENEWALS = 4  # in the time after which a silent holder counts as dead
 LOOK_EVERY_SECONDS = 0.5
+_PLAIN = {"synchronize_session": False}
 
 
 class SnapshotLease:
-    """Held by one process at a time, and given up by its death: as a context manager it waits until it may be taken.
+    """Held by one process at a time and released when it dies. As a context manager it waits for the lease.
 
-    Processes of one place (`search.place`) exclude each other by a lock that the kernel drops when one ends. Those of
-    different machines do by a row in the catalogue that the holder renews, and which counts no longer once it was
-    silent for `work.lease_seconds`. One object is one holder. Everything may raise SQLAlchemy's errors.
+    Processes of one place (`search.catalogue.owners`) exclude each other by a lock that the kernel drops when one ends.
+    Those of different machines do so by a row in the catalogue that the holder renews, and which no longer counts once
+    the holder was silent for `work.lease_seconds`. One object is one holder. All methods may raise SQLAlchemy's errors.
     """
 
     def __init__(self, database: Database, settings: Settings, collection_id: int) -> None:
@@ -46,7 +49,7 @@ class SnapshotLease:
             time.sleep(LOOK_EVERY_SECONDS)
 
     def try_acquire(self, wait: bool = False) -> bool:
-        """Take the lease if nobody has it; with `wait`, once nobody of this place has. Raises `CollectionNotFound`."""
+        """Take the lease if it is free; with `wait`, wait for holders of this place. Raises `CollectionNotFound`."""
         if wait:
             self._lock.acquire()
         elif not self._lock.try_acquire():
@@ -65,28 +68,44 @@ class SnapshotLease:
         return True
 
     def check(self, session: Session) -> None:
-        """Raises `LeaseLost`, which undoes what was written in `session`; else nobody has the lease before its end.
+        """Raises `LeaseLost`, which rolls back `session`, if the lease is lost; else it is safe until `session` ends.
 
-        To be called last: who takes the lease takes the collection's row lock before it.
+        Call it last: whoever takes the lease takes the collection's row lock first.
         """
-        snapshot_leases.renew(session, self._collection_id, self._holder, self._valid_for)
+        expires = clock(session) + self._valid_for
+        statement = update(SnapshotLeaseRow).where(*self._held()).values(expires_at=expires)
+        if not session.execute(statement.execution_options(**_PLAIN)).rowcount:  # type: ignore[attr-defined]
+            raise LeaseLost("another process has the right to write the collection's snapshots now")
 
     def release(self) -> None:
-        """Give the lease up. If the catalogue cannot be told, its silence will tell the same."""
+        """Release the lease. If the catalogue cannot be reached, the lease expires by itself."""
         assert self._renewing is not None
         self._left.set()
         self._renewing.join()
         try:
             with self._database.write() as session:
-                snapshot_leases.give_up(session, self._collection_id, self._holder)
+                session.execute(delete_rows(SnapshotLeaseRow).where(*self._held()).execution_options(**_PLAIN))
         except SQLAlchemyError as failure:
-            logger.warning("the end of a snapshot lease is not recorded: %s", failure)
+            logger.warning("the end of a snapshot lease could not be recorded: %s", failure)
         finally:
             self._lock.release()
 
     def _take(self) -> bool:
+        """Take the row. Another holder of this place must be dead, since this object has the lock of the place."""
         with self._database.write() as session:
-            return snapshot_leases.take(session, self._collection_id, self._place, self._holder, self._valid_for)
+            of_collection = CollectionRow.id == self._collection_id
+            if session.scalar(select(CollectionRow.id).where(of_collection).with_for_update()) is None:
+                raise CollectionNotFound("the collection has been deleted in the meantime")
+            now, row = clock(session), session.get(SnapshotLeaseRow, self._collection_id, populate_existing=True)
+            if row is not None and row.place != self._place and utc(row.expires_at) > now:
+                return False
+            mine = {"place": self._place, "holder": self._holder, "expires_at": now + self._valid_for}
+            session.merge(SnapshotLeaseRow(collection_id=self._collection_id, **mine))
+            session.flush()
+            return True
+
+    def _held(self) -> tuple[ColumnElement[bool], ...]:
+        return SnapshotLeaseRow.collection_id == self._collection_id, SnapshotLeaseRow.holder == self._holder
 
     def _renew_until_left(self) -> None:
         while not self._left.wait(self._valid_for.total_seconds() / RENEWALS):

@@ -1,4 +1,4 @@
-"""The words of a collection and of a query, as values. Everything here is frozen."""
+"""Collections, items, queries and results as frozen dataclasses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import FloatArray, Fusion, Value
+from model.seam import FloatArray, Fusion, Value
 from search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
@@ -51,9 +51,9 @@ class Collection:
 class OnDuplicate(StrEnum):
     """What a job does with an input that has the content of another key's item."""
 
-    LINK = "link"  # both are kept, with the same vectors and stored files
-    SKIP = "skip"  # the later one is left out
-    ERROR = "error"  # the later one is quarantined
+    LINK = "link"  # keep both, with the same vectors and stored files
+    SKIP = "skip"  # leave out the later one
+    ERROR = "error"  # quarantine the later one
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Asset:
 
 @dataclass(frozen=True)
 class Item:
-    """A sample's row in the catalogue. `source_id` is the folder it came from; None: it was put over the API.
+    """A sample's row in the catalogue. `source_id` is the source it came from, None if it was put over the API.
 
-    `sample_hash` is that of what a model sees of it, None if it was written before such hashes were kept.
+    `sample_hash` is the hash of what a model sees of it, None if it was written before such hashes were kept.
     """
 
     id: int
@@ -92,7 +92,7 @@ class Item:
 
 @dataclass(frozen=True)
 class NewItem:
-    """What is written for one sample: row, assets, and its raw vector in every space of the collection."""
+    """A sample to write: its row, assets, and raw vector in every space of the collection."""
 
     key: str
     content_hash: str

@@ -11,24 +11,33 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, PROJECTION, SHORTCUTS, VOCABULARY, fingerprint
-from model.checkpoints import file_digest, save_checkpoint
-from model.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.dense_shortcuts import DenseShortcut, save_dense_shortcuts
+from model.checkpoints.files import save_checkpoint
+from model.checkpoints.quantized import quantized
 from model.encoders.minilm import WIDTH
-from model.feature_maps import MAP_CHANNELS, Projection
+from model.files import file_digest
+from model.fourm.bundled.bundle import (
+    CONSTANTS,
+    MANIFEST,
+    NETWORK,
+    PRIOR,
+    PROJECTION,
+    SHORTCUTS,
+    VOCABULARY,
+    fingerprint,
+)
+from model.fourm.bundled.dense_shortcuts import DenseShortcut, save_dense_shortcuts
+from model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
+from model.fourm.bundled.images import DENSE_SHORTCUTS, file_of
+from model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from model.fourm.bundled.shortcuts import Shortcuts
 from model.golden.weights import fill_weights
-from model.quantized import quantized
-from model.shortcuts import Shortcuts
-from model.tiny import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
-from model.tiny_dense import DENSE_SHORTCUTS, file_of
+from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from model.network.transformer import FourM
 from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_decoder import ImageDecoder
-from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.transformer import FourM
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
 _LONGEST = {"caption": 24, "color_palette": 23, "metadata": 40}

@@ -11,8 +11,8 @@ import click
 import pytest
 import yaml
 
+from api import health
 from api.cli import COMMANDS, cli
-from api.routes import health
 from search.settings import Settings, variables
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,6 @@
-"""The TaskQueue seam over Celery: jobs are cut into tasks that any `anyseek worker` takes.
+"""The `TaskQueue` over Celery: jobs are divided into tasks that any `anyseek worker` takes.
 
-The ledger, not the broker, knows what is left to do: `resume` hands out again what a broker has lost.
+The ledger, not the broker, knows what is left to do: `resume` hands out again the tasks that a broker has lost.
 """
 
 import logging
@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from kombu.exceptions import OperationalError
 
-from indexer.owner import Owner
-from search.catalogue import jobs, ledger, submissions
+from indexer.runs import Owner
+from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.session import Database
 from search.settings import Settings
@@ -26,8 +26,8 @@ from workers.app import (
     name_at_broker,
     waiting,
 )
+from workers.job_errors import record_wait
 from workers.queue import CatalogueJobs
-from workers.troubles import record_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +46,15 @@ class CeleryQueue(CatalogueJobs):
     def submit(self, job_id: int) -> None:
         """While the broker is away the job waits in the catalogue; workers find it there when the broker is back."""
         with self._database.write() as session:
-            submissions.claim(session, job_id, not_since=timedelta(0))
+            jobs.claim_submission(session, job_id, not_since=timedelta(0))
             job = jobs.get(session, job_id)
         try:
             self.send(self._due(job, queued=set()))
         except OperationalError as error:
-            record_trouble(self._database, job_id, error)
+            record_wait(self._database, job_id, error)
 
     def resume(self) -> list[int]:
-        """Hand out again tasks of active jobs that seem to be lost: nobody works on them, and none waits in a queue.
+        """Hand out again the tasks of active jobs that seem lost: nobody works on them, and they wait in no queue.
 
         A task that is handed out twice finds nothing to do the second time. While the broker is away nothing happens.
         """
@@ -68,7 +68,7 @@ class CeleryQueue(CatalogueJobs):
             return []
 
     def submit_end(self, job_id: int) -> None:
-        """Have a job be closed if all its inputs are settled; whoever settles the last one calls this after it."""
+        """Have a job closed if all its inputs are settled; call this after settling the last one."""
         with self._database.read() as session:
             job = jobs.get(session, job_id)
             settled = job.state == JobState.RUNNING and not ledger.has_open(session, job_id)
@@ -89,14 +89,14 @@ class CeleryQueue(CatalogueJobs):
         if not messages:
             return False
         with self._database.write() as session:
-            if not submissions.claim(session, job.id, timedelta(seconds=self._settings.work.resubmit_seconds)):
+            if not jobs.claim_submission(session, job.id, timedelta(seconds=self._settings.work.resubmit_seconds)):
                 return False
-        logger.info("job %d: %d tasks are handed out again", job.id, len(messages))
+        logger.info("job %d: %d tasks were handed out again", job.id, len(messages))
         self.send(messages)
         return True
 
     def _due(self, job: Job, queued: set[str]) -> list[Message]:
-        """What is to be done for a job that nobody is doing, and that may not be in one of the queues `queued`."""
+        """The tasks of a job that nobody works on and that are not in one of the queues `queued`."""
         with self._database.write() as session:
             is_alive = Owner(self._database, self._settings).living(session)
             if job.state == JobState.SCANNING:

@@ -1,4 +1,4 @@
-"""What the settings lead to, tried out one by one: each is fine, or says what is wrong and how to mend it."""
+"""Checks of the settings: each reports that all is well, or what is wrong and how to repair it."""
 
 import os
 import tempfile
@@ -12,20 +12,22 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from model.embedder import ModelError, Sample, load_embedder
+from model.errors import ModelError
+from model.loading import load_embedder
+from model.seam import Sample
 from search.catalogue.session import Database
 from search.catalogue.upgrade import configuration
 from search.errors import IndexUnavailable
-from search.opening import check_index
 from search.settings import PREFIX, Settings, masked, variables
+from search.spaces.opening import check_backend
 
-# Variables of this prefix that are no settings: those of commands that ask a service, and of the project's own tests.
+# Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
 _OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check, in one sentence each; `remedy` is empty where all is well."""
+    """The result of one check, and its remedy, one sentence each; `remedy` is empty if all is well."""
 
     what: str
     found: str
@@ -37,7 +39,7 @@ class Finding:
 
 
 def check_all(settings: Settings, environment: dict[str, str]) -> Iterator[Finding]:
-    """Every finding; nothing is changed but for the data directory, which is made if absent."""
+    """All findings. Nothing is changed, except that a missing data directory is made."""
     yield from _unknown_variables(settings, environment)
     yield from _folders(settings)
     yield _database(settings)
@@ -51,8 +53,8 @@ def _unknown_variables(settings: Settings, environment: dict[str, str]) -> Itera
     for name in sorted(environment):
         if name.startswith(f"{PREFIX}_") and name not in known and not name.startswith(_OTHERS):
             near = get_close_matches(name, known, 1)
-            hint = f"{near[0]} may be meant" if near else "`anyseek config show` lists those there are"
-            yield Finding("environment", f"{name} is no setting", f"{hint}; unset it")
+            hint = f"{near[0]} may be meant" if near else "`anyseek config show` lists the settings"
+            yield Finding("environment", f"{name} is not a setting", f"{hint}; unset it")
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
@@ -68,7 +70,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding("folder", f"{folder} can be written")
     for root in settings.roots:
         if not (root.is_dir() and os.access(root, os.R_OK)):
-            yield Finding("root", f"{root} is no folder that can be read", f"make it, or take it out of {PREFIX}_ROOTS")
+            yield Finding("root", f"{root} is not a readable folder", f"make it, or take it out of {PREFIX}_ROOTS")
         else:
             yield Finding("root", f"{root} can be read")
 
@@ -76,7 +78,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Finding:
     address = masked(settings.database_url)
     if settings.database_url.startswith("sqlite") and not Path(make_url(settings.database_url).database or "").exists():
-        return Finding("database", f"{address} is made when it is first used")
+        return Finding("database", f"{address} will be made at its first use")
     try:
         database = Database(settings.database_url)
         with database.engine.connect() as connection:
@@ -87,7 +89,7 @@ def _database(settings: Settings) -> Finding:
         return Finding("database", f"{address} needs the package {error.name}", "pip install 'anyseek[services]'")
     except SQLAlchemyError as error:
         return Finding("database", f"{address} cannot be reached: {_first_line(error)}", _start_it("DATABASE_URL"))
-    return _schema(address, held, set(script.get_heads()), {one.revision for one in script.walk_revisions()})
+    return _schema(address, held, set(script.get_heads()), {revision.revision for revision in script.walk_revisions()})
 
 
 def _schema(address: str, held: set[str], newest: set[str], known: set[str]) -> Finding:
@@ -95,7 +97,7 @@ def _schema(address: str, held: set[str], newest: set[str], known: set[str]) -> 
     if held - known:
         found = f"{address} has tables of version {version}, which this anyseek does not know"
         return Finding("database", found, "install the anyseek that made them, or a newer one")
-    state = "is up to date" if held == newest else "is brought up to date when it is first used"
+    state = "is up to date" if held == newest else "will be brought up to date at its first use"
     return Finding("database", f"{address} answers; its schema (version {version}) {state}")
 
 
@@ -111,14 +113,14 @@ def _broker(settings: Settings) -> Finding:
             connection.ensure_connection(max_retries=1, timeout=5)
     except (OperationalError, OSError) as error:
         return Finding("broker", f"{address} cannot be reached: {_first_line(error)}", _start_it("BROKER_URL"))
-    except (ImportError, AttributeError):  # the latter is what kombu makes of a missing redis
+    except (ImportError, AttributeError):  # kombu raises the latter if the package redis is missing
         return Finding("broker", f"{address} needs the package redis", "pip install 'anyseek[services]'")
     return Finding("broker", f"{address} answers")
 
 
 def _index(settings: Settings) -> Finding:
     try:
-        return Finding("index", check_index(settings))
+        return Finding("index", check_backend(settings))
     except IndexUnavailable as error:
         return Finding("index", str(error), f"set {PREFIX}_INDEX_BACKEND=faiss and {PREFIX}_INDEX_DEVICE=cpu otherwise")
 

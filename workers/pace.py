@@ -1,4 +1,4 @@
-"""How fast a job goes and when it will be done, from what is seen of its counts."""
+"""The rate of a job and its time left, estimated from its counts."""
 
 import time
 from collections import deque
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from search.catalogue.jobs import Job, JobState
 
 WINDOW_SECONDS = 30.0
-# Counting a job's inputs reads its whole ledger, so the larger it is the less often that is done.
+# Counting a job's inputs reads its whole ledger, so large ledgers are counted less often.
 SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A job at one moment: settled inputs a second of late, and the seconds left; None while they cannot be told."""
+    """A job at one moment: recently settled inputs per second, and the seconds left; None while unknown."""
 
     job: Job
     rate: float | None
@@ -22,7 +22,7 @@ class Seen:
 
 
 class Observer:
-    """Looks at one job again and again; `wait` is how many seconds to let pass before the next look."""
+    """Looks at one job repeatedly; `wait` is the number of seconds to wait before the next look."""
 
     def __init__(self, look: Callable[[], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
@@ -41,7 +41,7 @@ class Observer:
         return Seen(job, rate, job.counts.open / rate if rate and is_told else None)
 
     def _rate(self, now: float, job: Job) -> float | None:
-        """None at first, and after the job was scanned anew, which sets its counts back."""
+        """The recent rate; None at first, and after a new scan, which resets the job's counts."""
         if self._samples and job.counts.settled < self._samples[-1][1]:
             self._samples.clear()
         self._samples.append((now, job.counts.settled))

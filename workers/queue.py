@@ -1,4 +1,4 @@
-"""The TaskQueue seam: jobs handed to whatever runs them. Here: a thread of this process.
+"""The `TaskQueue` interface, by which jobs are handed to whatever runs them, and its queue in this process.
 
 The other implementation is `workers.celery_queue`.
 """
@@ -10,19 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import TRANSIENT, IndexRun, Tools, fitting_collection
-from indexer.owner import Owner
-from indexer.paths import from_uri, one_line
-from indexer.progress import Silence
-from indexer.reembed import ReembedRun
-from indexer.reembed_batches import Means
+from indexer.indexing import IndexRun
+from indexer.paths import from_uri
+from indexer.reembed import ReembedRun, ReembedTools
+from indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.session import Database
 from search.errors import JobNotFound
-from search.settings import Settings
-from workers.troubles import record_trouble
+from workers.job_errors import record_wait
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +27,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class TaskQueue(Protocol):
-    """Runs jobs that are in the catalogue. What it loses, by being killed, is still in the ledger."""
+    """Runs jobs of the catalogue. If it is killed, nothing is lost, since the ledger has the open inputs."""
 
     def submit(self, job_id: int) -> None:
-        """Have a job run soon. Raises `JobNotFound`. Harmless for one that runs or has ended."""
+        """Have a job run soon. Raises `JobNotFound`. Harmless if the job is running or has ended."""
         ...
 
     def status(self, job_id: int) -> Job:
-        """The job with its counts of now. Raises `JobNotFound`."""
+        """The job with its current counts. Raises `JobNotFound`."""
         ...
 
     def cancel(self, job_id: int) -> Job:
@@ -49,12 +46,12 @@ class TaskQueue(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go; what this process runs ends at its next step, its jobs stay active and are resumed later."""
+        """Close the queue. Jobs that this process runs stop at their next step, stay active and are resumed later."""
         ...
 
 
 class CatalogueJobs:
-    """What every queue answers from the catalogue alone."""
+    """What all queues have in common: answers from the catalogue."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -75,13 +72,11 @@ class CatalogueJobs:
 class InProcessQueue(CatalogueJobs):
     """Implements `TaskQueue` with one thread: jobs run one after the other."""
 
-    def __init__(
-        self, tools: Callable[[], Tools], database: Database, settings: Settings, means: Callable[[], Means]
-    ) -> None:
-        super().__init__(database)
+    def __init__(self, tools: Callable[[], Tools], reembed_tools: ReembedTools) -> None:
+        super().__init__(reembed_tools.database)
         self._tools = tools
-        self._means = means
-        self._settings = settings
+        self._reembed_tools = reembed_tools
+        self._settings = reembed_tools.settings
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._closing = threading.Event()
 
@@ -103,7 +98,7 @@ class InProcessQueue(CatalogueJobs):
         self._pool.shutdown(cancel_futures=True)
 
     def _run(self, job_id: int) -> None:
-        """Run a job to its end, however often the database restarts meanwhile; how it ended is in the catalogue."""
+        """Run a job to its end, even if the database restarts; the result is in the catalogue."""
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:
@@ -112,29 +107,21 @@ class InProcessQueue(CatalogueJobs):
             except (JobCancelled, JobStopped, JobNotFound) as error:
                 logger.info("job %d: %s", job_id, error)
             except TRANSIENT as error:
-                record_trouble(self._database, job_id, error)
+                record_wait(self._database, job_id, error)
                 self._closing.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             except Exception as error:
                 logger.exception("job %d failed", job_id)
-                with self._database.write() as session:
-                    jobs.give_up(session, job_id, JobState.FAILED, one_line(str(error)))
+                fail_job(self._database, job_id, error)
             return
 
     def _run_as(self, owner: Owner, job_id: int) -> None:
         with self._database.read() as session:
             job = jobs.get(session, job_id)
         if job.kind in jobs.REEMBEDDING:
-            ReembedRun(self._means(), owner, Silence()).run(job)
+            ReembedRun(self._reembed_tools, owner, SilentProgress()).run(job)
         else:
-            run_index_job(self._tools(), job_id, owner)
-
-
-def run_index_job(tools: Tools, job_id: int, owner: Owner) -> Job:
-    """Run the part of one process in an index job. Raises as `IndexRun.run` does."""
-    with tools.database.read() as session:
-        job = jobs.get(session, job_id)
-    assert job.root is not None
-    source = open_source(tools.settings, from_uri(job.root))
-    return IndexRun(tools, fitting_collection(tools, job.collection), source, owner, Silence()).run(job)
+            assert job.root is not None
+            source = open_source(self._settings, from_uri(job.root))
+            IndexRun(self._tools, source, owner, SilentProgress()).run(job)

@@ -1,36 +1,38 @@
-"""The composition root: everything that a command or the service works with, made from settings in one place."""
+"""The composition root: makes everything that a command or the service works with from the settings."""
 
 import threading
 from pathlib import Path
 from types import TracebackType
 
-from indexer.indexing import Tools, check_model, fitting_collection, open_job
-from indexer.owner import Owner
-from indexer.reembed_batches import Means
+from indexer.indexing import check_model, fitting_collection, open_job
+from indexer.reembed import ReembedTools
+from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
-from model.embedder import Embedder, load_embedder
+from model.loading import load_embedder
+from model.seam import Embedder
 from search.assets import AssetStore
-from search.catalogue import beside, collections, jobs, reembedding
+from search.catalogue import collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound
-from search.opening import SpaceOpener
 from search.settings import Settings
-from search.snapshot_writer import prepare_beside, remove_unknown, write_snapshots
+from search.spaces.opening import open_backend
 from search.types import OnDuplicate
+from search.upkeep import prepare_switch, remove_unknown, write_snapshots
 from workers.queue import InProcessQueue, TaskQueue
 
 
 class Runtime:
-    """An open installation. The model is loaded when it is first asked for, once; use as a context manager."""
+    """An open installation, to be used as a context manager. The model is loaded once, when it is first used."""
 
     def __init__(self, settings: Settings, database: Database, model: str) -> None:
         self.settings = settings
         self.database = database
-        self._open_space = SpaceOpener(database, settings)
+        self._backend = open_backend(database, settings)
         self.model = model
         self.assets = AssetStore(settings.assets)
+        self.reembed_tools = ReembedTools(settings, database, self.assets, self.tools_of, self._prepare)
         self.queue = self._make_queue()
         self._loading = threading.Lock()
         self._tools: Tools | None = None
@@ -38,7 +40,7 @@ class Runtime:
 
     @classmethod
     def open(cls, settings: Settings, model: str | None) -> "Runtime":
-        """Open the data directory, made and brought up to date as needed, with `model` or that of the settings."""
+        """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed."""
         settings.home.mkdir(parents=True, exist_ok=True)
         database = Database(settings.database_url)
         upgrade(database)
@@ -46,7 +48,7 @@ class Runtime:
 
     @classmethod
     def open_for(cls, settings: Settings, collection: str, model: str | None) -> "Runtime":
-        """As `open`, with the model that `collection` was made with; `model` counts where there is none yet.
+        """Like `open`, with the model of `collection`; `model` is for a collection that does not exist yet.
 
         Raises `ModelMismatch` if both are given and differ.
         """
@@ -82,12 +84,12 @@ class Runtime:
             return self._tools
 
     def use_model(self, model: str) -> None:
-        """Let go of the model, and load `model` when it is next asked for."""
+        """Release the model, and load `model` when a model is next used."""
         with self._loading:
             self.model, self._tools = model, None
 
     def tools_of(self, model: str) -> Tools:
-        """What the indexer works with, with another model beside the one of `tools`. Raises as `embedder` does."""
+        """What the indexer works with, but with another model than `tools`. Raises as `embedder` does."""
         if model == self.model:
             return self.tools()
         with self._loading:
@@ -98,7 +100,7 @@ class Runtime:
     def tools_for(self, collection: str) -> Tools:
         """Tools with the collection's model if a re-embedding has loaded it here, else those of `tools`.
 
-        So a service goes on answering when a collection is switched. Raises `CollectionNotFound`.
+        This way a service continues to answer after a collection's switch. Raises `CollectionNotFound`.
         """
         if not self._others:
             return self.tools()
@@ -107,13 +109,9 @@ class Runtime:
         return self.tools() if model == self.model else self._others.get(model, self.tools())
 
     def forget(self, collection: str) -> None:
-        """Let go of the indexes of a collection that is gone."""
+        """Release the indexes of a deleted collection."""
         for tools in (self.tools(), *self._others.values()):
             tools.engine.forget(collection)
-
-    def reembedding(self) -> Means:
-        """What a job that moves a collection to another model works with."""
-        return Means(self.settings, self.database, self.assets, self.tools_of, self._prepare)
 
     def submit_reembed(self, collection: str, model: str) -> int:
         """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`."""
@@ -140,18 +138,17 @@ class Runtime:
             return reembedding.leave_out(session, collections.get(session, collection))
 
     def forget_old(self, collection: str) -> None:
-        """Drop kept vectors, and what indexes hold of them. Raises `NothingKept`, `ReembedUnderWay`."""
+        """Drop kept vectors, also from indexes. Raises `NothingKept`, `ReembedUnderWay`."""
         with self.database.write() as session:
             held = collections.get(session, collection)
             reembedding.check_idle(session, held)
-            beside.forget(session, held)
-        remove_unknown(self.database, self.settings, held.id)
-        self._open_space.forget_unknown()
+            space_switch.forget(session, held)
+        remove_unknown(self.database, self.settings, held.id, self._backend)
 
     def submit_index(
         self, collection: str, name: str | Path, prune: bool, on_duplicate: OnDuplicate = OnDuplicate.LINK
     ) -> int:
-        """Have the queue bring an existing collection in line with a source; return the job's id.
+        """Have the queue index a source into an existing collection; return the job's id.
 
         A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
         `FingerprintMismatch`.
@@ -160,12 +157,12 @@ class Runtime:
             collections.get(session, collection)
         source = open_source(self.settings, name)
         into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
-        job = open_job(self.database, into, source, owner, prune, adopt=False, on_duplicate=on_duplicate)
+        job = open_job(into, source, owner, prune, adopt=False, on_duplicate=on_duplicate)
         self.queue.submit(job.id)
         return job.id
 
     def retry(self, job_id: int) -> int:
-        """Have the queue try a job's quarantined inputs again, and return how many; see `jobs.reopen`."""
+        """Have the queue retry a job's quarantined inputs, and return how many; see `jobs.reopen`."""
         with self.database.write() as session:
             reopened = jobs.reopen(session, job_id)
         if reopened:
@@ -174,30 +171,30 @@ class Runtime:
 
     def write_snapshots(self, collection: str) -> bool:
         """As `SearchEngine.write_snapshots`, without a model. Raises `CollectionNotFound`."""
-        return write_snapshots(self.database, self.settings, collection, self._open_space)
+        return write_snapshots(self.database, self.settings, collection, self._backend.open)
 
     def _prepare(self, collection: str) -> None:
         with self.database.read() as session:
             head = collections.head(session, collection)
-        prepare_beside(self.database, self.settings, head, self._open_space)
+        prepare_switch(self.database, self.settings, head, self._backend.open)
 
     def _load(self, model: str) -> Tools:
         embedder = load_embedder(model, self.settings.home)
-        engine = SearchEngine(self.database, self.settings, embedder, self._open_space)
+        engine = SearchEngine(self.database, self.settings, embedder, self._backend)
         return Tools(self.settings, self.database, self.assets, embedder, engine)
 
     def _make_queue(self) -> TaskQueue:
-        """Celery's if there is a broker; only then is it imported."""
+        """The queue of Celery, which is imported only if there is a broker, else the one of this process."""
         if not self.settings.broker_url:
-            return InProcessQueue(self.tools, self.database, self.settings, self.reembedding)
+            return InProcessQueue(self.tools, self.reembed_tools)
         from workers.celery_queue import CeleryQueue
 
         return CeleryQueue(self.database, self.settings)
 
     def close(self) -> None:
-        """Stop running jobs at their next step (they go on at the next start) and let go of the database."""
+        """Stop running jobs at their next step (they continue at the next start) and close the database."""
         self.queue.close()
-        self._open_space.close()
+        self._backend.close()
         self.database.close()
 
     def __enter__(self) -> "Runtime":

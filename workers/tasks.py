@@ -1,6 +1,6 @@
-"""What one process of a worker does: the steps of a job, each as a task that any process may get, again, or too late.
+"""The work of one worker process: the steps of a job as tasks, which any process may get, also repeatedly or too late.
 
-The ledger decides what is left to do, so a task looks there first, and one that was cut short is simply sent back.
+The ledger decides what is left to do, so each task looks there first, and an interrupted task is simply sent back.
 """
 
 import logging
@@ -13,15 +13,13 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError as BrokerError
 
 from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import TRANSIENT, IndexRun, Tools, end, fitting_collection
-from indexer.owner import Owner
-from indexer.paths import from_uri, one_line
-from indexer.progress import Silence
+from indexer.indexing import IndexRun
+from indexer.paths import from_uri
 from indexer.reembed import ReembedRun
-from indexer.scanning import scan
+from indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_job
 from indexer.sources.base import Source
 from indexer.sources.opening import open_source
-from model.embedder import Sample
+from model.seam import Sample
 from search.catalogue import collections, jobs
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
@@ -29,12 +27,12 @@ from search.errors import CollectionNotFound, JobNotFound
 from search.settings import Settings
 from workers.app import SNAPSHOT_TASK
 from workers.celery_queue import CeleryQueue
+from workers.job_errors import record_wait
 from workers.runtime import Runtime
-from workers.troubles import record_trouble
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 2.0  # before what could not be done now is sent back
+PAUSE_SECONDS = 2.0  # before a task that cannot be done now is sent back
 
 
 class Tasks:
@@ -53,10 +51,10 @@ class Tasks:
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
 
     def scan(self, job_id: int) -> None:
-        with self._troubles_sent_back(job_id), self._owner() as owner:
+        with self._errors_handled(job_id), self._owner() as owner:
             job = self._job(job_id)
-            self._source = None  # what is said of the inputs may have changed since
-            if job.state != JobState.SCANNING or not self._scan(job, owner):
+            self._source = None  # descriptions of the inputs may have changed since
+            if job.state != JobState.SCANNING or not self._run(job, owner).scan(job):
                 return
             with self._runtime.database.write() as session:
                 jobs.release(session, job_id, owner.name)
@@ -64,36 +62,25 @@ class Tasks:
             self._queue.submit(job_id)
 
     def embed(self, job_id: int, first: int, last: int) -> None:
-        with self._troubles_sent_back(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
+        with self._errors_handled(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
             job = self._job(job_id)
             if job.state != JobState.RUNNING:
                 return
-            self._work(job, Span(first, last), owner)
+            self._run(job, owner).work(job, Span(first, last))
             logger.info("embedded", extra={"fields": {"job": job_id, "first": first, "last": last}})
             self._queue.submit_end(job_id)
 
     def end(self, job_id: int) -> None:
-        with self._troubles_sent_back(job_id):
+        with self._errors_handled(job_id), self._owner() as owner:
             job = self._job(job_id)
             if job.state != JobState.RUNNING:
                 return
-            with self._runtime.database.read() as session:
-                collection = collections.get(session, job.collection)
-            if end(self._runtime.database, job, self._source_of(job), collection):
+            self._run(job, owner).end(job)
+            if not self._job(job_id).active:
                 logger.info("ended", extra={"fields": {"job": job_id}})
                 self._queue.send([(SNAPSHOT_TASK, (job.collection,))])
-
-    def switch(self, job_id: int) -> None:
-        with self._troubles_sent_back(job_id), self._owner() as owner:
-            job = self._job(job_id)
-            if job.state != JobState.RUNNING:
-                return
-            self._reembedding(owner).finish(job)
-            if self._job(job_id).active:
-                self._queue.submit(job_id)  # items that came meanwhile are listed
-            else:
-                logger.info("ended", extra={"fields": {"job": job_id}})
-                self._queue.send([(SNAPSHOT_TASK, (job.collection,))])
+            elif job.kind in jobs.REEMBEDDING:
+                self._queue.submit(job_id)  # items that came in the meantime are listed
 
     def snapshot(self, collection: str) -> None:
         try:
@@ -108,53 +95,48 @@ class Tasks:
     def resubmit(self) -> None:
         try:
             self._queue.resume()
-        except (JobNotFound, *TRANSIENT) as error:  # one was deleted meanwhile, or what may pass: the next look sees
+        except (
+            JobNotFound,
+            *TRANSIENT,
+        ) as error:  # it has been deleted, or the error may pass; the next look will tell
             logger.warning("lost tasks could not be looked for: %s", error)
 
-    def _work(self, job: Job, span: Span, owner: Owner) -> None:
+    def _run(self, job: Job, owner: Owner) -> JobRun:
         if job.kind in jobs.REEMBEDDING:
-            self._reembedding(owner).work(job, span)
-            return
-        with self._runtime.database.read() as session:
-            model = collections.get(session, job.collection).model
-        tools = self._with_model(model)
-        collection = fitting_collection(tools, job.collection)
-        IndexRun(tools, collection, self._source_of(job), owner, Silence()).work(job, span)
-
-    def _scan(self, job: Job, owner: Owner) -> bool:
-        if job.kind in jobs.REEMBEDDING:
-            return self._reembedding(owner).scan(job)
-        return scan(self._runtime.database, job, self._source_of(job), owner, Silence())
-
-    def _reembedding(self, owner: Owner) -> ReembedRun:
-        return ReembedRun(replace(self._runtime.reembedding(), load=self._with_model), owner, Silence())
+            return ReembedRun(replace(self._runtime.reembed_tools, load=self._with_model), owner, SilentProgress())
+        return IndexRun(lambda: self._with_model_of(job), self._source_of(job), owner, SilentProgress())
 
     def _job(self, job_id: int) -> Job:
         with self._runtime.database.read() as session:
             return jobs.get(session, job_id)
 
     def _owner(self, seconds: float = float("inf")) -> Owner:
-        """An owner that stops when this process is told to, or after `seconds`: the rest of its task is sent back."""
+        """An owner that stops after `seconds` or with this process; the rest of its task is then sent back."""
         ends = time.monotonic() + seconds
         return Owner(self._runtime.database, self._settings, lambda: self._told_to_stop() or time.monotonic() > ends)
 
     def _source_of(self, job: Job) -> Source:
-        """Kept from task to task: opening one reads its whole manifest."""
+        """The job's source, kept between tasks, since opening it reads its whole manifest."""
         if self._source is None or self._source[0] != job.id:
             assert job.root is not None
             self._source = job.id, open_source(self._settings, from_uri(job.root))
         return self._source[1]
 
     def _with_model(self, model: str) -> Tools:
-        """One model at a time is held."""
+        """The tools with that model; only one model is kept at a time."""
         if model != self._runtime.model:
-            logger.info("the model %s is needed", model)
+            logger.info("this task needs the model %s", model)
             self._runtime.use_model(model)
         return self._runtime.tools()
 
+    def _with_model_of(self, job: Job) -> Tools:
+        with self._runtime.database.read() as session:
+            model = collections.get(session, job.collection).model
+        return self._with_model(model)
+
     @contextmanager
-    def _troubles_sent_back(self, job_id: int) -> Iterator[None]:
-        """What may pass sends the task back to its queue, what is the job's own fault fails the job."""
+    def _errors_handled(self, job_id: int) -> Iterator[None]:
+        """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
         try:
             yield
         except (JobCancelled, JobNotFound, CollectionNotFound) as error:
@@ -162,10 +144,9 @@ class Tasks:
         except JobStopped as error:
             raise Reject(str(error), requeue=True) from error
         except (BrokerError, *TRANSIENT) as error:
-            record_trouble(self._runtime.database, job_id, error)
+            record_wait(self._runtime.database, job_id, error)
             time.sleep(PAUSE_SECONDS)
             raise Reject(str(error), requeue=True) from error
         except Exception as error:
             logger.exception("job %d failed", job_id)
-            with self._runtime.database.write() as session:
-                jobs.give_up(session, job_id, JobState.FAILED, one_line(str(error)))
+            fail_job(self._runtime.database, job_id, error)

@@ -18,7 +18,7 @@ from celery.bootsteps import StartStopStep
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
-from search.locks import FileLock
+from model.files import FileLock
 from search.settings import Settings
 from workers.app import (
     EMBED,
@@ -71,12 +71,12 @@ def run_worker(settings: Settings, options: Options) -> int:
     The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.concurrency)))
-    _speak_for_celery()
+    _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
     with Readiness(settings, options.name) as readiness:
         processes = _Processes(settings, options, flags, readiness)
         processes.register_tasks(app)
-        signals.setup_logging.connect(_keep_logs, weak=False)
+        signals.setup_logging.connect(_keep_log_settings, weak=False)
         signals.worker_process_init.connect(processes.begin, weak=False)
         signals.worker_shutting_down.connect(processes.tell_to_stop, weak=False)
         app.steps["worker"].add(_Watch)
@@ -95,25 +95,25 @@ def run_worker(settings: Settings, options: Options) -> int:
     return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
 
 
-def _speak_for_celery() -> None:
-    """Of root in one line, where Celery has paragraphs: on that, and on a setting that `workers.app` has chosen."""
+def _replace_celery_warnings() -> None:
+    """Warn of running as root in one line; Celery has paragraphs on that, and on a setting of `workers.app`."""
     for paragraph in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=paragraph)
     if os.geteuid() == 0:
-        logger.warning("this worker runs as root, and so does what decodes its inputs; a user of its own is safer")
+        logger.warning("this worker and the code that decodes its inputs run as root; a user of its own is safer")
 
 
-def _keep_logs(**_: object) -> None:
-    """Celery sets up logs of its own unless somebody takes this on; of its lines only the troubles are kept.
+def _keep_log_settings(**_: object) -> None:
+    """Keep Celery from setting up its own logs; of its messages only problems are kept.
 
-    It says that it is ready before any model is loaded, and two lines for every task.
+    Celery would report itself ready before any model is loaded, and log two lines for every task.
     """
     for noisy in ("celery.apps.worker", "celery.worker.strategy", "celery.app.trace", "faiss.loader"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class _Processes:
-    """What happens in the processes that do the tasks; made before they are forked."""
+    """The processes that do the tasks; the object is made before they are forked."""
 
     def __init__(self, settings: Settings, options: Options, flags: _Flags, readiness: Readiness) -> None:
         self._settings = settings
@@ -128,7 +128,7 @@ class _Processes:
         app.task(self._scan, name=SCAN_TASK.name)
         app.task(self._embed, name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
         app.task(self._end, name=END_TASK.name)
-        app.task(self._switch, name=SWITCH_TASK.name)
+        app.task(self._end, name=SWITCH_TASK.name)
         app.task(self._snapshot, name=SNAPSHOT_TASK.name)
         app.task(self._resubmit, name=RESUBMIT_TASK.name)
 
@@ -136,7 +136,7 @@ class _Processes:
         """Run in each process after its fork, before it takes a task."""
         from workers.tasks import Tasks
 
-        self._readiness.leave_to_first_process()
+        self._readiness.release_in_child()
         self._tasks = Tasks(self._settings, lambda: bool(self._flags.stopping.value))
         try:
             if self._options.embeds:
@@ -160,9 +160,6 @@ class _Processes:
 
     def _end(self, job_id: int) -> None:
         self._here.end(job_id)
-
-    def _switch(self, job_id: int) -> None:
-        self._here.switch(job_id)
 
     def _snapshot(self, collection: str) -> None:
         self._here.snapshot(collection)
@@ -188,7 +185,7 @@ class _Watched:
 
 
 class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Tells when the worker is ready, and has lost tasks looked for now and then."""
+    """Announces when the worker is ready, and regularly has lost tasks looked for."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
@@ -199,7 +196,7 @@ class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
 
     def start(self, parent: Any) -> None:
         repeat = parent.timer.call_repeatedly
-        self._entries = [repeat(_READINESS_SECONDS, self._tell_when_ready)]
+        self._entries = [repeat(_READINESS_SECONDS, self._announce_when_ready)]
         if MAINTENANCE in self._watched.options.queues:
             self._entries.append(repeat(self._watched.settings.work.resubmit_seconds, self._send_resubmit))
 
@@ -207,19 +204,19 @@ class _Watch(StartStopStep):  # type: ignore[misc]  # Celery has no types
         for entry in self._entries:
             entry.cancel()
 
-    def _tell_when_ready(self) -> None:
+    def _announce_when_ready(self) -> None:
         watched = self._watched
-        if watched.readiness.is_told or watched.readiness.processes() < watched.options.concurrency:
+        if watched.readiness.is_announced or watched.readiness.processes() < watched.options.concurrency:
             return
-        watched.readiness.tell()
+        watched.readiness.announce()
         fields = {"worker": watched.options.name, "queues": list(watched.options.queues)}
         logger.info("ready", extra={"fields": fields})
 
     def _send_resubmit(self) -> None:
-        """Not behind another one that waits, and not while the broker is away."""
+        """Send a `resubmit` message, unless one is waiting or the broker is unreachable."""
         app = self._watched.app
         try:
             if not waiting(app, MAINTENANCE):
                 app.send_task(RESUBMIT_TASK.name, queue=name_at_broker(MAINTENANCE), retry=False)
         except OperationalError as error:
-            logger.warning("lost tasks are not looked for, the broker is away: %s", error)
+            logger.warning("the broker cannot be reached, so lost tasks are not looked for: %s", error)

@@ -9,12 +9,12 @@ from search.settings import read_settings
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--assets/--no-assets", default=True, show_default=True, help="Also the files that are stored.")
+@click.option("--assets/--no-assets", default=True, show_default=True, help="Include the stored files.")
 def backup(file: Path, assets: bool) -> None:
-    """Write everything that cannot be derived to FILE. Works while a service runs.
+    """Write everything that cannot be derived into FILE. Works while a service runs.
 
-    Collections, items, vectors, jobs, hashes of API keys, and stored files. Files that were indexed where they lie are
-    not in it, only their paths; indexes and models are not either.
+    The backup holds collections, items, vectors, jobs, hashes of API keys, and stored files. It holds only the paths of
+    files that were indexed in place, and neither indexes nor models.
     """
     from search.backup.write import backup as write_backup
     from workers.runtime import Runtime
@@ -31,9 +31,9 @@ def backup(file: Path, assets: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def restore(file: Path) -> None:
-    """Restore FILE into an empty data directory and an empty database, be that SQLite or PostgreSQL.
+    """Restore FILE into an empty data directory and an empty database, SQLite or PostgreSQL.
 
-    All of it is checked before anything is written. Indexes are made when they are first needed.
+    The whole file is checked before anything is written. Indexes are made when they are first needed.
     """
     from search.backup.read import restore as read_backup
 

@@ -1,4 +1,4 @@
-"""`anyseek collections`: over the service where one runs, else in the data directory itself."""
+"""`anyseek collections`, by the running service, or else in the data directory itself."""
 
 import json
 import time
@@ -23,13 +23,13 @@ def collections() -> None:
 
 
 @collections.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_collections(as_json: bool) -> None:
-    """Show every collection with its model and how many items it has."""
+    """List every collection with its model and its number of items."""
     with connect() as client:
         found = client.collections()
-    for one in found:
-        click.echo(json.dumps(one) if as_json else _line(one))
+    for collection in found:
+        click.echo(json.dumps(collection) if as_json else _line(collection))
 
 
 @collections.command()
@@ -42,7 +42,7 @@ def create(name: str) -> None:
 
 @collections.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def show(name: str, as_json: bool) -> None:
     """Show a collection with its spaces and their fingerprints."""
     with connect() as client:
@@ -59,7 +59,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, yes: bool) -> None:
-    """Delete a collection with its items; files that were indexed where they lie stay there."""
+    """Delete a collection with its items. Files that were indexed in place stay where they are."""
     with connect() as client:
         found = client.collection(name)
         if not yes:
@@ -71,30 +71,34 @@ def delete(name: str, yes: bool) -> None:
 @collections.command()
 @click.argument("name")
 @click.option("--model", required=True, help="See `anyseek models list`.")
-@click.option("--json", "as_json", is_flag=True, help="The job at its end as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the finished job as one JSON object.")
 def reembed(name: str, model: str, as_json: bool) -> int:
-    """Give every item of NAME the vectors of another model, and then switch to these.
+    """Give every item of NAME the vectors of another model, then switch the collection to them.
 
-    Queries are answered with the old vectors until then, and items can be put and deleted. Killed or interrupted at any
-    point, the same command goes on. The old vectors are kept: `rollback` goes back to them, `forget-old` drops them.
+    Until the switch, queries are answered with the old vectors, and items can be put and deleted. If the command is
+    killed or interrupted, run it again to go on. The old vectors are kept: `rollback` returns to them, `forget-old`
+    drops them.
 
-    Exits with 1, and does not switch, if some items could not be embedded: `anyseek jobs failures` tells why.
+    Exits with 1, and does not switch, if some items could not be embedded: `anyseek jobs failures` says why.
     """
     return _moved(name, lambda client: client.reembed(name, model), as_json)
 
 
 @collections.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="The job at its end as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the finished job as one JSON object.")
 def rollback(name: str, as_json: bool) -> int:
-    """Go back to the vectors that NAME had before its last switch; newer items are embedded with that model first."""
+    """Return to the vectors that NAME had before its last switch. Newer items are embedded with that model first."""
     return _moved(name, lambda client: client.rollback(name), as_json)
 
 
 @collections.command()
 @click.argument("name")
 def switch(name: str) -> None:
-    """Switch to what `reembed` has made though some items could not be embedded; those are found no more."""
+    """Switch to the vectors that `reembed` made, although some items could not be embedded.
+
+    Queries no longer find those items.
+    """
     with connect() as client:
         left_out = client.switch(name)
         click.echo(f"{_line(client.collection(name))}; {left_out:,} items were left out")
@@ -103,14 +107,14 @@ def switch(name: str) -> None:
 @collections.command("forget-old")
 @click.argument("name")
 def forget_old(name: str) -> None:
-    """Drop the vectors that NAME had before its last switch; there is no way back to them then."""
+    """Drop the vectors that NAME had before its last switch. After that there is no way back to them."""
     with connect() as client:
         client.forget_old(name)
     click.echo(f"{name} keeps no older vectors")
 
 
 def _moved(name: str, start: "Callable[[Client | LocalClient], dict[str, Any]]", as_json: bool) -> int:
-    """Start a job, say how far it is until it ends, and return the exit code."""
+    """Start a job, show its progress until it ends, and return the exit code."""
     with connect() as client:
         job, said = start(client), time.monotonic()
         while job["state"] in ("scanning", "running"):
@@ -128,6 +132,6 @@ def _ended(job: dict[str, Any], now: dict[str, Any]) -> str:
     return f"job {job['id']} is {job['state']}{error}\n{_line(now)}"
 
 
-def _line(one: dict[str, Any]) -> str:
-    beside = "".join(f"  ({state}: {model})" for state, model in sorted(one["beside"].items()))
-    return f"{one['name']}  {one['items']:,} items  model {one['model']}{beside}"
+def _line(collection: dict[str, Any]) -> str:
+    beside = "".join(f"  ({state}: {model})" for state, model in sorted(collection["beside"].items()))
+    return f"{collection['name']}  {collection['items']:,} items  model {collection['model']}{beside}"

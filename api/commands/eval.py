@@ -1,4 +1,4 @@
-"""`anyseek eval`: how well a model finds what it should, beside its baselines."""
+"""`anyseek eval`: measures how well a model finds what it should, compared with its baselines."""
 
 import dataclasses
 import functools
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from model.embedder import Embedder, Value
+    from model.seam import Embedder, Value
     from search.evaluation.aligned import AlignedSet
-    from search.evaluation.comparisons import Compare
-    from search.evaluation.instruments import Instruments
+    from search.evaluation.instruments import Compare, Instruments
     from search.evaluation.outputs import OutputRow
 
-SUITES = ("emoji", "emoji-matrix", "photos", "imagenet-knn")
-_NEED_DATA = ("photos", "imagenet-knn")
-_NO_MATRIX = ("emoji", "imagenet-knn")
+SUITES = ("emoji", "emoji-matrix", "photos", "transfer", "imagenet-knn")
+_NEED_DATA = ("photos", "transfer", "imagenet-knn")
+_NO_MATRIX = ("emoji", "transfer", "imagenet-knn")
 _ALL = "all"
 _COMPARED = ("fusion", "gallery", "decoding", "ceiling", _ALL)
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -44,43 +43,64 @@ class _Asked:
     whole_items: bool
     outputs: bool
     given: tuple[str, ...]
+    left_out: tuple[str, ...]
     as_json: bool
     picture: Path | None
 
 
 @click.command("eval")
 @click.argument("folder", type=_EXISTING, required=False)
-@click.option("--suite", type=click.Choice(SUITES), help="Measure on this instead of a folder.")
-@click.option("--data", type=_EXISTING, help="Where the pictures of the suite photos or imagenet-knn are.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="FOLDER is a data set of shards; its split.")
+@click.option("--suite", type=click.Choice(SUITES), help="Measure on this suite instead of a folder.")
+@click.option(
+    "--data", type=_EXISTING, help="The folder with the pictures of the suite photos, transfer or imagenet-knn."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    help="Which split to measure, if FOLDER is a data set of shards.",
+)
 @click.option("--model", "name", default="4m-tiny", show_default=True)
-@click.option("--space", help="Only this space.")
-@click.option("--limit", type=click.IntRange(min=2), help="Measure on at most so many things, evenly chosen.")
+@click.option("--space", help="Measure only this space.")
+@click.option("--limit", type=click.IntRange(min=2), help="Measure on at most this many things, evenly chosen.")
 @click.option("--no-baselines", "baselines", flag_value=False, default=True, help="Leave the two baselines out.")
-@click.option("--compare", multiple=True, type=click.Choice(_COMPARED), help="Two ways side by side; may be repeated.")
-@click.option("--whole-items", is_flag=True, help="Search things of all their modalities, too.")
+@click.option(
+    "--compare", multiple=True, type=click.Choice(_COMPARED), help="Compare two ways of answering; may be repeated."
+)
+@click.option("--whole-items", is_flag=True, help="Also search things with all their modalities.")
 @click.option("--outputs", is_flag=True, help="Measure what the model predicts of FOLDER's things instead.")
-@click.option("--given", multiple=True, help="With --outputs: predict from this modality, not rgb; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the matrix or outputs, a PNG.")
+@click.option(
+    "--given", multiple=True, help="With --outputs, predict from this modality instead of rgb; may be repeated."
+)
+@click.option(
+    "--left-out",
+    multiple=True,
+    help="With --suite transfer: a source that no training saw, or all; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the matrix or the outputs into this PNG file.",
+)
 def evaluate(name: str, **options: Any) -> None:
-    """Measure how well kinds of queries find kinds of items: the recall matrix of FOLDER, or a suite.
+    """Measure how well each kind of query finds each kind of item: the recall matrix of FOLDER, or of a suite.
 
     FOLDER has aligned modalities: rgb/KEY.png, depth/KEY.png, caption/KEY.txt and so on, or pictures with sidecars or a
-    manifest as `anyseek index` reads them, or with --split shards made by `anyseek data build`.
+    manifest as `anyseek index` reads them, or, with --split, shards made by `anyseek data build`.
 
     \b
     emoji         five kinds of queries for emoji that training never saw (fetched with npm and pip)
     emoji-matrix  the recall matrix of the same emoji
     photos        labelled photos by words, and by their edges (--data)
+    transfer      real photos by captions, sketches, maps and edges, a source a row (--data)
     imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
 
     \b
-    --compare fusion    parts of queries late and jointly
+    --compare fusion    the parts of a query, fused late and jointly
     --compare gallery   items by exact and by predicted vectors
     --compare decoding  codes decoded softly and hard
     --compare ceiling   exact vectors through codes and back
-    --compare all       whatever of these the model has
+    --compare all       every comparison that the model allows
     """
     asked = _Asked(**options)
     _check(asked)
@@ -88,12 +108,14 @@ def evaluate(name: str, **options: Any) -> None:
     if asked.outputs:
         _outputs(asked, name, settings)
         return
-    from model.embedder import load_embedder
+    from model.loading import load_embedder
 
     embedder = load_embedder(name, settings.home)
     _check_space(asked, embedder)
     if asked.suite == "emoji":
         _emoji(asked, embedder, settings)
+    elif asked.suite == "transfer":
+        _transfer(asked, embedder, settings)
     elif asked.suite == "imagenet-knn":
         _imagenet(asked, embedder, settings)
     else:
@@ -102,19 +124,22 @@ def evaluate(name: str, **options: Any) -> None:
 
 def _check(asked: _Asked) -> None:
     if (asked.folder is None) == (asked.suite is None):
-        raise click.UsageError("give either FOLDER or --suite")
+        raise click.UsageError("give FOLDER or --suite, one of the two")
     if (asked.data is not None) != (asked.suite in _NEED_DATA):
         raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
     if asked.split and asked.folder is None:
-        raise click.UsageError("--split goes with a FOLDER of shards")
+        raise click.UsageError("--split needs a FOLDER of shards")
     if asked.outputs and (asked.suite or asked.compare or asked.whole_items or asked.space):
         raise click.UsageError(
-            "--outputs goes with FOLDER, and with --given, --split, --limit, --model, --json and --picture alone"
+            "--outputs needs FOLDER, and can be combined only with --given, --split, --limit, --model, "
+            "--json and --picture"
         )
+    if asked.left_out and asked.suite != "transfer":
+        raise click.UsageError("--left-out goes with --suite transfer")
     if asked.given and not asked.outputs:
-        raise click.UsageError("--given goes with --outputs")
+        raise click.UsageError("--given needs --outputs")
     if (asked.picture or asked.compare or asked.whole_items) and asked.suite in _NO_MATRIX:
-        raise click.UsageError(f"--suite {asked.suite} makes no recall matrix; emoji-matrix and photos do")
+        raise click.UsageError(f"--suite {asked.suite} has no recall matrix to print; emoji-matrix and photos have one")
 
 
 def _check_space(asked: _Asked, embedder: "Embedder") -> None:
@@ -126,20 +151,21 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
 def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from api.commands.eval_output import output_lines
     from api.commands.inputs import known_modality
-    from model.predict import load_predictor, predict, predicted_modalities
+    from model.loading import load_model
+    from model.predict import predict
     from search.evaluation.output_sheet import OutputSheet
     from search.evaluation.outputs import PICTURE, measure_outputs
 
-    given = tuple(dict.fromkeys(known_modality(one).name for one in asked.given or (PICTURE,)))
-    model = load_predictor(name, settings.home)
-    known = frozenset(predicted_modalities(model))
+    given = tuple(dict.fromkeys(known_modality(modality).name for modality in asked.given or (PICTURE,)))
+    model = load_model(name, settings.home)
+    known = frozenset(model.targets)
 
-    def one(inputs: "Mapping[str, Value]", target: str) -> "Value":
+    def predicted(inputs: "Mapping[str, Value]", target: str) -> "Value":
         return predict(inputs, [target], model=model)[target].value
 
     (aligned, training), *_ = _sets(asked, settings)
     sheet = OutputSheet(given[0]) if asked.picture else None
-    found = measure_outputs(aligned, known, one, _progress, sheet.add if sheet else None, given)
+    found = measure_outputs(aligned, known, predicted, _progress, sheet.add if sheet else None, given)
     average = _average(aligned, training, known, given)
     if asked.picture and sheet:
         _save(asked.picture, sheet.drawn())
@@ -154,14 +180,15 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
 def _average(
     aligned: "AlignedSet", training: "AlignedSet | None", known: frozenset[str], given: tuple[str, ...]
 ) -> "tuple[OutputRow, ...]":
-    """What the average of the training split's maps would get, where there is one."""
+    """The scores of the average of the training split's maps, if there is a training split."""
     from search.evaluation.average_outputs import average_outputs
     from search.evaluation.outputs import measure_outputs
 
     averages = average_outputs(training, known - {*given}) if training else {}
     if not averages:
         return ()
-    return measure_outputs(aligned, frozenset(averages), lambda _, one: averages[one], _progress, given=given).rows
+    known = frozenset(averages)
+    return measure_outputs(aligned, known, lambda _, target: averages[target], _progress, given=given).rows
 
 
 def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
@@ -181,28 +208,44 @@ def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
     from search.evaluation.matrix import recall_matrix
 
     instruments = _instruments(asked, embedder, settings)
-    found = [recall_matrix(instruments, one, training, _progress) for one, training in _sets(asked, settings)]
+    found = [recall_matrix(instruments, aligned, training, _progress) for aligned, training in _sets(asked, settings)]
     if asked.picture:
         from search.evaluation.heat_map import heat_map
 
         _save(asked.picture, heat_map(found, f"Recall matrix of {embedder.name}"))
     if asked.as_json:
         of = {"suite": asked.suite} if asked.suite else {"folder": str(asked.folder)}
-        _print_json(embedder, of, {"sets": [dataclasses.asdict(one) for one in found]})
+        _print_json(embedder, of, {"sets": [dataclasses.asdict(matrix) for matrix in found]})
         return
     for line in matrix_lines(found):
         click.echo(line)
 
 
+def _transfer(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
+    from api.commands.eval_output import transfer_lines
+    from search.evaluation.transfer import measure_transfer
+    from search.evaluation.transfer_sets import transfer_sets
+
+    assert asked.data is not None
+    instruments = _instruments(asked, embedder, settings)
+    found = measure_transfer(instruments, transfer_sets(asked.data, asked.left_out, asked.limit), _progress)
+    if asked.as_json:
+        means = {column: found.mean(column) for column in ("model", "encoders", "ridge")}
+        _print_json(embedder, {"suite": "transfer"}, {**dataclasses.asdict(found), "means": means})
+        return
+    for line in transfer_lines(found):
+        click.echo(line)
+
+
 def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "Instruments":
-    """What is measured with; a bundled model and the encoders beside it look at a picture once."""
-    from model.embedder import CodedSpaces
+    """The model and the encoders that are measured; if the model is bundled, they encode each picture only once."""
+    from model.seam import CodeEmbedder
     from search.evaluation.instruments import Instruments
     from search.evaluation.picture_cache import cached
 
     compared, beside = _compared(asked, embedder), None
-    if asked.baselines or isinstance(embedder, CodedSpaces):
-        from model.baselines import Encoders, look_once
+    if asked.baselines or isinstance(embedder, CodeEmbedder):
+        from model.encoders.baselines import Encoders, look_once
 
         encoders = Encoders(settings.home) if asked.baselines else None
         look_once(embedder, encoders)
@@ -212,22 +255,22 @@ def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "In
 
 
 def _compared(asked: _Asked, embedder: "Embedder") -> "frozenset[Compare]":
-    """What is compared. Raises `click.UsageError` for what was named and cannot be."""
-    from search.evaluation.comparisons import Compare, comparable
+    """The comparisons to make. Raises `click.UsageError` for one that is not possible."""
+    from search.evaluation.instruments import Compare, comparable
 
     possible = comparable(embedder)
     named = {Compare(name) for name in asked.compare if name != _ALL}
     if missing := sorted(named - possible):
-        raise click.UsageError(f"--compare {missing[0]}: the model {embedder.name} has no codes of such vectors")
+        raise click.UsageError(f"--compare {missing[0]}: the model {embedder.name} has no codes for such vectors")
     if Compare.CEILING in named and not asked.baselines:
-        raise click.UsageError("--compare ceiling needs the encoders, so it goes without --no-baselines")
+        raise click.UsageError("--compare ceiling needs the encoders; leave out --no-baselines")
     return frozenset(possible if _ALL in asked.compare else named)
 
 
 def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedSet | None]]":
-    """What is measured, each with what the ridge is fitted on."""
+    """The sets to measure, each with the set that the ridge is fitted on."""
     if asked.suite == "emoji-matrix":
-        from search.evaluation.emoji_set import emoji_sets
+        from search.evaluation.emoji_suite import emoji_sets
 
         return [emoji_sets(settings.home, asked.limit)]
     if asked.data is not None:
@@ -237,26 +280,27 @@ def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedS
     assert asked.folder is not None
     if asked.split:
         from model.data.samples import Split
-        from search.evaluation.shard_set import shard_sets
+        from search.evaluation.shard_sets import shard_sets
 
         return [shard_sets(asked.folder, Split(asked.split), asked.limit)]
     from indexer.aligned import read_aligned
     from model.data.shards import MANIFEST
 
     if (asked.folder / MANIFEST).is_file():
-        raise click.UsageError(f"{asked.folder} is a data set of shards; say with --split which part of it")
+        raise click.UsageError(f"{asked.folder} is a data set of shards; choose a part of it with --split")
     return [(read_aligned(asked.folder, settings.limits, asked.limit), None)]
 
 
 def _save(path: Path, image: "Image") -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    image.save(beside, "PNG")
-    beside.replace(path)
+    from model.files import whole_file
+
+    with whole_file(path) as temporary:
+        image.save(temporary, "PNG")
     _progress(f"drawn into {path}")
 
 
 def _imagenet(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from indexer.decode import decode_file
+    from model.modalities.reading.decode import decode_file
     from search.evaluation.nearest_neighbours import VOTE, neighbour_accuracy
 
     space = asked.space or "dinov2_global"

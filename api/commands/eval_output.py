@@ -2,32 +2,66 @@
 
 from collections.abc import Iterator, Sequence
 
-from api.commands.comparison_output import comparison_lines
 from search.evaluation.cells import Row
 from search.evaluation.emoji_suite import Row as EmojiRow
-from search.evaluation.matrix import Matrix
-from search.evaluation.measures import Recall, Scores
+from search.evaluation.instruments import Compare, Comparison
+from search.evaluation.matrix import Ceiling, Matrix, Summary, summary
+from search.evaluation.measures import Estimate, Recall, Scores
 from search.evaluation.output_measures import LOWER_IS_BETTER
 from search.evaluation.outputs import OutputRow, Outputs
-from search.evaluation.summary import Summary, summary
+from search.evaluation.transfer import TOLERATED, Transfer, TransferRow
 
-_TOLD = 10  # of what could not be read
+_TOLD = 10  # of unreadable things
+_HEADINGS = {
+    Compare.FUSION: "Fusion of the parts of a query",
+    Compare.GALLERY: "Gallery vectors",
+    Compare.DECODING: "Decoding of codes",
+}
 
 
 def emoji_lines(rows: Sequence[EmojiRow]) -> Iterator[str]:
     """The table of the emoji suite."""
     yield f"{'query':22}{'n':>5}  {'model R@1 R@10':16}{'baseline':14}{'ridge':14}space"
     for row in rows:
-        numbers = [_pair(one) for one in (row.model, row.baseline, row.ridge)]
+        numbers = [_pair(recall) for recall in (row.model, row.baseline, row.ridge)]
         yield f"{row.kind:22}{row.model.queries:5}  {numbers[0]:16}{numbers[1]:14}{numbers[2]:14}{row.space}"
 
 
-def _pair(one: Recall) -> str:
-    return f"{one.at_1:.2f}  {one.at_10:.2f}"
+def transfer_lines(found: Transfer) -> Iterator[str]:
+    """The table of the transfer suite: a row for each source and kind of query, and the mean over sources."""
+    wide = _width([row.query for row in found.rows])
+    source = _width([row.source for row in found.rows])
+    heads = f"{'n':>7}{'photos':>8}  {'measure':8}{'model':>7}{'encoders':>10}{'ridge':>7}  "
+    yield f"{'source':{source}}{'query':{wide}}{heads}{'gain (95% interval)':24}"
+    for row in found.rows:
+        yield f"{row.source:{source}}{row.query:{wide}}{_transfer_numbers(row)}".rstrip()
+    means = "".join(
+        f"{_number(found.mean(column)):>{n}}" for column, n in (("model", 7), ("encoders", 10), ("ridge", 7))
+    )
+    yield f"{'mean over sources':{source + wide + 25}}{means}"
+    broken = [f"{row.source} {row.query}" for row in found.rows if not row.holds]
+    yield f"worse than the encoders alone (lower bound below {TOLERATED}): {', '.join(broken) or 'none'}"
+    yield from (f"left out: {reason}" for reason in found.left_out[:_TOLD])
+
+
+def _transfer_numbers(row: TransferRow) -> str:
+    measure = {"at_10": "R@10", "mean_average_precision": "mAP"}[row.measure]
+    values = [_number(row.value(scores)) for scores in (row.model, row.encoders, row.ridge)]
+    gain = "" if row.gain is None else f"{row.gain.value:+.3f} ({row.gain.low:+.3f} to {row.gain.high:+.3f})"
+    counts = f"{row.model.queries:7,}{row.model.gallery:8,}  {measure:8}"
+    return f"{counts}{values[0]:>7}{values[1]:>10}{values[2]:>7}  {gain}{'' if row.holds else '  worse'}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _pair(recall: Recall) -> str:
+    return f"{recall.at_1:.2f}  {recall.at_10:.2f}"
 
 
 def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
-    """Each set's matrix in short, then all of its rows, what was compared, and what was left out."""
+    """Each set's summary, then all rows of its matrix, the comparisons, and what was left out."""
     for number, matrix in enumerate(matrices):
         if number:
             yield ""
@@ -40,7 +74,7 @@ def matrix_lines(matrices: Sequence[Matrix]) -> Iterator[str]:
 
 
 def output_lines(outputs: Outputs, average: Sequence[OutputRow] = ()) -> Iterator[str]:
-    """The table of what a model predicts, beside what the average of a training split gets."""
+    """The table of predicted modalities, next to the scores of the average of a training split."""
     without = {(row.modality, row.measure): f"{row.value.value:.3f}" for row in average}
     yield f"{outputs.name}: predicted from {' + '.join(outputs.given)} alone"
     heads = f"{'modality':18}{'measure':18}{'things':>7}{'value':>10}  {'95% interval':18}"
@@ -77,7 +111,7 @@ def _all_rows(matrix: Matrix) -> Iterator[str]:
         interval = f"({model.at_10.low:.2f}-{model.at_10.high:.2f})"
         numbers = f"{model.at_1.value:5.2f}{model.at_5.value:6.2f}{model.at_10.value:6.2f} {interval:14}"
         numbers += f"{model.median_rank.value:8.1f}" + (f"{_precision(model):>6}" if labelled else "")
-        rivals = "".join(f"{_rival(one, labelled):14}" for one in (row.encoders, row.ridge))
+        rivals = "".join(f"{_measures(scores, labelled):14}" for scores in (row.encoders, row.ridge))
         yield f"{row.query:{wide}}{_items(row):{items}}{model.queries:6}{numbers}  {rivals}{_where(row)}"
 
 
@@ -125,9 +159,55 @@ def _precision(scores: Scores) -> str:
     return f"{scores.mean_average_precision.value:.2f}" if scores.mean_average_precision else "-"
 
 
-def _rival(scores: Scores | None, labelled: bool) -> str:
+def _measures(scores: Scores | None, labelled: bool) -> str:
     if scores is None:
         return "-"
     if labelled:
         return f"{scores.at_10.value:.2f}  {_precision(scores)}"
     return f"{scores.at_1.value:.2f}  {scores.at_10.value:.2f}"
+
+
+def comparison_lines(comparisons: Sequence[Comparison], ceilings: Sequence[Ceiling]) -> Iterator[str]:
+    """A table for each comparison; nothing if there are none."""
+    for what, heading in _HEADINGS.items():
+        some = [comparison for comparison in comparisons if comparison.what is what]
+        if some:
+            yield ""
+            yield from _table(some, heading)
+    if ceilings:
+        yield ""
+        yield from _ceiling_table(ceilings)
+
+
+def _table(some: Sequence[Comparison], heading: str) -> Iterator[str]:
+    labelled = any(comparison.gain.mean_average_precision for comparison in some)
+    usual, other = some[0].usual, some[0].other
+    queries = max(len(comparison.query) for comparison in some) + 2
+    items = max(len(_compared_items(comparison)) for comparison in some) + 2
+    measure = "R@10 and mAP" if labelled else "R@1 and R@10"
+    yield f"{heading}: {measure}; gain of {other} in {'mAP' if labelled else 'R@10'}, with its 95% interval"
+    yield f"{'query':{queries}}{'items':{items}}{'n':>6}  {usual + ' *':14}{other:14}{'gain':23}space"
+    for comparison in some:
+        usual_scores, other_scores = comparison.usual_scores, comparison.other_scores
+        numbers = f"{_measures(usual_scores, labelled):14}{_measures(other_scores, labelled):14}"
+        gained = _gain(comparison.gain.mean_average_precision if labelled else comparison.gain.at_10)
+        about = f"{comparison.query:{queries}}{_compared_items(comparison):{items}}{usual_scores.queries:6}"
+        yield f"{about}  {numbers}{gained:23}{comparison.space}"
+
+
+def _compared_items(comparison: Comparison) -> str:
+    if comparison.what is Compare.GALLERY:
+        return comparison.gallery
+    return f"{comparison.gallery} ({comparison.gallery_kind})"
+
+
+def _gain(gain: Estimate | None) -> str:
+    return "-" if gain is None else f"{gain.value:+.3f} ({gain.low:+.3f} {gain.high:+.3f})"
+
+
+def _ceiling_table(ceilings: Sequence[Ceiling]) -> Iterator[str]:
+    yield "Ceiling of the codes: exact vectors through codes and back, among the exact ones"
+    yield f"{'space':18}{'made of':10}{'n':>6}{'R@1':>7}{'R@10':>7}{'cosine':>8}"
+    for ceiling in ceilings:
+        numbers = f"{ceiling.at_1.value:7.3f}{ceiling.at_10.value:7.3f}{ceiling.cosine:8.2f}"
+        yield f"{ceiling.space:18}{ceiling.modality:10}{ceiling.vectors:6}{numbers}"

@@ -1,33 +1,44 @@
-"""`anyseek index SOURCE --collection NAME`."""
+"""`anyseek index SOURCE --collection NAME`: starts a job and shows its progress, as a bar on a terminal or plain lines.
 
+`anyseek jobs` shows jobs with the same words.
+"""
+
+import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Never
 
 import click
+from tqdm import tqdm
 
-from api.commands.following import Teller, follow
-from api.commands.index_output import echo_failures, echo_summary, watched
 from indexer.errors import JobStopped, ModelMismatch
 from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.owner import Owner
+from indexer.paths import one_line
+from indexer.runs import Owner, Progress
 from indexer.sources.base import Source
 from indexer.sources.opening import is_remote, open_source
-from search.catalogue import collections
+from search.catalogue import collections, ledger
 from search.catalogue.jobs import Job, JobState
+from search.catalogue.ledger import Failure
+from search.catalogue.session import Database
 from search.errors import CollectionNotFound
 from search.settings import read_settings
 from search.types import Collection, OnDuplicate
+from workers.pace import Observer, Seen
 from workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
+SECONDS_BETWEEN_LINES = 10.0
+_PAGE = 500
 
 
 def _there(context: click.Context, parameter: click.Parameter, name: str) -> str:
-    """A path that is there, a pattern of shards, or an address."""
+    """An existing path, a pattern of shards, or an address."""
     if not is_remote(name) and not set(name) & set("*?{") and not os.path.lexists(name):
         raise click.BadParameter(f"{name!r} does not exist")
     return name
@@ -35,32 +46,32 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
 
 @click.command()
 @click.argument("source", callback=_there)
-@click.option("--collection", required=True, help="Where the pictures go; made if there is none of that name.")
-@click.option("--model", help="The model of a collection that is made; an existing one keeps its own.")
-@click.option("--prune", is_flag=True, help="Take out items of this source that it no longer has.")
+@click.option("--collection", required=True, help="The collection to put the pictures into; made if it does not exist.")
+@click.option("--model", help="The model for a new collection; an existing one keeps its model.")
+@click.option("--prune", is_flag=True, help="Remove items that are no longer in this source.")
 @click.option(
     "--on-duplicate",
-    type=click.Choice([one.value for one in OnDuplicate]),
+    type=click.Choice([choice.value for choice in OnDuplicate]),
     default=OnDuplicate.LINK.value,
     show_default=True,
-    help="What to do with content that another key has: keep both, skip the later one, or refuse it.",
+    help="What to do with content that another key already has: keep both, skip the later one, or refuse it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of words.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of text.")
 def index(source: str, collection: str, model: str | None, prune: bool, on_duplicate: str, as_json: bool) -> int:
     """Put the pictures of SOURCE into a collection.
 
-    SOURCE is a folder, with the folders in it; a table (.jsonl, .csv, .parquet) whose column "file" or "url" says
-    which pictures; a list of URLs (.txt); shards in tar archives ('shards-{000..010}.tar'); or a bucket
-    (s3://bucket/prefix), where any of these may lie too.
+    SOURCE is a folder, with the folders in it; a table (.jsonl, .csv, .parquet) whose column "file" or "url" names the
+    pictures; a list of URLs (.txt); shards in tar archives ('shards-{000..010}.tar'); or a bucket (s3://bucket/prefix),
+    which may also hold any of these.
 
-    Files that have not changed since the last time are skipped. What cannot be taken in is named with its reason and
-    listed by `anyseek jobs failures`. A run that was interrupted goes on when it is started again. Where
-    ANYSEEK_BROKER_URL is set, workers do it, and this command watches them.
+    Files that have not changed since the last time are skipped. Inputs that cannot be indexed are printed with the
+    reason and listed by `anyseek jobs failures`. If a run is interrupted, start it again to go on. If
+    ANYSEEK_BROKER_URL is set, workers do the work and this command watches them.
 
-    A file NAME.json beside NAME.jpg, or lines of a manifest.jsonl in a folder that name their "file", can give an
+    A file NAME.json next to NAME.jpg, or a line of a manifest.jsonl in the folder that names the "file", can give an
     item's "key", "caption", "attributes" and further files: "modalities": {"depth": "NAME.depth.png"}.
 
-    Exits with 0 if everything is in, 3 if some files could not be taken in, 1 if it failed, 2 for wrong usage.
+    Exits with 0 if everything was indexed, 3 if some inputs were not, 1 if it failed, 2 for wrong usage.
     """
     settings = read_settings()
     try:
@@ -78,22 +89,22 @@ def index_folder(
     as_json: bool,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
 ) -> int:
-    """Bring a collection in line with a source, saying how far it is; returns the exit code."""
+    """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
     into = _held_or_made(runtime, collection)
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
-        job = open_job(runtime.database, into, source, owner, prune, adopt, on_duplicate)
+        job = open_job(into, source, owner, prune, adopt, on_duplicate)
         return finish(runtime, job, source, owner, started, as_json)
 
 
 def finish(
     runtime: Runtime, job: Job, source: Source, owner: Owner, started: float, as_json: bool, once: bool = True
 ) -> int:
-    """Run a job here, or watch the workers that do; say what became of it, and return the exit code.
+    """Run a job here, or watch the workers that do; print the result and return the exit code.
 
-    A job that is to run `once` is cancelled by Ctrl-C; another one may be gone on with.
+    Ctrl-C cancels a job that runs `once`; other jobs can be continued.
     """
     try:
         if runtime.settings.broker_url:
@@ -112,7 +123,7 @@ def finish(
 
 
 def _held_or_made(runtime: Runtime, name: str) -> Collection:
-    """The collection; where workers do the work, the model is loaded here only to make a new one."""
+    """The collection. If workers do the work, the model is loaded here only to make a new collection."""
     if runtime.settings.broker_url:
         try:
             with runtime.database.read() as session:
@@ -123,10 +134,9 @@ def _held_or_made(runtime: Runtime, name: str) -> Collection:
 
 
 def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
-    tools = runtime.tools()
     try:
         with watched(as_json) as progress, stopped_by_ctrl_c(owner):
-            return IndexRun(tools, open_collection(tools, job.collection), source, owner, progress).run(job)
+            return IndexRun(runtime.tools, source, owner, progress).run(job)
     except JobStopped as error:
         if once:
             runtime.queue.cancel(job.id)
@@ -139,14 +149,14 @@ def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
         with watched(as_json) as progress:
             return follow(lambda: runtime.queue.status(job.id), Teller(progress))
     except KeyboardInterrupt as error:
-        raise JobStopped(f"the workers go on; `anyseek jobs watch {job.id}` shows how far they are") from error
+        raise JobStopped(f"the workers continue; `anyseek jobs watch {job.id}` shows their progress") from error
 
 
 @contextmanager
 def stopped_by_ctrl_c(owner: Owner) -> Iterator[None]:
-    """The first Ctrl-C has the run end at its next step, the second kills the process, which loses nothing either.
+    """The first Ctrl-C ends the run at its next step; the second kills the process, which loses nothing either.
 
-    An interrupt in the middle of a transaction would leave it open, and what cleans up would wait for it for ever.
+    An interrupt within a transaction would leave it open, and the cleanup would wait for it for ever.
     """
 
     def stop(number: int, frame: object) -> None:
@@ -158,3 +168,144 @@ def stopped_by_ctrl_c(owner: Owner) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def watched(quiet: bool) -> Iterator[Progress]:
+    """Progress on stderr: a bar if that is a terminal, else a line now and then; neither if `quiet`."""
+    if sys.stderr.isatty() and not quiet:
+        with tqdm(desc="looking for pictures", unit=" files", dynamic_ncols=True) as bar:
+            yield Bar(bar)
+    else:
+        yield Lines(quiet)
+
+
+class Bar:
+    """Implements `Progress` with tqdm."""
+
+    def __init__(self, bar: "tqdm[Never]") -> None:
+        self._bar = bar
+
+    def scanned(self, inputs: int) -> None:
+        self._bar.update(inputs)
+
+    def started(self, inputs: int) -> None:
+        self._bar.set_description("indexing")
+        self._bar.reset(total=inputs)
+
+    def settled(self, inputs: int) -> None:
+        self._bar.update(inputs)
+
+
+class Lines:
+    """Implements `Progress` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._found = self._settled = self._total = 0
+        self._last = time.monotonic()
+
+    def scanned(self, inputs: int) -> None:
+        self._found += inputs
+        self._now_and_then(f"found {self._found} pictures so far")
+
+    def started(self, inputs: int) -> None:
+        self._total = inputs
+        self._say(f"found {inputs} pictures")
+
+    def settled(self, inputs: int) -> None:
+        self._settled += inputs
+        self._now_and_then(f"indexed {self._settled} of {self._total}")
+
+    def _now_and_then(self, line: str) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._last = time.monotonic()
+        if not self._quiet:
+            click.echo(line, err=True)
+
+
+def failure_line(failure: Failure) -> str:
+    """One quarantined input with its reason, on one line whatever its name holds."""
+    return one_line(f"{failure.uri}: {failure.reason} [{failure.code}]")
+
+
+def all_failures(database: Database, job_id: int, skipped: bool = False) -> Iterator[Failure]:
+    """The quarantined inputs of a job, or those that were left out as duplicates; read in pages."""
+    read = ledger.skipped if skipped else ledger.failures
+    after = 0
+    while True:
+        with database.read() as session:
+            page = read(session, job_id, after, _PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
+
+
+def echo_failures(database: Database, job_id: int, to_stderr: bool) -> None:
+    for failure in all_failures(database, job_id):
+        click.echo(f"quarantined {failure_line(failure)}", err=to_stderr)
+
+
+def echo_summary(job: Job, seconds: float, as_json: bool) -> None:
+    """Print the last line: numbers of inputs, seconds, and inputs per second."""
+    counts = job.counts
+    rate = counts.settled / seconds
+    if as_json:
+        members = {
+            "job": job.id,
+            "collection": job.collection,
+            "state": job.state.value,
+            "error": job.error,
+            "indexed": counts.indexed,
+            "unchanged": counts.unchanged,
+            "quarantined": counts.quarantined,
+            "skipped": counts.skipped,
+            "ignored": job.ignored,
+            "pruned": job.pruned,
+            "seconds": round(seconds, 3),
+            "items_per_second": round(rate, 1),
+        }
+        click.echo(json.dumps(members))
+        return
+    said = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
+    numbers = f"indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
+    numbers += f", skipped {counts.skipped}" if counts.skipped else ""
+    others = f"ignored {job.ignored}, pruned {job.pruned}"
+    click.echo(f"job {job.id}{said}: {numbers}, {others} in {seconds:.1f} s ({rate:.1f} items/s)")
+
+
+def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
+    """Pass the job that `look` returns to `see`, repeatedly, until it has ended; return the ended job."""
+    observer = Observer(look)
+    while True:
+        seen = observer.see()
+        see(seen)
+        if not seen.job.active:
+            return seen.job
+        time.sleep(observer.wait)
+
+
+class Teller:
+    """Turns repeated views of a job into calls of a `Progress`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._found = self._settled = 0
+        self._has_started = False
+
+    def __call__(self, seen: Seen) -> None:
+        counts = seen.job.counts
+        if seen.job.state == JobState.SCANNING:
+            found = counts.open + counts.settled
+            self._progress.scanned(max(0, found - self._found))
+            self._found, self._settled = found, counts.settled
+            return
+        if not self._has_started:
+            self._has_started = True
+            self._progress.started(counts.open + counts.settled - self._settled)
+        self._progress.settled(max(0, counts.settled - self._settled))
+        self._settled = counts.settled

@@ -1,14 +1,22 @@
-"""What is given on a command line: `MODALITY=FILE`, and weights at the end of things."""
+"""Inputs on a command line: `MODALITY=FILE`, with an optional weight at the end."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from api.prediction_wire import Input
+from api.predictions.wire import Input
 
 _WEIGHT = re.compile(r"(?P<content>.+):(?P<weight>[+-]?(\d+\.?\d*|\.\d+))", re.DOTALL)
+
+
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """An option's callback. Raises `click.BadParameter` for infinity or NaN."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def split_weight(value: str) -> tuple[str, float]:
@@ -19,11 +27,11 @@ def split_weight(value: str) -> tuple[str, float]:
 
 def read_input(value: str, text_weight: float | None = None) -> Input:
     """`MODALITY=FILE`, `MODALITY=FILE:0.7` or `caption=words`. Raises `click.UsageError`."""
-    from model.modality import Content
+    from model.modalities.registry import Content
 
     name, equals, content = value.partition("=")
     if not equals or not content:
-        raise click.UsageError(f"an input is written MODALITY=FILE, as in rgb=photo.jpg, not {value!r}")
+        raise click.UsageError(f"write an input as MODALITY=FILE, such as rgb=photo.jpg, not as {value!r}")
     kind = known_modality(name)
     weight = text_weight if kind.content is Content.TEXT else None
     if _is_file(content):
@@ -39,12 +47,12 @@ def read_input(value: str, text_weight: float | None = None) -> Input:
 
 def known_modality(name: str) -> Any:
     """The modality of a name or alias. Raises `click.UsageError`."""
-    from model.modality import MODALITIES, resolve
+    from model.modalities.registry import MODALITIES, resolve
 
     try:
         return resolve(name)
     except KeyError as error:
-        raise click.UsageError(f"{name!r} is not a modality; known ones are {', '.join(MODALITIES)}") from error
+        raise click.UsageError(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error
 
 
 def _is_file(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`anyseek jobs …`: what ran, how far it is, what could not be taken in, and trying that again."""
+"""`anyseek jobs …`: shows jobs, their progress and the inputs that could not be indexed, and retries those."""
 
 import json
 import time
@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from api.commands.following import Teller, follow
-from api.commands.index import finish
-from api.commands.index_output import all_failures, failure_line, watched
-from indexer.owner import Owner
+from api.commands.index import Teller, all_failures, failure_line, finish, follow, watched
 from indexer.paths import from_uri
+from indexer.runs import Owner
 from indexer.sources.opening import open_source
 from search.catalogue import jobs as catalogue_jobs
 from search.catalogue.jobs import Job
@@ -19,20 +17,20 @@ from search.settings import read_settings
 from workers.pace import Seen
 from workers.runtime import Runtime
 
-INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again goes on with it
+INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, stop them, and try again what they could not take in."""
+    """Look at jobs, stop them, and retry the inputs that they could not index."""
 
 
 @jobs.command("list")
 @click.option("--collection", help="Only jobs of this collection.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="The most jobs to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
-    """The newest jobs, newest first."""
+    """List the newest jobs, newest first."""
     with Runtime.open(read_settings(), None) as runtime:
         with runtime.database.read() as session:
             found = catalogue_jobs.list_page(session, None, limit, collection)
@@ -42,18 +40,18 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job", type=int)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(job: int, as_json: bool) -> None:
-    """How far JOB is, or how it ended."""
+    """Show the progress of JOB, or how it ended."""
     with Runtime.open(read_settings(), None) as runtime:
         _echo(runtime, runtime.queue.status(job), as_json)
 
 
 @jobs.command()
 @click.argument("job", type=int)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each look at the job.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
-    """Show how far JOB is until it ends, wherever it runs; Ctrl-C stops the watching, not the job."""
+    """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
     with Runtime.open(read_settings(), None) as runtime:
         if as_json:
             follow(lambda: runtime.queue.status(job), _echo_seen)
@@ -65,10 +63,12 @@ def watch(job: int, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job", type=int)
-@click.option("--skipped", is_flag=True, help="Those that were left out for having the content of another key.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--skipped", is_flag=True, help="List the inputs that were left out because another key has the same content."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def failures(job: int, skipped: bool, as_json: bool) -> None:
-    """The inputs of JOB that are quarantined, each on a line with its reason."""
+    """List the quarantined inputs of JOB, each on a line with its reason."""
     with Runtime.open(read_settings(), None) as runtime:
         runtime.queue.status(job)
         for failure in all_failures(runtime.database, job, skipped):
@@ -79,19 +79,19 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
 @jobs.command()
 @click.argument("job", type=int)
 def cancel(job: int) -> None:
-    """Stop JOB, wherever it runs; what it has put in stays."""
+    """Stop JOB, wherever it runs. What it has indexed stays."""
     with Runtime.open(read_settings(), None) as runtime:
         _echo(runtime, runtime.queue.cancel(job), as_json=False)
 
 
 @jobs.command()
 @click.argument("job", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of words.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of text.")
 def retry(job: int, as_json: bool) -> int:
-    """Try the quarantined inputs of JOB again, such as files that have been mended, and show how far that is.
+    """Retry the quarantined inputs of JOB, such as files that have been repaired, and show the progress.
 
-    Inputs that were refused while the folder was listed need `anyseek index` instead. Exits as that command does. After
-    Ctrl-C the same command goes on with those that are left.
+    Inputs that were refused while the folder was listed need `anyseek index` instead. The exit codes are those of that
+    command. After Ctrl-C, run the same command again to go on with the rest.
     """
     started, settings = time.monotonic(), read_settings()
     with Runtime.open(settings, None) as runtime:
@@ -101,7 +101,7 @@ def retry(job: int, as_json: bool) -> int:
             catalogue_jobs.reopen(session, job)
         found = runtime.queue.status(job)
         if not as_json:
-            click.echo(f"{found.counts.open} inputs are tried again", err=True)
+            click.echo(f"{found.counts.open} inputs will be tried again", err=True)
         assert found.root is not None
         source = open_source(settings, from_uri(found.root))
         with Owner(runtime.database, settings) as owner:
@@ -133,7 +133,7 @@ def _members(job: Job) -> dict[str, Any]:
 
 
 def _is_interrupted(runtime: Runtime, job: Job) -> bool:
-    """A job that nobody owns waits for workers, or is worked on by them."""
+    """Whether the owner of an active job has died; a job without an owner waits for workers or is in work."""
     if not job.active or job.owner is None:
         return False
     with runtime.database.read() as session:

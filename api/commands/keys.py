@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    Once a key exists, every request needs one. Scopes: read (query and look), write (also put and delete items, run
+    Once a key exists, every request needs one. Scopes: read (query and look), write (also put and delete items, and run
     jobs), admin (also make and delete collections).
     """
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--scope", type=click.Choice(["read", "write", "admin"]), required=True, help="What it may do.")
+@click.option("--scope", type=click.Choice(["read", "write", "admin"]), required=True, help="What the key may do.")
 def create(name: str, scope: str) -> None:
-    """Make a key and print it, this once: only its hash is kept."""
+    """Make a key and print it once. Only its hash is kept."""
     from api.security import Scope, create_key
 
     with _database() as database:
@@ -47,7 +47,7 @@ def list_keys() -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Make a key open nothing from now on."""
+    """Revoke a key. It opens nothing from now on."""
     from search.catalogue import api_keys
 
     with _database() as database, database.write() as session:

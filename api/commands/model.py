@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    """Check the model."""
+    """Check the networks against recorded numbers."""
 
 
 @model.command("check-golden")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("as_json", "--json", is_flag=True, help="One JSON object a case, a line each.")
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON object per case, each on a line.")
 @click.option(
     "--vocabulary",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The text tokenizer's file, for cases with texts.",
+    help="The text tokenizer's file; cases with texts need it.",
 )
-@click.option("--only", default="*", metavar="GLOB", help="Only cases whose name matches.")
+@click.option("--only", default="*", metavar="GLOB", help="Run only cases whose name matches.")
 def check_golden(directory: Path, as_json: bool, vocabulary: Path | None, only: str) -> None:
-    """Run the recorded cases of DIRECTORY; exit 1 if any fails.
+    """Run the recorded cases of DIRECTORY. Exits with 1 if any fails.
 
-    A case is one .npz file, schedules.json, text_formats.json or one file of keys/, named by its file stem.
+    A case is one .npz file, schedules.json, text_formats.json or one file of keys/, and is named by its file's stem.
     """
     from model.golden.checkers import CheckOptions
     from model.golden.runner import check_directory

@@ -1,4 +1,4 @@
-"""`anyseek models`: which models there are, fetching their weights, and checking them."""
+"""`anyseek models`: lists models, fetches their weights, and checks them."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from search.errors import BadInput
 from search.settings import read_settings
 
 if TYPE_CHECKING:
-    from model.published.store import Record
+    from model.fourm.published.store import Record
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -23,9 +23,9 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_models(as_json: bool) -> None:
-    """Show each model: whether it is here, its size, licence and fingerprint."""
+    """List every model: whether it is installed, its size, licence and fingerprint."""
     from model.installed import list_models
     from model.openclip.files import is_installed
 
@@ -43,18 +43,17 @@ def list_models(as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@click.option("--from", "source", type=_FOLDER, help="A folder that has the encoders.")
-@click.option("--accept-licence", is_flag=True, help="Accept the licence of published weights, for scripts.")
+@click.option("--from", "source", type=_FOLDER, help="Take the encoders from this folder instead of fetching them.")
+@click.option("--accept-licence", is_flag=True, help="Accept the licence of published weights without being asked.")
 def pull(name: str, source: Path | None, accept_licence: bool) -> None:
-    """Fetch what NAME stands for, and check it.
+    """Fetch the weights that NAME stands for, and check them.
 
     NAME is a published network such as 4M-21_B, which comes with its tokenizers, or a tokenizer; `encoders`, the two
-    networks that the bundled weights look through; or openclip:ARCH/PRETRAINED, such as
-    openclip:ViT-B-32/laion2b_s34b_b79k.
+    encoders that the bundled weights need; or openclip:ARCH/PRETRAINED, such as openclip:ViT-B-32/laion2b_s34b_b79k.
     """
     home = read_settings().home
     if source is not None and name != "encoders":
-        raise BadInput("--from goes with `encoders`; other weights from a folder are taken by `anyseek models import`")
+        raise BadInput("--from works only for `encoders`; use `anyseek models import` for other weights")
     if name == "encoders" or name.startswith("openclip:"):
         made = [f"made {path}" for path in _pull_other(name, home, source)]
     else:
@@ -65,17 +64,17 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
 
 def _pull_other(name: str, home: Path, source: Path | None) -> list[Path]:
     if name == "encoders":
-        from model.hub import pull_encoders
+        from model.encoders.pull import pull_encoders
 
         return pull_encoders(home, source)
-    from model.openclip.files import pull_openclip
+    from model.openclip.pull import pull_openclip
 
     return pull_openclip(name, home)
 
 
 def _pull_published(name: str, home: Path, accept_licence: bool) -> list[str]:
-    from model.published.names import VOCABULARY
-    from model.published.pull import needed, pull_published
+    from model.fourm.published.names import VOCABULARY
+    from model.fourm.published.pull import needed, pull_published
 
     missing = needed(name, home)
     if set(missing) - {VOCABULARY}:
@@ -85,29 +84,32 @@ def _pull_published(name: str, home: Path, accept_licence: bool) -> list[str]:
 
 def _agree_on_licence(home: Path, accepted: bool) -> None:
     """Ask once, unless the option has answered. Raises `BadInput` where nobody can be asked."""
-    from model.published import licence
+    from model.fourm.published import store
 
-    if licence.is_accepted(home):
+    if store.is_licence_accepted(home):
         return
     if not accepted and not sys.stdin.isatty():
-        raise BadInput(f"{licence.LICENCE_NOTICE} Nobody is here to accept it: say --accept-licence if you do")
-    _say(licence.LICENCE_NOTICE)
+        raise BadInput(
+            f"{store.LICENCE_NOTICE} This is not a terminal, so nobody can be asked; pass --accept-licence "
+            "if you accept it"
+        )
+    _say(store.LICENCE_NOTICE)
     if not accepted and not click.confirm("Do you accept that licence?", err=True):
         raise click.ClickException("the licence was not accepted; nothing was fetched")
-    licence.accept(home)
+    store.accept_licence(home)
 
 
 @models.command("import")
 @click.argument("folder", type=_FOLDER)
-@click.option("--name", help="Which checkpoint FOLDER holds, where it is not called after it.")
+@click.option("--name", help="The checkpoint that FOLDER holds, if its name does not say so.")
 def import_(folder: Path, name: str | None) -> None:
     """Install published weights that were fetched elsewhere into FOLDER.
 
-    FOLDER holds folders called as the repositories are (4M-21_B/model.safetensors), the vocabulary, or both; the Hub's
-    own cache will do too. They are checked, then copied.
+    FOLDER holds folders named like the repositories (4M-21_B/model.safetensors), the vocabulary, or both. The Hub's own
+    cache works too. Everything is checked, then copied.
     """
-    from model.published.import_folder import import_folder
-    from model.published.licence import LICENCE_NOTICE
+    from model.fourm.published.import_folder import import_folder
+    from model.fourm.published.store import LICENCE_NOTICE
 
     records = import_folder(folder, read_settings().home, _say, name)
     _say(LICENCE_NOTICE)
@@ -118,10 +120,10 @@ def import_(folder: Path, name: str | None) -> None:
 @models.command()
 @click.argument("name")
 def verify(name: str) -> int:
-    """Check the files of NAME, load everything and run it; exit code 1 and a list if something is wrong.
+    """Check the files of NAME, load everything and run it. Exits with 1 and a list if something is wrong.
 
-    Of a published network its tokenizers and the vocabulary are checked too. This reads every byte and runs the
-    networks one after another, so it takes minutes for the larger ones.
+    For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
+    the networks one after another, so larger ones take minutes.
     """
     from model.verification import verify_model
 

@@ -1,7 +1,6 @@
 """`anyseek query`: one query from options, or many from a file."""
 
 import json
-import math
 import unicodedata
 from dataclasses import asdict
 from pathlib import Path
@@ -9,58 +8,64 @@ from typing import Any
 
 import click
 
-from api.commands.inputs import read_input, split_weight
-from api.wire import DEFAULT_HITS, Part, Results
+from api.commands.inputs import finite, read_input, split_weight
+from api.queries.wire import DEFAULT_HITS, MOST_HITS, Part, Results
 
-MOST_HITS = 10_000
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
-
-
-def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number.")
-    return value
 
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("--collection", required=True, help="Where to look.")
+@click.option("--collection", required=True, help="The collection to search.")
 @click.option(
-    "--text-weight", type=float, default=1.0, callback=_finite, help="How much the words count; negative to push away."
+    "--text-weight",
+    type=float,
+    default=1.0,
+    callback=finite,
+    help="The weight of the words; a negative one pushes away.",
 )
-@click.option("--image", multiple=True, metavar="FILE", help="A photo or picture.")
+@click.option("--image", multiple=True, metavar="FILE", help="A photo or any other picture.")
 @click.option("--sketch", multiple=True, metavar="FILE", help="A drawing of any kind.")
 @click.option("--palette", multiple=True, metavar="COLOURS", help="One to seven colours: '#ff0000,#ffffff'.")
 @click.option("--depth", multiple=True, metavar="FILE", help="A depth map: 16-bit PNG or NPY, larger is farther.")
 @click.option("--semseg", multiple=True, metavar="FILE", help="A segmentation map: 8-bit PNG of ids.")
 @click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG.")
-@click.option("--input", "inputs", multiple=True, metavar="MODALITY=FILE", help="Anything else, as in boxes=b.json.")
-@click.option("--item", multiple=True, metavar="KEY", help="An item of the collection: more like it.")
-@click.option("-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="How many hits.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="MODALITY=FILE", help="Any other modality, such as boxes=b.json."
+)
+@click.option("--item", multiple=True, metavar="KEY", help="The key of an item of the collection: find more like it.")
+@click.option(
+    "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
+)
 @click.option(
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
 )
-@click.option("--space", help="The space to search; the model chooses unless it is given.")
+@click.option("--space", help="The space to search; by default the model chooses.")
 @click.option(
     "--fusion",
     type=click.Choice(["joint", "late"]),
-    help="How parts become one vector; the model chooses unless given.",
+    help="How several parts become one vector; by default the model chooses.",
 )
-@click.option("--batch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Queries, one JSON a line.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
+@click.option(
+    "--batch",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of queries, one JSON object per line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def query(text: str | None, collection: str, k: int, **options: Any) -> None:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
-    Files, palettes and keys may end in a weight, as in `--sketch cat.png:0.7`; a negative one pushes away. A file that
-    really has such a name wins; write `:1` behind a key that has. All options of one query may be repeated.
+    A file, palette or key may end in a weight, as in `--sketch cat.png:0.7`; a negative weight pushes away. If a file
+    really has such a name, the file wins; write `:1` after a key that ends like a weight. All options of a query may be
+    repeated.
 
     With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?,
-    "where"?, "fusion"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order; files are relative to the
+    "where"?, "fusion"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order. Files are relative to the
     batch file.
     """
     parts = _parts(text, options)
     if bool(parts) == bool(options["batch"]):
-        raise click.UsageError("say what to look for: words, --image, --sketch, …, or --batch alone")
+        raise click.UsageError("give something to look for: words, --image, --sketch, …, or --batch alone")
     how = {name: options[name] for name in ("space", "where", "fusion")}
     from api.connect import connect
 
@@ -82,8 +87,8 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
         colours, weight = split_weight(value)
         parts.append(Part("color_palette", text=colours, weight=weight))
     for value in options["inputs"]:
-        one = read_input(value, options["text_weight"])
-        parts.append(Part(one.modality, one.text, one.file, weight=1.0 if one.weight is None else one.weight))
+        given = read_input(value, options["text_weight"])
+        parts.append(Part(given.modality, given.text, given.file, weight=1.0 if given.weight is None else given.weight))
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))
@@ -91,7 +96,7 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
 
 
 def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, Any]) -> None:
-    from api.batch import answer_lines
+    from api.queries.batch_file import answer_lines
 
     with path.open("rb") as lines:
         for line in answer_lines(lines, path.parent, client, collection, defaults):
@@ -103,8 +108,7 @@ def _as_json(results: Results) -> str:
 
 
 def as_table(results: Results) -> str:
-    """One line a hit: rank, score, key, caption."""
-    """Rank, score, key and caption of each hit, a line each."""
+    """One line for each hit: rank, score, key and caption."""
     if not results.hits:
         return "nothing was found: the collection is empty, or no item passes the filter"
     width = max(len(hit.key) for hit in results.hits)

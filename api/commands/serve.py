@@ -19,18 +19,26 @@ class CannotListen(AnyseekError):
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond this machine only with an API key.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option("--model", help="See `anyseek models list`; ANYSEEK_MODEL unless given, or else 4m-tiny.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on; other machines need an API key."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="The port to listen on; 0 picks a free one.",
+)
+@click.option("--model", help="The model, see `anyseek models list`; by default ANYSEEK_MODEL, else 4m-tiny.")
 def serve(host: str, port: int, model: str | None) -> None:
     """Serve the HTTP API and the web page until interrupted.
 
-    Index jobs can be started over HTTP for folders below ANYSEEK_ROOTS (separated by colons) only. Where
+    Over HTTP, index jobs can be started only for folders below ANYSEEK_ROOTS (separated by colons). If
     ANYSEEK_BROKER_URL is set, `anyseek worker` runs them, otherwise this process does.
     """
     from api.app import create_app
+    from api.connect import recorded
     from api.security import is_loopback, require_key
-    from api.server_record import recorded
     from api.service import Service, ServiceSettings
     from workers.runtime import Runtime
 
@@ -42,12 +50,12 @@ def serve(host: str, port: int, model: str | None) -> None:
         with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as is_recorded:
             click.echo(f"Anyseek is at {address(listener)}")
             if not is_recorded:
-                click.echo("Another service uses this data directory; commands will ask that one.", err=True)
+                click.echo("Another service already uses this data directory; commands will ask that one.", err=True)
             run(create_app(Service(runtime, settings)), listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address. Raises `CannotListen` in one line if it is taken or not ours."""
+    """A socket bound to the address. Raises `CannotListen` if the address is taken or not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +69,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """The URL under which this machine reaches the socket."""
+    """The URL at which this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
@@ -69,7 +77,7 @@ def address(listener: socket.socket) -> str:
 
 
 def checked_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
-    """The folders of ANYSEEK_ROOTS, links followed. Raises `BadInput` for one that is not there."""
+    """The folders of ANYSEEK_ROOTS, links followed. Raises `BadInput` for one that does not exist."""
     for root in roots:
         if not root.is_dir():
             raise BadInput(f"ANYSEEK_ROOTS names {root}, which is not a folder")
@@ -83,7 +91,7 @@ def run(app: object, listener: socket.socket) -> None:
     from api.logs import configure_logs
 
     configure_logs()
-    # uvicorn raises the signal that stopped it once more when it is done; the record must still be removed then.
+    # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]

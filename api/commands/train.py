@@ -17,16 +17,21 @@ def train() -> None:
 
 @train.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; else runs/NAME.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the run's folder.")
-@click.option("--device", help="Such as cpu or cuda:1; else a GPU if there is one.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, help="That train it together, on this machine.")
+@click.option("--device", help="The device, such as cpu or cuda:1; by default a GPU if there is one.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Number of processes on this machine that train together.",
+)
 def model(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """Pretrain a 4M network as CONFIG says, on any modalities that the shards of its data sets hold.
 
-    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, and in the
-    end model.safetensors. Ctrl-C saves and ends; the same command with --resume goes on, also after a kill, and ends in
-    the same weights. docs/training.md lists what a config can say, and how torchrun starts it on several machines.
+    The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, and at the
+    end model.safetensors. Ctrl-C saves and ends. The same command with --resume goes on, even after a kill, and ends in
+    the same weights. docs/training.md lists the keys of a config, and how torchrun starts a run on several machines.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
@@ -39,15 +44,15 @@ def model(config: Path, out: Path | None, resume: bool, device: str | None, proc
 
 @train.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; else runs/NAME.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the run's folder.")
-@click.option("--device", help="Such as cpu or cuda:1; else a GPU if there is one.")
+@click.option("--device", help="The device, such as cpu or cuda:1; by default a GPU if there is one.")
 def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) -> int:
-    """Train a tokenizer as CONFIG says: of pictures, maps or vectors that the shards of its data sets hold.
+    """Train a tokenizer as CONFIG says, of pictures, maps or vectors that the shards of its data sets hold.
 
     The run's folder gets checkpoints, metrics.csv and evaluation.csv, the same for TensorBoard, curves.png, pictures of
-    reconstructions, and in the end tokenizer.safetensors. Ctrl-C saves and ends; the same command with --resume goes
-    on, also after a kill, and ends in the same weights. docs/tokenizers.md lists what a config can say.
+    reconstructions, and at the end tokenizer.safetensors. Ctrl-C saves and ends. The same command with --resume goes
+    on, even after a kill, and ends in the same weights. docs/tokenizers.md lists the keys of a config.
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
@@ -58,7 +63,7 @@ def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) 
 
 def _together(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """The exit code of a training by several processes of this command."""
-    from model.training.pretraining.launching import run_processes
+    from model.training.run.launching import run_processes
 
     options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
     options += ["--device", device] if device else []
@@ -68,7 +73,7 @@ def _together(config: Path, out: Path | None, resume: bool, device: str | None, 
 
 def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:
     """The exit code of a training."""
-    from model.training.pretraining.errors import TrainingConfigInvalid
+    from model.training.run.errors import TrainingConfigInvalid
 
     folder = out or Path("runs") / config.stem
     try:

@@ -1,4 +1,4 @@
-"""`anyseek verify` and `anyseek rebuild`: do the parts of a data directory agree, and mending what is derived."""
+"""`anyseek verify` and `anyseek rebuild`: check that the parts of a data directory agree, and rebuild derived ones."""
 
 import json
 from functools import partial
@@ -11,12 +11,12 @@ _SHOWN_NOTES = 10
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def verify(as_json: bool) -> int:
     """Check that catalogue, log, index and stored files agree. Works while a service runs.
 
-    Exits with 0 if they do, with 1 and a line for each problem if not. Originals that stay where they were indexed and
-    are gone are noted, and items that a re-embedding left out; they are no problem.
+    Exits with 0 if they agree, else with 1 and a line for each problem. Two things are noted but are not problems:
+    originals that were indexed in place and are gone, and items that a re-embedding left out.
     """
     from search.maintenance import left_out, missing_originals
     from search.maintenance import verify as find_problems
@@ -27,9 +27,9 @@ def verify(as_json: bool) -> int:
         problems = find_problems(runtime.database, runtime.settings)
     shown = notes if as_json else notes[:_SHOWN_NOTES]
     for kind, found in (("note", shown), ("problem", problems)):
-        for one in found:
-            members = {"collection": one.collection, kind: one.what}
-            click.echo(json.dumps(members) if as_json else f"{kind}: {one.collection}: {one.what}")
+        for finding in found:
+            members = {"collection": finding.collection, kind: finding.what}
+            click.echo(json.dumps(members) if as_json else f"{kind}: {finding.collection}: {finding.what}")
     if len(shown) < len(notes):
         click.echo(f"note: and {len(notes) - len(shown)} more like these; --json lists them all")
     if not problems and not as_json:
@@ -43,21 +43,21 @@ def rebuild(collection: str | None) -> int:
     """Make the index of COLLECTION, or of every collection, anew from the catalogue. Works while a service runs.
 
     Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
-    originals are gone too: index their folder or put those items again.
+    originals are gone too: then index their folder or put those items again.
     """
     from search.catalogue import collections
     from workers.runtime import Runtime
 
     settings = read_settings()
     with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
-        known = [one.name for one in collections.list_all(session)]
+        known = [held.name for held in collections.list_all(session)]
     lost = sum(_rebuild_one(settings, name) for name in ([collection] if collection else known))
     return 1 if lost else 0
 
 
 def _rebuild_one(settings: Settings, name: str) -> int:
     """Rebuild one collection; returns how many of its items are lost."""
-    from indexer.remake import remake
+    from indexer.put import remake
     from search.maintenance import rebuild as rebuild_collection
     from workers.runtime import Runtime
 

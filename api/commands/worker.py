@@ -14,17 +14,19 @@ READY, NOT_READY = 0, 1
 
 
 @click.command()
-@click.option("--queues", help="What to take, by commas: ingest, embed, index, maintenance; all unless set.")
-@click.option("--concurrency", type=click.IntRange(1, 256), help="How many processes; each may load the model.")
-@click.option("--name", help="Of this worker, one of a kind on its machine; the machine's own name unless set.")
-@click.option("--model", help="The model to load at the start; ANYSEEK_MODEL unless set.")
-@click.option("--ready", is_flag=True, help="Only tell whether the worker of that name is ready: exit with 0 or 1.")
+@click.option(
+    "--queues", help="The queues to take from, separated by commas: ingest, embed, index, maintenance; all by default."
+)
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Number of processes; each may load the model.")
+@click.option("--name", help="This worker's name, unique on its machine; by default the machine's name.")
+@click.option("--model", help="The model to load at the start; ANYSEEK_MODEL by default.")
+@click.option("--ready", is_flag=True, help="Only check whether the worker of that name is ready: exit with 0 or 1.")
 def worker(queues: str | None, concurrency: int | None, name: str | None, model: str | None, ready: bool) -> int:
-    """Work on index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
+    """Work on the index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
 
-    A worker is ready when each of its processes has loaded the model and embedded something with it; it logs "ready"
-    then. On SIGTERM its processes end their tasks at the next step, and what is left of them goes to other workers.
-    A machine with a GPU may take `--queues embed` only; some worker must take each of the others.
+    A worker is ready when each of its processes has loaded the model and embedded something with it; it then logs
+    "ready". On SIGTERM its processes end their tasks at the next step and leave the rest to other workers. A machine
+    with a GPU may take only `--queues embed`; then some other worker must take the other queues.
     """
     settings = read_settings()
     called = _checked_name(name or platform.node())
@@ -53,11 +55,11 @@ def _queues(text: str | None) -> tuple[str, ...]:
 
     wanted = tuple(dict.fromkeys(text.split(","))) if text else QUEUES
     if unknown := [queue for queue in wanted if queue not in QUEUES]:
-        raise BadInput(f"there is no queue {unknown[0]!r}; the queues are {', '.join(QUEUES)}")
+        raise BadInput(f"{unknown[0]!r} is not a queue; the queues are {', '.join(QUEUES)}")
     return wanted
 
 
 def _checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} cannot name a worker; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+        raise BadInput(f"{name!r} cannot be a worker's name; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     return name

@@ -1,10 +1,11 @@
-"""The seam between a job and where its inputs come from: a folder, a table, archives, URLs, a bucket.
+"""The interface of a job's sources: a folder, a table, archives, URLs, a bucket.
 
-A source is scanned once, in a stable order, by one process; every input it meets becomes a row of the job's ledger
-before work starts. Any process may then describe and open any input by the `uri` of that row alone.
+A source is scanned once, in a stable order, by one process; every input found becomes a row of the job's ledger before
+work starts. Any process may then describe and open any input by the `uri` of that row alone.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,15 @@ from typing import Protocol
 
 from indexer.descriptions import Description
 
+LOCAL_THREADS = 1
+
+# A folder or bucket has no version, so an interrupted scan of it may continue only if it began recently.
+RESUMABLE_SECONDS = 3600.0
+
 
 @dataclass(frozen=True)
 class Position:
-    """How far a scan has come: `place` in the source's own words, within `version` of what is scanned."""
+    """The position of a scan: `place` in the source's own notation, within `version` of what is scanned."""
 
     place: str
     version: str
@@ -31,7 +37,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Found:
-    """What a scan met: an input to index, or with `reason` one that cannot be. `position` is that behind it."""
+    """An input that a scan found; one with a `reason` cannot be indexed. `position` is the one after it."""
 
     uri: str
     key: str
@@ -50,12 +56,12 @@ class Source(Protocol):
 
     @property
     def ignored(self) -> int:
-        """How many files the last scan met that are no inputs."""
+        """The number of files in the last scan that are not inputs."""
         ...
 
     @property
     def threads(self) -> int:
-        """How many inputs are worth reading at once at least: more where most of the time is spent waiting."""
+        """The least number of inputs worth reading at once; higher where most of the time is spent waiting."""
         ...
 
     def check(self) -> None:
@@ -63,15 +69,15 @@ class Source(Protocol):
         ...
 
     def can_resume(self, position: Position) -> bool:
-        """Whether a scan may go on there: what was scanned until then is still as it was."""
+        """Whether a scan may continue there: what was scanned before is unchanged."""
         ...
 
     def scan(self, position: Position | None = None) -> Iterator[Found]:
-        """Every input, or those behind `position`, never more than a page of them in memory. Raises `SourceGone`."""
+        """Find every input, or those after `position`, with at most a page in memory. Raises `SourceGone`."""
         ...
 
     def describe(self, uri: str) -> Description:
-        """What is said of an input; `file` is its picture. Raises `BadInput` if it cannot be understood."""
+        """The description of an input; `file` is its picture. Raises `BadInput` if it cannot be understood."""
         ...
 
     def open(self, ref: str) -> bytes:
@@ -79,13 +85,23 @@ class Source(Protocol):
         ...
 
     def name(self, ref: str) -> str:
-        """What errors and content hashes call that file."""
+        """The name of that file in errors and content hashes."""
         ...
 
     def local(self, ref: str) -> Path | None:
-        """Where the file lies if it can be referred to there; None if a copy has to be kept."""
+        """The file's path if it can be referred to; None if a copy has to be stored."""
         ...
 
     def input_at(self, location: str) -> str | None:
         """The uri of the input whose picture lies at `location`, a path that `local` gave; None if that is unknown."""
         ...
+
+
+def version_now() -> str:
+    """What stands for the state of a listing that begins now."""
+    return str(time.time())
+
+
+def is_fresh(version: str) -> bool:
+    """Whether a listing that began then may still be continued."""
+    return 0 <= time.time() - float(version) < RESUMABLE_SECONDS

@@ -1,8 +1,8 @@
-"""A bucket, or a folder in one, as a source: every picture below it, named in the order of their paths.
+"""A bucket, or a folder in one, as a source of every picture below it, in the order of their paths.
 
-It is listed once and read as it comes, so that it may hold any number of files. A sidecar NAME.json stands beside
-NAME.jpg as in a folder. Files called NAME.depth.png, by a modality, are left to the sidecars that name them. What has
-a manifest is indexed by giving that as the source.
+The bucket is listed once and processed during the listing, so it may hold any number of files. A sidecar NAME.json
+describes NAME.jpg as in a folder. Files named by a modality, such as NAME.depth.png, are used only if a sidecar names
+them. To index a bucket with a manifest, give the manifest as the source.
 """
 
 import posixpath
@@ -10,20 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from indexer.descriptions import Description, json_object, read_fields
+from indexer.descriptions import Description, json_object, read_fields, sidecar_of
 from indexer.errors import BadSource, InputVanished
 from indexer.kinds import is_picture_suffix
-from indexer.manifest import MANIFEST
 from indexer.paths import from_uri, to_key, to_uri
 from indexer.samples import PICTURE
-from indexer.sources.base import Found, Position
-from indexer.sources.freshness import is_fresh, version_now
+from indexer.sources.base import Found, Position, is_fresh, version_now
+from indexer.sources.folder import MANIFEST
 from indexer.sources.remote import RemoteStorage
-from model.modality import resolve
+from model.modalities.registry import resolve
 from search.errors import BadInput
 from search.settings import Limits
 
-_SIDECAR = ".json"
 _MOST_TOGETHER = 64
 
 
@@ -40,7 +38,7 @@ class BucketSource:
         self.check()
         if storage.has(MANIFEST):
             manifest = f"{self.uri}/{MANIFEST}"
-            raise BadSource(f"{self.uri} has a {MANIFEST}; index what that names: anyseek index {manifest}")
+            raise BadSource(f"{self.uri} has a {MANIFEST}; index the manifest instead: anyseek index {manifest}")
 
     @property
     def uri(self) -> str:
@@ -57,16 +55,17 @@ class BucketSource:
         version = position.version if position else version_now()
         for together in _runs(self._storage.paths(from_uri(position.place) if position else None)):
             pictures = [path for path in together if _is_picture(path)]
-            sidecars = {_stem(path) + _SIDECAR for path in pictures}
-            found = [self._found(path, _stem(path) + _SIDECAR in together) for path in pictures]
+            sidecars = {sidecar_of(path) for path in pictures}
+            found = [self._found(path, sidecar_of(path) in together) for path in pictures]
             self.ignored += sum(path not in sidecars and not is_picture_suffix(path) for path in together)
             behind = Position(to_uri(together[-1]), version, self.ignored)
-            for number, one in enumerate(found, 1):  # a position lies between runs, or a sidecar would be missed
-                yield replace(one, position=behind if number == len(found) else None)
+            for number, picture in enumerate(found, 1):
+                # A position lies between runs, or a sidecar would be missed.
+                yield replace(picture, position=behind if number == len(found) else None)
         self.check()
 
     def describe(self, uri: str) -> Description:
-        return self._described(from_uri(uri), True)
+        return self._describe(from_uri(uri), True)
 
     def open(self, ref: str) -> bytes:
         return self._storage.read(ref)
@@ -82,16 +81,16 @@ class BucketSource:
 
     def _found(self, path: str, has_sidecar: bool) -> Found:
         try:
-            return Found(to_uri(path), self._described(path, has_sidecar).key or "")
+            return Found(to_uri(path), self._describe(path, has_sidecar).key or "")
         except BadInput as error:
             return Found(to_uri(path), to_key(path), str(error), error.code)
 
-    def _described(self, path: str, may_have_sidecar: bool) -> Description:
-        said = (self._sidecar(path) if may_have_sidecar else None) or Description()
+    def _describe(self, path: str, may_have_sidecar: bool) -> Description:
+        said = (self._read_sidecar(path) if may_have_sidecar else None) or Description()
         return replace(said, file=path, key=said.key or to_key(path))
 
-    def _sidecar(self, path: str) -> Description | None:
-        sidecar, base = _stem(path) + _SIDECAR, posixpath.dirname(path)
+    def _read_sidecar(self, path: str) -> Description | None:
+        sidecar, base = sidecar_of(path), posixpath.dirname(path)
         try:
             data = self._storage.read(sidecar)
         except InputVanished:
@@ -105,7 +104,7 @@ class BucketSource:
 
 
 def _runs(paths: Iterator[str]) -> Iterator[Sequence[str]]:
-    """Paths in order, those together that begin like the first one up to its last dot: `a.jpg` and `a.json`."""
+    """Group ordered paths that begin like the first one up to its last dot, such as `a.jpg` and `a.json`."""
     together: list[str] = []
     for path in paths:
         if together and (not path.startswith(_stem(together[0]) + ".") or len(together) == _MOST_TOGETHER):
@@ -121,7 +120,7 @@ def _stem(path: str) -> str:
 
 
 def _is_picture(path: str) -> bool:
-    """By its name, unless that says that it is another modality of a picture."""
+    """Whether a file is a picture by its name, and not another modality of one."""
     named = posixpath.splitext(_stem(path))[1].removeprefix(".")
     try:
         further = bool(named) and resolve(named).name != PICTURE

@@ -1,29 +1,31 @@
-"""A folder as a source of inputs: what in it is a picture, and what is said of each.
+"""A folder as a source of inputs: its pictures and their descriptions.
 
-Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `indexer.descriptions`.
+Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `indexer.descriptions`. The lines of the
+manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
 """
 
 import contextlib
+import hashlib
 import os
 import posixpath
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from indexer.descriptions import Description, parse_description
+import numpy as np
+
+from indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
 from indexer.errors import BadDescription, InputError, InputUnreadable, SourceGone
-from indexer.files import read_file, read_start
 from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
-from indexer.manifest import MANIFEST, Manifest, PathTable
 from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
-from indexer.sources.base import Found, Position
-from indexer.sources.freshness import is_fresh, version_now
+from indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
+from model.modalities.reading.files import read_file, read_start
 from search.errors import BadInput
 from search.settings import Limits
 
-SIDECAR_SUFFIX = ".json"
+MANIFEST = "manifest.jsonl"
 FOLDER_UNREADABLE = "folder-unreadable"
-LOCAL_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,110 @@ class Listing:
     files: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     reason: str | None = None  # why it could not be listed
+
+
+class PathTable:
+    """Maps paths to numbers, keeping eight bytes of each path's hash; add paths first, then look them up."""
+
+    def __init__(self) -> None:
+        self._digests, self._numbers = array("Q"), array("Q")
+        self._sorted: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, path: str, number: int = 0) -> None:
+        self._digests.append(_digest(path))
+        self._numbers.append(number)
+        self._sorted = None
+
+    def find(self, path: str) -> list[int]:
+        """The numbers under which `path` was added, in that order."""
+        digests, numbers = self._sort()
+        digest = np.uint64(_digest(path))
+        first, last = np.searchsorted(digests, digest, "left"), np.searchsorted(digests, digest, "right")
+        return [int(number) for number in numbers[first:last]]
+
+    def __contains__(self, path: str) -> bool:
+        return bool(self.find(path))
+
+    def _sort(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._sorted is None:
+            digests = np.array(self._digests, np.uint64)
+            order = np.argsort(digests, kind="stable")
+            self._sorted = digests[order], np.array(self._numbers, np.uint64)[order]
+        return self._sorted
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the manifest: its place, and its content or why it is invalid."""
+
+    name: str
+    offset: int
+    description: Description | None
+    error: InputError | None
+
+
+class Manifest:
+    """The manifest of a folder, empty if there is none. Raises `InputUnreadable` if it cannot be read."""
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self._root, self._limits = root, limits
+        self._path = root / MANIFEST
+        self._offsets = PathTable()
+        for line in self.lines():
+            if line.description and line.description.file:
+                self._offsets.add(line.description.file, line.offset)
+
+    def lines(self) -> Iterator[Line]:
+        """Every line that is not blank."""
+        try:
+            with self._path.open("rb") as stream:
+                number, offset = 1, 0
+                while data := stream.readline(self._limits.bytes_per_file):
+                    if data.strip():
+                        yield self._line(data, number, offset)
+                    number, offset = number + 1, offset + len(data)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
+
+    def names(self, file: str) -> bool:
+        """Whether a line is about `file`."""
+        return file in self._offsets
+
+    def describe(self, file: str) -> Description | None:
+        """Return the manifest's description of `file`. Raises `BadDescription` for several lines, or if it changed."""
+        offsets = self._offsets.find(file)
+        if not offsets:
+            return None
+        if len(offsets) > 1:
+            raise BadDescription(f"{MANIFEST} has {len(offsets)} lines for {file!r}; keep one")
+        description = self._parse(self._read_line(offsets[0]), f"the line of {file!r}")
+        if description.file != file:
+            raise BadDescription(f"{MANIFEST} was changed while it was read; index the folder again")
+        return description
+
+    def _read_line(self, offset: int) -> bytes:
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(offset)
+                return stream.readline(self._limits.bytes_per_file)
+        except OSError as error:
+            raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
+
+    def _line(self, data: bytes, number: int, offset: int) -> Line:
+        name = f"{MANIFEST}:{number}"
+        try:
+            description = self._parse(data, f"line {number}")
+        except InputError as error:
+            return Line(name, offset, None, error)
+        return Line(name, offset, description, None)
+
+    def _parse(self, data: bytes, name: str) -> Description:
+        description = parse_description(data, self._root, "", self._limits, f"{MANIFEST}, {name}")
+        if description.file is None:
+            raise BadDescription(f"{MANIFEST}, {name}: the field 'file' is missing; it must name the picture")
+        return description
 
 
 class FolderSource:
@@ -78,7 +184,7 @@ class FolderSource:
         return is_fresh(position.version)
 
     def scan(self, position: Position | None = None) -> Iterator[Found]:
-        """As `Source.scan`. The order is that of the names, the files of a folder before its folders."""
+        """Like `Source.scan`, ordered by name; the files of a folder come before its folders."""
         self.ignored = position.ignored if position else 0
         version = position.version if position else version_now()
         parts = self._files_of_modalities()
@@ -91,7 +197,7 @@ class FolderSource:
         self.check()
 
     def describe(self, uri: str) -> Description:
-        """What sidecar or manifest say of a file; only which file it is if there is neither.
+        """The description of a file by its sidecar or the manifest; if there is neither, only the file itself.
 
         Raises `BadDescription`, `OutsideFolder`, `InputUnreadable`, and `BadDescription` if there are both.
         """
@@ -111,7 +217,7 @@ class FolderSource:
         return to_uri(ref)
 
     def local(self, ref: str) -> Path | None:
-        """Where the file is, unless its path is no text that can be kept."""
+        """Return the path of the file, or None if it is not a text that can be stored."""
         path = self.root / ref
         return path if is_utf8(str(path)) else None
 
@@ -119,7 +225,7 @@ class FolderSource:
         return to_uri(location.removeprefix(f"{self.root}/"))
 
     def _read_sidecar(self, relative: str) -> Description | None:
-        path = _sidecar(relative)
+        path = sidecar_of(relative)
         if path == relative or not os.path.lexists(self.root / path):
             return None
         name = to_uri(path)
@@ -128,7 +234,7 @@ class FolderSource:
         return description if description.file in (None, relative) else None
 
     def _walk(self) -> Iterator[Listing]:
-        """The root and every folder below it, a folder before those in it."""
+        """Yield the root and every folder below it, parents first."""
         waiting = [""]
         while waiting:
             base = waiting.pop()
@@ -162,19 +268,19 @@ class FolderSource:
         return tuple(sorted(folders)), tuple(sorted(files))
 
     def _inputs(self, listing: Listing, parts: PathTable, after: str | None) -> Iterator[str]:
-        """The pictures in a folder, or those behind `after`, the last path that an earlier scan has told."""
+        """Yield the pictures in a folder, or those after `after`, the last path that an earlier scan found."""
         if after is not None and _is_before(listing.base, after):
             return
         paths = [posixpath.join(listing.base, name) for name in listing.files]
         taken = [path for path in paths if path not in parts and path != MANIFEST and self._is_picture(path)]
         here = after is not None and posixpath.dirname(after) == listing.base
-        if not here:  # counted when `after` was told
-            used = {*taken, *map(_sidecar, taken), MANIFEST}
+        if not here:  # counted when `after` was found
+            used = {*taken, *map(sidecar_of, taken), MANIFEST}
             self.ignored += sum(path not in used and path not in parts for path in paths)
         yield from (path for path in taken if not here or path > str(after))
 
     def _is_picture(self, path: str) -> bool:
-        """By its name, by being in the manifest, or by its first bytes; what cannot be looked into is none."""
+        """Whether a file is a picture, by its name, the manifest, or its first bytes; an unreadable file is not."""
         if is_picture_suffix(path) or self._manifest.names(path):
             return True
         with contextlib.suppress(InputError):
@@ -188,7 +294,7 @@ class FolderSource:
             return Found(to_uri(path), to_key(path), str(error), error.code)
 
     def _unmet_lines(self, parts: PathTable) -> Iterator[Found]:
-        """Lines of the manifest that are wrong or whose file the walk has not met."""
+        """Yield lines of the manifest that are invalid or whose file the walk has not found."""
         for line in self._manifest.lines():
             if line.error or not line.description or not line.description.file:
                 yield Found(line.name, line.name, str(line.error), line.error.code if line.error else "")
@@ -205,9 +311,9 @@ class FolderSource:
             _add_parts(parts, line.description)
         for listing in self._walk():
             sidecars = {name for name in listing.files if name.endswith(SIDECAR_SUFFIX)}
-            described = [name for name in listing.files if name not in sidecars and _sidecar(name) in sidecars]
+            described = [name for name in listing.files if name not in sidecars and sidecar_of(name) in sidecars]
             for name in described:
-                with contextlib.suppress(BadInput):  # told when the file itself is met
+                with contextlib.suppress(BadInput):  # reported when the file itself is found
                     _add_parts(parts, self._read_sidecar(posixpath.join(listing.base, name)))
         return parts
 
@@ -223,13 +329,13 @@ def _is_before(base: str, after: str) -> bool:
     return folders < others
 
 
-def _sidecar(path: str) -> str:
-    return posixpath.splitext(path)[0] + SIDECAR_SUFFIX
-
-
 def _identity(root: Path) -> tuple[int, int] | None:
     try:
         status = root.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _digest(path: str) -> int:
+    return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")

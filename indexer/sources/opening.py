@@ -1,4 +1,4 @@
-"""From what a user calls a source to the source."""
+"""Opens the source that a user names."""
 
 import os
 import posixpath
@@ -8,7 +8,6 @@ from pathlib import Path
 from indexer.errors import BadSource, InputError, SourceGone
 from indexer.kinds import is_picture_suffix
 from indexer.paths import to_uri
-from indexer.sources.addresses import Network, read_networks
 from indexer.sources.base import Source
 from indexer.sources.bucket import BucketSource
 from indexer.sources.folder import FolderSource
@@ -18,7 +17,7 @@ from indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
 from indexer.sources.storage import LocalStorage, Storage
 from indexer.sources.table import TableSource
 from indexer.sources.tar import SUFFIX, TarSource
-from indexer.sources.web import Web
+from indexer.sources.web import Network, Web, read_networks
 from search.settings import BadSetting, Settings
 
 _TABLES: Mapping[str, Callable[[Open, str], Table]] = {
@@ -31,9 +30,9 @@ _KINDS = "a folder, a table (.jsonl, .csv, .parquet), a list of URLs (.txt), sha
 
 
 def open_source(settings: Settings, name: str | Path) -> Source:
-    """A folder, a table, a list of URLs, shards, or a bucket; of a folder the data directory is left out.
+    """Open a folder, a table, a list of URLs, shards, or a bucket; the data directory in a folder is left out.
 
-    Raises `SourceGone` if it is not there, `BadSource` for what is no source, `ExtraMissing`.
+    Raises `SourceGone` if it does not exist, `BadSource` if it is not a source, `ExtraMissing`.
     """
     if is_remote(str(name)):
         return _remote(settings, str(name))
@@ -45,13 +44,13 @@ def open_source(settings: Settings, name: str | Path) -> Source:
         path = path / f"*{SUFFIX}"
     if path.suffix not in (*_TABLES, SUFFIX):
         if os.path.lexists(path):
-            raise BadSource(f"{to_uri(str(path))} is no source; those are {_KINDS}")
+            raise BadSource(f"{to_uri(str(path))} is not a source; a source is {_KINDS}")
         raise SourceGone(f"the folder {to_uri(str(path))} is gone")
     return _of_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
 
 
 def is_remote(name: str) -> bool:
-    """Whether it is an address as `s3://bucket/prefix`, and no path."""
+    """Whether it is an address such as `s3://bucket/prefix` rather than a path."""
     protocol, mark, _ = name.partition("://")
     return bool(mark) and protocol.isascii() and protocol.replace("+", "").isalnum()
 
@@ -80,7 +79,7 @@ def _networks(settings: Settings) -> tuple[Network, ...]:
     try:
         return read_networks(settings.url_networks)
     except ValueError as error:
-        raise BadSetting(f"ANYSEEK_URL_NETWORKS is no list of networks as 10.0.0.0/8: {error}") from error
+        raise BadSetting(f"ANYSEEK_URL_NETWORKS is not a list of networks such as 10.0.0.0/8: {error}") from error
 
 
 def _has_shards(folder: Path) -> bool:
@@ -93,5 +92,5 @@ def _has_shards(folder: Path) -> bool:
                     return False
                 shards = shards or entry.name.endswith(SUFFIX)
     except OSError:
-        return False  # the folder's own source tells what is wrong
+        return False  # the folder's own source reports the error
     return shards

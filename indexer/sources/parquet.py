@@ -1,4 +1,4 @@
-"""Parquet tables, with the extra `sources` (pyarrow): a batch of rows in memory at a time."""
+"""Reads Parquet tables with a batch of rows in memory at a time. Needs the extra `sources` (pyarrow)."""
 
 import math
 import threading
@@ -28,7 +28,7 @@ class ParquetTable:
             import pyarrow as arrow
             import pyarrow.parquet as parquet
         except ImportError as error:
-            raise ExtraMissing(f"reading {name} takes pyarrow: pip install 'anyseek[sources]'") from error
+            raise ExtraMissing(f"reading {name} needs pyarrow: pip install 'anyseek[sources]'") from error
         self._name = name
         try:
             self._file = parquet.ParquetFile(open_file(), pre_buffer=False)
@@ -38,13 +38,13 @@ class ParquetTable:
         schema = self._file.schema_arrow
         types = arrow.types
         held_as_bytes = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
-        self._columns = [one.name for one in schema if not any(is_kind(one.type) for is_kind in held_as_bytes)]
+        self._columns = [column.name for column in schema if not any(is_kind(column.type) for is_kind in held_as_bytes)]
         self._lock = threading.Lock()
         self._ahead: Iterator[tuple[int, list[dict[str, Any]]]] | None = None
         self._batches: dict[int, list[dict[str, Any]]] = {}
 
     def rows(self, place: str | None = None) -> Iterator[Row]:
-        """As `Table.rows`. Raises `BadSource` where the file is damaged: what follows cannot be found."""
+        """Like `Table.rows`. Raises `BadSource` where the file is damaged, as the rows after it cannot be found."""
         first = int(place or 0)
         for start, batch in self._from(first):
             for index, fields in enumerate(batch, start):
@@ -52,7 +52,7 @@ class ParquetTable:
                     yield _row(index, fields)
 
     def row(self, place: str) -> Row:
-        """As `Table.row`; cheap where rows are asked for about in their order."""
+        """Like `Table.row`; cheap if rows are requested roughly in order."""
         index = int(place)
         with self._lock:
             return _row(index, self._find(index))
@@ -73,7 +73,7 @@ class ParquetTable:
         raise BadDescription(f"{self._name} was changed while it was read; index it again")
 
     def _from(self, index: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Batches with the number of their first row, from the group of rows that has `index` on."""
+        """Yield batches with the number of their first row, starting with the row group that has row `index`."""
         start = 0
         for group in range(self._file.num_row_groups):
             length = self._file.metadata.row_group(group).num_rows
@@ -100,7 +100,7 @@ def _row(index: int, fields: Mapping[str, Any]) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; no number is none. Raises `ValueError` for what JSON has no form for."""
+    """Convert a value to its JSON form; NaN and infinity become None. Raises `ValueError` if it has no such form."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
@@ -108,9 +108,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(member) for member in value]
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(member) for name, member in value.items()}
     if value is None or isinstance(value, str | int):
         return value
-    raise ValueError(f"a value of the type {type(value).__name__} has no form in JSON")
+    raise ValueError(f"a value of the type {type(value).__name__} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""Files that are not on this machine, through fsspec (the extra `sources`): `s3://bucket/prefix` and the like."""
+"""Reads files on other machines through fsspec (the extra `sources`), such as `s3://bucket/prefix`."""
 
 import io
 import posixpath
@@ -22,7 +22,7 @@ from indexer.errors import (
 from indexer.paths import one_line
 from search.settings import Limits
 
-# Others read files of this machine, or the web, for which there are other ways with their own checks.
+# Other kinds read local files or the web, for which there are other sources with their own checks.
 _REFUSED = frozenset({"file", "local", "http", "https", "dir"})
 _AHEAD = 256 * 1024
 _LISTED_AT_ONCE = 1_000
@@ -31,7 +31,7 @@ _LISTED_AT_ONCE = 1_000
 class RemoteStorage:
     """Implements `Storage` for a folder of a file system that fsspec opens. `url` is the folder's.
 
-    Raises `ExtraMissing` if a package is missing, `BadSource` for a kind that is unknown or must not be.
+    Raises `ExtraMissing` if a package is missing, `BadSource` for an unknown or disallowed kind of file system.
     """
 
     threads = 16  # most of the time is spent waiting
@@ -46,7 +46,7 @@ class RemoteStorage:
         try:
             with _reaching(self.uri):
                 if not self._files.exists(self._root):
-                    raise InputVanished(f"{self.uri} is not there")
+                    raise InputVanished(f"{self.uri} does not exist")
         except InputError as error:
             raise SourceGone(f"{self.uri} is gone or cannot be reached: {error}") from error
 
@@ -83,7 +83,7 @@ class RemoteStorage:
             return cast(bytes, self._files.cat_file(self._path(ref), start=0, end=size)) if size else b""
 
     def read_range(self, ref: str, start: int, size: int) -> bytes:
-        """`size` bytes from `start` on, fewer at the end. Raises `InputError`."""
+        """Return `size` bytes from `start` on, or fewer at the end of the file. Raises `InputError`."""
         with _reaching(ref):
             return cast(bytes, self._files.cat_file(self._path(ref), start=start, end=start + size))
 
@@ -96,9 +96,9 @@ class RemoteStorage:
         return None
 
     def paths(self, after: str | None = None) -> Iterator[str]:
-        """All files below the folder, or those behind the ref `after`, in the order of their refs.
+        """Yield all files below the folder, or those after the ref `after`, in the order of their refs.
 
-        A bucket of S3 is listed in pages; of other kinds a folder's names are in memory at a time. Raises `SourceGone`.
+        An S3 bucket is listed in pages; other kinds are listed one folder at a time. Raises `SourceGone`.
         """
         try:
             with _reaching(self.uri):
@@ -114,19 +114,19 @@ class RemoteStorage:
             page = self._files.call_s3(
                 "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=last, MaxKeys=_LISTED_AT_ONCE
             )
-            found = [str(one["Key"]) for one in page.get("Contents", [])]
+            found = [str(entry["Key"]) for entry in page.get("Contents", [])]
             yield from (key.removeprefix(prefix) for key in found if not key.endswith("/"))
             if not page.get("IsTruncated") or not found:
                 return
             last = found[-1]
 
     def _walk(self, base: str, after: str | None) -> Iterator[str]:
-        """In the order of whole paths: a folder stands where its name with a `/` behind it does."""
+        """Yield paths in the order of whole paths: a folder is sorted as its name followed by `/`."""
         root = posixpath.join(self._root, base) if base else self._root
         entries = self._files.ls(root, detail=True)
         names = sorted(
-            posixpath.basename(str(one["name"]).rstrip("/")) + ("/" if one["type"] == "directory" else "")
-            for one in entries
+            posixpath.basename(str(entry["name"]).rstrip("/")) + ("/" if entry["type"] == "directory" else "")
+            for entry in entries
         )
         for name in names:
             path = base + name
@@ -140,7 +140,7 @@ class RemoteStorage:
 
 
 class _Ranges(io.RawIOBase):
-    """A file of a `RemoteStorage`, read a piece at a time where it is looked at."""
+    """A file of a `RemoteStorage` that fetches only the ranges that are read."""
 
     def __init__(self, storage: RemoteStorage, ref: str, size: int) -> None:
         self._storage, self._ref, self._size, self._at = storage, ref, size, 0
@@ -179,9 +179,9 @@ def _file_system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ExtraMissing(missing) from error
     try:
-        files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # what was listed may change
+        files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)  # files may change after a listing
     except ImportError as error:
-        raise ExtraMissing(f"{missing}, or what fsspec asks for: {one_line(str(error))}") from error
+        raise ExtraMissing(f"{missing}, or as fsspec says: {one_line(str(error))}") from error
     except ValueError as error:
         raise BadSource(f"{one_line(url)} cannot be opened: {one_line(str(error))}") from error
     return files, str(root)
@@ -189,14 +189,14 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _reaching(name: str) -> Iterator[None]:
-    """Turns whatever a file system raises into an `InputError`: each kind of them fails in its own ways."""
+    """Turn any error of a file system into an `InputError`, as each kind raises its own errors."""
     try:
         yield
     except (InputError, TooManyBytes):
         raise
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputVanished(f"{name} is not there (any more)") from error
+        raise InputVanished(f"{name} does not exist (any more)") from error
     except PermissionError as error:
-        raise InputUnreadable(f"{name} may not be read: {one_line(str(error))}") from error
+        raise InputUnreadable(f"{name} cannot be read for lack of permission: {one_line(str(error))}") from error
     except Exception as error:
-        raise InputUnavailable(f"{name} cannot be had: {one_line(str(error)) or type(error).__name__}") from error
+        raise InputUnavailable(f"{name} cannot be fetched: {one_line(str(error)) or type(error).__name__}") from error

@@ -1,6 +1,6 @@
-"""Tables of text, a row at a time: JSON lines, CSV and lists of URLs.
+"""Reads tables of text a row at a time: JSON lines, CSV and lists of URLs.
 
-A row is found again by its place, without an index.
+A row can be read again by its place, without an index.
 """
 
 import csv
@@ -29,7 +29,7 @@ Open = Callable[[], BinaryIO]
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its number as people count it, the places where it is and where the next one is, and what it holds.
+    """One row: its number, its place, the place of the next row, and its content.
 
     A row that cannot be read has an `error` and no `fields`.
     """
@@ -44,7 +44,7 @@ class Row:
 class Table(Protocol):
     """Rows of a file. Safe for several threads."""
 
-    # Whether the columns that are not known by name are attributes of the items.
+    # Whether columns with unknown names are attributes of the items.
     extra_columns: bool
 
     def rows(self, place: str | None = None) -> Iterator[Row]:
@@ -57,7 +57,7 @@ class Table(Protocol):
 
 
 class _Lines:
-    """The lines of a stream as text, with the place of the one to come."""
+    """The lines of a stream as text, with the place of the next one."""
 
     def __init__(self, stream: BinaryIO, place: str | None, first: str) -> None:
         number, _, offset = (place or first).partition("@")
@@ -89,7 +89,7 @@ class _Lines:
 
 
 class _TextTable(ABC):
-    """What the kinds of text have in common."""
+    """The base class of tables of text."""
 
     _first = "1@0"
 
@@ -120,7 +120,7 @@ class _TextTable(ABC):
 
     @abstractmethod
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
-        """Gives the next row each time it is called, None for a blank one; raises `StopIteration` at the end."""
+        """Return a function that returns the next row, None for a blank one, and raises `StopIteration` at the end."""
 
 
 class JsonLines(_TextTable):
@@ -137,7 +137,7 @@ class JsonLines(_TextTable):
 
 
 class UrlLines(_TextTable):
-    """Implements `Table` for a URL a line; lines that begin with `#` are left out."""
+    """Implements `Table` for one URL per line; lines that begin with `#` are skipped."""
 
     extra_columns = False
 
@@ -152,7 +152,7 @@ class UrlLines(_TextTable):
 class CsvTable(_TextTable):
     """Implements `Table` for comma-separated values in UTF-8 whose first line names the columns.
 
-    Empty cells are none; of attributes numbers, `true` and `false` are read as such. Raises `BadSource` for a wrong
+    Empty cells are skipped. In attributes, numbers, `true` and `false` are parsed. Raises `BadSource` for an invalid
     first line.
     """
 
@@ -186,12 +186,12 @@ class CsvTable(_TextTable):
 
 
 def is_known(column: str) -> bool:
-    """Whether a column says something else than an attribute."""
+    """Whether a column has a meaning of its own, and is not an attribute."""
     return column in _KNOWN or column.startswith(MODALITY_COLUMN)
 
 
 def _value(column: str, cell: str) -> Any:
-    """What a cell of text says: an attribute may be a number or a truth value."""
+    """Return the value of a cell of text: an attribute may be a number or a truth value."""
     if is_known(column):
         return cell
     if _NUMBER.fullmatch(cell):

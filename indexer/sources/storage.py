@@ -1,4 +1,4 @@
-"""Where the files of a table or an archive lie: in a folder, of this machine or not (`indexer.sources.remote`)."""
+"""The folder that has the files of a table or an archive, local or on another machine (`indexer.sources.remote`)."""
 
 import os
 import stat
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from indexer.errors import InputUnreadable, InputVanished, SourceGone
-from indexer.files import read_file
 from indexer.paths import inside, is_utf8, to_uri
+from indexer.sources.base import LOCAL_THREADS
+from model.modalities.reading.files import read_file
 from search.settings import Limits
 
-# Without O_NONBLOCK opening a named pipe waits for its other end for ever.
+# Without O_NONBLOCK, opening a named pipe would wait forever for its other end.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-LOCAL_THREADS = 1
 
 
 class Storage(Protocol):
@@ -22,12 +22,12 @@ class Storage(Protocol):
 
     @property
     def uri(self) -> str:
-        """What the folder is called."""
+        """The URI of the folder."""
         ...
 
     @property
     def threads(self) -> int:
-        """How many files are worth reading at once at least."""
+        """The least number of files worth reading at once."""
         ...
 
     def check(self) -> None:
@@ -35,7 +35,7 @@ class Storage(Protocol):
         ...
 
     def resolve(self, path: str) -> str:
-        """The ref of a path that somebody wrote down. Raises `OutsideFolder`."""
+        """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
         ...
 
     def names(self, pattern: str) -> Iterator[str]:
@@ -43,19 +43,19 @@ class Storage(Protocol):
         ...
 
     def version(self, ref: str) -> str:
-        """Changes when the file does. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
+        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
         ...
 
     def read(self, ref: str) -> bytes:
-        """The whole file. Raises `InputError`, `TooManyBytes`."""
+        """Read the whole file. Raises `InputError`, `TooManyBytes`."""
         ...
 
     def stream(self, ref: str) -> BinaryIO:
-        """The file opened for reading at any place. Raises `InputError`."""
+        """Open the file for reading, with seeking. Raises `InputError`."""
         ...
 
     def local(self, ref: str) -> Path | None:
-        """Where the file lies, if that is on this machine and a text that can be kept."""
+        """Return the file's path if it is on this machine and a text that can be stored, else None."""
         ...
 
 
@@ -99,7 +99,7 @@ class LocalStorage:
         try:
             stream = os.fdopen(os.open(self._root / self.resolve(ref), _FLAGS), "rb")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputVanished(f"{name} is not there (any more)") from error
+            raise InputVanished(f"{name} does not exist (any more)") from error
         except OSError as error:
             raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):

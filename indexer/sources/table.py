@@ -1,6 +1,6 @@
-"""A table as a source: a row an item. Columns say which picture, and what is to be known of it.
+"""A table as a source, with one item per row. The columns name its picture and describe it.
 
-file | url                the picture: a path relative to the table's folder, or where it is on the web
+file | url                the picture: a path relative to the table's folder, or its address on the web
 key                       the item's key; without it the path or the URL
 caption
 label, labels             become the attribute `label`: one name, or several
@@ -55,13 +55,13 @@ class TableSource:
 
     def describe(self, uri: str) -> Description:
         row = self._table.row(uri.rpartition("#")[2])
-        said = self._said(row)
+        said = self._describe(row)
         if self._uri(row, said) != uri:
             raise BadDescription(f"{self._name} was changed while it was read; index it again")
         return said
 
     def open(self, ref: str) -> bytes:
-        return self._web.fetch(ref) if is_url(ref) else self._storage.read(ref)
+        return self._web.read(ref) if is_url(ref) else self._storage.read(ref)
 
     def name(self, ref: str) -> str:
         return ref if is_url(ref) else to_uri(ref)
@@ -87,7 +87,7 @@ class TableSource:
 
     def _found(self, row: Row) -> Found:
         try:
-            said = self._said(row)
+            said = self._describe(row)
         except BadInput as error:
             place = f"{self._name}:{row.number}"
             return Found(place, place, str(error), error.code)
@@ -97,17 +97,17 @@ class TableSource:
         picture = self.name(said.file or "")
         return f"{picture if len(picture) <= _URI_CHARACTERS else self._name}#{row.place}"
 
-    def _said(self, row: Row) -> Description:
-        """What a row says, `file` and `key` filled in. Raises `BadDescription`, `OutsideFolder`, `AddressRefused`."""
+    def _describe(self, row: Row) -> Description:
+        """Describe a row, with `file` and `key` set. Raises `BadDescription`, `OutsideFolder`, `AddressRefused`."""
         name = f"{self._name}, row {row.number}"
         if row.fields is None:
             raise BadDescription(f"{name}: {row.error}")
         pictures = [row.fields[column] for column in ("file", "url") if row.fields.get(column)]
         if len(pictures) != 1:
-            raise BadDescription(f"{name} needs a file or a url, one of them; it says which picture is meant")
+            raise BadDescription(f"{name} needs either a file or a url, which names the picture")
         if row.fields.get("url") and not is_url(str(pictures[0])):
-            raise AddressRefused(f"{name}: {str(pictures[0])[:200]!r} is no address of http or https")
-        fields = described_by(row.fields, self._table.extra_columns, name)
+            raise AddressRefused(f"{name}: {str(pictures[0])[:200]!r} is not an http or https address")
+        fields = description_fields(row.fields, self._table.extra_columns, name)
         said = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
         assert said.file is not None
         key = said.key or (said.file if is_url(said.file) else to_key(said.file))
@@ -116,13 +116,13 @@ class TableSource:
         return replace(said, key=key)
 
     def _resolve(self, path: str) -> str:
-        return self._web.checked(path) if is_url(path) else self._storage.resolve(path)
+        return self._web.resolve(path) if is_url(path) else self._storage.resolve(path)
 
 
-def described_by(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
-    """A row with the members that a description has, but for its picture. Raises `BadDescription`.
+def description_fields(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[str, Any]:
+    """Convert a row to the members of a description, except its picture. Raises `BadDescription`.
 
-    With `extra_columns` those that are not known are attributes.
+    With `extra_columns`, unknown columns become attributes.
     """
     held = {column: value for column, value in row.items() if value is not None}
     fields: dict[str, Any] = {member: held[member] for member in ("key", "caption") if member in held}
@@ -151,11 +151,11 @@ def _attributes(row: Mapping[str, Any], extra_columns: bool, name: str) -> dict[
 
 
 def _label(value: Any, name: str) -> Any:
-    """One name, or several: as a list, or as the text of a JSON list."""
+    """Return one name or several, given as a list or as the text of a JSON list."""
     listed = value
     if isinstance(value, str) and value.startswith("["):
         listed = _parsed(value, "labels", name)
-    several = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+    several = isinstance(listed, list) and all(isinstance(label, str) for label in listed)
     if not several and not isinstance(listed, str):
         raise BadDescription(f"{name}: the label {str(value)[:40]!r} is neither a name nor a list of names")
     return listed
@@ -167,17 +167,17 @@ def _object(row: Mapping[str, Any], member: str, name: str) -> dict[str, Any]:
         value = _parsed(value, member, name)
     if not isinstance(value, dict):
         raise BadDescription(f"{name}: {member!r} is {str(value)[:40]!r}; a JSON object was expected")
-    return {key: one for key, one in value.items() if one is not None or member == "attributes"}
+    return {key: held for key, held in value.items() if held is not None or member == "attributes"}
 
 
 def _parsed(cell: str, member: str, name: str) -> Any:
     try:
         return json.loads(cell)
     except (ValueError, RecursionError) as error:
-        raise BadDescription(f"{name}: {member!r} is no JSON: {str(error)[:80]}") from error
+        raise BadDescription(f"{name}: {member!r} is not JSON: {str(error)[:80]}") from error
 
 
-def _joined(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if twice := sorted(one.keys() & other.keys()):
+def _joined(some: Mapping[str, Any], others: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if twice := sorted(some.keys() & others.keys()):
         raise BadDescription(f"{name} gives {twice[0]!r} twice; give it once")
-    return {**one, **other}
+    return {**some, **others}

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset convention as a source: members that share a name up to its first dot are an item.
+"""Tar shards in the WebDataset convention as a source: members with the same name up to its first dot form an item.
 
     KEY.jpg  .png  .webp …        the picture
     KEY.txt                       its caption
@@ -6,7 +6,7 @@
     KEY.cls                       the attribute `label`
     KEY.depth.png  KEY.normal.png   further modalities, by name
 
-Members of an item stand one after the other, as the convention has it.
+The members of an item follow each other, as the convention requires.
 """
 
 import re
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from indexer.decode import parse_text
 from indexer.descriptions import Description, ModalityFile, json_object, read_fields
 from indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
 from indexer.kinds import is_picture_suffix
@@ -23,15 +22,16 @@ from indexer.paths import from_uri, one_line, to_key, to_uri
 from indexer.samples import PICTURE
 from indexer.sources.base import Found, Position
 from indexer.sources.storage import Storage
-from indexer.sources.table import described_by
+from indexer.sources.table import description_fields
 from indexer.sources.tar_reader import BadArchive, Member, members
-from model.modality import resolve
+from model.modalities.reading.documents import parse_text
+from model.modalities.registry import resolve
 from search.errors import BadInput
 from search.settings import Limits
 
 SUFFIX = ".tar"
 _TEXTS = frozenset({"txt", "json", "cls"})
-_OF_OTHERS = ("file", "url", "modalities")  # the archive says itself which files there are
+_OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the files
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MOST_SHARDS = 100_000
 _MOST_MEMBERS = 64  # of one item
@@ -39,7 +39,7 @@ _MOST_MEMBERS = 64  # of one item
 
 @dataclass(frozen=True)
 class _Group:
-    """Members of one item that stand together in a shard."""
+    """The members of one item, which follow each other in a shard."""
 
     shard: str
     key: str
@@ -62,7 +62,7 @@ class TarSource:
         self.threads = storage.threads
         self._shards = tuple(_shards(storage, pattern))
         if not any(self._version(shard) for shard in self._shards):
-            raise SourceGone(f"no shard is called {self.uri}")
+            raise SourceGone(f"there is no shard {self.uri}")
 
     @property
     def uri(self) -> str:
@@ -75,7 +75,7 @@ class TarSource:
         return position.version == self._version(position.place.rpartition("@")[0])
 
     def scan(self, position: Position | None = None) -> Iterator[Found]:
-        """As `Source.scan`, shard after shard. A shard that cannot be read to its end is named with what is wrong."""
+        """Like `Source.scan`, one shard after the other. A shard that cannot be read to its end is reported."""
         shard, _, place = position.place.rpartition("@") if position else ("", "", "0")
         self.ignored = position.ignored if position else 0
         for name in self._shards:
@@ -88,7 +88,7 @@ class TarSource:
         with self._storage.stream(shard) as stream:
             for group in self._groups(stream, shard, int(place)):
                 if group.key == key:
-                    return self._said(stream, group)
+                    return self._describe(stream, group)
                 break
         raise BadDescription(f"{to_uri(shard)} was changed while it was read; index it again")
 
@@ -131,7 +131,7 @@ class TarSource:
             yield Found(uri, uri, f"{uri}: {error}", error.code)
 
     def _groups(self, stream: BinaryIO, shard: str, place: int) -> Iterator[_Group]:
-        """Items from `place` on. Raises `BadArchive` after those that can be read."""
+        """Yield items from `place` on. Raises `BadArchive` after the last readable one."""
         together: list[Member] = []
         length = stream.seek(0, 2)
         try:
@@ -148,17 +148,17 @@ class TarSource:
             yield _Group(shard, _key(together[0]), together)
 
     def _found(self, stream: BinaryIO, group: _Group) -> Found | None:
-        """An item, or None for members without a picture."""
+        """Return an item, or None for members without a picture."""
         try:
-            said = self._said(stream, group)
+            said = self._describe(stream, group)
         except _NoPicture:
             return None
         except BadInput as error:
             return Found(group.uri, to_key(group.key), str(error), error.code)
         return Found(group.uri, said.key or "")
 
-    def _said(self, stream: BinaryIO, group: _Group) -> Description:
-        """What the members say, `file` and `key` filled in. Raises `BadDescription`, `_NoPicture`."""
+    def _describe(self, stream: BinaryIO, group: _Group) -> Description:
+        """Describe an item by its members, with `file` and `key` set. Raises `BadDescription`, `_NoPicture`."""
         name = f"{to_uri(group.shard)}#{one_line(to_uri(group.key))}"
         if len(group.members) > _MOST_MEMBERS:
             raise BadDescription(f"{name}: more than {_MOST_MEMBERS} members share the name up to its first dot")
@@ -169,7 +169,7 @@ class TarSource:
         said = read_fields(self._fields(stream, texts, name), _no_path, self._limits, name)
         if "txt" in texts:
             said = replace(said, caption=self._caption(stream, texts["txt"], name) or said.caption)
-        further = {one: ModalityFile(_ref(group.shard, file)) for one, file in files.items() if one != PICTURE}
+        further = {kind: ModalityFile(_ref(group.shard, file)) for kind, file in files.items() if kind != PICTURE}
         key = said.key or to_key(group.key)
         return replace(said, file=_ref(group.shard, files[PICTURE]), key=key, modalities=further)
 
@@ -179,7 +179,7 @@ class TarSource:
         if "cls" in texts:
             row["label"] = self._content(stream, texts["cls"]).decode("utf-8", "replace").strip()
             row.pop("labels", None)
-        fields = described_by(row, True, name)
+        fields = description_fields(row, True, name)
         return {**fields, "attributes": {**fields["attributes"], **told}}
 
     def _caption(self, stream: BinaryIO, member: Member, name: str) -> str | None:
@@ -201,15 +201,15 @@ class TarSource:
 
 
 class _NoPicture(BadDescription):
-    """Members without a picture among them, which are no input."""
+    """The members have no picture, so they are not an input."""
 
 
 def _no_path(path: str) -> str:
-    raise BadDescription(f"{path!r} cannot be named here; further files go by their own names in the archive")
+    raise BadDescription(f"{path!r} cannot be named here; put further files into the archive under their own names")
 
 
 def _files(group: _Group, name: str) -> dict[str, Member]:
-    """The members that are values of modalities. Raises `BadDescription` for a modality that is there twice."""
+    """Return the members that are values of modalities. Raises `BadDescription` if a modality occurs twice."""
     files: dict[str, Member] = {}
     for member in group.members:
         modality = _modality(member)
@@ -221,7 +221,7 @@ def _files(group: _Group, name: str) -> dict[str, Member]:
 
 
 def _modality(member: Member) -> str | None:
-    """What a member's name says that it is: `.jpg`, or `.depth.png`."""
+    """Return the modality that a member's name says it is, by its ending, such as `.jpg` or `.depth.png`."""
     named, _, more = _ending(member).partition(".")
     if not more:
         return PICTURE if is_picture_suffix(f"a.{named}") else None
@@ -246,14 +246,14 @@ def _ref(shard: str, member: Member) -> str:
 
 
 def _split(uri: str) -> tuple[str, str, str]:
-    """Shard, name and place of a uri or a ref."""
+    """Split a uri or a ref into shard, name and place."""
     shard, _, rest = uri.partition(f"{SUFFIX}#")
     name, _, place = rest.rpartition("@")
     return from_uri(shard + SUFFIX), from_uri(name), place
 
 
 def _shards(storage: Storage, pattern: str) -> list[str]:
-    """The names of the shards, sorted; one that a range names is among them even if it is not there."""
+    """Return the sorted names of the shards, including those that a range names but that do not exist."""
     found: set[str] = set()
     for name in _expanded(pattern):
         found.update(storage.names(name) if set(name) & set("*?") else [name])
@@ -268,6 +268,6 @@ def _expanded(pattern: str) -> list[str]:
     low, high = low_high.groups()
     before, after = pattern[: low_high.start()], pattern[low_high.end() :]
     if int(high) - int(low) >= _MOST_SHARDS:
-        raise BadSource(f"{pattern} stands for more than {_MOST_SHARDS:,} shards, the most that can be taken at once")
+        raise BadSource(f"{pattern} matches more than {_MOST_SHARDS:,} shards, the most that can be indexed at once")
     numbers = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
     return [name for number in numbers for name in _expanded(f"{before}{number}{after}")]

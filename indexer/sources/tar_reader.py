@@ -1,6 +1,6 @@
-"""The members of a tar archive one after the other, from any of them on, without keeping a list of them.
+"""Reads the members of a tar archive in order, starting at any member, without keeping a list of them.
 
-Python's own reader takes an archive that breaks off in the middle for one that ends there; here that is told.
+Python's own reader takes a truncated archive for one that ends there; this reader reports it.
 """
 
 import tarfile
@@ -17,14 +17,14 @@ _NO_FILES = (b"K", b"g")  # the target of a link, facts of all members
 
 
 class BadArchive(InputError):
-    """No tar archive, or one that is damaged or cut off."""
+    """The file is not a tar archive, or is damaged or truncated."""
 
     code = "bad-archive"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its name, the `place` from which the archive is read to find it, where its bytes are."""
+    """A file in an archive: its name, the `place` to start reading the archive at, and the position of its bytes."""
 
     name: str
     place: int
@@ -33,14 +33,14 @@ class Member:
 
     @property
     def following(self) -> int:
-        """The place behind it."""
+        """The place after this member."""
         return self.start + _padded(self.size)
 
 
 def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
-    """The regular files from `place` on, in their order. `length` is that of the archive in bytes.
+    """Yield the regular files from `place` on, in order. `length` is the size of the archive in bytes.
 
-    Raises `BadArchive` where it cannot be read any further.
+    Raises `BadArchive` where the archive cannot be read any further.
     """
     while header := _header(stream, place, length):
         first, given = place, _Given()
@@ -55,13 +55,13 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
         place = start + (_padded(size) if _has_content(header) else 0)
         if header.isreg():
             if not 0 <= size <= length - start or header.type == tarfile.GNUTYPE_SPARSE:
-                raise BadArchive(f"the archive is cut off in {name!r}, or written in a way that cannot be read")
+                raise BadArchive(f"the archive is cut off in {name!r}, or written in a format that cannot be read")
             yield Member(name, first, start, size)
 
 
 @dataclass(frozen=True)
 class _Given:
-    """What headers before that of a member say of it."""
+    """Facts about a member from the headers before its own."""
 
     name: str | None = None
     size: int | None = None
@@ -89,7 +89,7 @@ def _padded(size: int) -> int:
 
 
 def _header(stream: BinaryIO, place: int, length: int) -> tarfile.TarInfo | None:
-    """What stands at `place`; None at the end mark. Raises `BadArchive`."""
+    """Read the header at `place`; None at the end mark. Raises `BadArchive`."""
     stream.seek(place)
     block = stream.read(BLOCK)
     if len(block) < BLOCK and place:
@@ -101,7 +101,11 @@ def _header(stream: BinaryIO, place: int, length: int) -> tarfile.TarInfo | None
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError) as error:
-        what = "it is no tar archive (compressed ones cannot be read)" if place == 0 else f"damaged at byte {place:,}"
+        what = (
+            "it is not a tar archive (compressed archives cannot be read)"
+            if place == 0
+            else f"damaged at byte {place:,}"
+        )
         raise BadArchive(what) from error
 
 

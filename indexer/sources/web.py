@@ -1,9 +1,11 @@
-"""Fetching pictures from the web, where servers are slow, wrong or hostile.
+"""Fetches pictures from the web, where servers may be slow, wrong or hostile.
 
-The address that was checked is the one that is connected to, at every redirect, so that no name can lead to a private
-address by changing its mind. What may pass by waiting is tried again; everything that is waited for has an end.
+Only public addresses, and private ones that a setting allows, are reached. At every redirect the connection is made to
+the very address that was checked, so a name cannot lead to a private address by changing its DNS answer. Temporary
+errors are retried, and every wait has a limit.
 """
 
+import ipaddress
 import random
 import re
 import socket
@@ -18,22 +20,25 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 
 from indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
-from indexer.sources.addresses import Network, resolve
 from search.settings import Limits
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 REDIRECTS = 5
 URL_CHARACTERS = 2_000
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HEADERS = (("User-Agent", "anyseek"), ("Accept", "image/*,*/*;q=0.5"), ("Accept-Encoding", "identity"))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _UNENCODED = re.compile(r"[^!-~]")
 _FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait, in seconds: for a connection, for the next bytes, for a whole answer, for one input in all."""
+class RetryPolicy:
+    """The number of attempts, and the seconds to wait for a connection, the next bytes, an answer, and an input."""
 
     connect: float = 10.0
     read: float = 20.0
@@ -53,46 +58,46 @@ class Web:
 
     threads = 16  # most of the time is spent waiting
 
-    def __init__(self, limits: Limits, allowed: Sequence[Network] = (), patience: Patience | None = None) -> None:
+    def __init__(self, limits: Limits, allowed: Sequence[Network] = (), policy: RetryPolicy | None = None) -> None:
         self._limits = limits
-        self._patience = patience or Patience()
-        backend = _CheckedBackend(allowed, self._patience.answer)
+        self._policy = policy or RetryPolicy()
+        backend = _CheckedBackend(allowed, self._policy.answer)
         self._pool = httpcore.ConnectionPool(max_connections=64, keepalive_expiry=15.0, network_backend=backend)
 
-    def checked(self, url: str) -> str:
-        """The URL without its fragment, what is no ASCII in it encoded. Raises `AddressRefused`."""
+    def resolve(self, url: str) -> str:
+        """Return the URL without its fragment and with non-ASCII characters encoded. Raises `AddressRefused`."""
         return _checked(url)
 
-    def fetch(self, url: str) -> bytes:
+    def read(self, url: str) -> bytes:
         """The bytes at a URL. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`, `AddressRefused`,
         `TooManyBytes`.
         """
         checked, attempt = _checked(url), 0
-        given_up = time.monotonic() + self._patience.in_all
+        given_up = time.monotonic() + self._policy.in_all
         while True:
             attempt += 1
             try:
                 return self._follow(checked)
-            except _Passing as passing:
-                pause = max(passing.after, self._patience.pause * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
-                if attempt == self._patience.attempts or time.monotonic() + pause > given_up:
+            except _Transient as transient:
+                pause = max(transient.after, self._policy.pause * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
+                if attempt == self._policy.attempts or time.monotonic() + pause > given_up:
                     times = "once" if attempt == 1 else f"{attempt} times"
-                    raise InputUnavailable(f"{url} was asked for {times} in vain: {passing}") from passing
+                    raise InputUnavailable(f"{url} was requested {times} without success: {transient}") from transient
             time.sleep(pause)
 
     def _follow(self, url: str) -> bytes:
-        """The bytes where the redirects lead. Raises `_Passing` for what may be otherwise later."""
+        """Follow redirects and return the bytes. Raises `_Transient` for temporary errors."""
         asked = url
         for _ in range(REDIRECTS + 1):
             answer = self._get(url)
             if isinstance(answer, bytes):
                 return answer
             url = _checked(urljoin(url, answer.url))
-        raise InputUnreadable(f"{asked} leads on and on: more than {REDIRECTS} redirects")
+        raise InputUnreadable(f"{asked} redirects too often: more than {REDIRECTS} redirects")
 
     def _get(self, url: str) -> "bytes | _Redirect":
-        timeouts = {"connect": self._patience.connect, "read": self._patience.read, "write": self._patience.read}
-        extensions = {"timeout": {**timeouts, "pool": self._patience.answer}}
+        timeouts = {"connect": self._policy.connect, "read": self._policy.read, "write": self._policy.read}
+        extensions = {"timeout": {**timeouts, "pool": self._policy.answer}}
         try:
             with self._pool.stream("GET", url, headers=_HEADERS, extensions=extensions) as response:
                 headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
@@ -101,7 +106,7 @@ class Web:
                 _check_status(response.status, headers.get(b"retry-after", ""), url)
                 return self._limited(response.iter_stream(), headers.get(b"content-length", ""), url)
         except _FAILURES as error:
-            raise _Passing(_told(error)) from error
+            raise _Transient(_told(error)) from error
 
     def _limited(self, chunks: Iterable[bytes], length: str, url: str) -> bytes:
         most, data = self._limits.bytes_per_file, bytearray()
@@ -110,7 +115,7 @@ class Web:
         for chunk in chunks:
             data += chunk
             if len(data) > most:
-                raise TooManyBytes(f"{url} has more than {most:,} bytes, the most that are allowed")
+                raise TooManyBytes(f"{url} has more than {most:,} bytes; that is the most allowed")
         return bytes(data)
 
 
@@ -119,8 +124,8 @@ class _Redirect:
     url: str
 
 
-class _Passing(Exception):
-    """Something that may be otherwise when asked again; not before `after` seconds."""
+class _Transient(Exception):
+    """A temporary error; do not retry before `after` seconds."""
 
     def __init__(self, what: str, after: float = 0.0) -> None:
         super().__init__(what)
@@ -131,10 +136,10 @@ def _check_status(status: int, retry_after: str, url: str) -> None:
     """Raises for every answer that is not the file."""
     if status == 200:
         return
-    if status in _PASSING or status >= 500:
-        raise _Passing(f"the server answered {status}", _seconds(retry_after))
+    if status in _TRANSIENT_STATUS or status >= 500:
+        raise _Transient(f"the server answered {status}", _seconds(retry_after))
     if status in _GONE:
-        raise InputVanished(f"{url} is not there: the server answered {status}")
+        raise InputVanished(f"{url} does not exist: the server answered {status}")
     raise InputUnreadable(f"{url} cannot be read: the server answered {status}")
 
 
@@ -162,11 +167,13 @@ def _checked(url: str) -> str:
         host, _ = parts.hostname or "", parts.port
         url = _UNENCODED.sub(_percent, url.replace(parts.netloc, parts.netloc.encode("idna").decode(), 1))
     except ValueError as error:
-        raise AddressRefused(f"{url[:200]!r} is no address on the web: {error}") from error
+        raise AddressRefused(f"{url[:200]!r} is not a web address: {error}") from error
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise AddressRefused(f"{url[:200]!r} is no address of http or https")
+        raise AddressRefused(f"{url[:200]!r} is not an http or https address")
     if parts.username is not None or parts.password is not None:
-        raise AddressRefused(f"an address on {host!r} has a user name or password in it, which would be kept and shown")
+        raise AddressRefused(
+            f"an address on {host!r} has a user name or password in it, which would be stored and shown; remove it"
+        )
     if len(url) > URL_CHARACTERS:
         most = f"{URL_CHARACTERS:,} are allowed"
         raise AddressRefused(f"an address on {host!r} has {len(url):,} characters; at most {most}")
@@ -178,7 +185,7 @@ def _percent(character: re.Match[str]) -> str:
 
 
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects to addresses that may be reached only; an answer has an end however slowly it drips."""
+    """Connects only to allowed addresses, and limits the time of an answer, however slowly it arrives."""
 
     def __init__(self, allowed: Sequence[Network], answer: float) -> None:
         self._allowed, self._answer = allowed, answer
@@ -193,7 +200,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            addresses = resolve(host, port, self._allowed)
+            addresses = resolve_host(host, port, self._allowed)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
                 raise httpcore.ConnectError(f"the name {host!r} cannot be looked up now") from error
@@ -212,7 +219,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
 
 
 class _EndingStream(httpcore.NetworkStream):
-    """A connection on which an answer ends `seconds` after it was asked for."""
+    """A connection that ends an answer `seconds` after the request."""
 
     def __init__(self, inner: httpcore.NetworkStream, seconds: float) -> None:
         self._inner, self._seconds = inner, seconds
@@ -239,3 +246,47 @@ class _EndingStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+def resolve_host(host: str, port: int, allowed: Sequence[Network]) -> list[str]:
+    """Return the addresses of a host, all of which may be reached.
+
+    A host with one private address among public ones is refused, since honest hosts have none. Raises
+    `AddressRefused`, `socket.gaierror`.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    for address in addresses:
+        if not may_be_reached(ipaddress.ip_address(address.partition("%")[0]), allowed):
+            raise AddressRefused(
+                f"{host!r} is the private address {address}; to allow it, name its network in ANYSEEK_URL_NETWORKS"
+            )
+    return addresses
+
+
+def may_be_reached(address: Address, allowed: Sequence[Network]) -> bool:
+    """Whether an address is public or allowed, including the IPv4 address that an IPv6 one may wrap."""
+    return all(
+        any(embedded in network for network in allowed if network.version == embedded.version)
+        or (embedded.is_global and not embedded.is_multicast and not embedded.is_reserved)
+        for embedded in _embedded_addresses(address)
+    )
+
+
+def read_networks(text: str) -> tuple[Network, ...]:
+    """Parse networks such as `10.0.0.0/8, fd00::/8`. Raises `ValueError`."""
+    return tuple(ipaddress.ip_network(network.strip()) for network in text.split(",") if network.strip())
+
+
+def _embedded_addresses(address: Address) -> list[Address]:
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address.sixtofour:
+        return [address, address.sixtofour]
+    if address.teredo:
+        return [address, *address.teredo]
+    if address in _NAT64:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    return [address]

@@ -1,37 +1,29 @@
-"""Building a data set: `anyseek data build`.
+"""Build a data set: `anyseek data build`.
 
-Killed at any moment and started again, it goes on at the last whole shard. Everything is settled before the work by the
-recipe and the sources (`model.data.plan`), each shard appears whole or not at all, and the manifest comes last; so the
-result is the same, byte by byte, however often the build was interrupted and with however many workers.
+A build can be killed at any moment; the next start resumes after the last complete shard. The recipe and the sources
+determine everything before the work starts (`model.data.plan`), each shard is written whole or not at all, and the
+manifest is written last. The result is therefore the same, byte for byte, however often the build was interrupted and
+however many workers it used.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from model.data.codecs import decode_value
-from model.data.errors import BuildConflict, DataSetInvalid
-from model.data.making import Failure, Made, Workshop
+from model.data.codecs import decode_value, sample_of
+from model.data.errors import BuildConflict, DataSetInvalid, SampleInvalid, ShardCorrupt
+from model.data.making import Failure, Made, Workshop, make_in_order
 from model.data.plan import Plan, ShardPlan, make_plan, open_sources
 from model.data.recipe import Recipe
-from model.data.records import (
-    Classes,
-    ShardRecord,
-    Tally,
-    all_failures,
-    counts,
-    merge_classes,
-    read_record,
-    write_record,
-)
 from model.data.registry import Place
 from model.data.samples import Source, Split
 from model.data.shards import (
+    ATTRIBUTES,
     MANIFEST,
     DataSet,
     Entry,
@@ -39,14 +31,47 @@ from model.data.shards import (
     ShardWriter,
     SourceRecord,
     open_dataset,
-    write_atomically,
+    read_shard,
     write_manifest,
 )
-from model.data.working import make_in_order
+from model.files import FileLock, remove_leftovers, write_file
 
 FAILURES = "failures.jsonl"
 _STATE = ".build"  # gone when the data set is finished
 _PLAN = "plan.json"
+
+
+Classes = dict[str, dict[int, str]]
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """One shard: its file (None if all its samples failed), its contents, and its failures.
+
+    `modalities` and `sources` count samples; `classes` names ids of region maps by modality.
+    """
+
+    split: Split
+    shard: Shard | None
+    modalities: Mapping[str, int]
+    sources: Mapping[str, int]
+    classes: Classes
+    failures: tuple[Failure, ...]
+
+
+class Tally:
+    """Counts the entries of a shard while it is written."""
+
+    def __init__(self) -> None:
+        self.modalities: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.classes: Classes = {}
+
+    def add(self, entry: Entry, classes: Mapping[str, Mapping[int, str]]) -> None:
+        """Count one entry; `classes` are the names of ids in its region maps. Raises `DataSetInvalid`."""
+        self.modalities.update(name.partition(".")[0] for name in entry.files if name != ATTRIBUTES)
+        self.sources[entry.key.partition("/")[0]] += 1
+        merge_classes(self.classes, classes)
 
 
 class Progress(Protocol):
@@ -57,17 +82,18 @@ class Progress(Protocol):
         ...
 
     def settled(self) -> None:
-        """One more sample is made, or failed."""
+        """Count one more sample as made or failed."""
         ...
 
     def failed(self, failure: Failure) -> None: ...
 
 
 def build(recipe: Recipe, out: Path, home: Path, workers: int, progress: Progress) -> DataSet:
-    """Make the data set of a recipe in the folder `out`, with `workers` processes; `home` keeps downloads and weights.
+    """Build a recipe's data set in the folder `out`, with `workers` processes; `home` keeps downloads and weights.
 
-    A finished one of the same recipe and sources is returned as it is. Samples that cannot be made are left out and
-    listed in `failures.jsonl`. Raises `BuildConflict`, `SourceUnavailable`, `DataSetInvalid`, and what fetching raises.
+    A finished data set of the same recipe and sources is returned unchanged. Samples that cannot be made are left out
+    and listed in `failures.jsonl`. Raises `BuildConflict`, `SourceUnavailable`, `DataSetInvalid`, and what fetching
+    raises.
     """
     place = Place(home, recipe.image_size, recipe.splits)
     sources = open_sources(recipe, place)
@@ -92,7 +118,7 @@ def read_failures(folder: Path) -> list[Failure]:
 def _finished(out: Path, plan: Plan) -> DataSet:
     made = open_dataset(out)
     if made.digest != plan.digest:
-        raise BuildConflict(f"{out} holds a data set of another recipe or other sources; choose another folder")
+        raise BuildConflict(f"{out} already holds a data set of another recipe or other sources; choose another folder")
     shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
     return made
 
@@ -102,20 +128,23 @@ def _state(out: Path, plan: Plan) -> Iterator[Path]:
     """The folder of what is remembered, held by this process alone. Raises `BuildConflict`."""
     state = out / _STATE
     if not state.exists() and any(out.iterdir()):
-        raise BuildConflict(f"{out} is not empty, and no data set was begun in it; choose another folder")
+        raise BuildConflict(f"{out} is not empty, and holds no unfinished data set; choose another folder")
     state.mkdir(exist_ok=True)
-    with (state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BuildConflict(f"another process is building in {out}") from error
+    lock = FileLock(state / "lock")
+    if not lock.try_acquire():
+        raise BuildConflict(f"another process is building in {out}")
+    try:
+        remove_leftovers(out)
         if not (state / _PLAN).exists():
-            write_atomically(state / _PLAN, json.dumps({"digest": plan.digest}))
+            write_file(state / _PLAN, json.dumps({"digest": plan.digest}))
         if json.loads((state / _PLAN).read_text())["digest"] != plan.digest:
             raise BuildConflict(
-                f"{out} holds a begun data set of another recipe or other sources; delete it or choose another folder"
+                f"{out} holds an unfinished data set of another recipe or other sources; delete it or choose "
+                "another folder"
             )
         yield state
+    finally:
+        lock.release()
 
 
 def _make_shards(
@@ -144,13 +173,13 @@ def _make_shard(shard: ShardPlan, made: Iterator[Made], out: Path, progress: Pro
     tally, failures = Tally(), list[Failure]()
     with ShardWriter(out / shard.name) as writer:
         for _ in shard.jobs:
-            one = next(made)
-            if isinstance(one, Failure):
-                failures.append(one)
-                progress.failed(one)
+            result = next(made)
+            if isinstance(result, Failure):
+                failures.append(result)
+                progress.failed(result)
             else:
-                writer.write(one)
-                tally.add(one, _classes(one))
+                writer.write(result)
+                tally.add(result, _classes(result))
             progress.settled()
     if not writer.samples:
         (out / shard.name).unlink()
@@ -170,7 +199,7 @@ def _finish(
     """Write failures and manifest, and forget what was remembered."""
     failures = all_failures(records)
     lines = [json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures]
-    write_atomically(out / FAILURES, "".join(lines))
+    write_file(out / FAILURES, "".join(lines))
     classes: Classes = {}
     modalities: dict[str, int] = {}
     for record in records:
@@ -179,8 +208,10 @@ def _finish(
             modalities[modality] = modalities.get(modality, 0) + count
     splits = {split: tuple(r.shard for r in records if r.split is split and r.shard) for split in Split}
     kinds = [
-        SourceRecord(one.name, one.kind, source.licence, source.origin, one.weight, counts(records, source.name))
-        for one, source in zip(recipe.sources, sources, strict=True)
+        SourceRecord(
+            wanted.name, wanted.kind, source.licence, source.origin, wanted.weight, counts(records, source.name)
+        )
+        for wanted, source in zip(recipe.sources, sources, strict=True)
     ]
     made = DataSet(
         out, recipe.name, plan.digest, recipe.image_size, splits, modalities, classes, tuple(kinds), len(failures)
@@ -188,3 +219,90 @@ def _finish(
     write_manifest(made)
     shutil.rmtree(out / _STATE)
     return open_dataset(out)
+
+
+def merge_classes(known: Classes, found: Mapping[str, Mapping[int, str]]) -> None:
+    """Add names of ids. Raises `DataSetInvalid` if an id has two names: then nobody could read the maps."""
+    for modality, names in found.items():
+        table = known.setdefault(modality, {})
+        for number, name in names.items():
+            if table.setdefault(number, name) != name:
+                raise DataSetInvalid(
+                    f"id {number} of {modality} is {table[number]!r} in one sample and {name!r} in another; "
+                    "sources of one data set must share one table of classes"
+                )
+
+
+def write_record(path: Path, record: ShardRecord) -> None:
+    """Keep what is known of a shard; the file appears whole or not at all."""
+    write_file(path, json.dumps(asdict(record), sort_keys=True))
+
+
+def read_record(path: Path) -> ShardRecord | None:
+    """Read what `write_record` stored; None if the shard was not reached."""
+    if not path.is_file():
+        return None
+    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return ShardRecord(
+        Split(written["split"]),
+        Shard(**written["shard"]) if written["shard"] else None,
+        written["modalities"],
+        written["sources"],
+        {modality: {int(n): name for n, name in names.items()} for modality, names in written["classes"].items()},
+        tuple(Failure(**failure) for failure in written["failures"]),
+    )
+
+
+def all_failures(records: Iterable[ShardRecord]) -> list[Failure]:
+    """The failures of all shards in their order."""
+    return [failure for record in records for failure in record.failures]
+
+
+def counts(records: Sequence[ShardRecord], source: str) -> dict[str, int]:
+    """How many samples of a source are in each split."""
+    found = {split: sum(r.sources.get(source, 0) for r in records if r.split is split) for split in Split}
+    return {split.value: count for split, count in found.items() if count}
+
+
+def verify(dataset: DataSet) -> Iterator[str]:
+    """Check a data set: its shards, the values in them, and the counts. Returns the problems in words, or nothing."""
+    found: Counter[str] = Counter()
+    keys: set[str] = set()
+    for split in Split:
+        for shard in dataset.splits.get(split, ()):
+            yield from _verify_shard(dataset.folder, shard, found, keys)
+    for modality in sorted({*found, *dataset.modalities}):
+        told = dataset.modalities.get(modality, 0)
+        if found[modality] != told:
+            yield f"{found[modality]} samples have {modality}; the manifest says {told}"
+    yield from _verify_failures(dataset)
+
+
+def _verify_shard(folder: Path, shard: Shard, found: Counter[str], keys: set[str]) -> Iterator[str]:
+    """Checksum, every value, and keys; counts the modalities in `found`."""
+    samples = 0
+    try:
+        for entry in read_shard(folder / shard.name, shard.sha256):
+            samples += 1
+            if entry.key in keys:
+                yield f"{shard.name}: {entry.key} is there twice"
+            keys.add(entry.key)
+            try:
+                found.update(sample_of(entry).values.keys())
+            except SampleInvalid as error:
+                yield f"{shard.name}: {entry.key}: {error}"
+    except ShardCorrupt as error:
+        yield str(error)
+    else:
+        if samples != shard.samples:
+            yield f"{shard.name} has {samples} samples; the manifest says {shard.samples}"
+
+
+def _verify_failures(dataset: DataSet) -> Iterator[str]:
+    try:
+        listed = len(read_failures(dataset.folder))
+    except DataSetInvalid as error:
+        yield str(error)
+        return
+    if listed != dataset.failures:
+        yield f"failures.jsonl has {listed} lines; the manifest says {dataset.failures}"

@@ -1,17 +1,20 @@
-"""Emoji art of several vendors: fetched by npm and pip in pinned versions, as SVG.
+"""Emoji art from several vendors, as SVG: fetched by npm and pip in pinned versions.
 
-None of it is redistributed here; `LICENCES` says what applies to what is made from it.
+None of the art is redistributed here. `LICENCES` lists the licences that apply to anything made from it.
 """
 
+import json
+import re
+import shutil
+import subprocess
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.packages import npm_json
-from model.galleries.openmoji import WHEEL_REQUIREMENT, fetch_wheel
-from model.training.concepts import (
+from model.data.concepts import (
     Concept,
     has_skin_tone,
     hexcodes_by_name,
@@ -19,6 +22,9 @@ from model.training.concepts import (
     read_concepts,
     squash,
 )
+from model.data.errors import SourceUnavailable
+from model.files import whole_folder
+from model.galleries.openmoji import WHEEL_REQUIREMENT, fetch_wheel
 
 EMOJIBASE = "emojibase-data@17.0.0"
 OPENMOJI = "openmoji"
@@ -45,7 +51,7 @@ NAMES_LICENCE = "names and tags: emojibase-data, MIT"
 
 @dataclass(frozen=True)
 class Art:
-    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `model.training.concepts`)."""
+    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `model.data.concepts`)."""
 
     vendor: str
     hexcode: str
@@ -91,3 +97,44 @@ def _as_svg(icon: Mapping[str, Any], icons: Mapping[str, Any]) -> str:
     height = icon.get("height", icons.get("height", 16))
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+
+
+def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, Any]:
+    """Read JSON files of an npm package (`name@version`), by their path in it; `npm pack` fetches it the first time.
+
+    Raises `SourceUnavailable` if npm is not installed, fails, or the package has no such file.
+    """
+    wanted = set(files)
+    found: dict[str, Any] = {}
+    try:
+        with tarfile.open(_npm_archive(package, downloads)) as archive:
+            for member in archive:
+                name = member.name.partition("/")[2]  # all is below `package/`
+                content = archive.extractfile(member) if name in wanted else None
+                if content is not None:
+                    found[name] = json.load(content)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise SourceUnavailable(
+            f"{package} cannot be read: {error}; delete it, and it will be fetched again"
+        ) from error
+    if missing := wanted - found.keys():
+        raise SourceUnavailable(f"{package} has no file {min(missing)}")
+    return found
+
+
+def _npm_archive(package: str, downloads: Path) -> Path:
+    folder = downloads / "npm" / re.sub(r"[^\w.-]+", "_", package)
+    if not folder.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SourceUnavailable(f"npm is needed to fetch {package}, and it is not installed")
+        _fetch_into(folder, [npm, "pack", "--silent", package])
+    return next(folder.glob("*.tgz"))
+
+
+def _fetch_into(folder: Path, command: list[str]) -> None:
+    """Run a fetching command in a new folder that takes its place only when the command succeeded."""
+    with whole_folder(folder) as work:
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not list(work.glob("*.tgz")):
+            raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")

@@ -1,4 +1,4 @@
-"""What can go wrong with training data."""
+"""Errors raised while building or reading training data."""
 
 from model.errors import ModelError
 

@@ -1,4 +1,7 @@
-"""Making one sample: from its source, scaled, through every labeller, to files. Runs in worker processes."""
+"""Make samples in worker processes: read, scale, label and encode each one, and return results in order.
+
+A sample that kills its process affects no other sample.
+"""
 
 import multiprocessing
 import os
@@ -6,13 +9,16 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
 
 from model.data.codecs import entry_of
+from model.data.contents import fitted
 from model.data.errors import SampleInvalid
-from model.data.fitting import fitted
 from model.data.plan import Job
 from model.data.recipe import Recipe
 from model.data.registry import Labeller, Place, labeller_kind
@@ -43,7 +49,7 @@ class Workshop:
 
     def labellers(self) -> list[Labeller]:
         """The recipe's labellers in its order, made anew."""
-        return [labeller_kind(one.kind).open(one.options, self.place) for one in self.recipe.labellers]
+        return [labeller_kind(labeller.kind).open(labeller.options, self.place) for labeller in self.recipe.labellers]
 
 
 _workshop: Workshop | None = None
@@ -82,7 +88,7 @@ def _labellers() -> list[Labeller]:
 
 
 def make(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> Made:
-    """One sample's entry, or why there is none. What is a bug and no `SampleInvalid` fails the sample, too."""
+    """Make one sample's entry, or say why there is none. Bugs fail the sample too, not only `SampleInvalid`."""
     source, step = workshop.sources[job.source], "source"
     try:
         sample = fitted(source.sample(job.key), workshop.recipe.image_size)
@@ -106,3 +112,79 @@ def _labelled(sample: DataSample, labeller: Labeller) -> DataSample:
     if not labeller.needs <= sample.values.keys():
         return sample
     return replace(sample, values={**sample.values, **labeller.label(sample)})
+
+
+_BATCH = 4
+_BATCHES_AHEAD = 4  # of each worker, so that no one waits at the end of a shard
+
+Batch = tuple[Job, ...]
+
+
+def make_in_order(workshop: Workshop, jobs: Sequence[Job], workers: int) -> Generator[Made, None, None]:
+    """Make all jobs in `workers` processes; results are yielded in the order of `jobs`, as early as possible.
+
+    Errors from making the labellers, such as `WeightsMissing`, are raised here.
+    """
+    batches = iter([tuple(jobs[start : start + _BATCH]) for start in range(0, len(jobs), _BATCH)])
+    pool = _open_pool(workshop, workers)
+    waiting: deque[tuple[Batch, Future[list[Made]]]] = deque()
+    try:
+        _submit(pool, _first(batches, workers * _BATCHES_AHEAD), waiting)
+        while waiting:
+            batch, future = waiting.popleft()
+            try:
+                made = future.result()
+            except BrokenProcessPool:
+                _close(pool)
+                made = list(_make_alone(workshop, batch))
+                pool = _open_pool(workshop, workers)
+                lost = [other for other, _ in waiting]
+                waiting.clear()
+                _submit(pool, lost, waiting)
+            yield from made
+            _submit(pool, _first(batches, 1), waiting)
+    finally:
+        _close(pool)
+
+
+def _make_alone(workshop: Workshop, batch: Batch) -> Iterator[Made]:
+    """Make jobs one by one, in a process that runs nothing else, to see which of them kills it."""
+    pool = _open_pool(workshop, 1)
+    try:
+        for job in batch:
+            try:
+                yield from pool.submit(make_all, (job,)).result()
+            except BrokenProcessPool:
+                _close(pool)
+                source = workshop.sources[job.source].name
+                yield Failure(source, job.key, "worker", "the process that made it died: a crash, or not enough memory")
+                pool = _open_pool(workshop, 1)
+    finally:
+        _close(pool)
+
+
+def _open_pool(workshop: Workshop, workers: int) -> ProcessPoolExecutor:
+    """Fresh processes: a forked one would share the threads' locks of libraries."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(workshop,))
+
+
+def _close(pool: ProcessPoolExecutor) -> None:
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _first(batches: Iterator[Batch], count: int) -> list[Batch]:
+    return [batch for _, batch in zip(range(count), batches, strict=False)]
+
+
+def _submit(
+    pool: ProcessPoolExecutor, batches: Iterable[Batch], waiting: "deque[tuple[Batch, Future[list[Made]]]]"
+) -> None:
+    """Hand batches to the pool. One that broke at this moment says so when its result is asked for."""
+    for batch in batches:
+        try:
+            future = pool.submit(make_all, batch)
+        except BrokenProcessPool as error:
+            future = Future()
+            future.set_exception(error)
+        waiting.append((batch, future))

@@ -1,4 +1,4 @@
-"""Which sample goes into which shard: settled before any work, so that a build can stop and go on anywhere."""
+"""Assign samples to shards before any work starts, so that a build can stop and resume anywhere."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from model.data.recipe import Recipe
 from model.data.registry import Place, labeller_kind, source_kind
 from model.data.samples import Source, Split
 
-_VERSION = 1  # raise it when the same recipe and sources give other shards
+_VERSION = 2  # raise it when the same recipe and sources give other shards
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Plan:
 
 def open_sources(recipe: Recipe, place: Place) -> tuple[Source, ...]:
     """The recipe's sources in its order. Raises `SourceUnavailable`, `DownloadFailed` and so on."""
-    return tuple(source_kind(one.kind).open(one.name, one.options, place) for one in recipe.sources)
+    return tuple(source_kind(source.kind).open(source.name, source.options, place) for source in recipe.sources)
 
 
 def make_plan(recipe: Recipe, sources: Sequence[Source], place: Place) -> Plan:
@@ -69,7 +69,7 @@ def _choose(recipe: Recipe, sources: Sequence[Source]) -> dict[Job, Split]:
     for number, (source, wanted) in enumerate(zip(sources, recipe.sources, strict=True)):
         found = [(key, split) for split in wanted.only or Split for key in source.keys(split)]
         if wanted.limit is not None:
-            found = sorted(found, key=lambda one: _order(recipe.seed, "limit", source.name, one[0]))[: wanted.limit]
+            found = sorted(found, key=lambda pair: _order(recipe.seed, "limit", source.name, pair[0]))[: wanted.limit]
         for key, split in found:
             if chosen.setdefault(Job(number, key), split) is not split:
                 raise SourceUnavailable(f"{key} of {source.name} is in two splits: {chosen[Job(number, key)]}, {split}")
@@ -82,7 +82,7 @@ def _order(seed: int, purpose: str, source: str, key: str) -> bytes:
 
 def _digest(recipe: Recipe, sources: Sequence[Source], place: Place, shards: Sequence[ShardPlan]) -> str:
     """sha256 over everything that decides the bytes of the shards; labellers check that they can work."""
-    used = [labeller_kind(one.kind).fetch(one.options, place) for one in recipe.labellers]
+    used = [labeller_kind(labeller.kind).fetch(labeller.options, place) for labeller in recipe.labellers]
     told: Mapping[str, object] = {
         "version": _VERSION,
         "recipe": recipe.plain(),

@@ -1,16 +1,16 @@
-"""RECIPE.yaml as frozen dataclasses: which sources, which labellers, and how shards are cut. No torch."""
+"""RECIPE.yaml as frozen dataclasses: the sources, the labellers, and how shards are cut. No torch."""
 
 import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 
+from model.config_reader import Bounds, NotNegative, Positive, Refused, read
 from model.data.errors import RecipeInvalid
-from model.data.options import read_options, to_plain
 from model.data.registry import labeller_kind, source_kind
 from model.data.samples import Split
 from model.data.splits import Shares
@@ -20,10 +20,10 @@ _Keys = TypeVar("_Keys")
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """One source: `kind` with its `options` (that kind's dataclass), called `name`.
+    """One source, named `name`: its `kind` with that kind's `options` dataclass.
 
-    At most `limit` samples are taken, in all splits together; `weight` is passed on to who trains. Of the splits `only`
-    those named are taken, all if none is.
+    At most `limit` samples are taken over all splits together; `weight` is passed on to training. `only` names the
+    splits to take; by default all are taken.
     """
 
     name: str
@@ -44,10 +44,10 @@ class LabellerRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set is made; labellers run in this order.
+    """How to make a data set; labellers run in this order.
 
-    `image_size`: the short side of pictures and maps in pixels, at most. `shard_samples`: how many samples go into a
-    shard, at most. `seed` orders the samples. `splits`: for sources that have no split of their own.
+    `image_size` is the largest short side of pictures and maps in pixels. `shard_samples` is the largest number of
+    samples in a shard. `seed` orders the samples. `splits` applies to sources without splits of their own.
     """
 
     name: str
@@ -71,18 +71,13 @@ class _Written:
     sources: tuple[Any, ...]
     labellers: tuple[Any, ...] = ()
     seed: int = 0
-    image_size: int = 224
-    shard_samples: int = 500
+    image_size: Annotated[int, Bounds(16, 4096)] = 224
+    shard_samples: Annotated[int, Bounds(1, 100_000)] = 500
     splits: Shares = field(default_factory=Shares)
 
     def __post_init__(self) -> None:
-        if not 16 <= self.image_size <= 4096:
-            raise ValueError(f"image_size is from 16 to 4096 pixels, not {self.image_size}")
-        if not 1 <= self.shard_samples <= 100_000:
-            raise ValueError(f"shard_samples is from 1 to 100,000, not {self.shard_samples}")
-
         if not self.sources:
-            raise ValueError("sources is empty; a data set has one or more")
+            raise Refused("sources", "must be a list of one or more, not empty")
 
 
 @dataclass(frozen=True)
@@ -91,15 +86,13 @@ class _SourceKeys:
 
     kind: str
     name: str = ""
-    weight: float = 1.0
-    limit: int | None = None
+    weight: NotNegative = 1.0
+    limit: Positive | None = None
     only: tuple[Split, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9_-]*", self.name):
-            raise ValueError(f"a source's name has small letters, digits, `_` and `-` only, not {self.name!r}")
-        if self.weight < 0 or (self.limit is not None and self.limit < 1):
-            raise ValueError("weight is 0 or more, limit 1 or more")
+            raise Refused("name", f"must have small letters, digits, `_` and `-` only, not {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -119,31 +112,47 @@ def read_recipe(path: Path) -> Recipe:
 
 def parse_recipe(written: object) -> Recipe:
     """A recipe from what YAML holds. Raises `RecipeInvalid`, naming the key."""
-    top = read_options(_Written, written, "")
-    sources = tuple(_source(one, f"sources[{n}]") for n, one in enumerate(top.sources))
+    try:
+        top = read(_Written, written)
+        sources = tuple(_source(source, f"sources[{place}]") for place, source in enumerate(top.sources))
+        labellers = tuple(_labeller(labeller, f"labellers[{place}]") for place, labeller in enumerate(top.labellers))
+    except Refused as error:
+        raise RecipeInvalid(str(error)) from error
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RecipeInvalid(f"two sources are called {twice[0]!r}; give each a name of its own")
-    labellers = tuple(_labeller(one, f"labellers[{n}]") for n, one in enumerate(top.labellers))
     return Recipe(top.name, top.seed, top.image_size, top.shard_samples, top.splits, sources, labellers)
 
 
 def _source(written: object, where: str) -> SourceRecipe:
     keys, rest = _common(_SourceKeys, written, where)
-    options: Any = read_options(source_kind(keys.kind).options, rest, where)
+    options: Any = read(source_kind(keys.kind).options, rest, where, _names_of(_SourceKeys))
     return SourceRecipe(keys.name or keys.kind, keys.kind, options, keys.weight, keys.limit, keys.only)
 
 
 def _labeller(written: object, where: str) -> LabellerRecipe:
     """A labeller is written `{kind: NAME, option: ...}`, or as its kind alone."""
     keys, rest = _common(_LabellerKeys, {"kind": written} if isinstance(written, str) else written, where)
-    return LabellerRecipe(keys.kind, read_options(labeller_kind(keys.kind).options, rest, where))
+    return LabellerRecipe(keys.kind, read(labeller_kind(keys.kind).options, rest, where, _names_of(_LabellerKeys)))
 
 
-def _common(kind: type[_Keys], written: object, where: str) -> tuple[_Keys, dict[str, Any]]:
+def _common(kind: type[_Keys], written: object, where: str) -> tuple[_Keys, dict[Any, Any]]:
     """The keys of `kind`, and what is left of a mapping without them."""
     if not isinstance(written, Mapping):
-        raise RecipeInvalid(f"{where} must map names to values, not be {written!r:.60}")
-    own = {one.name for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        raise Refused(where, f"must map names to values; it is {written!r:.60}")
+    own = _names_of(kind)
     common = {key: value for key, value in written.items() if key in own}
-    return read_options(kind, common, where), {key: value for key, value in written.items() if key not in own}
+    return read(kind, common, where), {key: value for key, value in written.items() if key not in own}
+
+
+def _names_of(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def to_plain(value: Any) -> Any:
+    """Options as JSON would have them, for digests."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value

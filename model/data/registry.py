@@ -1,7 +1,7 @@
-"""Kinds of sources and labellers that a recipe can name, and what one of each is made from. No torch.
+"""The kinds of sources and labellers that a recipe can name, and what each is constructed from. No torch.
 
-A kind is one module with a `SourceKind` or `LabellerKind` in it and one line below; it is imported when a recipe
-names it, so it may import what only it needs.
+To add a kind, write a module with a `SourceKind` or `LabellerKind` and add one line below. The module is imported only
+when a recipe names it, so it may have dependencies of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,11 @@ SOURCES = {
     "emoji": "model.data.sources.emoji:EMOJI",
     "clipart": "model.data.sources.clipart:CLIPART",
     "photos": "model.data.sources.photos:PHOTOS",
-    "rooms": "model.data.rooms.source:ROOMS",
+    "captions": "model.data.sources.captions:CAPTIONS",
+    "sketches": "model.data.sources.sketches:SKETCHES",
+    "depth": "model.data.sources.measured:DEPTH",
+    "segmentation": "model.data.sources.measured:SEGMENTATION",
+    "rooms": "model.rooms.source:ROOMS",
     "texts": "model.data.sources.texts:TEXTS",
 }
 LABELLERS = {
@@ -42,7 +46,7 @@ class Place:
     """Where and how a data set is built.
 
     `home` keeps downloads and weights. `image_size` is the side in pixels at which sources draw what has no size of its
-    own. `shares` splits what has no split of its own.
+    own. `shares` splits sources without splits of their own.
     """
 
     home: Path
@@ -53,8 +57,8 @@ class Place:
 class Labeller(Protocol):
     """Makes values from other values of a sample.
 
-    It runs on every sample that has all of `needs`; what it returns is added, or takes the place of what was there.
-    The same sample always gives the same values. One is made in each worker process.
+    A labeller runs on every sample that has all of `needs`; the values it returns are added to the sample or replace
+    those already there. The same sample always gives the same values. Each worker process makes one labeller.
     """
 
     @property
@@ -83,9 +87,10 @@ class SourceKind:
 
 @dataclass(frozen=True)
 class LabellerKind:
-    """`options` is a frozen dataclass, its fields are what a recipe may set; `open` makes the labeller in a worker.
+    """A kind: `options` is a frozen dataclass of what a recipe may set; `open` makes the labeller in a worker.
 
-    `fetch` makes sure, before any work, that what it needs is there, and says which exactly: weights by their checksum.
+    `fetch` runs before any work, makes sure that what the labeller needs is there, and identifies it exactly: weights
+    by their checksum.
     """
 
     options: type
@@ -107,6 +112,6 @@ def labeller_kind(name: str) -> LabellerKind:
 
 def _kind(what: str, table: Mapping[str, str], name: str) -> Any:
     if name not in table:
-        raise RecipeInvalid(f"no {what} is called {name!r}; known ones are {', '.join(table)}")
+        raise RecipeInvalid(f"{name!r} is not a {what}; the known ones are {', '.join(table)}")
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)

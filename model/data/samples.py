@@ -1,4 +1,4 @@
-"""What sources yield and shards hold: aligned modalities of one thing, decoded. No torch.
+"""What sources yield and shards hold: the decoded, aligned modalities of one thing. No torch.
 
 The value of each modality:
 
@@ -6,16 +6,16 @@ The value of each modality:
 |---|---|
 | `rgb`, `normal` | uint8 (H, W, 3); a normal's [0, 255] stands for [-1, 1] |
 | `depth` | float32 (H, W), larger is farther, NaN where not measured |
-| `semseg` | `model.embedder.Regions` with ids from 0 to 65,535, the same everywhere; `classes` names those there |
-| `instances` | `model.embedder.Regions` as well, but ids are numbered anew in each sample |
-| `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; a line drawing was drawn by somebody |
-| `caption` | tuple of `Caption`, of which one is drawn at a time |
-| `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7, of which one is drawn at a time |
-| `metadata` | `model.formats.metadata.Metadata` |
-| `bounding_boxes` | tuple of `model.formats.boxes.LabelledBox`, corners in [0, 1] |
-| `human_pose` | tuple of `model.formats.human_poses.HumanPose` |
-| `sam_instance` | tuple of `model.formats.sam_instances.QueryPoint`, pixels of the 224 x 224 picture |
-| anything else | an array: finite numbers, float16 once stored, or integers |
+| `semseg` | `model.seam.Regions` with ids from 0 to 65,535, the same in all samples; `classes` names those present |
+| `instances` | `model.seam.Regions` as well, but ids are numbered anew in each sample |
+| `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; a person drew the line drawing |
+| `caption` | tuple of `Caption`; training draws one at a time |
+| `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7; training draws one at a time |
+| `metadata` | `model.modalities.formats.metadata.Metadata` |
+| `bounding_boxes` | tuple of `model.modalities.formats.boxes.LabelledBox`, corners in [0, 1] |
+| `human_pose` | tuple of `model.modalities.formats.human_poses.HumanPose` |
+| `sam_instance` | tuple of `model.modalities.formats.sam_instances.QueryPoint`, pixels of the 224 x 224 picture |
+| `tok_…`, `…_features`, `…_pooled`, … | an array: finite numbers, float16 once stored, or integers |
 """
 
 import re
@@ -62,7 +62,7 @@ class DataSample:
 
 
 class Source(Protocol):
-    """Where samples come from.
+    """A source of samples.
 
     Worker processes get a pickled copy, so it holds paths and numbers, no open files. `sample(key)` gives the same
     values on every call and in every process.
@@ -78,7 +78,7 @@ class Source(Protocol):
 
     @property
     def origin(self) -> str:
-        """Which data exactly: pinned packages, or a digest of the files. Another origin makes another data set."""
+        """Identifies the exact data: pinned packages, or a digest of the files. A new origin makes a new data set."""
         ...
 
     def keys(self, split: Split) -> Sequence[str]:

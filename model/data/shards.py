@@ -1,16 +1,15 @@
-"""Shards: tar files of samples in the WebDataset convention, and the manifest of a folder of them. No torch.
+"""Shards: tar files of samples in the WebDataset convention, and the manifest of a shard folder. No torch.
 
-Sample KEY is the files `KEY.<modality>.<ending>` side by side, `KEY.attributes.json` among them. A folder has shards
-`<split>-000000.tar` and `dataset.json`, which names them with their checksums. The same entries give the same bytes.
+Sample KEY consists of adjacent files `KEY.<modality>.<ending>`, including `KEY.attributes.json`. A folder holds shards
+`<split>-000000.tar` and a `dataset.json` that lists them with their checksums. The same entries give the same bytes.
 """
 
-import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Any
 
 from model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
 from model.data.samples import Split
+from model.files import file_digest, whole_file, write_file
 
 ATTRIBUTES = "attributes.json"
 MANIFEST = "dataset.json"
@@ -40,23 +40,25 @@ class Entry:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
-            raise SampleInvalid(f"{self.key!r} is no key: parts of letters, digits, `_+-%` joined by `/` are")
+            raise SampleInvalid(
+                f"{self.key!r} is not a key; a key has parts of letters, digits and `_+-%`, joined by `/`"
+            )
         if wrong := [name for name in self.files if not _FILE.fullmatch(name)]:
-            raise SampleInvalid(f"{wrong[0]!r} of {self.key} is no `<modality>.<ending>` in lower case")
+            raise SampleInvalid(f"{wrong[0]!r} of {self.key} is not `<modality>.<ending>` in lower case")
         modalities = [name.partition(".")[0] for name in self.files]
         if twice := {modality for modality in modalities if modalities.count(modality) > 1}:
             raise SampleInvalid(f"{self.key} has two files for {min(twice)}")
 
 
 class ShardWriter:
-    """Writes one shard beside its place and renames it there when the `with` block ends without an error.
+    """Writes a shard to a temporary file and renames it into place when the `with` block ends without an error.
 
-    `sha256`, `samples` and `size` (bytes) are those of the file, once it is there.
+    `sha256`, `samples` and `size` (bytes) describe the file once it is in place.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._beside = path.with_name(f".{path.name}.partial")
+        self._open = ExitStack()
         self._keys: set[str] = set()
         self.sha256 = ""
         self.size = 0
@@ -66,8 +68,11 @@ class ShardWriter:
         return len(self._keys)
 
     def __enter__(self) -> "ShardWriter":
-        self._file = self._beside.open("wb")
-        self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        with ExitStack() as opened:
+            file = opened.enter_context(opened.enter_context(whole_file(self._path)).open("wb"))
+            archive = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
+            self._archive = opened.enter_context(archive)
+            self._open = opened.pop_all()
         return self
 
     def write(self, entry: Entry) -> None:
@@ -83,33 +88,24 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                self._archive.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-        if error is not None:
-            self._beside.unlink()
-            return
-        self.sha256, self.size = file_digest(self._beside), self._beside.stat().st_size
-        self._beside.replace(self._path)
+        self._open.__exit__(kind, error, trace)
+        if error is None:
+            self.sha256, self.size = file_digest(self._path), self._path.stat().st_size
 
 
 def read_shard(path: Path, sha256: str | None = None) -> Iterator[Entry]:
-    """The samples of a shard in their order; with `sha256` the file is checked before the first one.
+    """Read the samples of a shard in order; with `sha256`, the file is checked before the first one.
 
-    Raises `ShardCorrupt`, naming the file, if it is missing, cut off, or not what the checksum says.
+    Raises `ShardCorrupt`, naming the file, if it is missing, cut off, or does not match the checksum.
     """
     if not path.is_file():
-        raise ShardCorrupt(f"the shard {path} is not there")
+        raise ShardCorrupt(f"the shard {path} is missing")
     if sha256 is not None and (found := file_digest(path)) != sha256:
         raise ShardCorrupt(f"the shard {path} has sha256 {found}, not {sha256}; build it again")
     try:
         yield from _entries(path)
     except (tarfile.TarError, SampleInvalid) as error:
-        raise ShardCorrupt(f"{path} is no whole shard: {error}") from error
+        raise ShardCorrupt(f"{path} is not a complete shard: {error}") from error
 
 
 def _entries(path: Path) -> Iterator[Entry]:
@@ -123,7 +119,7 @@ def _entries(path: Path) -> Iterator[Entry]:
             done.add(key)
             key, files = own, {}
         if own in done or rest in files:
-            raise ShardCorrupt(f"{path} is no whole shard: it has {name} twice")
+            raise ShardCorrupt(f"{path} is not a complete shard: it has {name} twice")
         files[rest] = data
     if files:
         yield Entry(key, files)
@@ -135,11 +131,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is None:
-                raise ShardCorrupt(f"{path} is no shard: {member.name} in it is not a plain file")
+                raise ShardCorrupt(f"{path} is not a shard: {member.name} in it is not a plain file")
             yield member.name, content.read()
         file.seek(archive.offset)
         if file.read(len(_END_OF_ARCHIVE)) != _END_OF_ARCHIVE:
-            raise ShardCorrupt(f"{path} is no whole shard: it is cut off or changed at byte {archive.offset:,}")
+            raise ShardCorrupt(f"{path} is not a complete shard: it is cut off or changed at byte {archive.offset:,}")
 
 
 @dataclass(frozen=True)
@@ -166,10 +162,10 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A folder of shards and what its manifest says of it.
+    """A folder of shards, as its manifest describes it.
 
-    `digest` stands for the recipe and the data it was applied to. `modalities` counts the samples that have each one.
-    `classes` names the ids of region maps by modality. `failures` is the number of lines in `failures.jsonl`.
+    `digest` identifies the recipe and the data it was applied to. `modalities` counts the samples that have each
+    modality. `classes` names the ids of region maps by modality. `failures` is the number of lines in `failures.jsonl`.
     """
 
     folder: Path
@@ -201,9 +197,9 @@ def open_dataset(folder: Path) -> DataSet:
             raise DataSetInvalid(f"{path} has format {written['format']}; this version reads {_FORMAT}; build it again")
         return _from_json(folder, written)
     except FileNotFoundError as error:
-        raise DataSetInvalid(f"{folder} holds no finished data set: it has no {MANIFEST}") from error
+        raise DataSetInvalid(f"{folder} has no finished data set: it lacks {MANIFEST}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataSetInvalid(f"{path} is no manifest of a data set: {error!r}") from error
+        raise DataSetInvalid(f"{path} is not the manifest of a data set: {error!r}") from error
 
 
 def _from_json(folder: Path, written: dict[str, Any]) -> DataSet:
@@ -212,10 +208,10 @@ def _from_json(folder: Path, written: dict[str, Any]) -> DataSet:
         written["name"],
         written["digest"],
         written["image_size"],
-        {Split(split): tuple(Shard(**one) for one in shards) for split, shards in written["splits"].items()},
+        {Split(split): tuple(Shard(**shard) for shard in shards) for split, shards in written["splits"].items()},
         written["modalities"],
         {m: {int(number): name for number, name in names.items()} for m, names in written["classes"].items()},
-        tuple(SourceRecord(**one) for one in written["sources"]),
+        tuple(SourceRecord(**source) for source in written["sources"]),
         written["failures"],
     )
 
@@ -224,22 +220,4 @@ def write_manifest(dataset: DataSet) -> None:
     """Write `dataset.json` into the data set's folder; it appears whole or not at all."""
     members = {"format": _FORMAT, **asdict(dataset)}
     del members["folder"]
-    write_atomically(
-        dataset.folder / MANIFEST, json.dumps(members, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file beside its place, flushed to the disk, and rename it there."""
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_file(dataset.folder / MANIFEST, json.dumps(members, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

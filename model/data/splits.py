@@ -1,8 +1,9 @@
-"""Who goes into which split, decided by hashes: the same on every machine, whatever else is there."""
+"""Assign samples to splits by hash: the same on every machine, independent of the other samples."""
 
 import hashlib
 from dataclasses import dataclass
 
+from model.config_reader import Refused, Share
 from model.data.samples import Split
 
 
@@ -10,12 +11,12 @@ from model.data.samples import Split
 class Shares:
     """How much of a source without splits of its own goes to `val` and `test`; the rest is for training."""
 
-    val: float = 0.05
-    test: float = 0.05
+    val: Share = 0.05
+    test: Share = 0.05
 
     def __post_init__(self) -> None:
-        if self.val < 0 or self.test < 0 or self.val + self.test > 1:
-            raise ValueError(f"val {self.val} and test {self.test} are shares of 1; the rest is for training")
+        if self.val + self.test > 1:
+            raise Refused("", f"must leave something for training: val {self.val} and test {self.test} are more than 1")
 
     def split_of(self, group: str) -> Split:
         """The split of everything that belongs to `group`: what looks alike must not be torn apart."""

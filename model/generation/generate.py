@@ -13,12 +13,12 @@
     state = generate(fourm, state, chain(plans, ["caption"], grow=True), ids, Options(top_p=0.8, seed=0))
     state["tok_rgb@224"].values  # int64 (1, 196)
 
-What was generated is input of whatever comes next, also of another network: for super-resolution, hand the state on to
-the network for 448 pixels with empty targets beside it, such as `image_target(1, 784)` for `tok_rgb@448`. Modalities
-that a network does not take are passed over.
+Generated modalities become inputs of the steps that follow, even in another network. For super-resolution, pass the
+state to the network for 448 pixels and add empty targets, such as `image_target(1, 784)` for `tok_rgb@448`. A network
+ignores modalities that it does not take.
 
-The parts: `schedule.py` says what is decoded when, `guidance.py` which passes a step makes, `view_encoder.py` what each
-of them sees, `image_decoding.py` and `sequence_decoding.py` how a step decodes, `sampling.py` how a token is drawn.
+`schedule.py` decides what is decoded when, `guidance.py` which passes a step makes, `run.py` what each pass sees,
+`decoding.py` how a step decodes, and `sampling.py` how a token is drawn.
 ROAR and chained generation: 4M (arXiv 2312.06647), MaskGIT: arXiv 2202.04200.
 """
 
@@ -26,13 +26,12 @@ from collections.abc import Sequence
 
 import torch
 
-from model.formats.spans import SpecialIds
-from model.generation.image_decoding import decode_image_tokens
+from model.generation.decoding import decode_image_tokens, decode_sequence
 from model.generation.run import GenerationInvalid, Observer, Options, Run
 from model.generation.schedule import Scheme, Step
-from model.generation.sequence_decoding import decode_sequence
 from model.generation.state import ModalityState, State
-from model.transformer import FourM
+from model.modalities.formats.spans import SpecialIds
+from model.network.transformer import FourM
 
 
 @torch.inference_mode()
@@ -44,7 +43,7 @@ def generate(
     options: Options | None = None,
     observe: Observer | None = None,
 ) -> dict[str, ModalityState]:
-    """Run the steps of a schedule and give the state after them: every target of theirs is decoded and an input.
+    """Run the steps of a schedule and return the final state: every target is decoded and has become an input.
 
     `state` holds the inputs and the still empty targets by checkpoint key (`state.py` makes both); it
     stays as it is. `steps` come from `schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told

@@ -1,12 +1,12 @@
-"""Classifier-free guidance: how the logits of several passes, each seeing other conditions, become one.
+"""Classifier-free guidance: combine the logits of several passes, each seeing different conditions.
 
 The last pass sees none of the conditions; with u its logits and c_i those of term i,
 
     logits = u + sum_i w_i (c_i - u)
 
-A negative weight leads away from its condition. Tokens already decoded of the target itself are in every pass. One
-scale for all conditions empties them in the last pass, and an emptied sequence is not nothing: its input is `[S_1]`
-alone, as in training. With a weight for each condition, a pass does not have the others at all.
+A negative weight steers away from its condition. Every pass sees the target's own tokens that are already decoded. With
+one scale for all conditions, the last pass sees them emptied. An emptied sequence still has an input: `[S_1]` alone, as
+in training. With a weight for each condition, a pass leaves hidden conditions out entirely.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Term:
-    """A pass that sees `conditions`, and the weight of what it adds."""
+    """A pass that sees `conditions`, and the weight of its contribution."""
 
     weight: float
     conditions: frozenset[str]
@@ -60,8 +60,8 @@ class Guidance:
 
 
 def combine(logits: Sequence[Tensor], guidance: Guidance) -> Tensor:
-    """The guided logits of those of all passes, the terms' first; all of one shape."""
-    *conditional, unconditional = (one.float() for one in logits)
+    """Combine the logits of all passes, the terms' first, into guided ones; all have the same shape."""
+    *conditional, unconditional = (of_pass.float() for of_pass in logits)
     combined = unconditional
     for term, seen in zip(guidance.terms, conditional, strict=True):
         combined = combined + term.weight * (seen - unconditional)

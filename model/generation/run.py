@@ -1,22 +1,75 @@
-"""What the steps of one call of `model.generation.generate` share: the network, the options and the random numbers."""
+"""The state that the steps of one call of `model.generation.generate` share.
 
-from collections.abc import Callable
+It holds the network, the options, the random numbers, and the encoded context of each pass of guided generation. A
+context is encoded again only when its input changed.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from model.errors import RequestInvalid
-from model.formats.spans import SpecialIds
+from model.errors import RequestInvalid, UnsupportedModality
+from model.generation.guidance import Guidance
 from model.generation.sampling import sample
 from model.generation.schedule import Scheme, Step
-from model.generation.state import ModalityState, State
-from model.generation.view_encoder import ViewEncoder
-from model.transformer import FourM
+from model.generation.state import ModalityState, State, emptied
+from model.modalities.formats.spans import SpecialIds
+from model.network.tokens import ModalityInput
+from model.network.transformer import Context, FourM
+
+Inputs = Mapping[str, ModalityInput]
+
+
+class ViewEncoder:
+    """Encodes a state with some conditions hidden, and keeps the last context of each pass."""
+
+    def __init__(self, network: FourM, ids: SpecialIds) -> None:
+        self._network, self._ids = network, ids
+        self._kept: dict[int, tuple[Inputs, Context]] = {}
+
+    def context(self, place: int, state: State, guidance: Guidance) -> Context:
+        """The context of pass number `place` of a guided step, which sees `state` without some conditions.
+
+        Raises `UnsupportedModality` where the state holds no modality that the network takes.
+        """
+        inputs = self._inputs(state, guidance.hidden(place), separate=guidance.separate)
+        kept = self._kept.get(place)
+        if kept is None or not _same(kept[0], inputs):
+            kept = self._kept[place] = inputs, self._network.encode(inputs)
+        return kept[1]
+
+    def _inputs(self, state: State, hidden: frozenset[str], *, separate: bool) -> Inputs:
+        """What the encoder sees: modalities with an input entry, or one without any where there is no other."""
+        config = self._network.config
+        inputs = {}
+        for key, entry in state.items():
+            if key not in config.domains_in:
+                continue
+            if key not in hidden:
+                inputs[key] = ModalityInput(entry.values, entry.input_mask)
+            elif separate:
+                inputs[key] = ModalityInput(entry.values, torch.ones_like(entry.input_mask))
+            else:
+                inputs[key] = emptied(entry, config.row(key).kind, self._ids)
+        if not inputs:
+            known = ", ".join(config.domains_in)
+            raise UnsupportedModality(f"the network takes none of {', '.join(state)}; it takes {known}")
+        used = {key: entry for key, entry in inputs.items() if not entry.mask.all()}
+        first = next(iter(inputs))
+        return used or {first: inputs[first]}
+
+
+def _same(first: Inputs, second: Inputs) -> bool:
+    return list(first) == list(second) and all(
+        torch.equal(first[key].mask, second[key].mask) and torch.equal(first[key].values, second[key].values)
+        for key in first
+    )
 
 
 class GenerationInvalid(RequestInvalid):
-    """A state and a schedule that do not belong together."""
+    """The state and the schedule do not match."""
 
     code = "generation-invalid"
 
@@ -26,7 +79,7 @@ class Options:
     """How tokens are drawn.
 
     `top_k` and `top_p` as in `sampling.filter_logits`. With a `seed` a run is repeatable on the same kind of
-    device; its step i draws with seed + i. `reference_faults` repeats what the published implementation gets wrong,
+    device; its step i draws with seed + i. `reference_faults` repeats the published implementation's mistakes,
     only for comparison with its recorded output:
 
     - with a weight for each condition it draws with the same seed at every step; and with ROAR its conditional passes
@@ -89,7 +142,7 @@ class Run:
             self._observe(Pass(index, step.target, positions, logits))
 
     def seen(self, place: int, step: Step, state: State) -> State:
-        """The state as pass number `place` of a step sees it: as it is, but for one fault of the reference."""
+        """The state that pass number `place` of a step sees: unchanged but for one fault of the reference."""
         untouched = self._untouched.setdefault(step.target, state[step.target])
         blind = self.options.reference_faults and step.guidance.separate and step.scheme is Scheme.ROAR
         conditional = place < len(step.guidance.terms)

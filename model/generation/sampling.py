@@ -1,6 +1,6 @@
-"""From logits to tokens: top-k, then top-p, then temperature, then one draw.
+"""Turn logits into tokens: apply top-k, then top-p, then the temperature, then draw once.
 
-Both filters see the logits before the temperature divides them, so the nucleus of top-p is that of temperature 1.
+Both filters use the logits before the temperature divides them, so the nucleus of top-p is that of temperature 1.
 """
 
 import torch
@@ -18,10 +18,10 @@ class SamplingInvalid(RequestInvalid):
 
 
 def filter_logits(logits: Tensor, top_k: int | float, top_p: float) -> Tensor:
-    """Logits (..., V) with those that may not be drawn at minus infinity.
+    """Set the logits (..., V) that may not be drawn to minus infinity.
 
-    `top_k` keeps that many of the largest, or that fraction of V where it is a float; 0 keeps all. `top_p` keeps
-    the largest up to and including the first at which their probabilities together exceed it; 0 keeps all.
+    `top_k` keeps that many of the largest, or that fraction of V if it is a float; 0 keeps all. `top_p` keeps the
+    largest, up to and including the first at which the sum of their probabilities exceeds it; 0 keeps all.
     Raises `SamplingInvalid`.
     """
     count = top_k_count(top_k, logits.shape[-1])

@@ -1,7 +1,7 @@
-"""What is decoded when: how many tokens each step decodes, how warm it samples, and what guides it.
+"""The generation schedule: how many tokens each step decodes, at which temperature, and with which guidance.
 
-`chain([TargetPlan(...), ...], conditions)` turns one plan a target into the steps that `model.generation.generate`
-runs. Targets are decoded one after the other; a finished one is an input of the next.
+`chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that `model.generation.generate`
+runs. Targets are decoded one after the other; a finished target becomes an input of the next.
 """
 
 import math
@@ -35,9 +35,9 @@ class Scheme(StrEnum):
 class TargetPlan:
     """How one target is to be decoded.
 
-    `tokens` is how many image tokens it has, `steps` in how many steps they are decoded, their shares by
-    `token_schedule`: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of them.
-    `temperature` 0 means the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
+    `tokens` is its number of image tokens and `steps` the number of decoding steps. `token_schedule` sets each step's
+    share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
+    `temperature` 0 picks the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
     `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
     may be negative; see `model.generation.guidance`.
     """
@@ -73,8 +73,7 @@ def linear_counts(steps: int, total: int) -> list[int]:
 def cosine_counts(steps: int, total: int) -> list[int]:
     """Few tokens in the first steps, most in the middle, few again: the differences of half a cosine, rounded.
 
-    The last step takes what is left, which is less than nothing where many shares were rounded up: `token_counts` mends
-    that.
+    The last step takes the rest, which is negative if many shares were rounded up; `token_counts` corrects that.
     """
     curve = [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
     shares = [round(total * (curve[i] - curve[i + 1])) for i in range(steps - 1)]
@@ -99,7 +98,7 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
             return _linear_temperatures(start, counts)
         case "onex", 2:
             return _onex_temperatures(start, *_floats(numbers, schedule), counts)
-    raise ScheduleInvalid(f"no temperature schedule is {schedule!r}; constant, linear and onex:<min>:<power> are")
+    raise ScheduleInvalid(f"{schedule!r} is not a temperature schedule; use constant, linear or onex:<min>:<power>")
 
 
 def _linear_temperatures(start: float, counts: Sequence[int]) -> list[float]:
@@ -131,9 +130,9 @@ def chain(
 ) -> list[Step]:
     """The steps of several targets in order.
 
-    `conditions` are the inputs that guidance is about. With `grow` a finished target joins the conditions of later
-    targets; where conditions have weights of their own it always does, with the next weight. `reference_faults` leaves
-    sequences out of that, as the reference does. Raises `ScheduleInvalid`.
+    `conditions` are the inputs that guidance applies to. With `grow`, a finished target joins the conditions of later
+    targets. If conditions have their own weights it always joins, with the next weight. With `reference_faults`,
+    sequences do not join, as in the reference. Raises `ScheduleInvalid`.
     """
     steps: list[Step] = []
     known = list(conditions)
@@ -176,4 +175,4 @@ def token_counts(plan: TargetPlan) -> list[int]:
     if plan.token_schedule == "cosine":
         ends = np.minimum(np.cumsum(cosine_counts(plan.steps, plan.tokens)), plan.tokens)
         return [share for share in np.diff(ends, prepend=0).tolist() if share > 0]
-    raise ScheduleInvalid(f"no token schedule is {plan.token_schedule!r}; linear and cosine are")
+    raise ScheduleInvalid(f"{plan.token_schedule!r} is not a token schedule; use linear or cosine")

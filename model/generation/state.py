@@ -1,4 +1,4 @@
-"""The state of a batch while it is generated: of each modality, which entries are given and which are still to decode.
+"""The state of a batch during generation: which entries of each modality are given, and which are still to decode.
 
 B batch, n entries. Every mask is boolean and True means *not used*: an entry is an input where `input_mask` is False, a
 target where `target_mask` is False, and nothing where both are True. States are never changed, only replaced.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.config import EmbeddingKind, ModalityConfig
-from model.formats.spans import SpecialIds
-from model.tokens import ModalityInput
+from model.modalities.formats.spans import SpecialIds
+from model.network.config import EmbeddingKind, ModalityConfig
+from model.network.tokens import ModalityInput
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ModalityState:
     target_mask: Tensor
 
     def written(self, positions: Tensor, tokens: Tensor) -> "ModalityState":
-        """Itself with tokens int64 (B, m) at positions int64 (B, m), which become inputs."""
+        """A copy with tokens int64 (B, m) at positions int64 (B, m), which become inputs."""
         return ModalityState(
             values=self.values.scatter(1, positions, tokens),
             input_mask=self.input_mask.scatter(1, positions, False),
@@ -41,7 +41,7 @@ class ModalityState:
         return ModalityState(self.values[:, :count], self.input_mask[:, :count], self.target_mask[:, :count])
 
     def to(self, device: torch.device) -> "ModalityState":
-        """Itself on a device."""
+        """The same state on a device."""
         return ModalityState(self.values.to(device), self.input_mask.to(device), self.target_mask.to(device))
 
     def target_rows(self) -> list[list[int]]:
@@ -57,24 +57,24 @@ State = Mapping[str, ModalityState]
 
 
 def given(values: Tensor, mask: Tensor) -> ModalityState:
-    """A modality that is input wherever `mask` bool (B, n) is False, and not to be decoded."""
+    """A modality that is an input wherever `mask` bool (B, n) is False; nothing of it is decoded."""
     return ModalityState(values, mask, torch.ones_like(mask))
 
 
 def given_sequence(rows: Sequence[Sequence[int]], ids: SpecialIds) -> ModalityState:
-    """Sequences that are input as they are, each row in full; shorter ones are padded on the right."""
+    """Complete sequences as inputs; shorter rows are padded on the right."""
     values, mask = _padded(rows, ids)
     return given(values, mask)
 
 
 def image_target(batch: int, tokens: int) -> ModalityState:
-    """Image tokens that are all to be decoded: ids 0, nothing input."""
+    """Image tokens that are all still to decode: ids 0, no inputs."""
     everything = torch.ones(batch, tokens, dtype=torch.bool)
     return ModalityState(torch.zeros(batch, tokens, dtype=torch.int64), everything, ~everything)
 
 
 def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
-    """A sequence that is all to be decoded, in `tokens` entries (2 or more): its input is `[S_1]`.
+    """A sequence that is still to decode, in `tokens` entries (2 or more): its input is `[S_1]`.
 
     Up to `tokens` - 1 new tokens will be decoded, fewer if `[S_2]` comes earlier.
     """
@@ -82,15 +82,15 @@ def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
 
 
 def empty_target(row: ModalityConfig, ids: SpecialIds) -> ModalityState:
-    """One target of which nothing is decoded yet, as long as the network's `row` lets it be."""
+    """A target with nothing decoded yet, as long as the network's `row` allows."""
     return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.max_length + 1, ids)
 
 
 def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:
-    """Sequences given in part: `rows` are input, and what belongs at their `[S_1]` is decoded.
+    """Partly given sequences: `rows` are inputs, and the text at their `[S_1]` is decoded.
 
-    Up to `tokens` (1 or more) new tokens are decoded, fewer if `end` comes earlier; that is `[EOS]` unless given.
-    Nothing is added to the rows: text after which decoding is to go on must end with `[S_1]` itself.
+    Up to `tokens` (1 or more) new tokens are decoded, fewer if `end` comes earlier; it defaults to `[EOS]`.
+    The rows are used unchanged: to continue a text, end it with `[S_1]`.
     """
     end = ids.end_id if end is None else end
     target = [ids.sentinel(1), *[ids.pad_id] * (tokens - 2), end][:tokens]
@@ -101,9 +101,9 @@ def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end
 
 
 def emptied(state: ModalityState, kind: EmbeddingKind, ids: SpecialIds) -> ModalityInput:
-    """What is left of an input that guidance takes away.
+    """The remainder of an input that guidance removes.
 
-    Nothing of an image, `[S_1]` of a sequence, one zero vector of sequence embeddings.
+    An image leaves nothing, a sequence `[S_1]`, and sequence embeddings one zero vector.
     """
     mask = torch.ones_like(state.input_mask)
     match kind:

@@ -1,4 +1,4 @@
-"""Finding the cases of a directory, and what lies beside each of them."""
+"""Find the cases of a directory, and the files beside each case."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import ModelError
+from model.errors import ModelError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -49,11 +49,11 @@ class Case:
 
     @cached_property
     def manifest(self) -> Any:
-        """What the manifests of its directory say of it, None where they say nothing."""
+        """Its entry in the directory's manifests, None if there is none."""
         return self.manifest_of(self.name)
 
     def manifest_of(self, name: str) -> Any:
-        """What the manifests of its directory say of the case called `name`."""
+        """The entry for the case `name` in the directory's manifests."""
         for path in sorted(self.path.parent.glob("*manifest.json")):
             entries = _read_object(path)
             if name in entries:
@@ -74,7 +74,7 @@ class Case:
     def config(self) -> dict[str, Any]:
         """The config of its network, already parsed. Raises `GoldenCaseInvalid` where there is none."""
         if self.tag is None:
-            raise GoldenCaseInvalid(f"there is no config for {self.name} beside {self.path}")
+            raise GoldenCaseInvalid(f"there is no config for {self.name} next to {self.path}")
         return _read_object(self.path.parent / f"{self.tag}.config.json")
 
 

@@ -1,4 +1,4 @@
-"""Comparing what a network gives with what was recorded."""
+"""Compare the outputs of a network with the recorded ones."""
 
 from dataclasses import dataclass, field
 from typing import Any

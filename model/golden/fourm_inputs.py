@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.config import EmbeddingKind, FourMConfig, ModalityConfig
 from model.golden.cases import Arrays, Case, GoldenCaseInvalid
 from model.golden.weights import normal
-from model.tokens import ModalityInput, ModalityTarget
+from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from model.network.tokens import ModalityInput, ModalityTarget
 
 _VECTOR_SCALE = np.float32(0.2)
 
@@ -18,7 +18,7 @@ def generation_seed(case: Case) -> str:
     """The name that inputs of a generation are drawn from; the manifest gives it with the network's forward case."""
     forward = case.manifest_of(f"{case.tag}.forward")
     if not isinstance(forward, dict) or "seed_name" not in forward:
-        raise GoldenCaseInvalid(f"no manifest gives the seed_name of {case.tag}.forward, which {case.name} needs")
+        raise GoldenCaseInvalid(f"no manifest has the seed_name of {case.tag}.forward, which {case.name} needs")
     return f"input:{forward['seed_name']}:gen"
 
 

@@ -1,4 +1,4 @@
-"""Comparing the tokens of an image tokenizer."""
+"""Compare the tokens of an image tokenizer."""
 
 import torch
 from torch import Tensor

@@ -1,17 +1,17 @@
-"""Building the network that a golden case is about."""
+"""Build the network of a golden case."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import nn
 
-from model.config import FourMConfig
 from model.golden.cases import Case, GoldenCaseInvalid
 from model.golden.weights import fill_weights
+from model.network.config import FourMConfig
+from model.network.transformer import FourM
 from model.tokenizers.build import build_tokenizer
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.divae import DiVAE
-from model.transformer import FourM
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -1,4 +1,4 @@
-"""Running all the cases of a directory."""
+"""Run all cases of a directory."""
 
 import math
 import zipfile
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.embedder import ModelError
+from model.errors import ModelError
 from model.golden.cases import Case, find_cases
 from model.golden.checkers import CheckOptions, all_checkers
 

@@ -1,4 +1,4 @@
-"""Numbers drawn from names: the rule by which both sides fill weights and large inputs."""
+"""Numbers derived from names: the rule by which both sides fill weights and large inputs."""
 
 import math
 import zlib

@@ -1,1 +1,1 @@
-"""What `model.openclip_embedder` is made of: names and files, preprocessing, torchvision's missing operators."""
+"""The parts of `model.openclip.embedder`: names and files, preprocessing, the package."""

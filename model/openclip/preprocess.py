@@ -1,7 +1,7 @@
-"""Pictures as an open_clip model takes them, by the numbers of its own configuration. NumPy and Pillow only.
+"""Preprocess pictures for an open_clip model, by its own configuration. Uses NumPy and Pillow only.
 
-Equal to open_clip's transform, bit for bit, without torchvision. `VERSION` is part of every fingerprint: raise it
-whenever a value changes.
+The result equals open_clip's transform bit for bit, without torchvision. `VERSION` is part of every fingerprint: raise
+it whenever a value changes.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.drawing import ByteArray, enlarged, ink, ink_as_picture, square
-from model.embedder import FloatArray
+from model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from model.seam import FloatArray
 
 VERSION = "1"
 
@@ -46,9 +46,11 @@ class Preprocessing:
         height, width = (size, size) if isinstance(size, int) else size
         interpolation = "bicubic" if values["interpolation"] == "random" else values["interpolation"]
         if interpolation not in _RESAMPLING:
-            raise ValueError(f"the interpolation {interpolation!r} is none of {', '.join(_RESAMPLING)}")
+            raise ValueError(f"the interpolation {interpolation!r} is unknown; known are {', '.join(_RESAMPLING)}")
         if values["resize_mode"] not in RESIZE_MODES:
-            raise ValueError(f"the resize mode {values['resize_mode']!r} is none of {', '.join(RESIZE_MODES)}")
+            raise ValueError(
+                f"the resize mode {values['resize_mode']!r} is unknown; known are {', '.join(RESIZE_MODES)}"
+            )
         mean, deviation = _channels(values["mean"]), _channels(values["std"])
         return cls(height, width, mean, deviation, interpolation, values["resize_mode"], values["fill_color"])
 

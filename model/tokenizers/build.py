@@ -1,9 +1,18 @@
-"""The tokenizer of a config: which class it is."""
+"""Build a tokenizer from its config: choose its class, and initialise an image tokenizer for training."""
 
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from model.network.layers import LayerNorm
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.divae import DiVAE
+from model.tokenizers.image_tokenizer import ImageTokenizer
 from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.mlp import is_mlp
+from model.tokenizers.unet import PatchedUNet
+from model.tokenizers.unet_blocks import AttentionBlock, ResidualBlock
 from model.tokenizers.vqvae import VQVAE
 
 Tokenizer = VQVAE | ImageVQVAE | DiVAE
@@ -14,3 +23,37 @@ def build_tokenizer(config: TokenizerConfig) -> Tokenizer:
     if config.is_diffusion:
         return DiVAE(config)
     return VQVAE(config) if is_mlp(config.enc_type) else ImageVQVAE(config)
+
+
+_MATRICES = {"qkv": 3}  # in one linear layer, each a matrix of its own
+
+
+def initialise_image_tokenizer(network: ImageTokenizer, seed: int) -> None:
+    """Fill all parameters, the same way for the same seed.
+
+    Xavier-uniform for linears and convolutions with zero biases, standard normal for embeddings of labels; norms and
+    residual branches of a UNet begin as the identity (Dhariwal and Nichol, arXiv 2105.05233). The codes are placed by
+    the first batch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            for matrix in module.weight.data.chunk(_MATRICES.get(name.rpartition(".")[2], 1)):
+                nn.init.xavier_uniform_(matrix, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, generator=generator)
+        elif isinstance(module, LayerNorm | nn.GroupNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, ResidualBlock | AttentionBlock | PatchedUNet):
+            nn.init.zeros_(cast(Tensor, _last_layer(module).weight))
+    network.quantize.forget()
+
+
+def _last_layer(module: ResidualBlock | AttentionBlock | PatchedUNet) -> nn.Module:
+    if isinstance(module, AttentionBlock):
+        return module.proj_out
+    return module.out_layers[-1] if isinstance(module, ResidualBlock) else module.out[-1]

@@ -1,6 +1,6 @@
-"""The codes of a lucid quantizer and how training moves them: without gradients, by averages over batches.
+"""The codes of a lucid quantizer, which training updates by averages over batches, without gradients.
 
-n latents, K codes, L latent width. All tensors are buffers: they have no gradient, and a run's checkpoint keeps them.
+n latents, K codes, L latent width. All tensors are buffers: they have no gradient, and checkpoints include them.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _SMOOTHING = 1e-5
 class CodebookRule:
     """How codes follow the latents that choose them.
 
-    `decay` is that of the exponential averages. A code is dead when its average count falls below `dead_share` of what
-    each would have if all were chosen alike; it starts anew at one of the batch's latents.
+    `decay` is the decay of the exponential averages. A code is dead when its average count falls below `dead_share` of
+    the count that each would have if all were chosen equally often; it then restarts at one of the batch's latents.
     """
 
     decay: float = 0.99
@@ -25,9 +25,9 @@ class CodebookRule:
 
 
 class Codebook(nn.Module):
-    """The codes and the running statistics that they were trained with.
+    """The codes, and the running statistics from which they are trained.
 
-    `initted` is 0 until the first batch has given the codes their places.
+    `initted` is 0 until the first batch has placed the codes.
     """
 
     initted: Tensor
@@ -55,11 +55,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, latents: Tensor, ids: Tensor, rule: CodebookRule, generator: torch.Generator) -> int:
-        """Follow latents float (n, L) that chose the codes int (n,); how many codes were dead and start anew.
+        """Update the codes int (n,) from the latents float (n, L) that chose them; returns how many dead codes restart.
 
-        With `norm_codes` a code moves towards the mean direction of its latents and keeps its place where it has none;
-        else it is the mean of all latents that it ever had, recent ones counting more (van den Oord et al., arXiv
-        1711.00937, appendix A.1).
+        With `norm_codes` a code moves towards the mean direction of its latents, and stays in place if that mean has
+        none. Otherwise it is the mean of all latents it ever had, with recent ones counting more (van den Oord et al.,
+        arXiv 1711.00937, appendix A.1).
         """
         counts = ids.bincount(minlength=len(self.embed)).to(self.embed.dtype)
         seen = F.normalize(latents, dim=1) if self.norm_codes else latents

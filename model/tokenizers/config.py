@@ -1,10 +1,10 @@
-"""The shape of a tokenizer as its checkpoint's metadata holds it. Imports no torch."""
+"""The shape of a tokenizer, as stored in its checkpoint's metadata. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from model.config import ConfigInvalid, parse_metadata, select_fields
+from model.network.config import ConfigInvalid, parse_metadata, select_fields
 
 DIFFUSION_DECODER = "unet_patched"
 

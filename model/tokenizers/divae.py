@@ -1,11 +1,11 @@
-"""The tokenizers of pictures, depth, normals and edges: a ViT encoder, lucid codes, a diffusion as the decoder."""
+"""The tokenizers of pictures, depth, normals and edges: a ViT encoder, lucid codes and a diffusion decoder."""
 
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.image_tokenizer import ImageTokenizer
 from model.tokenizers.noise_schedule import alphas_cumprod

@@ -1,9 +1,9 @@
-"""What the tokenizers of images and maps share: a ViT encoder and the lucid quantizer."""
+"""The common base of image and map tokenizers: a ViT encoder and the lucid quantizer."""
 
 import torch
 from torch import Tensor, nn
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.lucid import LucidQuantizer
 from model.tokenizers.vit import ViTEncoder, parse_vit
@@ -31,7 +31,7 @@ class ImageTokenizer(nn.Module):
         self.quantize = LucidQuantizer(config.latent_dim, config.codebook_size, norm_codes=config.norm_codes)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """What the encoder takes: float (B, C, H, W), or with `n_labels` ids int (B, H, W) -> float (B, C, H, W)."""
+        """The encoder's input: float (B, C, H, W), or with `n_labels` ids int (B, H, W) -> float (B, C, H, W)."""
         if self.cls_emb is not None:
             # (B, H, W, C) -> (B, C, H, W)
             embedded: Tensor = self.cls_emb(image.long()).movedim(-1, 1)
@@ -43,7 +43,7 @@ class ImageTokenizer(nn.Module):
         return (image * deviation + mean) * 2 - 1
 
     def latents(self, image: Tensor) -> Tensor:
-        """What the quantizer sees: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
+        """The quantizer's input: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
         prepared = self.prepare(image)
         self._check_image(prepared)
         latents: Tensor = self.quant_proj(self.encoder(prepared))

@@ -1,5 +1,6 @@
 """The tokenizers of label maps, feature maps and instance masks: a ViT encoder, lucid codes, a ViT decoder."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.tokenizers.config import TokenizerConfig
@@ -33,4 +34,30 @@ class ImageVQVAE(ImageTokenizer):
     def decode_latents(self, values: Tensor) -> Tensor:
         """Quantised latents float (B, L, h, w) -> images or maps float (B, C, H, W)."""
         image: Tensor = self.decoder(self.post_quant_proj(values))
+        return image
+
+
+class ImageDecoder(nn.Module):
+    """The codes (K, L) and the decoder of an `ImageVQVAE`, without what only encoding and training need.
+
+    B batch, C channels or labels, H x W pixels, h x w tokens, K codes, L latent width.
+    """
+
+    codes: Tensor
+
+    def __init__(self, tokenizer: ImageVQVAE) -> None:
+        super().__init__()
+        self.config = tokenizer.config
+        self.register_buffer("codes", tokenizer.quantize.codes)
+        self.post_quant_proj = tokenizer.post_quant_proj
+        self.decoder = tokenizer.decoder
+
+    def decode_tokens(self, tokens: Tensor) -> Tensor:
+        """See `ImageVQVAE.decode_tokens`: int (B, h, w) -> float (B, C, H, W)."""
+        return self.decode_codes(F.embedding(tokens, self.codes))
+
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Codes or what lies between them: float (B, h, w, L) -> float (B, C, H, W)."""
+        # (B, h, w, L) -> (B, L, h, w)
+        image: Tensor = self.decoder(self.post_quant_proj(codes.movedim(-1, 1)))
         return image

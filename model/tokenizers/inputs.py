@@ -1,6 +1,10 @@
-"""A value of a modality as what a tokenizer of any make takes. The same for training, labelling and predicting."""
+"""Convert values to the inputs of tokenizers and networks: one record per content, used everywhere.
+
+Pictures of all kinds are cropped to their central square and resized: float32 (channels, size, size).
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -8,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.config import ConfigInvalid
-from model.drawing import ByteArray
-from model.embedder import FloatArray, Regions
-from model.formats.spans import FormatInvalid
-from model.published import coco
-from model.published.images import ToImage, depth_image, label_image
-from model.published.preprocess import centre_crop, crop_resized, rgb_tokenizer_input, signed
+from model.fourm.images import ToImage, centre_crop, crop_resized, depth_image, label_image, rgb_input, signed
+from model.modalities import coco
+from model.modalities.drawings import ByteArray
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
+from model.network.config import ConfigInvalid
+from model.seam import FloatArray, Regions
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.mlp import is_mlp
 
@@ -23,10 +27,12 @@ Array = npt.NDArray[Any]
 _COCO = len(coco.CLASSES) + 1  # labels of published segmentation maps, none among them
 _MOST_LABELS = 256
 _MASKS = "instances"
+_TRIMMED = 0.1  # share of measured depths left out at either end
+_SMALLEST_DEVIATION = 1e-3
 
 
 class InputKind(StrEnum):
-    """What a tokenizer takes, and so what it gives back."""
+    """The kinds of values that a tokenizer takes and gives back."""
 
     PICTURE = "picture"  # float32 (C, size, size)
     LABELS = "labels"  # int64 (size, size)
@@ -35,24 +41,56 @@ class InputKind(StrEnum):
     VECTOR = "vector"  # an array (C,): float32
 
 
-def drawing_image(drawing: ByteArray, size: int) -> FloatArray:
-    """A drawing uint8 (H, W), light on dark -> float32 (1, size, size) in [-1, 1]."""
-    return signed(crop_resized(drawing, centre_crop(*drawing.shape), size)[..., None])
+@dataclass(frozen=True)
+class Pixels:
+    """A content seen pixel by pixel: its `channels`, and functions from a value to float32 (channels, size, size).
+
+    `tokenizer` makes the input of tokenizers, `network` that of networks that look at patches of pixels themselves.
+    """
+
+    channels: int
+    tokenizer: ToImage
+    network: ToImage
 
 
-DRAWINGS = ("canny_edge", "soft_edge", "line_drawing")
+def pixels_of(field: str) -> Pixels | None:
+    """How a field of a data set is seen pixel by pixel; None for a field without pixels or that is no modality."""
+    if field in _AS_PUBLISHED:
+        return _AS_PUBLISHED[field]
+    content = field_content(field)
+    return None if content is None else PIXELS[content]
 
-# Channels and image of each modality that is a picture, by the name that it has in shards.
-_PICTURES: Mapping[str, tuple[int, ToImage]] = {
-    "rgb": (3, rgb_tokenizer_input),
-    "normal": (3, rgb_tokenizer_input),
-    "depth": (1, depth_image),
-    **dict.fromkeys(DRAWINGS, (1, drawing_image)),
-}
+
+def pixel_fields() -> dict[str, int]:
+    """The channels of each field that is seen pixel by pixel."""
+    seen = {field: pixels_of(field) for field in (*MODALITIES, *DATA_FIELDS)}
+    return {field: pixels.channels for field, pixels in seen.items() if pixels is not None}
+
+
+def signed_image(picture: ByteArray, size: int) -> FloatArray:
+    """uint8 (H, W) or (H, W, 3) -> float32 (1 or 3, size, size) in [-1, 1]."""
+    resized = crop_resized(picture, centre_crop(*picture.shape[:2]), size)
+    return signed(resized if resized.ndim == 3 else resized[..., None])
+
+
+def unfilled_depth(depth: FloatArray, size: int) -> FloatArray:
+    """float32 (H, W), NaN where not measured -> float32 (1, size, size), where it is 0.
+
+    Mean and deviation of the middle 80 % are taken out, so that the unit does not matter.
+    """
+    crop = centre_crop(*depth.shape)
+    places = ((np.arange(size) + 0.5) * crop.height / size).astype(np.int64)
+    nearest = depth[crop.top + places[:, None], crop.left + places[None, :]]
+    measured = np.sort(nearest[np.isfinite(nearest)])
+    middle = measured[int(_TRIMMED * measured.size) : max(int((1 - _TRIMMED) * measured.size), 1)]
+    if not middle.size:
+        return np.zeros((1, size, size), np.float32)
+    scaled = (nearest - middle.mean()) / max(float(middle.std()), _SMALLEST_DEVIATION * abs(float(middle.mean())), 1e-6)
+    return np.asarray(np.nan_to_num(scaled, nan=0.0)[None], np.float32)
 
 
 def input_kind(field: str, config: TokenizerConfig) -> InputKind:
-    """What a tokenizer makes of a field. Raises `ConfigInvalid` where it can make nothing of it."""
+    """How a tokenizer takes a field. Raises `ConfigInvalid` for a field that no tokenizer takes."""
     if is_mlp(config.enc_type):
         return InputKind.VECTOR
     if config.n_labels is not None:
@@ -63,9 +101,10 @@ def input_kind(field: str, config: TokenizerConfig) -> InputKind:
         return InputKind.MAP
     if field == _MASKS and config.n_channels == 1:
         return InputKind.MASK
-    if field in _PICTURES and _PICTURES[field][0] == config.n_channels:
+    channels = pixel_fields()
+    if channels.get(field) == config.n_channels:
         return InputKind.PICTURE
-    known = ", ".join([f"{name} ({channels})" for name, (channels, _) in _PICTURES.items()] + [f"{_MASKS} (1)"])
+    known = ", ".join(f"{name} ({count})" for name, count in {**channels, _MASKS: 1}.items())
     raise ConfigInvalid(f"a tokenizer of {config.n_channels} channels does not take {field!r}; {known} are pictures")
 
 
@@ -81,7 +120,9 @@ def tokenizer_input(field: str, value: Any, config: TokenizerConfig, size: int) 
         return _array(value, (None, None, config.n_channels)).transpose(2, 0, 1)
     if kind is InputKind.LABELS:
         return _labels(value, config.n_labels or 0, size)
-    return np.asarray(_PICTURES[field][1](value, size))
+    pixels = pixels_of(field)
+    assert pixels is not None, "`input_kind` has refused every other field"
+    return np.asarray(pixels.tokenizer(value, size))
 
 
 def instance_mask(regions: Regions, number: int, size: int) -> FloatArray:
@@ -115,3 +156,23 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> FloatArray:
     if array.ndim != len(shape) or array.shape != wanted:
         raise FormatInvalid(f"an array for this tokenizer has the shape {shape}, not {array.shape}")
     return array.astype(np.float32)
+
+
+PIXELS: Mapping[Content, Pixels | None] = {
+    Content.PICTURE: Pixels(3, signed_image, signed_image),
+    Content.DRAWING: Pixels(1, signed_image, signed_image),
+    Content.DEPTH: Pixels(1, depth_image, unfilled_depth),
+    Content.NORMAL: Pixels(3, signed_image, signed_image),
+    Content.REGIONS: None,  # labels, or masks
+    Content.TEXT: None,
+    Content.PALETTE: None,
+    Content.BOXES: None,
+    Content.METADATA: None,
+    Content.POSES: None,
+    Content.INSTANCES: None,
+    Content.FEATURES: None,  # a map, whose channels a tokenizer says
+    Content.VECTOR: None,
+    Content.TEXT_STATES: None,
+}
+# Networks take the pictures of `rgb` with ImageNet's mean and deviation taken out, as the published ones were trained.
+_AS_PUBLISHED = {"rgb": Pixels(3, signed_image, rgb_input)}

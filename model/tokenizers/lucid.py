@@ -1,4 +1,4 @@
-"""The lucid quantizer: one codebook, and each latent vector becomes the id of its nearest code."""
+"""The lucid quantizer: one codebook, which maps each latent vector to the id of its nearest code."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from model.tokenizers.codebook import Codebook, CodebookRule
 class Quantised:
     """Latents float (B, L, h, w) as codes.
 
-    `values` float (B, L, h, w) are the codes, with the gradient of the latents; `ids` int64 (B, h, w); `commitment`
-    float () is the mean squared distance of latents to their codes, with a gradient to the latents alone.
+    `values` float (B, L, h, w) are the codes, with the gradient of the latents; `ids` are int64 (B, h, w); `commitment`
+    float () is the mean squared distance of latents to their codes, with a gradient to the latents only.
     """
 
     values: Tensor

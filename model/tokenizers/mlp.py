@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor, nn
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 
 _NAME = re.compile(r"BottleneckMLP/B_(?P<blocks>\d+)-Wi_(?P<width>\d+)(-E_(?P<expansion>\d+))?")
 
@@ -52,5 +52,5 @@ def parse_mlp(name: str) -> tuple[int, int, int]:
     """Blocks, width and expansion from a config's `enc_type` or `dec_type`. Raises `ConfigInvalid`."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ConfigInvalid(f"{name!r} is no MLP; one is called like 'BottleneckMLP/B_6-Wi_1024-E_4'")
+        raise ConfigInvalid(f"{name!r} is not an MLP; a name looks like 'BottleneckMLP/B_6-Wi_1024-E_4'")
     return int(match["blocks"]), int(match["width"]), int(match["expansion"] or 4)

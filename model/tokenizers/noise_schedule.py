@@ -1,7 +1,7 @@
-"""How much of the image is left at each timestep of a diffusion, and which timesteps a sampler visits.
+"""Diffusion noise schedules: how much of the image remains at each timestep, and which timesteps a sampler visits.
 
-T training timesteps, 0 (almost clean) to T-1 (noise). The noisy image is x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, where
-a_t is `alphas_cumprod[t]` (Ho et al., arXiv 2006.11239, eq. 4).
+There are T training timesteps, from 0 (almost clean) to T-1 (noise). The noisy image is x_t = sqrt(a_t) x_0 + sqrt(1 -
+a_t) e, where a_t is `alphas_cumprod[t]` (Ho et al., arXiv 2006.11239, eq. 4).
 """
 
 import math
@@ -10,7 +10,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 
 _BETA_FIRST, _BETA_LAST = 1e-4, 0.02
 _BETA_LARGEST = 0.999
@@ -45,7 +45,7 @@ def timestep_stride(count: int, train_timesteps: int) -> int:
 
 
 def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_terminal_snr: bool) -> Tensor:
-    """The share a_t of the image's variance at each timestep: float32 (T,), falling; 0 at the end where so wished.
+    """The share a_t of the image's variance at each timestep: float32 (T,), falling, and optionally 0 at the end.
 
     Schedules are `linear` (1e-4 to 0.02), `squaredcos_cap_v2` (Nichol and Dhariwal, arXiv 2102.09672) and
     `shifted_cosine:<shift>` (Hoogeboom et al., arXiv 2301.11093), which always ends in 0. Raises `ConfigInvalid`.
@@ -58,7 +58,7 @@ def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_term
         betas = _squared_cosine_betas(train_timesteps)
     else:
         known = "linear, squaredcos_cap_v2 and shifted_cosine:<shift>"
-        raise ConfigInvalid(f"beta_schedule {beta_schedule!r} is unknown; {known} are known")
+        raise ConfigInvalid(f"beta_schedule {beta_schedule!r} is unknown; the schedules are {known}")
     kept = (1 - betas).cumprod(dim=0)
     return _end_in_noise(kept) if zero_terminal_snr else kept
 

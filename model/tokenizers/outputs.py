@@ -1,4 +1,4 @@
-"""What tokenizers decode to, as arrays for files. B batch, C channels, H x W pixels; tensors may lie on any device."""
+"""Convert tokenizer outputs to arrays for files. B batch, C channels, H x W pixels; tensors may be on any device."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The memcodes quantizer: one learned codebook a head, searched and read through their own projections."""
+"""The memcodes quantizer: one learned codebook per head, with its own projections for search and lookup."""
 
 from typing import Self
 
@@ -19,10 +19,10 @@ class _HeadProjection(nn.Module):
 
 
 class MemcodesQuantizer(nn.Module):
-    """A latent vector is split over heads, and each slice becomes the id of its best code.
+    """Splits a latent vector over heads and maps each slice to the id of its best code.
 
-    B batch, h heads, K codes a head, d = latent_dim / h. Keys `codes` (h, K, d), `to_k.weight` and `to_v.weight`
-    (h, d, d). Token i always belongs to codebook i.
+    B batch, h heads, K codes a head, d = latent_dim / h. Keys `codes` (h, K, d), `to_k.weight` and `to_v.weight` (h, d,
+    d). Token i always belongs to codebook i.
     """
 
     value_table: Tensor | None

@@ -1,6 +1,6 @@
-"""Running a diffusion backwards, from noise to image: DDPM (random) and DDIM (not).
+"""Diffusion samplers, which turn noise into an image: DDPM (random) and DDIM (deterministic).
 
-a_t is `alphas_cumprod[t]`, r the stride, p = t - r the timestep after t, a_p = 1 where p is negative.
+a_t is `alphas_cumprod[t]`, r the stride, p = t - r the timestep visited after t; a_p = 1 where p is negative.
 """
 
 import math

@@ -40,12 +40,12 @@ class TextTokenizer:
         try:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises no narrower class
-            raise WeightsCorrupt(f"{path} is no vocabulary file of `tokenizers`: {error}") from error
+            raise WeightsCorrupt(f"{path} is not a vocabulary file of `tokenizers`: {error}") from error
         return cls(tokenizer, str(path))
 
     @property
     def vocabulary_size(self) -> int:
-        """How many ids there are, added tokens included."""
+        """The number of ids, including added tokens."""
         size: int = self._tokenizer.get_vocab_size()
         return size
 

@@ -1,7 +1,6 @@
 """The blocks of a diffusion UNet (Dhariwal and Nichol, arXiv 2105.05233).
 
-B batch, C channels, H x W positions, E width of the time embedding. Parameter names are those of the published
-tokenizers.
+B batch, C channels, H x W positions, E width of the time embedding. Parameter names match the published tokenizers.
 """
 
 import math
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import attend
+from model.network.layers import attend
 
 _GROUPS = 32
 _LONGEST_PERIOD = 10_000.0

@@ -1,7 +1,7 @@
-"""The vision transformers that encode images and maps for a tokenizer and decode them again.
+"""The vision transformers that encode images and maps for a tokenizer, and decode them.
 
-B batch, C channels, H x W pixels, P patch, h x w tokens, D width. Parameter names are those of the published
-tokenizers. There is no norm after the last block.
+B batch, C channels, H x W pixels, P patch, h x w tokens, D width. Parameter names match the published tokenizers. There
+is no norm after the last block.
 """
 
 import re
@@ -11,10 +11,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import ConfigInvalid, FourMConfig
-from model.layers import EncoderBlock, FeedForward, LayerNorm
-from model.modality_embeddings import sincos_2d
-from model.tokenizers.convnext import ConvNeXtBlock
+from model.network.config import ConfigInvalid, FourMConfig
+from model.network.layers import EncoderBlock, FeedForward, LayerNorm
+from model.network.modality_embeddings import sincos_2d
+
+_KERNEL = 7
+_EXPANSION = 4
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depth-wise 7x7 convolution, norm, two linear layers over channels with GELU between, scaled and added."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, _KERNEL, padding=_KERNEL // 2, groups=channels)
+        self.norm = LayerNorm(channels, learned_bias=True)
+        self.pwconv1 = nn.Linear(channels, _EXPANSION * channels)
+        self.act = nn.GELU()
+        self.pwconv2 = nn.Linear(_EXPANSION * channels, channels)
+        self.gamma = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x float (B, C, H, W) -> (B, C, H, W)."""
+        # (B, C, H, W) -> (B, H, W, C)
+        hidden = self.norm(self.dwconv(x).movedim(1, -1))
+        hidden = self.gamma * self.pwconv2(self.act(self.pwconv1(hidden)))
+        out: Tensor = x + hidden.movedim(-1, 1)
+        return out
 
 
 @dataclass(frozen=True)
@@ -47,7 +70,7 @@ def parse_vit(name: str, side: str, *, post_mlp: bool) -> ViTShape:
             return ViTShape(*_SIZES[size], post_mlp)
         if own := _OWN_SIZE.fullmatch(size):
             return ViTShape(int(own[1]), int(own[2]), int(own[3]), post_mlp)
-    raise ConfigInvalid(f"{name!r} is no {side}oder; vit_s_{side}, vit_b_{side} and vit_l_{side} are")
+    raise ConfigInvalid(f"{name!r} is not a known {side}oder; use vit_s_{side}, vit_b_{side} or vit_l_{side}")
 
 
 class _Trunk(nn.Module):
@@ -94,7 +117,7 @@ class ViTEncoder(_Trunk):
 
 
 class ViTDecoder(_Trunk):
-    """One vector a token to images or maps; with `out_conv` two ConvNeXt blocks smooth the result."""
+    """Decodes one vector per token to images or maps; with `out_conv` two ConvNeXt blocks smooth the result."""
 
     def __init__(self, shape: ViTShape, channels: int, grid: int, patch: int, *, out_conv: bool) -> None:
         super().__init__(shape, grid)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.mlp import BottleneckMLP, parse_mlp
 from model.tokenizers.quantizers import MemcodesQuantizer
@@ -34,7 +34,7 @@ class VQVAE(nn.Module):
         self.decoder = BottleneckMLP(width, config.n_channels, width, blocks, expansion)
 
     def latents(self, vectors: Tensor) -> Tensor:
-        """What the quantizer sees: vectors float (B, C) -> (B, L)."""
+        """The quantizer's input: vectors float (B, C) -> (B, L)."""
         # (B, W) -> (B, W, 1, 1) for the 1x1 convolution -> (B, L)
         latents: Tensor = self.quant_proj(self.encoder(vectors)[..., None, None])
         return latents.flatten(1)

@@ -1,10 +1,10 @@
-"""The file of a backup: a plain tar, written and read as a stream, whose last member says what all others must be.
+"""The file format of a backup: a plain tar, written and read as a stream, whose last member describes all others.
 
 backup.json                    format, version of the tables, their columns, whether assets are in it
 tables/<name>/<number>.jsonl   rows: `search.backup.records`
 tables/<name>/<number>.bin     their vectors
 assets/<aa>/<62 more>          stored files, named by the sha256 of their bytes
-manifest.json                  size and sha256 of each member but the assets; number, bytes and chain of these
+manifest.json                  size and sha256 of each member except assets; number, bytes and hash chain of the assets
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from search.backup.errors import BackupCorrupt
+from search.errors import BackupCorrupt
 
 HEADER, MANIFEST, ASSETS, TABLES = "backup.json", "manifest.json", "assets/", "tables/"
 _BLOCK = 1024 * 1024
@@ -25,12 +25,12 @@ _LARGEST_IN_MEMORY = 256 * 1024 * 1024
 
 @dataclass
 class Contents:
-    """What was written or read so far; equal for a file that is whole."""
+    """A summary of what was written or read so far; both agree if the file is complete."""
 
     members: dict[str, list[Any]] = field(default_factory=dict)  # name -> [bytes, sha256], without assets
     assets: int = 0
     asset_bytes: int = 0
-    chain: str = ""  # of the assets' names and sizes, in their order
+    chain: str = ""  # a hash over the assets' names and sizes, in order
 
     def add(self, name: str, size: int, digest: str) -> None:
         if not name.startswith(ASSETS):
@@ -53,14 +53,14 @@ class Writer:
         self._tar.addfile(_member(name, len(data)), io.BytesIO(data))
 
     def add_asset(self, location: str, path: Path, size: int) -> None:
-        """Copy a stored file; its bytes are checked against its name. Raises `OSError`, `BackupCorrupt`."""
+        """Copy a stored file and check its bytes against its name. Raises `OSError`, `BackupCorrupt`."""
         with path.open("rb") as file:
             hashed = _Hashed(file)
             self._tar.addfile(_member(ASSETS + location, size), hashed)
             longer = file.read(1)
         self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep a list of all
         if hashed.digest() != location.replace("/", "") or longer:
-            raise BackupCorrupt(f"the stored file {path} has other bytes than were put; run anyseek rebuild first")
+            raise BackupCorrupt(f"the stored file {path} has changed since it was stored; run anyseek rebuild first")
         self.contents.add(ASSETS + location, size, hashed.digest())
 
     def close(self) -> None:
@@ -73,16 +73,16 @@ class Writer:
 
 @dataclass(frozen=True)
 class Member:
-    """One member on its way past: its bytes can be read once."""
+    """One member of the stream: its bytes can be read once."""
 
     name: str
     size: int
     file: IO[bytes]
 
     def read(self) -> bytes:
-        """All of it. Raises `BackupCorrupt` for more than any member but an asset has, or if the file is cut short."""
+        """All bytes. Raises `BackupCorrupt` if they are too many for this member, or the file is cut short."""
         if self.size > _LARGEST_IN_MEMORY:
-            raise BackupCorrupt(f"{self.name} in the backup has {self.size:,} bytes, more than Anyseek writes there")
+            raise BackupCorrupt(f"{self.name} in the backup has {self.size:,} bytes, more than Anyseek writes into it")
         return b"".join(self.blocks())
 
     def blocks(self) -> Iterator[bytes]:
@@ -100,27 +100,29 @@ class Member:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """The members of a backup in their order, the manifest too. Raises `BackupCorrupt` if it is no tar."""
+    """Yield the members of a backup in order, with the manifest. Raises `BackupCorrupt` if the file is not a tar."""
     with path.open("rb") as file:
         try:
             with tarfile.open(fileobj=file, mode="r|") as tar:
                 for info in tar:
                     content = tar.extractfile(info) if info.isreg() else None
                     if content is None:
-                        raise BackupCorrupt(f"{path} is no backup of Anyseek: {info.name!r} in it is no plain file")
+                        raise BackupCorrupt(
+                            f"{path} is not a backup of Anyseek: {info.name!r} in it is not a plain file"
+                        )
                     yield Member(info.name, info.size, content)
                     tar.members.clear()  # type: ignore[attr-defined]  # it would keep a list of all
         except (tarfile.TarError, EOFError) as error:
-            raise BackupCorrupt(f"{path} is no backup of Anyseek, or is cut short: {error}") from error
+            raise BackupCorrupt(f"{path} is not a backup of Anyseek, or is cut short: {error}") from error
 
 
 def sealed_contents(data: bytes, path: Path) -> Contents:
-    """What a manifest says. Raises `BackupCorrupt` if it is damaged."""
+    """Return the contents that a manifest lists. Raises `BackupCorrupt` if it is damaged."""
     try:
         sealed = json.loads(data)
         inner = sealed["manifest"]
         if hashlib.sha256(json.dumps(inner).encode()).hexdigest() != sealed["sha256"]:
-            raise BackupCorrupt(f"the manifest of {path} is not what was written")
+            raise BackupCorrupt(f"the manifest of {path} has changed since it was written")
         return Contents(**inner)
     except (ValueError, KeyError, TypeError) as error:
         raise BackupCorrupt(f"the manifest of {path} cannot be read: {error}") from error

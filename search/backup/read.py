@@ -1,5 +1,7 @@
-"""`anyseek restore`: a backup into an empty database and an empty data directory, all of it or nothing."""
+"""`anyseek restore`: restore a backup into an empty database and data directory, completely or not at all."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +14,32 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, selec
 from sqlalchemy.orm import Session
 
 from search.assets import AssetStore
-from search.backup.archive import ASSETS, TABLES, Member, members
-from search.backup.check import Header, check
-from search.backup.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
+from search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
 from search.backup.records import Kind, rows_of
-from search.backup.write import NOT_WRITTEN
+from search.backup.write import FORMAT, NOT_WRITTEN
 from search.catalogue import facets
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow
 from search.catalogue.upgrade import configuration, take_turn
-from search.errors import StoreCorrupt
+from search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
 from search.settings import Settings
 
-# Numbers of items and spaces that are gone are in the log, and must not be given again.
+# The log mentions ids of deleted items and spaces, so these ids must not be used again.
 _NUMBERED_IN_LOG = {"items": "item_id", "spaces": "space_id"}
 
 
 @dataclass(frozen=True)
+class Header:
+    """The first member of a backup: the version of the tables, whether it includes files, and the columns."""
+
+    schema: str
+    assets: bool
+    tables: Mapping[str, Mapping[str, Kind]]
+
+
+@dataclass(frozen=True)
 class Restored:
-    """How many rows of each table and stored files came back; whether the backup was made with its files."""
+    """The numbers of rows of each table and of stored files restored; whether the backup includes files."""
 
     rows: dict[str, int]
     assets: int
@@ -40,8 +49,8 @@ class Restored:
 def restore(settings: Settings, path: Path) -> Restored:
     """Restore a backup into the empty installation of `settings`, whatever database it was made from.
 
-    All of the file is checked first. Rows appear in one transaction, after the stored files, which nothing refers to
-    before. Indexes are derived and are made when they are first needed.
+    The whole file is checked first. The stored files are written first, then all rows in one transaction. Indexes are
+    derived, and are made when they are first needed.
 
     Raises `BackupCorrupt`, `BackupUnknown`, `TargetNotEmpty`, `OSError`.
     """
@@ -66,21 +75,45 @@ def restore(settings: Settings, path: Path) -> Restored:
     return Restored(rows, assets, header.assets)
 
 
+def check(path: Path) -> Header:
+    """Compare every member of a backup with its checksum, and the members with the manifest.
+
+    Raises `BackupCorrupt`, `BackupUnknown` for another format, `OSError`.
+    """
+    header, seen, sealed = None, Contents(), None
+    for member in members(path):
+        if sealed is not None:
+            raise BackupCorrupt(f"{path} continues after its manifest with {member.name}")
+        if header is None:
+            header, digest = _read_header(member, path)
+            seen.add(HEADER, member.size, digest)
+        elif member.name == MANIFEST:
+            sealed = sealed_contents(member.read(), path)
+        else:
+            seen.add(member.name, member.size, _digest(member))
+    if header is None or sealed is None:
+        raise BackupCorrupt(f"{path} is cut short: its manifest, which comes last, is not there")
+    if seen != sealed:
+        raise BackupCorrupt(f"{path} does not hold what its manifest says: {_difference(seen, sealed)}")
+    return header
+
+
 def _make_tables(connection: Connection, header: Header, path: Path) -> None:
-    """Empty tables as they were when the backup was made. Raises `TargetNotEmpty`, `BackupUnknown`."""
+    """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
     held = MetaData()
     held.reflect(connection)
     for table in held.sorted_tables:
         if table.name not in ("alembic_version", *NOT_WRITTEN) and connection.execute(select(table).limit(1)).first():
             raise TargetNotEmpty(
-                f"the database has rows in {table.name!r} already; a backup is restored into an empty one only"
+                f"the database already has rows in {table.name!r}; restore a backup into an empty database"
             )
     settings = configuration(connection)
     try:
         ScriptDirectory.from_config(settings).get_revision(header.schema)
     except CommandError as error:
         raise BackupUnknown(
-            f"{path} was written by another version of Anyseek, whose tables are {header.schema}; restore it with that"
+            f"{path} was written by another version of Anyseek, whose tables are {header.schema}; restore it "
+            "with that version"
         ) from error
     if inspect(connection).has_table("alembic_version"):
         command.downgrade(settings, "base")
@@ -88,7 +121,7 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
 
 
 def _fill(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
-    """Insert all rows and store all files; returns how many."""
+    """Insert all rows and store all files; return their numbers."""
     there = MetaData()
     there.reflect(connection)
     rows = dict.fromkeys(header.tables, 0)
@@ -123,12 +156,12 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
 def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, Kind]]) -> Table:
     table = there.tables.get(name)
     if table is None or name not in columns or not set(columns[name]) <= set(table.columns.keys()):
-        raise BackupUnknown(f"the backup has a table {name!r} that this version of Anyseek does not know so")
+        raise BackupUnknown(f"the backup has a table {name!r} with columns that this version of Anyseek does not know")
     return table
 
 
 def _go_on_numbering(connection: Connection) -> None:
-    """Have ids be given on from the highest that was."""
+    """Continue the numbering of ids after the highest one used."""
     there = MetaData()
     there.reflect(connection)
     for table in there.sorted_tables:
@@ -148,6 +181,44 @@ def _number_on(connection: Connection, table: str, highest: int) -> None:
         connection.execute(text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :highest)"), values)
         return
     made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :table"), values)
-    if "AUTOINCREMENT" in str(made):  # other tables give the highest id that is there, and one more
+    if "AUTOINCREMENT" in str(made):  # other tables continue after the highest id present
         connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :table"), values)
         connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :highest)"), values)
+
+
+def _read_header(member: Member, path: Path) -> tuple[Header, str]:
+    if member.name != HEADER:
+        raise BackupCorrupt(f"{path} is not a backup of Anyseek: it begins with {member.name!r}")
+    data = member.read()
+    try:
+        said = json.loads(data)
+        if said["format"] != FORMAT:
+            raise BackupUnknown(
+                f"{path} has backup format {said['format']}; this version of Anyseek reads format {FORMAT} only, so "
+                "restore it with the version that wrote it"
+            )
+        tables = {
+            table: {name: Kind(kind) for name, kind in columns.items()} for table, columns in said["tables"].items()
+        }
+        header = Header(str(said["schema"]), bool(said["assets"]), tables)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BackupCorrupt(f"the beginning of {path} cannot be read: {error}") from error
+    return header, hashlib.sha256(data).hexdigest()
+
+
+def _digest(member: Member) -> str:
+    """The checksum of a member; that of an asset must equal its name."""
+    hashed = hashlib.sha256()
+    for block in member.blocks():
+        hashed.update(block)
+    digest = hashed.hexdigest()
+    if member.name.startswith(ASSETS) and member.name != f"{ASSETS}{digest[:2]}/{digest[2:]}":
+        raise BackupCorrupt(f"{member.name} in the backup does not have the checksum in its name")
+    return digest
+
+
+def _difference(seen: Contents, sealed: Contents) -> str:
+    for name in sorted({*seen.members, *sealed.members}):
+        if seen.members.get(name) != sealed.members.get(name):
+            return f"{name} is missing or has other bytes"
+    return f"{seen.assets} stored files where there should be {sealed.assets}, or others"

@@ -1,6 +1,6 @@
 """Rows of the catalogue as portable records: a line of JSON for each row, and the bytes of its vectors beside it.
 
-Neither SQLite's nor PostgreSQL's own format is in them, so a backup of the one is restored into the other.
+They contain nothing specific to SQLite or PostgreSQL, so a backup of either can be restored into the other.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
-from search.backup.errors import BackupCorrupt
-from search.catalogue.rows import utc
+from search.catalogue.tables import utc
+from search.errors import BackupCorrupt
 
-# A part is full with so many rows or bytes; only one part at a time is in memory.
+# The most rows or bytes of a part; only one part at a time is in memory.
 MOST_ROWS = 2_000
 MOST_BYTES = 4 * 1024 * 1024
 
@@ -63,7 +63,7 @@ def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, Kind], name: str) 
     for line in lines.splitlines():
         values = json.loads(line)
         if not isinstance(values, list) or len(values) != len(columns):
-            raise BackupCorrupt(f"{name} has a row of other columns than its table")
+            raise BackupCorrupt(f"{name} has a row whose columns are not those of its table")
         row = {}
         for value, (column, kind) in zip(values, columns.items(), strict=True):
             if kind == Kind.BYTES and value is not None:

@@ -1,4 +1,4 @@
-"""`anyseek backup`: everything of an installation that cannot be derived, in one file. The service may be running."""
+"""`anyseek backup`: writes everything of an installation that cannot be derived into one file, even during service."""
 
 import json
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from model.files import whole_file
 from search.assets import AssetStore
 from search.backup.archive import HEADER, TABLES, Writer
-from search.backup.errors import BackupCorrupt
 from search.backup.records import Kind, Part, kinds_of
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table
-from search.durable import flush_file, temporary_beside
+from search.errors import BackupCorrupt
 
 FORMAT = 1
 _STREAMED = {"yield_per": 500}
-# Facets are derived from items; owners and leases are of processes of the installation that is backed up.
+# Facets are derived from items; owners and leases belong to processes of the original installation.
 NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, OwnerRow, CursorRow, SnapshotLeaseRow))
 
 
 @dataclass(frozen=True)
 class Written:
-    """What is in a backup: how many rows of each table, and how many stored files."""
+    """What a backup contains: the number of rows of each table, and the number of stored files."""
 
     rows: dict[str, int]
     assets: int
@@ -33,27 +33,19 @@ class Written:
 
 
 def backup(database: Database, store: AssetStore, path: Path, with_assets: bool = True) -> Written:
-    """Write the backup `path`: beside, flushed, renamed. What is there is replaced.
+    """Write the backup `path`, replacing an existing file only when the new one is complete and flushed.
 
-    All rows are read in one transaction, as of one moment. No stored file is removed meanwhile. Raises `OSError` if it
-    cannot be written, `BackupCorrupt` if a stored file is missing or damaged: then nothing is written.
+    All rows are read in one transaction, as of one moment. No stored file is removed in the meantime. Raises `OSError`
+    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged.
     """
-    temporary = temporary_beside(path.absolute())
-    try:
-        with store.kept(), temporary.open("xb") as file:
-            rows, assets = _write(database, store, Writer(file), with_assets)
-            size = file.tell()
-        flush_file(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    flush_file(path.absolute().parent)
+    with whole_file(path.absolute()) as temporary, store.kept(), temporary.open("xb") as file:
+        rows, assets = _write(database, store, Writer(file), with_assets)
+        size = file.tell()
     return Written(rows, assets, size)
 
 
 def tables() -> list[SqlTable]:
-    """The tables that are in a backup, those referred to first."""
+    """The tables in a backup; a table comes after those that it refers to."""
     return [table for table in Table.metadata.sorted_tables if table.name not in NOT_WRITTEN]
 
 
@@ -102,6 +94,6 @@ def _write_assets(session: Session, store: AssetStore, writer: Writer) -> None:
             writer.add_asset(location, path, size)
         except OSError as error:
             raise BackupCorrupt(
-                f"the stored file {path} cannot be read, so nothing was backed up: {error}; anyseek verify tells what "
-                "else is missing, anyseek rebuild mends it, --no-assets leaves files out"
+                f"the stored file {path} cannot be read, so nothing was backed up: {error}; anyseek verify lists what "
+                "else is missing, anyseek rebuild repairs it, --no-assets leaves files out"
             ) from error

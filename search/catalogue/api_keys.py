@@ -20,7 +20,7 @@ class ApiKeyNotFound(NotFound):
 def add(session: Session, name: str, digest: str, scope: str) -> None:
     """Store a key's digest. Raises `ApiKeyExists`; a revoked key keeps its name."""
     if session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)):
-        raise ApiKeyExists(f"an API key called {name!r} exists already; choose another name")
+        raise ApiKeyExists(f"there is already an API key called {name!r}; choose another name")
     session.add(ApiKeyRow(name=name, digest=digest, scopes=scope))
     session.flush()
 
@@ -31,13 +31,13 @@ def list_all(session: Session) -> Sequence[ApiKeyRow]:
 
 
 def active(session: Session) -> Sequence[ApiKeyRow]:
-    """The keys that open something."""
+    """The keys that have not been revoked."""
     return session.scalars(select(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))).all()
 
 
 def revoke(session: Session, name: str) -> None:
-    """Make a key open nothing from now on; doing it twice is fine. Raises `ApiKeyNotFound`."""
+    """Revoke a key; revoking it twice is harmless. Raises `ApiKeyNotFound`."""
     row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name))
     if row is None:
-        raise ApiKeyNotFound(f"no API key is called {name!r}; `anyseek keys list` shows them")
+        raise ApiKeyNotFound(f"there is no API key called {name!r}; `anyseek keys list` shows them")
     row.revoked_at = row.revoked_at or now()

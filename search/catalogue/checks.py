@@ -1,4 +1,4 @@
-"""Whether the catalogue agrees with itself, and how its parts are made to agree again."""
+"""Checks that the catalogue is consistent, and repairs of what is not."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,15 +8,14 @@ from sqlalchemy.orm import Session, aliased
 
 from search.catalogue import facets, log
 from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.rows import CHUNK, chunks
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, Table
+from search.catalogue.tables import CHUNK, CollectionRow, ItemRow, LogRow, Table, chunks
 from search.filters.facets import facets_of
 
 NO_VECTOR = "has no vector in the log"
 
 
 def orphans(session: Session) -> list[tuple[str, int]]:
-    """Tables that have rows which refer to a row that is not there, and how many."""
+    """The number of rows of each table that refer to a missing row; only tables that have any."""
     counted = []
     for key in _foreign_keys():
         count = session.scalar(select(func.count()).select_from(key.parent.table).where(_dangles(key))) or 0
@@ -45,7 +44,7 @@ def entries_beyond_end(session: Session, head: Head) -> int:
 
 
 def vanished_items(session: Session, head: Head) -> list[int]:
-    """Ids of items whose vectors are in the log, but which have neither a row nor an entry of their deletion."""
+    """Ids of items whose vectors are in the log, but that have neither a row nor a deletion entry."""
     deletion = aliased(LogRow)
     deleted = (
         select(deletion.seq)
@@ -66,7 +65,7 @@ def vanished_items(session: Session, head: Head) -> list[int]:
 
 
 def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong) of each item that has no usable vector in the space."""
+    """The key of each item without a usable vector in the space, and what is wrong."""
     for key in session.scalars(_without_vector(head.id, space.id)):
         yield key, NO_VECTOR
     for page in log.latest_vectors(session, head.id, space.id):
@@ -81,12 +80,12 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
-    """Whether the item called `key` is there and has no vector in the space."""
+    """Whether the item `key` exists and has no vector in the space."""
     return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
 def stale_facets(session: Session, head: Head) -> Iterator[str]:
-    """Keys of items whose facets are not those of their attributes."""
+    """Keys of items whose facets do not match their attributes."""
     query = select(ItemRow.id, ItemRow.key, ItemRow.attributes).where(ItemRow.collection_id == head.id)
     for some in session.execute(query.order_by(ItemRow.id)).partitions(CHUNK):
         held = facets.held_by(session, [row.id for row in some])
@@ -94,9 +93,9 @@ def stale_facets(session: Session, head: Head) -> Iterator[str]:
 
 
 def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
-    """Make log and facets whole again: no gaps, nothing of items that are gone; every reader opens its index anew.
+    """Repair log and facets: close gaps, drop what deleted items left, and have every reader reopen its index.
 
-    Items in `to_make_again` lose their content hash, so that whoever sees their source next makes them anew.
+    Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
     """
     remove_orphans(session)
     last = session.scalar(select(CollectionRow.last_seq).where(CollectionRow.id == head.id).with_for_update()) or 0
@@ -111,7 +110,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
 
 
 def _foreign_keys() -> list[ForeignKey]:
-    """Of all tables, those referred to first."""
+    """The foreign keys of all tables; a table comes after those that it refers to."""
     return [key for table in Table.metadata.sorted_tables for key in sorted(table.foreign_keys, key=str)]
 
 

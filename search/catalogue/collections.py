@@ -9,11 +9,22 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_rows
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from model.embedder import EmbeddingSpace, FloatArray
-from search.catalogue.rows import from_bytes, to_bytes, utc
-from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, JobRow, LogRow, SourceRow, SpaceRow
+from model.seam import EmbeddingSpace, FloatArray
+from search.catalogue.tables import (
+    CollectionRow,
+    FacetRow,
+    ItemRow,
+    JobRow,
+    LogRow,
+    SourceRow,
+    SpaceRow,
+    from_bytes,
+    to_bytes,
+    utc,
+)
 from search.errors import BadInput, CollectionExists, CollectionNotFound, FingerprintMismatch, SpaceNotFound
 from search.types import Collection, Space
 
@@ -21,17 +32,17 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 class SpaceState(StrEnum):
-    """What a collection's spaces of one model are to it; those of `search.catalogue.reembedding` do not serve."""
+    """The state of a collection's spaces of one model; only serving ones answer queries."""
 
     SERVING = "serving"
-    BUILDING = "building"  # they get vectors, to serve when every item has them
+    BUILDING = "building"  # they are getting vectors, and will serve when every item has them
     KEPT = "kept"  # they served before; new items get no vectors in them
-    RETURNING = "returning"  # kept ones that get the vectors they lack, to serve again
+    RETURNING = "returning"  # kept spaces that are getting the vectors they lack, to serve again
 
 
 @dataclass(frozen=True)
 class SpaceHead:
-    """What an index needs to know to tell whether it is up to date."""
+    """What an index needs to decide whether it is up to date."""
 
     id: int
     name: str
@@ -46,7 +57,7 @@ class SpaceHead:
 class Head:
     """The state of a collection in one cheap read; entries up to `compacted_seq` may be gone from the log.
 
-    `spaces` are those that serve, `beside` those of other models.
+    `spaces` are the serving ones, `beside` those of other models.
     """
 
     id: int
@@ -63,7 +74,7 @@ class Head:
             if space.id == space_id:
                 return space.centre_version
         raise FingerprintMismatch(
-            f"the collection {self.name!r} has been re-embedded with {self.model} meanwhile; ask again with that model"
+            f"the collection {self.name!r} has since been re-embedded with {self.model}; query again with that model"
         )
 
 
@@ -88,7 +99,7 @@ _HEADS = (
     .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
     .order_by(SpaceRow.id)
 )
-# Made once: every query reads a head, and making these statements takes several times what carrying them out takes.
+# Built once: every query reads a head, and building these statements takes several times as long as running them.
 _HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("wanted"))
 _HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("wanted"))
 
@@ -100,14 +111,17 @@ def create(session: Session, name: str, embedder_name: str, spaces: Iterable[Emb
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"{name[:120]!r} cannot name a collection: take 1 to 100 letters, digits, '.', '_' or '-', "
+            f"{name[:120]!r} cannot be the name of a collection; use 1 to 100 letters, digits, '.', '_' or '-', "
             "not starting with '.' or '-'"
         )
     if session.scalar(select(CollectionRow.id).where(CollectionRow.name == name)) is not None:
-        raise CollectionExists(f"there is a collection called {name!r} already")
+        raise CollectionExists(f"there is already a collection called {name!r}")
     row = CollectionRow(name=name, model=embedder_name)
     session.add(row)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:  # another process made it since it was looked for
+        raise CollectionExists(f"there is already a collection called {name!r}") from error
     add_spaces(session, row.id, embedder_name, spaces, SpaceState.SERVING)
     return get(session, name)
 
@@ -160,7 +174,7 @@ def source(session: Session, collection: Collection, root: Path | str) -> int:
 
 
 def head(session: Session, name: str) -> Head:
-    """Where the collection stands, without counting anything. Raises `CollectionNotFound`."""
+    """The current state of the collection, without counting anything. Raises `CollectionNotFound`."""
     found = _head(session, _HEAD_BY_NAME, name)
     if found is None:
         raise CollectionNotFound(f"there is no collection called {name!r}")
@@ -168,10 +182,10 @@ def head(session: Session, name: str) -> Head:
 
 
 def head_by_id(session: Session, collection_id: int) -> Head:
-    """As `head`, when the id is known."""
+    """Like `head`, by the collection's id."""
     found = _head(session, _HEAD_BY_ID, collection_id)
     if found is None:
-        raise CollectionNotFound("the collection was deleted meanwhile")
+        raise CollectionNotFound("the collection has been deleted in the meantime")
     return found
 
 
@@ -181,25 +195,25 @@ def ids(session: Session) -> set[int]:
 
 
 def space_ids(session: Session) -> set[int]:
-    """Of all spaces of all collections, those beside what serves too."""
+    """The ids of all spaces of all collections, whether they serve or not."""
     return set(session.scalars(select(SpaceRow.id)))
 
 
 def count(session: Session, collection_id: int) -> int:
-    """How many items it has."""
+    """The number of items of a collection."""
     return session.scalar(select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection_id)) or 0
 
 
 def centre_of(session: Session, space_id: int) -> FloatArray:
-    """The mean on which the space is centred now. Raises `SpaceNotFound`."""
+    """The mean on which the space is currently centred. Raises `SpaceNotFound`."""
     data = session.scalar(select(SpaceRow.centre).where(SpaceRow.id == space_id))
     if data is None:
-        raise SpaceNotFound("the space was deleted meanwhile")
+        raise SpaceNotFound("the space has been deleted in the meantime")
     return from_bytes(data)
 
 
 def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: int) -> None:
-    """Make `centre`, the mean of `count` vectors, the one on which the space is centred from now on."""
+    """Centre the space on `centre`, the mean of `count` vectors, from now on."""
     values = {"centre": to_bytes(centre), "centre_count": count, "centre_version": SpaceRow.centre_version + 1}
     session.execute(
         update(SpaceRow).where(SpaceRow.id == space_id).values(values).execution_options(synchronize_session=False)
@@ -207,10 +221,10 @@ def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: in
 
 
 def lock(session: Session, collection: Collection) -> int:
-    """Take the collection's row lock, held to commit, and return `last_seq`. Raises `CollectionNotFound`."""
+    """Take the collection's row lock until the commit, and return `last_seq`. Raises `CollectionNotFound`."""
     last_seq = session.scalar(select(CollectionRow.last_seq).where(CollectionRow.id == collection.id).with_for_update())
     if last_seq is None:
-        raise CollectionNotFound(f"the collection {collection.name!r} was deleted meanwhile")
+        raise CollectionNotFound(f"the collection {collection.name!r} has been deleted in the meantime")
     return last_seq
 
 
@@ -226,7 +240,7 @@ def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | i
 
 
 def _space_of(*values: Any) -> SpaceHead:
-    """From the values of `_SPACE_HEAD`."""
+    """The space made of the values of `_SPACE_HEAD`."""
     *held, state = values
     return SpaceHead(*[*held, SpaceState(state)])
 

@@ -1,8 +1,8 @@
-"""How far an index outside this installation has followed a space's log, and which process drives it there.
+"""How far an external index has followed a space's log, and which process applies the log to it.
 
-One applier at a time has the lease, with a fence that grows at each taking. An applier that slept past its lease can
-still have written something old: it finds its fence gone and sets the cursor back to before what it wrote, so that the
-next applier writes the newest over it.
+One applier at a time has the lease, with a fence that grows with each lease. An applier that slept past its lease may
+have written old values: it then finds that its fence has changed, and sets the cursor back to before what it wrote, so
+that the next applier overwrites them with the newest values.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,10 @@ from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.embedder import FloatArray
+from model.seam import FloatArray
 from search.catalogue.collections import centre_of
 from search.catalogue.owners import clock
-from search.catalogue.rows import from_bytes, to_bytes
-from search.catalogue.tables import CursorRow
+from search.catalogue.tables import CursorRow, from_bytes, to_bytes
 from search.errors import LeaseLost
 
 LEASE = timedelta(seconds=60)
@@ -24,7 +23,10 @@ LEASE = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Cursor:
-    """Of a space on a version of its centre (d,): entries up to `seq` are applied; `ready` once it held all of them."""
+    """The cursor of a space on one version of its centre (d,): entries up to `seq` are applied.
+
+    `ready` becomes true once the index has held all entries.
+    """
 
     centre_version: int
     centre: FloatArray
@@ -34,7 +36,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Lease:
-    """What one applier holds until it gives it up, or is silent for longer than `LEASE`."""
+    """The right to apply a log, held until it is released or its holder is silent for longer than `LEASE`."""
 
     space_id: int
     centre_version: int
@@ -42,21 +44,21 @@ class Lease:
 
 
 def all_of(session: Session, space_id: int) -> list[Cursor]:
-    """The cursors of a space, that of the newest centre last."""
+    """The cursors of a space; the one of the newest centre is last."""
     query = select(CursorRow).where(CursorRow.space_id == space_id).order_by(CursorRow.centre_version)
     rows = session.scalars(query.execution_options(populate_existing=True))
     return [Cursor(row.centre_version, from_bytes(row.centre), row.seq, row.ready) for row in rows]
 
 
 def begin(session: Session, space_id: int, centre_version: int) -> None:
-    """Have a cursor on the centre that the space has now, of that version; nothing is applied yet."""
+    """Create a cursor for the space's current centre and its version, with nothing applied yet."""
     if all(held.centre_version != centre_version for held in all_of(session, space_id)):
         row = {"space_id": space_id, "centre_version": centre_version, "seq": 0, "ready": False, "fence": 0}
         session.execute(insert(CursorRow).values(**row, centre=to_bytes(centre_of(session, space_id))))
 
 
 def take(session: Session, space_id: int, centre_version: int) -> Lease | None:
-    """Lease the driving of an index that was begun; None while another process has it."""
+    """Lease the right to apply the log to an index that was begun; None while another process has it."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
     now = clock(session)
     free = or_(CursorRow.expires_at.is_(None), CursorRow.expires_at < now)
@@ -69,7 +71,7 @@ def take(session: Session, space_id: int, centre_version: int) -> Lease | None:
 
 
 def advance(session: Session, lease: Lease, before: int, seq: int, ready: bool) -> None:
-    """Move the cursor on from `before` and renew the lease, unless the cursor was set back meanwhile: then it stays.
+    """Advance the cursor from `before` and renew the lease; the cursor stays if it was set back in the meantime.
 
     Raises `LeaseLost`.
     """
@@ -83,19 +85,19 @@ def advance(session: Session, lease: Lease, before: int, seq: int, ready: bool) 
 
 
 def set_back(session: Session, lease: Lease, seq: int) -> None:
-    """Have what was applied after `seq` applied again, by whoever has the lease now."""
+    """Set the cursor back, so that the current lease holder applies everything after `seq` again."""
     where = (CursorRow.space_id == lease.space_id, CursorRow.centre_version == lease.centre_version)
     session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq).execution_options(**_PLAIN))
 
 
-def give_up(session: Session, lease: Lease) -> None:
-    """Let another process have the lease at once."""
+def release(session: Session, lease: Lease) -> None:
+    """Release the lease, so that another process can take it at once."""
     statement = update(CursorRow).where(*_held(lease)).values(expires_at=None)
     session.execute(statement.execution_options(**_PLAIN))
 
 
-def drop(session: Session, space_id: int, centre_version: int) -> None:
-    """Forget a cursor."""
+def delete(session: Session, space_id: int, centre_version: int) -> None:
+    """Delete a cursor."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
     session.execute(delete_rows(CursorRow).where(*where).execution_options(**_PLAIN))
 

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from model.embedder import FloatArray
+from model.seam import FloatArray
 from search.catalogue import log
-from search.catalogue.new_items import fits
-from search.catalogue.rows import chunks, from_bytes
-from search.catalogue.tables import ItemRow
+from search.catalogue.items import fits
+from search.catalogue.tables import ItemRow, chunks, from_bytes
 from search.types import Collection, NewItem
 
 
 def vectors_by_sample(
     session: Session, collection: Collection, hashes: AnyCollection[str]
 ) -> dict[str, dict[str, FloatArray]]:
-    """The raw vectors that the collection has for these contents, by space; only where all of its spaces have one."""
+    """The collection's raw vectors of these contents, by space; only for contents with a vector in every space."""
     holders: dict[str, int] = {}
     for some in chunks(sorted(set(hashes))):
         where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
@@ -35,9 +34,9 @@ def vectors_by_sample(
 
 
 def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
-    """Which of these keys would bring content that another key has: key -> that other key.
+    """Those of the keys whose new content another key already has: key -> that other key.
 
-    One that has the content already is no newcomer. Exact while the collection's lock is held.
+    A key that already has its content is not among them. Exact while the collection's lock is held.
     """
     holders: dict[str, set[str]] = {}
     for some in chunks(sorted({new.sample_hash for new in new_items if new.sample_hash})):

@@ -1,4 +1,4 @@
-"""The facets of items: written with the items, and the conditions of filters turned into statements about them."""
+"""The facets of items, which are written with the items, and SQL statements for the conditions of filters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue.rows import CHUNK, chunks
-from search.catalogue.tables import FacetRow, ItemRow
+from search.catalogue.tables import CHUNK, FacetRow, ItemRow, chunks
 from search.filters.facets import Facet, facets_of
 from search.filters.tree import (
     CAPTION,
@@ -49,12 +48,12 @@ def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Att
         for facet in facets_of(values)
     ]
     if rows:
-        # Past the ORM, which sends a statement for each run of facets of one type.
+        # Bypasses the ORM, which would send one statement per run of facets of one type.
         session.connection().execute(insert(FacetRow), rows)
 
 
-def remove(session: Session, ids: Sequence[int]) -> None:
-    """Forget the facets of items."""
+def delete(session: Session, ids: Sequence[int]) -> None:
+    """Delete the facets of items."""
     for some in chunks(ids):
         session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
 
@@ -80,21 +79,21 @@ def held_by(session: Session, ids: Sequence[int]) -> dict[int, set[Facet]]:
 
 @dataclass(frozen=True)
 class _Tables:
-    """Where conditions look: at all facets and items, or at those of some items only."""
+    """The tables that conditions search: all facets and items, or only those of some items."""
 
     facets: Any = FacetRow
     items: Any = ItemRow
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "_Tables":
-        """OFFSET 0 makes databases take these rows first; SQLite would go through all that a condition holds for."""
+        """OFFSET 0 makes databases read these rows first; SQLite would visit all rows that satisfy the condition."""
         facets = select(FacetRow).where(FacetRow.item_id.in_(ids)).offset(0).subquery()
         items = select(ItemRow).where(ItemRow.id.in_(ids)).offset(0).subquery()
         return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
 
 
 def ids_where(session: Session, collection_id: int, where: Filter, among: IdArray | None = None) -> IdArray:
-    """The ids of the collection's items for which a `checked` filter holds, ascending; of those `among` some only."""
+    """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them."""
     if among is None:
         return _ids_where(session, collection_id, where, _Tables())
     some = [_ids_where(session, collection_id, where, _Tables.of(ids)) for ids in chunks(np.unique(among).tolist())]
@@ -123,7 +122,7 @@ def _ids(session: Session, statement: Select[int]) -> IdArray:
 
 
 def _statement(tables: _Tables, collection_id: int, condition: Condition) -> Select[int]:
-    """Ids of the items for which one condition holds; an id may come several times."""
+    """A statement for the ids of the items that satisfy one condition; an id may come several times."""
     facets = tables.facets
     if isinstance(condition, InBox):
         north = _between(facets.number, condition.south, condition.north)
@@ -196,7 +195,7 @@ def _equal(facets: Any, value: Scalar) -> ColumnElement[bool]:
 
 
 def _starts(column: Any, prefix: str) -> ColumnElement[bool]:
-    """As a range, which an index answers, and in which no character of the prefix has a meaning of its own."""
+    """The prefix as a range, which an index can answer and which gives no character a special meaning."""
     return and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 

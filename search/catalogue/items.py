@@ -1,20 +1,51 @@
-"""Items in the catalogue: written with their vectors and assets in one piece, and read in pages."""
+"""Items in the catalogue, written together with their vectors and assets, and read in pages."""
 
+import json
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+import numpy as np
+from sqlalchemy import BindParameter, ColumnElement, bindparam, func, insert, or_, select, update
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, item_rows, log
+from model.seam import FloatArray
+from search.catalogue import collections, facets, log
+from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
-from search.catalogue.new_items import check, stored_attributes
-from search.catalogue.rows import CHUNK, chunks, to_bytes
-from search.catalogue.tables import AssetRow, ItemRow, SourceRow
-from search.errors import ItemNotFound, KeyHeldElsewhere
-from search.types import Collection, Item, NewItem, Space
+from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, now, to_bytes
+from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere
+from search.filters.tree import is_storable
+from search.types import Asset, Attributes, Collection, Item, NewItem, Space
+
+KEY_CHARACTERS = 1_000
+UNIT_TOLERANCE = 1e-3
+
+_ITEM = (
+    ItemRow.id,
+    ItemRow.key,
+    ItemRow.source_id,
+    ItemRow.content_hash,
+    ItemRow.caption,
+    ItemRow.attributes,
+    ItemRow.revision,
+    ItemRow.sample_hash,
+)
+_ASSET = (
+    AssetRow.name,
+    AssetRow.location,
+    AssetRow.stored,
+    AssetRow.media_type,
+    AssetRow.sha256,
+    AssetRow.size_bytes,
+)
+# Built once: every query reads its hits, and building these statements takes several times as long as running them.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_ITEMS_BY_ID = select(*_ITEM).where(ItemRow.id.in_(_IDS))
+_ASSETS_BY_ID = select(AssetRow.item_id, *_ASSET).where(AssetRow.item_id.in_(_IDS))
 
 # (item id, space id) -> fingerprint and newest vector
 HeldVectors = Mapping[tuple[int, int], tuple[str, bytes]]
@@ -22,7 +53,7 @@ HeldVectors = Mapping[tuple[int, int], tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class _Change:
-    """An item that differs from what is held: its state afterwards and the spaces whose vector is new."""
+    """A change to an item: its new state, and the spaces whose vector is new."""
 
     new: NewItem
     item: Item
@@ -42,24 +73,24 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
     """Insert or replace items by key; return them in the order given.
 
     Log entries (one per space whose vector changed, else one for the payload) are numbered under the collection's
-    row lock, which is held to commit. An item of which nothing changed writes nothing. All or none is written.
+    row lock, which is held until the commit. An unchanged item writes nothing. Either all items are written or none.
 
     Raises `KeyHeldElsewhere` if a key belongs to another source (an item put over the API has source None),
     `BadInput` for a key given twice or a vector that does not fit its space, `FingerprintMismatch` if the
     collection's spaces are no longer those in `collection`, `CollectionNotFound` if it was deleted.
     """
     last_seq = collections.lock(session, collection)
-    check(session, collection, new_items)
+    _check(session, collection, new_items)
     held = by_keys(session, collection, [new.key for new in new_items])
     _refuse_held_elsewhere(collection, new_items, held)
     vectors = _held_vectors(session, collection, held.values())
-    fresh_ids = iter(item_rows.insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
+    fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
     changes = []
     for new in new_items:
         before = held.get(new.key) or _blank(next(fresh_ids), new)
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
-    item_rows.store(session, collection.id, [change.item for change in happened])
+    _store(session, collection.id, [change.item for change in happened])
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
@@ -68,7 +99,7 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     """Remove the items that have these keys and return how many there were; unknown keys are ignored."""
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
-    item_rows.remove(session, [item.id for item in held])
+    _delete(session, [item.id for item in held])
     entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in held]
     log.append(session, collection.id, last_seq, entries)
     return len(entries)
@@ -87,7 +118,7 @@ def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> di
     found: dict[str, Item] = {}
     for some in chunks(list(dict.fromkeys(keys))):
         where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        found.update((item.key, item) for item in item_rows.read(session, *where))
+        found.update((item.key, item) for item in _read(session, *where))
     return found
 
 
@@ -95,7 +126,7 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
     """Those of `ids` that exist."""
     found: dict[int, Item] = {}
     for some in chunks(list(dict.fromkeys(ids))):
-        found.update((item.id, item) for item in item_rows.read_by_ids(session, some))
+        found.update((item.id, item) for item in _read_by_ids(session, some))
     return found
 
 
@@ -108,7 +139,7 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
 def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
     """Conditions for the items of a collection above `item_id`, to be ordered by id.
 
-    The sum keeps SQLite from taking the index of keys, by which it would sort all of the collection for each page.
+    The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
     """
     return ItemRow.collection_id + 0 == collection_id, ItemRow.id > item_id
 
@@ -158,7 +189,7 @@ def keys_of_source(session: Session, source_id: int, page: int = CHUNK) -> Itera
 
 
 def count_outside(session: Session, collection: Collection, root: Path) -> int:
-    """How many items did not come from the folder `root`."""
+    """The number of items that did not come from the folder `root`."""
     inside = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == str(root))
     elsewhere = or_(ItemRow.source_id.is_(None), ItemRow.source_id.not_in(inside))
     query = select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection.id, elsewhere)
@@ -166,7 +197,7 @@ def count_outside(session: Session, collection: Collection, root: Path) -> int:
 
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
-    """Those of `locations` in the asset store that some item refers to."""
+    """Those of `locations` in the asset store that an item refers to."""
     found: set[str] = set()
     for some in chunks(list(locations)):
         query = select(AssetRow.location).where(AssetRow.stored, AssetRow.location.in_(some))
@@ -178,7 +209,7 @@ def _refuse_held_elsewhere(collection: Collection, new_items: Sequence[NewItem],
     for new in new_items:
         if new.key in held and held[new.key].source_id != new.source_id:
             raise KeyHeldElsewhere(
-                f"the key {new.key!r} in collection {collection.name!r} belongs to an item from elsewhere "
+                f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
                 "(another folder or the API); delete that item first or choose another key"
             )
 
@@ -194,7 +225,7 @@ def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]
 
 
 def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVectors) -> _Change | None:
-    """What writing `new` over `before` changes; None if nothing."""
+    """The change that writing `new` over `before` makes; None if there is none."""
     spaces = tuple(
         space
         for space in collection.spaces.values()
@@ -206,7 +237,7 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
         before.source_id,
         new.content_hash,
         new.caption,
-        stored_attributes(new.key, new.attributes),
+        _stored_attributes(new.key, new.attributes),
         before.revision,
         {asset.name: asset for asset in new.assets},
         new.sample_hash,
@@ -219,3 +250,145 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
 def _blank(item_id: int, new: NewItem) -> Item:
     """A new item before its first change: revision 0 and no assets."""
     return Item(item_id, new.key, new.source_id, "", None, {}, 0)
+
+
+def _check(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
+    """Raises `BadInput` or `FingerprintMismatch`; see `write`."""
+    _check_spaces(session, collection)
+    seen: set[str] = set()
+    for new in new_items:
+        _check_key(new.key)
+        if new.key in seen:
+            raise BadInput(f"the key {new.key!r} appears twice among the items written at once; give each key once")
+        seen.add(new.key)
+        if new.caption is not None and not is_storable(new.caption):
+            raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
+        _stored_attributes(new.key, new.attributes)
+        _check_vectors(collection, new)
+
+
+def _stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
+    """The attributes as the catalogue will return them. Raises `BadInput` if they are not JSON."""
+    try:
+        # As UTF-8, which cannot hold half of a surrogate pair: that could be stored, but never sent.
+        stored: dict[str, Any] = json.loads(json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the attributes of {key!r} are not JSON: {error}") from error
+    return stored
+
+
+def _check_spaces(session: Session, collection: Collection) -> None:
+    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
+    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
+    if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
+        raise FingerprintMismatch(
+            f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
+            "embed the items again"
+        )
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= KEY_CHARACTERS or not is_storable(key):
+        raise BadInput(
+            f"{key[:80]!r} cannot be a key; use 1 to {KEY_CHARACTERS} characters of Unicode text without NUL"
+        )
+
+
+def _check_vectors(collection: Collection, new: NewItem) -> None:
+    if new.vectors.keys() != collection.spaces.keys():
+        raise BadInput(
+            f"the item {new.key!r} has vectors for {sorted(new.vectors)}, but the collection {collection.name!r} has "
+            f"the spaces {sorted(collection.spaces)}; give one for each"
+        )
+    for name, vector in new.vectors.items():
+        _check_vector(new.key, collection.spaces[name], vector)
+
+
+def fits(space: Space, vector: FloatArray) -> bool:
+    """Whether the vector has the space's dimension and length 1 (which excludes NaN)."""
+    return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
+
+
+def _check_vector(key: str, space: Space, vector: FloatArray) -> None:
+    if not fits(space, vector):
+        raise BadInput(
+            f"the vector of {key!r} in space {space.name!r} has shape {vector.shape} and length "
+            f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
+        )
+
+
+def _read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
+    """The items for which `where` holds, with their assets; always two statements."""
+    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
+    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
+
+
+def _read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
+    """Like `_read`, for up to a few hundred `ids`; missing ones are left out."""
+    connection, wanted = session.connection(), {"ids": ids}
+    return _with_assets(connection.execute(_ITEMS_BY_ID, wanted), connection.execute(_ASSETS_BY_ID, wanted))
+
+
+def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
+    """Insert rows without assets and return their ids in the same order; no two may have one key.
+
+    Bypasses the ORM, which sends SQLite one statement per row, and other databases one per set of given columns.
+    """
+    if not fresh:
+        return []
+    rows = [
+        {
+            "collection_id": collection_id,
+            "key": new.key,
+            "source_id": new.source_id,
+            "content_hash": new.content_hash,
+            "caption": new.caption,
+            "attributes": _stored_attributes(new.key, new.attributes),
+            "sample_hash": new.sample_hash,
+        }
+        for new in fresh
+    ]
+    inserted = session.connection().execute(insert(ItemRow).returning(ItemRow.key, ItemRow.id), rows)
+    ids = dict(inserted.all())
+    return [ids[new.key] for new in fresh]
+
+
+def _store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Update rows, assets and facets to the state of these items; those of revision 1 have just been inserted."""
+    older = [item for item in changed if item.revision > 1]
+    if older:
+        session.execute(update(ItemRow), [_values(item) for item in older])
+        for some in chunks([item.id for item in older]):
+            session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+    assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
+    if assets:
+        session.execute(insert(AssetRow), assets)
+    facets.delete(session, [item.id for item in older])
+    facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
+
+
+def _delete(session: Session, ids: Sequence[int]) -> None:
+    facets.delete(session, ids)
+    for some in chunks(ids):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
+
+
+def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
+    """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
+    held: dict[int, dict[str, Asset]] = {}
+    for row in assets:
+        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
+    return [Item(*[*values, held.get(values[0], {}), sample_hash]) for *values, sample_hash in items]
+
+
+def _values(item: Item) -> dict[str, object]:
+    return {
+        "id": item.id,
+        "content_hash": item.content_hash,
+        "caption": item.caption,
+        "attributes": dict(item.attributes),
+        "revision": item.revision,
+        "sample_hash": item.sample_hash,
+        "updated_at": now(),
+    }

@@ -1,8 +1,8 @@
-"""Jobs in the catalogue: who runs what, how far it is, and how it ended.
+"""Jobs in the catalogue: who runs them, their progress, and how they ended.
 
 scanning ──> running ──> done
     │           │ ^       │
-    │           │ └───────┘  reopened: its quarantined inputs are tried again
+    │           │ └───────┘  reopened: its quarantined inputs will be tried again
     └───────────┴──────> failed | cancelled
 
 A job whose owner died while it was scanning or running is *interrupted*; the next process that wants the same
@@ -11,17 +11,17 @@ folder in the same collection adopts it. Workers own a job only while they scan 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import beside, collections, ledger, listing
+from search.catalogue import collections, ledger, space_switch
 from search.catalogue.ledger import Counts
-from search.catalogue.rows import utc
-from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, now
+from search.catalogue.owners import clock
+from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow, now, utc
 from search.errors import JobNotFound, JobNotRetriable
 from search.types import Collection, OnDuplicate
 
@@ -29,7 +29,7 @@ INDEX = "index"
 REEMBED, ROLLBACK = "reembed", "rollback"  # see `search.catalogue.reembedding`
 REEMBEDDING = (REEMBED, ROLLBACK)
 
-# Whether the process of that name still lives.
+# Tells whether the process of that name is still alive.
 IsAlive = Callable[[str], bool]
 
 
@@ -46,7 +46,7 @@ ACTIVE = (JobState.SCANNING, JobState.RUNNING)
 
 @dataclass(frozen=True)
 class Job:
-    """A bulk operation. `counts` are those of the end, zero before; `ignored` and `pruned` count files and items."""
+    """A bulk operation. `counts` are filled in at the end; `ignored` and `pruned` count files and items."""
 
     id: int
     kind: str
@@ -79,12 +79,12 @@ def open_index_job(
     is_alive: IsAlive,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
 ) -> Job:
-    """The job that indexes a source now: the one that lives, the interrupted one made `owner`'s, or a new one.
+    """The job that indexes a source now: the active one, an interrupted one that `owner` adopts, or a new one.
 
-    With None for `owner` a new job waits for one, and an interrupted one stays so.
+    Without an `owner`, a new job waits for one, and an interrupted job stays interrupted.
 
-    At most one job of a source is active, whoever calls at once. A new job drops the finished inputs of the
-    source's earlier ledgers (their counts stay).
+    At most one job of a source is active, even if several callers come at once. A new job drops the finished inputs of
+    the source's earlier ledgers (their counts stay).
     """
     collections.lock(session, collection)
     active = session.scalar(select(JobRow).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE)))
@@ -102,9 +102,9 @@ def open_index_job(
 
 
 def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
-    """Make an interrupted job `owner`'s, to be scanned anew; false if its owner lives or it has ended.
+    """Let `owner` adopt an interrupted job, which is then scanned again; false if its owner lives or it has ended.
 
-    A scan that was interrupted may be gone on with from the job's `position`; `scan_anew` says that it is not.
+    The interrupted scan may continue from the job's `position`, unless `scan_anew` is called.
     """
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state not in ACTIVE or (row.owner is not None and is_alive(row.owner)):
@@ -118,36 +118,51 @@ def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
 
 
 def scan_anew(session: Session, job_id: int) -> None:
-    """Forget how far an interrupted scan was."""
-    listing.carry_over(session, job_id)
+    """Discard the position of an interrupted scan, so that it starts from the beginning."""
+    ledger.carry_over(session, job_id)
     reached(session, job_id, None)
 
 
 def reached(session: Session, job_id: int, position: str | None) -> None:
-    """Keep how far a scan is, in the transaction that lists what it met."""
+    """Store the position of a scan, in the transaction that lists the inputs found so far."""
     session.execute(update(JobRow).where(JobRow.id == job_id).values(position=position))
 
 
 def start(session: Session, job_id: int, owner: str, ignored: int) -> bool:
-    """The folder is listed: from now on inputs may be leased. False if the job is no longer `owner`'s to start."""
+    """End the scan, after which inputs may be leased. False if `owner` no longer owns the job."""
     mine = (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.SCANNING)
     done = session.execute(update(JobRow).where(*mine).values(state=JobState.RUNNING, ignored=ignored, position=None))
-    listing.drop_carried(session, job_id)
+    ledger.drop_carried(session, job_id)
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
 def release(session: Session, job_id: int, owner: str) -> None:
-    """Leave a job that `owner` has scanned to whoever works on it."""
+    """Give up ownership of a job that `owner` has scanned, so that any process can work on it."""
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.owner == owner).values(owner=None))
 
 
 def note(session: Session, job_id: int, what: str) -> None:
-    """Say what holds an active job up; forgotten when it ends well."""
+    """Record what delays an active job; the note is cleared when the job succeeds."""
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(ACTIVE)).values(error=what))
 
 
+def claim_submission(session: Session, job_id: int, not_since: timedelta) -> bool:
+    """Record that this process hands out a job's tasks now; false if another one did within `not_since`.
+
+    This way only one process at a time hands them out. Raises `JobNotFound`.
+    """
+    if session.scalar(select(JobRow.id).where(JobRow.id == job_id).with_for_update()) is None:
+        raise JobNotFound(f"there is no job {job_id}")
+    moment, row = clock(session), session.get(SubmissionRow, job_id, populate_existing=True)
+    if row is not None and utc(row.submitted_at) > moment - not_since:
+        return False
+    session.merge(SubmissionRow(job_id=job_id, submitted_at=moment))
+    session.flush()
+    return True
+
+
 def reopen(session: Session, job_id: int) -> int:
-    """Try the quarantined inputs of a job again, and return how many; a job that was done runs again if there are any.
+    """Make the quarantined inputs of a job pending again, and return how many; a finished job with any runs again.
 
     Those that were refused when the folder was listed stay quarantined. Raises `JobNotFound`, `JobNotRetriable`.
     """
@@ -155,12 +170,12 @@ def reopen(session: Session, job_id: int) -> int:
     if row is None:
         raise JobNotFound(f"there is no job {job_id}")
     if row.kind != INDEX:
-        raise JobNotRetriable(f"job {job_id} re-embeds a collection; start it again instead")
+        raise JobNotRetriable(f"job {job_id} re-embeds a collection; run anyseek collections reembed again instead")
     if row.state not in (JobState.RUNNING, JobState.DONE):
-        raise JobNotRetriable(f"job {job_id} is {row.state}; only one that runs or is done can be retried")
+        raise JobNotRetriable(f"job {job_id} is {row.state}; only a running or finished job can be retried")
     later = session.scalar(select(JobRow.id).where(JobRow.source_id == row.source_id, JobRow.id > job_id).limit(1))
     if later is not None:
-        raise JobNotRetriable(f"job {later} has taken up the folder of job {job_id} since; retry that one")
+        raise JobNotRetriable(f"job {later} has indexed the folder of job {job_id} since then; retry that job")
     reopened = ledger.reopen(session, job_id)
     if reopened and row.state == JobState.DONE:
         row.state, row.owner, row.ended_at = JobState.RUNNING, None, None
@@ -173,7 +188,7 @@ def add_pruned(session: Session, job_id: int, count: int) -> None:
 
 
 def complete(session: Session, job_id: int) -> bool:
-    """Close a running job as done; false while inputs are open or a new scan is under way."""
+    """Mark a running job as done; false while inputs are open or a new scan is under way."""
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state != JobState.RUNNING or ledger.has_open(session, job_id):
         return False
@@ -182,13 +197,13 @@ def complete(session: Session, job_id: int) -> bool:
 
 
 def give_up(session: Session, job_id: int, state: JobState, error: str | None) -> bool:
-    """Close an active job as failed or cancelled; false if it had ended before."""
+    """Mark an active job as failed or cancelled; false if it has already ended."""
     row = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
     if row is None or row.state not in ACTIVE:
         return False
     _close(session, job_id, state, error)
     if state == JobState.CANCELLED and row.kind in REEMBEDDING:
-        beside.discard(session, row.collection_id)
+        space_switch.discard(session, row.collection_id)
     return True
 
 
@@ -201,13 +216,13 @@ def get(session: Session, job_id: int) -> Job:
 
 
 def get_locked(session: Session, job_id: int) -> Job:
-    """As `get`; nobody else changes the job before the transaction ends."""
+    """Like `get`, and lock the job until the transaction ends."""
     session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
     return get(session, job_id)
 
 
 def get_with_counts(session: Session, job_id: int) -> Job:
-    """As `get`, with the ledger's counts of now if the job is active; reads every row of its ledger."""
+    """Like `get`, with the current counts of the ledger if the job is active; reads every row of its ledger."""
     job = get(session, job_id)
     return replace(job, counts=ledger.counts(session, job_id)) if job.active else job
 

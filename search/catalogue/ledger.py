@@ -2,23 +2,26 @@
 
 pending ──lease──> leased ──> done | quarantined
    ^                  │
-   └── worker died ───┘         carried: see `search.catalogue.listing`
+   └── worker died ───┘         carried
 
-The attempt is counted with the lease, before any work, so an input that kills its worker is known afterwards. Fresh
+Leasing counts as an attempt before any work is done, so an input that kills its worker can be identified. Fresh
 inputs are leased as a range; each input of a range that died is leased alone; one that then kills
 `DEATHS_ALONE` workers is quarantined.
+
+A scan of the folder lists inputs. The scan of an adopted job keeps only the *carried* inputs, which were in work when a
+worker died. They keep their count of attempts, and are removed if the new scan does not find them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from search.catalogue.owners import clock
-from search.catalogue.rows import chunks
-from search.catalogue.tables import LedgerRow
+from search.catalogue.tables import LedgerRow, chunks
 from search.errors import LeaseLost
 
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"
@@ -28,11 +31,22 @@ DEATHS_ALONE = 3
 MOST_ATTEMPTS = 1 + DEATHS_ALONE  # one in a range, the others alone
 DEADLY = "killed-its-worker"
 DEADLY_REASON = f"the worker died {DEATHS_ALONE} times while it had nothing but this input"
+DUPLICATE_KEY = "duplicate-key"
+
+
+@dataclass(frozen=True)
+class NewInput:
+    """An input that a scan found; one with a `reason` is quarantined at once."""
+
+    uri: str
+    key: str
+    reason: str | None = None
+    reason_code: str | None = None
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to settle one input, as long as nobody leased it after: `fence` is its number."""
+    """The right to settle one input, until somebody else leases it; `fence` is the number of the lease."""
 
     id: int
     uri: str
@@ -43,7 +57,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Span:
-    """The inputs of a job whose ids lie from `first` to `last`, both included."""
+    """The inputs of a job with ids from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -51,9 +65,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a leased input: an `outcome` if it is done, else why it is quarantined.
+    """The result of a leased input: an `outcome` if it is done, else the reason for its quarantine.
 
-    A duplicate that is left out is done with a reason: which key has the same content.
+    A duplicate that is left out is done, and its reason names the key with the same content.
     """
 
     lease: Lease
@@ -64,7 +78,7 @@ class Settled:
 
 @dataclass(frozen=True)
 class Failure:
-    """A quarantined input, or one left out. `code` is stable, `reason` is a sentence."""
+    """A quarantined or left-out input. `code` is stable, `reason` is a sentence."""
 
     id: int
     uri: str
@@ -79,17 +93,62 @@ class Counts:
     unchanged: int = 0
     quarantined: int = 0
     open: int = 0  # pending or leased
-    skipped: int = 0  # left out, having the content of another key
+    skipped: int = 0  # left out because another key has the same content
 
     @property
     def settled(self) -> int:
         return self.indexed + self.unchanged + self.quarantined + self.skipped
 
 
+def add(session: Session, job_id: int, inputs: Sequence[NewInput]) -> None:
+    """Add inputs that a scan found to the ledger, each uri only once.
+
+    An input with the key of an earlier input of the job is quarantined; a carried suspect becomes pending again.
+    """
+    for some in chunks(list({new.uri: new for new in inputs}.values())):
+        known = states(session, job_id, [new.uri for new in some])
+        taken = _holders(session, job_id, [new.key for new in some])
+        rows = [_row(job_id, new, taken) for new in some if new.uri not in known]
+        if rows:
+            session.execute(insert(LedgerRow), rows)
+        _revive(session, job_id, [uri for uri, state in known.items() if state == CARRIED])
+
+
+def carry_over(session: Session, job_id: int) -> None:
+    """Discard the inputs of an interrupted scan, except those suspected of having killed a worker."""
+    suspect = or_(LedgerRow.state.in_((LEASED, CARRIED)), LedgerRow.reason_code == DEADLY)
+    waiting = (LedgerRow.state == PENDING) & (LedgerRow.attempts > 0)
+    of_job = LedgerRow.job_id == job_id
+    session.execute(
+        update(LedgerRow)
+        .where(of_job, or_(suspect, waiting))
+        .values(state=CARRIED, owner=None, reason=None, reason_code=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        delete_rows(LedgerRow).where(of_job, LedgerRow.state != CARRIED).execution_options(synchronize_session=False)
+    )
+
+
+def has_refused(session: Session, job_id: int) -> bool:
+    """Whether any input was quarantined unread, so that its key may be unknown."""
+    unread = (LedgerRow.state == QUARANTINED, LedgerRow.attempts == 0, LedgerRow.reason_code != DUPLICATE_KEY)
+    return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *unread).limit(1)) is not None
+
+
+def drop_carried(session: Session, job_id: int) -> None:
+    """Remove the suspects that a complete scan did not find."""
+    session.execute(
+        delete_rows(LedgerRow)
+        .where(LedgerRow.job_id == job_id, LedgerRow.state == CARRIED)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def lease_range(
     session: Session, job_id: int, owner: str, limit: int, valid_for: timedelta, span: Span | None = None
 ) -> list[Lease]:
-    """Lease up to `limit` inputs that nobody has tried yet, of the whole job or of `span`."""
+    """Lease up to `limit` untried inputs of the whole job or of `span`."""
     fresh = _pending(LedgerRow.attempts == 0, *_within(span), job_id=job_id).order_by(LedgerRow.id).limit(limit)
     return _lease(session, fresh, owner, valid_for)
 
@@ -97,9 +156,9 @@ def lease_range(
 def lease_suspect(
     session: Session, job_id: int, owner: str, valid_for: timedelta, span: Span | None = None
 ) -> Lease | None:
-    """Lease one input that was being worked on when a worker died, the least suspected one.
+    """Lease one input that was in work when a worker died: the least suspected one.
 
-    The caller has nothing else under way meanwhile, so that a further death can only be this input's doing.
+    The caller must do nothing else in the meantime, so that only this input can cause a further death.
     """
     suspects = _pending(LedgerRow.attempts > 0, *_within(span), job_id=job_id)
     least = suspects.order_by(LedgerRow.attempts, LedgerRow.id).limit(1)
@@ -107,15 +166,15 @@ def lease_suspect(
 
 
 def unclaimed(session: Session, job_id: int, size: int) -> list[Span]:
-    """The spans of `size` ids, always cut at the same ids, that have pending inputs and none that is leased."""
+    """The spans of `size` ids, always cut at the same ids, that have pending inputs and no leased ones."""
     number, leased = LedgerRow.id // size, func.sum(case((LedgerRow.state == LEASED, 1), else_=0))
     open_inputs = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
     found = session.scalars(select(number).where(*open_inputs).group_by(number).having(leased == 0).order_by(number))
-    return [Span(one * size, (one + 1) * size - 1) for one in found]
+    return [Span(number * size, (number + 1) * size - 1) for number in found]
 
 
 def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
-    """Take back leases that are past their time or whose owner is gone (`indexer.owner`); return how many.
+    """Revoke leases that have expired or whose owner is gone (`indexer.runs`); return how many.
 
     Inputs that have killed their worker often enough are quarantined.
     """
@@ -136,20 +195,20 @@ def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
 
 
 def settle(session: Session, settled: Sequence[Settled]) -> None:
-    """Close leased inputs, in the transaction that writes their items.
+    """Mark leased inputs as settled, in the transaction that writes their items.
 
-    Raises `LeaseLost` if any lease is no longer the newest of its input: then nothing of the transaction may stay.
+    Raises `LeaseLost` if any lease is no longer the newest of its input; the transaction must then be rolled back.
     """
-    check(session, [one.lease for one in settled])
+    check(session, [closed.lease for closed in settled])
     values = [
         {
-            "row": one.lease.id,
-            "new_state": DONE if one.outcome else QUARANTINED,
-            "new_outcome": one.outcome,
-            "why": one.reason,
-            "why_code": one.reason_code,
+            "row": closed.lease.id,
+            "new_state": DONE if closed.outcome else QUARANTINED,
+            "new_outcome": closed.outcome,
+            "why": closed.reason,
+            "why_code": closed.reason_code,
         }
-        for one in settled
+        for closed in settled
     ]
     statement = (
         update(LedgerRow)
@@ -172,11 +231,11 @@ def check(session: Session, leases: Sequence[Lease]) -> None:
         query = select(LedgerRow.id, LedgerRow.fence).where(LedgerRow.id.in_([held.id for held in some]))
         rows = session.execute(query.where(LedgerRow.state == LEASED).with_for_update())
         if {(row.id, row.fence) for row in rows} != {(held.id, held.fence) for held in some}:
-            raise LeaseLost("another worker took over these inputs; what was done here is dropped")
+            raise LeaseLost("another worker took over these inputs; the work done here is dropped")
 
 
 def give_back(session: Session, leases: Sequence[Lease]) -> None:
-    """Return inputs unharmed by a worker that stops; the attempt does not count."""
+    """Return the unfinished inputs of a worker that stops; the attempt does not count."""
     for held in leases:
         session.execute(
             update(LedgerRow)
@@ -186,9 +245,9 @@ def give_back(session: Session, leases: Sequence[Lease]) -> None:
 
 
 def reopen(session: Session, job_id: int) -> int:
-    """Have quarantined inputs be tried again, and return how many; those that the scan refused need a new scan.
+    """Make quarantined inputs pending again, and return how many; those that the scan refused need a new scan.
 
-    One that killed its worker stays suspected: it is tried alone.
+    An input that killed its worker stays suspected and is tried alone.
     """
     refused = (LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.attempts > 0)
     attempts = case((LedgerRow.reason_code == DEADLY, 1), else_=0)
@@ -202,7 +261,7 @@ def reopen(session: Session, job_id: int) -> int:
 
 
 def counts(session: Session, job_id: int) -> Counts:
-    """How many inputs are where. Reads every row of the job."""
+    """The number of inputs in each state. Reads every row of the job."""
     rows = session.execute(
         select(LedgerRow.state, LedgerRow.outcome, func.count())
         .where(LedgerRow.job_id == job_id)
@@ -211,7 +270,7 @@ def counts(session: Session, job_id: int) -> Counts:
     numbers = {(state, outcome): count for state, outcome, count in rows}
     waiting = sum(count for (state, _), count in numbers.items() if state in (PENDING, LEASED))
     quarantined = numbers.get((QUARANTINED, None), 0)
-    indexed, unchanged, skipped = (numbers.get((DONE, one), 0) for one in (INDEXED, UNCHANGED, DUPLICATE))
+    indexed, unchanged, skipped = (numbers.get((DONE, outcome), 0) for outcome in (INDEXED, UNCHANGED, DUPLICATE))
     return Counts(indexed, unchanged, quarantined, waiting, skipped)
 
 
@@ -227,7 +286,7 @@ def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500)
 
 
 def skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
-    """As `failures`, of the inputs that were left out as duplicates; the reason says of which key."""
+    """Like `failures`, for inputs that were left out as duplicates; the reason names the other key."""
     return _told(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
 
 
@@ -248,7 +307,7 @@ def has_failure(session: Session, job_id: int, code: str) -> bool:
 
 
 def present(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
-    """Those of `keys` that some input of the job has."""
+    """Those of `keys` that belong to an input of the job."""
     found: set[str] = set()
     for some in chunks(list(keys)):
         query = select(LedgerRow.key).where(LedgerRow.job_id == job_id, LedgerRow.key.in_(some))
@@ -262,7 +321,7 @@ def quarantined_uris(session: Session, job_id: int, uris: Iterable[str]) -> set[
 
 
 def states(session: Session, job_id: int, uris: Sequence[str]) -> dict[str, str]:
-    """The state of those of `uris` that the job has."""
+    """The state of each of `uris` that belongs to the job."""
     found: dict[str, str] = {}
     for some in chunks(uris):
         query = select(LedgerRow.uri, LedgerRow.state).where(LedgerRow.job_id == job_id, LedgerRow.uri.in_(some))
@@ -281,7 +340,7 @@ def _pending(*where: ColumnElement[bool], job_id: int) -> "Select[int, str, str,
 
 
 def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: str, valid_for: timedelta) -> list[Lease]:
-    """Lease what `query` finds; the attempt counts from now on."""
+    """Lease the inputs that `query` finds, and count an attempt for each."""
     leases = [Lease(*row) for row in session.execute(query)]
     values = [{"row": held.id, "held_fence": held.fence, "tried": held.attempts} for held in leases]
     statement = (
@@ -298,3 +357,33 @@ def _lease(session: Session, query: "Select[int, str, str, int, int]", owner: st
     if values:
         session.connection().execute(statement, values)
     return leases
+
+
+def _holders(session: Session, job_id: int, keys: Sequence[str]) -> dict[str, str]:
+    """key -> uri of the input that has it."""
+    query = select(LedgerRow.key, LedgerRow.uri).where(
+        LedgerRow.job_id == job_id, LedgerRow.key.in_(keys), LedgerRow.state != CARRIED
+    )
+    return {row.key: row.uri for row in session.execute(query)}
+
+
+def _row(job_id: int, new: NewInput, taken: dict[str, str]) -> dict[str, object]:
+    """The new row's values; its key is added to `taken`."""
+    reason, code = new.reason, new.reason_code
+    if reason is None and taken.setdefault(new.key, new.uri) != new.uri:
+        reason = f"{new.uri} has the key {new.key!r}, which {taken[new.key]} has already; give each its own key"
+        code = DUPLICATE_KEY
+    state = PENDING if reason is None else QUARANTINED
+    return {"job_id": job_id, "uri": new.uri, "key": new.key, "state": state, "reason": reason, "reason_code": code}
+
+
+def _revive(session: Session, job_id: int, uris: Sequence[str]) -> None:
+    """A suspect stays a suspect; one that killed too many workers stays quarantined."""
+    of_uris = (LedgerRow.job_id == job_id, LedgerRow.uri.in_(uris))
+    worn = LedgerRow.attempts >= MOST_ATTEMPTS
+    for where, values in (
+        (worn, {"state": QUARANTINED, "reason": DEADLY_REASON, "reason_code": DEADLY}),
+        (~worn, {"state": PENDING}),
+    ):
+        statement = update(LedgerRow).where(*of_uris, where).values(**values)
+        session.execute(statement.execution_options(synchronize_session=False))

@@ -1,7 +1,7 @@
 """The log: every vector, deletion and change of payload of a collection, in one numbered order without gaps.
 
-A kind is `upsert` (an item's raw vector in one space), `payload` (other than vectors changed) or `delete`; the last
-two concern the item in every space and carry no vector.
+The kinds of entries are `upsert` (an item's raw vector in one space), `payload` (something other than vectors changed)
+and `delete`; the last two concern the item in every space and carry no vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, u
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.embedder import FloatArray
-from search.catalogue.rows import chunks, from_bytes, to_bytes
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
+from model.seam import FloatArray
+from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, chunks, from_bytes, to_bytes
 from search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
@@ -36,7 +35,7 @@ class NewEntry:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One entry as it was read; `data` is the raw (not centred) vector, float32 little-endian."""
+    """One stored entry; `data` is the raw (not centred) vector, float32 little-endian."""
 
     seq: int
     kind: str
@@ -55,7 +54,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class VectorPage:
-    """Newest raw vectors of living items in one space, by item id, and the fingerprint that each was made under.
+    """The newest raw vectors of existing items in one space, by item id, each with its model's fingerprint.
 
     `data[i]` is float32 little-endian, as it is in the log.
     """
@@ -76,7 +75,7 @@ class VectorPage:
 
 
 def append(session: Session, collection_id: int, last_seq: int, entries: Sequence[NewEntry]) -> None:
-    """Number `entries` from `last_seq` + 1 on and store them; the caller holds the collection's lock."""
+    """Store `entries`, numbered from `last_seq` + 1; the caller holds the collection's lock."""
     if not entries:
         return
     rows = [_row_values(collection_id, seq, entry) for seq, entry in enumerate(entries, last_seq + 1)]
@@ -89,7 +88,7 @@ def append(session: Session, collection_id: int, last_seq: int, entries: Sequenc
 def entries_after(
     session: Session, collection_id: int, seq: int, limit: int = PAGE, space_id: int | None = None
 ) -> list[LogEntry]:
-    """The next `limit` entries with a number above `seq`, in order; with `space_id` without other spaces' vectors."""
+    """The next `limit` entries after `seq`, in order; with `space_id`, the vectors of other spaces are left out."""
     of_space = () if space_id is None else (or_(LogRow.space_id.is_(None), LogRow.space_id == space_id),)
     rows = session.execute(
         select(
@@ -109,7 +108,7 @@ def entries_after(
 
 
 def items_after(session: Session, collection_id: int, seq: int) -> set[int]:
-    """Ids of the items that entries above `seq` concern."""
+    """Ids of the items of entries after `seq`."""
     return set(session.scalars(select(LogRow.item_id).where(LogRow.collection_id == collection_id, LogRow.seq > seq)))
 
 
@@ -124,7 +123,10 @@ def latest_vectors(
         for some in chunks(sorted(ids)):
             yield _vector_page(session, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
         return
-    in_order = (LogRow.collection_id, LogRow.item_id)  # as the index has it: SQLite else sorts all the rest each time
+    in_order = (
+        LogRow.collection_id,
+        LogRow.item_id,
+    )  # in the order of the index; otherwise SQLite sorts all remaining rows each time
     after = 0
     while True:
         newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(*in_order).limit(page)
@@ -136,13 +138,13 @@ def latest_vectors(
 
 
 def compact(session: Session, collection_id: int, below_seq: int, whole: bool = False) -> int:
-    """Drop entries up to `below_seq` that newer ones make needless, and deletions; return how many.
+    """Drop deletions and superseded entries up to `below_seq`; return how many.
 
-    The newest vector of every living item in every space stays, whatever its number: the log remains the whole truth.
+    The newest vector of every existing item in every space stays, whatever its number, so the log remains complete.
     Readers whose cursor is older than `compacted_seq` must open the index anew, since they would miss deletions.
 
-    Writers wait meanwhile, so only items are looked at that something has happened to since the last compaction;
-    `whole` looks at all, to mend a log in which there is what cannot be.
+    Writers wait in the meantime, so only items that have changed since the last compaction are examined. `whole`
+    examines all items, to repair a log with impossible entries.
     """
     of_collection = CollectionRow.id == collection_id
     since = session.scalar(select(CollectionRow.compacted_seq).where(of_collection).with_for_update()) or 0
@@ -160,7 +162,7 @@ def compact(session: Session, collection_id: int, below_seq: int, whole: bool = 
 
 
 def _drop_of(session: Session, collection_id: int, below_seq: int, ids: Sequence[int]) -> int:
-    """Those of some items only. In steps, or SQLite would go through the whole log up to `below_seq` to find them."""
+    """Drop the entries of some items, in steps; otherwise SQLite would scan the whole log up to `below_seq`."""
     of_items = LogRow.item_id.in_(ids)
     held = session.scalars(select(LogRow.seq).where(LogRow.collection_id == collection_id, of_items))
     needless = {seq for seq in held if seq <= below_seq} - set(session.scalars(_needed(collection_id).where(of_items)))
@@ -174,7 +176,7 @@ def _drop(session: Session, collection_id: int, *where: ColumnElement[bool]) -> 
 
 
 def _needed(collection_id: int) -> Select[int]:
-    """Numbers of the newest vectors of living items, in spaces that are there."""
+    """Numbers of the newest vectors of existing items in existing spaces."""
     return (
         select(func.max(LogRow.seq))
         .join(ItemRow, ItemRow.id == LogRow.item_id)

@@ -1,19 +1,25 @@
-"""Owners of leases: each process that works on a job says again and again that it lives.
+"""Owners of leases, and their places: each process that works on a job regularly reports that it is alive.
 
-On one machine a lock tells at once that a process is gone (`indexer.owner`). Between machines only silence tells, and
-so it does of a process that hangs.
+On one machine a lock shows at once that a process is gone (`indexer.runs`). Between machines, and for a process that
+hangs, only its silence does. A **place** is where processes see each other's locks.
 """
 
+import hashlib
+import os
+import platform
+import uuid
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.rows import utc
-from search.catalogue.tables import OwnerRow, now
+from search.catalogue.tables import OwnerRow, now, utc
 
 FORGOTTEN_AFTER = timedelta(days=1)
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def clock(session: Session) -> datetime:
@@ -25,7 +31,7 @@ def clock(session: Session) -> datetime:
 
 
 def renew(session: Session, name: str, valid_for: timedelta) -> None:
-    """Have the owner called `name` be believed to live for so long from now on."""
+    """Count the owner `name` as alive for this long from now on."""
     expires = clock(session) + valid_for
     renewed = session.execute(update(OwnerRow).where(OwnerRow.name == name).values(expires_at=expires))
     if not renewed.rowcount:  # type: ignore[attr-defined]
@@ -33,14 +39,39 @@ def renew(session: Session, name: str, valid_for: timedelta) -> None:
 
 
 def is_heard_of(session: Session, name: str) -> bool:
-    """Whether the owner called `name` has renewed its life in time."""
+    """Whether the owner `name` has renewed its registration in time."""
     expires = session.scalar(select(OwnerRow.expires_at).where(OwnerRow.name == name))
     return expires is not None and utc(expires) > clock(session)
 
 
 def leave(session: Session, name: str) -> None:
-    """Forget an owner that ends, and those that were silent for long."""
+    """Remove an owner that ends, and owners that have long been silent."""
     silent = OwnerRow.expires_at < clock(session) - FORGOTTEN_AFTER
     session.execute(
         delete_rows(OwnerRow).where((OwnerRow.name == name) | silent).execution_options(synchronize_session=False)
     )
+
+
+def place(locks: Path) -> str:
+    """The place of processes that see each other's locks in the folder `locks`: they share the folder and the kernel.
+
+    Containers of one machine may share a kernel and not the folder, machines the folder (over NFS) and not a kernel.
+    """
+    kernel = _BOOT.read_text() if _BOOT.exists() else platform.node()
+    return hashlib.sha256(f"{kernel} {_identity(locks)}".encode()).hexdigest()[:16]
+
+
+def _identity(folder: Path) -> str:
+    """A random text stored in the folder by the first process that asks for it."""
+    path = folder / "identity"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        mine = folder / f"identity-{uuid.uuid4().hex}"
+        mine.write_text(uuid.uuid4().hex)
+        try:
+            os.link(mine, path)
+        except FileExistsError:
+            pass
+        finally:
+            mine.unlink()
+    return path.read_text()

@@ -1,7 +1,7 @@
 """Jobs that move a collection to another model, or back: their ledger has a row for each item that lacks vectors.
 
-Items may be put, changed and deleted all the while. Before the switch the job lists whatever lacks vectors by then, and
-the switch is made in a transaction in which nothing does.
+Items may be put, changed and deleted in the meantime. Before the switch the job lists the items that lack vectors by
+then, and the switch is made in a transaction in which no item lacks them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,19 +11,18 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from model.embedder import EmbeddingSpace, FloatArray
-from search.catalogue import beside, collections, jobs, ledger, listing, log
-from search.catalogue.beside import Lacking, NothingBuilt, Target
+from model.seam import EmbeddingSpace, FloatArray
+from search.catalogue import collections, jobs, ledger, log, space_switch
 from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
 from search.catalogue.ledger import Lease, Settled
 from search.catalogue.log import NewEntry
-from search.catalogue.rows import chunks
-from search.catalogue.tables import ItemRow, JobRow, LedgerRow
+from search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from search.catalogue.tables import ItemRow, JobRow, LedgerRow, chunks
 from search.errors import Conflict
 from search.types import Collection
 
 PAGE = 500
-LAST = 32  # so many items are made while writers wait
+LAST = 32  # the most items embedded while writers wait
 
 
 class AlreadyEmbedded(Conflict):
@@ -36,14 +35,14 @@ class ReembedUnderWay(Conflict):
 
 @dataclass(frozen=True)
 class Made:
-    """An item's vectors in the target's spaces, made from what it was at `revision`."""
+    """An item's vectors in the target's spaces, made from its `revision`."""
 
     item_id: int
     revision: int
     vectors: Mapping[str, FloatArray]
 
 
-# Makes the vectors of a few items, fewer if some cannot be made.
+# Makes the vectors of a few items; those that cannot be made are left out.
 MakeLast = Callable[[Session, Sequence[Lacking]], Sequence[Made]]
 
 
@@ -55,9 +54,9 @@ def open_job(
     owner: str | None,
     is_alive: IsAlive,
 ) -> Job:
-    """The job that gives the collection vectors of a model: a new one, or the interrupted one, made `owner`'s.
+    """The job that gives the collection vectors of a model: a new one, or an interrupted one that `owner` adopts.
 
-    Raises `AlreadyEmbedded`, `ReembedUnderWay` for another model's, `OldVectorsKept`.
+    Raises `AlreadyEmbedded`, `ReembedUnderWay` for a job of another model, `OldVectorsKept`.
     """
     collections.lock(session, collection)
     wanted = list(spaces)
@@ -67,8 +66,8 @@ def open_job(
         return jobs.get(session, active)
     served = {space.name: space.fingerprint for space in collection.spaces.values()}
     if served == {space.name: space.fingerprint for space in wanted}:
-        raise AlreadyEmbedded(f"the collection {collection.name!r} has the vectors of {model} already")
-    beside.build(session, collection, model, wanted)
+        raise AlreadyEmbedded(f"the collection {collection.name!r} already has the vectors of {model}")
+    space_switch.build(session, collection, model, wanted)
     return _new_job(session, collection, REEMBED, owner)
 
 
@@ -82,63 +81,63 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
         if owner:
             jobs.adopt(session, active, owner, is_alive)
         return jobs.get(session, active)
-    beside.bring_back(session, collection)
+    space_switch.bring_back(session, collection)
     return _new_job(session, collection, ROLLBACK, owner)
 
 
 def list_page(session: Session, job_id: int, target: Target, after_id: int, since: int = 0) -> list[Lacking]:
     """List the next items that lack vectors in the job's ledger; empty at the end. `since` as for `untried`."""
-    found = beside.lacking(session, target, after_id, PAGE, since)
-    inputs = [listing.NewInput(_uri(one), one.key) for one in found]
-    for some in chunks(inputs):  # rows of what these items were before
+    found = space_switch.lacking(session, target, after_id, PAGE, since)
+    inputs = [ledger.NewInput(_uri(item), item.key) for item in found]
+    for some in chunks(inputs):  # rows of earlier revisions of these items
         stale = (LedgerRow.key.in_([new.key for new in some]), LedgerRow.uri.not_in([new.uri for new in some]))
         statement = delete_rows(LedgerRow).where(LedgerRow.job_id == job_id, *stale)
         session.execute(statement.execution_options(synchronize_session=False))
-    listing.add(session, job_id, inputs)
+    ledger.add(session, job_id, inputs)
     return found
 
 
 def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], settled: Sequence[Settled]) -> int:
-    """Log new vectors and settle their inputs; return how many items had been changed since they were read.
+    """Log new vectors and settle their inputs; return how many items have changed since they were read.
 
-    These inputs are given back, to be done again; for those deleted meanwhile there is nothing to do. All or nothing
-    is written: raises `LeaseLost`, and `FingerprintMismatch` if the target was given up.
+    The inputs of changed items are given back, to be done again; deleted items need nothing. Either everything is
+    written or nothing: raises `LeaseLost`, and `FingerprintMismatch` if the target was given up.
     """
     ledger.check(session, [lease for lease, _ in made])
-    beside.check_there(session, target)
-    now = _revisions(session, [one.item_id for _, one in made])
-    fresh = [(lease, one) for lease, one in made if now.get(one.item_id) == one.revision]
-    changed = [lease for lease, one in made if now.get(one.item_id, one.revision) != one.revision]
-    gone = [Settled(lease, ledger.UNCHANGED) for lease, one in made if one.item_id not in now]
-    _log(session, target, [one for _, one in fresh])
+    space_switch.check_target(session, target)
+    now = _revisions(session, [new.item_id for _, new in made])
+    fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
+    changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
+    gone = [Settled(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
+    _log(session, target, [new for _, new in fresh])
     ledger.settle(session, [*settled, *gone, *(Settled(lease, ledger.INDEXED) for lease, _ in fresh)])
     ledger.give_back(session, changed)
     return len(changed)
 
 
 def untried(session: Session, job_id: int, target: Target, since: int = 0) -> list[Lacking]:
-    """Some of the items that lack vectors for no reason that the job's ledger has; empty if there are none.
+    """Some of the items that lack vectors and that the job has not tried; empty if there are none.
 
     With `since` only of the items that entries of the log above it concern.
     """
     after = 0
-    while found := beside.lacking(session, target, after, PAGE, since):
-        refused = ledger.quarantined_uris(session, job_id, [_uri(one) for one in found])
-        if left := [one for one in found if _uri(one) not in refused]:
+    while found := space_switch.lacking(session, target, after, PAGE, since):
+        refused = ledger.quarantined_uris(session, job_id, [_uri(item) for item in found])
+        if left := [item for item in found if _uri(item) not in refused]:
             return left
         after = found[-1].item_id
     return []
 
 
 def finish(session: Session, job_id: int, target: Target, listed_seq: int, make: MakeLast) -> bool:
-    """End a job whose inputs are settled: switch, unless some are quarantined; then it has failed, and says so.
+    """End a job whose inputs are settled: switch, or fail the job if some inputs are quarantined.
 
-    False, with nothing ended, if inputs are open or too many items lack vectors that were not tried. The last few,
-    which would never end where items are put all the time, are made here, while writers wait. What lacked vectors when
-    the log stood at `listed_seq` was tried.
+    Return False, and do nothing, if inputs are open or too many untried items lack vectors. The last few items, which
+    would never run out where items are put all the time, are embedded here, while writers wait. Items that lacked
+    vectors when the log was at `listed_seq` have been tried.
     """
     job = jobs.get_locked(session, job_id)
-    beside.check_there(session, target)
+    space_switch.check_target(session, target)
     if job.state != JobState.RUNNING or ledger.has_open(session, job_id):
         return False
     left = untried(session, job_id, target, listed_seq)
@@ -150,7 +149,7 @@ def finish(session: Session, job_id: int, target: Target, listed_seq: int, make:
             return False
     refused = ledger.counts(session, job_id).quarantined
     if not refused:
-        beside.switch(session, target)
+        space_switch.switch(session, target)
         return jobs.complete(session, job_id)
     return jobs.give_up(
         session,
@@ -163,22 +162,26 @@ def finish(session: Session, job_id: int, target: Target, listed_seq: int, make:
 
 
 def leave_out(session: Session, collection: Collection) -> int:
-    """Switch to what was built though items lack vectors, all of which the last job tried; return how many.
+    """Switch to the built spaces although some items, all tried by the last job, lack vectors; return how many.
 
-    They stay in the catalogue and are found no more, until their source is indexed again. Raises `NothingBuilt`.
+    These items stay in the catalogue, but queries do not find them until their source is indexed again. Raises
+    `NothingBuilt`.
     """
-    job_id, target = _last_job(session, collection.id), beside.target(session, collection.id)
+    job_id, target = _last_job(session, collection.id), space_switch.target(session, collection.id)
     if job_id is None or target is None:
-        raise NothingBuilt(f"nothing is built for the collection {collection.name!r}; anyseek collections reembed does")
+        raise NothingBuilt(
+            f"no new vectors have been made for the collection {collection.name!r}; run anyseek collections "
+            "reembed first"
+        )
     job = jobs.get_locked(session, job_id)
-    beside.check_there(session, target)
+    space_switch.check_target(session, target)
     if job.active or untried(session, job_id, target):
         raise NothingBuilt(
-            f"not every item of the collection {collection.name!r} was tried with {target.model}: wait for job "
+            f"not every item of the collection {collection.name!r} has been tried with {target.model}; wait for job "
             f"{job_id}, or run the same anyseek collections reembed again"
         )
     out = _lacking_keys(session, target)
-    beside.switch(session, target)
+    space_switch.switch(session, target)
     for some in chunks(out):
         of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
         session.execute(update(ItemRow).where(*of_items).values(content_hash=""))
@@ -200,25 +203,25 @@ def left_out(session: Session, collection_id: int) -> dict[str, str]:
 
 
 def check_idle(session: Session, collection: Collection) -> None:
-    """Raises `ReembedUnderWay` if a job of this kind is active, whether it runs or was interrupted."""
+    """Raises `ReembedUnderWay` if a job of this kind is active, running or interrupted."""
     job_id = _last_job(session, collection.id)
     if job_id is not None and jobs.get(session, job_id).active:
         raise _under_way(session, collection, job_id)
 
 
 def _active(session: Session, collection: Collection, kind: str, model: str | None) -> int | None:
-    """The active job of this kind and model. Raises `ReembedUnderWay` if there is another one."""
+    """The active job of this kind and model. Raises `ReembedUnderWay` if another one is active."""
     job_id = _last_job(session, collection.id)
     if job_id is None or (job := jobs.get(session, job_id)).state not in ACTIVE:
         return None
-    target = beside.target(session, collection.id)
+    target = space_switch.target(session, collection.id)
     if job.kind != kind or target is None or model not in (None, target.model):
         raise _under_way(session, collection, job_id)
     return job_id
 
 
 def _under_way(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
-    target = beside.target(session, collection.id)
+    target = space_switch.target(session, collection.id)
     what = "" if target is None else f" to {target.model}"
     return ReembedUnderWay(
         f"job {job_id} moves the collection {collection.name!r}{what}; wait for it, or anyseek jobs cancel {job_id}"
@@ -231,7 +234,7 @@ def _last_job(session: Session, collection_id: int) -> int | None:
 
 
 def _new_job(session: Session, collection: Collection, kind: str, owner: str | None) -> Job:
-    """A new job; of earlier ones of its kind only what they could not do stays in the ledger."""
+    """A new job; of earlier jobs of its kind, only the failures stay in the ledger."""
     earlier = select(JobRow.id).where(JobRow.collection_id == collection.id, JobRow.kind.in_(REEMBEDDING))
     finished = (LedgerRow.job_id.in_(earlier), LedgerRow.state != ledger.QUARANTINED)
     session.execute(delete_rows(LedgerRow).where(*finished).execution_options(synchronize_session=False))
@@ -244,8 +247,8 @@ def _new_job(session: Session, collection: Collection, kind: str, owner: str | N
 def _lacking_keys(session: Session, target: Target) -> list[str]:
     keys: list[str] = []
     after = 0
-    while found := beside.lacking(session, target, after, PAGE):
-        keys += [one.key for one in found]
+    while found := space_switch.lacking(session, target, after, PAGE):
+        keys += [item.key for item in found]
         after = found[-1].item_id
     return keys
 
@@ -258,15 +261,15 @@ def _revisions(session: Session, ids: Sequence[int]) -> dict[int, int]:
 
 
 def _log(session: Session, target: Target, made: Sequence[Made]) -> None:
-    """The caller holds the collection's lock."""
+    """Append to the log; the caller holds the collection's lock."""
     entries = [
-        NewEntry(log.UPSERT, one.item_id, one.revision, space.id, space.fingerprint, one.vectors[name])
-        for one in made
+        NewEntry(log.UPSERT, new.item_id, new.revision, space.id, space.fingerprint, new.vectors[name])
+        for new in made
         for name, space in target.spaces.items()
     ]
     log.append(session, target.collection_id, collections.head_by_id(session, target.collection_id).last_seq, entries)
 
 
-def _uri(one: Lacking) -> str:
-    """Another one for each content of an item, which is tried anew whenever it changes."""
-    return f"item {one.item_id}, revision {one.revision}"
+def _uri(item: Lacking) -> str:
+    """A uri that differs for each content of an item, so that a changed item is tried again."""
+    return f"item {item.item_id}, revision {item.revision}"

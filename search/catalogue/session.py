@@ -8,12 +8,12 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_SECONDS = 60
-# A writer that says nothing for so long amid its transaction hangs: PostgreSQL undoes that, or all others would wait.
+# A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
 
 
 class Database:
-    """A catalogue. Each unit of work is one `read()` or `write()` block, committed or undone as a whole."""
+    """A catalogue. Each unit of work is one `read()` or `write()` block, committed or rolled back as a whole."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -21,7 +21,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A consistent view; nothing can be written in it."""
+        """Open a consistent, read-only view."""
         with Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 session.connection().exec_driver_sql("BEGIN")
@@ -32,10 +32,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block and undone if the block raises.
+        """Open a transaction that is committed at the end of the block, or rolled back if the block raises.
 
         On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway.
-        On PostgreSQL one that is silent for `SILENT_WRITER_SECONDS` is undone, and its block raises `InternalError`.
+        PostgreSQL rolls it back after a silence of `SILENT_WRITER_SECONDS`; the block then raises `InternalError`.
         """
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
@@ -57,7 +57,7 @@ def _postgres_engine(url: str) -> Engine:
 def _have_silence_counted(
     _connection: object, cursor: Any, _statement: str, _parameters: object, _context: object, executemany: bool
 ) -> None:
-    """After many statements in one go (psycopg's pipeline) PostgreSQL takes no silence for one until the next."""
+    """After a batch of statements (psycopg's pipeline), PostgreSQL does not count silence until the next statement."""
     if executemany:
         cursor.connection.execute("SELECT 1")
 
@@ -70,6 +70,6 @@ def _sqlite_engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """WAL lets readers go on beside a writer; FULL makes a commit outlive a power cut."""
-    connection.isolation_level = None  # transactions are begun by hand, or BEGIN IMMEDIATE could not be
+    connection.isolation_level = None  # transactions are begun by hand; BEGIN IMMEDIATE needs that
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -1,4 +1,4 @@
-"""The tables of the catalogue, which is the truth; Alembic makes them (`migrations/`).
+"""The tables of the catalogue, the source of truth; Alembic makes them (`migrations/`).
 
 collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
      │ 1 ── n sources        folders, tables and buckets that items came from
@@ -9,11 +9,15 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      │             1 ── 1 submissions when its tasks were last handed to workers
      └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
 owners                                processes that hold leases, and until when they are believed to live
+
+At the end: how vectors, times and long lists go into statements.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -30,6 +34,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from model.seam import FloatArray
+
+Value = TypeVar("Value")
+
+# SQLite takes 32,766 variables in a statement, and long lists gain nothing.
+CHUNK = 500
 # SQLite only numbers rows by itself in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 # Ordered by code point whatever the database's language, as SQLite does by itself.
@@ -50,10 +60,9 @@ class Table(DeclarativeBase):
 
 
 class CollectionRow(Table):
-    """`last_seq` is raised under this row's lock, held to commit, so that log numbers commit in order.
+    """`last_seq` is raised under this row's lock, held until the commit, so that log numbers commit in order.
 
-    AUTOINCREMENT here and on spaces: an id is never given twice, or the snapshots of a deleted collection would pass
-    for those of a new one.
+    AUTOINCREMENT here and on spaces: ids are never reused, or a new collection could load a deleted one's snapshots.
     """
 
     __tablename__ = "collections"
@@ -95,7 +104,7 @@ class SourceRow(Table):
 
 
 class ItemRow(Table):
-    """AUTOINCREMENT: an id is never given twice, or an index that has not seen a deletion would show a stranger."""
+    """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item."""
 
     __tablename__ = "items"
     __table_args__ = (
@@ -130,7 +139,7 @@ class AssetRow(Table):
 
 
 class FacetRow(Table):
-    """See `search.filters.facets.Facet`; rows without a text, number or moment are not in the index of these."""
+    """See `search.filters.facets.Facet`; the indexes of texts, numbers and moments hold only rows that have one."""
 
     __tablename__ = "facets"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -172,7 +181,7 @@ class LogRow(Table):
 
 
 class JobRow(Table):
-    """`owner` names the process that scans or runs the job, none while any worker may; see `search.catalogue.owners`.
+    """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.owners`.
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
     scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`.
@@ -200,7 +209,7 @@ class JobRow(Table):
 
 
 class LedgerRow(Table):
-    """One input of a job. `fence` grows with each lease; a writer whose fence is old has lost its lease."""
+    """One input of a job. `fence` grows with each lease; a writer with an old fence has lost its lease."""
 
     __tablename__ = "ledger"
     __table_args__ = (
@@ -229,7 +238,7 @@ class SubmissionRow(Table):
 
 
 class OwnerRow(Table):
-    """Renewed by the owner while it lives; one whose time is up has died or hangs."""
+    """Renewed by the owner while it lives; an owner whose time is up has died or hangs."""
 
     __tablename__ = "owners"
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -237,7 +246,7 @@ class OwnerRow(Table):
 
 
 class SnapshotLeaseRow(Table):
-    """`place` is that of `search.place`, `holder` a random name; see `search.catalogue.snapshot_leases`."""
+    """`place` is that of `search.catalogue.owners`, `holder` a random name; see `search.snapshot_lease`."""
 
     __tablename__ = "snapshot_leases"
     collection_id: Mapped[int] = mapped_column(
@@ -272,3 +281,24 @@ class ApiKeyRow(Table):
     scopes: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
     revoked_at: Mapped[datetime | None]
+
+
+def to_bytes(vector: FloatArray) -> bytes:
+    """float32, little-endian."""
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def from_bytes(data: bytes) -> FloatArray:
+    """The inverse of `to_bytes`, as a flat array."""
+    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+
+
+def utc(moment: datetime) -> datetime:
+    """The time in UTC; SQLite returns times without their zone, which is always UTC here."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
+    """`values` in pieces of `size`, as many as one statement takes."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

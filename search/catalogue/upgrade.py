@@ -1,4 +1,4 @@
-"""Bringing the catalogue's tables to the form that this version of the program knows."""
+"""Upgrades the catalogue's tables to the version that this program knows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
 
+from model.files import FileLock
 from search.catalogue.session import Database
-from search.locks import FileLock
 
-# Any number that nothing else in the same database locks with.
+# An arbitrary number that nothing else in the same database uses for a lock.
 _POSTGRES_LOCK = 4_921_021
 
 
 def upgrade(database: Database) -> None:
-    """Make or alter the tables as `migrations/` says; safe for many processes at once, and quick when all is done.
+    """Make or alter the tables as `migrations/` says; safe for many processes at once, quick when nothing is to do.
 
     A process that is killed midway leaves the tables as they were.
     """
@@ -27,7 +27,7 @@ def upgrade(database: Database) -> None:
 
 
 def take_turn(connection: Connection) -> None:
-    """Begin a transaction in which nobody else alters tables."""
+    """Begin a transaction that excludes others from altering tables."""
     if connection.dialect.name == "sqlite":
         connection.execute(text("BEGIN IMMEDIATE"))
     else:
@@ -47,7 +47,7 @@ def configuration(connection: Connection) -> Config:
 
 @contextmanager
 def _alone(database: Database) -> Iterator[None]:
-    """SQLite's first connection makes the file and its journal mode, which two processes cannot do at once."""
+    """Hold a lock: SQLite's first connection creates the file and sets its journal mode, one process at a time."""
     name = make_url(database.url).database
     if not database.url.startswith("sqlite") or not name or name == ":memory:":
         yield

@@ -1,1 +1,1 @@
-"""How well a model finds things: recall by kind of query and kind of item, beside what it must beat."""
+"""Measures how well a model finds things: recall by kind of query and kind of item, compared with baselines."""

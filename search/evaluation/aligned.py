@@ -1,20 +1,20 @@
-"""What a recall matrix is measured on: things with aligned modalities, and queries whose right answers are known."""
+"""The data that a recall matrix is measured on: things with aligned modalities, and queries with known answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from model.embedder import Sample
+from model.seam import Sample
 
 Labels = tuple[frozenset[str], ...]
 Handle = TypeVar("Handle")
 
-# Which modalities are also asked together, where both are there: the sketch of a thing and what it is, for one.
+# Combinations of modalities that are also used as one query where a thing has both, such as a sketch and a caption.
 COMBINATIONS = (("caption", "color_palette"), ("canny_edge", "caption"), ("depth", "semseg"))
 
 
 class Samples(Protocol):
-    """A list of samples, or anything that makes them when it is asked."""
+    """A list of samples, or an object that makes them on request."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, number: int, /) -> Sample: ...
@@ -22,10 +22,10 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class QuerySet:
-    """Further queries of one kind, such as another vendor's drawings.
+    """Additional queries of one kind, such as another vendor's drawings.
 
-    Each of `samples` has the one `modality` alone. `own` are the keys of the items they should find, None for a query
-    that should find every item that shares a label with it; `labels` are empty or one set a query.
+    Each of `samples` has only `modality`. `own` holds the key of the item that each query should find, or None if it
+    should find every item that shares a label with it. `labels` is empty or has one set per query.
     """
 
     name: str
@@ -39,8 +39,9 @@ class QuerySet:
 class AlignedSet:
     """Things by key, each a sample of one or more modalities; not every thing has all of them.
 
-    `samples` may decode what it holds when it is read, and then raises `BadInput` or `SampleInvalid` for what cannot be
-    decoded: such things are left out and named. `labels` are empty or one set a thing. `notes` tell what is missing.
+    `samples` may decode files when it is read, and then raises `BadInput` or `SampleInvalid` for a file that it cannot
+    decode. Such things are left out and reported. `labels` is empty or has one set per thing. `notes` say what is
+    missing.
     """
 
     name: str
@@ -52,7 +53,7 @@ class AlignedSet:
 
 
 class LazySamples:
-    """Samples that are made by `read` from what stands for them, each time they are asked for."""
+    """Samples that `read` makes from their handles each time they are requested."""
 
     def __init__(self, handles: Sequence[Handle], read: Callable[[Handle], Sample]) -> None:
         self._count = len(handles)
@@ -66,7 +67,7 @@ class LazySamples:
 
 
 def evenly(things: Sequence[Handle], most: int | None) -> list[Handle]:
-    """At most `most` of `things`, evenly chosen and in their order; all of them without a limit."""
+    """Choose at most `most` of `things`, evenly and in order; all of them if `most` is None."""
     if most is None or len(things) <= most:
         return list(things)
     return [things[number * len(things) // most] for number in range(most)]

@@ -1,4 +1,4 @@
-"""What one would predict without looking: the average of known maps, as a baseline of what a model predicts."""
+"""The average of known maps: a baseline for predictions, which ignores the input."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -7,24 +7,24 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from model.drawing import ByteArray, ink
-from model.embedder import Regions, Value
+from model.modalities.drawings import ByteArray, ink
+from model.seam import Regions, Value
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.output_measures import on_grid
 from search.evaluation.rows import chunks
 
-_THINGS = 300  # that are averaged; more change nothing that can be seen
+_THINGS = 300  # things averaged; more make no visible difference
 _GRID = (112, 112)
 
 Array = npt.NDArray[np.float64]
 
 
 def average_outputs(training: AlignedSet, wanted: frozenset[str]) -> dict[str, Value]:
-    """By modality the average of the first 300 things of a training split, of those `wanted` that can be averaged.
+    """Average the first 300 things of a training split, for each of the `wanted` modalities that can be averaged.
 
-    Depth float32 (112, 112) without unit, normals uint8 (112, 112, 3), Canny edges uint8 (112, 112), and of
-    segmentations (ids of which are the same everywhere) the label that is most frequent at each place. Things that
-    cannot be read are passed over: others say as much of the average.
+    Depth is float32 (112, 112) without unit, normals uint8 (112, 112, 3), Canny edges uint8 (112, 112). For
+    segmentations (whose ids are the same everywhere) the average is the most frequent label at each place. Things that
+    cannot be read are skipped.
     """
     known: dict[str, list[Value]] = defaultdict(list)
     samples = (sample for chunk in chunks(training.samples, []) for sample in chunk.samples)

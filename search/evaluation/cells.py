@@ -1,4 +1,4 @@
-"""One kind of query against items of one kind: every way to answer it, beside both baselines."""
+"""Measures one kind of query against one kind of item, answered in every way and compared with both baselines."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,20 +6,20 @@ from itertools import product
 
 import numpy as np
 
-from model.embedder import CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
+from model.seam import CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
 from search.errors import BadQuery
-from search.evaluation.asked import Asked
 from search.evaluation.baselines import Baselines, Sides
-from search.evaluation.comparisons import Compare, Comparison
-from search.evaluation.embedding import EXACT, PREDICTED
-from search.evaluation.galleries import Gallery
-from search.evaluation.instruments import Instruments, otherwise
+from search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
 from search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
-from search.evaluation.reading import ReadSet
-from search.fusion import centre, fuse
-from search.query_vectors import centre_queries
-from search.snapshot_writer import CENTRE_FROM
+from search.evaluation.query_kinds import QueryKind
+from search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
+from search.evaluation.rows import Rows
+from search.queries import centre_queries, fuse
+from search.spaces.base import centre
+from search.upkeep import CENTRE_FROM
 
+REST = "everything else"
+_PICTURE = "rgb"
 _OTHER_FUSION = {Fusion.LATE: Fusion.JOINT, Fusion.JOINT: Fusion.LATE}
 _OTHER_DECODING = {Decoding.SOFT: Decoding.HARD, Decoding.HARD: Decoding.SOFT}
 
@@ -28,10 +28,10 @@ _OTHER_DECODING = {Decoding.SOFT: Decoding.HARD, Decoding.HARD: Decoding.SOFT}
 class Row:
     """One kind of query in one gallery of one space.
 
-    `gallery` is the modality that items have alone, `everything` or `everything else`; `gallery_kind` is `exact`,
-    `predicted` or `stored`; `fusion` is `late` or `joint` for a query of several modalities. `default`: what the
-    service does unless told otherwise. `contains_gallery`: the query has the very file, or one of the files, that the
-    item is indexed by. A baseline is None where the encoders do not take one of the sides.
+    `gallery` is the only modality of the items, or `everything` or `everything else`; `gallery_kind` is `exact`,
+    `predicted` or `stored`; `fusion` is `late` or `joint` for a query of several modalities. `default` is True for
+    what the service does by default. `contains_gallery` is True if the query has the same file, or one of the files,
+    that the item is indexed by. A baseline is None if the encoders cannot encode one of the sides.
     """
 
     query: str
@@ -48,8 +48,34 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Items that have the modalities `contents`; `vectors` by kind: `predicted` and `exact`, or only `stored`.
+
+    `looks_like` is the modality that represents the items in the baselines, or None.
+    """
+
+    name: str
+    contents: frozenset[str]
+    vectors: Mapping[str, Rows]
+    looks_like: str | None
+
+    @property
+    def rows(self) -> Rows:
+        """The items; every kind of vectors has the same ones."""
+        return next(iter(self.vectors.values()))
+
+    @property
+    def places(self) -> IntArray:
+        return self.rows.places
+
+    def kinds(self, space: str) -> tuple[str, ...]:
+        """Return the kinds of vectors that a space has; the one that the service uses comes last."""
+        return tuple(kind for kind, rows in self.vectors.items() if space in rows.vectors)
+
+
+@dataclass(frozen=True)
 class _Way:
-    """One way to answer; `fusion` is None for a query of one part, `decoding` for a model without codes."""
+    """One way to answer; `fusion` is None for a query of one part, `decoding` is None for a model without codes."""
 
     space: str
     gallery: str
@@ -63,12 +89,12 @@ class Cell:
 
     instruments: Instruments
     read: ReadSet
-    line: Asked
+    line: QueryKind
     gallery: Gallery
-    _found: dict[_Way, Outcomes] = field(default_factory=dict)  # what was measured already
+    _found: dict[_Way, Outcomes] = field(default_factory=dict)  # measured so far
 
     def rows(self, baselines: Baselines) -> Iterator[Row]:
-        """A row a space, kind of gallery and way of fusing; none if no query has a right item there."""
+        """Yield a row per space, kind of gallery and fusion; no rows if no query has a right item in the gallery."""
         if not len(self._asking()[0]):
             return
         columns = {"encoders": self._baseline(baselines.encoders), "ridge": self._baseline(baselines.ridge)}
@@ -82,9 +108,9 @@ class Cell:
                     yield self._row(way, way == usual, model, columns)
 
     def comparisons(self) -> Iterator[Comparison]:
-        """The usual way of each space against those that differ in one thing that is to be compared.
+        """Compare the usual way of each space with the ways that differ from it in one of the compared things.
 
-        None for queries that have the item's own file: they say nothing.
+        Yield nothing for queries that have the item's own file: they tell nothing.
         """
         if self._contains_gallery or not len(self._asking()[0]):
             return
@@ -111,7 +137,7 @@ class Cell:
         )
 
     def _usual(self, space: str) -> _Way:
-        """What the service does in a space unless told otherwise."""
+        """Return what the service does in a space by default."""
         embedder = self.instruments.embedder
         fusion = embedder.fusion if len(self.line.parts) > 1 else None
         decoding = embedder.decoding if isinstance(embedder, CodeEmbedder) else None
@@ -141,7 +167,7 @@ class Cell:
             ridge=columns["ridge"],
         )
 
-    def _baseline(self, make: Callable[[Asked, str], Sides | None]) -> Scores | None:
+    def _baseline(self, make: Callable[[QueryKind, str], Sides | None]) -> Scores | None:
         looks_like = self.gallery.looks_like
         sides = None if looks_like is None else make(self.line, looks_like)
         if sides is None or looks_like is None:
@@ -164,13 +190,13 @@ class Cell:
         return self._found[way]
 
     def _items(self, way: _Way) -> FloatArray:
-        """The items' vectors, centred as a collection of them is."""
+        """Return the items' vectors, centred as in a collection."""
         rows = self.gallery.vectors[way.gallery]
         key = self._key(way) if way.gallery == PREDICTED else way.space
         return centred_items(rows.vectors[key], self.instruments.embedder.spaces[way.space])
 
     def _queries(self, way: _Way) -> FloatArray:
-        """The queries' vectors, centred and fused as the engine does it."""
+        """Return the queries' vectors, centred and fused as in the search engine."""
         line, about, key = self.line, self.instruments.embedder.spaces[way.space], self._key(way)
         if way.fusion is Fusion.JOINT:
             whole = self.read.vectors.joint[line.name]
@@ -180,7 +206,7 @@ class Cell:
             centre_queries(about, [modality], known[part].vectors[key][known[part].of(line.places)])
             for part, modality in zip(line.parts, line.modalities, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else np.stack([_fused(one) for one in np.stack(parts, axis=1)])
+        return parts[0] if len(parts) == 1 else np.stack([_fused(query) for query in np.stack(parts, axis=1)])
 
     def _key(self, way: _Way) -> str:
         """The name of a way's vectors among those of a modality."""
@@ -190,7 +216,7 @@ class Cell:
 
 
 def _fused(parts: FloatArray) -> FloatArray:
-    """Parts (p, d) as one query; parts that cancel each other out find nothing."""
+    """Fuse parts (p, d) into one query; parts that cancel each other out find nothing."""
     try:
         return fuse(parts, [1.0] * len(parts))
     except BadQuery:
@@ -198,12 +224,31 @@ def _fused(parts: FloatArray) -> FloatArray:
 
 
 def default_space(instruments: Instruments, modality: str) -> str:
-    """The space in which the service answers queries of `modality`; the first measured one if that is not measured."""
+    """Return the space in which the service answers queries of `modality`, or the first space if it is not measured."""
     usual = instruments.embedder.default_space(modality)
     return usual if usual in instruments.spaces else instruments.spaces[0]
 
 
 def centred_items(vectors: FloatArray, space: EmbeddingSpace) -> FloatArray:
-    """Items centred as in a collection: on their own mean once there are enough, before on the space's prior."""
+    """Centre items as in a collection: on their own mean if there are enough, else on the space's prior."""
     enough = len(vectors) >= CENTRE_FROM and space.gallery_prior.any()
     return centre(vectors, vectors.mean(axis=0) if enough else space.gallery_prior)
+
+
+def galleries_for(line: QueryKind, vectors: SetVectors) -> Iterator[Gallery]:
+    """Yield a gallery for every single modality.
+
+    If whole things were embedded, also yield one of items with all modalities, and one of items with all but those of
+    the query. The baselines have one vector per item: the picture's, if items have several modalities.
+    """
+    for modality, rows in vectors.single.items():
+        exact = {EXACT: vectors.exact[modality]} if modality in vectors.exact else {}
+        yield Gallery(modality, frozenset({modality}), {PREDICTED: rows, **exact}, modality)
+    everything = frozenset(vectors.single)
+    picture = _PICTURE if _PICTURE in everything else None
+    if EVERYTHING in vectors.whole:
+        yield Gallery(EVERYTHING, everything, {STORED: vectors.whole[EVERYTHING]}, picture)
+    if line.name in vectors.whole and not line.from_outside:
+        rest = everything.difference(line.modalities)
+        looks_like = picture if picture in rest else None
+        yield Gallery(REST, rest, {STORED: vectors.whole[line.name]}, looks_like)

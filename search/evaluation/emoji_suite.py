@@ -1,8 +1,9 @@
-"""The emoji suite of `anyseek eval`: queries of five kinds for OpenMoji pictures of concepts that training never saw.
+"""The emoji suite of `anyseek eval`: five kinds of queries for OpenMoji pictures of concepts not used in training.
 
-Each row is measured for the model as the service uses it (default space, exact or predicted gallery, centring), for the
-encoders alone (every map rendered as a picture and encoded, each side centred on its own mean; captions against
-ConSE vectors) and for a ridge regression on the encoders' vectors, fitted on training concepts.
+Each row measures three things: the model as the service uses it (default space, exact or predicted gallery,
+centring); the encoders alone (every map is rendered as a picture and encoded, each side is centred on its own mean,
+and captions are compared with ConSE vectors); and a ridge regression on the encoders' vectors, fitted on training
+concepts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +14,26 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from model.data.concepts import Concept, Split, base_concept, split_of
 from model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
-from model.embedder import Embedder, FloatArray, Sample, Value
-from model.formats.color_palette import palette_of, stripes
-from model.galleries.openmoji import line_drawing
-from model.galleries.svg import PICTURE_SIZE, draw_svg
-from model.training.concepts import Concept, Split, base_concept, split_of
+from model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
+from model.modalities.formats.color_palette import palette_of, stripes
+from model.seam import Embedder, FloatArray, Sample, Value
+from search.evaluation.aligned import AlignedSet, QuerySet
 from search.evaluation.encoder_vectors import Encoders
 from search.evaluation.measures import IntArray, Recall, ranks, recall
 from search.evaluation.picture_cache import cached
 from search.evaluation.ridge import fitted
-from search.fusion import centre
-from search.query_vectors import centre_queries
+from search.queries import centre_queries
+from search.spaces.base import centre
 
 Picture = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
 _COLOURS = 5
-_TRAINING_PAIRS = 600  # a row's pairs that the ridge is fitted on
+_TRAINING_PAIRS = 600  # the ridge is fitted on so many pairs per row
+_TRAINING_CONCEPTS = 600
+_OTHERS = ("other_vendor_line", "other_vendor_picture")
+_OWN = ("same_vendor_line", "caption", "palette")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Row:
-    """How one kind of query does: the model in its default space and in the others, and the two baselines."""
+    """The results of one kind of query: the model in its default space and in the others, and the two baselines."""
 
     kind: str
     space: str
@@ -66,7 +70,7 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
 
     Raises `SourceUnavailable` if they cannot be fetched, `WeightsMissing` without the encoders.
     """
-    from model import baselines
+    from model.encoders import baselines
 
     progress("fetching and rendering emoji")
     sources = EmojiSources(home)
@@ -83,7 +87,7 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
         progress(f"asking: {kind}")
         found = _model_recall(embedder, gallery, queries, list(unseen.pictures))
         space = embedder.default_space(queries.modality)
-        others = {name: one for name, one in found.items() if name != space}
+        others = {name: recalled for name, recalled in found.items() if name != space}
         rows.append(Row(kind, space, found[space], others, rivals.plain(kind), rivals.ridge(kind)))
     return rows
 
@@ -91,7 +95,7 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
 def _model_recall(
     embedder: Embedder, gallery: Mapping[str, FloatArray], queries: Queries, keys: Sequence[str]
 ) -> dict[str, Recall]:
-    """Recall in every space, centred as the search engine does it."""
+    """Return recall in every space, centred as in the search engine."""
     vectors = embedder.embed([Sample({queries.modality: value}) for value in queries.values], list(gallery))
     right = _places(queries, keys)
     found = {}
@@ -107,8 +111,19 @@ def _places(queries: Queries, keys: Sequence[str]) -> IntArray:
     return np.array([place[key] for key in queries.keys], np.int64)
 
 
+def emoji_sets(home: Path, most: int | None) -> tuple[AlignedSet, AlignedSet]:
+    """Return concepts not used in training (at most `most`), and training concepts to fit the ridge on.
+
+    A concept has OpenMoji's picture, its line drawing, palette and name; other vendors' drawings are further queries.
+    Fetches its sources by npm and pip into `home` on the first run; raises `SourceUnavailable` if that fails.
+    """
+    sources = EmojiSources(home)
+    tested, training = sources.material(Split.TEST, most), sources.material(Split.TRAIN, _TRAINING_CONCEPTS)
+    return _aligned("emoji", tested), _aligned("emoji (training concepts)", training)
+
+
 class EmojiSources:
-    """Emoji art by vendor and base concept, one picture a concept; fetched into where `anyseek demo` keeps its own."""
+    """Emoji art by vendor and base concept, one picture per concept, fetched to the place that `anyseek demo` uses."""
 
     def __init__(self, home: Path) -> None:
         downloads = home / "downloads"
@@ -120,9 +135,9 @@ class EmojiSources:
         self._noto = one_each(fetch_vendor("noto", concepts, downloads))
 
     def material(self, split: Split, most: int | None) -> Material:
-        """Pictures and queries of a split, at most `most` concepts, evenly chosen.
+        """Return the pictures and queries of a split: at most `most` concepts, evenly chosen.
 
-        Training concepts never show EmojiOne: their queries from another vendor's pictures are Noto's.
+        Training concepts never use EmojiOne: their queries from another vendor are Noto's pictures.
         """
         keys = [key for key in self._openmoji if split_of(key) is split]
         if most is not None:
@@ -150,10 +165,10 @@ class EmojiSources:
 
 
 def one_each(art: Sequence[Art]) -> dict[str, Art]:
-    """One drawing a base concept: the one whose hexcode is the concept's own, else the first; by concept, sorted."""
+    """Choose a drawing per base concept: the one with the concept's own hexcode, else the first; sorted by concept."""
     found: dict[str, Art] = {}
-    for one in sorted(art, key=lambda a: (a.hexcode != base_concept(a.hexcode), a.hexcode)):
-        found.setdefault(base_concept(one.hexcode), one)
+    for drawing in sorted(art, key=lambda a: (a.hexcode != base_concept(a.hexcode), a.hexcode)):
+        found.setdefault(base_concept(drawing.hexcode), drawing)
     return dict(sorted(found.items()))
 
 
@@ -182,13 +197,13 @@ class _Baselines:
         return self._encoders.pictures([_as_picture(queries.modality, value) for value in queries.values])[0]
 
     def plain(self, kind: str) -> Recall:
-        """The encoders alone: pictures against pictures, sentences against ConSE vectors."""
+        """Measure the encoders alone: pictures against pictures, sentences against ConSE vectors."""
         vectors = self._encoded[kind]
         gallery = self._sentences if kind == "caption" else self._pictures
         return self._recall(kind, vectors, gallery)
 
     def ridge(self, kind: str) -> Recall:
-        """A linear map from the queries' vectors to the pictures', fitted on training concepts."""
+        """Measure a linear map from the queries' vectors to the pictures', fitted on training concepts."""
         queries = self._seen.queries[kind]
         known = self._encode(queries)
         wanted = self._seen_pictures[_places(queries, list(self._seen.pictures))]
@@ -200,10 +215,25 @@ class _Baselines:
 
 
 def _as_picture(modality: str, value: Value) -> Picture:
-    """A map as a picture: drawings as they are, palettes as stripes."""
+    """Return a map as a picture: drawings unchanged, palettes as stripes."""
     assert isinstance(value, np.ndarray)
     if modality == "canny_edge":
         return np.repeat(value.astype(np.uint8)[:, :, None], 3, axis=2)
     if modality == "color_palette":
         return stripes(value.astype(np.uint8), PICTURE_SIZE)
     return value.astype(np.uint8)
+
+
+def _aligned(name: str, material: Material) -> AlignedSet:
+    values: dict[str, dict[str, Value]] = {key: {"rgb": picture} for key, picture in material.pictures.items()}
+    for kind in _OWN:
+        queries = material.queries[kind]
+        for key, value in zip(queries.keys, queries.values, strict=True):
+            values[key][queries.modality] = value
+    outside = tuple(_outside(kind, material.queries[kind]) for kind in _OTHERS)
+    return AlignedSet(name, tuple(values), [Sample(concept) for concept in values.values()], queries=outside)
+
+
+def _outside(kind: str, queries: Queries) -> QuerySet:
+    samples = [Sample({queries.modality: value}) for value in queries.values]
+    return QuerySet(kind, queries.modality, samples, tuple(queries.keys))

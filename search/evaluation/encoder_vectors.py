@@ -1,20 +1,20 @@
-"""What the specialist encoders alone make of an aligned set: the vectors that both baselines are computed from."""
+"""Encodes an aligned set with the specialist encoders alone; both baselines are computed from these vectors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from model.baseline_pictures import as_picture
-from model.drawing import ByteArray
-from model.embedder import FloatArray, Sample
+from model.modalities.drawings import ByteArray
+from model.modalities.values import as_picture
+from model.seam import FloatArray, Sample
 from search.evaluation.rows import Chunk, Gatherer, Rows
 
 VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
 TEXT = "caption"
-EXTRACTORS = {"visual_global": VISUAL, "semantic_global": SENTENCE}  # by space, what its exact vectors are
+EXTRACTORS = {"visual_global": VISUAL, "semantic_global": SENTENCE}  # by space, the kind of its exact vectors
 
 
 class Encoders(Protocol):
-    """`model.baselines.Encoders`, which needs torch."""
+    """`model.encoders.baselines.Encoders`, which needs torch."""
 
     def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]: ...
     def sentences(self, texts: Sequence[str]) -> FloatArray: ...
@@ -24,8 +24,8 @@ class Encoders(Protocol):
 class EncoderVectors:
     """Encodes an aligned set a chunk at a time.
 
-    Captions get a `sentence` vector. Whatever can be rendered as a picture gets a `visual` one, and as `sentence` the
-    ConSE vector of its class probabilities. What is neither gets none.
+    Captions get a `sentence` vector. Anything that can be rendered as a picture gets a `visual` vector, and the ConSE
+    vector of its class probabilities as `sentence`. Other values get no vector.
     """
 
     def __init__(self, encoders: Encoders) -> None:
@@ -33,7 +33,7 @@ class EncoderVectors:
         self._vectors = Gatherer()
 
     def add(self, chunk: Chunk, modalities: frozenset[str]) -> None:
-        """Encode those of `modalities` that the samples have."""
+        """Encode the values of `modalities` that the samples have."""
         present = {name for sample in chunk.samples for name in sample.values}
         for modality in sorted(modalities & present):
             part = chunk.having([modality])

@@ -1,12 +1,11 @@
-"""Recall matrices as one picture: a table of coloured cells a set, drawn with Pillow's own font."""
+"""Draws recall matrices as one picture: a table of coloured cells per set, in Pillow's own font."""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
 from search.evaluation.cells import Row
-from search.evaluation.matrix import Matrix
-from search.evaluation.summary import Summary, summary
+from search.evaluation.matrix import Matrix, Summary, summary
 
 _WIDTH, _HEIGHT = 128, 62  # of a cell
 _LABELS, _HEAD, _MARGIN, _BAR = 220, 92, 24, 6
@@ -23,7 +22,7 @@ Colour = tuple[int, int, int]
 
 
 def heat_map(matrices: Sequence[Matrix], title: str) -> Image.Image:
-    """The summaries of matrices below each other, with a legend: RGB."""
+    """Draw the summaries of matrices one below the other, with a legend, in RGB."""
     tables = [summary(matrix) for matrix in matrices]
     width = 2 * _MARGIN + _LABELS + _WIDTH * max(max(len(table.galleries) for table in tables), 4)
     legend = _wrapped(_LEGEND, width - 2 * _MARGIN)
@@ -67,9 +66,11 @@ def _draw_cell(pen: ImageDraw.ImageDraw, table: Summary, row: Row | None, corner
     pen.rectangle(box, fill)
     pen.text((left + _WIDTH // 2, top + 20), f"{value:.2f}", ink, _font(20), anchor="mm")
     rivals = [table.value(row.encoders), table.value(row.ridge)]
-    told = "(own)" if table.tells_little(row) else " / ".join("-" if one is None else f"{one:.2f}" for one in rivals)
+    told = (
+        "(own)" if table.tells_little(row) else " / ".join("-" if rival is None else f"{rival:.2f}" for rival in rivals)
+    )
     pen.text((left + _WIDTH // 2, top + 44), told, faint, _font(13), anchor="mm")
-    known = [one for one in rivals if one is not None]
+    known = [rival for rival in rivals if rival is not None]
     if known and not table.tells_little(row):
         pen.rectangle((left, top, left + _BAR, box[3]), _BETTER if value > max(known) else _WORSE)
 

@@ -1,4 +1,4 @@
-"""How well queries find what they should: ranks, recall, average precision, and how sure one can be. NumPy only."""
+"""Measures how well queries find the right items: ranks, recall, average precision, and intervals. NumPy only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import FloatArray
+from model.seam import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 Cosines = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 _RESAMPLES, _SEED = 1000, 0
-_DRAWN_AT_ONCE = 4_000_000  # numbers of queries that resampling holds in memory
+_DRAWN_AT_ONCE = 4_000_000  # query numbers that resampling holds in memory
 _COSINES_AT_ONCE = 8_000_000
-_DECIMALS = 6  # of a cosine; nearer ones are equal but for rounding, and no merit
+_DECIMALS = 6  # of a cosine; smaller differences are only rounding
 NO_ITEM = -1
 
 
@@ -29,11 +29,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Scores:
-    """How one kind of query does in one gallery.
+    """The scores of one kind of query in one gallery.
 
-    `at_1`, `at_5`, `at_10`: the share of queries, in [0, 1], with a right item among the first 1, 5, 10;
-    `median_rank`: of the first right item, from 1; `mean_average_precision` in [0, 1], where items carry labels.
-    `queries` and `gallery` count both sides.
+    `at_1`, `at_5` and `at_10` are the share of queries, in [0, 1], with a right item among the first 1, 5 and 10.
+    `median_rank` is the median rank of the first right item, from 1. `mean_average_precision` is in [0, 1], and is
+    known only if items have labels. `queries` and `gallery` count both sides.
     """
 
     queries: int
@@ -49,9 +49,9 @@ class Scores:
 class Answers:
     """Which items of a gallery of m are right for each of n queries.
 
-    `own` int64 (n,): the row of the query's own item, `NO_ITEM` where it has none and any item that shares a label
-    with it is right. Labels are bool (n, L) and (m, L), L may be 0. With `own_is_query` the own item is the query
-    itself: average precision, which asks for others of its kind, leaves it out.
+    `own` int64 (n,) is the row of the query's own item, or `NO_ITEM` if it has none; then any item that shares a label
+    with the query is right. Labels are bool (n, L) and (m, L); L may be 0. With `own_is_query`, the own item is the
+    query itself, and average precision leaves it out because it measures finding others of its kind.
     """
 
     own: IntArray
@@ -62,10 +62,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """How each of n queries did in a gallery of `gallery` items.
+    """The result of each of n queries in a gallery of `gallery` items.
 
-    `ranks` int64 (n,) of the first right item, from 1, 0 where nothing is right; `precisions` float64 (n,): average
-    precision, NaN where no item shares a label.
+    `ranks` int64 (n,) is the rank of the first right item, from 1, or 0 if no item is right. `precisions` float64 (n,)
+    is the average precision, or NaN if no item shares a label.
     """
 
     ranks: IntArray
@@ -74,17 +74,17 @@ class Outcomes:
 
 
 def score(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Scores | None:
-    """The scores of `outcomes`; None if no query has a right item."""
+    """Compare queries with a gallery and return the scores; None if no query has a right item."""
     return scores_of(outcomes(queries, gallery, answers))
 
 
 def outcomes(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Outcomes:
     """Compare unit rows (n, d) of queries with unit rows (m, d) of a gallery.
 
-    Ties count against the query, so vectors that are all alike find nothing.
+    Ties count against the query, so vectors that are all equal find nothing.
     """
     found, precisions = [np.empty(0, np.int64)], [np.empty(0)]
-    items = gallery.astype(np.float64)  # so that equal vectors score the same wherever BLAS puts them in its blocks
+    items = gallery.astype(np.float64)  # so equal vectors score the same wherever they fall in BLAS's blocks
     at_once = max(1, _COSINES_AT_ONCE // max(1, len(gallery)))
     for start in range(0, len(queries), at_once):
         rows = slice(start, start + at_once)
@@ -95,21 +95,21 @@ def outcomes(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Outc
     return Outcomes(np.concatenate(found), np.concatenate(precisions), len(gallery))
 
 
-def scores_of(one: Outcomes) -> Scores | None:
-    """What the outcomes are on average; None if no query has a right item."""
-    ranks = one.ranks[one.ranks > 0]
+def scores_of(found: Outcomes) -> Scores | None:
+    """Average outcomes into scores; None if no query has a right item."""
+    ranks = found.ranks[found.ranks > 0]
     if not len(ranks):
         return None
     at_1, at_5, at_10 = (estimate((ranks <= k).astype(np.float64), np.mean) for k in (1, 5, 10))
     median_rank = estimate(ranks.astype(np.float64), np.median)
-    return Scores(len(ranks), one.gallery, at_1, at_5, at_10, median_rank, _mean_known(one.precisions))
+    return Scores(len(ranks), found.gallery, at_1, at_5, at_10, median_rank, _mean_known(found.precisions))
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better another way of answering does on the same queries: its scores less those of the usual way.
+    """The gain of another way of answering the same queries: its scores minus those of the usual way.
 
-    The intervals are of the differences, query by query.
+    The intervals are those of the differences, query by query.
     """
 
     at_1: Estimate
@@ -118,7 +118,7 @@ class Gain:
 
 
 def gain(usual: Outcomes, other: Outcomes) -> Gain:
-    """`other` against `usual`, of the same queries with the same right items, some of which are in the gallery."""
+    """Return the gain of `other` over `usual`, for the same queries and right items, some of them in the gallery."""
     asked = usual.ranks > 0
     before, after = usual.ranks[asked], other.ranks[asked]
     at_1, at_10 = (estimate((after <= k) - (before <= k).astype(np.float64), np.mean) for k in (1, 10))
@@ -126,13 +126,13 @@ def gain(usual: Outcomes, other: Outcomes) -> Gain:
 
 
 def _mean_known(values: npt.NDArray[np.float64]) -> Estimate | None:
-    """The mean of what is not NaN; None if all is."""
+    """Return the mean of the values that are not NaN; None if all are NaN."""
     known = values[~np.isnan(values)]
     return estimate(known, np.mean) if len(known) else None
 
 
 def _first_ranks(cosines: Cosines, own: IntArray, shared: BoolArray) -> IntArray:
-    """Ranks (from 1) of the own item, or else of the first item that shares a label; 0 where there is neither."""
+    """Return the rank (from 1) of the own item, else of the first item that shares a label; 0 if there is neither."""
     right = np.where(own[:, None] == NO_ITEM, shared, np.arange(cosines.shape[1]) == own[:, None])
     best = np.where(right, cosines, -np.inf).max(axis=1, initial=-np.inf)
     before = ((cosines >= best[:, None]) & ~right).sum(axis=1)
@@ -143,13 +143,13 @@ def _first_ranks(cosines: Cosines, own: IntArray, shared: BoolArray) -> IntArray
 def _average_precisions(
     cosines: Cosines, own: IntArray, shared: BoolArray, own_is_query: bool
 ) -> npt.NDArray[np.float64]:
-    """The mean of the precisions at the places of the items that share a label; NaN where there is none."""
+    """Return the mean of the precisions at the ranks of the items that share a label; NaN if there are none."""
     if not shared.any():
         return np.full(len(cosines), np.nan)
     if own_is_query:
         others = np.arange(cosines.shape[1]) != own[:, None]
         shared, cosines = shared & others, np.where(others, cosines, -np.inf)
-    order = np.lexsort((shared, -cosines), axis=1)  # of equals the wrong ones come first
+    order = np.lexsort((shared, -cosines), axis=1)  # among equal cosines, wrong items come first
     hits = np.take_along_axis(shared, order, axis=1)
     precisions = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     counts = hits.sum(axis=1)
@@ -161,7 +161,7 @@ def _average_precisions(
 def estimate(
     values: npt.NDArray[np.float64], statistic: Callable[..., npt.NDArray[np.float64] | np.floating]
 ) -> Estimate:
-    """`statistic` (a mean or a median over an axis) of values (n,), with its interval by 1,000 seeded resamples."""
+    """Return `statistic` (a mean or median over an axis) of values (n,), and its interval by 1,000 seeded resamples."""
     low, high = bootstrap_interval(values, statistic)
     return Estimate(float(statistic(values)), low, high)
 
@@ -182,7 +182,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Recall:
-    """What the emoji suite tells of a row: R@1 and R@10, the median rank, the number of queries, 95% intervals."""
+    """The emoji suite's result for a row: R@1, R@10, the median rank, the number of queries, and 95% intervals."""
 
     at_1: float
     at_10: float
@@ -193,7 +193,7 @@ class Recall:
 
 
 def ranks(queries: FloatArray, gallery: FloatArray, right: IntArray) -> IntArray:
-    """The rank (from 1) of row `right[i]` of `gallery` for query i: unit rows (q, d), (g, d), (q,) -> (q,).
+    """Return the rank (from 1) of row `right[i]` of `gallery` for query i: unit rows (q, d), (g, d), (q,) -> (q,).
 
     Ties count against the query.
     """
@@ -201,7 +201,7 @@ def ranks(queries: FloatArray, gallery: FloatArray, right: IntArray) -> IntArray
 
 
 def recall(found: IntArray) -> Recall:
-    """Recall and its bootstrap intervals over queries, from their ranks. Raises `ValueError` without ranks."""
+    """Compute recall and its bootstrap intervals over queries from their ranks. Raises `ValueError` without ranks."""
     if not len(found):
         raise ValueError("recall needs at least one query")
     return Recall(

@@ -1,8 +1,8 @@
-"""Classifying by nearest neighbours: the published protocol for global vectors on ImageNet.
+"""Classifies pictures by nearest neighbours: the published protocol for global vectors on ImageNet.
 
-Every validation picture is given the class that wins the vote of its 20 nearest training pictures by cosine of their
-raw predicted vectors. The vote is the one of DINO (Caron et al., arXiv 2104.14294): each neighbour counts
-exp(cosine / 0.07); the plain vote, one neighbour one voice, is reported beside it.
+Each validation picture gets the class that wins the vote of its 20 nearest training pictures, by the cosine of their
+raw predicted vectors. The vote is weighted as in DINO (Caron et al., arXiv 2104.14294): each neighbour counts
+exp(cosine / 0.07). The plain vote, in which each neighbour counts once, is also reported.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.drawing import ByteArray
-from model.embedder import Embedder, FloatArray, Sample
-from model.modality import PICTURE_SUFFIXES
+from model.modalities.drawings import ByteArray
+from model.modalities.registry import PICTURE_SUFFIXES
+from model.seam import Embedder, FloatArray, Sample
 from search.errors import BadInput, NotAligned
 from search.evaluation.measures import Estimate, IntArray, estimate
 from search.evaluation.vector_cache import Batch, Cached, HalfArray, cached_vectors
@@ -32,7 +32,7 @@ Load = Callable[[Path], ByteArray]
 
 @dataclass(frozen=True)
 class Pictures:
-    """A folder with a folder a class: paths relative to it, sorted, and the number of the class of each."""
+    """The pictures of a folder with one subfolder per class: sorted relative paths, and the class number of each."""
 
     root: Path
     files: tuple[str, ...]
@@ -42,7 +42,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class NeighbourResult:
-    """`top_1` by the weighted vote and `top_1_plain` by the plain one, in [0, 1] of the validation pictures.
+    """Accuracy by the weighted vote (`top_1`) and the plain vote (`top_1_plain`), in [0, 1] of the validation pictures.
 
     `unreadable` pictures were left out on both sides.
     """
@@ -60,8 +60,8 @@ def neighbour_accuracy(
 ) -> NeighbourResult:
     """Measure on `data`/train/CLASS/… and `data`/val/CLASS/…; `load` decodes a file or raises `BadInput`.
 
-    Vectors are kept below `cache` by model, space and files, so that a run that was stopped goes on. Raises
-    `NotAligned` if there are no such folders, or no training pictures of a class.
+    Vectors are cached below `cache` by model, space and files, so an interrupted run can continue. Raises `NotAligned`
+    if there are no such folders, or no training pictures of a class.
     """
     classes = _class_names(data / "train")
     sides = [list_pictures(data / part, classes) for part in ("train", "val")]
@@ -73,7 +73,7 @@ def neighbour_accuracy(
     )
     good = [_readable(held) for held in vectors]
     if not all(len(rows) for rows in good):
-        raise NotAligned(f"no picture of one of the folders train and val in {data} could be read: {unreadable[0]}")
+        raise NotAligned(f"one of the folders train and val in {data} has no readable picture: {unreadable[0]}")
     progress(f"comparing {len(good[1]):,} pictures with {len(good[0]):,}")
     known, truth = sides[0].classes[good[0]], sides[1].classes[good[1]]
     weighted, plain = _vote(vectors[0].vectors, good[0], known, vectors[1].vectors, good[1])
@@ -89,12 +89,12 @@ def neighbour_accuracy(
 
 def _class_names(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise NotAligned(f"{folder} is not there; train/CLASS/ and val/CLASS/ with pictures were expected")
+        raise NotAligned(f"{folder} does not exist; the data needs train/CLASS/ and val/CLASS/ with pictures")
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 
 def list_pictures(root: Path, classes: Sequence[str]) -> Pictures:
-    """The pictures of all classes. Raises `NotAligned` for an unknown class or where there is no picture."""
+    """List the pictures of all classes. Raises `NotAligned` for an unknown class or if there are no pictures."""
     if unknown := sorted(set(_class_names(root)) - set(classes)):
         raise NotAligned(f"{root} has the class {unknown[0]}, of which train has no pictures")
     files, numbers, told = [], [], hashlib.sha256()
@@ -127,7 +127,7 @@ def _vectors(embedder: Embedder, space: str, pictures: Pictures, cache: Path, lo
 
 
 def _read(load: Load, path: Path) -> ByteArray | str:
-    """The picture, or why there is none."""
+    """Return the picture, or the reason why it cannot be read."""
     try:
         return load(path)
     except BadInput as error:
@@ -136,11 +136,11 @@ def _read(load: Load, path: Path) -> ByteArray | str:
 
 def _embed(embedder: Embedder, space: str, dimension: int, read: Sequence[ByteArray | str]) -> Batch:
     vectors = np.zeros((len(read), dimension), np.float32)
-    rows = [row for row, one in enumerate(read) if not isinstance(one, str)]
+    rows = [row for row, picture in enumerate(read) if not isinstance(picture, str)]
     if rows:
-        samples = [Sample({"rgb": one}) for one in read if not isinstance(one, str)]
+        samples = [Sample({"rgb": picture}) for picture in read if not isinstance(picture, str)]
         vectors[rows] = embedder.embed(samples, [space])[space]
-    return Batch(vectors, {row: one for row, one in enumerate(read) if isinstance(one, str)})
+    return Batch(vectors, {row: why for row, why in enumerate(read) if isinstance(why, str)})
 
 
 def _readable(held: Cached) -> IntArray:
@@ -152,22 +152,22 @@ def _readable(held: Cached) -> IntArray:
 def _vote(
     known: HalfArray, known_rows: IntArray, classes: IntArray, asked: HalfArray, rows: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """The winners of the weighted and the plain vote for each asked row; `classes` are those of `known_rows`."""
+    """Return the winners of the weighted and the plain vote per asked row; `classes` are those of `known_rows`."""
     winners: list[tuple[IntArray, IntArray]] = []
     for start in range(0, len(rows), _ASKED_AT_ONCE):
         queries = asked[rows[start : start + _ASKED_AT_ONCE]].astype(np.float32)
         cosines, places = nearest(queries, known, known_rows)
         votes = classes[places]
         winners.append((winner(votes, np.exp(cosines / TEMPERATURE)), winner(votes, np.ones_like(cosines))))
-    return np.concatenate([one for one, _ in winners]), np.concatenate([one for _, one in winners])
+    return np.concatenate([weighted for weighted, _ in winners]), np.concatenate([plain for _, plain in winners])
 
 
 def nearest(
     queries: FloatArray, known: HalfArray, rows: IntArray, count: int = NEIGHBOURS
 ) -> tuple[FloatArray, IntArray]:
-    """The `count` highest cosines among `rows` of `known`, best first, and the places in `rows` they belong to.
+    """Return the `count` highest cosines among `rows` of `known`, best first, and their places in `rows`.
 
-    Fewer where there are fewer rows.
+    Return fewer if there are fewer rows.
     """
     best = np.empty((len(queries), 0), np.float32)
     places = np.empty((len(queries), 0), np.int64)
@@ -182,7 +182,7 @@ def nearest(
 
 
 def _first(cosines: FloatArray, count: int) -> IntArray:
-    """Where the `count` highest of each row are, best first: all are sorted only where there are few."""
+    """Return the places of the `count` highest of each row, best first; sort whole rows only if they are short."""
     if cosines.shape[1] > count:
         some = np.sort(np.argpartition(-cosines, count - 1, axis=1)[:, :count], axis=1)
     else:
@@ -192,7 +192,7 @@ def _first(cosines: FloatArray, count: int) -> IntArray:
 
 
 def winner(votes: IntArray, weights: FloatArray) -> IntArray:
-    """The class with the greatest sum of weights in each row; of equals the one that came first: (q, k) -> (q,)."""
+    """Return the class with the greatest sum of weights in each row, the first one on a tie: (q, k) -> (q,)."""
     same = votes[:, :, None] == votes[:, None, :]
     sums = (same * weights[:, None, :]).sum(axis=2)
     chosen: IntArray = np.take_along_axis(votes, sums.argmax(axis=1)[:, None], 1)[:, 0]

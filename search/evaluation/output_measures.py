@@ -1,9 +1,9 @@
-"""How far what a model predicts is from what is there, modality by modality. NumPy and Pillow only.
+"""Measures the errors of a model's predictions, one modality at a time. NumPy and Pillow only.
 
-Maps are compared on the grid of the prediction: of a map that is no square its centre, as models see pictures.
+Maps are compared on the prediction's grid. A map that is not square is cropped to its centre, as models see pictures.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from itertools import permutations
 from typing import Any, cast
@@ -12,32 +12,35 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.drawing import ink
-from model.embedder import Value
-from model.formats.metadata import FIELDS, Metadata
+from model.modalities.coco import LABELS, label_of
+from model.modalities.drawings import ink
+from model.modalities.formats.metadata import FIELDS, Metadata
+from model.seam import Regions, Value
+from search.evaluation.measures import Estimate
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Measures = dict[str, float]
 _FULL_INK = 255
-_NEAR = 1.25  # the ratio within which a depth counts as right
+_NEAR = 1.25  # a depth within this ratio counts as right
 _LEAST_DEPTH = 1e-6
+_RESAMPLES, _SEED = 1000, 0
 # CIE 1931 XYZ of linear sRGB, and the white point D65 (IEC 61966-2-1)
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(axis=1)
 
 
 def word_overlap(predicted: str, true: str) -> Measures:
-    """`word_f1` in [0, 1]: the harmonic mean of the shares of words that both texts have, in any order."""
+    """Return `word_f1` in [0, 1]: the harmonic mean of the shares of words that both texts have, in any order."""
     said, wanted = Counter(predicted.lower().split()), Counter(true.lower().split())
     both = (said & wanted).total()
     return {"word_f1": 2 * both / max(said.total() + wanted.total(), 1)}
 
 
 def palette_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
-    """`lab_distance`: mean CIE76 distance of colours uint8 (n, 3), (m, 3), matched one to one as well as can be.
+    """Return `lab_distance`: the mean CIE76 distance of colours uint8 (n, 3), (m, 3), in the best one-to-one matching.
 
-    The larger palette's colours that have no partner are left out.
+    Unmatched colours of the larger palette are left out.
     """
     few, many = sorted((to_lab(predicted), to_lab(true)), key=len)
     distances = np.linalg.norm(few[:, None] - many[None], axis=2)
@@ -47,7 +50,7 @@ def palette_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measur
 
 
 def to_lab(colours: npt.NDArray[Any]) -> Numbers:
-    """sRGB uint8 (n, 3) -> CIE L*a*b* under D65 (n, 3)."""
+    """Convert sRGB uint8 (n, 3) to CIE L*a*b* under D65 (n, 3)."""
     share = colours.astype(np.float64) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     light = linear @ _TO_XYZ.T / _WHITE
@@ -57,9 +60,9 @@ def to_lab(colours: npt.NDArray[Any]) -> Numbers:
 
 
 def depth_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
-    """`abs_rel` (mean |p - t| / t) and `delta_1.25` (share of pixels within that ratio), where the truth is known.
+    """Return `abs_rel` (mean |p - t| / t) and `delta_1.25` (share of pixels within that ratio) of the known pixels.
 
-    The prediction, which has no unit, is given the scale and shift that fit best (least squares; Ranftl et al. 2020).
+    The prediction has no unit, so it is first scaled and shifted to fit best (least squares; Ranftl et al. 2020).
     """
     wanted = on_grid(true, predicted.shape[:2])
     known = np.isfinite(wanted) & (wanted > 0) & np.isfinite(predicted)
@@ -73,7 +76,7 @@ def depth_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures
 
 
 def normal_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
-    """`mean_degrees` and `median_degrees` between normals uint8 (H, W, 3), x / 127.5 - 1 being a component."""
+    """Return `mean_degrees` and `median_degrees` between normals uint8 (H, W, 3); a component is x / 127.5 - 1."""
     wanted = _directions(on_grid(true, predicted.shape[:2]))
     cosines = np.clip((_directions(predicted) * wanted).sum(axis=2), -1, 1)
     degrees = np.degrees(np.arccos(cosines))
@@ -81,10 +84,10 @@ def normal_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measure
 
 
 def edge_overlap(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:
-    """`edge_f1` in [0, 1]: the harmonic mean of the shares of either drawing's lines that are in the other.
+    """Return `edge_f1` in [0, 1]: the harmonic mean of the shares of each drawing's lines that the other has.
 
-    Drawings uint8 (H, W) of any polarity. A line is there where ink has a quarter of its full strength; on the grid of
-    the prediction it may be a pixel off.
+    Drawings are uint8 (H, W) of any polarity. A pixel belongs to a line if its ink has a quarter of the full strength.
+    Lines may be off by one pixel on the grid of the prediction.
     """
     said, wanted = ink(predicted) >= _FULL_INK / 4, _seen_in_cells(ink(true) >= _FULL_INK / 4, predicted.shape)
     if not wanted.any():
@@ -94,7 +97,7 @@ def edge_overlap(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measure
 
 
 def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    """Whether anything of the centre of a mask (H, W) is in each cell of a grid of that shape."""
+    """Return for each cell of a grid of that shape whether it has any pixel of the centre of a mask (H, W)."""
     high, wide = shape
     scale = min(mask.shape[0] / high, mask.shape[1] / wide)
     top, left = (mask.shape[0] - scale * high) / 2, (mask.shape[1] - scale * wide) / 2
@@ -104,7 +107,7 @@ def _seen_in_cells(mask: Mask, shape: tuple[int, ...]) -> Mask:
 
 
 def _grown(mask: Mask) -> Mask:
-    """A mask with all neighbours of its pixels."""
+    """Return a mask extended by all neighbours of its pixels."""
     rows, columns = mask.shape
     padded = np.pad(mask, 1)
     shifts = [padded[down : down + rows, right : right + columns] for down in range(3) for right in range(3)]
@@ -112,17 +115,17 @@ def _grown(mask: Mask) -> Mask:
 
 
 def metadata_error(predicted: Metadata, true: Metadata) -> Measures:
-    """`fields` and `same_bin`: shares of the true fields that were predicted at all, and in the same bin."""
+    """Return the shares of the true fields that were predicted at all (`fields`) and in the same bin (`same_bin`)."""
     asked = [name for name in true.values if name in FIELDS]
     if not asked:
         return {}
     given = [name for name in asked if name in predicted.values]
-    bins = [tuple(FIELDS[name].to_bin(one.values[name]) for one in (predicted, true)) for name in given]
-    return {"fields": len(given) / len(asked), "same_bin": sum(one == other for one, other in bins) / len(asked)}
+    bins = [tuple(FIELDS[name].to_bin(metadata.values[name]) for metadata in (predicted, true)) for name in given]
+    return {"fields": len(given) / len(asked), "same_bin": sum(first == other for first, other in bins) / len(asked)}
 
 
 def on_grid(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The centre of a map (H, W, ...), cut to the proportions of `shape`, at the nearest pixels of that many."""
+    """Crop a map (H, W, ...) to its centre with the proportions of `shape`, and resample it to `shape` (nearest)."""
     rows, columns = array.shape[:2]
     scale = min(rows / shape[0], columns / shape[1])
     places = [
@@ -137,7 +140,7 @@ def _directions(normals: npt.NDArray[Any]) -> Numbers:
     return cast(Numbers, vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9))
 
 
-# What is measured of one thing, by modality; segmentation is measured over all things (`search.evaluation.regions`).
+# The measures of one thing, by modality; segmentation is measured over all things (`RegionOverlap`).
 MEASURES: Mapping[str, Callable[[Any, Any], Measures]] = {
     "caption": word_overlap,
     "color_palette": palette_error,
@@ -150,7 +153,65 @@ LOWER_IS_BETTER = frozenset({"lab_distance", "abs_rel", "mean_degrees", "median_
 
 
 def measures_of(modality: str, predicted: Value, true: Value) -> Measures:
-    """What is measured of one prediction; nothing where it cannot be, such as a palette without colours."""
+    """Measure one prediction; return nothing if it cannot be measured, such as a palette without colours."""
     if modality == "color_palette" and not (len(cast(Any, predicted)) and len(cast(Any, true))):
         return {}
     return MEASURES[modality](predicted, true)
+
+
+class RegionOverlap:
+    """Counts the pixels of segmentations by class name; COCO's different forms of a name count as one."""
+
+    def __init__(self) -> None:
+        self._both: list[dict[str, int]] = []
+        self._either: list[dict[str, int]] = []
+
+    def add(self, predicted: Regions, true: Regions) -> None:
+        """Count one thing. Pixels that have no name in the truth are left out."""
+        wanted = _names(Regions(on_grid(true.ids, predicted.ids.shape), true.classes))
+        said = _names(predicted)
+        known = wanted != ""
+        both: dict[str, int] = defaultdict(int)
+        either: dict[str, int] = defaultdict(int)
+        for name in np.unique(np.concatenate([wanted[known], said[known]])).tolist():
+            if name:
+                both[name] = int(((wanted == name) & (said == name) & known).sum())
+                either[name] = int((((wanted == name) | (said == name)) & known).sum())
+        self._both.append(both)
+        self._either.append(either)
+
+    def __len__(self) -> int:
+        return len(self._both)
+
+    def mean(self) -> Estimate | None:
+        """Return the mean over the true or predicted classes, with a 95% interval by resampling things."""
+        names = sorted({name for pixels in self._either for name in pixels})
+        if not names:
+            return None
+        both, either = (
+            np.array([[pixels.get(n, 0) for n in names] for pixels in part]) for part in (self._both, self._either)
+        )
+        count = len(self._both)
+        drawn = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
+        low, high = np.quantile(_mean_over_classes(drawn @ both, drawn @ either), (0.025, 0.975))
+        (value,) = _mean_over_classes(both.sum(axis=0)[None], either.sum(axis=0)[None])
+        return Estimate(float(value), float(low), float(high))
+
+
+def _mean_over_classes(both: Numbers, either: Numbers) -> Numbers:
+    """Average the ratio of pixels (n, classes) over the classes that have any: (n,)."""
+    ratios = np.where(either > 0, both / np.maximum(either, 1), 0.0)
+    means: Numbers = ratios.sum(axis=1) / np.maximum((either > 0).sum(axis=1), 1)
+    return means
+
+
+def _names(regions: Regions) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
+    """Return the name of each pixel's class, empty if it has none."""
+    ids, places = np.unique(regions.ids, return_inverse=True)
+    names = np.array([_one_name(regions.classes.get(int(number), "")) for number in ids], np.str_)
+    return names[places].reshape(regions.ids.shape)
+
+
+def _one_name(name: str) -> str:
+    label = label_of(name)
+    return name.strip().lower() if label is None else LABELS[label]

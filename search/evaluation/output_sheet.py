@@ -1,12 +1,12 @@
-"""What a model predicts of pictures beside what is known of them, as one picture: a row a thing."""
+"""Draws a model's predictions next to the known values as one picture, with a row per thing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from model.baseline_pictures import as_picture
-from model.embedder import Sample, Value
+from model.modalities.values import as_picture
+from model.seam import Sample, Value
 
 _SIDE, _GAP, _HEAD = 128, 6, 44  # pixels: of a cell, between cells, above the first row
 _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
@@ -14,14 +14,14 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 @dataclass(frozen=True)
 class _Row:
-    """A thing, and by modality what was predicted of it."""
+    """A thing and its predictions by modality."""
 
     sample: Sample
     predicted: dict[str, Value] = field(default_factory=dict)
 
 
 class OutputSheet:
-    """Keeps the first things that it is told of, and draws them. Maps are cut to the centre that models predict."""
+    """Draws the first things added to it. Maps are cropped to the centre that models predict."""
 
     def __init__(self, picture: str, rows: int = 6) -> None:
         """`picture` is the modality that the predictions are made from."""
@@ -29,9 +29,9 @@ class OutputSheet:
         self._rows: list[_Row] = []
 
     def add(self, sample: Sample, target: str, value: Value) -> None:
-        """Take note of a prediction of a modality that the sample has; those of one sample come one after the other."""
+        """Add a prediction of a modality that the sample has; add those of one sample one after the other."""
         if as_picture(target, value) is None:
-            return  # words and numbers have no look
+            return  # words and numbers cannot be drawn
         if not self._rows or self._rows[-1].sample is not sample:
             if len(self._rows) == self._most:
                 return
@@ -39,7 +39,7 @@ class OutputSheet:
         self._rows[-1].predicted[target] = value
 
     def drawn(self) -> Image.Image:
-        """RGB: a row a thing with its picture, then of each modality what is known and what was predicted."""
+        """Draw a row per thing in RGB: its picture, then for each modality the known and the predicted value."""
         targets = sorted({target for row in self._rows for target in row.predicted})
         size = (_left(1 + 2 * len(targets)), _HEAD + (_SIDE + _GAP) * len(self._rows))
         sheet = Image.new("RGB", size, _PAPER)
@@ -55,7 +55,7 @@ class OutputSheet:
 
 
 def _left(column: int) -> int:
-    """Where a column begins; a pair of them stands apart from the next."""
+    """Return where a column begins; pairs of columns are spaced apart."""
     return _GAP + column * (_SIDE + _GAP) + (column + 1) // 2 * _GAP
 
 

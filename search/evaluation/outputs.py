@@ -1,4 +1,4 @@
-"""What a model predicts of things from pictures, or from anything else known of them, beside what is known."""
+"""Compares what a model predicts of things, from pictures or other modalities, with the known values."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.embedder import Regions, Sample, Value
+from model.seam import Regions, Sample, Value
 from search.errors import NotAligned
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.instruments import Progress
 from search.evaluation.measures import Estimate, estimate
-from search.evaluation.output_measures import MEASURES, Measures, measures_of
-from search.evaluation.regions import RegionOverlap
+from search.evaluation.output_measures import MEASURES, Measures, RegionOverlap, measures_of
 from search.evaluation.rows import chunks
 
 PICTURE, REGIONS = "rgb", "semseg"
@@ -32,7 +31,7 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class Outputs:
-    """All measures of a set from what was `given`; `unreadable` says which things were left out and why."""
+    """All measures of a set, predicted from `given`; `unreadable` says which things were left out and why."""
 
     name: str
     given: tuple[str, ...]
@@ -48,11 +47,12 @@ def measure_outputs(
     watch: Watch | None = None,
     given: Sequence[str] = (PICTURE,),
 ) -> Outputs:
-    """Predict from what is `given` of each thing whatever else of `predicted` is known of it and can be measured.
+    """Predict the `predicted` modalities of each thing from those `given`, and measure them against the known values.
 
-    `watch` is told of every prediction, thing by thing.
+    Modalities that are not known of a thing or cannot be measured are skipped. `watch` is called with every
+    prediction, thing by thing.
 
-    Raises `NotAligned` if nothing of the set is known that can be measured.
+    Raises `NotAligned` if the set has no known values that can be measured.
     """
     targets = sorted(predicted & {*MEASURES, REGIONS} - {*given})
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -71,7 +71,7 @@ def measure_outputs(
     if not rows:
         wanted = ", ".join(targets) or "anything"
         raise NotAligned(
-            f"{aligned.name} has no {' + '.join(given)} with {wanted} that the model predicts and that can be measured"
+            f"{aligned.name} has no {' + '.join(given)} with {wanted} that the model predicts and that has a measure"
         )
     return Outputs(aligned.name, tuple(given), tuple(sorted(rows, key=lambda row: row.modality)), tuple(unreadable))
 
@@ -79,7 +79,7 @@ def measure_outputs(
 def _measured(
     sample: Sample, given: Sequence[str], target: str, predict: Predict, regions: RegionOverlap, watch: Watch | None
 ) -> Measures:
-    """Measures of one prediction; a segmentation is added to `regions` instead, where its ids have names."""
+    """Measure one prediction; a segmentation whose ids have names is added to `regions` instead."""
     true = sample.values[target]
     if isinstance(true, Regions) and not true.classes:
         return {}

@@ -1,4 +1,4 @@
-"""The photos suite: labelled photos found by their labels' names, and found by their own edges.
+"""The photos suite: queries for labelled photos by their labels' names, and for photos by their own edges.
 
 The photos are those of the source `photos` of data sets (`model.data.sources.photos`).
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.edges import varied_canny
 from model.data.errors import SampleInvalid
 from model.data.samples import Split
 from model.data.sources.photos import Options, PhotosSource
-from model.drawing import ByteArray
-from model.embedder import Sample
-from model.formats.color_palette import palette_of
+from model.modalities.drawings import ByteArray
+from model.modalities.edge_detection import varied_canny
+from model.modalities.formats.color_palette import palette_of
+from model.seam import Sample
 from search.errors import NotAligned
 from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
 
@@ -25,7 +25,7 @@ _COLOURS = 5
 
 
 def photo_sets(folder: Path, most: int | None) -> list[tuple[AlignedSet, AlignedSet | None]]:
-    """Test photos, each set with training photos to fit the ridge on: labelled ones, and up to 1,000 with edges.
+    """Return sets of test photos with training photos to fit the ridge on: labelled ones, and up to 1,000 with edges.
 
     At most `most` photos a set. Raises `NotAligned` if there are no test photos in the shards in `folder`,
     `SourceUnavailable` if there are no shards or they cannot be read.
@@ -33,7 +33,7 @@ def photo_sets(folder: Path, most: int | None) -> list[tuple[AlignedSet, Aligned
     photos = PhotosSource("photos", Options(folder))
     tests, training = photos.keys(Split.TEST), photos.keys(Split.TRAIN)
     if not tests:
-        raise NotAligned(f"{folder} has no test photos in its shards; docs/evaluation.md says how it is laid out")
+        raise NotAligned(f"{folder} has no test photos in its shards; docs/evaluation.md describes the layout")
     with_edges = evenly(tests, min(most or _PHOTOS_WITH_EDGES, _PHOTOS_WITH_EDGES))
     labelled, known = _labelled(photos, tests), _labelled(photos, training)
     return [
@@ -53,7 +53,7 @@ def _labelled(photos: PhotosSource, keys: Sequence[str]) -> list[str]:
 
 
 def _by_label(name: str, photos: PhotosSource, keys: Sequence[str]) -> AlignedSet:
-    """Photos that are asked for by the bare names of their labels, and by a person's description where there is one."""
+    """Make a set whose queries are the bare names of the photos' labels, and people's descriptions if there are any."""
     own = [photos.shown_class(key) for key in keys]
     labels = sorted({label for label in own if label})
     texts = _descriptions(photos)
@@ -71,7 +71,7 @@ def _by_label(name: str, photos: PhotosSource, keys: Sequence[str]) -> AlignedSe
 
 
 def _descriptions(photos: PhotosSource) -> dict[str, str]:
-    """A person's words for each class that anybody described."""
+    """Return a person's description of each class that has one."""
     found = {}
     for split in Split:
         for key in photos.keys(split):
@@ -82,7 +82,7 @@ def _descriptions(photos: PhotosSource) -> dict[str, str]:
 
 
 def _texts(name: str, texts: Mapping[str, str]) -> QuerySet:
-    """One text a label, which should find everything of that label."""
+    """Make a query set with one text per label, which should find every item with that label."""
     samples = [Sample({"caption": text}) for text in texts.values()]
     return QuerySet(name, "caption", samples, (None,) * len(texts), tuple(frozenset({label}) for label in texts))
 

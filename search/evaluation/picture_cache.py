@@ -1,8 +1,7 @@
-"""What the image encoder made of pictures, kept on disk by their content: a set is encoded once, however often it is
-measured.
+"""Caches the image encoder's output on disk by the content of pictures, so a set is encoded only once.
 
-One SQLite file for each version of the encoders; several processes may use it, and a process that is killed loses only
-what it was about to add.
+Each version of the encoders has its own SQLite file. Several processes may use it at a time; a process that is killed
+loses only what it was about to add.
 """
 
 import hashlib
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.drawing import ByteArray
-from model.embedder import FloatArray
+from model.modalities.drawings import ByteArray
+from model.seam import FloatArray
 from search.errors import Conflict
 from search.evaluation.encoder_vectors import Encoders
 
@@ -27,10 +26,10 @@ _OLDEST = "DELETE FROM pictures WHERE key IN (SELECT key FROM pictures ORDER BY 
 
 
 class PictureCache:
-    """Numbers of pictures by key, the `most` of them that were used last."""
+    """The numbers of pictures by key; it keeps the `most` pictures used last."""
 
     def __init__(self, path: Path, most: int = MOST) -> None:
-        """Open the file at `path`, or make it; one that is damaged is made anew. Raises `Conflict`."""
+        """Open or create the file at `path`; replace a damaged one. Raises `Conflict`."""
         self._path, self._most = path, most
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -42,7 +41,7 @@ class PictureCache:
             self._prepare()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, FloatArray]:
-        """The float32 numbers of those keys that are known."""
+        """Return the float32 numbers of the keys that are in the cache."""
         found = {}
         with closing(self._open()) as database, database:
             for key in keys:
@@ -54,10 +53,10 @@ class PictureCache:
         return found
 
     def put(self, numbers: Mapping[bytes, FloatArray]) -> None:
-        """Add numbers, and forget those that were not used for longest."""
+        """Add numbers, and remove the least recently used."""
         now = time.time()
         with closing(self._open()) as database, database:
-            rows = [(key, now, one.astype(np.float32).tobytes()) for key, one in numbers.items()]
+            rows = [(key, now, made.astype(np.float32).tobytes()) for key, made in numbers.items()]
             database.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", rows)
             (count,) = database.execute("SELECT COUNT(*) FROM pictures").fetchone()
             database.execute(_OLDEST, (max(0, count - self._most),))
@@ -71,13 +70,13 @@ class PictureCache:
 
 
 class CachedEncoders:
-    """The encoders, of which the one for pictures is only asked what the cache does not know."""
+    """The encoders with a cache; the picture encoder runs only for pictures that are not in it."""
 
     def __init__(self, encoders: Encoders, cache: PictureCache) -> None:
         self._encoders, self._cache = encoders, cache
 
     def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]:
-        """See `model.baselines.Encoders.pictures`."""
+        """See `model.encoders.baselines.Encoders.pictures`."""
         keys = [_key(picture) for picture in pictures]
         known = self._cache.get(keys)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}
@@ -97,7 +96,7 @@ class CachedEncoders:
 
 
 def cached(encoders: Encoders, fingerprint: str, home: Path) -> CachedEncoders:
-    """The encoders with the cache below `home` that belongs to their `fingerprint`. Raises `Conflict`."""
+    """Return the encoders with the cache below `home` for their `fingerprint`. Raises `Conflict`."""
     path = home / "cache" / "evaluation" / f"pictures-{fingerprint[:16]}.sqlite"
     return CachedEncoders(encoders, PictureCache(path))
 

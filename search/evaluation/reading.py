@@ -1,16 +1,42 @@
-"""One pass over an aligned set: every thing is read once, embedded by the model and encoded for the baselines."""
+"""Reads an aligned set in one pass: each thing is read once, embedded by the model and encoded for the baselines.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The vectors are those that the service would make: each modality of each thing is embedded once and alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from search.evaluation.aligned import AlignedSet, QuerySet
-from search.evaluation.asked import label_names, label_table
-from search.evaluation.embedding import SetEmbedding, SetVectors
+import numpy as np
+
+from model.modalities.formats.spans import FormatInvalid
+from model.seam import FloatArray
+from search.evaluation.aligned import COMBINATIONS, AlignedSet, QuerySet
 from search.evaluation.encoder_vectors import EncoderVectors
 from search.evaluation.instruments import Instruments, Progress
 from search.evaluation.measures import BoolArray
-from search.evaluation.rows import Gatherer, Rows, chunks
+from search.evaluation.query_kinds import label_names, label_table
+from search.evaluation.rows import Chunk, Gatherer, Rows, chunks
+
+PREDICTED, EXACT, STORED = "predicted", "exact", "stored"
+EVERYTHING = "everything"
+_SAME = 1e-4  # smaller differences between vectors are only rounding
+
+
+@dataclass(frozen=True)
+class SetVectors:
+    """Raw unit vectors of an aligned set in every space.
+
+    `single` has, by modality, the vectors of queries, which are also those of items in a `predicted` gallery. `joint`
+    has those of combinations. Both may also have vectors decoded the other way. `exact` has, by modality, what
+    `Embedder.embed_gallery` stores, in the spaces where that differs. `whole` has what it stores for things with all
+    of their modalities (`EVERYTHING`), and for things without those of a query, by the query's name.
+    """
+
+    single: Mapping[str, Rows]
+    joint: Mapping[str, Rows]
+    exact: Mapping[str, Rows]
+    whole: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -22,7 +48,7 @@ class EncodedSet:
 
     @cached_property
     def labels(self) -> BoolArray:
-        """Which label each thing carries: bool (things, labels)."""
+        """Which labels each thing has: bool (things, labels)."""
         return label_table(self.aligned.labels, label_names(self.aligned), len(self.aligned.keys))
 
 
@@ -30,8 +56,8 @@ class EncodedSet:
 class ReadSet:
     """An aligned set as vectors.
 
-    `queries` are the raw vectors of its query sets by name; `unreadable` says what could not be read, `left_out` by
-    modality why it, or some values of it, are not used.
+    `queries` has the raw vectors of its query sets by name. `unreadable` says which things could not be read.
+    `left_out` says by modality why it, or some of its values, are not used.
     """
 
     aligned: AlignedSet
@@ -43,11 +69,11 @@ class ReadSet:
 
 
 def read_set(instruments: Instruments, aligned: AlignedSet, progress: Progress) -> ReadSet:
-    """Embed and encode what the model takes of a set."""
+    """Embed and encode the modalities of a set that the model supports."""
     embedder = instruments.embedder
     embedding, encoding = SetEmbedding(instruments), _encoding(instruments)
     unreadable: list[str] = []
-    present = {one.modality for one in aligned.queries}
+    present = {asked.modality for asked in aligned.queries}
     for chunk in chunks(aligned.samples, unreadable):
         progress(f"{aligned.name}: embedding things {chunk.start + 1:,} to {chunk.stop:,} of {len(aligned.keys):,}")
         present.update(name for sample in chunk.samples for name in sample.values)
@@ -55,9 +81,9 @@ def read_set(instruments: Instruments, aligned: AlignedSet, progress: Progress) 
         if encoding is not None:
             encoding.add(fitting, embedder.modalities)
     queries: dict[str, Rows] = {}
-    for one in _taken_queries(instruments, aligned):
-        progress(f"{aligned.name}: embedding {one.name}")
-        queries |= _embedded_queries(instruments, one, unreadable)
+    for asked in _taken_queries(instruments, aligned):
+        progress(f"{aligned.name}: embedding {asked.name}")
+        queries |= _embedded_queries(instruments, asked, unreadable)
     left_out = dict.fromkeys(sorted(present - embedder.modalities), f"the model {embedder.name} does not take it")
     for modality, reasons in embedding.refused.items():
         left_out[modality] = f"{len(reasons):,} of its values do not fit the model, such as: {reasons[0]}"
@@ -66,7 +92,7 @@ def read_set(instruments: Instruments, aligned: AlignedSet, progress: Progress) 
 
 
 def encode_set(instruments: Instruments, aligned: AlignedSet, progress: Progress) -> EncodedSet:
-    """Encode what the model takes of a training set, which no vector of the model is needed of."""
+    """Encode the modalities of a training set that the model supports; the model itself does not embed them."""
     encoding = _encoding(instruments)
     if encoding is not None:
         progress(f"{aligned.name}: encoding {len(aligned.keys):,} things for the ridge")
@@ -76,15 +102,15 @@ def encode_set(instruments: Instruments, aligned: AlignedSet, progress: Progress
 
 
 def _encoded(instruments: Instruments, aligned: AlignedSet, things: EncoderVectors | None) -> EncodedSet:
-    """What the encoders made of a set's things, and of its query sets."""
+    """Return the encoders' vectors of a set's things and of its query sets."""
     rows = {} if things is None else things.result()
-    for one in _taken_queries(instruments, aligned):
-        rows |= _encoded_queries(instruments, one)
+    for asked in _taken_queries(instruments, aligned):
+        rows |= _encoded_queries(instruments, asked)
     return EncodedSet(aligned, rows)
 
 
 def _taken_queries(instruments: Instruments, aligned: AlignedSet) -> list[QuerySet]:
-    return [one for one in aligned.queries if one.modality in instruments.embedder.modalities]
+    return [asked for asked in aligned.queries if asked.modality in instruments.embedder.modalities]
 
 
 def _encoding(instruments: Instruments) -> EncoderVectors | None:
@@ -100,7 +126,7 @@ def _embedded_queries(instruments: Instruments, queries: QuerySet, unreadable: l
 
 
 def _encoded_queries(instruments: Instruments, queries: QuerySet) -> dict[str, Rows]:
-    """The query set's vectors under its own name; nothing without encoders or where they take no such modality."""
+    """Return the query set's vectors by its name; empty without encoders, or if they do not encode its modality."""
     encoding = _encoding(instruments)
     if encoding is None:
         return {}
@@ -108,3 +134,89 @@ def _encoded_queries(instruments: Instruments, queries: QuerySet) -> dict[str, R
         encoding.add(chunk, frozenset({queries.modality}))
     found = encoding.result()
     return {queries.name: found[queries.modality]} if found else {}
+
+
+class SetEmbedding:
+    """Embeds an aligned set a chunk at a time. `refused` reports by modality the values that do not fit the model."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.refused: dict[str, list[str]] = {}
+        self._instruments, self._embedder = instruments, instruments.embedder
+        self._single, self._joint, self._exact, self._whole = Gatherer(), Gatherer(), Gatherer(), Gatherer()
+        self._exact_spaces: dict[str, list[str]] = {}  # by modality, known once its first samples are embedded
+
+    def add(self, chunk: Chunk) -> Chunk:
+        """Embed every modality of every sample that the model supports, and the combinations.
+
+        Return the samples without the values that do not fit the model, such as boxes of an unknown class.
+        """
+        present = {name for sample in chunk.samples for name in sample.values}
+        for modality in sorted(present & self._embedder.modalities):
+            chunk = self._add_single(modality, chunk)
+        for modalities in COMBINATIONS:
+            both = chunk.having(modalities)
+            if both.places and self._embedder.modalities.issuperset(modalities):
+                self._joint.add(combined(modalities), both.places, self._instruments.embed(both.samples))
+        if self._instruments.whole_items:
+            self._add_whole(chunk)
+        return chunk
+
+    def result(self) -> SetVectors:
+        return SetVectors(self._single.rows(), self._joint.rows(), self._exact.rows(), self._whole.rows())
+
+    def _add_single(self, modality: str, chunk: Chunk) -> Chunk:
+        """Embed one modality; return the chunk without those of its values that the model refuses."""
+        part = chunk.having([modality])
+        try:
+            predicted = self._instruments.embed(part.samples)
+        except FormatInvalid:
+            chunk = chunk.without(modality, self._refused_places(modality, part))
+            part = chunk.having([modality])
+            if not part.places:
+                return chunk
+            predicted = self._instruments.embed(part.samples)
+        self._single.add(modality, part.places, predicted)
+        self._add_exact(modality, part, predicted)
+        return chunk
+
+    def _refused_places(self, modality: str, part: Chunk) -> set[int]:
+        places = set()
+        for place, sample in zip(part.places, part.samples, strict=True):
+            try:
+                self._instruments.embed([sample])
+            except FormatInvalid as error:
+                places.add(place)
+                self.refused.setdefault(modality, []).append(str(error))
+        return places
+
+    def _add_exact(self, modality: str, part: Chunk, predicted: Mapping[str, FloatArray]) -> None:
+        """Add the vectors that a gallery stores, where they differ from the predicted ones."""
+        wanted = self._exact_spaces.get(modality, list(self._instruments.spaces))
+        if not wanted:
+            return
+        stored = self._embedder.embed_gallery(part.samples, wanted)
+        if modality not in self._exact_spaces:
+            wanted = [space for space in wanted if np.abs(stored[space] - predicted[space]).max() > _SAME]
+            self._exact_spaces[modality] = wanted
+        if wanted:
+            self._exact.add(modality, part.places, {space: stored[space] for space in wanted})
+
+    def _add_whole(self, chunk: Chunk) -> None:
+        """Add the vectors that a gallery stores for whole things, and for things without each query's modalities."""
+        known = self._embedder.modalities
+        present = known.intersection(name for sample in chunk.samples for name in sample.values)
+        without = {EVERYTHING: frozenset[str]()} | {name: frozenset({name}) for name in sorted(known)}
+        without |= {combined(names): frozenset(names) for names in COMBINATIONS if known.issuperset(names)}
+        stored: dict[frozenset[str], dict[str, FloatArray]] = {}
+        for name, left_out in without.items():
+            kept = present - left_out
+            part = chunk.of(kept)
+            if part.places:
+                if kept not in stored:
+                    stored[kept] = self._embedder.embed_gallery(part.samples, list(self._instruments.spaces))
+                self._whole.add(name, part.places, stored[kept])
+
+
+def combined(modalities: Sequence[str]) -> str:
+    """Return the name of a combination, such as `caption+color_palette`."""
+    return "+".join(modalities)

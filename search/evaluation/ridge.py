@@ -1,11 +1,11 @@
-"""The linear map that a model has to beat: ridge regression from the encoders' vectors of queries to those of items."""
+"""The linear map that a model has to beat: a ridge regression from the encoders' query vectors to item vectors."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import FloatArray
+from model.seam import FloatArray
 from search.evaluation.measures import IntArray
 
 DoubleArray = npt.NDArray[np.float64]
@@ -17,10 +17,10 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Ridge:
-    """A regression on known vectors, for whatever is wanted of them: one fit serves many galleries.
+    """A regression on known vectors, whose targets are given later: one fit serves many galleries.
 
-    `centred` float64 (n, d): the known vectors less their `mean` (d,); `inverse` is that of their penalised products,
-    (n, n) or (d, d), whichever is smaller.
+    `centred` float64 (n, d) is the known vectors minus their `mean` (d,). `inverse` is the inverse of their penalised
+    products, (n, n) or (d, d), whichever is smaller.
     """
 
     centred: DoubleArray
@@ -28,7 +28,7 @@ class Ridge:
     inverse: DoubleArray
 
     def __call__(self, asked: FloatArray, wanted: FloatArray) -> FloatArray:
-        """What belongs to `asked` (q, d) if `wanted` (n, e) belongs to the known: float32 (q, e), around zero."""
+        """Map `asked` (q, d), given the targets `wanted` (n, e) of the known vectors: float32 (q, e), around zero."""
         targets = wanted - wanted.mean(axis=0)
         if len(self.inverse) == len(self.centred):
             weights = self.centred.T @ (self.inverse @ targets)
@@ -39,7 +39,7 @@ class Ridge:
 
 
 def fitted(known: FloatArray) -> Ridge:
-    """A linear map from known vectors (n, d)."""
+    """Fit a linear map from known vectors (n, d)."""
     mean: FloatArray = known.mean(axis=0)
     centred = (known - mean).astype(np.float64)
     count, width = centred.shape
@@ -52,8 +52,9 @@ def fitted(known: FloatArray) -> Ridge:
 class CrossRidge:
     """Maps each of `asked` by a fit that has not seen it.
 
-    Rows of `asked` are dealt out to five folds, with a fixed seed; those of a fold are mapped by a fit on the pairs of
-    the others. `asker` int64 (n,) is the row of `asked` that each pair belongs to.
+    The rows of `asked` are assigned to five folds with a fixed seed; rows that ask for the same item share a fold. The
+    rows of a fold are mapped by a fit on the pairs of the other folds. `asker` int64 (n,) is the row of `asked` that
+    each pair belongs to.
     """
 
     asked: FloatArray
@@ -62,7 +63,7 @@ class CrossRidge:
     fits: tuple[Ridge, ...]
 
     def __call__(self, wanted: FloatArray) -> FloatArray:
-        """What belongs to `asked` if `wanted` (n, e) belongs to the pairs: float32 (q, e), around zero."""
+        """Map `asked`, given the targets `wanted` (n, e) of the pairs: float32 (q, e), around zero."""
         mapped = np.zeros((len(self.asked), wanted.shape[1]), np.float32)
         for fold, fit in enumerate(self.fits):
             own = self.fold_of == fold
@@ -70,9 +71,16 @@ class CrossRidge:
         return mapped
 
 
-def cross_fitted(asked: FloatArray, asker: IntArray) -> CrossRidge:
-    """Five fits on the pairs' rows of `asked` (q, d)."""
-    fold_of = np.random.default_rng(_SEED).permutation(len(asked)) % FOLDS
+def cross_fitted(asked: FloatArray, asker: IntArray, own: IntArray | None = None) -> CrossRidge:
+    """Make five fits on the pairs' rows of `asked` (q, d).
+
+    `own` int64 (q,) is the number of the item that each row asks for, so a photo is not tested after another of its
+    captions was seen. Without it, or where it is negative, each row asks for an item of its own.
+    """
+    alone = np.arange(len(asked))
+    things = alone if own is None else np.where(own < 0, own.max(initial=0) + 1 + alone, own)
+    _, thing = np.unique(things, return_inverse=True)
+    fold_of = (np.random.default_rng(_SEED).permutation(int(thing.max(initial=-1)) + 1) % FOLDS)[thing]
     known = asked[asker]
     fits = tuple(fitted(known[fold_of[asker] != fold]) for fold in range(FOLDS))
     return CrossRidge(asked, asker, fold_of, fits)

@@ -1,4 +1,4 @@
-"""Vectors of many things, gathered a chunk at a time: what a recall matrix is computed from."""
+"""Gathers the vectors of many things a chunk at a time; a recall matrix is computed from them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.data.errors import SampleInvalid
-from model.embedder import FloatArray, Sample
+from model.seam import FloatArray, Sample
 from search.errors import BadInput
 from search.evaluation.aligned import Samples
 from search.evaluation.measures import IntArray
@@ -23,7 +23,7 @@ class Rows:
     vectors: Mapping[str, FloatArray]
 
     def of(self, places: IntArray) -> IntArray:
-        """The row of each place, -1 where it has none: int64 of the same shape."""
+        """Return the row of each place, -1 if it has none: int64 of the same shape."""
         found = np.searchsorted(self.places, places)
         clipped = np.minimum(found, len(self.places) - 1)
         rows: IntArray = np.where((self.places[clipped] == places) & (places >= 0), clipped, -1).astype(np.int64)
@@ -32,7 +32,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples that could be read of those from `start` to before `stop`, and their places in the sequence."""
+    """The readable samples from `start` up to, but not including, `stop`, and their places in the sequence."""
 
     start: int
     stop: int
@@ -40,7 +40,7 @@ class Chunk:
     samples: tuple[Sample, ...]
 
     def having(self, modalities: Sequence[str]) -> "Chunk":
-        """The samples that have all of `modalities`, with these alone."""
+        """Return the samples that have all of `modalities`, with only these."""
         kept = [
             (place, Sample({name: sample.values[name] for name in modalities}))
             for place, sample in zip(self.places, self.samples, strict=True)
@@ -49,7 +49,7 @@ class Chunk:
         return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
 
     def of(self, modalities: Collection[str]) -> "Chunk":
-        """The samples that have any of `modalities`, with those of them that they have."""
+        """Return the samples that have any of `modalities`, with only these."""
         kept = [
             (place, Sample({name: value for name, value in sample.values.items() if name in modalities}))
             for place, sample in zip(self.places, self.samples, strict=True)
@@ -58,7 +58,7 @@ class Chunk:
         return Chunk(self.start, self.stop, tuple(place for place, _ in kept), tuple(sample for _, sample in kept))
 
     def without(self, modality: str, places: Collection[int]) -> "Chunk":
-        """The same samples, those at `places` without `modality`."""
+        """Return the same samples, but those at `places` without `modality`."""
         samples = tuple(
             Sample({name: value for name, value in sample.values.items() if name != modality or place not in places})
             for place, sample in zip(self.places, self.samples, strict=True)
@@ -67,7 +67,7 @@ class Chunk:
 
 
 def chunks(samples: Samples, unreadable: list[str]) -> Iterator[Chunk]:
-    """The samples in order, 64 at a time, each read once; what cannot be read is told in `unreadable`."""
+    """Yield the samples in order, 64 at a time, reading each once; add those that cannot be read to `unreadable`."""
     for start in range(0, len(samples), _SAMPLES_AT_ONCE):
         read = []
         stop = min(start + _SAMPLES_AT_ONCE, len(samples))
@@ -80,7 +80,7 @@ def chunks(samples: Samples, unreadable: list[str]) -> Iterator[Chunk]:
 
 
 class Gatherer:
-    """Collects vectors by name until they are asked for."""
+    """Collects vectors by name."""
 
     def __init__(self) -> None:
         self._places: dict[str, list[int]] = defaultdict(list)
@@ -92,7 +92,7 @@ class Gatherer:
             self._vectors[name][space].append(rows)
 
     def rows(self) -> dict[str, Rows]:
-        """Everything that was added, by name, in the order in which names came first."""
+        """Return everything that was added, by name, in the order in which the names were first added."""
         return {
             name: Rows(
                 np.array(places, np.int64),

@@ -1,11 +1,10 @@
-"""Vectors of a long list of files on disk, made a batch at a time, so that a run that was killed goes on where it was.
+"""Caches the vectors of a long list of files on disk, a batch at a time, so a killed run continues where it stopped.
 
-A cache is a folder: `vectors.npy` float16 (n, d), memory-mapped, and `progress.json`: what it is made of and how many
-rows are done. Rows are written and flushed before they are counted.
+A cache is a folder with `vectors.npy`, float16 (n, d), memory-mapped, and `progress.json`, which says what the vectors
+are made of and how many rows are done. Rows are written and flushed before they are counted.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import FloatArray
+from model.files import FileLock, write_file
+from model.seam import FloatArray
 from search.errors import Conflict
-from search.locks import FileLock
 
 HalfArray = npt.NDArray[np.float16]
 Mapped = np.memmap[Any, np.dtype[np.float16]]
@@ -25,7 +24,7 @@ _VECTORS, _PROGRESS, _LOCK = "vectors.npy", "progress.json", "lock"
 
 @dataclass(frozen=True)
 class Cached:
-    """`vectors` float16 (n, d) on disk, a row a file; `unreadable` says by row why it is zero."""
+    """Cached `vectors`, float16 (n, d) on disk, a row per file; `unreadable` says by row why it is zero."""
 
     vectors: HalfArray
     unreadable: dict[int, str]
@@ -33,7 +32,7 @@ class Cached:
 
 @dataclass(frozen=True)
 class Batch:
-    """Vectors of the files that could be read, float32 (n, d) with zero rows for others, and by row why."""
+    """Vectors of files, float32 (n, d); rows of unreadable files are zero, with the reason by row."""
 
     vectors: FloatArray
     unreadable: dict[int, str]
@@ -42,9 +41,9 @@ class Batch:
 def cached_vectors(
     folder: Path, made_of: str, shape: tuple[int, int], embed: Callable[[int, int], Batch], at_once: int
 ) -> Cached:
-    """The vectors in `folder`, those that it lacks made by `embed(start, stop)`, `at_once` rows at a time.
+    """Return the vectors in `folder`; make missing ones with `embed(start, stop)`, `at_once` rows at a time.
 
-    A cache that was made of something else (another model, other files: `made_of`) or is damaged is made anew. Raises
+    A cache that is damaged, or made of something else (another model or other files: `made_of`), is replaced. Raises
     `Conflict` if another process is making it.
     """
     lock = FileLock(folder / _LOCK)
@@ -58,7 +57,8 @@ def cached_vectors(
             vectors[start:stop] = batch.vectors.astype(np.float16)
             unreadable |= {start + row: reason for row, reason in batch.unreadable.items()}
             vectors.flush()
-            _write_progress(folder, {"made_of": made_of, "done": stop, "unreadable": unreadable})
+            progress = {"made_of": made_of, "done": stop, "unreadable": unreadable}
+            write_file(folder / _PROGRESS, json.dumps(progress))
     finally:
         lock.release()
     return Cached(vectors, unreadable)
@@ -84,12 +84,3 @@ def _read_progress(folder: Path) -> dict[str, Any]:
         return {}
     known = isinstance(progress, dict) and {"made_of", "done", "unreadable"} <= progress.keys()
     return progress if known else {}
-
-
-def _write_progress(folder: Path, progress: dict[str, Any]) -> None:
-    beside = folder / f".{_PROGRESS}.partial"
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(progress, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / _PROGRESS)

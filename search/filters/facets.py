@@ -1,4 +1,4 @@
-"""What conditions look at: the attributes of an item laid flat, one facet for each value in them."""
+"""Flattens the attributes of an item into facets, one per value, which conditions are compared with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
 from search.types import Attributes
 
-# More than that is not indexed: an item has a handful of attributes that anybody filters by.
+# Further facets are not indexed: people filter by only a handful of an item's attributes.
 MOST_FACETS = 1_000
 
 # PostgreSQL's texts cannot hold a NUL, which JSON can.
@@ -16,9 +16,9 @@ _NUL, _REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class Facet:
-    """One value under its path; a text that is an ISO 8601 time is a moment as well.
+    """One value with its path; a text that is an ISO 8601 time is also a moment.
 
-    `text` is cut one character after the longest text that a filter may ask for, so that equality stays exact.
+    `text` is cut to one character more than the longest text that a filter may have, so equality stays exact.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Facet:
 
 
 def facets_of(attributes: Attributes) -> list[Facet]:
-    """The facets of an item in the order of its attributes, each once, at most `MOST_FACETS`."""
+    """Return the facets of an item in the order of its attributes, without duplicates, at most `MOST_FACETS`."""
     found: dict[Facet, None] = {}
     for facet in _walk("", attributes):
         found[facet] = None
@@ -63,7 +63,7 @@ def _leaf(path: str, value: bool | float | str) -> Facet:
 
 
 def _as_float(value: float) -> float:
-    """Whole numbers beyond what a float holds count as the largest float, so that order survives."""
+    """Convert a number to a float; integers too large for one become the largest float, which keeps their order."""
     try:
         return float(value)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The JSON form of a filter.
+"""Parses the JSON form of a filter.
 
 {"field": "width", "gte": 1000, "lt": 4000}        also eq, lte, gt
 {"field": "label", "in": ["cat", "dog"]}
@@ -35,7 +35,7 @@ _OPERATORS = {operator.value: operator for operator in Operator}
 
 
 def filter_from_json(members: Any) -> Filter:
-    """The filter of parsed JSON. Raises `BadFilter`."""
+    """Make a filter from parsed JSON. Raises `BadFilter`."""
     return _filter(members, 0)
 
 
@@ -43,24 +43,26 @@ def _filter(members: Any, depth: int) -> Filter:
     if depth > DEEPEST:
         raise BadFilter(f"the filter is nested more than {DEEPEST} deep")
     if not isinstance(members, Mapping) or not members:
-        raise BadFilter(f'a filter is an object such as {{"field": "width", "gte": 1000}}, not {_shown(members)}')
+        raise BadFilter(f'a filter must be an object such as {{"field": "width", "gte": 1000}}, not {_shown(members)}')
     if "field" in members:
         return _condition(members)
     if len(members) > 1 or not members.keys() <= {"and", "or", "not"}:
-        raise BadFilter(f"a filter has field, or one of and, or, not; this one has {', '.join(map(str, members))[:80]}")
+        raise BadFilter(
+            f"a filter needs field, or one of and, or, not; this one has {', '.join(map(str, members))[:80]}"
+        )
     (word, inner) = next(iter(members.items()))
     if word == "not":
         return Not(_filter(inner, depth + 1))
     if not isinstance(inner, list) or not inner:
         raise BadFilter(f"{word!r} in a filter takes a list of at least one filter, not {_shown(inner)}")
-    parts = tuple(_filter(one, depth + 1) for one in inner)
+    parts = tuple(_filter(part, depth + 1) for part in inner)
     return And(parts) if word == "and" else Or(parts)
 
 
 def _condition(members: Mapping[str, Any]) -> Filter:
     field = members["field"]
     if not isinstance(field, str) or not field:
-        raise BadFilter(f"the field of a filter is the name of an attribute, not {_shown(field)}")
+        raise BadFilter(f"the field of a filter must be the name of an attribute, not {_shown(field)}")
     parts = [_one(field, word, value) for word, value in members.items() if word != "field"]
     if not parts:
         raise BadFilter(f"the filter on {field!r} has no condition, such as eq, in, gte, prefix, box or exists")
@@ -72,7 +74,7 @@ def _one(field: str, word: str, value: Any) -> Filter:
         return Compare(field, _OPERATORS[word], _scalar(field, value))
     match word, value:
         case "in", list() if value:
-            return AnyOf(field, tuple(_scalar(field, one) for one in value))
+            return AnyOf(field, tuple(_scalar(field, choice) for choice in value))
         case "prefix", str():
             return StartsWith(field, value)
         case "exists", bool():
@@ -95,8 +97,8 @@ def _scalar(field: str, value: Any) -> Scalar:
         if moment is not None:
             return moment
     raise BadFilter(
-        f"{field!r} is compared with {_shown(value)}; a text, a number, true, false "
-        'or {"time": "2024-05-01T12:00:00Z"} would do'
+        f"{field!r} is compared with {_shown(value)}; compare it with a text, a number, true, false "
+        'or {"time": "2024-05-01T12:00:00Z"}'
     )
 
 
@@ -106,7 +108,7 @@ def _number(field: str, value: Any) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BadFilter(f"{field!r} is compared with {_shown(value)}, which is no finite number")
+        raise BadFilter(f"{field!r} is compared with {_shown(value)}, which is not a finite number")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The written form of a filter: `width >= 1000 and label in (cat, dog) and not camera.make starts with "Ni"`.
+"""Parses the text form of a filter: `width >= 1000 and label in (cat, dog) and not camera.make starts with "Ni"`.
 
     filter     = all {"or" all}            all = one {"and" one}
     one        = "not" one | "(" filter ")" | condition
@@ -10,7 +10,7 @@
     field      = word | `any text`         such as width, camera.make, @key, @caption
     value      = number | true | false | 2024-05-01 | 2024-05-01T12:00:00Z | word | "text" | 'text'
 
-Words of the language are taken in any case; a backslash in a quoted text keeps the next character as it is.
+Keywords may be in any case. In a quoted text, a backslash makes the next character literal.
 """
 
 import re
@@ -56,7 +56,7 @@ _RESERVED = frozenset({"and", "or", "not", "in", "starts", "with", "within", "ex
 
 
 def filter_from_text(text: str) -> Filter:
-    """The filter that `text` writes. Raises `BadFilter` saying where it stops making sense."""
+    """Parse a filter. Raises `BadFilter`, which says where the text is wrong."""
     if len(text) > LONGEST:
         raise BadFilter(f"the filter has {len(text):,} characters; at most {LONGEST:,} are allowed")
     reader = _Reader(_tokens(text))
@@ -78,14 +78,16 @@ def _tokens(text: str) -> list[_Token]:
         found = _TOKEN.match(text, place)
         if found is None or found.lastgroup is None:
             start = place + len(text[place:]) - len(text[place:].lstrip())
-            raise BadFilter(f"the filter cannot be read from character {start + 1} on: {text[start : start + 20]!r}")
+            raise BadFilter(
+                f"the filter cannot be understood from character {start + 1} on: {text[start : start + 20]!r}"
+            )
         tokens.append(_Token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1))
         place = found.end()
     return tokens
 
 
 class _Reader:
-    """Goes through the tokens once, from left to right."""
+    """Reads the tokens once, from left to right."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens, self._next = tokens, 0
@@ -200,7 +202,7 @@ class _Reader:
 
 
 def _meaning(word: str) -> Scalar:
-    """A bare word is a truth value, a number or a moment where it looks like one, else a text."""
+    """Return the value of an unquoted word: a truth value, a number or a moment if it looks like one, else a text."""
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
     if _NUMBER.fullmatch(word):

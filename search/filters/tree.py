@@ -1,8 +1,8 @@
-"""What a query's filter says about attributes, as values.
+"""A query's filter as a tree of conditions on attributes.
 
-A field is the path of an attribute with dots between its steps (`camera.make`), `@key` or `@caption`. Where an
-attribute is a list, a condition holds if it holds for one of the elements; it never holds where the field is absent or
-of another kind than what it is compared with. So `not (width = 5)` also holds for items without a width.
+A field is the path of an attribute with dots between its steps (`camera.make`), `@key` or `@caption`. If an attribute
+is a list, a condition holds if it holds for one of the elements. It never holds if the field is missing or is of
+another type than the value it is compared with. So `not (width = 5)` also holds for items without a width.
 """
 
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class StartsWith:
-    """The field is a text that starts so."""
+    """The field is a text that starts with a prefix."""
 
     field: str
     prefix: str
@@ -86,7 +86,7 @@ class StartsWith:
 
 @dataclass(frozen=True)
 class Exists:
-    """The field is there and not null."""
+    """The field is present and not null."""
 
     field: str
 
@@ -139,13 +139,13 @@ Filter = Condition | And | Or | Not
 
 
 def checked(where: Filter) -> Filter:
-    """The filter itself, sound.
+    """Return the filter if it is valid.
 
-    Raises `BadFilter` for too many conditions, a field that cannot be, a text that is too long or none, and a
+    Raises `BadFilter` for too many conditions, an invalid field, a text that is too long or not storable, and a
     comparison that has no meaning.
     """
     conditions = list(_conditions(where))
-    count = sum(len(one.values) if isinstance(one, AnyOf) else 1 for one in conditions)
+    count = sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in conditions)
     if count > MOST_CONDITIONS:
         raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
     for condition in conditions:
@@ -156,7 +156,7 @@ def checked(where: Filter) -> Filter:
 
 
 def values_of(condition: Condition) -> tuple[Scalar, ...]:
-    """What the field is compared with."""
+    """Return the values that the field is compared with."""
     match condition:
         case Compare(_, _, value):
             return (value,)
@@ -181,12 +181,14 @@ def _conditions(where: Filter) -> Iterator[Condition]:
 
 def _check_field(condition: Condition) -> None:
     field = condition.field
-    if not 1 <= len(field) <= LONGEST_PATH or not _is_storable(field):
-        raise BadFilter(f"{field[:60]!r} cannot name a field: take 1 to {LONGEST_PATH} characters of Unicode text")
+    if not 1 <= len(field) <= LONGEST_PATH or not is_storable(field):
+        raise BadFilter(
+            f"{field[:60]!r} cannot be the name of a field; use 1 to {LONGEST_PATH} characters of Unicode text"
+        )
     if not field.startswith("@"):
         return
     if field not in (KEY, CAPTION):
-        raise BadFilter(f"there is no field {field!r}; {KEY} and {CAPTION} are, and names of attributes")
+        raise BadFilter(f"there is no field {field!r}; use {KEY}, {CAPTION} or the name of an attribute")
     texts = all(isinstance(value, str) for value in values_of(condition))
     if isinstance(condition, InBox) or not texts:
         raise BadFilter(f"{field} is a text; compare it with texts")
@@ -195,16 +197,17 @@ def _check_field(condition: Condition) -> None:
 def _check_value(condition: Condition, value: Scalar) -> None:
     field = condition.field
     if isinstance(value, bool) and isinstance(condition, Compare) and condition.operator is not Operator.EQUAL:
-        raise BadFilter(f"{field!r} is compared with {str(value).lower()}, which has no order; only = and in do")
+        raise BadFilter(f"{field!r} is compared with {str(value).lower()}, which has no order; use = or in")
     if not isinstance(value, str):
         return
     if len(value) > LONGEST_TEXT:
         raise BadFilter(
             f"{field!r} is compared with a text of {len(value):,} characters; at most {LONGEST_TEXT} are allowed"
         )
-    if not _is_storable(value):
-        raise BadFilter(f"{field!r} is compared with a text that holds a NUL or half of a surrogate pair")
+    if not is_storable(value):
+        raise BadFilter(f"{field!r} is compared with a text that holds a NUL or an unpaired surrogate")
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
+    """Whether a text has neither a NUL nor half of a surrogate pair (as in file names that are not UTF-8)."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from PIL import Image, ImageDraw
 
+from anyseek import Client
 from api.app import create_app
-from api.client import Client
 from api.logs import JsonLines
 from api.service import Service, ServiceSettings
 from search.settings import Limits, Settings
@@ -33,7 +33,7 @@ def logs_as_before() -> Iterator[None]:
     level = root.level
     yield
     root.setLevel(level)
-    for handler in [one for one in root.handlers if isinstance(one.formatter, JsonLines)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler.formatter, JsonLines)]:
         root.removeHandler(handler)
 
 
@@ -142,3 +142,20 @@ def picture(colour: str, shape: str, outline: bool = False) -> bytes:
 @pytest.fixture(name="picture", scope="session")
 def picture_fixture() -> Callable[..., bytes]:
     return picture
+
+
+def check_problem(answer: httpx.Response, status: int, code: str) -> None:
+    """Check that an answer is a refusal of this status and type, whole in all its members."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["type"] == f"urn:anyseek:{code}"
+    assert body["status"] == status
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["title"]
+    assert body["detail"]
+
+
+@pytest.fixture
+def problem() -> Callable[..., None]:
+    return check_problem

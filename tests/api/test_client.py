@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from api.client import ApiError, Client, ServiceUnreachable
+from anyseek import ApiError, Client, Part, Refusal, Results, ServiceUnreachable
 from api.service import Service
-from api.wire import Part, Refusal, Results
 from indexer.errors import InputVanished
+from model.modalities.reading.errors import BadText
+from search.errors import BadQuery
 
 Picture = Callable[..., bytes]
 
@@ -70,7 +71,7 @@ def test_a_batch_has_results_and_refusals(client: Client, shapes: str) -> None:
 
 
 def test_collections_models_and_jobs(client: Client, collection: str) -> None:
-    assert collection in [one["name"] for one in client.collections()]
+    assert collection in [held["name"] for held in client.collections()]
     assert client.collection(collection)["items"] == 0
     assert client.models()[0]["name"] == "hashing"
     assert isinstance(client.jobs(), list)
@@ -99,6 +100,25 @@ def test_half_of_a_surrogate_pair_is_refused_in_words(client: Client, shapes: st
 def test_a_file_that_is_gone_is_told_here(client: Client, shapes: str, tmp_path: Path) -> None:
     with pytest.raises(InputVanished, match=r"gone\.png"):
         client.query(shapes, [Part("rgb", file=tmp_path / "gone.png")])
+
+
+def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> None:
+    words = client.query(shapes, [Part("caption", text="a red disc")])
+    for asked in ("a red disc", ["a red disc"], {"text": "a red disc"}, Part(text="a red disc")):
+        assert client.query(shapes, asked) == words
+    both = client.query(shapes, ["disc", {"modality": "color_palette", "text": "#d92d2d", "weight": 0.5}])
+    assert both.hits[0].key == "red disc"
+    with pytest.raises(BadQuery, match="not 'words'"):
+        client.query(shapes, {"words": "a red disc"})
+
+
+def test_the_text_in_a_file_is_sent_as_words(client: Client, shapes: str, tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("a red disc\n")
+    assert client.query(shapes, [Part("caption", file=file)]) == client.query(shapes, "a red disc")
+    file.write_bytes(b"\xff")
+    with pytest.raises(BadText, match=r"words\.txt is not UTF-8"):
+        client.query(shapes, [Part("caption", file=file)])
 
 
 def test_nobody_there(tmp_path: Path) -> None:

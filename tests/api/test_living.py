@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import api.cli
-from api.client import ApiError, Client
-from api.wire import Part
+from anyseek import ApiError, Client, Part
 from tests.api.conftest import StartService, picture
 from tests.indexer.mirrored import NEW, OLD, load
 

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from api.client import ApiError, Client
+from anyseek import ApiError, Client, Part
 from api.service import Service
-from api.wire import Part
 from search.engine import SearchEngine
 
 StartService = Callable[..., tuple[str, Service]]
@@ -59,7 +58,7 @@ def test_a_model_that_crashes_while_loading_is_no_endless_wait(
     def crash(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("model.hashing_embedder.HashingEmbedder.embed", crash)
+    monkeypatch.setattr("model.hashing.HashingEmbedder.embed", crash)
     url, _ = start_service()
     deadline = time.monotonic() + 20
     while httpx.get(f"{url}/healthz").json()["model"] == "loading":
@@ -98,7 +97,7 @@ def test_a_crash_is_a_problem_without_internals(
     assert "secret" not in answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     request_id = answer.json()["request_id"]
-    (record,) = [one for one in caplog.records if one.exc_info]
+    (record,) = [record for record in caplog.records if record.exc_info]
     assert record.__dict__["fields"]["request_id"] == request_id
     monkeypatch.undo()
     assert http.get("/readyz").status_code == 200

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from benchmarks.ablations import Variant, as_table, merged, read_variants, recalls
-from tests.model.training.pretraining.shapes import settings, with_contrast, write_data
+from tests.model.training.shapes import settings, with_contrast, write_data
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ingest_files import make_photos, make_tiny
-from benchmarks.ingest_memory import peaks
-from benchmarks.ingest_rates import bare_loop, indexer
-from model.hashing_embedder import HashingEmbedder
+from benchmarks.ingest.memory import peaks
+from benchmarks.ingest.rates import bare_loop, indexer, make_photos, make_tiny
+from model.hashing import HashingEmbedder
 from search.settings import Work
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ingest.py"
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = ["--json", "--large", "2", "--small", "3", "--rounds", "1", "--memory", ""]
 
 
 def test_no_two_files_are_equal(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_memory_is_told_of_the_process_that_indexes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_every_case() -> None:
-    command = [sys.executable, str(SCRIPT), "--json", "--large", "2", "--small", "3", "--rounds", "1", "--memory", ""]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    command = [sys.executable, "-m", "benchmarks.ingest", *ARGUMENTS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     report = json.loads(done.stdout)
     assert [(case["files"], case["model"], case["threads"]) for case in report["cases"]] == [
         ("large", "hashing", 1),

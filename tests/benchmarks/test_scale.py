@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scale import markdown
-from benchmarks.scale_constants import CONSTANTS
-from benchmarks.scale_measuring import measure
-from benchmarks.worker_failures import Case, average, simulate
+from benchmarks.scale.__main__ import markdown
+from benchmarks.scale.constants import CONSTANTS
+from benchmarks.scale.measuring import measure
+from benchmarks.scale.worker_failures import Case, average, simulate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scale.md"
 NEVER = 1e12
@@ -17,7 +17,7 @@ NEVER = 1e12
 def test_the_document_has_the_tables_that_the_script_prints() -> None:
     told = DOCUMENT.read_text()
     for table in re.split(r"\n\n", markdown()):
-        assert table in told, f"run python benchmarks/scale.py and put its tables into {DOCUMENT.name}"
+        assert table in told, f"run python -m benchmarks.scale and put its tables into {DOCUMENT.name}"
 
 
 def test_every_constant_says_where_it_comes_from() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.embedder import FloatArray
-from search.index import candidates, gpu, kinds
-from search.index import faiss as faiss_index
-from search.index.base import Neighbours
-from search.index.faiss import FaissIndex
-from search.index.gpu import GpuMissing
-from search.index.kinds import Kind, State
-from search.index.memory import MemoryIndex
+from model.seam import FloatArray
+from search.spaces.base import Neighbours
+from search.spaces.local import candidates, kinds
+from search.spaces.local import faiss as faiss_index
+from search.spaces.local.candidates import GpuMissing
+from search.spaces.local.faiss import FaissIndex
+from search.spaces.local.kinds import Kind, State
+from search.spaces.local.memory import MemoryIndex
 
 DIMENSION = 32
 COUNT = 3_000
@@ -55,7 +55,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     index.upsert(IDS, GALLERY)
     assert index.state.kind is Kind.FLAT
     path = tmp_path_factory.mktemp("built") / "index"
-    renewed(index).snapshot(path)
+    renewed(index).frozen().write(path)
     return request.param, path
 
 
@@ -77,7 +77,7 @@ def oracle() -> MemoryIndex:
 @pytest.fixture
 def candidates_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few vectors there are, and however many candidates that takes."""
-    for kind in (candidates.Hnsw, candidates.Ivf, gpu.Gpu):
+    for kind in (candidates.Hnsw, candidates.Ivf, candidates.Gpu):
         monkeypatch.setattr(kind, "cost", lambda *_: 0.0)
 
 
@@ -125,10 +125,10 @@ def test_more_than_there_is_gives_all_of_it(index: FaissIndex) -> None:
 
 @pytest.mark.usefixtures("candidates_always")
 def test_what_is_deleted_is_never_found_and_what_is_new_always(index: FaissIndex, oracle: MemoryIndex) -> None:
-    for one in (index, oracle):
-        one.delete(IDS[:500])
-        one.upsert(IDS[500:600], clustered(100, 4))
-        one.upsert(np.array([1_000_000]), QUERIES[:1])
+    for either in (index, oracle):
+        either.delete(IDS[:500])
+        either.upsert(IDS[500:600], clustered(100, 4))
+        either.upsert(np.array([1_000_000]), QUERIES[:1])
     found = index.search(QUERIES, 10)
     assert index.count() == oracle.count() == COUNT - 499
     assert not np.isin(found.ids, IDS[:500]).any()
@@ -142,13 +142,13 @@ def test_what_is_deleted_is_never_found_and_what_is_new_always(index: FaissIndex
 @pytest.mark.usefixtures("candidates_always")
 def test_it_is_built_anew_without_the_dead_while_it_changes(index: FaissIndex, oracle: MemoryIndex) -> None:
     def change() -> None:
-        for one in (index, oracle):
-            one.delete(IDS[2_000:2_100])
-            one.upsert(IDS[2_100:2_200], clustered(100, 5))
-            one.upsert(np.array([1_000_000]), QUERIES[:1])
+        for either in (index, oracle):
+            either.delete(IDS[2_000:2_100])
+            either.upsert(IDS[2_100:2_200], clustered(100, 5))
+            either.upsert(np.array([1_000_000]), QUERIES[:1])
 
-    for one in (index, oracle):
-        one.delete(IDS[:1_100])
+    for either in (index, oracle):
+        either.delete(IDS[:1_100])
     assert kinds.is_worn(index.state)
     renewed(index, change)
     assert index.state.dead == 200
@@ -163,8 +163,8 @@ def test_rows_that_wait_are_taken_in_beside(
 ) -> None:
     monkeypatch.setattr(faiss_index, "MOST_PENDING", 50)
     new = np.arange(10_001, 10_201)
-    for one in (index, oracle):
-        one.upsert(new, clustered(200, 6))
+    for either in (index, oracle):
+        either.upsert(new, clustered(200, 6))
     assert index.state.pending == 200
     assert recall(index.search(QUERIES, 10), oracle.search(QUERIES, 10)) >= RECALL
     build = index.renewal(thorough=False)
@@ -182,7 +182,7 @@ def test_what_was_built_for_other_contents_is_thrown_away(index: FaissIndex, bui
 
 def test_a_snapshot_keeps_the_dead_dead_and_stays_as_it_is(index: FaissIndex, tmp_path: Path) -> None:
     index.delete(IDS[:5])
-    index.snapshot(tmp_path / "snapshot")
+    index.frozen().write(tmp_path / "snapshot")
     written = (tmp_path / "snapshot").read_bytes()
     other = FaissIndex(DIMENSION)
     other.restore(tmp_path / "snapshot")

@@ -33,7 +33,7 @@ class TestCollections:
 
     @pytest.mark.parametrize("name", ["", ".hidden", "-x", "a b", "a/b", "ä", "x" * 101, "a\n"])
     def test_bad_names_are_refused(self, database: Database, embedder: WordsEmbedder, name: str) -> None:
-        with pytest.raises(BadInput, match="cannot name a collection"):
+        with pytest.raises(BadInput, match="cannot be the name of a collection;"):
             make_collection(database, embedder, name)
 
     def test_a_name_is_given_once(self, database: Database, embedder: WordsEmbedder, collection: Collection) -> None:
@@ -47,7 +47,8 @@ class TestCollections:
         put(database, collection, embedder, ["x", "y"])
         with database.read() as session:
             listed = [
-                (one.name, collections.count(session, one.id), one.last_seq) for one in collections.list_all(session)
+                (held.name, collections.count(session, held.id), held.last_seq)
+                for held in collections.list_all(session)
             ]
         assert listed == [("another", 0, 0), ("things", 2, 4)]
 

@@ -108,7 +108,7 @@ def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, co
     put(database, collection, PICTURES)
     with database.write() as session:
         head = collections.head(session, collection.name)
-        facets.remove(session, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
+        facets.delete(session, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
     with database.read() as session:
         assert list(checks.stale_facets(session, head)) == ["a", "c"]
     with database.write() as session:
@@ -197,7 +197,7 @@ def passes(condition: Compare | AnyOf | StartsWith, value: Any) -> bool:
         case StartsWith(_, prefix):
             return isinstance(value, str) and value.startswith(prefix)
         case AnyOf(field, values):
-            return any(passes(Compare(field, Operator.EQUAL, one), value) for one in values)
+            return any(passes(Compare(field, Operator.EQUAL, choice), value) for choice in values)
         case Compare(_, operator, Moment(seconds)):
             moment = Moment.parse(value) if isinstance(value, str) else None
             return moment is not None and ORDER[operator](moment.seconds, seconds)

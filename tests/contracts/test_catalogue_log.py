@@ -39,13 +39,13 @@ class TestLog:
         assert [page.ids for page in pages] == [(x.id, z.id)]
 
     def test_two_collections_do_not_mix(self, database: Database, embedder: WordsEmbedder) -> None:
-        one, two = (make_collection(database, embedder, name) for name in ("one", "two"))
-        put(database, one, embedder, ["x"])
-        (y,) = put(database, two, embedder, ["y"])
-        put(database, one, embedder, ["x"], "changed")
-        assert [seq for seq, *_ in entries(database, two)] == [1, 2]
+        first, second = (make_collection(database, embedder, name) for name in ("one", "two"))
+        put(database, first, embedder, ["x"])
+        (y,) = put(database, second, embedder, ["y"])
+        put(database, first, embedder, ["x"], "changed")
+        assert [seq for seq, *_ in entries(database, second)] == [1, 2]
         with database.read() as session:
-            pages = list(log.latest_vectors(session, two.id, space_ids(two)[0]))
+            pages = list(log.latest_vectors(session, second.id, space_ids(second)[0]))
         assert [page.ids for page in pages] == [(y.id,)]
 
     def test_entries_of_one_space_come_with_what_concerns_all(

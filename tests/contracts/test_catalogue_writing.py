@@ -153,7 +153,7 @@ class TestWritingItems:
     ) -> None:
         with database.write() as session:
             collections.delete(session, "things")
-        with pytest.raises(CollectionNotFound, match="deleted meanwhile"):
+        with pytest.raises(CollectionNotFound, match="deleted in the meantime"):
             put(database, collection, embedder, ["x"])
 
     def test_many_new_items_are_one_statement_whatever_they_lack(

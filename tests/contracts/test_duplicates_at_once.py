@@ -7,16 +7,16 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from sqlalchemy import event
 
-from indexer.indexing import IndexRun, Tools, open_collection, open_job
-from indexer.owner import Owner
+from indexer.indexing import IndexRun, open_collection, open_job
 from indexer.paths import from_uri
-from indexer.progress import Silence
-from indexer.scanning import scan
+from indexer.runs import Owner, SilentProgress, Tools
 from indexer.sources.opening import open_source
-from search.catalogue import jobs, ledger
+from search.catalogue import collections, jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Failure
+from search.catalogue.tables import CollectionRow
 from search.settings import Settings, Work
 from search.types import OnDuplicate
 from tests.contracts.catalogue import empty
@@ -47,8 +47,8 @@ def offer(tools: Tools, folder: Path, on_duplicate: OnDuplicate) -> Job:
         (folder / f"{folder.name}-{number}.png").write_bytes(png(number, 8, 8))
     source, collection = open_source(tools.settings, folder), open_collection(tools, NAME)
     with Owner(tools.database, tools.settings) as owner:
-        job = open_job(tools.database, collection, source, owner, prune=False, on_duplicate=on_duplicate)
-        assert scan(tools.database, job, source, owner, Silence())
+        job = open_job(collection, source, owner, prune=False, on_duplicate=on_duplicate)
+        assert IndexRun(lambda: tools, source, owner, SilentProgress()).scan(job)
     return look(tools, job)
 
 
@@ -63,7 +63,7 @@ def work(tools: Tools, job: Job, all_at_once: Barrier) -> None:
     source = open_source(tools.settings, from_uri(job.root))
     with Owner(tools.database, tools.settings) as owner:
         all_at_once.wait()
-        IndexRun(tools, open_collection(tools, NAME), source, owner, Silence()).run(job)
+        IndexRun(lambda: tools, source, owner, SilentProgress()).run(job)
 
 
 def run_at_once(tools: Tools, both: Sequence[Job]) -> None:
@@ -81,6 +81,28 @@ def contents(keys: Iterable[str]) -> list[int]:
 def skipped(tools: Tools, job: Job) -> dict[str, Failure]:
     with tools.database.read() as session:
         return {one.uri: one for one in ledger.skipped(session, job.id)}
+
+
+def test_a_collection_that_another_process_makes_meanwhile_is_opened(tools: Tools) -> None:
+    """PostgreSQL lets another one in between the look and the insert; SQLite has one writer at a time."""
+    if tools.database.engine.dialect.name == "sqlite":
+        pytest.skip("no other process can write meanwhile")
+
+    made: list[str] = []
+
+    def meanwhile(mapper: object, connection: object, row: CollectionRow) -> None:
+        if not made:
+            made.append(row.name)
+            with tools.database.write() as session:
+                collections.create(session, row.name, tools.embedder.name, tools.embedder.spaces.values())
+
+    event.listen(CollectionRow, "before_insert", meanwhile)
+    try:
+        assert open_collection(tools, NAME).name == NAME
+    finally:
+        event.remove(CollectionRow, "before_insert", meanwhile)
+    with tools.database.read() as session:
+        assert [found.name for found in collections.list_all(session)] == made == [NAME]
 
 
 @pytest.mark.parametrize("on_duplicate", [OnDuplicate.SKIP, OnDuplicate.ERROR])

@@ -7,27 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.embedder import (
-    CodedSpaces,
-    CodeEmbedder,
-    Decoding,
-    Embedder,
-    FloatArray,
-    Fusion,
-    Regions,
-    Sample,
-    UnsupportedModality,
-    Value,
-    WeightsMissing,
-    load_embedder,
-)
-from model.formats.boxes import Box, LabelledBox
-from model.formats.metadata import Metadata
-from model.fourm_embedder import load_fourm_embedder
-from model.modality import MODALITIES
-from model.tiny import INPUTS
+from model.errors import UnsupportedModality, WeightsMissing
+from model.fourm.bundled.layout import INPUTS
+from model.fourm.bundled.loading import load_bundled
+from model.loading import load_embedder
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.formats.metadata import Metadata
+from model.modalities.registry import MODALITIES
+from model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bundle import write_random_bundle
+from tests.random_towers import write_random_towers
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -63,11 +53,13 @@ VALUES: dict[str, tuple[Value, ...]] = {
 NOT_TAKEN, SOMETHING = "visual_global", np.ones(1280, np.float32)  # only ever predicted
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "4M-21_B"])
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "towers", "openclip", "4M-21_B"])
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     name, home = request.param, HOME
     if name == "random 4m-tiny":
         return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny")
+    if name == "towers":
+        name = str(write_random_towers(tmp_path_factory.mktemp("towers")))
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
     if name == "4M-21_B":
@@ -83,7 +75,7 @@ def _random_bundle(folder: Path) -> Embedder:
     """A bundle that takes everything that a bundle can."""
     write_random_bundle(folder)
     try:
-        embedder = load_fourm_embedder("4m-tiny", HOME, folder)
+        embedder = load_bundled("4m-tiny", HOME, folder)
     except WeightsMissing as error:
         pytest.skip(str(error))
     assert embedder.modalities == INPUTS.keys() <= VALUES.keys()
@@ -187,10 +179,11 @@ def test_each_way_of_decoding_codes_gives_vectors_and_one_of_them_is_its_own(
 
 
 def test_vectors_go_through_the_codes_of_their_space(embedder: Embedder) -> None:
-    if not isinstance(embedder, CodedSpaces):
+    if not isinstance(embedder, CodeEmbedder) or not embedder.exact_spaces:
         pytest.skip(f"{embedder.name} has no exact vectors")
-    for name, space in embedder.spaces.items():
-        rows = np.random.default_rng(0).standard_normal((5, space.dimension)).astype(np.float32)
+    for name in embedder.exact_spaces:
+        dimension = embedder.spaces[name].dimension
+        rows = np.random.default_rng(0).standard_normal((5, dimension)).astype(np.float32)
         told = embedder.through_codes(rows / np.linalg.norm(rows, axis=1, keepdims=True), name)
         assert told.shape == rows.shape
         assert told.dtype == np.float32

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from search.catalogue import facets, items
 from search.catalogue.session import Database
 from search.filters.from_text import filter_from_text
-from search.filters.to_qdrant import as_condition, payload_of
 from search.filters.tree import CAPTION, KEY, AnyOf, Compare, Exists, Filter, Not, Operator, StartsWith, checked
-from search.index.memory import MemoryIndex
-from search.index.qdrant import connect
+from search.spaces.local.memory import MemoryIndex
+from search.spaces.qdrant.filters import as_condition, payload_of
+from search.spaces.qdrant.index import connect
 from search.types import Attributes, Collection, Item
 from tests.contracts.test_catalogue_filters import ATTRIBUTES, FILTERS, PICTURES, put
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL, in_qdrant
@@ -53,7 +53,7 @@ class Both:
             ids = np.array([item.id for item in held])
             vectors = np.stack([direction(item.key, "looks") for item in held])
             self._memory.upsert(ids, vectors)
-            self._qdrant.upsert(ids, vectors, [payload_of(item) for item in held])
+            self._qdrant.upsert(ids, vectors, held)
 
     def assert_equal(self, filters: Sequence[Filter]) -> None:
         for where in filters:

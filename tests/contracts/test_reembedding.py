@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import beside, collections, jobs, ledger, log, reembedding
-from search.catalogue.beside import Lacking, Target
+from search.catalogue import collections, jobs, ledger, log, reembedding, space_switch
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Lease, Settled
 from search.catalogue.reembedding import Made
 from search.catalogue.session import Database
+from search.catalogue.space_switch import Lacking, Target
 from search.catalogue.tables import LogRow, SpaceRow
 from search.errors import FingerprintMismatch, LeaseLost
 from search.types import Collection
@@ -29,7 +29,7 @@ def begin(database: Database, collection: Collection) -> tuple[Job, Target]:
     with database.write() as session:
         now = collections.get(session, collection.name)
         job = reembedding.open_job(session, now, "other", OTHER.spaces.values(), "me", lambda _: False)
-        target = beside.target(session, collection.id)
+        target = space_switch.target(session, collection.id)
         assert target
         after = 0
         while page := reembedding.list_page(session, job.id, target, after):
@@ -45,15 +45,15 @@ def lease(database: Database, job: Job) -> list[Lease]:
 
 def made(database: Database, collection: Collection, leases: Sequence[Lease]) -> list[tuple[Lease, Made]]:
     with database.read() as session:
-        held = {one.key: one for one in lacking(session, collection)}
+        held = {item.key: item for item in lacking(session, collection)}
     vectors = {space: direction("new", space) for space in SPACES}
-    return [(one, Made(held[one.key].item_id, held[one.key].revision, vectors)) for one in leases]
+    return [(lease, Made(held[lease.key].item_id, held[lease.key].revision, vectors)) for lease in leases]
 
 
 def lacking(session: Session, collection: Collection) -> list[Lacking]:
-    target = beside.target(session, collection.id)
+    target = space_switch.target(session, collection.id)
     assert target
-    return beside.lacking(session, target, 0, 100)
+    return space_switch.lacking(session, target, 0, 100)
 
 
 def write(database: Database, target: Target, of: Sequence[tuple[Lease, Made]], refused: Sequence[Settled] = ()) -> int:
@@ -92,7 +92,7 @@ def test_the_switch_comes_when_nothing_lacks_vectors(database: Database, filled:
     job, target = begin(database, filled)
     assert not finish(database, job, target)
     leases = lease(database, job)
-    assert [one.key for one in leases] == KEYS
+    assert [lease.key for lease in leases] == KEYS
     assert write(database, target, made(database, filled, leases[:4])) == 0
     assert not finish(database, job, target)
     assert write(database, target, made(database, filled, leases[4:])) == 0
@@ -118,13 +118,13 @@ def test_what_changed_or_went_meanwhile_is_not_written(
     put(database, filled, embedder, ["new"])
     assert write(database, target, todo) == 1
     with database.read() as session:
-        assert [one.key for one in lacking(session, filled)] == ["item 1", "new"]
+        assert [item.key for item in lacking(session, filled)] == ["item 1", "new"]
     again = lease(database, job)
-    assert [one.key for one in again] == ["item 1"]
+    assert [lease.key for lease in again] == ["item 1"]
     write(database, target, made(database, filled, again))
     assert not finish(database, job, target)
     with database.write() as session:
-        assert [one.key for one in reembedding.list_page(session, job.id, target, 0)] == ["new"]
+        assert [item.key for item in reembedding.list_page(session, job.id, target, 0)] == ["new"]
     write(database, target, made(database, filled, lease(database, job)))
     assert finish(database, job, target)
 
@@ -140,7 +140,7 @@ def test_a_lost_lease_or_a_cancelled_job_writes_nothing(database: Database, fill
         suspect = ledger.lease_suspect(session, job.id, "me", LONG)
         assert suspect
         jobs.give_up(session, job.id, JobState.CANCELLED, "cancelled")
-    with pytest.raises(FingerprintMismatch, match="no longer built"):
+    with pytest.raises(FingerprintMismatch, match="re-embedding that has ended;"):
         write(database, target, [(suspect, todo[0][1])])
     with database.read() as session:
         assert session.scalar(select(func.count()).where(LogRow.space_id.not_in(ids(filled)))) == 0
@@ -156,7 +156,7 @@ def test_a_compacted_log_keeps_the_newest_vector_of_every_space(
     with database.write() as session:
         log.compact(session, filled.id, now_seq(session, filled))
         assert session.scalar(select(func.count()).select_from(LogRow)) == 24
-        beside.forget(session, collections.get(session, filled.name))
+        space_switch.forget(session, collections.get(session, filled.name))
         assert session.scalar(select(func.count()).select_from(LogRow)) == 12
 
 

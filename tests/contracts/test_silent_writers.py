@@ -8,7 +8,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from indexer.indexing import TRANSIENT
+from indexer.runs import TRANSIENT
 from search.catalogue import items, session
 from search.catalogue.session import Database
 from search.types import Collection

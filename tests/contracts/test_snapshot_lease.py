@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from model.files import FileLock
 from search.catalogue import collections, log
 from search.catalogue.session import Database
 from search.catalogue.tables import SnapshotLeaseRow
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound, LeaseLost
-from search.locks import FileLock
 from search.settings import Settings, Work
 from search.snapshot_lease import SnapshotLease
 from search.types import Collection

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.indexing import Tools, open_collection, open_job
-from indexer.owner import Owner
+from indexer.indexing import open_collection, open_job
+from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import Job, JobState
@@ -20,7 +20,7 @@ from search.catalogue.session import Database
 from search.errors import JobNotFound, JobNotRetriable
 from search.settings import Settings
 from tests.contracts.catalogue import empty
-from tests.indexer.harness import NAME, check_agreement, held, installation, means
+from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
 from tests.indexer.pictures import png
 from tests.workers.processes import PATIENCE_SECONDS, POSTGRES, settings_of, working
 from workers.celery_queue import CeleryQueue
@@ -62,7 +62,7 @@ def make_queue(tools: Tools) -> Iterator[MakeQueue]:
         if tools.settings.broker_url:
             made.append(CeleryQueue(tools.database, tools.settings))
         else:
-            made.append(InProcessQueue(lambda: tools, tools.database, tools.settings, lambda: means(tools)))
+            made.append(InProcessQueue(lambda: tools, reembed_tools(tools)))
         return made[-1]
 
     yield make
@@ -82,7 +82,7 @@ def photos(tmp_path: Path) -> Path:
 
 def job_for(tools: Tools, folder: Path) -> int:
     source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    return open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
+    return open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
 
 
 def wait(queue: TaskQueue, job_id: int) -> Job:
@@ -174,7 +174,7 @@ def test_quarantined_inputs_are_tried_again(tools: Tools, photos: Path, make_que
     assert reopen(tools.database, first) == 0
     assert not queue.status(first).active
     job_for(tools, photos)
-    with pytest.raises(JobNotRetriable, match="retry that one"):
+    with pytest.raises(JobNotRetriable, match="retry that job"):
         reopen(tools.database, first)
     check_agreement(tools)
 

@@ -1,4 +1,4 @@
-"""The implementations of VectorIndex that the contracts are held to."""
+"""What finds the nearest vectors, for the contracts that it is held to: indexes of this process, and shared stores."""
 
 import os
 import uuid
@@ -7,35 +7,64 @@ from collections.abc import Callable
 import pytest
 from qdrant_client import QdrantClient
 
-from search.index.base import VectorIndex
-from search.index.faiss import FaissIndex
-from search.index.memory import MemoryIndex
-from search.index.qdrant import QdrantIndex, connect, make_collection
-
-Make = Callable[[int], VectorIndex]
+from model.seam import FloatArray
+from search.filters.tree import KEY, AnyOf, Compare, Operator
+from search.spaces.base import Neighbours
+from search.spaces.local.base import VectorIndex
+from search.spaces.local.faiss import FaissIndex
+from search.spaces.local.memory import MemoryIndex
+from search.spaces.qdrant.index import QdrantIndex, connect
+from search.spaces.shared import SharedStore
+from search.types import IdArray, Item
+from tests.contracts.table_backend import TableStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL", "")
 NEEDS_SERVER = pytest.mark.skipif(not QDRANT_URL, reason="QDRANT_URL is not set")
 
 
+class Stored:
+    """A shared store as an index: which ids are allowed is said by a filter on the keys of their items."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self.store = store
+        self.count, self.delete, self.vectors = store.count, store.delete, store.vectors
+
+    def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
+        self.store.upsert(ids, vectors, [Item(number, str(number), None, "", None, {}, 1) for number in ids.tolist()])
+
+    def search(self, vectors: FloatArray, k: int, allowed: IdArray | None = None) -> Neighbours:
+        if allowed is None:
+            return self.store.search(vectors, k)
+        none = Compare(KEY, Operator.EQUAL, "none")
+        return self.store.search(vectors, k, AnyOf(KEY, tuple(map(str, allowed.tolist()))) if len(allowed) else none)
+
+
+Make = Callable[[int], VectorIndex | Stored]
+
+
 def in_qdrant(client: QdrantClient, dimension: int) -> QdrantIndex:
     """An empty index in a collection of its own."""
-    name = f"contract-{uuid.uuid4().hex}"
-    make_collection(client, name, dimension)
-    return QdrantIndex(dimension, client, name)
+    index = QdrantIndex(dimension, client, f"contract-{uuid.uuid4().hex}")
+    index.make()
+    return index
 
 
-def qdrant_local(dimension: int) -> VectorIndex:
-    return in_qdrant(connect(":memory:"), dimension)
+def qdrant_local(dimension: int) -> Stored:
+    return Stored(in_qdrant(connect(":memory:"), dimension))
 
 
-def qdrant_server(dimension: int) -> VectorIndex:
-    return in_qdrant(connect(QDRANT_URL), dimension)
+def qdrant_server(dimension: int) -> Stored:
+    return Stored(in_qdrant(connect(QDRANT_URL), dimension))
+
+
+def table(dimension: int) -> Stored:
+    return Stored(TableStore({}, dimension))
 
 
 MEMORY = pytest.param(MemoryIndex, id="memory")
-OTHERS = [
-    pytest.param(FaissIndex, id="faiss"),
+FAISS = pytest.param(FaissIndex, id="faiss")
+STORES = [
     pytest.param(qdrant_local, id="qdrant-local"),
     pytest.param(qdrant_server, id="qdrant-server", marks=NEEDS_SERVER),
+    pytest.param(table, id="table"),
 ]

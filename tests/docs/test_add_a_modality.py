@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from model.data.shards import open_dataset
+from model.encoders.pull import encoders_folder
 from model.home import default_home
-from model.hub import encoders_folder
-from model.training.pretraining.records import read_records
+from model.training.run.records import read_records
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "add-a-modality.md"

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from search import snapshots
 from search.catalogue import collections, items, ledger
 from search.catalogue.ledger import DONE, QUARANTINED
 from search.catalogue.session import Database
 from search.catalogue.tables import JobRow, LedgerRow, LogRow
 from search.maintenance import verify
 from search.settings import Settings
-from search.snapshot_writer import space_folder
+from search.spaces.local import snapshots
+from search.spaces.local.backend import space_folder
 from search.types import Collection
 from tests.faults.gallery import Gallery
 

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from api.client import ApiError, Client, ServiceUnreachable
-from api.wire import Part
+from anyseek import ApiError, Client, Part, ServiceUnreachable
 from search.catalogue import items
 from search.catalogue.collections import get
 from tests.faults.commands import start

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from indexer.indexing import Tools
+from indexer.runs import Tools
 from search.catalogue import collections, items
 from search.catalogue.tables import ItemRow, LedgerRow, LogRow
 from search.types import Collection

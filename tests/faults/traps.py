@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import model.hashing_embedder as hashing
-from model.embedder import FloatArray, Sample
+import model.hashing as hashing
+from model.seam import FloatArray, Sample
 from tests.indexer.harness import Trapped
 
 
@@ -26,7 +26,7 @@ class Point:
 
 # Between any two of: asset written, row committed, vector logged, snapshot renamed.
 WORK_POINTS = {
-    "asset written beside": Point("search.durable:flush_file", after=True),
+    "asset written beside": Point("model.files:flush_file", after=True),
     "asset renamed": Point("search.assets:AssetStore.put", after=True),
     "batch embedded": Point("indexer.pipeline:Pipeline._write", after=False),
     "ledger settled, items not": Point("search.catalogue.ledger:settle", after=True),
@@ -36,9 +36,9 @@ WORK_POINTS = {
 }
 END_POINTS = {
     "job closed, not committed": Point("search.catalogue.jobs:complete", after=True),
-    "snapshot begun": Point("search.snapshots:save", after=False),
-    "snapshot written, not renamed": Point("search.snapshots:flush_file", after=True, call=3),
-    "snapshot renamed, log not compacted": Point("search.snapshots:save", after=True),
+    "snapshot begun": Point("search.spaces.local.snapshots:save", after=False),
+    "snapshot written, not renamed": Point("model.files:_replace_folder", after=False),
+    "snapshot renamed, log not compacted": Point("search.spaces.local.snapshots:save", after=True),
     "log compacted, not committed": Point("search.catalogue.log:compact", after=True),
 }
 

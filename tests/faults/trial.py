@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.indexing import Tools
+from indexer.runs import Tools
 from search.settings import Work
 from tests.faults.gallery import Gallery
 from tests.faults.servers import Servers, is_drained

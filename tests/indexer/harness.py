@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.indexing import IndexRun, Tools, open_collection, open_job
-from indexer.owner import Owner
-from indexer.reembed_batches import Means
+from indexer.indexing import IndexRun, open_collection, open_job
+from indexer.reembed import ReembedTools
+from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
-from model.embedder import Embedder, FloatArray, Sample
-from model.hashing_embedder import HashingEmbedder
+from model.hashing import HashingEmbedder
+from model.seam import Embedder, FloatArray, Sample
 from search.assets import AssetStore
 from search.catalogue import collections, items, ledger
 from search.catalogue.jobs import Job
@@ -89,8 +89,8 @@ def index(
     source = open_source(tools.settings, name_of_source)
     collection = open_collection(tools, name)
     with Owner(tools.database, tools.settings) as owner:
-        job = open_job(tools.database, collection, source, owner, prune, on_duplicate=on_duplicate)
-        return IndexRun(tools, collection, source, owner, progress or Counting()).run(job)
+        job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate)
+        return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
 
 
 def held(tools: Tools) -> dict[str, Item]:
@@ -113,6 +113,6 @@ def check_agreement(tools: Tools) -> None:
     assert verify(tools.database, tools.settings) == []
 
 
-def means(tools: Tools) -> Means:
+def reembed_tools(tools: Tools) -> ReembedTools:
     """What a re-embedding works with where there is one model."""
-    return Means(tools.settings, tools.database, tools.assets, lambda model: tools, lambda collection: None)
+    return ReembedTools(tools.settings, tools.database, tools.assets, lambda model: tools, lambda collection: None)

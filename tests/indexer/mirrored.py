@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model.embedder import Embedder, FloatArray, Sample
-from model.hashing_embedder import HashingEmbedder
+from model.hashing import HashingEmbedder
+from model.seam import Embedder, FloatArray, Sample
 
 OLD, NEW = "hashing", "mirrored"
 
@@ -32,7 +32,7 @@ class Mirrored(HashingEmbedder):
 
 
 def load(name: str, home: Path) -> Embedder:
-    """In place of `model.embedder.load_embedder`; MIRRORED_SECONDS slows the second model down."""
+    """In place of `model.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
     if name == OLD:
         return HashingEmbedder()
     made = Mirrored()

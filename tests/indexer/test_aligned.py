@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from indexer.aligned import read_aligned
-from indexer.errors import BadDescription, BadMap, OutsideFolder, SourceGone
-from model.embedder import Regions
+from indexer.errors import BadDescription, OutsideFolder, SourceGone
+from model.modalities.reading.errors import BadMap
+from model.seam import Regions
 from search.errors import BadInput, NotAligned
 from search.evaluation.aligned import AlignedSet
 from search.settings import Limits
@@ -135,7 +136,7 @@ def _twice(root: Path) -> None:
     ("make", "says"),
     [
         (_nothing, "has no files of any modality"),
-        (_one_modality, "one modality only, rgb"),
+        (_one_modality, "only one modality, rgb"),
         (_no_common_key, "no key in .* has two modalities: 2 files .* rgb/a.png"),
         (_twice, "image and rgb are the same modality"),
     ],

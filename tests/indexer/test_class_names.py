@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.class_names import names_of
-from indexer.indexing import Tools, open_collection
-from indexer.originals import original_values
-from indexer.put import put_item
-from indexer.remake import remake
-from indexer.samples import RawFile
-from model.embedder import Regions
+from indexer.indexing import open_collection
+from indexer.put import put_item, remake
+from indexer.runs import Tools
+from indexer.samples import RawFile, class_names, read_originals
+from model.seam import Regions
 from search.errors import StoreCorrupt
 from search.types import Item
 from tests.indexer.harness import NAME, check_agreement, held, index, installation
@@ -38,7 +36,7 @@ def _regions() -> bytes:
 
 
 def _names_in(item: Item, tools: Tools) -> object:
-    value = original_values(item, tools.assets, tools.settings.limits)["semseg"]
+    value = read_originals(item, tools.assets, tools.settings.limits)["semseg"]
     assert isinstance(value, Regions)
     return dict(value.classes)
 
@@ -72,7 +70,7 @@ def test_names_of_an_item_of_a_folder(tools: Tools, tmp_path: Path) -> None:
 def test_an_item_without_names_has_none(tools: Tools) -> None:
     item = put_item(tools, NAME, "k", [RawFile("rgb", png(1), "a.png"), RawFile("semseg", _regions(), "a.png")])
     assert set(item.assets) == {"rgb", "semseg", "thumbnail"}
-    assert names_of(item, "semseg", tools.assets) == {}
+    assert class_names(item, "semseg", tools.assets) == {}
     assert _names_in(item, tools) == {}
 
 
@@ -81,4 +79,4 @@ def test_names_that_were_changed_on_disk_are_not_believed(tools: Tools) -> None:
     item = put_item(tools, NAME, "k", files)
     tools.assets.path(item.assets["semseg.classes"]).write_text('{"0": "ceiling"}')
     with pytest.raises(StoreCorrupt, match=r"semseg\.classes"):
-        original_values(item, tools.assets, tools.settings.limits)
+        read_originals(item, tools.assets, tools.settings.limits)

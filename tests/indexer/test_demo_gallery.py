@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from indexer import demo_gallery
-from indexer.decode import decode
 from indexer.demo_gallery import write_gallery, write_rooms
 from indexer.sources.folder import FolderSource
+from model.galleries.demo import FOLDER
 from model.galleries.openmoji import Concept
-from model.galleries.views import FOLDER
+from model.modalities.reading.decode import decode
 from search.settings import Limits
 
 SVG = '<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><g id="color"><circle r="9"/></g></svg>'

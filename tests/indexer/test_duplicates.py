@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from indexer.indexing import Tools, open_collection
+from indexer.indexing import open_collection
 from indexer.put import put_item
+from indexer.runs import Tools
 from indexer.samples import RawFile
-from model.embedder import FloatArray, Sample
-from model.hashing_embedder import HashingEmbedder
+from model.hashing import HashingEmbedder
+from model.seam import FloatArray, Sample
 from search.catalogue import collections, ledger, log
 from search.types import OnDuplicate
 from tests.indexer.harness import NAME, check_agreement, failures, held, index, installation, numbers

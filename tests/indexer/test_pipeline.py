@@ -14,13 +14,13 @@ from PIL import Image
 from sqlalchemy import update
 
 from indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
-from indexer.indexing import IndexRun, Tools, check_model, open_collection, open_job
-from indexer.owner import Owner
+from indexer.indexing import IndexRun, check_model, open_collection, open_job
 from indexer.put import put_item
+from indexer.runs import Owner, Tools
 from indexer.samples import RawFile
 from indexer.sources.opening import open_source
-from model.embedder import FloatArray
-from model.hashing_embedder import HashingEmbedder
+from model.hashing import HashingEmbedder
+from model.seam import FloatArray
 from search.catalogue import collections, jobs
 from search.catalogue.jobs import JobState
 from search.catalogue.tables import LedgerRow
@@ -312,9 +312,9 @@ def test_a_run_that_is_told_to_stop_ends_at_its_next_step_and_another_goes_on(to
             def settled(self, inputs: int) -> None:
                 owner.stop()
 
-        job = open_job(tools.database, collection, source, owner, prune=False)
+        job = open_job(collection, source, owner, prune=False)
         with pytest.raises(JobStopped):
-            IndexRun(tools, collection, source, owner, Stopper()).run(job)
+            IndexRun(lambda: tools, source, owner, Stopper()).run(job)
     done = len(held(tools))
     assert 0 < done < 150
     assert numbers(index(tools, photos)) == (150 - done, done, 0, 0)

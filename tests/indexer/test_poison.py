@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.indexing import open_collection, open_job
-from indexer.owner import Owner
+from indexer.runs import Owner
 from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import JobState
@@ -60,9 +60,9 @@ def test_a_dead_owner_s_job_is_adopted_at_once(tmp_path: Path) -> None:
     with installation(tmp_path / "home") as tools:
         source, collection = open_source(tools.settings, photos), open_collection(tools, NAME)
         with Owner(tools.database, tools.settings) as first:
-            job = open_job(tools.database, collection, source, first, prune=False)
+            job = open_job(collection, source, first, prune=False)
             with Owner(tools.database, tools.settings) as second:
-                assert open_job(tools.database, collection, source, second, prune=False).owner == first.name
+                assert open_job(collection, source, second, prune=False).owner == first.name
         (photos / "3.png").write_bytes(png(3))
         done = index(tools, photos, progress=Counting())
         assert (done.id, done.state, numbers(done)) == (job.id, JobState.DONE, (4, 0, 0, 0))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from indexer.errors import DecodeError
-from indexer.indexing import Tools, open_collection
+from indexer.indexing import open_collection
 from indexer.put import put_item
+from indexer.runs import Tools
 from indexer.samples import RawFile
 from search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
 from search.types import Part, Query
@@ -60,7 +61,7 @@ def test_what_is_refused(tools: Tools, tmp_path: Path) -> None:
         put_item(tools, NAME, "k", [RawFile("rgb", b"words", "upload.png")])
     with pytest.raises(BadInput, match="twice"):
         put_item(tools, NAME, "k", [picture(1), picture(2)])
-    with pytest.raises(BadInput, match="nothing that the model hashing takes"):
+    with pytest.raises(BadInput, match="no modality that the model hashing takes"):
         put_item(tools, NAME, "k", [RawFile("normal", png(1), "n.png")])
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/0.png").write_bytes(png(0))

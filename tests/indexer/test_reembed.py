@@ -1,32 +1,35 @@
 """A collection moves to another model, and back, while items come, change and go."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
-from indexer.errors import JobCancelled
-from indexer.indexing import Tools, open_collection
-from indexer.owner import Owner
+from indexer.errors import JobCancelled, JobStopped
+from indexer.indexing import open_collection
+from indexer.pipeline import MODEL_FAILED
 from indexer.put import put_item
-from indexer.reembed import ReembedRun
-from indexer.reembed_batches import Means
+from indexer.reembed import ReembedRun, ReembedTools
+from indexer.runs import Owner, Tools
 from indexer.samples import RawFile
-from search.catalogue import beside, collections, items, jobs, ledger, log, reembedding
-from search.catalogue.beside import NothingBuilt, NothingKept, OldVectorsKept
-from search.catalogue.collections import Head, SpaceHead
+from model.seam import FloatArray, Sample
+from search.catalogue import collections, items, jobs, ledger, log, reembedding, space_switch
+from search.catalogue.collections import Head
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.reembedding import AlreadyEmbedded, ReembedUnderWay
+from search.catalogue.space_switch import NothingBuilt, NothingKept, OldVectorsKept
+from search.catalogue.tables import LedgerRow
 from search.engine import SearchEngine
 from search.errors import FingerprintMismatch
-from search.index.faiss import FaissIndex
 from search.maintenance import left_out, rebuild, verify
-from search.snapshot_writer import prepare_beside, remove_unknown, space_folder
-from search.space_index import SpaceIndex
+from search.spaces.local.backend import LocalBackend
 from search.types import Collection, Part, Query
+from search.upkeep import prepare_switch, remove_unknown
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
 from tests.indexer.pictures import png
@@ -67,17 +70,13 @@ class Installation:
 
     def run(self, job: Job, owner: Owner) -> Job:
         tools = self.tools
-        means = Means(tools.settings, tools.database, tools.assets, self.load, self.prepare)
-        return ReembedRun(means, owner, Counting()).run(job)
+        through = ReembedTools(tools.settings, tools.database, tools.assets, self.load, self.prepare)
+        return ReembedRun(through, owner, Counting()).run(job)
 
     def prepare(self, collection: str) -> None:
         tools = self.tools
-
-        def open_space(head: Head, space: SpaceHead) -> SpaceIndex:
-            folder = space_folder(tools.settings, head.id, space.id)
-            return SpaceIndex(tools.database, folder, head.id, space, FaissIndex)
-
-        prepare_beside(tools.database, tools.settings, collections_head(tools), open_space)
+        backend = LocalBackend(tools.database, tools.settings)
+        prepare_switch(tools.database, tools.settings, collections_head(tools), backend.open)
 
     def put(self, key: str, seed: int) -> None:
         put_item(self.tools, NAME, key, [RawFile("rgb", png(seed), f"{key}.png")])
@@ -172,17 +171,18 @@ def test_old_vectors_stay_until_they_are_forgotten(installed: Installation) -> N
     installed.move()
     old_space = next(space.id for space in collections_head(tools).beside)
     with pytest.raises(OldVectorsKept, match="forget-old"), tools.database.write() as session:
-        beside.build(session, installed.collection(), "third", [])
+        space_switch.build(session, installed.collection(), "third", [])
     with tools.database.write() as session:
-        beside.forget(session, installed.collection())
-    remove_unknown(tools.database, tools.settings, installed.collection().id)
+        space_switch.forget(session, installed.collection())
+    backend = LocalBackend(tools.database, tools.settings)
+    remove_unknown(tools.database, tools.settings, installed.collection().id, backend)
     assert not (tools.settings.indexes / str(installed.collection().id) / str(old_space)).exists()
     assert installed.collection().beside == {}
     rebuild(tools.database, tools.settings, NAME)
     with tools.database.read() as session:
         assert not list(log.latest_vectors(session, installed.collection().id, old_space))
     check_agreement(tools)
-    for forgetting in (beside.forget, beside.bring_back):
+    for forgetting in (space_switch.forget, space_switch.bring_back):
         with pytest.raises(NothingKept), tools.database.write() as session:
             forgetting(session, installed.collection())
 
@@ -243,6 +243,42 @@ def test_what_cannot_be_made_keeps_the_old_model_until_it_is_left_out(installed:
     index(installed.other_tools, installed.folder)
     assert len(left_out(tools.database)) == 1
     assert installed.nearest(installed.other_tools, 99) == "4.png"
+
+
+def test_an_item_at_which_the_model_fails_is_found_by_running_it_alone(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = picture(4)
+
+    def failing(samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        if any(np.array_equal(sample.values["rgb"], bad) for sample in samples):
+            raise RuntimeError("not that one")
+        return installed.other.embed(samples, spaces)
+
+    monkeypatch.setattr(installed.other, "embed_gallery", failing)
+    job = installed.move()
+    assert (job.state, job.counts.indexed, job.counts.quarantined) == (JobState.FAILED, 12, 1)
+    with installed.tools.database.read() as session:
+        (failure,) = ledger.failures(session, job.id)
+    assert (failure.key, failure.code) == ("4.png", MODEL_FAILED)
+    assert failure.reason == "the model failed at it: not that one"
+
+
+def test_one_that_is_told_to_stop_gives_back_what_it_has_leased_ahead(installed: Installation) -> None:
+    tools = installed.tools
+    small = replace(tools.settings, work=replace(tools.settings.work, inputs_per_batch=4))
+    with Owner(tools.database, small) as owner:
+        installed.other.at_work = owner.stop
+        job = installed.begin(owner)
+        with pytest.raises(JobStopped):
+            installed.run(job, owner)
+    query = select(LedgerRow.state, LedgerRow.attempts).where(LedgerRow.job_id == job.id).order_by(LedgerRow.id)
+    with tools.database.read() as session:
+        rows = session.execute(query).all()
+    assert [tuple(row) for row in rows] == [(ledger.DONE, 1)] * 4 + [(ledger.PENDING, 0)] * 9
+    installed.other.at_work = lambda: None
+    assert installed.move().state == JobState.DONE
+    check_agreement(tools)
 
 
 def test_one_that_failed_goes_on_with_what_is_there(installed: Installation) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from indexer.indexing import Tools, open_collection
-from indexer.put import put_item
-from indexer.remake import remake
+from indexer.indexing import open_collection
+from indexer.put import put_item, remake
+from indexer.runs import Tools
 from indexer.samples import RawFile
 from search.catalogue.tables import LogRow
 from search.maintenance import rebuild, verify

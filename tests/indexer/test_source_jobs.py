@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from indexer.indexing import Tools
+from indexer.runs import Tools
 from search.catalogue import collections, items, log
 from tests.indexer import sources_kit as kit
 from tests.indexer.harness import Counting, check_agreement, failures, index, installation, numbers
@@ -106,9 +106,9 @@ def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import indexer.scanning
+import indexer.indexing
 from tests.indexer.harness import Counting, index, installation
-indexer.scanning.PAGE = 5
+indexer.indexing.PAGE = 5
 
 class Killer(Counting):
     def scanned(self, inputs):

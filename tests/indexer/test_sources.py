@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from indexer.errors import BadDescription, OutsideFolder, SourceGone
-from indexer.manifest import PathTable
 from indexer.paths import from_uri, one_line, to_key, to_uri
 from indexer.sources.base import Found
-from indexer.sources.folder import FolderSource
+from indexer.sources.folder import FolderSource, PathTable
 from search.settings import Limits
 from tests.indexer.pictures import encoded, jpeg, noise, png
 
@@ -129,7 +128,7 @@ def test_sidecars_and_their_files(tmp_path: Path) -> None:
         ('{"key": "\\ud800"}', "the key"),
         ({"attributes": [1]}, "the field 'attributes'"),
         ('{"attributes": ' + '{"a":' * 33 + "1" + "}" * 34, "nested more than 32 deep"),
-        ('{"attributes": {"a": "\\ud800"}}', "no JSON of Unicode text"),
+        ('{"attributes": {"a": "\\ud800"}}', "not JSON of Unicode text"),
         ({"attributes": {"a": "x" * 65_536}}, "at most 65,536 are allowed"),
         ({"caption": "x" * 10_001}, "the caption has 10,001 characters"),
         ({"modalities": {"smell": "a.png"}}, "'smell' is not a modality"),

@@ -66,7 +66,7 @@ def test_what_is_cut_off_or_damaged_is_told() -> None:
     broken[second.place + 20] ^= 1
     for wrong, reason in (
         (b"", "empty"),
-        (b"no archive" * 100, "no tar archive"),
+        (b"no archive" * 100, "not a tar archive"),
         (data[: second.place], "no end mark"),
         (data[: second.place + 100], "no end mark"),
         (data[: second.start + 10], "cut off in 'b.png'"),
@@ -117,7 +117,7 @@ def test_members_become_items(tmp_path: Path) -> None:
         ({"1.png": A, "1.json": b"{"}, "not JSON"),
         ({"1.png": A, "1.jpg": A}, "'rgb' twice"),
         ({"1.png": A, "1.txt": b"\xff"}, "codec can't decode"),
-        ({"1.png": A, "1.json": b'{"modality:depth": "x.png"}'}, "own names in the archive"),
+        ({"1.png": A, "1.json": b'{"modality:depth": "x.png"}'}, "own names"),
         ({f"1.{number:03}.png": A for number in range(70)}, "more than 64 members share the name"),
     ],
 )
@@ -137,8 +137,8 @@ def test_shards_that_are_broken_or_missing_are_named_and_the_others_taken(tmp_pa
     found = scan(opened(tmp_path, shards, "s-{0..3}.tar"))
     assert {key for key, one in found.items() if one.reason is None} == {"0", "1"}
     assert "cut off" in str(found["s-0.tar"].reason)
-    assert "is not there" in str(found["s-2.tar"].reason)
-    assert "no tar archive" in str(found["s-3.tar"].reason)
+    assert "does not exist" in str(found["s-2.tar"].reason)
+    assert "not a tar archive" in str(found["s-3.tar"].reason)
 
 
 def test_which_shards_a_name_stands_for(tmp_path: Path) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
-from indexer.sources.addresses import may_be_reached, read_networks
-from indexer.sources.web import REDIRECTS, Patience, Web, is_url
+from indexer.sources.web import REDIRECTS, RetryPolicy, Web, is_url, may_be_reached, read_networks
 from search.errors import BadInput
 from search.settings import Limits
 from tests.indexer import sources_kit as kit
 
 LOOPBACK = read_networks(kit.LOOPBACK)
-SOON = Patience(connect=2.0, read=0.4, answer=1.0, in_all=6.0, attempts=3, pause=0.01)
+SOON = RetryPolicy(connect=2.0, read=0.4, answer=1.0, in_all=6.0, attempts=3, pause=0.01)
 
 
 @pytest.fixture
@@ -33,9 +32,9 @@ def web() -> Web:
 
 def test_what_is_there_is_read(site: kit.Site, web: Web) -> None:
     site.serve({"a.png": b"bytes", "M%C3%BCll%20x": b"odd"})
-    assert web.fetch(site.url + "a.png") == b"bytes"
-    assert web.fetch(site.url + "a.png#fragment") == b"bytes"
-    assert web.fetch(site.url + "Müll x") == b"odd"
+    assert web.read(site.url + "a.png") == b"bytes"
+    assert web.read(site.url + "a.png#fragment") == b"bytes"
+    assert web.read(site.url + "Müll x") == b"odd"
 
 
 def test_redirects_are_followed_but_not_for_ever(site: kit.Site, web: Web) -> None:
@@ -43,9 +42,9 @@ def test_redirects_are_followed_but_not_for_ever(site: kit.Site, web: Web) -> No
     for number in range(REDIRECTS + 1):
         target = f"r{number + 1}" if number + 1 < REDIRECTS + 1 else f"{site.url}end"
         site.answers[f"/r{number}"] = (302, {"Location": target}, b"")
-    assert web.fetch(site.url + "r1") == b"bytes"
-    with pytest.raises(InputUnreadable, match="leads on and on"):
-        web.fetch(site.url + "r0")
+    assert web.read(site.url + "r1") == b"bytes"
+    with pytest.raises(InputUnreadable, match="redirects too often:"):
+        web.read(site.url + "r0")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_answers_that_stay_so_are_not_asked_for_again(
 ) -> None:
     site.answers["/a"] = (status, {}, b"")
     with pytest.raises(error, match=str(status)):
-        web.fetch(site.url + "a")
+        web.read(site.url + "a")
     assert site.asked == ["/a"]
 
 
@@ -64,25 +63,25 @@ def test_answers_that_stay_so_are_not_asked_for_again(
 def test_answers_that_may_pass_are_asked_for_again(site: kit.Site, web: Web, status: int) -> None:
     answers = itertools.chain([(status, {}, b"wait"), (status, {}, b"wait")], itertools.repeat((200, {}, b"bytes")))
     site.answers["/a"] = lambda _: next(answers)
-    assert web.fetch(site.url + "a") == b"bytes"
+    assert web.read(site.url + "a") == b"bytes"
     assert len(site.asked) == 3
     site.answers["/b"] = (status, {}, b"")
-    with pytest.raises(InputUnavailable, match=rf"3 times in vain: the server answered {status}"):
-        web.fetch(site.url + "b")
+    with pytest.raises(InputUnavailable, match=rf"3 times without success: the server answered {status}"):
+        web.read(site.url + "b")
 
 
 def test_retry_after_is_waited_for_unless_it_is_too_long(site: kit.Site, web: Web) -> None:
     answers = iter([(429, {"Retry-After": "1"}, b""), (200, {}, b"bytes")])
     site.answers["/a"] = lambda _: next(answers)
     began = time.monotonic()
-    assert web.fetch(site.url + "a") == b"bytes"
+    assert web.read(site.url + "a") == b"bytes"
     assert time.monotonic() - began >= 1
     site.answers["/b"] = (503, {"Retry-After": "3600"}, b"")
-    with pytest.raises(InputUnavailable, match="asked for once"):
-        web.fetch(site.url + "b")
+    with pytest.raises(InputUnavailable, match="requested once"):
+        web.read(site.url + "b")
     site.answers["/c"] = (503, {"Retry-After": "Wed, 21 Oct 2065 07:28:00 GMT"}, b"")
-    with pytest.raises(InputUnavailable, match="asked for once"):
-        web.fetch(site.url + "c")
+    with pytest.raises(InputUnavailable, match="requested once"):
+        web.read(site.url + "c")
 
 
 def test_a_broken_connection_is_tried_again(site: kit.Site, web: Web) -> None:
@@ -94,7 +93,7 @@ def test_a_broken_connection_is_tried_again(site: kit.Site, web: Web) -> None:
         return 200, {}, b"bytes"
 
     site.answers["/a"] = cut
-    assert web.fetch(site.url + "a") == b"bytes"
+    assert web.read(site.url + "a") == b"bytes"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "999999"}])
@@ -115,7 +114,7 @@ def test_too_many_bytes_are_not_read(site: kit.Site, web: Web, headers: dict[str
 
     site.answers["/a"] = flood
     with pytest.raises(TooManyBytes, match="5,000"):
-        web.fetch(site.url + "a")
+        web.read(site.url + "a")
     assert len(sent) < 20_000
 
 
@@ -131,14 +130,14 @@ def test_silence_and_dripping_end(site: kit.Site) -> None:
         handler.close_connection = True
         return None, {}, b""
 
-    once = Patience(connect=1.0, read=0.3, answer=0.6, in_all=2.0, attempts=1)
+    once = RetryPolicy(connect=1.0, read=0.3, answer=0.6, in_all=2.0, attempts=1)
     web = Web(Limits(), LOOPBACK, once)
     site.answers["/drip"] = drip
     site.answers["/silence"] = lambda _: time.sleep(1) or (200, {}, b"")
     for path in ("drip", "silence"):
         began = time.monotonic()
         with pytest.raises(InputUnavailable, match="took too long"):
-            web.fetch(site.url + path)
+            web.read(site.url + path)
         assert time.monotonic() - began < 2.5
 
 
@@ -147,7 +146,7 @@ def test_nobody_at_the_address(web: Web) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     with pytest.raises(InputUnavailable, match="3 times"):
-        web.fetch(f"http://127.0.0.1:{port}/a")
+        web.read(f"http://127.0.0.1:{port}/a")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_private_addresses_are_refused_unless_they_are_allowed(site: kit.Site, h
     site.serve({"a": b"secret"})
     web = Web(Limits(), (), SOON)
     with pytest.raises(AddressRefused, match="ANYSEEK_URL_NETWORKS"):
-        web.fetch(f"http://{host}:{site.server.server_address[1]}/a")
+        web.read(f"http://{host}:{site.server.server_address[1]}/a")
     assert site.asked == []
 
 
@@ -167,7 +166,7 @@ def test_redirects_to_private_addresses_are_refused(site: kit.Site) -> None:
     for target in ("http://127.0.0.2/a", "http://10.0.0.1/", "ftp://127.0.0.1/a", "file:///etc/passwd"):
         site.answers["/a"] = (302, {"Location": target}, b"")
         with pytest.raises(AddressRefused):
-            Web(Limits(), other, SOON).fetch(site.url + "a")
+            Web(Limits(), other, SOON).read(site.url + "a")
 
 
 def test_the_address_that_was_checked_is_the_one_connected_to(site: kit.Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,9 +183,9 @@ def test_the_address_that_was_checked_is_the_one_connected_to(site: kit.Site, mo
 
     site.serve({"a": b"secret"})
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    once = Patience(connect=0.3, attempts=1)
+    once = RetryPolicy(connect=0.3, attempts=1)
     with pytest.raises((InputUnavailable, AddressRefused)):
-        Web(Limits(), (), once).fetch(f"http://rebinding.example:{site.server.server_address[1]}/a")
+        Web(Limits(), (), once).read(f"http://rebinding.example:{site.server.server_address[1]}/a")
     assert (site.asked, asked) == ([], ["rebinding.example"])
 
 
@@ -217,11 +216,11 @@ def test_which_addresses_are_public(address: str, reached: bool) -> None:
 )
 def test_what_is_no_address_is_refused(web: Web, url: str) -> None:
     with pytest.raises(AddressRefused):
-        web.checked(url)
+        web.resolve(url)
 
 
 def test_addresses_are_told_from_paths() -> None:
     assert is_url("HTTPS://example.org/a")
     assert not is_url("http/a.png")
     with pytest.raises(AddressRefused, match="characters"):
-        Web(Limits()).checked("http://example.org/" + "a" * 3_000)
+        Web(Limits()).resolve("http://example.org/" + "a" * 3_000)

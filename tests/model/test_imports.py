@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # Modules that use another package, which is said where it is missing.
-EXCEPTIONS = ("model.openclip", "model.openclip_embedder")
+EXCEPTIONS = ("model.openclip",)
 
 _PROGRAM = """
 import importlib, importlib.metadata, pkgutil, re, sys

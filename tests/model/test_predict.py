@@ -6,16 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.embedder import Embedder, Sample, UnknownModel, UnsupportedModality, WeightsMissing
-from model.formats.spans import FormatInvalid
+from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
 from model.home import default_home
-from model.predict import (
-    PredictionInvalid,
-    PredictOptions,
-    load_predictor,
-    predict,
-    predicted_modalities,
-)
+from model.loading import load_model
+from model.modalities.formats.spans import FormatInvalid
+from model.predict import predict
+from model.seam import Embedder, PredictionInvalid, PredictOptions, Sample
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 VECTORS = ("visual_global", "semantic_global")
@@ -24,7 +20,7 @@ VECTORS = ("visual_global", "semantic_global")
 @pytest.fixture(scope="module")
 def tiny() -> Embedder:
     try:
-        loaded = load_predictor("4m-tiny", HOME)
+        loaded = load_model("4m-tiny", HOME)
     except WeightsMissing as error:
         pytest.skip(str(error))
     assert hasattr(loaded, "embed")
@@ -32,7 +28,7 @@ def tiny() -> Embedder:
 
 
 def test_the_bundled_model_predicts_its_vectors(tiny: Embedder) -> None:
-    assert set(VECTORS) <= set(predicted_modalities(tiny))
+    assert set(VECTORS) <= set(tiny.targets)
     found = predict({"text": "a red house"}, list(VECTORS), model=tiny)
     assert list(found) == list(VECTORS)
     expected = tiny.embed([Sample({"caption": "a red house"})], VECTORS)

@@ -9,11 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model.bundle import NETWORK
-from model.embedder import Sample, WeightsMissing
-from model.errors import CheckpointMismatch
-from model.fourm_embedder import FourMEmbedder, load_fourm_embedder
-from model.tiny import INPUTS, TEXTS
+from model.errors import CheckpointMismatch, WeightsMissing
+from model.fourm.bundled.bundle import NETWORK
+from model.fourm.bundled.layout import INPUTS, TEXTS
+from model.fourm.bundled.loading import load_bundled
+from model.fourm.model import FourMModel
+from model.seam import Sample
 from model.verification import verify_embedder
 from tests.random_bundle import write_manifest, write_random_bundle
 
@@ -27,9 +28,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _load(folder: Path) -> FourMEmbedder:
+def _load(folder: Path) -> FourMModel:
     try:
-        return load_fourm_embedder("4m-tiny", HOME, folder)
+        return load_bundled("4m-tiny", HOME, folder)
     except WeightsMissing as error:
         pytest.skip(str(error))
 
@@ -45,7 +46,7 @@ def _without_numbers(folder: Path, tensor: str) -> None:
     write_manifest(folder)
 
 
-class _Watched(FourMEmbedder):
+class _Watched(FourMModel):
     """Remembers which modalities it was given."""
 
     def embed(self, samples, spaces):  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.embedder import EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
 from search.assets import AssetStore
 from search.catalogue import collections, items
 from search.catalogue.session import Database

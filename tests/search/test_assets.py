@@ -52,7 +52,7 @@ def test_other_bytes_are_noticed_and_mended_by_putting_again(store: AssetStore) 
     asset = store.put("thumbnail", b"picture", "image/webp")
     store.path(asset).write_bytes(b"pictura")
     assert not store.is_intact(asset)
-    with pytest.raises(StoreCorrupt, match="other bytes"):
+    with pytest.raises(StoreCorrupt, match="has changed since it was stored"):
         store.read(asset)
     assert store.put("thumbnail", b"picture", "image/webp") == asset
     assert store.is_intact(asset)
@@ -94,7 +94,7 @@ def test_a_failed_put_leaves_nothing(store: AssetStore, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("search.durable.os.fsync", full)
+    monkeypatch.setattr("model.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.put("a", b"data", "text/plain")
     assert files(store) == []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from model.embedder import Fusion
+from model.seam import Fusion
 from search.catalogue import collections, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import LogRow
@@ -18,11 +18,12 @@ from search.errors import (
 )
 from search.filters.from_text import filter_from_text
 from search.filters.tree import BadFilter, Compare, Operator
-from search.index.memory import MemoryIndex
-from search.opening import SpaceOpener
 from search.settings import Settings
+from search.spaces.local.backend import LocalBackend
+from search.spaces.local.memory import MemoryIndex
+from search.spaces.qdrant.backend import QdrantBackend
+from search.spaces.qdrant.index import connect
 from search.types import Collection, Part, Query, Results
-from tests.contracts.vector_indexes import Make, qdrant_local
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
 
 
@@ -48,16 +49,21 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Colle
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("make_index", [MemoryIndex, qdrant_local])
-def test_any_index_gives_the_same_answers(
+@pytest.mark.parametrize("name", ["memory", "qdrant"])
+def test_any_backend_gives_the_same_answers(
     database: Database,
     settings: Settings,
     embedder: WordsEmbedder,
     engine: SearchEngine,
     gallery: Collection,
-    make_index: Make,
+    name: str,
 ) -> None:
-    other = SearchEngine(database, settings, embedder, SpaceOpener(database, settings, make_index))
+    backend = (
+        LocalBackend(database, settings, MemoryIndex)
+        if name == "memory"
+        else QdrantBackend(database, settings, connect(":memory:"))
+    )
+    other = SearchEngine(database, settings, embedder, backend)
     query = Query((text("cat"), Part(item="dog", weight=0.5)), k=10)
     assert keys(other.query("things", query)) == keys(engine.query("things", query))
 
@@ -88,11 +94,11 @@ def test_a_filter_sees_what_was_written_since(
 
 def test_queries_of_a_batch_have_filters_of_their_own(engine: SearchEngine, gallery: Collection) -> None:
     filters = [None, filter_from_text("@key = dog"), Compare("@size", Operator.EQUAL, 5.0)]
-    whole, one, wrong = engine.query_batch("things", [Query((text("cat"),), where=where) for where in filters])
+    whole, filtered, wrong = engine.query_batch("things", [Query((text("cat"),), where=where) for where in filters])
     assert isinstance(whole, Results)
     assert len(whole.hits) == 5
-    assert isinstance(one, Results)
-    assert keys(one) == ["dog"]
+    assert isinstance(filtered, Results)
+    assert keys(filtered) == ["dog"]
     assert isinstance(wrong, BadFilter)
 
 
@@ -269,7 +275,7 @@ def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
 def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
     script = (
         "import sys\nimport search.engine, search.maintenance\nprint('qdrant_client' in sys.modules)\n"
-        "import search.index.qdrant\nprint('torch' in sys.modules)"
+        "import search.spaces.qdrant.index\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\nFalse\n"

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, text, update
 
-from search import snapshots
 from search.assets import AssetStore, reference
 from search.catalogue import collections, items
 from search.catalogue.session import Database
@@ -15,6 +14,7 @@ from search.catalogue.tables import CollectionRow, LogRow
 from search.engine import SearchEngine
 from search.maintenance import missing_originals, rebuild, verify
 from search.settings import Settings
+from search.spaces.local import snapshots
 from search.types import Collection, Item, NewItem, Part, Query
 from tests.search.gallery import SPACES, WordsEmbedder, item_of, make_collection, new_item, put, remove, thumbnail
 

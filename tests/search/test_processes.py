@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from model.files import alive
 from search.catalogue import collections, items, log
 from search.catalogue.session import Database
 from search.engine import SearchEngine
-from search.locks import alive
 from search.maintenance import verify
 from search.settings import Settings
 from search.types import Collection, Part, Query

@@ -89,7 +89,7 @@ def test_a_live_index_opens_anew_after_a_rebuild(
 ) -> None:
     """Whatever was wrong with it in memory."""
     assert found(engine) == sorted(WORDS)
-    for _, index in engine._indexes.values():
+    for _, index in engine._spaces.values():
         with index.reading() as view:
             ids, _vectors = view.index.vectors(view.index.search(view.centre[None], 100).ids[0])
             view.index.delete(ids[:2])

@@ -39,9 +39,9 @@ def test_an_empty_variable_is_none() -> None:
     ("name", "value", "says"),
     [
         ("ANYSEEK_WORK_CONCURRENCY", "two", "a whole number"),
-        ("ANYSEEK_WORK_CONCURRENCY", "0", "above 0"),
+        ("ANYSEEK_WORK_CONCURRENCY", "0", "must be a whole number of at least 1, not '0'"),
         ("ANYSEEK_WORK_LEASE_SECONDS", "nan", "above 0"),
-        ("ANYSEEK_LIMITS_PIXELS", "-1", "above 0"),
+        ("ANYSEEK_LIMITS_PIXELS", "-1", "at least 1"),
         ("ANYSEEK_DATABASE_URL", "mysql://me:word@db/x", "mysql://me:***@db/x"),
         ("ANYSEEK_DATABASE_URL", "postgresql://db/x", "postgresql+psycopg://"),
         ("ANYSEEK_BROKER_URL", "filesystem://", "redis://"),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from indexer.indexing import Tools, open_collection, open_job
-from indexer.owner import Owner
+from indexer.indexing import open_collection, open_job
+from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import Job
@@ -84,7 +84,7 @@ def working(settings: Settings, name: str, *options: str, before: str = "") -> I
 def submit(tools: Tools, folder: Path) -> int:
     """Hand a job over a folder to the workers; returns its id."""
     source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    job = open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False)
+    job = open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False)
     queue = CeleryQueue(tools.database, tools.settings)
     queue.submit(job.id)
     queue.close()

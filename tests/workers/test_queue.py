@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from indexer.indexing import Tools, open_collection, open_job
-from indexer.owner import Owner
+from indexer.indexing import open_collection, open_job
+from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
-from model.embedder import FloatArray, Sample
-from model.hashing_embedder import HashingEmbedder
+from model.hashing import HashingEmbedder
+from model.seam import FloatArray, Sample
 from search.catalogue.jobs import JobState
-from tests.indexer.harness import NAME, check_agreement, held, installation, means
+from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
 from tests.indexer.pictures import png
 from workers.queue import InProcessQueue
 
@@ -36,12 +36,12 @@ def photos(tmp_path: Path) -> Path:
 
 def queue_with(tools: Tools, embedder: HashingEmbedder) -> InProcessQueue:
     with_it = replace(tools, embedder=embedder)
-    return InProcessQueue(lambda: with_it, tools.database, tools.settings, lambda: means(with_it))
+    return InProcessQueue(lambda: with_it, reembed_tools(with_it))
 
 
 def job_for(tools: Tools, folder: Path) -> int:
     source, owner = open_source(tools.settings, folder), Owner(tools.database, tools.settings)
-    return open_job(tools.database, open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
+    return open_job(open_collection(tools, NAME), source, owner, prune=False, adopt=False).id
 
 
 class Slow(HashingEmbedder):

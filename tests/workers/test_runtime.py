@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from indexer.errors import ModelMismatch, SourceGone
 from indexer.indexing import open_collection
-from model.embedder import UnknownModel
+from model.errors import UnknownModel
 from search.catalogue.jobs import JobState
 from search.catalogue.tables import SpaceRow
 from search.errors import CollectionNotFound, FingerprintMismatch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from indexer.indexing import Tools
+from indexer.runs import Tools
 from search.catalogue import ledger
 from search.catalogue.jobs import JobState
 from search.catalogue.tables import LedgerRow, LogRow
@@ -27,10 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 INPUTS, BAD = 150, 5
 # Has a worker die when it meets a picture whose first pixel is pure red.
-TRAP = (
-    "import model.hashing_embedder as hashing\nfrom tests.indexer.harness import Trapped\n"
-    "hashing.HashingEmbedder = Trapped"
-)
+TRAP = "import model.hashing as hashing\nfrom tests.indexer.harness import Trapped\nhashing.HashingEmbedder = Trapped"
 
 
 # Each task takes some seconds.
@@ -146,7 +143,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_work_back(tmp_path: Path, photo
     with installation(settings.home, settings=settings) as tools, working(settings, "first") as first:
         job_id = started(tools, photos)
         wait_for_settled(tools, job_id, 16)
-        assert ("this worker runs as root" in first.log) == (os.geteuid() == 0)
+        assert ("decodes its inputs run as root" in first.log) == (os.geteuid() == 0)
         assert "Warning" not in first.log, "nor in any of Celery's paragraphs"
         assert first.terminate() == 0
         assert not is_ready(settings, "first")
@@ -188,4 +185,4 @@ def test_a_worker_without_its_model_ends(tmp_path: Path) -> None:
     finally:
         worker.kill()
     assert worker.process.returncode == 1
-    assert "no model is called 'psychic'" in worker.log
+    assert "'psychic' is not a model" in worker.log

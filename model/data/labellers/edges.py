@@ -1,4 +1,4 @@
-"""Labellers of drawings: edges found in pictures."""
+"""Labellers that make drawings by detecting edges in pictures."""
 
 import zlib
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from model.data.edges import canny, soft_edges, varied_canny
 from model.data.registry import LabellerKind
 from model.data.samples import DataSample
+from model.modalities.edge_detection import canny, soft_edges, varied_canny
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SoftOptions:
 
 @dataclass(frozen=True)
 class SoftEdge:
-    """`soft_edge` of `rgb`: gradients over several scales, not a learned detector (see `model.data.edges`)."""
+    """`soft_edge` of `rgb`: gradients over several scales, not a learned detector."""
 
     name: str = "soft_edge"
     needs: frozenset[str] = frozenset({"rgb"})

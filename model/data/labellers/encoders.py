@@ -1,4 +1,4 @@
-"""The two specialist encoders as labellers share them: loaded once a process, the last input's result kept."""
+"""The two specialist encoders that labellers share: loaded once per process, each caching its last result."""
 
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 
 from model.data.registry import Place
-from model.drawing import ByteArray
-from model.embedder import FloatArray
+from model.encoders.conse import class_sentences, conse
 from model.encoders.efficientnet import Features, load_efficientnet
 from model.encoders.minilm import TextStates, load_minilm
-from model.hub import check_encoders, encoders_digest, encoders_folder
-from model.preprocess import VERSION, encoder_input
-from model.semantic import class_sentences, conse
+from model.encoders.preprocess import VERSION, encoder_input
+from model.encoders.pull import check_encoders, encoders_digest, encoders_folder
+from model.modalities.drawings import ByteArray
+from model.seam import FloatArray
 
 _TEXTS_AT_ONCE = 64
 
 
 def checked_encoders(options: object, place: Place) -> str:
-    """Which encoders these are, and how pictures are prepared. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    """Identify the encoders and how pictures are prepared. Raises `WeightsMissing`, `WeightsCorrupt`."""
     check_encoders(place.home)
     return f"encoders {encoders_digest()[:16]}, preprocessing {VERSION}"
 
@@ -36,20 +36,20 @@ class Encoders:
 
     @torch.inference_mode()
     def features(self, pixels: ByteArray) -> Features:
-        """What the encoder makes of uint8 (224, 224, 3), a batch of one."""
+        """The encoder's output for uint8 (224, 224, 3), as a batch of one."""
         if self._seen is None or not np.array_equal(self._seen[0], pixels):
             self._seen = pixels, self._picture_encoder(encoder_input([pixels]))
         return self._seen[1]
 
     @torch.inference_mode()
     def half_features(self, pixels: ByteArray) -> Features:
-        """What the encoder in bfloat16 makes of uint8 (224, 224, 3), in half the time where the CPU knows that type."""
+        """The bfloat16 encoder's output for uint8 (224, 224, 3), in half the time if the CPU supports that type."""
         found: Features = self._half_picture_encoder(encoder_input([pixels]).bfloat16())
         return found
 
     @torch.inference_mode()
     def states(self, texts: Sequence[str]) -> TextStates:
-        """What the encoder makes of n texts."""
+        """The encoder's output for n texts."""
         if self._read is None or self._read[0] != tuple(texts):
             self._read = tuple(texts), self._text_encoder(texts)
         return self._read[1]

@@ -26,10 +26,10 @@ from PIL import Image
 
 from model.data.registry import LabellerKind
 from model.data.samples import Caption, DataSample
-from model.drawing import ByteArray
-from model.embedder import Regions
-from model.formats.boxes import LabelledBox
-from model.formats.metadata import FIELDS, Metadata
+from model.modalities.drawings import ByteArray
+from model.modalities.formats.boxes import LabelledBox
+from model.modalities.formats.metadata import FIELDS, Metadata
+from model.seam import Regions
 
 _DIGITS = 4
 
@@ -92,12 +92,12 @@ def caption_fields(captions: tuple[Caption, ...]) -> dict[str, float]:
 
 
 def boxes_fields(boxes: tuple[LabelledBox, ...]) -> dict[str, float]:
-    """How many boxes, and how many classes among them."""
+    """The number of boxes, and of classes among them."""
     return {"n_coco_instances": len(boxes), "coco_instance_diversity": len({box.label for box in boxes})}
 
 
 def regions_fields(regions: Regions) -> dict[str, float]:
-    """How many different ids."""
+    """The number of different ids."""
     return {"semantic_diversity": len(np.unique(regions.ids))}
 
 

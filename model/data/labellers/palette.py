@@ -1,28 +1,25 @@
-"""Labeller of colour palettes."""
+"""Colour palette labeller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from model.config_reader import Bounds
 from model.data.registry import LabellerKind
 from model.data.samples import DataSample
-from model.formats.color_palette import MOST_COLOURS, palette_of
+from model.modalities.formats.color_palette import MOST_COLOURS, palette_of
 
 
 @dataclass(frozen=True)
 class Options:
     """`most`: palettes of 1 to so many colours are made, at most 7."""
 
-    most: int = MOST_COLOURS
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.most <= MOST_COLOURS:
-            raise ValueError(f"most is 1 to {MOST_COLOURS}, not {self.most}")
+    most: Annotated[int, Bounds(1, MOST_COLOURS)] = MOST_COLOURS
 
 
 @dataclass(frozen=True)
 class ColorPalette:
-    """`color_palette` of `rgb`: its commonest colours, clustered into 1, 2, ... of them.
+    """Make `color_palette` from `rgb`: its most common colours, clustered into 1, 2, ... of them.
 
     A picture with fewer colours has fewer palettes.
     """

@@ -1,59 +1,59 @@
-"""Labellers that look at pictures, and at maps rendered as pictures, with EfficientNet-Lite0."""
+"""Labellers that run EfficientNet-Lite0 on pictures, and on maps rendered as pictures."""
 
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.bundle import PROJECTION, WEIGHTS
+from model.config_reader import Bounds, Refused
+from model.data.contents import changed
 from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
 from model.data.registry import LabellerKind, Place
 from model.data.samples import DataSample
-from model.data.shards import file_digest
-from model.data.views import changed
-from model.drawing import ByteArray
 from model.encoders.efficientnet import Features
-from model.feature_maps import Projection, load_projection
-from model.modality import DECLARED
-from model.preprocess import drawing_pixels, looked_at
+from model.encoders.preprocess import looked_at, seen_pixels
+from model.files import file_digest
+from model.fourm.bundled.bundle import PROJECTION, WEIGHTS
+from model.fourm.bundled.feature_maps import Projection, load_projection
+from model.modalities.drawings import ByteArray
+from model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
+from model.modalities.values import CONTENTS
 
-_DRAWINGS = ("canny_edge", "soft_edge", "line_drawing")
-_RENDERED = ("depth", "normal", "semseg", "bounding_boxes", "color_palette")
 HalfArray = npt.NDArray[np.float16]
 _PROJECTION = WEIGHTS / "4m-tiny" / PROJECTION
 
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """`of`: the modality that is looked at, as it is and in `views` - 1 changed ways (see `model.data.views`).
+    """Options: `of` is the modality to look at, unchanged and in `views` - 1 changed ways (`model.data.perturbations`).
 
-    `precision` of the encoder for changed views: `bfloat16` takes half the time, and its vectors of rooms have a cosine
-    of 0.995 to those of `float32`: one more change. The unchanged view is always seen in float32, as in use.
+    `precision` is the encoder's precision for changed views. `bfloat16` takes half the time, and its vectors of rooms
+    have a cosine of 0.995 to those of `float32`, which is one more change. The unchanged view always uses float32, as
+    in use.
     """
 
     of: str = "rgb"
-    views: int = 1
+    views: Annotated[int, Bounds(1, 64)] = 1
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.views <= 64:
-            raise ValueError(f"views is 1 to 64, not {self.views}")
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
-        known = ("rgb", *_DRAWINGS, *_RENDERED, *DECLARED)
+            raise Refused("precision", f"must be float32 or bfloat16, not {self.precision!r}")
+        contents = {name: field_content(name) for name in (*MODALITIES, *DATA_FIELDS)}
+        known = [name for name, content in contents.items() if content and CONTENTS[content].look]
         if self.of not in known:
-            raise ValueError(f"of is one of {', '.join(known)}, not {self.of!r}")
+            raise Refused("of", f"must be one of {', '.join(known)}, not {self.of!r}")
 
 
 class FeatureMap:
     """`<of>_features` float16 (7, 7, 256), projected as for the bundled weights, and `<of>_pooled` float16 (1280,).
 
-    With several views both are stacks of them, the unchanged one first.
+    With several views, both are stacks with the unchanged view first.
     """
 
     def __init__(self, options: FeatureOptions, encoders: Encoders) -> None:
@@ -102,11 +102,11 @@ class VisualGlobal:
         return {"visual_global": unit(features.pooled[0])}
 
 
-def _pixels(modality: str, value: Any) -> ByteArray:
+def _pixels(field: str, value: Any) -> ByteArray:
     """What the encoder sees of a value: uint8 (224, 224, 3). Of several palettes it is the one with most colours."""
-    if modality in _DRAWINGS:  # not all of them are modalities that a user can name
-        return drawing_pixels(value)
-    return looked_at(modality, value[-1] if modality == "color_palette" else value)
+    content = field_content(field)
+    assert content is not None, "`FeatureOptions` has refused every other field"
+    return seen_pixels(content, value[-1] if content is Content.PALETTE else value)
 
 
 @torch.inference_mode()

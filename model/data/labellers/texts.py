@@ -1,4 +1,4 @@
-"""Labellers that read captions with MiniLM."""
+"""Labellers that run MiniLM on captions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
 from model.data.registry import LabellerKind
 from model.data.samples import Caption, DataSample, Origin
-from model.preprocess import looked_at
+from model.encoders.preprocess import looked_at
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Options:
 
 
 class CaptionStates:
-    """What MiniLM makes of the n captions, in their order.
+    """MiniLM's output for the n captions, in their order.
 
     `caption_states` float16 (all tokens, 384), `caption_lengths` int32 (n,) tokens of each, `caption_vectors` unit
     float16 (n, 384).

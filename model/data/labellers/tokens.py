@@ -1,6 +1,6 @@
-"""Labeller of tokens: a tokenizer's codes for a modality, as 4M networks are trained on.
+"""Token labeller: encodes a modality with a tokenizer, to give the codes that 4M networks are trained on.
 
-The tokenizer is a published one, which an installed network names, or the file of one that was trained here.
+The tokenizer is either a published one, named by an installed network, or the file of one that was trained here.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,29 +12,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoints import file_digest, load_tokenizer
-from model.config import ConfigInvalid, ModalityConfig
+from model.checkpoints.files import load_tokenizer, weights_digest
 from model.data.errors import RecipeInvalid, SampleInvalid
 from model.data.registry import LabellerKind, Place
 from model.data.samples import DataSample
-from model.drawing import ByteArray
-from model.formats.spans import FormatInvalid
-from model.published.codecs import FeatureTokens, ImageTokens, VectorTokens
-from model.published.modalities import target_form
-from model.published.model import PublishedModel, load_published
-from model.published.store import installed
-from model.tokenizers.inputs import DRAWINGS, InputKind, input_kind, tokenizer_input
+from model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
+from model.fourm.published.loading import InstalledTokenizers, installed_config
+from model.fourm.published.modalities import target_form
+from model.fourm.published.names import published
+from model.fourm.published.store import installed
+from model.modalities.drawings import ByteArray
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import Content, field_content
+from model.network.config import ConfigInvalid, ModalityConfig
+from model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
 
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
 
 @dataclass(frozen=True)
 class Options:
-    """`of`: the modality; `model`: the installed network that says which tokenizer it has, and which grid.
+    """Options: `of` is the modality; `model` is the installed network whose tokenizer and grid are used.
 
-    `tokenizer`: the file of a tokenizer to take instead, which sees pictures of `size` pixels a side; of the size that
-    it was made for unless given. It sees their central squares, or, of drawings, all within a `whole` square as the
-    encoders of the bundled networks do.
+    `tokenizer` is the file of a tokenizer to use instead. It takes pictures of `size` pixels a side, by default the
+    size it was made for. It sees their central squares or, for drawings with `whole`, the whole drawing within a
+    square, as the encoders of the bundled networks do.
     """
 
     of: str
@@ -68,8 +70,9 @@ class Tokens:
 
 
 def _published_encoder(options: Options, place: Place) -> Callable[[Any], Tensor]:
-    model, codec, row = _loaded(options, place)
-    return lambda value: codec.encode(model, row, value)
+    codec, row = _published_codec(options, place)
+    tokenizers = InstalledTokenizers(place.home)
+    return lambda value: codec.encode(tokenizers, row, value)
 
 
 def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
@@ -80,12 +83,14 @@ def _file_encoder(options: Options, path: Path) -> Callable[[Any], Tensor]:
     except ConfigInvalid as error:
         raise RecipeInvalid(f"tokens of {options.of} by {path}: {error}") from error
     if kind is InputKind.MASK:
-        raise RecipeInvalid(f"tokens of {options.of}: a sample has any number of instances, not one grid of tokens")
+        raise RecipeInvalid(
+            f"tokens of {options.of}: a sample has any number of instances, so it has no single grid of tokens"
+        )
     size = options.size or tokenizer.config.image_size
     if kind in (InputKind.PICTURE, InputKind.LABELS) and size % tokenizer.config.patch_size:
         raise RecipeInvalid(f"tokens of {options.of}: size must be a multiple of {tokenizer.config.patch_size}")
-    if options.whole and options.of not in DRAWINGS:
-        raise RecipeInvalid(f"tokens of {options.of}: only of {', '.join(DRAWINGS)} can they be of the whole")
+    if options.whole and field_content(options.of) is not Content.DRAWING:
+        raise RecipeInvalid(f"tokens of {options.of}: only of drawings can be encoded whole")
 
     def encode(value: Any) -> Tensor:
         image = tokenizer_input(options.of, _padded(value) if options.whole else value, tokenizer.config, size)
@@ -100,14 +105,16 @@ def _padded(drawing: ByteArray) -> ByteArray:
     return np.pad(drawing, [(count // 2, count - count // 2) for count in missing])
 
 
-def _loaded(options: Options, place: Place) -> tuple[PublishedModel, _TokenCodec, ModalityConfig]:
+def _published_codec(options: Options, place: Place) -> tuple[_TokenCodec, ModalityConfig]:
     if options.whole:
-        raise RecipeInvalid(f"tokens of {options.of}: whole goes with tokenizer; published networks see the centre")
-    model = load_published(options.model, place.home)
-    form = target_form(model.network.config, options.of, options.model)
+        raise RecipeInvalid(
+            f"tokens of {options.of}: whole needs tokenizer, because published networks see only the centre"
+        )
+    config = installed_config(options.model, place.home)
+    form = target_form(config, options.of, options.model)
     if not isinstance(form.codec, _TokenCodec):
         raise RecipeInvalid(f"tokens of {options.of}: it is a text in {options.model}, which needs no tokenizer")
-    return model, form.codec, model.network.config.row(form.key)
+    return form.codec, config.row(form.key)
 
 
 def _checked(options: Options, place: Place) -> str:
@@ -115,9 +122,10 @@ def _checked(options: Options, place: Place) -> str:
     if options.tokenizer is not None:
         _file_encoder(options, options.tokenizer)
         of = " of the whole" if options.whole else ""
-        return f"tokenizer {file_digest(options.tokenizer)[:16]} at {options.size or 'its own size'}{of}"
-    model, codec, row = _loaded(options, place)
-    return f"{row.key} of {model.fingerprint[:16]}, tokenizer {installed(codec.tokenizer, place.home).fingerprint[:16]}"
+        return f"tokenizer {weights_digest(options.tokenizer)[:16]} at {options.size or 'its own size'}{of}"
+    codec, row = _published_codec(options, place)
+    network, tokenizer = (installed(name, place.home) for name in (published(options.model).name, codec.tokenizer))
+    return f"{row.key} of {network.fingerprint[:16]}, tokenizer {tokenizer.fingerprint[:16]}"
 
 
 TOKENS = LabellerKind(Options, Tokens, _checked)

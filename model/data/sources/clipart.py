@@ -1,4 +1,4 @@
-"""Clip art in a tree of folders named by subject, as Debian's package `openclipart-png` has it."""
+"""Clip art in a tree of folders named by subject, as in Debian's package `openclipart-png`."""
 
 import hashlib
 import re
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from model.data.codecs import read_file_value
 from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.pictures import read_picture
 from model.data.registry import SourceKind
 from model.data.samples import DataSample, Split
 from model.data.splits import Shares
-from model.drawing import ByteArray
+from model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
@@ -22,9 +22,9 @@ LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative
 
 @dataclass(frozen=True)
 class Options:
-    """`path`: the folder. Files of less than `least_bytes` are mostly arrows and buttons; they are left out.
+    """Options: `path` is the folder. Files smaller than `least_bytes` are left out: most are arrows and buttons.
 
-    So are pictures of more than `most_pixels`.
+    Pictures of more than `most_pixels` are left out too.
     """
 
     path: Path = Path("/usr/share/openclipart/png")
@@ -43,7 +43,7 @@ class ClipartSource:
         self._root, self._shares = options.path, shares
         self._keys = find_clipart(options)
         if not self._keys:
-            raise SourceUnavailable(f"{options.path} has no clip art; on Debian the package openclipart-png has it")
+            raise SourceUnavailable(f"{options.path} has no clip art; Debian's package openclipart-png has it")
         listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
         self.origin = f"openclipart, {len(self._keys)} pictures, {listing}"
 
@@ -51,10 +51,7 @@ class ClipartSource:
         return [key for key in self._keys if self._shares.split_of(series_of(key)) is split]
 
     def sample(self, key: str) -> DataSample:
-        try:
-            picture = read_picture((self._root / key).read_bytes())
-        except OSError as error:
-            raise SampleInvalid(f"{key} cannot be read: {error.strerror}") from error
+        picture = read_file_value("rgb", self._root / key, {})
         named = {"label": subject_of(key), "tags": name_words(key), "concept": series_of(key)}
         sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
         return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
@@ -97,7 +94,7 @@ def name_words(key: str) -> list[str]:
 
 
 def series_of(key: str) -> str:
-    """What variants of one drawing share: `birds/owl_01.png` -> `birds/owl`."""
+    """The name that variants of one drawing share: `birds/owl_01.png` -> `birds/owl`."""
     path = Path(key)
     return f"{path.parent.as_posix()}/{re.sub(r'[^a-z]+', ' ', path.stem.lower()).strip()}"
 

@@ -1,6 +1,6 @@
-"""Emoji of several vendors, rendered: picture, line drawing where the vendor has one, name and tags.
+"""Rendered emoji from several vendors: picture, line drawing where the vendor has one, name and tags.
 
-Splits are by concept, so that all vendors' drawings of one thing, in all skin tones and genders, are in one split.
+Splits are made by concept: all vendors' drawings of one thing, in every skin tone and gender, are in the same split.
 """
 
 import re
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from model.config_reader import Refused
+from model.data.concepts import Concept, base_concept, plain_hexcode, split_of
+from model.data.concepts import Split as ConceptSplit
 from model.data.emoji_art import (
     EMOJIBASE,
     LICENCES,
@@ -26,11 +29,8 @@ from model.data.emoji_art import (
 from model.data.errors import SampleInvalid
 from model.data.registry import Place, SourceKind
 from model.data.samples import DataSample, Split
-from model.drawing import ByteArray, ink
-from model.galleries.openmoji import Rendering, keep_groups, line_drawing, read_concepts
-from model.galleries.svg import draw_svg
-from model.training.concepts import Concept, base_concept, plain_hexcode, split_of
-from model.training.concepts import Split as ConceptSplit
+from model.galleries.openmoji import Rendering, draw_svg, keep_groups, line_drawing, read_concepts
+from model.modalities.drawings import ByteArray, ink
 
 UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
 HELD_OUT_VENDOR = "emojione"  # in the test split only
@@ -51,7 +51,7 @@ class Options:
     def __post_init__(self) -> None:
         known = {*PACKAGES, UNLINED} - set(_LINES.values())
         if wrong := [vendor for vendor in self.vendors if vendor not in known]:
-            raise ValueError(f"no vendor is called {wrong[0]!r}; known ones are {', '.join(sorted(known))}")
+            raise Refused("vendors", f"must be of {', '.join(sorted(known))}, not {wrong[0]!r}")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _concepts() -> dict[str, Concept]:
 def _art(package: str, downloads: Path) -> dict[str, Art]:
     """The drawings of a package by hexcode, read once a process."""
     found = fetch_openmoji(downloads) if package == OPENMOJI else fetch_vendor(package, _concepts(), downloads)
-    return {one.hexcode: one for one in found}
+    return {art.hexcode: art for art in found}
 
 
 EMOJI = SourceKind(Options, _open)

@@ -1,9 +1,12 @@
 """A user's own folder, in one of two layouts.
 
-Aligned: a sub-folder for each modality, files of one sample called alike: `rgb/KEY.png`, `depth/KEY.png`,
-`caption/KEY.txt`; `semseg/classes.json` names the ids. Plain: pictures anywhere below, `NAME.json` beside `NAME.jpg`
-may give "caption" (a text or a list), "attributes", and further files as "modalities": {"depth": "NAME.depth.png"}.
-A folder with no other sub-folders than `train`, `val` and `test` has these splits; otherwise shares decide.
+Aligned: one sub-folder per modality, with the same file name for all files of a sample: `rgb/KEY.png`, `depth/KEY.png`,
+`caption/KEY.txt`. `semseg/classes.json` names the ids.
+
+Plain: pictures anywhere below the folder. A `NAME.json` next to `NAME.jpg` may give "caption" (a text or a list),
+"attributes", and further files as "modalities": {"depth": "NAME.depth.png"}.
+
+If the only sub-folders are `train`, `val` and `test`, they are the splits; otherwise shares decide.
 """
 
 import hashlib
@@ -13,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from model.data.codecs import read_file_value
+from model.data.contents import ARRAYS, STORED, stored_content
 from model.data.errors import SampleInvalid, SourceUnavailable
 from model.data.registry import SourceKind
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.splits import Shares
-from model.data.user_files import MODALITIES_OF_FOLDERS, PICTURE_ENDINGS, endings_of, read_classes, read_user_file
+from model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 
@@ -49,7 +54,7 @@ class FolderSource:
         self.name, self.licence = name, options.licence
         self._options = options
         if not options.path.is_dir():
-            raise SourceUnavailable(f"{options.path} is no folder")
+            raise SourceUnavailable(f"{options.path} is not a folder")
         self._found = dict(sorted(_scan(options.path, shares).items()))
         if not self._found:
             raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
@@ -62,7 +67,7 @@ class FolderSource:
         found = self._found[key]
         about = _read_sidecar(found.sidecar) if found.sidecar else {}
         files = {**found.files, **_named_files(about, found)}
-        values = {m: read_user_file(m, path, self._classes(m, found)) for m, path in files.items()}
+        values = {m: read_file_value(m, path, self._classes(m, found)) for m, path in files.items()}
         if captions := _captions(about):
             values["caption"] = captions
         attributes = {"medium": self._options.medium, **about.get("attributes", {})}
@@ -71,23 +76,24 @@ class FolderSource:
         return DataSample(key, values, attributes)
 
     def _classes(self, modality: str, found: Found) -> dict[int, str]:
-        return read_classes(found.classes[modality]) if modality in found.classes else {}
+        return _read_classes(found.classes[modality]) if modality in found.classes else {}
 
 
 def _scan(root: Path, shares: Shares) -> dict[str, Found]:
     """Every sample by key."""
     parts = [folder.name for folder in _sub_folders(root)]
     if not parts or set(parts) - set(Split):
-        return {key: replace(one, split=shares.split_of(key)) for key, one in _scan_part(root).items()}
+        return {key: replace(sample, split=shares.split_of(key)) for key, sample in _scan_part(root).items()}
     return {
-        f"{part}/{key}": replace(one, split=Split(part))
+        f"{part}/{key}": replace(sample, split=Split(part))
         for part in parts
-        for key, one in _scan_part(root / part).items()
+        for key, sample in _scan_part(root / part).items()
     }
 
 
 def _scan_part(root: Path) -> dict[str, Found]:
-    aligned = any(folder.name in MODALITIES_OF_FOLDERS for folder in _sub_folders(root))
+    contents = {field_content(canonical(folder.name)) for folder in _sub_folders(root)}
+    aligned = any(content is not None and STORED[content] is not ARRAYS for content in contents)
     return _scan_aligned(root) if aligned else _scan_plain(root)
 
 
@@ -96,24 +102,35 @@ def _sub_folders(root: Path) -> list[Path]:
 
 
 def _scan_aligned(root: Path) -> dict[str, Found]:
-    """Raises `SourceUnavailable` for two files of one modality and sample."""
+    """Raises `SourceUnavailable` for two files of one modality and sample, and for a folder named as nothing known."""
     files: dict[str, dict[str, Path]] = {}
     classes: dict[str, Path] = {}
     for folder in _sub_folders(root):
+        modality, suffixes = canonical(folder.name), _suffixes_in(folder)
         for path in sorted(folder.rglob("*")):
             if path.name == CLASSES_FILE:
-                classes[folder.name] = path
-            elif path.suffix.lower() in endings_of(folder.name):
+                classes[modality] = path
+            elif path.suffix.lower() in suffixes:
                 key = path.relative_to(folder).with_suffix("").as_posix()
-                other = files.setdefault(key, {}).setdefault(folder.name, path)
+                other = files.setdefault(key, {}).setdefault(modality, path)
                 if other != path:
-                    raise SourceUnavailable(f"{other} and {path} are both {folder.name} of {key}; keep one of them")
+                    raise SourceUnavailable(f"{other} and {path} are both {modality} of {key}; keep one of them")
     return {key: Found(Split.TRAIN, paths, classes) for key, paths in files.items()}
+
+
+def _suffixes_in(folder: Path) -> tuple[str, ...]:
+    """The endings of a modality's files, by the name of its folder. Raises `SourceUnavailable` for an unknown one."""
+    if folder.name.startswith("."):
+        return ()
+    try:
+        return stored_content(canonical(folder.name)).suffixes
+    except SampleInvalid as error:
+        raise SourceUnavailable(f"the folder {folder}: {error}") from error
 
 
 def _scan_plain(root: Path) -> dict[str, Found]:
     """Pictures that no sidecar names as another modality of its own picture."""
-    pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_ENDINGS]
+    pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
     named = {
         other
@@ -141,9 +158,9 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SampleInvalid(f"{path} is no JSON: {error}") from error
+        raise SampleInvalid(f"{path} is not JSON: {error}") from error
     if not isinstance(about, dict) or not isinstance(about.get("attributes", {}), dict):
-        raise SampleInvalid(f"{path} is no JSON object with its attributes in another one")
+        raise SampleInvalid(f"{path} must be a JSON object whose attributes are an object too")
     return about
 
 
@@ -155,11 +172,19 @@ def _named_files(about: Mapping[str, Any], found: Found) -> dict[str, Path]:
     folder = found.files["rgb"].parent
     for modality, name in named.items():
         inside = isinstance(name, str) and (folder / name).resolve().is_relative_to(folder.resolve())
-        if not inside or Path(str(name)).suffix.lower() not in endings_of(modality):
+        if not inside or Path(str(name)).suffix.lower() not in stored_content(canonical(modality)).suffixes:
             raise SampleInvalid(
-                f"{found.sidecar} names {name!r} as {modality}: a file beside it of that kind is wanted"
+                f"{found.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
             )
-    return {modality: folder / name for modality, name in named.items()}
+    return {canonical(modality): folder / name for modality, name in named.items()}
+
+
+def _read_classes(path: Path) -> dict[int, str]:
+    """Names of ids from a JSON file `{"0": "sky"}`. Raises `SampleInvalid`."""
+    try:
+        return {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SampleInvalid(f'{path} must name ids, such as {{"0": "sky"}}: {error}') from error
 
 
 def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
@@ -172,8 +197,8 @@ def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
 
 def _digest(root: Path, found: Mapping[str, Found]) -> str:
     """What stands for the files: how many samples, and a digest of names and sizes."""
-    files = {path for one in found.values() for path in [*one.files.values(), *one.classes.values()]}
-    paths = sorted(files | {one.sidecar for one in found.values() if one.sidecar})
+    files = {path for sample in found.values() for path in [*sample.files.values(), *sample.classes.values()]}
+    paths = sorted(files | {sample.sidecar for sample in found.values() if sample.sidecar})
     lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
     return f"{len(found)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 

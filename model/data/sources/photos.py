@@ -1,4 +1,4 @@
-"""Labelled photos in tar shards: `NAME.webp` beside `NAME.json` with licence, label, split, and sometimes a caption."""
+"""Labelled photos in tar shards: `NAME.webp` with a `NAME.json` of licence, label, split, and sometimes a caption."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.data.codecs import read_value
 from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.pictures import read_picture
 from model.data.registry import SourceKind
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.sources.tar_members import Member, describe, find_shards, list_members
-from model.drawing import ByteArray
+from model.modalities.drawings import ByteArray
 
 LICENCE = (
     "Caltech 101 (Li, Andreeto, Ranzato, Perona), CC BY 4.0; Clothing dataset (alexeygrigorev), CC0 1.0; "
@@ -55,6 +55,10 @@ class PhotosSource:
         label = _label(self._about[key])
         return None if label is None else _SAME.get(label, label)
 
+    def source_of(self, key: str) -> str:
+        """The collection that a photo belongs to, such as `caltech101`."""
+        return str(self._about[key]["source"])
+
     def caption(self, key: str) -> str | None:
         """A person's words for things of the photo's label."""
         caption: str | None = self._about[key].get("caption")
@@ -64,7 +68,8 @@ class PhotosSource:
         """uint8 (H, W, 3). Raises `SampleInvalid`."""
         if "webp" not in self._members[key]:
             raise SampleInvalid("it has no .webp")
-        return read_picture(self._members[key]["webp"].read())
+        picture: ByteArray = read_value("rgb", self._members[key]["webp"].read(), "its .webp")
+        return picture
 
     def sample(self, key: str) -> DataSample:
         values: dict[str, Any] = {"rgb": self.picture(key)}
@@ -95,6 +100,7 @@ def _attributes(about: Mapping[str, Any]) -> dict[str, Any]:
         "medium": "photo",
         **named,
         "tags": [tag for tag in tags if tag != label],
+        "source": about["source"],
         "id": about["id"],
         "licence": about["license"],
         "original_width": about["width"],

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset convention: those of Anyseek, and others whose endings say what a file is."""
+"""Tar shards in the WebDataset convention: Anyseek's own, and others whose file endings identify the content."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,23 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.codecs import decode_value
+from model.data.codecs import decode_value, read_value
 from model.data.errors import SampleInvalid
-from model.data.pictures import read_picture
 from model.data.registry import SourceKind
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.sources.tar_members import Member, describe, find_shards, list_members
 from model.data.splits import Shares
-from model.data.user_files import PICTURE_ENDINGS
+from model.modalities.registry import PICTURE_SUFFIXES
 
 _ATTRIBUTES = ("attributes.json", "json")
 
 
 @dataclass(frozen=True)
 class Options:
-    """`path`: the shards, `*` and `?` in its last part standing for others; `licence`: in one line.
+    """Options: `path` of the shards, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
-    All samples are of `split`, or shares decide. `medium`: what captions call the pictures.
+    All samples are in `split` if it is given; otherwise shares decide. Captions call the pictures `medium`.
     """
 
     path: Path
@@ -62,15 +61,15 @@ class ShardsSource:
 
 
 def _value(ending: str, data: bytes) -> tuple[str, Any]:
-    if f".{ending.lower()}" in PICTURE_ENDINGS:
-        return "rgb", read_picture(data)
+    if f".{ending.lower()}" in PICTURE_SUFFIXES:
+        return "rgb", read_value("rgb", data, f"its .{ending}")
     if ending == "txt":
         try:
             return "caption", (Caption(data.decode("utf-8").strip(), Origin.HUMAN),)
         except UnicodeDecodeError as error:
             raise SampleInvalid(f"its .txt is not UTF-8 (byte {error.start})") from error
     if "." not in ending:
-        raise SampleInvalid(f"a file ends in .{ending}, which says nothing of what it is")
+        raise SampleInvalid(f"a file ends in .{ending}, which names no known kind of file")
     return ending.partition(".")[0], decode_value(ending, data)
 
 
@@ -80,9 +79,9 @@ def _attributes(members: Mapping[str, Member]) -> dict[str, Any]:
             try:
                 found = json.loads(members[ending].read())
             except ValueError as error:
-                raise SampleInvalid(f"its .{ending} is no JSON: {error}") from error
+                raise SampleInvalid(f"its .{ending} is not JSON: {error}") from error
             if not isinstance(found, dict):
-                raise SampleInvalid(f"its .{ending} is no JSON object")
+                raise SampleInvalid(f"its .{ending} is not a JSON object")
             return {name: value for name, value in found.items() if name != "key"}
     return {}
 

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset convention as a table: where in which file each sample's members lie."""
+"""Index tar shards in the WebDataset convention: the file and offset of each sample's members."""
 
 import hashlib
 import tarfile
@@ -39,7 +39,7 @@ def find_shards(pattern: Path) -> list[Path]:
 
 
 def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
-    """Members by the part of their names before the first dot, and by the part after it; sorted by key.
+    """Index members by the part of their names before the first dot, then by the part after it; sorted by key.
 
     Raises `SourceUnavailable` if an archive cannot be read.
     """
@@ -59,6 +59,6 @@ def list_members(archives: Sequence[Path]) -> dict[str, dict[str, Member]]:
 
 
 def describe(samples: Mapping[str, Mapping[str, Member]]) -> str:
-    """What stands for these members: how many samples, and a digest of their names and sizes."""
+    """Describe these members: the number of samples, and a digest of their names and sizes."""
     lines = [f"{key}.{ending} {member.size}" for key, files in samples.items() for ending, member in files.items()]
     return f"{len(samples)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"

@@ -1,13 +1,12 @@
-"""Texts without pictures, such as C4: a document a line, in plain files or JSON lines, compressed or not.
+"""Texts without pictures, such as C4: one document per line, in plain files or JSON lines, optionally compressed.
 
-Files are read line by line and never held in memory; of each document only its place is kept. A compressed file cannot
-be read in the middle, so it is unpacked once, below the data directory.
+Files are read line by line and never held in memory; only each document's position is kept. A compressed file cannot be
+read from the middle, so it is unpacked once, below the data directory.
 """
 
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import zlib
 from array import array
@@ -15,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.config_reader import Positive
 from model.data.errors import SampleInvalid, SourceUnavailable
 from model.data.registry import Place, SourceKind
 from model.data.samples import Caption, DataSample, Origin, Split
+from model.files import whole_file
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _PACKED = ".gz"
@@ -25,19 +26,15 @@ _PACKED = ".gz"
 
 @dataclass(frozen=True)
 class Options:
-    """`path`: the files, `*` and `?` in its last part standing for others; `licence`: in one line.
+    """Options: `path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
-    `field` is where a JSON line has its text. Of a longer document the first `characters` are taken, up to a space.
+    `field` is the key of the text in a JSON line. Longer documents are cut after the first `characters`, at a space.
     """
 
     path: Path
     licence: str
     field: str = "text"
-    characters: int = 2000
-
-    def __post_init__(self) -> None:
-        if self.characters < 1:
-            raise ValueError(f"characters is at least 1, not {self.characters}")
+    characters: Positive = 2000
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class TextsSource:
         self._files = {path.name: _read_file(path, place.home) for path in paths}
         documents = sum(len(file.starts) for file in self._files.values())
         if not documents:
-            raise SourceUnavailable(f"no file that matches {options.path} has a line of text")
+            raise SourceUnavailable(f"no file that matches {options.path} has any text")
         lines = [f"{path.name} {path.stat().st_size} {len(self._files[path.name].starts)}" for path in paths]
         self.origin = f"{documents} texts, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
@@ -108,13 +105,8 @@ def _unpacked(path: Path, folder: Path) -> Path:
     plain = folder / f"{named}.txt"
     if not plain.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{named}.{os.getpid()}.part"
-        try:
-            with gzip.open(path) as packed, beside.open("wb") as written:
-                shutil.copyfileobj(packed, written)
-            beside.replace(plain)
-        finally:
-            beside.unlink(missing_ok=True)
+        with whole_file(plain) as temporary, gzip.open(path) as packed, temporary.open("wb") as written:
+            shutil.copyfileobj(packed, written)
     return plain
 
 

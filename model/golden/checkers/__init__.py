@@ -1,4 +1,4 @@
-"""One file for each kind of case; a new kind is a new file here with a `CHECKER`."""
+"""The checkers, one file per kind of case. To add a kind, add a file here with a `CHECKER`."""
 
 import importlib
 import pkgutil
@@ -12,7 +12,7 @@ from model.golden.comparison import Comparison
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What the cases do not bring themselves: `vocabulary` is the text tokenizer's file."""
+    """Options that the cases do not contain: `vocabulary` is the text tokenizer's file."""
 
     vocabulary: Path | None = None
 

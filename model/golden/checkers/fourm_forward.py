@@ -13,8 +13,8 @@ from model.golden.comparison import Comparison
 from model.golden.fourm_inputs import recorded_inputs, recorded_targets
 from model.golden.logit_statistics import HIDDEN_TOLERANCE, LOSS_TOLERANCE, compare_logits
 from model.golden.networks import filled_fourm
-from model.tokens import DecoderTokens, EncoderTokens, ModalityTarget
-from model.transformer import Context, FourM
+from model.network.tokens import DecoderTokens, EncoderTokens, ModalityTarget
+from model.network.transformer import Context, FourM
 
 
 class ForwardChecker:

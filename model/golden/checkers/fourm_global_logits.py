@@ -8,7 +8,7 @@ from model.golden.comparison import Comparison
 from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
 from model.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
 from model.golden.networks import filled_fourm
-from model.transformer import FourM
+from model.network.transformer import FourM
 
 
 class GlobalLogitsChecker:

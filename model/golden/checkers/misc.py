@@ -5,11 +5,7 @@ import re
 import numpy as np
 from torch import Tensor
 
-from model.golden.cases import Arrays, Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.modality_embeddings import sincos_1d, sincos_2d
-from model.published.preprocess import (
+from model.fourm.images import (
     Crop,
     centre_crop,
     crop_resized,
@@ -19,6 +15,10 @@ from model.published.preprocess import (
     signed,
     standardised_depth,
 )
+from model.golden.cases import Arrays, Case
+from model.golden.checkers import CheckOptions
+from model.golden.comparison import Comparison
+from model.network.modality_embeddings import sincos_1d, sincos_2d
 
 _TABLE_TOLERANCE = 1e-5
 _FLOAT_TOLERANCE = 1e-5

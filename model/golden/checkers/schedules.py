@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.config import EmbeddingKind, ModalityConfig, parse_metadata
 from model.generation.sampling import filter_logits
 from model.generation.schedule import cosine_counts, linear_counts, temperatures
 from model.golden.cases import Case
 from model.golden.checkers import CheckOptions
 from model.golden.comparison import Comparison
 from model.golden.weights import normal
+from model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
 from model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
 
 _TEMPERATURE_TOLERANCE = 1e-9

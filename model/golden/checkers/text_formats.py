@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.embedder import WeightsMissing
-from model.formats.boxes import Box, LabelledBox, boxes_to_text
-from model.formats.color_palette import palette_to_text
-from model.formats.human_poses import HumanPose, poses_to_text
-from model.formats.layout import Budgets, lay_out
-from model.formats.metadata import (
+from model.errors import WeightsMissing
+from model.generation.state import ModalityState, image_target, sequence_target, text_target
+from model.golden.cases import Case
+from model.golden.checkers import CheckOptions
+from model.golden.comparison import Comparison
+from model.modalities.formats.boxes import Box, LabelledBox, boxes_to_text
+from model.modalities.formats.color_palette import palette_to_text
+from model.modalities.formats.human_poses import HumanPose, poses_to_text
+from model.modalities.formats.layout import Budgets, lay_out
+from model.modalities.formats.metadata import (
     FIELD_NUMBERS,
     FIELDS,
     Count,
@@ -21,12 +25,8 @@ from model.formats.metadata import (
     metadata_chunks,
     metadata_to_text,
 )
-from model.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
-from model.formats.spans import SpecialIds, mask_spans, merge_spans
-from model.generation.state import ModalityState, image_target, sequence_target, text_target
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
+from model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
+from model.modalities.formats.spans import SpecialIds, mask_spans, merge_spans
 from model.tokenizers.text import TextTokenizer
 
 _FIRST_KEEP = 0.5  # the keep probability that recorded layouts began with

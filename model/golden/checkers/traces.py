@@ -1,4 +1,4 @@
-"""Kind `traces`: whole generations, their schedules, the places and best ids of every pass, and what came out."""
+"""Kind `traces`: whole generations with their schedules, the places and best ids of every pass, and the results."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.formats.spans import PUBLISHED_IDS
 from model.generation.generate import generate
 from model.generation.run import Options, Pass
 from model.generation.schedule import Scheme, Step, TargetPlan, chain
@@ -19,7 +18,8 @@ from model.golden.comparison import Comparison
 from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
 from model.golden.logit_statistics import HIDDEN_TOLERANCE
 from model.golden.networks import filled_fourm
-from model.transformer import FourM
+from model.modalities.formats.spans import PUBLISHED_IDS
+from model.network.transformer import FourM
 
 _SCHEDULE_TOLERANCE = 1e-9
 

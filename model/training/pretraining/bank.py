@@ -1,4 +1,4 @@
-"""The exact vectors of all samples of a split: what contrast compares predictions with."""
+"""The exact vectors of all samples of a split, with which contrast compares predictions."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from model.data.shards import ATTRIBUTES, Entry
-from model.embedder import FloatArray
-from model.training.pretraining.data_sets import FolderShards, entries_of
-from model.training.pretraining.errors import TrainingDataInvalid
+from model.seam import FloatArray
 from model.training.pretraining.fields import own_vectors
-from model.training.pretraining.progress import Progress
+from model.training.run.data_sets import FolderShards, Progress, entries_of
+from model.training.run.errors import TrainingDataInvalid
 
 IntArray = npt.NDArray[np.int64]
 HalfArray = npt.NDArray[np.float16]
@@ -60,7 +59,7 @@ def read_bank(
     Raises `TrainingDataInvalid` for a target that no sample has, or that has vectors of several lengths.
     """
     total = sum(folder.samples for folder in folders)
-    wanted = {field for one in fields.values() for field in one} | {ATTRIBUTES.partition(".")[0]}
+    wanted = {field for own in fields.values() for field in own} | {ATTRIBUTES.partition(".")[0]}
     found: dict[str, HalfArray] = {}
     groups, vendors = np.zeros(total, np.int64), np.full(total, _NOBODY, np.int64)
     numbers: dict[object, int] = {}
@@ -74,7 +73,7 @@ def read_bank(
         vendors[row] = numbers.setdefault(vendor, len(numbers)) if vendor else _NOBODY
         progress.add(1)
     if missing := [target for target in fields if target not in found]:
-        raise TrainingDataInvalid(f"no sample has {missing[0]}, which contrast needs; build the data set with it")
+        raise TrainingDataInvalid(f"no sample has {missing[0]}, which contrast needs; add it to the data set")
     vectors = {target: torch.from_numpy(found[target]) for target in fields}
     return Bank(vectors, groups, vendors, _members(groups, vendors))
 

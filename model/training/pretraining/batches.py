@@ -1,35 +1,30 @@
-"""Batches of masked samples. Batch `number` is a function of the seed and that number alone."""
+"""Batches of masked samples. Each batch depends only on the seed and its `number`."""
 
-import signal
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from model.data.shards import Entry
-from model.embedder import FloatArray
-from model.formats.layout import Budgets, Keep
-from model.formats.spans import SpecialIds
+from model.modalities.formats.layout import Budgets, Keep
+from model.modalities.formats.spans import SpecialIds
+from model.seam import FloatArray
 from model.training.pretraining.collate import Batch, GridPiece, Piece, SequencePiece, collate, collate_own
 from model.training.pretraining.config import FieldKind, Mixture
-from model.training.pretraining.data_sets import FolderShards
 from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
 from model.training.pretraining.masking import BoolArray, Draw, Masker, mask_grid, mask_text, mask_vectors
-from model.training.pretraining.order import MixedOrder, Place
 from model.training.pretraining.plan import Plan, PlannedModality
-from model.training.pretraining.shard_reader import ShardReader
-from model.training.pretraining.task import BatchesByNumber, Source
+from model.training.run.data_sets import FolderShards, taken_by_weight
+from model.training.run.order import MixedOrder, Place
+from model.training.run.shard_reader import ShardReader
 
 _SAMPLE_DRAWS, _SOURCE_DRAWS = 3, 4  # tell the draws of samples from those of the order, which begin with 1 and 2
-_AHEAD = 4  # batches that each worker has ready
 
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Where batches come from; plain data, which worker processes get a copy of. `size` samples make a batch."""
+    """A source of batches: plain data, which is copied to worker processes. `size` samples make a batch."""
 
     plan: Plan
     mixture: Mixture
@@ -82,9 +77,9 @@ class BatchMaker:
     def whole_batch(
         self, numbers: Sequence[int], given: Sequence[str], targets: Sequence[str]
     ) -> tuple[Batch, list[int]]:
-        """Samples that give all tokens of all of `given` and predict those of `targets`.
+        """Batch the samples that give all tokens of all of `given` and predict those of `targets`.
 
-        Only samples that have all of these are rows of the batch; their numbers come second.
+        Only samples that have all of these become rows of the batch; the second result is their numbers.
         """
         keys = [modality.settings.key for modality in self._modalities]
         largest = np.array([modality.max_tokens for modality in self._modalities])
@@ -180,47 +175,3 @@ class BatchMaker:
             kept = mask_vectors(array, budgets.input, keep, generator)
             return SequencePiece(kept, np.zeros(0, np.int64))
         return GridPiece(array, *mask_grid(modality.row.tokens, budgets.input, budgets.target, generator))
-
-
-def taken_by_weight(reader: ShardReader, folder: FolderShards, place: Place, generator: np.random.Generator) -> bool:
-    """Whether the sample at a place of `folder` is taken when it is its turn: a draw by its source's weight."""
-    weights = folder.source_weights
-    if len(set(weights.values())) == 1:
-        return True
-    source = reader.key(folder.paths[place.shard], place.sample).partition("/")[0]
-    return bool(generator.random() * max(weights.values()) < weights.get(source, 1.0))
-
-
-class _NumberedBatches(Dataset[Any]):
-    """Batches by their number; the maker is made in the process that uses it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._maker: BatchesByNumber | None = None
-
-    def __getitem__(self, number: int) -> Any:
-        self._maker = self._maker or self._source.maker()
-        return self._maker.training_batch(number)
-
-
-def batches_between(source: Source, first: int, last: int, workers: int, step: int = 1) -> Generator[Any, None, None]:
-    """Every `step`-th of batches `first` to `last` - 1, made ahead by `workers` processes, or when asked for if none.
-
-    How many processes there are changes nothing about the batches.
-    """
-    loader = DataLoader(
-        _NumberedBatches(source),
-        batch_size=None,
-        sampler=range(first, last, step),
-        num_workers=workers,
-        prefetch_factor=_AHEAD if workers else None,
-        worker_init_fn=_start_worker,
-    )
-    yield from loader
-
-
-def _start_worker(number: int) -> None:
-    """Leave signals to the whole group to the main process, which ends its workers when it is done; use one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)

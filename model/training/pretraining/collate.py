@@ -1,6 +1,6 @@
-"""From masked samples to the tensors of a batch.
+"""Collate masked samples into the tensors of a batch.
 
-B batch, n entries of a modality, d numbers of a vector. Every mask is boolean and True means not used.
+B batch, n entries of a modality, d numbers of a vector. Every mask is boolean; True means not used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.tokens import ModalityInput, ModalityTarget
+from model.network.tokens import ModalityInput, ModalityTarget
 from model.training.pretraining.config import FieldKind
 from model.training.pretraining.plan import PlannedModality
 
@@ -45,12 +45,12 @@ Piece = GridPiece | SequencePiece | None
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network gets. `vectors` float32 (B, d) are those of modalities whose ids are still to be made of them.
+    """The network's input. `vectors` float32 (B, d) holds the modalities whose ids are still to be computed from them.
 
-    `targets` has every target modality of the network, also those that nobody predicts here. `samples` counts rows,
-    `empty` those of them without any piece, `tokens` all used entries. For contrast, `own` float32 (B, d) holds the
-    own encoder vectors of inputs that are shown, zero elsewhere, `rows` int64 (B,) each sample's place in the bank of
-    vectors, and `number` is that of the first sample.
+    `targets` has every target modality of the network, including those that no sample predicts here. `samples` counts
+    rows, `empty` the rows without any piece, `tokens` all used entries. For contrast, `own` float32 (B, d) holds the
+    own encoder vectors of shown inputs, zero elsewhere; `rows` int64 (B,) gives each sample's place in the bank of
+    vectors; and `number` is the number of the first sample.
     """
 
     inputs: dict[str, ModalityInput]

@@ -1,21 +1,40 @@
-"""What a training run is told: one frozen record a section of a config file. `read_config` makes them. No torch.
+"""The config of a training run: one frozen dataclass per section of the file. No torch.
 
-Tokens are counted as 4M counts them: a step sees batch size x (most input + most target tokens), whatever the masking
-leaves unused.
+`read_config` makes them. The bounds of each value are part of its type.
+
+Tokens are counted as in 4M: a step sees batch size x (most input + most target tokens), even if masking leaves some of
+them unused.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from model.formats.layout import Keep
+from model.config_reader import (
+    Alone,
+    Key,
+    NamedBy,
+    Natural,
+    NotNegative,
+    Positive,
+    ReadBy,
+    Refused,
+    Share,
+    Texts,
+    read_values,
+)
+from model.modalities.formats.layout import Keep
+from model.network.config import FourMConfig, ModalityConfig
+from model.training.run.config import AdamWConfig, BatchConfig, DataConfig, LargeRunConfig, Precision
+
+_ROW_FIELDS = [row_field.name for row_field in fields(ModalityConfig) if row_field.name not in ("key", "kind")]
 
 
 class FieldKind(StrEnum):
-    """What the files of a modality hold, and so how they become tokens."""
+    """What the files of a modality hold, which determines how they become tokens."""
 
     PICTURE = "picture"  # a picture, drawing, depth map or normals: patches of pixels; input only
     MAP = "map"  # an array (rows, columns, channels): one token a place; input only
@@ -36,32 +55,30 @@ class FieldKind(StrEnum):
 
 
 class LossKind(StrEnum):
-    """How the losses of the modalities become one: see `model.transformer.Losses`."""
+    """How the losses of the modalities are combined: see `model.network.transformer.Losses`."""
 
     MOD = "mod"
     TOKEN = "token"
 
 
-class Sharding(StrEnum):
-    """What each process has of a network."""
-
-    NONE = "none"  # all of it
-    FULL = "full"  # an equal share of every parameter, with its moments and average
-
-
-class Precision(StrEnum):
-    """The type of activations; weights and averages are always float32."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
 @dataclass(frozen=True)
 class Range:
-    """Whole numbers from `least` to `most`, each as likely."""
+    """Whole numbers from `least` to `most`, each as likely; in a config a number or a pair."""
 
-    least: int
-    most: int
+    least: Positive
+    most: Positive
+
+    @classmethod
+    def shorthand(cls, written: object) -> object:
+        """The mapping of a number or a pair."""
+        ends = written if isinstance(written, list) else [written]
+        if len(ends) not in (1, 2):
+            raise Refused("", f"must be a number or a rising pair, not {ends}")
+        return {"least": ends[0], "most": ends[-1]}
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise Refused("", f"must be a number or a rising pair, not {[self.least, self.most]}")
 
 
 @dataclass(frozen=True)
@@ -77,17 +94,29 @@ class TrainedModality:
     """
 
     key: str
-    fields: tuple[str, ...]
+    fields: Annotated[Texts, Key("field")]
     kind: FieldKind
-    format: str
-    row: Mapping[str, Any]
-    input: tuple[float, ...]
-    target: tuple[float, ...]
-    keep: tuple[Keep, ...]
-    max_tokens: int | None
-    loss_weight: float
-    tokenizer: Path | None
-    lengths: str | None
+    format: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+    input: Annotated[tuple[NotNegative, ...], Alone()] = ()
+    target: Annotated[tuple[NotNegative, ...], Alone()] = ()
+    keep: Annotated[tuple[Keep, ...], Alone()] = (Keep.RANDOM,)
+    max_tokens: Positive | None = None
+    loss_weight: NotNegative = 1.0
+    tokenizer: Path | None = None
+    lengths: str | None = None
+
+    @classmethod
+    def shorthand(cls, written: object) -> object:
+        """The fields of the network's row stand among the others, and a modality is its own field unless told."""
+        if not isinstance(written, Mapping) or "row" in written:
+            return written
+        own = {key: value for key, value in written.items() if key not in _ROW_FIELDS}
+        row = {key: value for key, value in written.items() if key in _ROW_FIELDS}
+        return {"field": written.get("key"), **own, "row": row}
+
+
+_USUAL_RANK = 96
 
 
 @dataclass(frozen=True)
@@ -100,89 +129,64 @@ class ContrastConfig:
     shortcuts to each target, whose maps stay as they were fitted unless `train_maps`.
     """
 
-    targets: tuple[str, ...]
-    code_weight: float
-    negatives: int
-    other_share: float
-    own: Mapping[str, tuple[str, ...]]
-    ranks: Mapping[str, int]
+    targets: Texts
+    code_weight: NotNegative = 0.25
+    negatives: Natural = 2048
+    other_share: Share = 0.0
+    own: Mapping[str, Texts] = field(default_factory=dict)
+    ranks: Mapping[str, Positive] = field(default_factory=dict)
     train_maps: bool = True
+
+    @classmethod
+    def shorthand(cls, written: object) -> object:
+        """`rank` is one number for all targets, or one for each."""
+        if not isinstance(written, Mapping) or "targets" not in written or "ranks" in written:
+            return written
+        given, targets = written.get("rank", _USUAL_RANK), written["targets"]
+        names = targets if isinstance(targets, list) else [targets]
+        ranks = given if isinstance(given, list) else [given] * len(names)
+        if len(ranks) != len(names):
+            told = ", ".join(map(str, names))
+            raise Refused("rank", f"must be one number, or one for each of {told}, not {given}")
+        others = {key: value for key, value in written.items() if key != "rank"}
+        return {**others, "ranks": {str(name): rank for name, rank in zip(names, ranks, strict=True)}}
 
 
 @dataclass(frozen=True)
 class Mixture:
     """The weights of the mixture's components, and how many tokens a sample gives and predicts at most."""
 
-    weights: tuple[float, ...]
+    weights: Annotated[tuple[NotNegative, ...], Alone()]
     input_tokens: Range
     target_tokens: Range
 
+    @classmethod
+    def shorthand(cls, written: object) -> object:
+        """One component unless weights are told."""
+        return {"weights": 1.0, **written} if isinstance(written, Mapping) else written
 
-@dataclass(frozen=True)
-class Folder:
-    """A data set and its weight among the others."""
-
-    path: Path
-    weight: float
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """`window`: how many shards of a folder are shuffled into each other, and so read at a time."""
-
-    folders: tuple[Folder, ...]
-    window: int
+    def __post_init__(self) -> None:
+        if not any(self.weights):
+            raise Refused("weights", "must have a number above 0")
 
 
 @dataclass(frozen=True)
 class TextConfig:
     """The text tokenizer: a `vocabulary` file, or one made of the `words` most frequent words of training captions."""
 
-    vocabulary: Path | None
-    words: int
+    vocabulary: Path | None = None
+    words: Natural = 0
 
-
-@dataclass(frozen=True)
-class AdamWConfig:
-    """AdamW, and its rate: base_rate x batch size / 256 after the warm-up, then a cosine down to `final_share` of it.
-
-    `clip` is the largest norm of the gradient, None to leave it as it is.
-    """
-
-    base_rate: float
-    betas: tuple[float, float]
-    epsilon: float
-    weight_decay: float
-    clip: float | None
-    final_share: float
-
-    def rate(self, batch: int, seen: int, warm_up: int, total: int) -> float:
-        """The learning rate of the step after which `seen` of `total` tokens or samples are seen."""
-        peak = self.base_rate * batch / 256
-        if seen <= warm_up:
-            return peak * seen / warm_up
-        done = min((seen - warm_up) / max(total - warm_up, 1), 1.0)
-        return peak * (self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * done)))
+    def __post_init__(self) -> None:
+        if (self.vocabulary is None) == (self.words == 0):
+            raise Refused("", "must have either a vocabulary file or a number of words")
 
 
 @dataclass(frozen=True)
 class OptimiserConfig(AdamWConfig):
     """And over how many tokens the rate rises to its peak."""
 
-    warm_up_tokens: int
-
-
-@dataclass(frozen=True)
-class BatchConfig:
-    """`size` samples a step, gone through in `accumulation` equal parts."""
-
-    size: int
-    accumulation: int
-
-    @property
-    def part(self) -> int:
-        """Samples that are in memory at a time."""
-        return self.size // self.accumulation
+    warm_up_tokens: Natural = 0
 
 
 @dataclass(frozen=True)
@@ -190,63 +194,93 @@ class RecallConfig:
     """Find validation samples by their stored vector `target` from each set of whole modalities in `queries`."""
 
     target: str
-    queries: tuple[tuple[str, ...], ...]
+    queries: tuple[Texts, ...]
+
+    def __post_init__(self) -> None:
+        if not self.queries:
+            raise Refused("queries", "must be a list of lists of modalities, not empty")
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Every `every` steps, on up to `samples` validation samples of each folder."""
 
-    every: int
-    samples: int
-    recall: tuple[RecallConfig, ...]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What changes nothing about the result: intervals in steps, checkpoints kept, processes that read ahead, and what
-    memory is traded for: `sharding` for messages, `activation_checkpointing` for computing blocks twice.
-    """
-
-    checkpoint_every: int
-    keep: int
-    report_every: int
-    workers: int
-    sharding: Sharding = Sharding.NONE
-    activation_checkpointing: bool = False
+    every: Positive
+    samples: Positive = 512
+    recall: tuple[RecallConfig, ...] = ()
 
 
 @dataclass(frozen=True)
 class StartConfig:
-    """The network to begin with: a model's name, the folder of a run or of bundled weights, or a file.
+    """The network to start from: a model's name, the folder of a run or of bundled weights, or a file.
 
-    Until `frozen_tokens` are seen, only what it lacks is trained.
+    Until `frozen_tokens` are seen, only the parameters that it lacks are trained.
     """
 
-    source: str
-    frozen_tokens: int
+    source: Annotated[str, Key("from")]
+    frozen_tokens: Natural = 0
+
+    @classmethod
+    def shorthand(cls, written: object) -> object:
+        """`start: NAME` is `start: {from: NAME}`."""
+        return {"from": written} if isinstance(written, str) else written
+
+
+_WITHOUT_BIASES = {
+    "act_layer": "SiLU",
+    "gated_mlp": True,
+    "norm_bias": False,
+    "qkv_bias": False,
+    "proj_bias": False,
+    "mlp_bias": False,
+    "tie_token_embeddings": True,
+}
+
+
+def _size(dim: int, depth: int, heads: int) -> dict[str, Any]:
+    return {**_WITHOUT_BIASES, "dim": dim, "encoder_depth": depth, "decoder_depth": depth, "num_heads": heads}
+
+
+# Networks by name: the published sizes without biases and with gated feed-forward layers, and two smaller ones.
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": _size(384, 6, 6),
+    "small": _size(512, 8, 8),
+    "B": _size(768, 12, 12),
+    "L": _size(1024, 24, 16),
+    "XL": _size(2048, 24, 32),
+}
+
+
+def _read_network(written: object, where: str) -> Mapping[str, Any]:
+    """Fields of a network, after those of the named `size`."""
+    given = dict(written) if isinstance(written, Mapping) else written
+    size = given.pop("size", None) if isinstance(given, dict) else None
+    if size is not None and size not in SIZES:
+        raise Refused(f"{where}.size", f"must be one of {', '.join(SIZES)}, not {size!r}")
+    told = read_values(FourMConfig, given, where, ["size"], ("domains_in", "domains_out", "modalities"))
+    return {**(SIZES[size] if size else {}), **told}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole run. `network` holds fields of `model.config.FourMConfig` without its modalities."""
+    """A whole run. `network` holds fields of `model.network.config.FourMConfig` without its modalities."""
 
-    seed: int
-    total_tokens: int
-    network: Mapping[str, Any]
-    modalities: tuple[TrainedModality, ...]
-    start: StartConfig | None
-    contrast: ContrastConfig | None
-    text: TextConfig | None
+    total_tokens: Positive
+    network: Annotated[Mapping[str, Any], ReadBy(_read_network)]
+    modalities: Annotated[tuple[TrainedModality, ...], NamedBy("key")]
     data: DataConfig
-    mixture: Mixture
+    mixture: Annotated[Mixture, Key("masking")]
     optimiser: OptimiserConfig
     batch: BatchConfig
-    precision: Precision
-    loss: LossKind
-    average_decay: float
-    evaluation: EvaluationConfig | None
-    run: RunConfig
+    seed: Natural = 0
+    start: StartConfig | None = None
+    contrast: ContrastConfig | None = None
+    text: TextConfig | None = None
+    precision: Precision = Precision.BFLOAT16
+    loss: LossKind = LossKind.MOD
+    average_decay: Share = 0.999
+    evaluation: EvaluationConfig | None = None
+    run: LargeRunConfig = field(default_factory=LargeRunConfig)
 
     @property
     def tokens_per_step(self) -> int:

@@ -1,10 +1,10 @@
-"""Contrast of the vector that is used in the end: the soft-decoded prediction plus the shortcuts, centred.
+"""Contrast on the vector used in the end: the soft-decoded prediction plus the shortcuts, centred.
 
-The cross-entropy over a vector's codes rewards the direction in which it lies only in part; what is unseen is found by
-that direction alone. So InfoNCE (arXiv 1807.03748) is taken on it, against the exact vectors of training samples.
+The cross-entropy over a vector's codes only partly rewards the direction of the vector, but direction alone is what
+finds unseen things. So InfoNCE (arXiv 1807.03748) is applied to it, against the exact vectors of training samples.
 
-B samples, N negatives, d numbers of a vector. Where several processes have a part's samples together, each has b of
-the B in a row.
+B samples, N negatives, d numbers of a vector. If several processes share a part's samples, each has b consecutive ones
+of the B.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.shortcuts import Shortcuts
+from model.fourm.bundled.shortcuts import Shortcuts
 from model.tokenizers.vqvae import VQVAE
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.config import ContrastConfig
 from model.training.pretraining.fit_shortcuts import SAME
-from model.training.pretraining.processes import Processes
+from model.training.run.processes import Processes
 
 _DRAWS = 5  # tells these draws from those of samples and their order
 _FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature
@@ -31,9 +31,9 @@ _BLOCKED = -1e4
 
 @dataclass(frozen=True)
 class Asked:
-    """What a part should find: bank rows int64 (B,), and those of `negatives` (N,) that it is compared with, too.
+    """The answers to find: bank rows int64 (B,), and those of the `negatives` (N,) to compare with as well.
 
-    The samples of this process are those from number `first` on.
+    The samples of this process start at number `first`.
     """
 
     rows: Tensor
@@ -73,7 +73,7 @@ class Contrast(nn.Module):
             parameter.requires_grad_(config.train_maps or not name.endswith((".down", ".up")))
 
     def vectors(self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the network says of each target (B, h, K), decoded softly, plus the shortcuts: float32 (B, d)."""
+        """The network's prediction of each target (B, h, K), decoded softly, plus the shortcuts: float32 (B, d)."""
         found = {}
         for key, rows in logits.items():
             decoded = self._tokenizers[key].decode_probabilities(rows.float().softmax(dim=2))
@@ -83,9 +83,9 @@ class Contrast(nn.Module):
         return found
 
     def ask(self, batch: Batch, bank: Bank, processes: Processes) -> Asked:
-        """What the samples of a part should find: a function of the seed and the number of its first sample.
+        """Choose what the samples of a part should find: a function of the seed and the number of its first sample.
 
-        A sample that shows its vector itself is asked for another vendor's drawing of its concept; others are so now
+        A sample that shows its vector itself is asked for another vendor's drawing of its concept; so are others, now
         and then.
         """
         first = processes.number * batch.samples
@@ -113,14 +113,14 @@ class Contrast(nn.Module):
     def losses(
         self, logits: Mapping[str, Tensor], batch: Batch, bank: Bank, processes: Processes
     ) -> dict[str, TargetLoss]:
-        """The losses of a prepared batch by target; samples that show nothing or lack the target take no part.
+        """The losses of a prepared batch by target; samples that show nothing or lack the target are skipped.
 
-        Wrong answers are all that the part of the batch should find, also the samples that other processes have.
+        The wrong answers are everything that the part of the batch should find, including samples of other processes.
         """
         asked = self.ask(batch, bank, processes)
         given = torch.zeros(batch.samples, dtype=torch.bool, device=next(iter(logits.values())).device)
-        for one in batch.inputs.values():
-            given = given | (~one.mask).any(dim=1)
+        for shown in batch.inputs.values():
+            given = given | (~shown.mask).any(dim=1)
         vectors = self.vectors(logits, batch.own)
         return {key: self._loss(key, logits[key], vectors[key], given, asked, bank) for key in self.config.targets}
 

@@ -1,4 +1,4 @@
-"""How a network does on validation samples while it is trained: numbers to watch, not results to report."""
+"""Evaluate a network on validation samples during training: numbers to watch, not results to report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.network.transformer import FourM
 from model.training.pretraining.batches import BatchMaker, BatchSource
 from model.training.pretraining.config import EvaluationConfig
-from model.training.pretraining.objective import Objective, Parts
-from model.transformer import FourM
+from model.training.pretraining.objective import Objective
+from model.training.run.task import Parts
 
 _RANKS = (1, 10)
 
@@ -79,7 +80,7 @@ class Evaluation:
             found = self._predicted(network, self._parts(makers, [number]), query, targets)
             for target, (predicted, stored) in found.items():
                 shares[target].append(recalls(torch.cat(predicted), torch.cat(stored)))
-        means = {target: np.mean(one, axis=0).tolist() if one else [None] * 2 for target, one in shares.items()}
+        means = {target: np.mean(rows, axis=0).tolist() if rows else [None] * 2 for target, rows in shares.items()}
         return {
             f"recall@{rank}/{target}/{'+'.join(query)}": means[target][place]
             for target in targets
@@ -119,7 +120,7 @@ class Evaluation:
 def recalls(predicted: Tensor, stored: Tensor) -> tuple[float, ...]:
     """How often row i of `stored` (n, d) is the nearest, and among the ten nearest, to row i of `predicted` (n, d).
 
-    By cosine, both sides centred on their own mean; a tie counts against the right row.
+    Nearness is by cosine, with both sides centred on their own mean; a tie counts against the right row.
     """
     scores = _centred(predicted) @ _centred(stored).T
     rank = (scores >= scores.diagonal()[:, None]).sum(dim=1)

@@ -1,8 +1,8 @@
-"""A sample's files as what is masked: arrays of a fixed shape, or chunks of ids. No torch.
+"""Read a sample's files as values to mask: arrays of a fixed shape, or chunks of ids. No torch.
 
-Where a sample has several captions or palettes, one is drawn; the states of captions are those of the same one. An
-array with one more leading dimension than its kind has holds views of the sample (such as augmentations); all arrays
-of a sample show the same one.
+If a sample has several captions or palettes, one is drawn; caption states are those of the drawn caption. An array with
+one more leading dimension than its kind holds several views of the sample (such as augmentations); all arrays of a
+sample use the same view.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from model.data.codecs import decode_value
 from model.data.shards import Entry
-from model.embedder import FloatArray
-from model.formats.boxes import boxes_to_text
-from model.formats.color_palette import palette_to_text
-from model.formats.human_poses import GROUPS, poses_to_text
-from model.formats.metadata import metadata_chunks
-from model.formats.sam_instances import instances_to_text
-from model.formats.spans import FormatInvalid
+from model.modalities.formats.boxes import boxes_to_text
+from model.modalities.formats.color_palette import palette_to_text
+from model.modalities.formats.human_poses import GROUPS, poses_to_text
+from model.modalities.formats.metadata import metadata_chunks
+from model.modalities.formats.sam_instances import instances_to_text
+from model.modalities.formats.spans import FormatInvalid
+from model.seam import FloatArray
+from model.tokenizers.inputs import pixels_of
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.config import FieldKind
-from model.training.pretraining.errors import TrainingDataInvalid
-from model.training.pretraining.pictures import PICTURES
 from model.training.pretraining.plan import PlannedModality
+from model.training.run.errors import TrainingDataInvalid
 
 Array = npt.NDArray[Any]
 Chunks = list[tuple[int, ...]]
@@ -94,7 +94,7 @@ def own_vectors(name: str, entry: Entry) -> FloatArray:
     """All views or texts of an own vector, as unit rows float32 (n, d). Raises `TrainingDataInvalid`."""
     array = decode_value(name, entry.files[name])
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or not array.size:
-        raise TrainingDataInvalid(f"{name} of {entry.key} is no vector, nor a stack of some")
+        raise TrainingDataInvalid(f"{name} of {entry.key} is neither a vector nor a stack of vectors")
     rows = np.atleast_2d(array).astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, _SHORTEST), np.float32)
@@ -107,7 +107,9 @@ def _value(
     rows, columns = row.grid or (0, 0)
     match settings.kind:
         case FieldKind.PICTURE:
-            return PICTURES[field].tensor(decoded, rows * (row.patch or 1))
+            pixels = pixels_of(field)
+            assert pixels is not None, "the plan has refused every other field"
+            return pixels.network(decoded, rows * (row.patch or 1))
         case FieldKind.MAP:
             return _view(decoded, (rows, columns, row.channels), chance).transpose(2, 0, 1)
         case FieldKind.TOKENS:
@@ -185,12 +187,13 @@ def _instances(points: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
     """At most 7 of the points, and the masks of each, in random order."""
     chosen = [points[n] for n in chance.generator.permutation(len(points))[:_MOST_POINTS]]
     shuffled = [
-        replace(one, masks=tuple(one.masks[n] for n in chance.generator.permutation(len(one.masks)))) for one in chosen
+        replace(point, masks=tuple(point.masks[n] for n in chance.generator.permutation(len(point.masks))))
+        for point in chosen
     ]
     return _ids(instances_to_text(shuffled), tokenizer)
 
 
-# By the names of `model.formats.table.FORMATS`: from a value as `model.data.samples` lists it to chunks of ids.
+# By the names of `formats.table.FORMATS`: from a value as `model.data.samples` lists it to chunks of ids.
 TEXTS: Mapping[str, Callable[[Any, TextTokenizer, Chance], Chunks]] = {
     "caption": _caption,
     "color_palette": _palette,

@@ -1,6 +1,6 @@
-"""Fit the shortcuts: ridge regressions from own vectors to what samples should find, in one pass over the data.
+"""Fit the shortcuts in one pass over the data: ridge regressions from own vectors to what samples should find.
 
-Only sums of products are kept, so no more than a shard of vectors is in memory besides the bank.
+Only sums of products are kept, so memory holds the bank and at most one shard of vectors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from model.data.shards import Entry
-from model.embedder import FloatArray
-from model.shortcuts import Shortcuts
+from model.fourm.bundled.shortcuts import Shortcuts
+from model.seam import FloatArray
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.config import ContrastConfig
-from model.training.pretraining.data_sets import FolderShards, entries_of
-from model.training.pretraining.errors import TrainingDataInvalid
 from model.training.pretraining.fields import own_vectors
-from model.training.pretraining.progress import Progress
+from model.training.run.data_sets import FolderShards, Progress, entries_of
+from model.training.run.errors import TrainingDataInvalid
 
 PENALTY = 0.1  # of the mean variance of an input's numbers
 SAME = 0.99  # cosine from which an own vector is the exact vector itself, computed at another precision
@@ -103,7 +102,8 @@ class Fitter:
         pending = self._pending.setdefault(key, _Pending())
         if pending.rows and pending.rows[0].shape != rows.shape[1:]:
             raise TrainingDataInvalid(
-                f"the own vector of {key} in {entry.key} has {rows.shape[1]} numbers, as no other"
+                f"the own vector of {key} in {entry.key} has {rows.shape[1]} numbers; those of other samples "
+                "have another length"
             )
         pending.rows.extend(rows)
         pending.owners.extend([len(pending.wanted)] * len(rows))
@@ -133,7 +133,7 @@ class Fitter:
 def _is_exact(own: FloatArray, exact: Sequence[Tensor]) -> bool:
     """Whether an unchanged own vector is one of the vectors that are to be found."""
     vector = torch.from_numpy(own)
-    return any(len(vector) == len(one) and float(vector @ one) > SAME for one in exact)
+    return any(len(vector) == len(row) and float(vector @ row) > SAME for row in exact)
 
 
 def reduced(scatter: Tensor, weights: Tensor, rank: int) -> tuple[Tensor, Tensor]:

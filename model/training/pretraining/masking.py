@@ -1,9 +1,9 @@
-"""4M's masking: how many tokens of each modality a sample gives and predicts, and which ones.
+"""4M's masking: how many tokens of each modality are input and target, and which ones.
 
-A sample draws a component of the mixture, a total of input tokens and one of target tokens. Each total is shared out by
-a Dirichlet draw, rounded down; what is left goes one by one to the largest share of fresh draws. Then every share is
-cut to what the modality has, and the targets on a grid to what the inputs leave of it; nothing is shared out again. No
-torch.
+A sample draws a component of the mixture, then a total of input tokens and a total of target tokens. A Dirichlet draw
+shares out each total, rounded down; the remaining tokens go one by one to the largest share of fresh draws. Every share
+is then cut to what the modality has, and the targets on a grid to what the inputs leave of it; nothing is shared out
+again. No torch.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.formats.layout import Budgets, Keep, lay_out
-from model.formats.spans import SpecialIds
-from model.formats.text_states import TextStates, mask_states
+from model.modalities.formats.layout import Budgets, Keep, lay_out
+from model.modalities.formats.spans import SpecialIds
+from model.modalities.formats.text_states import TextStates, mask_states
 from model.training.pretraining.config import Mixture, Range, TrainedModality
 from model.training.pretraining.plan import PlannedModality
 
@@ -43,11 +43,11 @@ class Masker:
         self._needs_target = needs_target
         settings = [modality.settings for modality in modalities]
         self._mixture = mixture
-        self._keep = [tuple(one.keep[n] for one in settings) for n in range(len(mixture.weights))]
-        self._inputs = _concentrations(settings, [one.input for one in settings], len(mixture.weights))
-        self._targets = _concentrations(settings, [one.target for one in settings], len(mixture.weights))
+        self._keep = [tuple(modality.keep[n] for modality in settings) for n in range(len(mixture.weights))]
+        self._inputs = _concentrations(settings, [modality.input for modality in settings], len(mixture.weights))
+        self._targets = _concentrations(settings, [modality.target for modality in settings], len(mixture.weights))
         self._largest = np.array([modality.max_tokens for modality in modalities], np.int64)
-        self._sequence = np.array([one.kind.is_sequence for one in settings])
+        self._sequence = np.array([modality.kind.is_sequence for modality in settings])
 
     def draw(self, available: BoolArray, generator: np.random.Generator) -> Draw | None:
         """Budgets for a sample that has the `available` (m,) modalities; None if no component has an input and a
@@ -114,7 +114,7 @@ def mask_text(
 def mask_vectors(
     states: npt.NDArray[np.float32], budget: int, keep: Keep, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """What is left of text states (n, width) within a budget: a zero vector for each run that was dropped."""
+    """The text states (n, width) that remain within a budget: a zero vector replaces each run that was dropped."""
     if budget == 0:
         return states[:0]
     probability = keep.draw(generator)

@@ -1,4 +1,4 @@
-"""The loss of a batch: cross-entropy of every target modality, contrast, and how these become one number."""
+"""The loss of a batch: cross-entropy for every target modality, contrast, and their total."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,34 +6,24 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from model.network.tokens import EncoderTokens
+from model.network.transformer import Context, FourM, Losses
 from model.tokenizers.vqvae import VQVAE
-from model.tokens import EncoderTokens
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import LossKind, Precision, TrainingConfig
+from model.training.pretraining.config import LossKind, TrainingConfig
 from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.processes import ALONE, Processes
-from model.transformer import Context, FourM, Losses
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Losses by the name of their column, `loss/<modality>` or `contrast/<target>`, each 0 where nothing is predicted.
-
-    `elements` is over how many logits, or samples for contrast, each is a mean. Where processes have a part's samples
-    together, the values of one are its shares: means over the elements of all, to which it adds its own alone.
-    """
-
-    values: Mapping[str, Tensor]
-    elements: Mapping[str, int]
+from model.training.run.config import Precision
+from model.training.run.processes import ALONE, Processes
+from model.training.run.task import Parts
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
+    """Turns batches into losses. `tokenizers` make ids of vectors, by checkpoint key; `weights` are by target.
 
-    `contrast` compares with the vectors in `bank`, which are those of the samples that batches are made of. With
-    `processes` the samples of a part are spread over these. `in_step` runs the decoder whether or not anybody predicts
+    `contrast` compares with the vectors in `bank`, which belong to the samples that batches are made of. With
+    `processes`, the samples of a part are spread over them. `in_step` runs the decoder even if no sample predicts
     anything, as the processes of a sharded network must.
     """
 
@@ -56,7 +46,7 @@ class Objective:
         contrast: Contrast | None,
         bank: Bank | None,
     ) -> "Objective":
-        """That of a config; `tokenizers` and `contrast` are on the device."""
+        """The objective of a config; `tokenizers` and `contrast` are on the device."""
         weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
         return cls(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
 
@@ -107,7 +97,7 @@ class Objective:
         logits = self.whole_logits(network, context, targets)
         if self.contrast is not None:
             return self.contrast.vectors(logits, batch.own)
-        return {key: self.tokenizers[key].decode_probabilities(one.softmax(dim=2)) for key, one in logits.items()}
+        return {key: self.tokenizers[key].decode_probabilities(scores.softmax(dim=2)) for key, scores in logits.items()}
 
     def whole_logits(self, network: FourM, context: Context, targets: tuple[str, ...]) -> dict[str, Tensor]:
         """Logits float32 (B, h, K) of all codes of some targets, predicted in one step."""
@@ -121,9 +111,9 @@ class Objective:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def total(self, parts: Parts) -> Tensor:
-        """One number of them all.
+        """Combine all losses into one number.
 
-        That of the mixture's targets is `Losses.mean_over_modalities` or `mean_over_tokens`, each loss times its
+        The loss of the mixture's targets is `Losses.mean_over_modalities` or `mean_over_tokens`, each loss times its
         weight; contrast adds its losses, and those over codes times `code_weight`.
         """
         names = {key: f"loss/{key}" for key in self.weights}

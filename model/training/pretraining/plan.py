@@ -1,17 +1,17 @@
-"""From a config to the network's own config: what each modality's row is and how many tokens it can have."""
+"""Derive the network's own config from a training config: each modality's row and its largest number of tokens."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from model.config import PUBLISHED_MODALITIES, SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, FourMConfig
-from model.config import ModalityConfig as Row
-from model.formats.text_states import LONGEST
+from model.modalities.formats.text_states import LONGEST
+from model.network.config import PUBLISHED_MODALITIES, SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, FourMConfig
+from model.network.config import ModalityConfig as Row
 from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.inputs import pixel_fields
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.config import FieldKind, TrainedModality, TrainingConfig
-from model.training.pretraining.errors import TrainingConfigInvalid
-from model.training.pretraining.pictures import PICTURES
+from model.training.run.errors import TrainingConfigInvalid
 
 _KINDS = {
     FieldKind.PICTURE: EmbeddingKind.PIXELS,
@@ -40,9 +40,9 @@ class PlannedModality:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is needed to make batches and the network; plain data that worker processes get a copy of.
+    """Everything needed to make batches and the network; plain data, of which worker processes get a copy.
 
-    With `contrast` a sample needs no target of the mixture to be of use.
+    With `contrast`, a sample is useful even without a target of the mixture.
     """
 
     network: FourMConfig
@@ -93,12 +93,13 @@ def _row(settings: TrainedModality, text: TextTokenizer | None, tokenizer: Token
 
 
 def _picture_channels(settings: TrainedModality) -> int:
-    if odd := [field for field in settings.fields if field not in PICTURES]:
-        known = ", ".join(PICTURES)
+    channels_of = pixel_fields()
+    if odd := [field for field in settings.fields if field not in channels_of]:
+        known = ", ".join(channels_of)
         raise TrainingConfigInvalid(
             f"modalities.{settings.key} cannot take {odd[0]!r} as a picture; {known} are pictures"
         )
-    channels = {PICTURES[field].channels for field in settings.fields}
+    channels = {channels_of[field] for field in settings.fields}
     if len(channels) > 1:
         raise TrainingConfigInvalid(f"modalities.{settings.key} mixes pictures of one and three channels in its fields")
     return channels.pop()

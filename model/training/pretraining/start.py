@@ -1,31 +1,42 @@
-"""Beginning with another network: which files it is, and what of it fits.
+"""The start of a run: the network's first weights, and what contrast compares and adds.
 
-A tensor fits where name and shape are the same. Tables of a text vocabulary are taken row by row where the two
-vocabularies differ, each token's row to the same token's.
+The weights may come from another network, as far as they fit. A tensor fits if its name and shape are the same. Tables
+of a text vocabulary are copied row by row if the two vocabularies differ, each row going to the same token.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.bundle import MANIFEST, NETWORK, SHORTCUTS, VOCABULARY, WEIGHTS
-from model.checkpoints import read_metadata
-from model.config import EmbeddingKind, FourMConfig
-from model.embedder import WeightsMissing
-from model.published.names import OWNER, PUBLISHED, Role
-from model.published.store import MODEL_FILE, folder_of, installed, vocabulary_file
-from model.quantized import dequantized
-from model.shortcuts import Shortcuts, load_shortcuts
-from model.tiny import INPUTS
+from model.checkpoints.files import read_metadata, weights_digest
+from model.checkpoints.quantized import dequantized
+from model.errors import WeightsMissing
+from model.files import whole_file
+from model.fourm.bundled.bundle import MANIFEST, NETWORK, SHORTCUTS, VOCABULARY, WEIGHTS
+from model.fourm.bundled.layout import INPUTS
+from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from model.fourm.published.names import OWNER, PUBLISHED, Role
+from model.fourm.published.store import MODEL_FILE, folder_of, installed, vocabulary_file
+from model.home import default_home
+from model.network.config import EmbeddingKind, FourMConfig
+from model.network.modality_embeddings import ImageTokenDecoderEmbedding
+from model.network.transformer import FourM
 from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.errors import TrainingConfigInvalid
-from model.training.pretraining.folder import RunFolder
-from model.transformer import FourM
+from model.tokenizers.vqvae import VQVAE
+from model.training.pretraining.bank import Bank, read_bank
+from model.training.pretraining.config import ContrastConfig, TrainingConfig
+from model.training.pretraining.contrast import Contrast
+from model.training.pretraining.fit_shortcuts import fit_shortcuts
+from model.training.run.data_sets import FolderShards
+from model.training.run.errors import TrainingConfigInvalid
+from model.training.run.folder import RunFolder, described
+from model.training.run.state import Frozen
 
 Rows = tuple[Tensor, Tensor]  # int64 (n,) each: rows of a table of ours, and the rows of theirs for the same tokens
 # Names of tensors that a network may share; a file then has one of each pair.
@@ -55,16 +66,16 @@ class StartFiles:
 
     @property
     def all(self) -> dict[str, Path]:
-        """Those that there are, by name."""
+        """The files that are known, by name."""
         named = {"network": self.network, "vocabulary": self.vocabulary, "shortcuts": self.shortcuts}
         return {name: path for name, path in named.items() if path is not None}
 
     def load_shortcuts(self) -> Shortcuts | None:
-        """The shortcuts, their inputs called by key. Raises as `model.shortcuts.load_shortcuts`."""
+        """The shortcuts, their inputs called by key. Raises as `model.fourm.bundled.shortcuts.load_shortcuts`."""
         if self.shortcuts is None:
             return None
         found = load_shortcuts(self.shortcuts)
-        return found.renamed({modality: one.key for modality, one in INPUTS.items()}) if self.by_modality else found
+        return found.renamed({modality: row.key for modality, row in INPUTS.items()}) if self.by_modality else found
 
 
 def start_files(source: str, home: Path) -> StartFiles:
@@ -84,7 +95,7 @@ def start_files(source: str, home: Path) -> StartFiles:
         installed(name, home)
         return StartFiles(folder_of(name, home) / MODEL_FILE, _if_there(vocabulary_file(home)))
     raise TrainingConfigInvalid(
-        f"start: {source!r} is no file, no folder of a run or of bundled weights, and no model that "
+        f"start: {source!r} is not a file, not a folder of a run or of bundled weights, and not a model that "
         "`anyseek models list` names as a network"
     )
 
@@ -103,9 +114,9 @@ def _if_there(path: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a network's parameters and of a file's tensors; numbers in each by name.
+    """The outcome of copying: a network's parameters and a file's tensors, by name, with the numbers in each.
 
-    `copied` are whole; of `partly` some rows were taken, and the rest is new; `left_over` are tensors of the file.
+    `copied` are complete; `partly` had some rows copied, and the rest is new; `left_over` are tensors of the file.
     """
 
     copied: Mapping[str, int]
@@ -155,10 +166,10 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
         if whole is not None:
             found[id(parameter)] = whole
             used.add(id(stored[name]))
-    taken = _sorted_out(network, found, {name: one for name, one in tensors.items() if id(one) not in used})
+    taken = _sorted_out(network, found, {name: tensor for name, tensor in tensors.items() if id(tensor) not in used})
     if not taken.copied and not taken.partly:
         raise TrainingConfigInvalid(
-            f"start: no tensor of {files.network} has the name and shape of one of this network, whose width is "
+            f"start: no tensor of {files.network} matches one of this network by name and shape, whose width is "
             f"{network.config.dim}; give `network` the sizes of the network to begin with"
         )
     return taken
@@ -181,11 +192,15 @@ def _take(parameter: nn.Parameter, stored: Tensor, rows: Rows | None) -> bool | 
 
 def _sorted_out(network: FourM, found: Mapping[int, bool], unused: Mapping[str, Tensor]) -> Taken:
     def those(whole: bool | None) -> dict[str, int]:
-        return {name: one.numel() for name, one in network.named_parameters() if found.get(id(one)) is whole}
+        return {
+            name: parameter.numel()
+            for name, parameter in network.named_parameters()
+            if found.get(id(parameter)) is whole
+        }
 
     tables = dict(network.named_buffers())
     computed = {name for name in unused if name in tables or name.endswith(".pos_emb")}
-    left_over = {name: one.numel() for name, one in unused.items() if name not in computed}
+    left_over = {name: tensor.numel() for name, tensor in unused.items() if name not in computed}
     return Taken(those(True), those(False), those(None), left_over)
 
 
@@ -193,8 +208,8 @@ def _with_twins(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str,
     """Tensors of a file, and those that it has under the name of their twin only."""
     stored = dict(tensors)
     for key in dict.fromkeys((*config.domains_in, *config.domains_out)):
-        for one, other in ((a.format(key), b.format(key)) for a, b in _TWINS):
-            for missing, there in ((one, other), (other, one)):
+        for twin, other in ((a.format(key), b.format(key)) for a, b in _TWINS):
+            for missing, there in ((twin, other), (other, twin)):
                 if missing not in stored and there in stored:
                     stored[missing] = stored[there]
     return stored
@@ -217,3 +232,135 @@ def _same_tokens(theirs: Path | None, ours: TextTokenizer | None) -> Rows | None
     pairs = [(number, known[token]) for token, number in wanted.items() if token in known]
     table = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
+
+
+_LOGIT_DEVIATION = 0.1
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run takes over from another network: the names of the parameters it filled, and its shortcuts.
+
+    If the run takes over nothing, they are empty and None.
+    """
+
+    copied: frozenset[str] = frozenset()
+    shortcuts: Shortcuts | None = None
+
+    def frozen(self, config: TrainingConfig, parameters: Collection[str]) -> Frozen:
+        """The run's `parameters` that are frozen at first. Raises `TrainingConfigInvalid` if all are."""
+        kept = {f"network.{name}" for name in self.copied}
+        if self.shortcuts is not None:
+            kept |= {f"contrast.shortcuts.{name}" for name, _ in self.shortcuts.named_parameters()}
+        if config.frozen_steps and kept >= set(parameters):
+            raise TrainingConfigInvalid(
+                "start.frozen_tokens leaves nothing to train: the network to begin with has it all"
+            )
+        return Frozen(frozenset(kept & set(parameters)), config.frozen_steps)
+
+
+def begin(
+    network: FourM,
+    config: TrainingConfig,
+    text: TextTokenizer | None,
+    tokenizers: Mapping[str, VQVAE],
+    say: Callable[[str], None],
+) -> Beginning:
+    """Fill a network for the first step with whatever fits of the network that `config.start` names.
+
+    Raises `TrainingConfigInvalid`, `WeightsMissing`, `WeightsCorrupt`.
+    """
+    network.initialise(config.seed)
+    for key in config.contrast.targets if config.contrast is not None else ():
+        start_logits_at_codes(network, key, tokenizers[key])
+    if config.start is None:
+        return Beginning()
+    files = start_files(config.start.source, default_home())
+    taken = take_tensors(network, files, text)
+    say(taken.table(config.start.source))
+    if config.contrast is None:
+        return Beginning(frozenset(taken.copied))
+    shortcuts = files.load_shortcuts()
+    spaces = {key: tokenizers[key].config.n_channels for key in config.contrast.targets}
+    fits = shortcuts is not None and shortcuts.spaces == spaces
+    return Beginning(frozenset(taken.copied), shortcuts if fits else None)
+
+
+def start_digests(config: TrainingConfig) -> dict[str, str] | str:
+    """Digests of the files that a run starts from; empty if it starts from none."""
+    if config.start is None:
+        return ""
+    files = start_files(config.start.source, default_home())
+    digests = {name: weights_digest(path) for name, path in files.all.items()}
+    return {**digests, "frozen_tokens": str(config.start.frozen_tokens)}
+
+
+@torch.no_grad()
+def start_logits_at_codes(network: FourM, key: str, tokenizer: VQVAE) -> None:
+    """Start the logits of a target as products with the codes themselves.
+
+    The codebooks share one table of logits. Its row k becomes the k-th code of every codebook, one after the other,
+    turned at random into the network's width; a decoder output that holds a latent in its codebook's place then gives
+    near codes high logits from the first step. Small random rows take hundreds of steps to learn anything.
+    """
+    rows = tokenizer.quantize.codes.transpose(0, 1).flatten(1).cpu()  # (codes, latent width)
+    embedding = cast(ImageTokenDecoderEmbedding, network.decoder_embeddings[key])
+    table = embedding.token_emb.weight
+    if rows.shape[1] != table.shape[1]:
+        turn = torch.empty(rows.shape[1], table.shape[1])
+        rows = rows @ nn.init.orthogonal_(turn, generator=torch.Generator().manual_seed(0))
+    table.copy_(_LOGIT_DEVIATION * rows / rows.std())
+
+
+def prepare_contrast(
+    config: TrainingConfig,
+    contrast: ContrastConfig,
+    data: Sequence[FolderShards],
+    tokenizers: Mapping[str, VQVAE],
+    known: Shortcuts | None,
+    folder: RunFolder,
+    say: Callable[[str], None],
+) -> tuple[Contrast, Bank]:
+    """Contrast and the bank of the training samples; the fitted shortcuts are kept in the run's folder.
+
+    Shortcuts that are `known` already are taken as they are; only those of other inputs are fitted.
+    """
+    bank = read_bank(data, target_fields(config, contrast), say)
+    made_with = described(
+        {
+            "contrast": {"own": contrast.own, "ranks": contrast.ranks, "other_share": contrast.other_share},
+            "targets": contrast.targets,
+            "data": [[shards.digest, shards.weight, dict(shards.source_weights)] for shards in data],
+            "known": start_digests(config) if known is not None else "",
+        }
+    )
+    made_of = {"made_of": str(sorted(made_with.items()))}
+    if not folder.fitted.is_file() or read_metadata(folder.fitted) != made_of:
+        save_shortcuts(_all_shortcuts(contrast, bank, data, known, say), folder.fitted, made_of)
+    means = {key: bank.mean(key) for key in contrast.targets}
+    return Contrast(contrast, load_shortcuts(folder.fitted), tokenizers, means, config.seed), bank
+
+
+def _all_shortcuts(
+    contrast: ContrastConfig,
+    bank: Bank,
+    data: Sequence[FolderShards],
+    known: Shortcuts | None,
+    say: Callable[[str], None],
+) -> Shortcuts:
+    if known is None:
+        return fit_shortcuts(contrast, bank, data, say)
+    new = {key: own for key, own in contrast.own.items() if key not in known.inputs}
+    return fit_shortcuts(replace(contrast, own=new), bank, data, say).joined(known) if new else known
+
+
+def target_fields(config: TrainingConfig, contrast: ContrastConfig) -> dict[str, tuple[str, ...]]:
+    """The shards' names of each target of contrast."""
+    return {m.key: m.fields for m in config.modalities if m.key in contrast.targets}
+
+
+def save_shortcuts(shortcuts: Shortcuts, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write what `load_shortcuts` reads; the file appears whole or not at all."""
+    tensors = {name: tensor.contiguous() for name, tensor in shortcuts.state_dict().items()}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, dict(metadata))

@@ -1,53 +1,55 @@
-"""A training run from its config file to its finished weights: `anyseek train model CONFIG`."""
+"""Train a network from its config file to its finished weights: `anyseek train model CONFIG`."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from model.checkpoints import file_digest, load_vqvae, save_checkpoint
+from model.checkpoints.files import load_vqvae, save_checkpoint, weights_digest
 from model.data.samples import Split
-from model.tokenizers.text import TextTokenizer
+from model.network.transformer import FourM
 from model.tokenizers.vqvae import VQVAE
 from model.training.pretraining.bank import read_bank
 from model.training.pretraining.batches import BatchSource
-from model.training.pretraining.beginning import (
+from model.training.pretraining.config import FieldKind, TrainingConfig
+from model.training.pretraining.evaluation import Evaluation
+from model.training.pretraining.objective import Objective
+from model.training.pretraining.plan import Plan, make_plan
+from model.training.pretraining.read_config import read_config
+from model.training.pretraining.start import (
     begin,
     prepare_contrast,
     save_shortcuts,
     start_digests,
     target_fields,
 )
-from model.training.pretraining.config import FieldKind, Sharding, TextConfig, TrainingConfig
-from model.training.pretraining.data_sets import FolderShards, open_split, texts_of
-from model.training.pretraining.errors import TrainingConfigInvalid
-from model.training.pretraining.evaluation import Evaluation
-from model.training.pretraining.folder import RunFolder, check_same_run, described
-from model.training.pretraining.loop import Trainer
-from model.training.pretraining.objective import Objective
-from model.training.pretraining.plan import Plan, make_plan
-from model.training.pretraining.processes import ALONE, Processes, check_divisible, joined_processes, local_number
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.recomputing import recompute_blocks
-from model.training.pretraining.sharding import Sharded, shard, whole_network
-from model.training.pretraining.state import TrainingState
-from model.training.pretraining.stopping import stopped_by_signals
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.transformer import FourM
+from model.training.pretraining.vocabulary import open_vocabulary
+from model.training.run.config import Sharding
+from model.training.run.data_sets import FolderShards, open_split
+from model.training.run.folder import RunFolder, described
+from model.training.run.loop import Trainer, carry_out
+from model.training.run.memory import Sharded, recompute_blocks, shard, whole_network
+from model.training.run.processes import (
+    ALONE,
+    Processes,
+    check_divisible,
+    choose_device,
+    joined_processes,
+    local_number,
+)
+from model.training.run.state import TrainingState
 
 
 def train_model(config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]) -> bool:
-    """Train what a config says, with everything in the folder `out`; True if it ended, False if it was stopped.
+    """Train as a config says, writing everything to the folder `out`; True if finished, False if stopped.
 
-    A run that was killed goes on with `resume` from its last checkpoint and ends as it would have. The finished network
-    is `out`/model.safetensors: the averaged weights, as `load_fourm` reads them. `device` is torch's name of one; None
-    is a GPU if there is one. Started by torchrun or `launching`, it is one of several processes that train together;
-    the first alone says anything. Raises `TrainingError`, `DataError` and what reading weights raises.
+    With `resume`, a killed run continues from its last checkpoint and ends as it would have. The finished network is
+    `out`/model.safetensors: the averaged weights, as `load_fourm` reads them. `device` is a torch device name; None
+    means a GPU if there is one. Started by torchrun or `launching`, it is one of several processes that train together;
+    only the first reports anything. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
     config, folder, chosen = read_config(config_path), RunFolder(out), choose_device(device, local_number())
     with joined_processes(chosen) as processes, ExitStack() as held:
@@ -77,33 +79,6 @@ def _save_finished(trainer: Trainer[FourM, Objective]) -> None:
             if trainer.objective.contrast is not None:
                 save_shortcuts(trainer.objective.contrast.shortcuts, folder.shortcuts, {})
     trainer.say(f"made {folder.model}")
-
-
-def carry_out(trainer: Trainer[Any, Any], checkpoint: Path | None, config_path: Path) -> bool:
-    """Go on from a checkpoint, or begin; True if it got to the end. Raises `RunConflict` for one of another run."""
-    if checkpoint is not None:
-        check_same_run(checkpoint, trainer.made_with)
-        trainer.state.load(checkpoint)
-        trainer.say(f"going on from {checkpoint}")
-    if trainer.processes.is_first:
-        trainer.folder.config.write_bytes(config_path.read_bytes())
-    with stopped_by_signals() as stop:
-        return trainer.run(stop)
-
-
-def choose_device(name: str | None, local: int | None = None) -> torch.device:
-    """The device of that name, by default the GPU if there is one; of several processes on a machine the `local`-th.
-
-    Raises `TrainingConfigInvalid`.
-    """
-    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if chosen == "cuda" and local is not None:
-        chosen = f"cuda:{local}"
-    try:
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingConfigInvalid(f"there is no device {chosen!r} here: {str(error).splitlines()[0]}") from error
-    return torch.device(chosen)
 
 
 def prepare(
@@ -163,30 +138,6 @@ def _tokenizers(config: TrainingConfig, device: torch.device) -> dict[str, VQVAE
     return {key: load_vqvae(path).to(device).requires_grad_(False) for key, path in files.items()}
 
 
-def open_vocabulary(
-    config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...], processes: Processes
-) -> TextTokenizer | None:
-    """The text tokenizer of a run, kept in its folder: a copy of the config's, or made of the training captions."""
-    if config.text is None:
-        return None
-    with processes.first_alone():
-        if processes.is_first:
-            _write_vocabulary(config, config.text, folder, data)
-    return TextTokenizer.from_file(folder.vocabulary)
-
-
-def _write_vocabulary(
-    config: TrainingConfig, text: TextConfig, folder: RunFolder, data: tuple[FolderShards, ...]
-) -> None:
-    if text.vocabulary is not None:
-        TextTokenizer.from_file(text.vocabulary)  # refuses what is none
-        shutil.copyfile(text.vocabulary, folder.vocabulary)
-    else:
-        texts = [m for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
-        fields = [field for m in texts for field in m.fields]
-        save_vocabulary(make_vocabulary(texts_of(data, fields), text.words), folder.vocabulary)
-
-
 def _source(config: TrainingConfig, plan: Plan, data: tuple[FolderShards, ...], size: int) -> BatchSource:
     return BatchSource(plan, config.mixture, data, config.data.window, size, config.seed)
 
@@ -207,17 +158,17 @@ def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShar
     settings = asdict(config)
     for name in ("run", "evaluation", "text", "data"):
         del settings[name]
-    settings["modalities"] = {one.pop("key"): one for one in settings["modalities"]}
+    settings["modalities"] = {modality.pop("key"): modality for modality in settings["modalities"]}
     for modality in config.modalities:
         if modality.tokenizer is not None:
-            settings["modalities"][modality.key]["tokenizer"] = file_digest(modality.tokenizer)
+            settings["modalities"][modality.key]["tokenizer"] = weights_digest(modality.tokenizer)
     settings["data"] = {
         "folders": [[folder.digest, folder.weight, folder.source_weights] for folder in data],
         "window": config.data.window,
     }
-    settings["vocabulary"] = file_digest(folder.vocabulary) if config.text is not None else ""
+    settings["vocabulary"] = weights_digest(folder.vocabulary) if config.text is not None else ""
     settings["start"] = start_digests(config)
-    settings["shortcuts"] = file_digest(folder.fitted) if config.contrast is not None else ""
+    settings["shortcuts"] = weights_digest(folder.fitted) if config.contrast is not None else ""
     return described(settings)
 
 

@@ -1,9 +1,10 @@
-"""The text tokenizer of a run: a file, or one made of the words of the training captions. Imports no torch.
+"""The text tokenizer of a run: read from a file, or made from the words of the training captions. Imports no torch.
 
-A made vocabulary is laid out as the published one: `[PAD]`, `[UNK]`, `[SOS]`, `[EOS]`, 200 sentinels, 4 x 1000 bins,
-then characters (also as continuations `##c`) and words. The same captions give the same file.
+A made vocabulary has the published layout: `[PAD]`, `[UNK]`, `[SOS]`, `[EOS]`, 200 sentinels, 4 x 1000 bins, then
+characters (also as continuations `##c`) and words. The same captions give the same file.
 """
 
+import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,15 @@ from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from model.files import write_file
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.config import FieldKind, TextConfig, TrainingConfig
+from model.training.run.data_sets import FolderShards, texts_of
+from model.training.run.folder import RunFolder
+from model.training.run.processes import (
+    Processes,
+)
 
 _SENTINELS, _AXES, _BINS = 200, 4, 1000
 _UNKNOWN = "[UNK]"
@@ -49,6 +59,28 @@ def make_vocabulary(texts: Iterable[str], words: int) -> Tokenizer:
 
 def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
     """Write the file that `TextTokenizer.from_file` reads; it appears whole or not at all."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
-    beside.replace(path)
+    write_file(path, tokenizer.to_str(pretty=False))
+
+
+def open_vocabulary(
+    config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...], processes: Processes
+) -> TextTokenizer | None:
+    """The text tokenizer of a run, kept in its folder: a copy of the config's, or made of the training captions."""
+    if config.text is None:
+        return None
+    with processes.first_alone():
+        if processes.is_first:
+            _write_vocabulary(config, config.text, folder, data)
+    return TextTokenizer.from_file(folder.vocabulary)
+
+
+def _write_vocabulary(
+    config: TrainingConfig, text: TextConfig, folder: RunFolder, data: tuple[FolderShards, ...]
+) -> None:
+    if text.vocabulary is not None:
+        TextTokenizer.from_file(text.vocabulary)  # refuses what is none
+        shutil.copyfile(text.vocabulary, folder.vocabulary)
+    else:
+        texts = [m for m in config.modalities if m.kind is FieldKind.TEXT and m.format == "caption"]
+        fields = [field for m in texts for field in m.fields]
+        save_vocabulary(make_vocabulary(texts_of(data, fields), text.words), folder.vocabulary)

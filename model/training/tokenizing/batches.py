@@ -1,4 +1,4 @@
-"""Batches of a tokenizer's inputs. Batch `number` is a function of the seed and that number alone."""
+"""Batches of a tokenizer's inputs. Each batch depends only on the seed and its `number`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from model.data.codecs import decode_value
-from model.formats.spans import FormatInvalid
+from model.modalities.formats.spans import FormatInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.inputs import InputKind, instance_mask, instance_numbers, tokenizer_input
-from model.training.pretraining.batches import taken_by_weight
-from model.training.pretraining.data_sets import FolderShards
-from model.training.pretraining.errors import TrainingDataInvalid
-from model.training.pretraining.order import MixedOrder, Place
-from model.training.pretraining.shard_reader import ShardReader
+from model.training.run.data_sets import FolderShards, taken_by_weight
+from model.training.run.errors import TrainingDataInvalid
+from model.training.run.order import MixedOrder, Place
+from model.training.run.shard_reader import ShardReader
 from model.training.tokenizing.config import ModalityConfig
 
 _SAMPLE_DRAWS, _PLACE_DRAWS, _SIZE_DRAWS = 5, 6, 7  # other numbers than those of the order, which begin with 1 and 2
@@ -27,7 +26,7 @@ _DIMENSIONS = {InputKind.MAP: 3, InputKind.VECTOR: 1}  # of arrays; one more is 
 
 @dataclass(frozen=True)
 class InputBatch:
-    """What a tokenizer gets: `values` (B, ...) as `model.tokenizers.inputs.InputKind` says. `number` is the batch's."""
+    """A tokenizer's input: `values` (B, ...) as in `model.tokenizers.inputs.InputKind`. `number` is the batch's."""
 
     values: Tensor
     tokens: int
@@ -46,7 +45,7 @@ class InputBatch:
 
 @dataclass(frozen=True)
 class InputSource:
-    """Where batches come from; plain data, which worker processes get a copy of. `size` samples make a batch."""
+    """A source of batches: plain data, which is copied to worker processes. `size` samples make a batch."""
 
     modality: ModalityConfig
     tokenizer: TokenizerConfig
@@ -77,7 +76,7 @@ class InputMaker:
 
     def batch(self, numbers: Sequence[int], size: int, number: int) -> InputBatch:
         """The samples of these numbers in the endless order, at `size` pixels. Raises `TrainingDataInvalid`."""
-        rows = [self._sample(one, size) for one in numbers]
+        rows = [self._sample(number, size) for number in numbers]
         if len({row.shape for row in rows}) > 1:
             shapes = " and ".join(str(shape) for shape in sorted({row.shape for row in rows})[:2])
             raise TrainingDataInvalid(f"{' or '.join(self._source.modality.fields)} has arrays of the shapes {shapes}")
@@ -103,7 +102,7 @@ class InputMaker:
                     return found
             place = self._order.anywhere(place.folder, generator)
         fields = " or ".join(self._source.modality.fields)
-        raise TrainingDataInvalid(f"of {_MOST_TRIES} samples drawn beside {folder.paths[0]} none has {fields}")
+        raise TrainingDataInvalid(f"of {_MOST_TRIES} samples drawn next to {folder.paths[0]} none has {fields}")
 
     def _read(
         self, folder: FolderShards, place: Place, size: int, draws: np.random.Generator
@@ -142,7 +141,7 @@ def read_input(
 
 
 def tokens_of(values: Tensor, tokenizer: TokenizerConfig) -> int:
-    """How many tokens inputs (B, ...) become."""
+    """The number of tokens that inputs (B, ...) become."""
     if values.dim() == 2:
         return len(values) * tokenizer.num_codebooks
     patch = tokenizer.patch_size if tokenizer.patch_proj else 1

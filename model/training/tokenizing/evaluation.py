@@ -1,4 +1,4 @@
-"""How a tokenizer does on validation samples while it is trained, and pictures of what it makes of some of them."""
+"""Evaluate a tokenizer on validation samples during training, and draw some of its reconstructions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,16 +7,14 @@ import torch
 from torch import Tensor
 
 from model.tokenizers.build import Tokenizer
-from model.training.pretraining.folder import RunFolder
-from model.training.pretraining.records import Number
-from model.training.pretraining.state import TrainingState
+from model.training.run.folder import RunFolder
+from model.training.run.records import Number
+from model.training.run.state import TrainingState
 from model.training.tokenizing.batches import InputBatch, InputSource
 from model.training.tokenizing.config import EvaluationConfig
 from model.training.tokenizing.gallery import draw_gallery
-from model.training.tokenizing.losses import TokenizerObjective
-from model.training.tokenizing.passes import reconstruct
+from model.training.tokenizing.objective import CodeCounts, TokenizerObjective, reconstruct
 from model.training.tokenizing.quality import Quality, quality_of
-from model.training.tokenizing.usage import CodeCounts
 
 
 @dataclass(frozen=True)

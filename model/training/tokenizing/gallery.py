@@ -1,6 +1,5 @@
-"""Inputs beside what their tokens stand for, as one picture (PNG): a row a sample, input left, reconstruction right."""
+"""Draw inputs next to their reconstructions as one PNG: one row per sample, input left, reconstruction right."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from model.files import whole_file
 from model.tokenizers.inputs import InputKind
 from model.tokenizers.outputs import images_to_uint8
 
@@ -29,9 +29,8 @@ def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -
         canvas[top : top + height, _GAP : _GAP + width] = left[row]
         canvas[top : top + height, 2 * _GAP + width : 2 * (_GAP + width)] = right[row]
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    Image.fromarray(canvas).save(beside, "PNG")
-    beside.replace(path)
+    with whole_file(path) as temporary:
+        Image.fromarray(canvas).save(temporary, "PNG")
 
 
 def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
@@ -46,7 +45,7 @@ def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, 
         both = list(_components(wanted, rebuilt))
     else:
         both = list(_pictures(wanted, rebuilt))
-    left, right = (_enlarged(np.broadcast_to(one, (*one.shape[:3], 3))) for one in both)
+    left, right = (_enlarged(np.broadcast_to(side, (*side.shape[:3], 3))) for side in both)
     return left, right
 
 
@@ -55,7 +54,7 @@ def _pictures(wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
     if wanted.abs().max() <= 1 + _FEW:
         return images_to_uint8(wanted), images_to_uint8(rebuilt)
     low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
-    return tuple(images_to_uint8(2 * (one - low) / (high - low).clamp_min(_FEW) - 1) for one in (wanted, rebuilt))  # type: ignore[return-value]
+    return tuple(images_to_uint8(2 * (side - low) / (high - low).clamp_min(_FEW) - 1) for side in (wanted, rebuilt))  # type: ignore[return-value]
 
 
 def _coloured(labels: npt.NDArray[np.int64]) -> Pictures:

@@ -1,4 +1,4 @@
-"""How near reconstructions of validation samples are to their inputs: sums over batches, one class a kind of input."""
+"""Measure reconstruction quality on validation samples: sums over batches, one class per kind of input."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.tokenizers.inputs import InputKind
 from model.training.pretraining.evaluation import recalls
-from model.training.pretraining.records import Number
+from model.training.run.records import Number
 
 _RANGE = 2.0  # of pictures in [-1, 1]
 

@@ -1,26 +1,30 @@
-"""A tokenizer's run from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
+"""Train a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from model.checkpoints import file_digest, save_checkpoint
+from model.checkpoints.files import load_tokenizer, save_checkpoint, weights_digest
 from model.data.samples import Split
-from model.tokenizers.build import Tokenizer
+from model.network.config import ConfigInvalid
+from model.tokenizers.build import Tokenizer, build_tokenizer, initialise_image_tokenizer
 from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.data_sets import FolderShards, open_split
-from model.training.pretraining.folder import RunFolder, described
-from model.training.pretraining.loop import Trainer
-from model.training.pretraining.state import TrainingState
-from model.training.pretraining.train import carry_out, choose_device
-from model.training.tokenizing.batches import InputSource
-from model.training.tokenizing.beginning import begin, spread_latents
-from model.training.tokenizing.config import TokenizerTraining
+from model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
+from model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
+from model.training.run.folder import RunFolder, described
+from model.training.run.loop import Trainer, carry_out
+from model.training.run.processes import choose_device
+from model.training.run.state import TrainingState
+from model.training.tokenizing.batches import InputSource, read_input
+from model.training.tokenizing.config import Reconstruction, TokenizerTraining, read_config
 from model.training.tokenizing.evaluation import TokenizerEvaluation
-from model.training.tokenizing.losses import TokenizerObjective
-from model.training.tokenizing.read_config import read_config
+from model.training.tokenizing.objective import TokenizerObjective
+from model.training.tokenizing.product_quantizer import product_quantizer
 
 TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
 
@@ -28,11 +32,11 @@ TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
 def train_tokenizer(
     config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]
 ) -> bool:
-    """Train what a config says, with everything in the folder `out`; True if it ended, False if it was stopped.
+    """Train as a config says, writing everything to the folder `out`; True if finished, False if stopped.
 
-    A run that was killed goes on with `resume` from its last checkpoint and ends as it would have. The finished
-    tokenizer is `out`/tokenizer.safetensors: averaged weights, as `load_tokenizer` reads them. `device` is torch's name
-    of one; None is a GPU if there is one. Raises `TrainingError`, `DataError` and what reading weights raises.
+    With `resume`, a killed run continues from its last checkpoint and ends as it would have. The finished tokenizer is
+    `out`/tokenizer.safetensors: averaged weights, as `load_tokenizer` reads them. `device` is a torch device name; None
+    means a GPU if there is one. Raises `TrainingError`, `DataError` and what reading weights raises.
     """
     config, folder = read_config(config_path), RunFolder(out)
     with folder.locked():
@@ -52,16 +56,20 @@ def prepare(
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
     source = _source(config, data)
-    network = begin(config)
-    if isinstance(network, VQVAE) and config.start is None:
+    centred = config.loss.reconstruction is Reconstruction.CENTRED_COSINE
+    vectors = read_vectors(source, say) if config.codes.fitted or centred else None
+    network = begin(config, vectors)
+    if isinstance(network, VQVAE) and config.start is None and not config.codes.fitted:
         maker = source.maker()
         spread_latents(network, maker.training_batch(0).values)
         maker.close()
     network.to(device)
     say(_summary(config, network, data))
-    buffers = dict(network.named_buffers())
+    fixed = {name: parameter.data for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    buffers = {**dict(network.named_buffers()), **fixed}
     state = TrainingState.fresh(network, config.optimiser, config.average_decay, buffers)
-    objective = TokenizerObjective(config, device)
+    mean = F.normalize(vectors, dim=1).mean(dim=0).to(device) if vectors is not None and centred else None
+    objective = TokenizerObjective(config, device, mean)
     evaluation = None
     if config.evaluation is not None:
         unseen = _source(config, open_split(config.data, Split.VAL))
@@ -83,7 +91,7 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
         "folders": [[folder.digest, folder.weight, folder.source_weights] for folder in data],
         "window": config.data.window,
     }
-    settings["start"] = file_digest(config.start) if config.start is not None else ""
+    settings["start"] = weights_digest(config.start) if config.start is not None else ""
     return described(settings)
 
 
@@ -94,3 +102,80 @@ def _summary(config: TokenizerTraining, network: Tokenizer, data: tuple[FolderSh
         f"{type(network).__name__} of {trained / 1e6:.2f} M parameters, {samples:,} samples, "
         f"{config.steps:,} steps of {config.batch.size} samples"
     )
+
+
+# Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.
+_DEVIATION = 3.0
+_SMALLEST = 1e-6
+_VECTOR_DRAWS = 9  # other numbers than those of batches and their noise, which end with 8
+
+
+@torch.no_grad()
+def read_vectors(source: InputSource, say: Callable[[str], None]) -> Tensor:
+    """The vectors of all samples that have them, one of several views of each drawn: float32 (n, C).
+
+    Raises `TrainingDataInvalid` where none has.
+    """
+    draws = np.random.default_rng([source.seed, _VECTOR_DRAWS])
+    fields = source.modality.fields
+    progress = Progress("read the vectors", sum(folder.samples for folder in source.folders), say)
+    found = []
+    for _, entry in entries_of(source.folders, fields):
+        own = {name: content for name, content in entry.files.items() if name.partition(".")[0] in fields}
+        for name, content in own.items():
+            found.append(read_input(source, name.partition(".")[0], {name: content}, 0, draws))
+        progress.add(1)
+    if not found:
+        raise TrainingDataInvalid(f"no sample has {' or '.join(fields)}; build the data set with it")
+    return torch.from_numpy(np.stack([vector for vector in found if vector is not None]))
+
+
+def begin(config: TokenizerTraining, vectors: Tensor | None = None) -> Tokenizer:
+    """The network before its first step, fitted to `vectors` float32 (n, C) where its codes are.
+
+    With the tensors of `config.start` where it is given. Raises `TrainingConfigInvalid` for a shape that no tokenizer
+    has, or another than the start's.
+    """
+    if config.codes.fitted and vectors is not None:
+        fitted = product_quantizer(config.tokenizer, vectors, config.seed)
+        for module in (fitted.encoder, fitted.quant_proj, fitted.quantize):
+            module.requires_grad_(False)
+        return fitted
+    try:
+        network = build_tokenizer(config.tokenizer)
+    except ConfigInvalid as error:
+        raise TrainingConfigInvalid(f"tokenizer: {error}") from error
+    if isinstance(network, VQVAE):
+        network.initialise(config.seed)
+    else:
+        initialise_image_tokenizer(network, config.seed)
+    if config.start is not None:
+        _take_tensors(network, config.start)
+    return network
+
+
+@torch.no_grad()
+def _take_tensors(network: Tokenizer, path: Path) -> None:
+    """Begin as the tokenizer in a file is; positions stay those of the network's own size of images."""
+    stored = load_tokenizer(path).state_dict()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("pos_emb"):
+            continue
+        if name not in stored or stored[name].shape != tensor.shape:
+            raise TrainingConfigInvalid(f"start: {path} has no {name} of the shape {tuple(tensor.shape)}")
+        tensor.copy_(stored[name])
+
+
+@torch.no_grad()
+def spread_latents(network: VQVAE, vectors: Tensor) -> None:
+    """Have the latents of a first batch of vectors float (B, C) differ, whatever the vectors have in common.
+
+    Codes are drawn by scores plus noise. Where the latents are much alike, as those of vectors with a large mean are,
+    noise decides, the decoder learns to do without the codes, and then nothing ever tells the encoder to use them.
+    """
+    latents = network.latents(vectors)
+    scale = _DEVIATION / latents.std(dim=0).clamp_min(_SMALLEST)
+    projection = network.quant_proj
+    projection.weight.mul_(scale[:, None, None, None])
+    if projection.bias is not None:
+        projection.bias.copy_((projection.bias - latents.mean(dim=0)) * scale)

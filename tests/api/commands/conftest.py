@@ -98,7 +98,7 @@ def serving(home: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def gallery(serving: str, home: Path) -> str:
-    from api.client import Client
+    from anyseek import Client
 
     with Client(serving, patience=30) as client:
         client.create_collection("shapes")

@@ -25,7 +25,7 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
     done = run("config", "check", **more)
     assert done.returncode == 0, done.stdout
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
-    assert "catalogue.sqlite is made when it is first used" in done.stdout
+    assert "catalogue.sqlite will be made at its first use" in done.stdout
     assert "none is set: jobs run in the process that starts them" in done.stdout
     assert "hashing is loaded and works" in done.stdout
     run("collections", "list", **more)
@@ -35,12 +35,12 @@ def test_all_is_fine(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("ANYSEEK_DATABSE_URL", "x", "ANYSEEK_DATABSE_URL is no setting; ANYSEEK_DATABASE_URL may be meant"),
-        ("ANYSEEK_ROOTS", "/nowhere/at/all", "/nowhere/at/all is no folder that can be read; make it"),
+        ("ANYSEEK_DATABSE_URL", "x", "ANYSEEK_DATABSE_URL is not a setting; ANYSEEK_DATABASE_URL may be meant"),
+        ("ANYSEEK_ROOTS", "/nowhere/at/all", "/nowhere/at/all is not a readable folder; make it"),
         ("ANYSEEK_DATABASE_URL", "postgresql+psycopg://a:b@127.0.0.1:1/x", "a:***@127.0.0.1:1/x cannot be reached"),
         ("ANYSEEK_BROKER_URL", "redis://:b@127.0.0.1:1/0", "redis://:***@127.0.0.1:1/0 cannot be reached"),
         ("ANYSEEK_BROKER_URL", "amqp://a:b@127.0.0.1:1//", "a:***@127.0.0.1:1// cannot be reached"),
-        ("ANYSEEK_MODEL", "psychic", "no model is called 'psychic'"),
+        ("ANYSEEK_MODEL", "psychic", "'psychic' is not a model"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_remedy(run: Run, variable: str, value: str, says: str) -> None:
@@ -50,7 +50,7 @@ def test_what_is_wrong_is_told_with_its_remedy(run: Run, variable: str, value: s
     assert says in wrong
     assert ";" in wrong
     found = [json.loads(line) for line in run("config", "check", "--json", **{variable: value}).stdout.splitlines()]
-    assert [one["remedy"] != "" for one in found if not one["fine"]] == [True]
+    assert [finding["remedy"] != "" for finding in found if not finding["fine"]] == [True]
 
 
 def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
@@ -63,15 +63,15 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_is_wrong_usage(run: Run) -> None:
     done = run("config", "show", ANYSEEK_WORK_CONCURRENCY="many")
     assert done.returncode == 2
-    assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY is 'many'; it takes a whole number\n"
+    assert done.stderr == "anyseek: ANYSEEK_WORK_CONCURRENCY must be a whole number of at least 1, not 'many'\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "more", "says"),
     [
         ((), {}, "ANYSEEK_BROKER_URL is not set"),
-        (("--queues", "embed,sleep"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "no queue 'sleep'"),
-        (("--name", "a b"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "'a b' cannot name a worker"),
+        (("--queues", "embed,sleep"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "'sleep' is not a queue"),
+        (("--name", "a b"), {"ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}, "'a b' cannot be a worker's name"),
     ],
 )
 def test_a_worker_says_what_it_lacks(run: Run, arguments: tuple[str, ...], more: dict[str, str], says: str) -> None:

@@ -72,7 +72,9 @@ def test_a_changed_shard_is_named_and_ends_in_1(recipe: Path, capsys: pytest.Cap
 def test_a_recipe_that_cannot_be_understood_ends_in_2(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("shard_samples", "shard_size"))
     assert build(recipe) == 2
-    assert "recipe.yaml: shard_size is not known" in capsys.readouterr().err
+    assert (
+        "recipe.yaml: the config has no setting 'shard_size'; did you mean 'shard_samples'?" in capsys.readouterr().err
+    )
 
 
 def test_a_source_that_is_not_there_and_a_folder_without_a_data_set_end_in_1(
@@ -80,6 +82,6 @@ def test_a_source_that_is_not_there_and_a_folder_without_a_data_set_end_in_1(
 ) -> None:
     recipe.write_text(recipe.read_text().replace("/pictures", "/gone"))
     assert build(recipe) == 1
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     assert run(["data", "show", str(recipe.parent)]) == 1
     assert "no finished data set" in capsys.readouterr().err

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from api.cli import run
-from api.commands.demo_examples import examples
+from api.commands.demo import examples
 from indexer import demo_gallery
 from model.galleries import openmoji
+from model.galleries.demo import read_views
 from model.galleries.openmoji import Concept
-from model.galleries.views import read_views
 from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import SpaceRow
@@ -107,10 +107,10 @@ def test_printed_commands_can_be_typed(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
     all_examples = examples(tmp_path / "cat.png", tmp_path)
-    asked = {part.modality for one in all_examples for part in one.parts}
+    asked = {part.modality for example in all_examples for part in example.parts}
     assert asked == EVERYTHING - {"rgb"}
-    few = [one for one in all_examples if one.asks_only({"caption", "depth"})]
-    assert {part.modality for one in few for part in one.parts} == {"caption", "depth"}
+    few = [example for example in all_examples if example.asks_only({"caption", "depth"})]
+    assert {part.modality for example in few for part in example.parts} == {"caption", "depth"}
 
 
 @pytest.mark.usefixtures("small_home")
@@ -154,7 +154,7 @@ def test_what_else_is_kept_under_the_name_is_left_alone(
     capsys.readouterr()
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
-    assert "the collection 'rooms' holds more than the demo's items; it is left as it is" in told
+    assert "the collection 'rooms' has items besides the demo's, so it is left unchanged" in told
     assert "--collection openmoji" in told
     assert "--collection rooms" not in told
     assert [item.key for item in _items(small_home, "rooms")] == ["kitchen.jpg"]
@@ -165,7 +165,7 @@ _PROGRAM = """
 from api.cli import main
 from indexer import demo_gallery
 from model.galleries import openmoji
-from model.galleries.views import read_views
+from model.galleries.demo import read_views
 openmoji.check_digest = lambda path, sha256: path
 demo_gallery.read_concepts = lambda: []
 demo_gallery.read_views = lambda source: read_views(source)[:60]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model import bundle
+from model.fourm.bundled import bundle
+from tests.model.data.sources.packs_kit import about, encoded, write_shard
 from tests.random_bundle import write_random_bundle
 
 Run = Callable[..., Any]
@@ -76,7 +77,7 @@ def test_whole_items_have_rows_of_their_own(run: Run, folder: Path) -> None:
     assert "everything else (stored)" in told
     refused = run("eval", "--suite", "emoji", "--whole-items")
     assert refused.returncode == 2
-    assert "makes no recall matrix" in refused.stderr
+    assert "has no recall matrix to print;" in refused.stderr
 
 
 def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Path) -> None:
@@ -85,10 +86,10 @@ def test_outputs_go_with_models_that_predict_what_is_there(run: Run, folder: Pat
     assert "shapes has no rgb with anything that the model predicts" in done.stderr
     refused = run("eval", str(folder), "--outputs", "--compare", "fusion")
     assert refused.returncode == 2
-    assert "--outputs goes with FOLDER" in refused.stderr
+    assert "--outputs needs FOLDER," in refused.stderr
     for options, wrong in (
-        (("--given", "depth"), "--given goes with --outputs"),
-        (("--outputs", "--given", "smell"), "'smell' is not a modality; known ones are"),
+        (("--given", "depth"), "--given needs --outputs"),
+        (("--outputs", "--given", "smell"), "'smell' is not a modality; the modalities are"),
     ):
         refused = run("eval", str(folder), "--model", "hashing", *options)
         assert refused.returncode == 2
@@ -132,8 +133,8 @@ def test_nearest_neighbours_of_a_small_data_set(run: Run, tmp_path: Path) -> Non
     for part, count in (("train", 5), ("val", 2)):
         for number, colour in enumerate(COLOURS):
             (tmp_path / part / str(number)).mkdir(parents=True)
-            for one in range(count):
-                Image.new("RGB", (20 + one, 20), colour).save(tmp_path / part / str(number) / f"{one}.png")
+            for picture in range(count):
+                Image.new("RGB", (20 + picture, 20), colour).save(tmp_path / part / str(number) / f"{picture}.png")
     arguments = ("eval", "--suite", "imagenet-knn", "--data", str(tmp_path), "--model", "hashing")
     done = run(*arguments, "--space", "hashing", "--json")
     assert done.returncode == 0, done.stderr
@@ -154,7 +155,7 @@ def test_a_folder_with_one_modality_is_refused_in_one_line(run: Run, tmp_path: P
     done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "one modality only, rgb" in done.stderr
+    assert "only one modality, rgb" in done.stderr
 
 
 def test_a_data_set_of_shards_needs_a_split(run: Run, tmp_path: Path) -> None:
@@ -174,21 +175,21 @@ def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp
             Image.new("I;16" if name == "depth" else "RGB", (8, 8), 1).save(tmp_path / name / f"{number}.png")
     done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines")
     assert done.returncode == 2
-    assert "has depth, normal, and the model hashing takes none of them" in done.stderr
+    assert "has depth, normal, but the model hashing takes none of them" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "either FOLDER or --suite"),
-        (("FOLDER", "--suite", "emoji"), "either FOLDER or --suite"),
+        ((), "FOLDER or --suite, one of the two"),
+        (("FOLDER", "--suite", "emoji"), "FOLDER or --suite, one of the two"),
         (("--suite", "photos"), "--data goes with"),
         (("FOLDER", "--data", "FOLDER"), "--data goes with"),
-        (("--suite", "emoji", "--split", "val"), "--split goes with"),
-        (("--suite", "emoji", "--picture", "x.png"), "makes no recall matrix"),
-        (("--suite", "emoji", "--compare", "all"), "makes no recall matrix"),
-        (("FOLDER", "--compare", "decoding"), "has no codes of such vectors"),
-        (("FOLDER", "--compare", "ceiling"), "has no codes of such vectors"),
+        (("--suite", "emoji", "--split", "val"), "--split needs"),
+        (("--suite", "emoji", "--picture", "x.png"), "has no recall matrix to print;"),
+        (("--suite", "emoji", "--compare", "all"), "has no recall matrix to print;"),
+        (("FOLDER", "--compare", "decoding"), "has no codes for such vectors"),
+        (("FOLDER", "--compare", "ceiling"), "has no codes for such vectors"),
         (("FOLDER", "--space", "nowhere"), "has no space 'nowhere'"),
         (("FOLDER", "--limit", "1"), "--limit"),
         (("FOLDER", "--model", "nobody"), "nobody"),
@@ -199,3 +200,31 @@ def test_wrong_usage(run: Run, folder: Path, arguments: tuple[str, ...], says: s
     done = run("eval", *given, *(() if "--model" in given else ("--model", "hashing")))
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_the_transfer_suite_tells_where_a_model_is_worse_than_its_encoders(run: Run, tmp_path: Path) -> None:
+    sketches = [{"file": "0.png", "id": "0"}]
+    samples = []
+    for number in range(4):
+        picture = np.full((16, 16, 3), 255, np.uint8)
+        picture[3 * number : 3 * number + 4] = 0
+        said = about(source="sketchy", id=str(number), label=f"bar {number}", split="test", sketches=sketches)
+        samples.append((said, {"webp": encoded(picture, "WEBP"), "0.png": encoded(picture[:, :, 0])}))
+    strokes = [[[0, 255], [0, 0]]]
+    drawing = about(source="quickdraw", label="bar 1", split="test", drawing=strokes)
+    write_shard(tmp_path / "sketches" / "sketches-research-000000.tar", samples)
+    write_shard(tmp_path / "sketches" / "sketches-open-000000.tar", [(drawing, {})])
+    asked = ("eval", "--suite", "transfer", "--data", str(tmp_path), "--model", "hashing", "--no-baselines")
+    told = run(*asked)
+    assert told.returncode == 0, told.stderr
+    assert "sketchy    sketch" in told.stdout
+    assert "worse than the encoders alone (lower bound below -0.01): none" in told.stdout
+    answer = json.loads(run(*asked, "--left-out", "all", "--json").stdout)
+    assert [(row["source"], row["whole"], row["model"]["gallery"]) for row in answer["rows"]] == [
+        ("sketchy", True, 4),
+        ("quickdraw", True, 1),
+    ]
+    assert answer["means"]["encoders"] is None
+    refused = run("eval", "--suite", "photos", "--data", str(tmp_path), "--left-out", "sketchy")
+    assert refused.returncode == 2
+    assert "--left-out goes with --suite transfer" in refused.stderr

@@ -14,7 +14,7 @@ import pytest
 
 from api.cli import run
 from indexer.indexing import open_collection, open_job
-from indexer.owner import Owner
+from indexer.runs import Owner
 from indexer.sources.opening import open_source
 from search.catalogue import collections
 from search.catalogue.session import Database
@@ -30,7 +30,7 @@ COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-import api.failures
+import api.errors
 from api.cli import run
 root = Path(sys.argv[1])
 assert run(["index", str(root / "warm"), "--collection", "warm", "--model", "hashing", "--json"]) == 0
@@ -108,8 +108,9 @@ def test_bad_input_is_named_and_listed(anyseek: Run, photos: Path) -> None:
     code, listed, _ = anyseek("jobs", "failures", "1", "--json")
     assert code == 0
     told = [json.loads(line) for line in listed.splitlines()]
-    assert {(one["uri"], one["code"]) for one in told} == {(name, reason) for name, (_, reason) in bad.items()}
-    assert all(one["reason"] for one in told)
+    expected = {(name, reason) for name, (_, reason) in bad.items()}
+    assert {(failure["uri"], failure["code"]) for failure in told} == expected
+    assert all(failure["reason"] for failure in told)
     _, plain, _ = anyseek("jobs", "failures", "1")
     assert plain.splitlines() == [line.removeprefix("quarantined ") for line in lines]
     _, output, errors = anyseek(*to_c(photos, "--json"))
@@ -124,7 +125,7 @@ def test_wrong_usage(anyseek: Run, photos: Path) -> None:
     assert anyseek("index", photos, "--collection", "-bad name", "--model", "hashing")[0] == 2
     code, _, errors = anyseek("index", photos, "--collection", "c", "--model", "psychic")
     assert code == 2
-    assert "no model is called 'psychic'" in errors
+    assert "'psychic' is not a model" in errors
     assert anyseek(*to_c(photos))[0] == 0
     code, _, errors = anyseek("index", photos, "--collection", "c", "--model", "4m-tiny")
     assert code == 2
@@ -148,7 +149,7 @@ def test_jobs_are_listed_newest_first(anyseek: Run, photos: Path) -> None:
 
 def test_a_job_whose_process_is_gone_is_interrupted(anyseek: Run, photos: Path, tmp_path: Path) -> None:
     with installation(tmp_path / "home") as tools, Owner(tools.database, tools.settings) as owner:
-        open_job(tools.database, open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
+        open_job(open_collection(tools, "c"), open_source(tools.settings, photos), owner, prune=False)
         assert "c: scanning; " in anyseek("jobs", "show", "1")[1]
     assert "c: interrupted; " in anyseek("jobs", "show", "1")[1]
     code, output, _ = anyseek(*to_c(photos))
@@ -160,7 +161,7 @@ def test_quarantined_inputs_are_tried_again(anyseek: Run, photos: Path) -> None:
     (photos / "0.json").write_text("{")
     assert anyseek(*to_c(photos))[0] == 3
     code, output, errors = anyseek("jobs", "retry", "1")
-    assert (code, errors.splitlines()[0]) == (3, "1 inputs are tried again")
+    assert (code, errors.splitlines()[0]) == (3, "1 inputs will be tried again")
     assert "half.jpg is a damaged picture" in output
     (photos / "half.jpg").write_bytes(jpeg(1))
     code, output, _ = anyseek("jobs", "retry", "1")
@@ -169,7 +170,7 @@ def test_quarantined_inputs_are_tried_again(anyseek: Run, photos: Path) -> None:
     (photos / "0.json").unlink()
     assert anyseek(*to_c(photos))[0] == 0
     code, _, errors = anyseek("jobs", "retry", "1")
-    assert (code, errors) == (1, "anyseek: job 2 has taken up the folder of job 1 since; retry that one\n")
+    assert (code, errors) == (1, "anyseek: job 2 has indexed the folder of job 1 since then; retry that job\n")
 
 
 def test_an_ended_job_is_watched_at_once(anyseek: Run, photos: Path) -> None:

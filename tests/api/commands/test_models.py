@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from model.fourm.published import names
+from model.fourm.published.store import MODEL_FILE, folder_of
 from model.openclip.files import is_installed
-from model.published import names
-from model.published.store import MODEL_FILE, folder_of
-from tests.model.published.local_hub import LocalHub, serving
+from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.random_weights import write_random_models
 
 Run = Callable[..., Any]

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from api.commands.inputs import read_input
-from api.prediction_wire import Input
-from model import bundle
+from api.predictions.wire import Input
+from model.fourm.bundled import bundle
 from tests.random_bundle import write_random_bundle
 
 Picture = Callable[..., bytes]
@@ -96,7 +96,7 @@ def test_inputs_of_every_kind_with_weights(run: Run, random_models: Path, photo:
     inputs = [f"rgb={photo}:0.7", "caption=snow at 10:30", "palette=#ff0000,#000000:-0.5", 'metadata={"brightness": 9}']
     inputs.append(f"bounding_boxes={tmp_path}/boxes.json")
     out = tmp_path / "out"
-    given = [part for one in inputs for part in ("--input", one)]
+    given = [part for given_input in inputs for part in ("--input", given_input)]
     targets = ("--target", "dinov2_global", "--out", str(out), "--text-weight", "2", *QUICK)
     done = run("predict", *given, *targets, ANYSEEK_HOME=str(random_models))
     assert done.returncode == 0, done.stderr
@@ -183,7 +183,7 @@ def test_bundled_weights_predict_texts(
         *(f"--target={name}" for name in targets), "--json", ANYSEEK_HOME=str(bundled_home), ANYSEEK_MODEL="4m-tiny"
     )
     assert done.returncode == 0, done.stderr
-    found = {one["modality"]: one["value"] for one in json.loads(done.stdout)["predictions"]}
+    found = {prediction["modality"]: prediction["value"] for prediction in json.loads(done.stdout)["predictions"]}
     assert found["caption"] == "a red house"
     assert found["color_palette"] == ["#ff0080"]
     assert found["metadata"] == {"n_humans": 3}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from api.commands.prediction_folder import RECORD, OutputTaken, check_free, write_folder
-from api.prediction_wire import Predicted, PredictedFile
+from api.commands.predict import RECORD, OutputTaken, check_free, write_folder
+from api.predictions.wire import Predicted, PredictedFile
 
 MADE_WITH = {"model": "m", "options": {"seed": 1}}
 
@@ -44,7 +44,7 @@ def test_what_predict_did_not_write_is_never_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "depth"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputTaken, match="no folder that predict wrote"):
+    with pytest.raises(OutputTaken, match="not written by predict,"):
         write_folder(tmp_path, _predicted(), MADE_WITH, replace=True)
     assert _held(tmp_path) == {"depth/thesis.txt": b"years of work"}
     (tmp_path / "link").symlink_to(mine)

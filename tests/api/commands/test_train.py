@@ -14,8 +14,8 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from model.training.pretraining.records import read_records
-from tests.model.training.pretraining.shapes import settings, with_contrast, write_data
+from model.training.run.records import read_records
+from tests.model.training.shapes import settings, with_contrast, write_data
 
 Run = Callable[..., Any]
 
@@ -63,14 +63,14 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in _TIMES} for row in read_records(path)]
 
 
-def _assert_same_run(one: Path, other: Path) -> None:
+def _assert_same_run(run: Path, other: Path) -> None:
     for file in ("model.safetensors", "shortcuts.safetensors"):
-        expected, found = _tensors(one / file), _tensors(other / file)
+        expected, found = _tensors(run / file), _tensors(other / file)
         assert expected.keys() == found.keys()
         for name, tensor in expected.items():
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
     for name in ("metrics.csv", "evaluation.csv"):
-        assert _rows(one / name) == _rows(other / name)
+        assert _rows(run / name) == _rows(other / name)
 
 
 @pytest.mark.parametrize("kills", [(6,), pytest.param((2, 12, 22), marks=pytest.mark.slow)])
@@ -122,7 +122,7 @@ def test_a_run_in_this_process_says_what_it_does(run: Run, data: Path, tmp_path:
     [
         ({"precision": "float8"}, 2, "precision must be one of float32, bfloat16, not 'float8'"),
         ({"network": {"dim": 30}}, 2, "network: dim 30 must be a multiple of 4"),
-        ({"data": {"folders": [{"folder": "nowhere"}]}}, 1, "nowhere holds no finished data set"),
+        ({"data": {"folders": [{"folder": "nowhere"}]}}, 1, "nowhere has no finished data set"),
     ],
 )
 def test_what_is_wrong_is_one_line(

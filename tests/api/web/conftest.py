@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from api.client import Client
+from anyseek import Client
 from api.service import Service
 
 Picture = Callable[..., bytes]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from api.client import Client
+from anyseek import Client
 from api.service import Service, ServiceSettings
-from model.galleries.views import FOLDER, read_views
+from model.galleries.demo import FOLDER, read_views
 from search.settings import Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
@@ -34,7 +34,7 @@ ROOM = "test-00014"
 
 
 def _put_room(client: Client, view: dict[str, Any]) -> None:
-    maps = {name: one if isinstance(one, str) else one["file"] for name, one in view["modalities"].items()}
+    maps = {name: file if isinstance(file, str) else file["file"] for name, file in view["modalities"].items()}
     files: dict[str, bytes | Path] = {name: FOLDER / file for name, file in (maps | {"rgb": view["file"]}).items()}
     files |= {name: json.dumps(view[name]).encode() for name in ("bounding_boxes", "metadata")}
     attributes = view["attributes"] | {name: view[name] for name in ("metadata", "color_palette")}
@@ -191,7 +191,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, eve
     page.wait_for_selector(".card")
     give(page, "drop", "m.json", b'{"sharpness": 3}', "application/json")
     page.wait_for_selector("#error:not([hidden])")
-    assert page.inner_text("#error").startswith("m.json has 'sharpness', which is no field of metadata")
+    assert page.inner_text("#error").startswith("m.json has 'sharpness', which is not a field of metadata")
     page.click(".cross")
     page.wait_for_selector("#error", state="hidden")
     opened.close()

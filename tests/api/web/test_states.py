@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.client import Client
+from anyseek import Client
 from api.security import Scope, create_key
 from api.service import Service
 from tests.api.web import chromium

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model.data.build import build, read_failures
+from model.data.build import build, merge_classes, read_failures, verify
 from model.data.codecs import sample_of
 from model.data.errors import BuildConflict, DataSetInvalid, SourceUnavailable
 from model.data.plan import make_plan, open_sources
-from model.data.records import merge_classes
 from model.data.registry import Place
 from model.data.samples import Split
 from model.data.shards import open_dataset
-from model.data.verify import verify
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -52,7 +50,7 @@ def test_failures_are_listed_with_key_step_and_reason(make_recipe, progress, tmp
     assert made.failures == 1
     assert progress.failures == [failure]
     assert (failure.source, failure.key, failure.step) == ("folder", "broken.png", "source")
-    assert "no picture that can be read" in failure.reason
+    assert "is not a picture" in failure.reason
 
 
 def test_the_number_of_workers_and_being_run_again_change_nothing(make_recipe, progress, tmp_path):
@@ -182,7 +180,7 @@ def test_a_second_build_in_the_same_folder_is_refused(tmp_path, pictures, make_r
 def test_a_begun_build_of_another_recipe_is_refused(tmp_path, make_recipe, progress):
     (tmp_path / "out" / ".build").mkdir(parents=True)
     (tmp_path / "out" / ".build" / "plan.json").write_text(json.dumps({"digest": "other"}))
-    with pytest.raises(BuildConflict, match="begun data set of another recipe"):
+    with pytest.raises(BuildConflict, match="unfinished data set of another recipe"):
         build(make_recipe(), tmp_path / "out", tmp_path, 1, progress)
 
 
@@ -196,5 +194,5 @@ def test_verify_names_what_is_wrong(make_recipe, progress, tmp_path):
     (tmp_path / "out" / "failures.jsonl").write_text("")
     problems = "\n".join(verify(open_dataset(tmp_path / "out")))
     assert f"{first.name} has sha256" in problems
-    assert f"{second.name} is not there" in problems
+    assert f"{second.name} is missing" in problems
     assert "failures.jsonl has 0 lines; the manifest says 1" in problems

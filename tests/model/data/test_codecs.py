@@ -1,5 +1,6 @@
 """What is stored is what is read: every kind of value, whatever it holds."""
 
+import io
 import math
 from contextlib import suppress
 
@@ -8,14 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
-from model.data.codecs import attributes_of, decode_value, encode_value, entry_of, sample_of
+from model.data.codecs import attributes_of, decode_value, encode_value, entry_of, read_value, sample_of
 from model.data.errors import SampleInvalid
 from model.data.samples import Caption, DataSample, Origin
 from model.data.shards import Entry
-from model.embedder import Regions
-from model.formats.boxes import Box, LabelledBox
-from model.formats.metadata import FIELDS, Metadata
+from model.modalities.drawings import ink
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.formats.metadata import FIELDS, Metadata
+from model.modalities.reading.decode import decode
+from model.modalities.reading.encoded import FileLimits
+from model.seam import Regions
 
 FLAT = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 FRACTIONS = st.floats(0, 1)
@@ -136,6 +141,84 @@ def test_the_same_value_gives_the_same_bytes(picture):
 def test_a_wrong_value_is_refused_by_its_modality(modality, value):
     with pytest.raises(SampleInvalid, match=r"modality|value of|JSON"):
         encode_value(modality, value)
+
+
+@pytest.mark.parametrize("value", [np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), "words"])
+def test_a_field_that_nothing_is_known_of_is_refused_and_becomes_no_array(value):
+    with pytest.raises(SampleInvalid, match=r"'thermal' is no modality: declare it in modalities\.yaml, or call"):
+        encode_value("thermal", value)
+    with pytest.raises(SampleInvalid, match="'thermal' is no modality"):
+        decode_value("thermal.png", b"")
+    with pytest.raises(SampleInvalid, match="'thermal' is no modality"):
+        read_value("thermal", b"", "thermal/a.png")
+
+
+def test_what_says_that_it_is_an_array_is_one():
+    assert through("emb_array", np.ones(3, np.float16)).tolist() == [1, 1, 1]
+    _, data = encode_value("emb_array", np.arange(3))
+    assert decode_value("emb.npy", data).tolist() == [0, 1, 2]  # of a data set that was made before names were checked
+
+
+GREY, CLEAR = 127, (0, 0, 0, 0)
+
+
+def _png(picture: Image.Image | np.ndarray) -> bytes:
+    file = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _strokes(shade: int) -> bytes:
+    """A cross of one shade on transparent paper."""
+    drawing = Image.new("RGBA", (16, 16), CLEAR)
+    for box in ((7, 2, 9, 14), (2, 7, 14, 9)):
+        drawing.paste((shade, shade, shade, 255), box)
+    return _png(drawing)
+
+
+@pytest.mark.parametrize("field", ["rgb", "canny_edge", "normal"])
+def test_a_picture_of_16_bits_keeps_its_brightness(field):
+    """Read as 8 bits, all above 255 were white: the mean of this ramp was 254 in training and 127 as a query."""
+    ramp = _png(np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64))
+    value = read_value(field, ramp, "ramp.png")
+    assert abs(value.mean() - GREY) < 1
+    assert (value == decode(field, ramp, FileLimits(), "ramp.png")).all()
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_strokes_on_transparent_paper_are_a_drawing_in_training_as_in_a_query(shade):
+    value = read_value("canny_edge", _strokes(shade), "d.png")
+    assert (value == decode("sketch", _strokes(shade), FileLimits(), "d.png")).all()
+    drawn = ink(value)
+    assert drawn[8, 4] == 255
+    assert drawn[2, 2] == 0
+
+
+@pytest.mark.parametrize(("field", "size"), [("rgb", (900, 700)), ("depth", (900, 700)), ("semseg", (900, 700))])
+def test_files_are_read_at_their_own_size(field, size):
+    value = read_value(field, _png(Image.new("L", size, 3)), "large.png")
+    assert (value.ids if field == "semseg" else value).shape[:2] == size[::-1]
+
+
+BOXES = b'[{"box": [0.1, 0.2, 0.3, 0.4], "label": "cup"}]'  # no score: a query may leave it out
+
+
+@pytest.mark.parametrize(
+    ("field", "data", "expected"),
+    [
+        ("bounding_boxes", BOXES, (LabelledBox(Box(0.1, 0.2, 0.3, 0.4), "cup", 1.0),)),
+        ("metadata", b'{"brightness": 3}', Metadata({"brightness": 3.0})),
+        ("caption", b" a cup \n\n two   cups ", (Caption("a cup", Origin.HUMAN), Caption("two cups", Origin.HUMAN))),
+    ],
+)
+def test_documents_and_words_are_read_as_those_of_queries(field, data, expected):
+    assert read_value(field, data, "x.txt") == expected
+
+
+@pytest.mark.parametrize("data", [b"#ff0000,#00ff00", b'["#ff0000", "#00ff00"]', b'[["#ff0000", "#00ff00"]]'])
+def test_a_palette_is_read_as_one_of_a_query_or_several_of_a_shard(data):
+    (palette,) = read_value("color_palette", data, "p.json")
+    assert palette.tolist() == [[255, 0, 0], [0, 255, 0]]
 
 
 BROKEN = [b"{}", b"[]", b"null", b"[1]", b'[{"box": [1]}]', b'{"a": []}', b"\x93NUMPY\x01\x00", b"\x89PNG\r\n\x1a\n"]

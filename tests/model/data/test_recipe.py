@@ -32,42 +32,48 @@ def test_what_is_not_written_has_defaults():
 
 def test_a_labeller_is_its_kind_alone_or_with_options():
     recipe = parse_recipe(MINIMAL | {"labellers": ["canny_edge", {"kind": "color_palette", "most": 3}]})
-    assert [one.kind for one in recipe.labellers] == ["canny_edge", "color_palette"]
+    assert [labeller.kind for labeller in recipe.labellers] == ["canny_edge", "color_palette"]
     assert recipe.labellers[1].options.most == 3
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"nmae": "x"}, r"^nmae is not known; known keys here: name, sources"),
-        ({"seed": "1"}, r"^seed must be a whole number, not '1'"),
+        ({"nmae": "x"}, r"^the config has no setting 'nmae'; did you mean 'name'"),
+        ({"seed": "one"}, r"^seed must be a whole number.*, not 'one'"),
         ({"seed": True}, r"^seed must be a whole number"),
         ({"seed": 1.5}, r"^seed must be a whole number"),
         ({"name": 3}, r"^name must be a text"),
         ({"sources": {}}, r"^sources must be a list"),
-        ({"sources": []}, r"sources is empty"),
+        ({"sources": []}, r"^sources must be a list of one or more"),
         ({"sources": ["photos"]}, r"^sources\[0\] must map names to values"),
         ({"sources": [{"path": "a"}]}, r"^sources\[0\]\.kind is missing"),
-        ({"sources": [{"kind": "fotos"}]}, r"no source is called 'fotos'; known ones are folder, shards"),
+        ({"sources": [{"kind": "fotos"}]}, r"'fotos' is not a source; the known ones are folder, shards"),
         ({"sources": [{"kind": "photos"}]}, r"^sources\[0\]\.path is missing"),
-        ({"sources": [{"kind": "photos", "path": "a", "licence": "b"}]}, r"^sources\[0\]\.licence is not known"),
+        ({"sources": [{"kind": "photos", "path": "a", "licence": "b"}]}, r"^sources\[0\] has no setting 'licence'"),
         ({"sources": [{"kind": "photos", "path": "a", "labelled": "yes"}]}, r"labelled must be true or false"),
-        ({"sources": [{"kind": "photos", "path": "a", "limit": 0}]}, r"limit 1 or more"),
+        (
+            {"sources": [{"kind": "photos", "path": "a", "limit": 0}]},
+            r"^sources\[0\]\.limit must be a whole number of at least 1",
+        ),
         ({"sources": [{"kind": "photos", "path": "a", "name": "A/B"}]}, r"small letters"),
         ({"sources": [{"kind": "photos", "path": "a"}] * 2}, r"two sources are called 'photos'"),
         (
             {"sources": [{"kind": "shards", "path": "a", "licence": "b", "split": "dev"}]},
             r"train, val, test, not 'dev'",
         ),
-        ({"sources": [{"kind": "emoji", "vendors": ["apple"]}]}, r"no vendor is called 'apple'"),
+        ({"sources": [{"kind": "emoji", "vendors": ["apple"]}]}, r"^sources\[0\]\.vendors must be of .*, not 'apple'"),
         ({"sources": [{"kind": "emoji", "vendors": [1]}]}, r"^sources\[0\]\.vendors\[0\] must be a text"),
-        ({"labellers": ["hed"]}, r"no labeller is called 'hed'"),
-        ({"labellers": [{"kind": "color_palette", "most": 9}]}, r"^labellers\[0\]: most is 1 to 7, not 9"),
-        ({"labellers": [{"kind": "feature_map", "of": "sound"}]}, r"^labellers\[0\]: of is one of rgb"),
-        ({"splits": {"val": 0.6, "test": 0.6}}, r"^splits: val 0.6 and test 0.6 are shares of 1"),
-        ({"splits": {"val": float("nan")}}, r"^splits\.val must be a finite number"),
-        ({"image_size": 3}, r"image_size is from 16 to 4096 pixels, not 3"),
-        ({"shard_samples": 0}, r"shard_samples is from 1"),
+        ({"labellers": ["hed"]}, r"'hed' is not a labeller"),
+        (
+            {"labellers": [{"kind": "color_palette", "most": 9}]},
+            r"^labellers\[0\]\.most must be a whole number from 1 to 7, not 9",
+        ),
+        ({"labellers": [{"kind": "feature_map", "of": "sound"}]}, r"^labellers\[0\]\.of must be one of rgb"),
+        ({"splits": {"val": 0.6, "test": 0.6}}, r"^splits must leave something for training: val 0.6 and test 0.6"),
+        ({"splits": {"val": float("nan")}}, r"^splits\.val must be a number from 0 to 1, not nan"),
+        ({"image_size": 3}, r"^image_size must be a whole number from 16 to 4096, not 3"),
+        ({"shard_samples": 0}, r"^shard_samples must be a whole number from 1"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(changes, said):

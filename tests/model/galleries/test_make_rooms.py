@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.decode import decode_file
-from model.data.rooms.catalogue import FURNITURE
-from model.data.rooms.source import Options, RoomsSource
-from model.embedder import Regions
 from model.galleries import make_rooms
+from model.modalities.reading.decode import decode_file
+from model.rooms.catalogue import FURNITURE
+from model.rooms.source import Options, RoomsSource
+from model.seam import Regions
 from search.settings import Limits
 
 GALLERY = Path(make_rooms.__file__).with_name("rooms")

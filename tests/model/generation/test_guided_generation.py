@@ -8,7 +8,7 @@ from model.generation.guidance import Guidance, combine
 from model.generation.run import Options, Pass
 from model.generation.schedule import Scheme, Step, chain
 from model.generation.state import ModalityState, given_sequence
-from model.transformer import FourM
+from model.network.transformer import FourM
 from tests.model.generating import IDS, S1, plan
 
 

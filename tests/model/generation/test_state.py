@@ -2,8 +2,6 @@
 
 import torch
 
-from model.config import PUBLISHED_MODALITIES, EmbeddingKind
-from model.formats.spans import SpecialIds
 from model.generation.state import (
     emptied,
     empty_target,
@@ -13,6 +11,8 @@ from model.generation.state import (
     sequence_target,
     text_target,
 )
+from model.modalities.formats.spans import SpecialIds
+from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
 S1, S2 = 3, 4

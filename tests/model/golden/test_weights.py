@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.config import FourMConfig
 from model.golden.weights import draw, fill_weights
-from model.transformer import FourM
+from model.network.config import FourMConfig
+from model.network.transformer import FourM
 
 
 @pytest.mark.parametrize(

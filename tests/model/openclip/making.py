@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.embedder import PackageMissing
+from model.errors import PackageMissing
 from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
 from model.openclip.package import import_open_clip
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.embedder import Sample, UnknownModel, known_models, load_embedder
-from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pull_openclip, pulled_models
-from model.wheels import DownloadFailed
+from model.downloads.wheels import DownloadFailed
+from model.errors import UnknownModel
+from model.loading import known_models, load_embedder
+from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pulled_models
+from model.openclip.pull import pull_openclip
+from model.seam import Sample
 from tests.model.openclip.making import CONFIG, make_folder, open_clip_or_skip
 
 NAME = "openclip:small-test/random"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.drawing import ByteArray
+from model.modalities.drawings import ByteArray
 from model.openclip.preprocess import Preprocessing, drawing_input, picture_input
 from tests.model.openclip.making import open_clip_or_skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 
 KEYS = Path(__file__).parents[2] / "golden" / "keys"

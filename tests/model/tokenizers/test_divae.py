@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import ConfigInvalid
 from model.golden.weights import fill_weights
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.divae import DiVAE
 from model.tokenizers.samplers import Prediction, Sampling, Scheduler, seeded_noise

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.config import ConfigInvalid
-from model.embedder import Regions
-from model.formats.spans import FormatInvalid
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import Content
+from model.network.config import ConfigInvalid
+from model.seam import Regions
 from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.inputs import InputKind, input_kind, instance_mask, instance_numbers, tokenizer_input
+from model.tokenizers.inputs import PIXELS, InputKind, input_kind, instance_mask, instance_numbers, tokenizer_input
 
 _MLP = "BottleneckMLP/B_1-Wi_8"
 
@@ -18,11 +19,16 @@ def _config(**values: Any) -> TokenizerConfig:
     return TokenizerConfig.from_values(values)
 
 
+def test_every_content_has_one_record() -> None:
+    assert list(PIXELS) == list(Content)
+
+
 @pytest.mark.parametrize(
     ("field", "config", "kind"),
     [
         ("rgb", {"n_channels": 3}, InputKind.PICTURE),
         ("depth", {"n_channels": 1}, InputKind.PICTURE),
+        ("sam_edge", {"n_channels": 1}, InputKind.PICTURE),
         ("semseg", {"n_channels": 8, "n_labels": 20}, InputKind.LABELS),
         ("instances", {"n_channels": 1}, InputKind.MASK),
         ("clip", {"n_channels": 512, "patch_proj": False}, InputKind.MAP),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.mlp import parse_mlp
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
 
 SCHEDULES = ["linear", "squaredcos_cap_v2", "shifted_cosine:0.5"]

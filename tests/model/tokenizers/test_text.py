@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from model.embedder import WeightsCorrupt, WeightsMissing
+from model.errors import WeightsCorrupt, WeightsMissing
 from model.tokenizers.text import TextTokenizer
 
 PUBLISHED = Path(__file__).parents[4] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.config import ConfigInvalid
 from model.golden.weights import fill_weights
-from model.modality_embeddings import sincos_2d
+from model.network.config import ConfigInvalid
+from model.network.modality_embeddings import sincos_2d
 from model.tokenizers.vit import ViTDecoder, ViTEncoder, ViTShape, parse_vit
 
 SMALL = ViTShape(dim=16, depth=2, heads=2, post_mlp=True)
@@ -78,5 +78,5 @@ def test_other_sizes_are_spelt_out() -> None:
     "name", ["vit_b_dec", "vit_h_enc", "vit_w64b0h4_enc", "vit_w64b2h4_dec", "BottleneckMLP/B_6-Wi_1024", ""]
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ConfigInvalid, match="is no encoder"):
+    with pytest.raises(ConfigInvalid, match="is not a known encoder"):
         parse_vit(name, "enc", post_mlp=False)

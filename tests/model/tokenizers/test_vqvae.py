@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.config import ConfigInvalid
+from model.network.config import ConfigInvalid
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.vqvae import VQVAE
 
@@ -66,7 +66,7 @@ def test_config_round_trip_ignores_other_keys() -> None:
     [
         ({"quant_type": "lucid"}, "memcodes"),
         ({"latent_dim": 18}, "num_codebooks 4"),
-        ({"enc_type": "vit_b_enc"}, "no MLP"),
+        ({"enc_type": "vit_b_enc"}, "not an MLP"),
     ],
 )
 def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.model.training.pretraining.shapes import settings, write_data
+from tests.model.training.shapes import settings, write_data
 
 
 @pytest.fixture(scope="session")

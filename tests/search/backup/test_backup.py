@@ -13,15 +13,14 @@ from sqlalchemy import func, select, text
 
 from search.assets import AssetStore
 from search.backup import write as writing
-from search.backup.check import check
-from search.backup.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
-from search.backup.read import restore
+from search.backup.read import check, restore
 from search.backup.write import backup, tables
 from search.catalogue import api_keys, collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import FacetRow, Table
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
+from search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
 from search.maintenance import verify
 from search.settings import Settings
 from search.types import Collection, Query
@@ -193,7 +192,7 @@ def test_a_damaged_stored_file_leaves_no_backup(installed: Installed, tmp_path: 
         with pytest.raises(BackupCorrupt, match="rebuild"):
             backup(installed.database, installed.assets, path)
     assert path.read_bytes() == b"the backup of before"
-    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".tmp")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
 
 
 def test_one_that_is_cut_short_is_refused_wherever_it_ends(file: Path, tmp_path: Path) -> None:
@@ -242,7 +241,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         with pytest.raises((BackupCorrupt, BackupUnknown)):
             check(path)
     path.write_bytes(b"no tar at all, but long enough to be one" * 100)
-    with pytest.raises(BackupCorrupt, match="no backup"):
+    with pytest.raises(BackupCorrupt, match="not a backup"):
         check(path)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from model.hashing_embedder import HashingEmbedder
-from search.catalogue import collections, jobs, ledger, listing, submissions
+from model.hashing import HashingEmbedder
+from search.catalogue import collections, jobs, ledger
 from search.catalogue.jobs import JobState
-from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, Settled, Span
-from search.catalogue.listing import NewInput
+from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, NewInput, Settled, Span
 from search.catalogue.session import Database
 from search.catalogue.tables import LedgerRow
 from search.catalogue.upgrade import upgrade
@@ -41,7 +40,7 @@ class Book:
 
     def add(self, *names: str) -> None:
         with self.database.write() as session:
-            listing.add(session, self.job, [NewInput(name, name) for name in names])
+            ledger.add(session, self.job, [NewInput(name, name) for name in names])
 
     def start(self, owner: str = "a") -> bool:
         with self.database.write() as session:
@@ -75,7 +74,7 @@ class Book:
 
     def codes(self) -> dict[str, str]:
         with self.database.read() as session:
-            return {one.uri: one.code for one in ledger.failures(session, self.job)}
+            return {failure.uri: failure.code for failure in ledger.failures(session, self.job)}
 
 
 @pytest.fixture
@@ -175,8 +174,8 @@ def test_what_is_given_back_is_fresh_again(book: Book) -> None:
 
 def test_a_key_belongs_to_the_first_input(book: Book) -> None:
     with book.database.write() as session:
-        listing.add(session, book.job, [NewInput("1", "k"), NewInput("2", "k"), NewInput("1", "k")])
-        listing.add(session, book.job, [NewInput("3", "k"), NewInput("1", "k"), NewInput("4", "4", "why", "bad")])
+        ledger.add(session, book.job, [NewInput("1", "k"), NewInput("2", "k"), NewInput("1", "k")])
+        ledger.add(session, book.job, [NewInput("3", "k"), NewInput("1", "k"), NewInput("4", "4", "why", "bad")])
     assert book.codes() == {"2": "duplicate-key", "3": "duplicate-key", "4": "bad"}
     assert book.counts() == Counts(quarantined=3, open=1)
 
@@ -229,7 +228,7 @@ def test_a_new_job_forgets_the_finished_inputs_of_the_last(book: Book) -> None:
     assert book.job != ended
     with book.database.read() as session:
         assert jobs.get_with_counts(session, ended).counts == Counts(1, 0, 1)
-        assert [one.uri for one in ledger.failures(session, ended)] == ["2"]
+        assert [failure.uri for failure in ledger.failures(session, ended)] == ["2"]
         assert [job.id for job in jobs.list_page(session, None, 10, "c")] == [book.job, ended]
         assert jobs.list_page(session, ended, 10) == []
 
@@ -278,7 +277,7 @@ def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
     with book.database.read() as session:
         ids = [row.id for row in session.execute(select(LedgerRow.id).order_by(LedgerRow.id))]
         before = ledger.unclaimed(session, book.job, 4)
-    assert {one for one in ids if any(span.first <= one <= span.last for span in before)} == set(ids)
+    assert {number for number in ids if any(span.first <= number <= span.last for span in before)} == set(ids)
     assert all(span.first % 4 == 0 and span.last == span.first + 3 for span in before)
     leased = book.lease("a", 1)
     with book.database.read() as session:
@@ -294,7 +293,7 @@ def test_spans_that_nobody_works_on_are_told(book: Book) -> None:
 def test_quarantined_inputs_are_reopened_and_killers_stay_suspected(book: Book) -> None:
     book.add("1", "2", "3")
     with book.database.write() as session:
-        listing.add(session, book.job, [NewInput("bad", "bad", "why", "bad-description")])
+        ledger.add(session, book.job, [NewInput("bad", "bad", "why", "bad-description")])
     book.start()
     book.settle(Settled(book.lease("a", 1)[0], None, "why", "broken-picture"))
     book.living.remove("b")
@@ -317,7 +316,7 @@ def test_only_the_newest_job_of_a_source_is_reopened(book: Book) -> None:
     book.start()
     assert book.complete()
     earlier, book.job = book.job, book.open("a")
-    with pytest.raises(JobNotRetriable, match=f"job {book.job} has taken up"):
+    with pytest.raises(JobNotRetriable, match=f"job {book.job} has indexed"):
         book.reopen(earlier)
     with pytest.raises(JobNotRetriable, match="is scanning"):
         book.reopen()
@@ -333,7 +332,7 @@ def test_only_the_newest_job_of_a_source_is_reopened(book: Book) -> None:
 def test_a_submission_is_claimed_by_one(book: Book) -> None:
     def claim(not_since: timedelta) -> bool:
         with book.database.write() as session:
-            return submissions.claim(session, book.job, not_since)
+            return jobs.claim_submission(session, book.job, not_since)
 
     assert claim(HOUR)
     assert not claim(HOUR)

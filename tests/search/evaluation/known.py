@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.embedder import EmbeddingSpace, FloatArray, Fusion, Regions, Sample, Value
+from model.seam import EmbeddingSpace, FloatArray, Fusion, Regions, Sample, Value
 from search.evaluation.aligned import AlignedSet
 
 DIMENSION = 128

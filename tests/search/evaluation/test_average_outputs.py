@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.embedder import Regions, Sample
+from model.seam import Regions, Sample
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.average_outputs import average_outputs
 
@@ -21,7 +21,8 @@ def _halves(left: float, right: float) -> np.ndarray:
 def test_maps_are_averaged_as_their_kind_asks() -> None:
     up, right = np.array([127, 255, 127], np.uint8), np.array([255, 127, 127], np.uint8)
     regions = [
-        Regions(_halves(1, one).astype(np.int32), {1: "wall", one: name}) for one, name in ((2, "bed"), (3, "cup"))
+        Regions(_halves(1, number).astype(np.int32), {1: "wall", number: name})
+        for number, name in ((2, "bed"), (3, "cup"))
     ]
     found = average_outputs(
         _set(

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.embedder import FloatArray, Sample, WeightsMissing
+from model.errors import WeightsMissing
+from model.seam import FloatArray, Sample
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.cells import Row
 from search.evaluation.instruments import Instruments
@@ -73,7 +74,7 @@ def test_the_ridge_is_fitted_on_the_training_set_if_there_is_one() -> None:
 
 def test_what_the_encoders_cannot_see_has_no_baseline() -> None:
     plain = numbers(25, "rgb")
-    samples = [Sample({**one.values, "metadata": np.array([n])}) for n, one in enumerate(plain.samples)]
+    samples = [Sample({**sample.values, "metadata": np.array([n])}) for n, sample in enumerate(plain.samples)]
     embedder = NumbersEmbedder(("rgb", "metadata"))
     row = _row(_measure(AlignedSet("set", plain.keys, samples), embedder=embedder), "metadata", "rgb")
     assert row.encoders is None
@@ -118,10 +119,24 @@ def test_folds_never_show_a_query_its_own_answer() -> None:
     assert np.corrcoef(unseen.ravel(), wanted.ravel())[0, 1] < 0.3
 
 
+def test_folds_never_show_a_query_what_another_query_for_the_same_item_found() -> None:
+    generator = np.random.default_rng(0)
+    twice = np.repeat(np.arange(60), 2)  # two equal captions of each photo
+    known = generator.standard_normal((60, 200)).astype(np.float32)[twice]
+    wanted = generator.standard_normal((60, 4)).astype(np.float32)[twice]
+
+    def agreement(own: np.ndarray | None) -> float:
+        mapped = cross_fitted(known, np.arange(120), own)(wanted)
+        return float(np.corrcoef(mapped.ravel(), wanted.ravel())[0, 1])
+
+    assert agreement(None) > 0.5, "the other caption of the same photo gives the answer away"
+    assert agreement(twice) < 0.3
+
+
 @pytest.mark.slow
 def test_the_real_encoders_see_drawings_of_shapes() -> None:
-    from model.baselines import Encoders
-    from model.hashing_embedder import HashingEmbedder
+    from model.encoders.baselines import Encoders
+    from model.hashing import HashingEmbedder
 
     try:
         encoders = Encoders(HOME)

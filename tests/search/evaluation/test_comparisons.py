@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.embedder import Decoding, FloatArray, Fusion, Sample
-from model.hashing_embedder import HashingEmbedder
-from search.evaluation.comparisons import Compare, Comparison, comparable
-from search.evaluation.instruments import Instruments
+from model.hashing import HashingEmbedder
+from model.seam import Decoding, FloatArray, Fusion, Sample
+from search.evaluation.instruments import Compare, Comparison, Instruments, comparable
 from search.evaluation.matrix import Matrix, recall_matrix
 from search.evaluation.measures import Outcomes, gain
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, numbers
@@ -42,6 +41,8 @@ class CodesEmbedder(NumbersEmbedder):
         swapped = [Sample({"depth" if name == "rgb" else name: v for name, v in s.values.items()}) for s in samples]
         return {Decoding.HARD: hard, Decoding.SOFT: super().embed(swapped, spaces)}
 
+    exact_spaces = frozenset({"visual_global"})
+
     def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
         assert space == "visual_global"
         order = np.argsort(vectors[:, 0], kind="stable")
@@ -56,7 +57,9 @@ def _measure(embedder: NumbersEmbedder, compare: set[Compare], modalities: Seque
 
 
 def _only(matrix: Matrix, query: str, gallery: str, space: str) -> Comparison:
-    (found,) = (one for one in matrix.comparisons if (one.query, one.gallery, one.space) == (query, gallery, space))
+    (found,) = (
+        pair for pair in matrix.comparisons if (pair.query, pair.gallery, pair.space) == (query, gallery, space)
+    )
     return found
 
 
@@ -70,28 +73,28 @@ def test_joint_and_late_fusion_change_places_with_the_models_choice(usual: Fusio
     embedder = NumbersEmbedder(("rgb", "depth", "semseg"))
     embedder.fusion = usual
     matrix = _measure(embedder, {Compare.FUSION}, ("rgb", "depth", "semseg"))
-    assert {one.query for one in matrix.comparisons} == {"depth+semseg"}
-    assert {one.gallery for one in matrix.comparisons} == {"rgb"}, "what holds the item's own file says nothing"
-    one = _only(matrix, "depth+semseg", "rgb", "main")
-    assert (one.usual, one.fusion) == (usual, usual)
-    assert {one.usual, one.other} == set(Fusion)
+    assert {pair.query for pair in matrix.comparisons} == {"depth+semseg"}
+    assert {pair.gallery for pair in matrix.comparisons} == {"rgb"}, "what holds the item's own file says nothing"
+    pair = _only(matrix, "depth+semseg", "rgb", "main")
+    assert (pair.usual, pair.fusion) == (usual, usual)
+    assert {pair.usual, pair.other} == set(Fusion)
     rows = {
         row.fusion: row
         for row in matrix.rows
         if (row.query, row.gallery_kind, row.space) == ("depth+semseg", "exact", "main")
     }
     assert rows[usual].default
-    assert not rows[one.other].default
-    assert (rows[one.usual].model, rows[one.other].model) == (one.usual_scores, one.other_scores)
-    assert one.gain.at_1.value == pytest.approx(one.other_scores.at_1.value - one.usual_scores.at_1.value)
+    assert not rows[pair.other].default
+    assert (rows[pair.usual].model, rows[pair.other].model) == (pair.usual_scores, pair.other_scores)
+    assert pair.gain.at_1.value == pytest.approx(pair.other_scores.at_1.value - pair.usual_scores.at_1.value)
 
 
 def test_exact_and_predicted_galleries_are_compared_where_there_are_both() -> None:
     matrix = _measure(NumbersEmbedder(), {Compare.GALLERY})
-    assert {(one.gallery, one.space) for one in matrix.comparisons} == {("rgb", "main")}
-    one = _only(matrix, "depth", "rgb", "main")
-    assert (one.gallery_kind, one.usual, one.other) == ("exact", "exact", "predicted")
-    assert one.usual_scores.at_1.value == 0.5
+    assert {(pair.gallery, pair.space) for pair in matrix.comparisons} == {("rgb", "main")}
+    pair = _only(matrix, "depth", "rgb", "main")
+    assert (pair.gallery_kind, pair.usual, pair.other) == ("exact", "exact", "predicted")
+    assert pair.usual_scores.at_1.value == 0.5
 
 
 def test_both_ways_of_decoding_come_from_one_pass_and_change_queries_and_predicted_items() -> None:
@@ -99,24 +102,24 @@ def test_both_ways_of_decoding_come_from_one_pass_and_change_queries_and_predict
     _measure(plain, set())
     matrix = _measure(embedder, {Compare.DECODING})
     assert embedder.passes == plain.passes
-    one = _only(matrix, "rgb", "depth", "other")
-    assert (one.usual, one.other) == ("hard", "soft")
+    pair = _only(matrix, "rgb", "depth", "other")
+    assert (pair.usual, pair.other) == ("hard", "soft")
     # Maps of odd things say the next thing and share a place with it; softly pictures do as well. Only the first thing
     # is alone at its place, and softly the last one at the place behind all others.
-    assert one.usual_scores.at_1.value == pytest.approx(1 / COUNT)
-    assert one.other_scores.at_1.value == pytest.approx(2 / COUNT)
-    assert one.other_scores.at_5.value == 1.0
+    assert pair.usual_scores.at_1.value == pytest.approx(1 / COUNT)
+    assert pair.other_scores.at_1.value == pytest.approx(2 / COUNT)
+    assert pair.other_scores.at_5.value == 1.0
     assert all(row.model.queries == COUNT for row in matrix.rows), "the table is the model's own way"
     assert _measure(plain, set()).rows == matrix.rows
 
 
 def test_the_ceiling_is_how_often_vectors_find_themselves_after_their_codes() -> None:
     matrix = _measure(CodesEmbedder(), {Compare.CEILING})
-    (one,) = matrix.ceilings
-    assert (one.modality, one.space, one.vectors) == ("rgb", "visual_global", COUNT)
-    assert one.at_1.value == pytest.approx(0.5)
-    assert one.at_10.value >= one.at_1.value
-    assert 0 < one.cosine < 1
+    (ceiling,) = matrix.ceilings
+    assert (ceiling.modality, ceiling.space, ceiling.vectors) == ("rgb", "visual_global", COUNT)
+    assert ceiling.at_1.value == pytest.approx(0.5)
+    assert ceiling.at_10.value >= ceiling.at_1.value
+    assert 0 < ceiling.cosine < 1
 
 
 def test_what_a_model_cannot_be_compared_in_is_known() -> None:
@@ -128,11 +131,11 @@ def test_a_gain_is_counted_query_by_query_on_queries_that_have_an_answer() -> No
     def found(*ranks: int, precisions: Sequence[float] = (np.nan,) * 4) -> Outcomes:
         return Outcomes(np.array(ranks), np.array(precisions), DIMENSION)
 
-    one = gain(found(1, 2, 20, 0), found(1, 1, 5, 0))
-    assert one.at_1.value == pytest.approx(1 / 3)
-    assert one.at_10.value == pytest.approx(1 / 3)
-    assert one.mean_average_precision is None
-    assert one.at_1.low <= one.at_1.value <= one.at_1.high
+    gained = gain(found(1, 2, 20, 0), found(1, 1, 5, 0))
+    assert gained.at_1.value == pytest.approx(1 / 3)
+    assert gained.at_10.value == pytest.approx(1 / 3)
+    assert gained.mean_average_precision is None
+    assert gained.at_1.low <= gained.at_1.value <= gained.at_1.high
     same = gain(found(1, 2, 20, 0), found(1, 2, 20, 0))
     assert (same.at_10.low, same.at_10.high) == (0, 0)
     precise = gain(found(1, 1, 1, 1, precisions=(0.5, np.nan, 0.5, 1)), found(1, 1, 1, 1, precisions=(1, np.nan, 1, 1)))

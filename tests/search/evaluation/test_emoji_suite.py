@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.data.concepts import Concept, Split, base_concept, split_of
 from model.data.emoji_art import Art
 from model.data.errors import SourceUnavailable
-from model.embedder import WeightsMissing
-from model.galleries.openmoji import line_drawing
-from model.galleries.svg import draw_svg
-from model.hashing_embedder import HashingEmbedder
-from model.training.concepts import Concept, Split, base_concept, split_of
+from model.errors import WeightsMissing
+from model.galleries.openmoji import draw_svg, line_drawing
+from model.hashing import HashingEmbedder
 from search.evaluation import emoji_suite
 from search.evaluation.emoji_suite import run_emoji_suite
 
@@ -84,5 +83,5 @@ def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_one_drawing_stands_for_a_concept() -> None:
     art = [Art("x", "1F469-200D-1F373", ""), Art("x", "1F9D1-200D-1F373", ""), Art("x", "1F468-200D-1F373", "")]
     chosen = emoji_suite.one_each(art)
-    assert [(key, one.hexcode) for key, one in chosen.items()] == [("1F9D1-200D-1F373", "1F9D1-200D-1F373")]
+    assert [(key, drawing.hexcode) for key, drawing in chosen.items()] == [("1F9D1-200D-1F373", "1F9D1-200D-1F373")]
     assert base_concept(art[0].hexcode) == "1F9D1-200D-1F373"

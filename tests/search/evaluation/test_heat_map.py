@@ -3,8 +3,7 @@ import numpy as np
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.heat_map import heat_map
 from search.evaluation.instruments import Instruments
-from search.evaluation.matrix import recall_matrix
-from search.evaluation.summary import summary
+from search.evaluation.matrix import recall_matrix, summary
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 from tests.search.evaluation.test_baselines import PixelEncoders
 
@@ -37,10 +36,10 @@ def test_cells_get_darker_with_recall_and_bars_tell_who_is_better() -> None:
 
 
 def test_a_wider_matrix_and_more_sets_make_a_larger_picture() -> None:
-    one, two = _matrix("rgb", "caption"), _matrix("rgb", "depth", "caption")
-    small, large = heat_map([one], "a"), heat_map([one, two], "a")
+    first, two = _matrix("rgb", "caption"), _matrix("rgb", "depth", "caption")
+    small, large = heat_map([first], "a"), heat_map([first, two], "a")
     assert large.height > small.height + 200
-    assert heat_map([one], "a").tobytes() == small.tobytes()
+    assert heat_map([first], "a").tobytes() == small.tobytes()
 
 
 def test_with_labels_the_summary_is_about_others_of_the_same_kind() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.embedder import FloatArray, Sample, UnsupportedModality
-from model.formats.spans import FormatInvalid
+from model.errors import UnsupportedModality
+from model.modalities.formats.spans import FormatInvalid
+from model.seam import FloatArray, Sample
 from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.engine import SearchEngine
@@ -15,9 +16,9 @@ from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
 from search.evaluation.cells import Row
 from search.evaluation.instruments import Instruments
 from search.evaluation.matrix import Matrix, recall_matrix
-from search.index.memory import MemoryIndex
-from search.opening import SpaceOpener
 from search.settings import Settings
+from search.spaces.local.backend import LocalBackend
+from search.spaces.local.memory import MemoryIndex
 from search.types import NewItem, Part, Query, Results
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, number_of, numbers, thing
 
@@ -218,7 +219,7 @@ def test_what_cannot_be_read_is_left_out_and_told() -> None:
 @pytest.mark.parametrize(
     ("aligned", "error", "says"),
     [
-        (numbers(4, "rgb"), NotAligned, "rgb alone"),
+        (numbers(4, "rgb"), NotAligned, "rgb as the only modality"),
         (numbers(4, "semseg", "color_palette"), UnsupportedModality, "color_palette, semseg"),
         (numbers(0), NotAligned, "it is empty"),
     ],
@@ -258,7 +259,7 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
             held,
             [NewItem(key, key, {s: rows[n] for s, rows in stored.items()}) for n, key in enumerate(aligned.keys)],
         )
-    engine = SearchEngine(database, settings, embedder, SpaceOpener(database, settings, MemoryIndex))
+    engine = SearchEngine(database, settings, embedder, LocalBackend(database, settings, MemoryIndex))
     engine.write_snapshots("things")
     found = []
     for number in range(count):

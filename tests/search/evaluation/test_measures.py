@@ -45,8 +45,8 @@ def test_own_items_are_scored_by_their_ranks() -> None:
 
 def test_vectors_that_are_equal_but_for_rounding_find_nothing() -> None:
     generator = np.random.default_rng(0)
-    one = generator.standard_normal(300).astype(np.float32)
-    gallery = np.repeat(one[None] / np.linalg.norm(one), 50, axis=0)
+    vector = generator.standard_normal(300).astype(np.float32)
+    gallery = np.repeat(vector[None] / np.linalg.norm(vector), 50, axis=0)
     gallery += generator.standard_normal(gallery.shape).astype(np.float32) * 1e-9
     found = score(gallery, gallery, Answers(np.arange(50), np.zeros((50, 0), bool), np.zeros((50, 0), bool)))
     assert found is not None

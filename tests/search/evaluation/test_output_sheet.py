@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.embedder import Sample
+from model.seam import Sample
 from search.evaluation.output_sheet import OutputSheet
 
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]

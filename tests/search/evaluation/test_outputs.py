@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from model.embedder import Regions, Sample, Value
-from model.formats.metadata import Metadata
+from model.modalities.formats.metadata import Metadata
+from model.seam import Regions, Sample, Value
 from search.errors import NotAligned
 from search.evaluation.aligned import AlignedSet
 from search.evaluation.output_measures import (
+    RegionOverlap,
     depth_error,
     edge_overlap,
     measures_of,
@@ -21,7 +22,6 @@ from search.evaluation.output_measures import (
     word_overlap,
 )
 from search.evaluation.outputs import measure_outputs
-from search.evaluation.regions import RegionOverlap
 
 
 def test_words_count_as_often_as_both_have_them() -> None:

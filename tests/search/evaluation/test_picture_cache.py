@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.drawing import ByteArray
-from model.embedder import FloatArray
+from model.modalities.drawings import ByteArray
+from model.seam import FloatArray
 from search.errors import Conflict
 from search.evaluation.picture_cache import CachedEncoders, PictureCache, cached
 
@@ -46,8 +46,8 @@ def test_a_picture_is_encoded_once(tmp_path: Path) -> None:
     assert encoders.shown == 2
     again = cached(encoders, "a" * 64, tmp_path).pictures([_picture(2), _picture(3), _picture(1)])
     assert encoders.shown == 3
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one[[1, 0]], other[[0, 2]])
+    for mine, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mine[[1, 0]], other[[0, 2]])
     assert first[0].shape == (3, 1280)
     assert first[1].shape == (3, 1000)
     assert known.pictures([_picture(1, height=8)])[1][0, 0] == 8, "another shape is another picture"
@@ -99,7 +99,7 @@ def test_processes_share_it(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", _WRITER, path, str(first)]) for first in (0, 40)]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     found = PictureCache(path).get([number.to_bytes(2, "big") for number in range(80)])
-    assert [int(one[0]) for one in found.values()] == list(range(80))
+    assert [int(numbers[0]) for numbers in found.values()] == list(range(80))
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -109,5 +109,5 @@ def test_encoders_are_cached_as_they_are(tmp_path: Path) -> None:
     plain = encoders.pictures([_picture(7)])
     kept = CachedEncoders(encoders, PictureCache(tmp_path / "c.sqlite"))
     for _ in range(2):
-        for one, other in zip(kept.pictures([_picture(7)]), plain, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for mine, other in zip(kept.pictures([_picture(7)]), plain, strict=True):
+            np.testing.assert_array_equal(mine, other)

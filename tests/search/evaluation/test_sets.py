@@ -10,17 +10,17 @@ import pytest
 from PIL import Image
 
 from model.data.codecs import entry_of
+from model.data.concepts import split_of
 from model.data.errors import SourceUnavailable
 from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.shards import DataSet, Shard, ShardWriter, write_manifest
-from model.hashing_embedder import HashingEmbedder
-from model.training.concepts import split_of
+from model.hashing import HashingEmbedder
 from search.errors import NotAligned
-from search.evaluation.emoji_set import emoji_sets
+from search.evaluation.emoji_suite import emoji_sets
 from search.evaluation.instruments import Instruments
 from search.evaluation.matrix import recall_matrix
 from search.evaluation.photo_sets import photo_sets
-from search.evaluation.shard_set import shard_sets
+from search.evaluation.shard_sets import shard_sets
 from tests.search.evaluation.test_emoji_suite import HEXCODES, small_sources
 
 __all__ = ["small_sources"]
@@ -76,7 +76,7 @@ def test_a_split_of_a_data_set(tmp_path: Path) -> None:
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     folder = _shards(tmp_path / "data", {Split.TRAIN: range(2)})
-    with pytest.raises(NotAligned, match=r"nothing in its split test; it has train \(2\)"):
+    with pytest.raises(NotAligned, match=r"no samples in its split test; it has train \(2\)"):
         shard_sets(folder, Split.TEST, None)
 
 
@@ -106,7 +106,7 @@ def _add(archive: tarfile.TarFile, number: int, damaged: bool = False) -> None:
 def test_photos_by_their_labels_and_by_their_edges(tmp_path: Path) -> None:
     (photos, training), (edged, edged_training) = photo_sets(_photos(tmp_path / "photos"), None)
     assert photos.labels == ({"apple"}, {"faces"}, {"faces"}, {"apple"}), "labels that name no class are left out"
-    assert [(one.name, [s.values["caption"] for s in one.samples]) for one in photos.queries] == [
+    assert [(queries.name, [s.values["caption"] for s in queries.samples]) for queries in photos.queries] == [
         ("label", ["apple", "faces"]),
         ("description", ["a round red fruit"]),
     ]
@@ -162,7 +162,7 @@ def test_emoji_as_an_aligned_set(tmp_path: Path) -> None:
     assert sorted(tested.keys) == sorted(unseen)
     assert not set(tested.keys) & set(training.keys)
     assert set(tested.samples[0].values) == {"rgb", "canny_edge", "caption", "color_palette"}
-    assert [one.name for one in tested.queries] == ["other_vendor_line", "other_vendor_picture"]
+    assert [queries.name for queries in tested.queries] == ["other_vendor_line", "other_vendor_picture"]
     matrix = recall_matrix(Instruments(HashingEmbedder(), ("hashing",), None), tested, training, lambda line: None)
     asked = {row.query: row for row in matrix.rows if row.gallery == "rgb"}
     assert asked["other_vendor_picture"].model.at_1.value == 1.0, "the same picture finds itself"

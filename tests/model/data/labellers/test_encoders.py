@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.baselines import Encoders as BaselineEncoders
 from model.data.errors import RecipeInvalid
 from model.data.labellers.encoders import shared_encoders
 from model.data.labellers.pictures import FEATURE_MAP, VISUAL_GLOBAL, FeatureOptions, GlobalOptions
@@ -18,9 +17,10 @@ from model.data.labellers.tokens import Options as TokenOptions
 from model.data.registry import Place
 from model.data.samples import Caption, DataSample, Origin
 from model.data.splits import Shares
-from model.embedder import Regions
-from model.formats.boxes import Box, LabelledBox
-from model.hub import encoders_folder
+from model.encoders.baselines import Encoders as BaselineEncoders
+from model.encoders.pull import encoders_folder
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.seam import Regions
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -138,7 +138,7 @@ def test_half_precision_sees_nearly_the_same(picture):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision is float32 or bfloat16, not 'int8'"):
+    with pytest.raises(ValueError, match="precision must be float32 or bfloat16, not 'int8'"):
         FeatureOptions(precision="int8")
 
 

@@ -11,9 +11,9 @@ from model.data.labellers import captions, edges, metadata, palette
 from model.data.labellers.metadata import ComputedMetadata, caption_fields, normal_fields, picture_fields
 from model.data.registry import LABELLERS, labeller_kind
 from model.data.samples import Caption, DataSample, Origin
-from model.embedder import Regions
-from model.formats.boxes import Box, LabelledBox
-from model.formats.metadata import Metadata
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.formats.metadata import Metadata
+from model.seam import Regions
 
 PICTURES = arrays(np.uint8, st.tuples(st.integers(8, 40), st.integers(8, 40), st.just(3)))
 
@@ -42,15 +42,15 @@ def test_canny_varies_with_the_key_unless_told_not_to():
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     samples = [DataSample(f"{number}", {"rgb": picture}) for number in range(6)]
     varied, fixed = (edges.CannyEdge(edges.CannyOptions(varied=varied)) for varied in (True, False))
-    assert len({varied.label(one)["canny_edge"].tobytes() for one in samples}) > 3
-    assert len({fixed.label(one)["canny_edge"].tobytes() for one in samples}) == 1
+    assert len({varied.label(sample)["canny_edge"].tobytes() for sample in samples}) > 3
+    assert len({fixed.label(sample)["canny_edge"].tobytes() for sample in samples}) == 1
 
 
 def test_a_picture_has_palettes_of_as_many_colours_as_it_has():
     two = np.zeros((64, 64, 3), np.uint8)
     two[16:48, 8:32], two[16:48, 32:56] = (250, 10, 10), (10, 10, 250)
     palettes = palette.ColorPalette(palette.Options()).label(sample(rgb=two))["color_palette"]
-    assert [len(one) for one in palettes] == [1, 2]
+    assert [len(palette) for palette in palettes] == [1, 2]
     assert sorted(palettes[1].tolist()) == [[10, 10, 250], [250, 10, 10]]
 
 

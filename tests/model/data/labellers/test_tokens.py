@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints import save_checkpoint
+from model.checkpoints.files import save_checkpoint
 from model.data.errors import RecipeInvalid, SampleInvalid
 from model.data.labellers.tokens import TOKENS, Options
 from model.data.registry import Place
 from model.data.samples import DataSample
 from model.data.splits import Shares
-from model.embedder import Regions
+from model.seam import Regions
+from model.tokenizers.build import initialise_image_tokenizer
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.initialising import initialise_image_tokenizer
 from model.tokenizers.inputs import tokenizer_input
 
 _SHAPE = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "image_size": 32, "patch_size": 8}
@@ -82,8 +82,8 @@ def test_what_a_file_does_not_take_is_refused(tmp_path: Path, place: Place) -> N
         (Options("rgb", tokenizer=path), "does not take 'rgb'"),
         (Options("instances", tokenizer=path), "any number of instances"),
         (Options("depth", tokenizer=path, size=20), "size must be a multiple of 8"),
-        (Options("depth", tokenizer=path, whole=True), "only of canny_edge, soft_edge, line_drawing"),
-        (Options("canny_edge", whole=True), "whole goes with tokenizer"),
+        (Options("depth", tokenizer=path, whole=True), "only of drawings"),
+        (Options("canny_edge", whole=True), "whole needs tokenizer, because"),
     ):
         with pytest.raises(RecipeInvalid, match=says):
             TOKENS.open(options, place)

@@ -55,10 +55,32 @@ def test_files_called_alike_are_one_sample(aligned):
     assert source.sample("c").attributes == {"medium": "photo", "original_width": 8, "original_height": 6}
 
 
+def test_folders_and_sidecars_may_use_aliases_as_they_may_where_pictures_are_indexed(tmp_path):
+    picture(tmp_path / "aligned" / "image" / "a.png")
+    picture(tmp_path / "aligned" / "sketch" / "a.png", "L", colour=255)
+    assert open_folder(tmp_path / "aligned").sample("a").values.keys() == {"rgb", "canny_edge"}
+    picture(tmp_path / "plain" / "a.jpg")
+    picture(tmp_path / "plain" / "a.sketch.png", "L", colour=255)
+    (tmp_path / "plain" / "a.json").write_text('{"modalities": {"sketch": "a.sketch.png"}}')
+    assert open_folder(tmp_path / "plain").sample("a.jpg").values.keys() == {"rgb", "canny_edge"}
+
+
 def test_two_files_of_one_modality_and_sample_are_refused(aligned):
     picture(aligned / "rgb" / "a.png")
     with pytest.raises(SourceUnavailable, match=r"a\.jpg and .*a\.png are both rgb of a"):
         open_folder(aligned)
+
+
+def test_a_folder_that_is_no_modality_is_refused_rather_than_left_out(aligned):
+    picture(aligned / "Depth" / "a.png", "I;16", colour=1200)
+    with pytest.raises(SourceUnavailable, match=r"aligned/Depth: 'Depth' is no modality: declare it"):
+        open_folder(aligned)
+
+
+def test_arrays_of_ones_own_say_so_by_their_folder(aligned):
+    (aligned / "emb_array").mkdir()
+    np.save(aligned / "emb_array" / "c.npy", np.ones(3))
+    assert open_folder(aligned).sample("c").values["emb_array"].tolist() == [1, 1, 1]
 
 
 def test_a_file_that_is_added_or_changes_its_size_changes_the_origin(aligned):
@@ -71,13 +93,13 @@ def test_a_file_that_is_added_or_changes_its_size_changes_the_origin(aligned):
 @pytest.mark.parametrize(
     ("file", "write", "said"),
     [
-        ("depth/a.png", lambda path: picture(path, "RGB"), "one number a pixel"),
+        ("depth/a.png", lambda path: picture(path, "RGB"), "one number per pixel"),
         ("depth/a.png", lambda path: picture(path, "I;16", colour=0), "no measured pixel"),
-        ("rgb/a.jpg", lambda path: path.write_bytes(b"words"), "no picture that can be read"),
-        ("semseg/a.png", lambda path: path.write_bytes(b""), "no map that can be read"),
-        ("semseg/classes.json", lambda path: path.write_text("[]"), "does not name ids"),
-        ("caption/a.txt", lambda path: path.write_bytes(b"\xff\xfe"), "codec can't decode"),
-        ("caption/a.txt", lambda path: path.write_text(" \n"), "no words"),
+        ("rgb/a.jpg", lambda path: path.write_bytes(b"words"), "is not a picture"),
+        ("semseg/a.png", lambda path: path.write_bytes(b""), "is empty; it must be a picture file"),
+        ("semseg/classes.json", lambda path: path.write_text("[]"), "must name ids, such"),
+        ("caption/a.txt", lambda path: path.write_bytes(b"\xff\xfe"), "is not UTF-8 text"),
+        ("caption/a.txt", lambda path: path.write_text(" \n"), "is empty; a text needs at least one character"),
         ("clip/a.npy", lambda path: path.write_bytes(b"\x93NUMPY"), "clip"),
     ],
 )
@@ -127,12 +149,13 @@ def test_a_sidecar_gives_caption_attributes_and_further_files(tmp_path):
 @pytest.mark.parametrize(
     ("about", "said"),
     [
-        ("{", "is no JSON"),
-        ("[]", "no JSON object"),
-        ('{"attributes": 3}', "no JSON object"),
+        ("{", "is not JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"attributes": 3}', "must be a JSON object"),
         ('{"caption": 3}', "a text or a list of texts"),
-        ('{"modalities": {"depth": "../../etc/x.png"}}', "a file beside it"),
-        ('{"modalities": {"depth": "gone.png"}}', "cannot be read"),
+        ('{"modalities": {"depth": "../../etc/x.png"}}', "a file"),
+        ('{"modalities": {"depth": "gone.png"}}', "does not exist"),
+        ('{"modalities": {"thermal": "x.png"}}', "'thermal' is no modality: declare it"),
         ('{"modalities": {"depth": "x.jpg"}}', "of that kind"),
         ('{"modalities": ["x"]}', "by modality"),
     ],
@@ -148,5 +171,5 @@ def test_a_sidecar_that_cannot_be_followed_is_refused(tmp_path, about, said):
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path):
     with pytest.raises(SourceUnavailable, match="no pictures"):
         open_folder(tmp_path)
-    with pytest.raises(SourceUnavailable, match="no folder"):
+    with pytest.raises(SourceUnavailable, match="not a folder"):
         open_folder(tmp_path / "gone")

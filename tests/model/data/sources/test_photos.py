@@ -53,6 +53,7 @@ def test_a_photo_has_its_split_label_caption_and_licence(photos):
         "label": "green apple",
         "concept": "caltech101/green apple",
         "tags": ["apple"],
+        "source": "caltech101",
         "id": "x/1.jpg",
         "licence": "CC BY 4.0",
         "original_width": 300,

@@ -15,7 +15,7 @@ from model.data.samples import Caption, DataSample, Origin, Split
 from model.data.shards import Entry, ShardWriter
 from model.data.sources.shards import Options, ShardsSource
 from model.data.splits import Shares
-from model.embedder import Regions
+from model.seam import Regions
 
 
 def png(colour: int) -> bytes:
@@ -65,12 +65,13 @@ def test_endings_of_other_shards_say_what_a_file_is(tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"1.cls": b"3"}, "says nothing of what it is"),
-        ({"1.jpg": b"words"}, "no picture"),
+        ({"1.cls": b"3"}, "names no known kind of file"),
+        ({"1.jpg": b"words"}, "is not a picture"),
         ({"1.txt": b"\xff"}, "not UTF-8"),
-        ({"1.json": b"{"}, "no JSON"),
-        ({"1.json": b"[]"}, "no JSON object"),
+        ({"1.json": b"{"}, "not JSON"),
+        ({"1.json": b"[]"}, "not a JSON object"),
         ({"1.depth.png": b"x"}, "depth.png cannot be read"),
+        ({"1.thermal.png": b"x"}, "'thermal' is no modality: declare it"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path, files, said):

@@ -9,10 +9,10 @@ import torch
 
 from model.data.samples import Split
 from model.training.pretraining.bank import Bank, read_bank
-from model.training.pretraining.config import DataConfig, Folder
-from model.training.pretraining.data_sets import FolderShards, entries_of, open_split
-from model.training.pretraining.errors import TrainingDataInvalid
-from tests.model.training.pretraining.shapes import COLOURS, SAMPLES, shape_sample, write_data
+from model.training.run.config import DataConfig, Folder
+from model.training.run.data_sets import FolderShards, entries_of, open_split
+from model.training.run.errors import TrainingDataInvalid
+from tests.model.training.shapes import COLOURS, SAMPLES, shape_sample, write_data
 
 FIELDS = {"shape_global": ["shape_global"]}
 
@@ -72,7 +72,7 @@ def test_progress_is_told_and_what_no_sample_has_is_refused(folders: tuple[Folde
     assert said[-1] == "read the vectors of 120 of 120 samples"
     with pytest.raises(TrainingDataInvalid, match="no sample has depth_global"):
         read_bank(folders, {"depth_global": ["depth_global"]}, said.append)
-    with pytest.raises(TrainingDataInvalid, match=r"features\.npy of shapes0/0000 is no vector"):
+    with pytest.raises(TrainingDataInvalid, match=r"features\.npy of shapes0/0000 is neither a vector"):
         read_bank(folders, {"features": ["features"]}, said.append)
 
 

@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from model.data.samples import Split
+from model.network.tokens import ModalityInput
+from model.network.transformer import FourM
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.text import TextTokenizer
-from model.tokens import ModalityInput
-from model.training.pretraining.batches import BatchMaker, BatchSource, batches_between
+from model.training.pretraining.batches import BatchMaker, BatchSource
 from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import DataConfig, Folder
-from model.training.pretraining.data_sets import open_split, texts_of
-from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.plan import make_plan
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.transformer import FourM
-from tests.model.training.pretraining.shapes import settings, write_data
+from model.training.run.config import DataConfig, Folder
+from model.training.run.data_sets import open_split, texts_of
+from model.training.run.errors import TrainingConfigInvalid
+from model.training.run.loop import batches_between
+from tests.model.training.shapes import settings, write_data
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_samples_without_any_usable_component_are_empty_rows(source: BatchSource
 
 
 def test_data_that_cannot_be_drawn_from_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingConfigInvalid, match="no samples to draw in its split test"):
+    with pytest.raises(TrainingConfigInvalid, match="no samples in its split test"):
         open_split(DataConfig((Folder(data, 1.0),), 4), Split.TEST)
     with pytest.raises(TrainingConfigInvalid, match="less than a thousandth"):
         open_split(DataConfig((Folder(data, 1.0), Folder(data, 1e-4)), 4), Split.TRAIN)

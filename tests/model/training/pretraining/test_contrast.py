@@ -11,13 +11,13 @@ from torch import Tensor
 from model.training.pretraining.batches import BatchMaker
 from model.training.pretraining.collate import Batch
 from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.folder import RunFolder
-from model.training.pretraining.loop import Trainer
 from model.training.pretraining.objective import Objective
-from model.training.pretraining.processes import ALONE
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.train import prepare
-from tests.model.training.pretraining.shapes import with_contrast
+from model.training.run.folder import RunFolder
+from model.training.run.loop import Trainer
+from model.training.run.processes import ALONE
+from tests.model.training.shapes import with_contrast
 
 TARGET = "shape_global"
 

@@ -7,11 +7,11 @@ import torch
 
 from model.data.errors import DataSetInvalid
 from model.training.pretraining.evaluation import recalls
-from model.training.pretraining.folder import RunFolder
-from model.training.pretraining.loop import Trainer
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.train import prepare
-from tests.model.training.pretraining.shapes import with_recall
+from model.training.run.folder import RunFolder
+from model.training.run.loop import Trainer
+from tests.model.training.shapes import with_recall
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -66,5 +66,5 @@ def test_recalls_count_the_right_row_among_the_nearest() -> None:
 
 def test_a_data_set_that_is_not_there_is_named(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
     config["data"]["folders"] = [{"folder": str(tmp_path / "none")}]
-    with pytest.raises(DataSetInvalid, match="none holds no finished data set"):
+    with pytest.raises(DataSetInvalid, match="none has no finished data set"):
         _trainer(written(config), tmp_path / "run")

@@ -4,18 +4,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.config import EmbeddingKind, ModalityConfig
 from model.data.codecs import entry_of
 from model.data.samples import DataSample
-from model.formats.layout import Keep
+from model.modalities.formats.layout import Keep
+from model.network.config import EmbeddingKind, ModalityConfig
+from model.tokenizers.inputs import unfilled_depth
 from model.tokenizers.text import TextTokenizer
 from model.training.pretraining.config import FieldKind, TrainedModality
-from model.training.pretraining.errors import TrainingDataInvalid
 from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
-from model.training.pretraining.pictures import depth_input
 from model.training.pretraining.plan import PlannedModality
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from tests.model.training.pretraining.shapes import shape_sample
+from model.training.run.errors import TrainingDataInvalid
+from tests.model.training.shapes import shape_sample
 
 PIXELS = EmbeddingKind.PIXELS
 
@@ -70,14 +70,14 @@ def test_pictures_become_square_tensors(text: TextTokenizer) -> None:
 def test_depth_has_no_unit_and_its_holes_are_zero(text: TextTokenizer) -> None:
     depth = np.linspace(1.0, 3.0, 32 * 40, dtype=np.float32).reshape(32, 40)
     depth[5:9, 10:20] = np.nan
-    one, other = depth_input(depth, 16), depth_input(depth * 100, 16)
+    one, other = unfilled_depth(depth, 16), unfilled_depth(depth * 100, 16)
     np.testing.assert_allclose(one, other, atol=1e-4)
     assert one.shape == (1, 16, 16)
     assert np.isfinite(one).all()
     assert (one == 0).sum() >= 8
     assert one[0, -1].mean() > one[0, 0].mean()
-    assert not depth_input(np.full((8, 8), np.nan, np.float32), 4).any()
-    assert not depth_input(np.full((8, 8), 2.0, np.float32), 4).any()
+    assert not unfilled_depth(np.full((8, 8), np.nan, np.float32), 4).any()
+    assert not unfilled_depth(np.full((8, 8), 2.0, np.float32), 4).any()
     row = ModalityConfig("m", PIXELS, (2, 2), 8, channels=1)
     assert isinstance(_read(text, "depth", FieldKind.PICTURE, row, shape_sample(1)), np.ndarray)
 
@@ -90,13 +90,14 @@ def test_a_map_is_turned_round_to_channels_first(text: TextTokenizer) -> None:
 
 
 def test_views_are_chosen_together(text: TextTokenizer) -> None:
-    views = DataSample("v", {"features": np.arange(5.0)[:, None, None, None] * np.ones((5, 2, 2, 3)), "g": np.eye(5)})
+    stacks = {"features": np.arange(5.0)[:, None, None, None] * np.ones((5, 2, 2, 3)), "g_vector": np.eye(5)}
+    views = DataSample("v", stacks)
     row = ModalityConfig("m", PIXELS, (2, 2), 1, channels=3)
     grid = EmbeddingKind.IMAGE_TOKENS
     for place in (0.0, 0.35, 0.99):
         found = _read(text, "features", FieldKind.MAP, row, views, chance=_chance(view=place))
         vector_row = ModalityConfig("m", grid, (1, 4), vocabulary=8, width=5)
-        vector = _read(text, "g", FieldKind.VECTOR, vector_row, views, chance=_chance(view=place))
+        vector = _read(text, "g_vector", FieldKind.VECTOR, vector_row, views, chance=_chance(view=place))
         assert isinstance(found, np.ndarray)
         assert isinstance(vector, np.ndarray)
         assert found.max() == int(5 * place)

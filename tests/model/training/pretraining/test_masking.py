@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import EmbeddingKind, ModalityConfig
-from model.formats.layout import Budgets, Keep
-from model.formats.spans import PUBLISHED_IDS
+from model.modalities.formats.layout import Budgets, Keep
+from model.modalities.formats.spans import PUBLISHED_IDS
+from model.network.config import EmbeddingKind, ModalityConfig
 from model.training.pretraining.config import FieldKind, Mixture, Range, TrainedModality
 from model.training.pretraining.masking import Masker, mask_grid, mask_text, mask_vectors, share_out
 from model.training.pretraining.plan import PlannedModality, make_plan

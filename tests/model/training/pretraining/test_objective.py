@@ -3,14 +3,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints import load_vqvae
-from model.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.tokens import ModalityInput, ModalityTarget
+from model.checkpoints.files import load_vqvae
+from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from model.network.tokens import ModalityInput, ModalityTarget
+from model.network.transformer import FourM, Losses
 from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import LossKind, Precision
-from model.training.pretraining.objective import Objective, Parts
-from model.transformer import FourM, Losses
-from tests.model.training.pretraining.shapes import write_vector_tokenizer
+from model.training.pretraining.config import LossKind
+from model.training.pretraining.objective import Objective
+from model.training.run.config import Precision
+from model.training.run.task import Parts
+from tests.model.training.shapes import write_vector_tokenizer
 
 CPU = torch.device("cpu")
 

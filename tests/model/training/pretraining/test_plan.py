@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from model.config import PUBLISHED_MODALITIES, EmbeddingKind
+from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
+from model.network.transformer import FourM
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.plan import make_plan
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.vocabulary import SPECIAL_TOKENS, make_vocabulary, save_vocabulary
-from model.transformer import FourM
+from model.training.run.errors import TrainingConfigInvalid
 
 Written = Callable[[dict[str, Any]], Path]
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import FourMConfig
-from model.training.pretraining.config import FieldKind, LossKind, Precision, Sharding, TrainingConfig
+from model.network.config import FourMConfig
+from model.network.transformer import FourM
+from model.training.pretraining.config import FieldKind, LossKind, TrainingConfig
 from model.training.pretraining.masking import Masker
 from model.training.pretraining.plan import make_plan
 from model.training.pretraining.read_config import read_config
-from model.transformer import FourM
+from model.training.run.config import Precision, Sharding
 
 CONFIGS = Path(__file__).parents[4] / "configs"
 SIZES = ("b", "l", "xl")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from model.formats.layout import Keep
+from model.modalities.formats.layout import Keep
 from model.training.pretraining.config import FieldKind, Range
-from model.training.pretraining.errors import TrainingConfigInvalid
 from model.training.pretraining.read_config import read_config
-from tests.model.training.pretraining.shapes import with_contrast
+from model.training.run.errors import TrainingConfigInvalid
+from tests.model.training.shapes import with_contrast
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -70,11 +70,11 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("seeds",), 1, "there is no setting 'seeds' in the config"),
-        (("optimiser", "rate"), 1, "there is no setting 'rate' in optimiser"),
+        (("seeds",), 1, "the config has no setting 'seeds'; did you mean 'seed'?"),
+        (("optimiser", "rate"), 1, "optimiser has no setting 'rate'; did you mean 'base_rate'?"),
         (("optimiser", "base_rate"), "fast", "optimiser.base_rate must be a number of at least 0, not 'fast'"),
-        (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas must be two numbers below 1"),
-        (("optimiser", "clip"), 0, "optimiser.clip must be a number of at least 1e-12, not 0"),
+        (("optimiser", "betas"), [0.9, 1.0], "optimiser.betas[1] must be a number from 0 to 1"),
+        (("optimiser", "clip"), 0, "optimiser.clip must be a number above 0, not 0"),
         (("batch", "size"), 8.5, "batch.size must be a whole number of at least 1, not 8.5"),
         (("batch", "size"), True, "batch.size must be a whole number of at least 1, not True"),
         (("batch", "accumulation"), 3, "batch.size 8 must be a multiple of accumulation 3"),
@@ -83,22 +83,26 @@ def _set(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         (("masking", "input_tokens"), [24, 8], "masking.input_tokens must be a number or a rising pair"),
         (("masking", "weights"), [0, 0], "masking.weights must have a number above 0"),
         (("network", "size"), "huge", "network.size must be one of tiny, small, B, L, XL, not 'huge'"),
-        (("network", "dim"), "wide", "network.dim must be int, not 'wide'"),
-        (("network", "domains_in"), ["rgb"], "there is no setting 'domains_in' in network"),
+        (("network", "dim"), "wide", "network.dim must be a whole number, not 'wide'"),
+        (("network", "domains_in"), ["rgb"], "network has no setting 'domains_in'"),
         (("modalities", "rgb", "kind"), "photo", "modalities.rgb.kind must be one of picture, map"),
         (("modalities", "rgb", "input"), [1, 2, 3], "modalities.rgb.input has 3 entries; masking.weights has 2"),
-        (("modalities", "rgb", "target"), 1, "modalities.rgb.target cannot be: a picture can only be an input"),
+        (("modalities", "rgb", "target"), 1, "modalities.rgb.target is not allowed: a picture can only be an input"),
         (("modalities", "rgb"), {"kind": "picture"}, "modalities.rgb must be an input or a target"),
         (("modalities", "caption", "keep"), "some", "modalities.caption.keep must be one of random, all, binary"),
         (("modalities", "caption", "format"), "poem", "modalities.caption.format must be one of caption"),
-        (("modalities", "caption", "tokenizer"), "x", "there is no setting 'tokenizer' in modalities.caption"),
+        (
+            ("modalities", "caption", "tokenizer"),
+            "x",
+            "modalities.caption.tokenizer cannot be: it belongs to kind vector and tokens",
+        ),
         (("modalities",), {}, "modalities must be a mapping with at least one name"),
         (("data", "folders"), "here", "data.folders must be a list"),
         (("data", "folders"), [], "data.folders must have a folder with a weight above 0"),
         (("text",), {}, "text must have either a vocabulary file or a number of words"),
         (("text",), {"words": 9, "vocabulary": "v.json"}, "text must have either a vocabulary file or a number"),
         (("evaluation", "recall"), [{"target": "caption", "queries": [["rgb"]]}], "needs a target of kind vector"),
-        (("evaluation",), 5, "evaluation must map names to values, not be 5"),
+        (("evaluation",), 5, "evaluation must map names to values; it is 5"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -133,12 +137,12 @@ def test_contrast_names_its_targets_and_own_vectors(config: dict[str, Any], writ
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("contrast", "negative"), 1, "there is no setting 'negative' in contrast"),
+        (("contrast", "negative"), 1, "contrast has no setting 'negative'; did you mean 'negatives'?"),
         (("contrast", "rank"), [4, 5], "contrast.rank must be one number, or one for each of shape_global, not [4, 5]"),
         (("contrast", "other_share"), 2, "contrast.other_share must be a number from 0 to 1, not 2"),
         (("contrast", "targets"), ["shape_global", "none"], "contrast.targets must name modalities of kind vector"),
         (("contrast", "targets"), ["rgb"], "modalities.rgb is in contrast.targets; it must be of kind vector"),
-        (("contrast", "own"), {"none": "x"}, "contrast.own names 'none', which is no input"),
+        (("contrast", "own"), {"none": "x"}, "contrast.own names 'none', which is not an input"),
         (("contrast", "own"), {"rgb": ["x", "y"]}, "contrast.own.rgb must name one array for each of the 1 fields"),
         (("modalities", "shape_global", "target"), 1, "modalities.shape_global is in contrast.targets"),
     ],

@@ -8,23 +8,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoints import load_fourm, save_checkpoint
-from model.config import FourMConfig
-from model.embedder import WeightsMissing
-from model.published.store import MODEL_FILE, Record, describe, folder_of, write_record
-from model.shortcuts import load_shortcuts
+from model.checkpoints.files import load_fourm, load_vqvae, save_checkpoint
+from model.errors import WeightsMissing
+from model.fourm.bundled.shortcuts import load_shortcuts
+from model.fourm.published.store import MODEL_FILE, Record, describe, folder_of, write_record
+from model.network.config import FourMConfig
+from model.network.transformer import FourM
 from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.errors import TrainingConfigInvalid
-from model.training.pretraining.folder import RunFolder
-from model.training.pretraining.loop import Trainer
 from model.training.pretraining.read_config import read_config
-from model.training.pretraining.start import StartFiles, start_files, take_tensors
-from model.training.pretraining.state import checkpoints
-from model.training.pretraining.stopping import Stop
+from model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
 from model.training.pretraining.train import prepare, train_model
 from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.transformer import FourM
-from tests.model.training.pretraining.shapes import with_contrast
+from model.training.run.errors import TrainingConfigInvalid
+from model.training.run.folder import RunFolder
+from model.training.run.launching import Stop
+from model.training.run.loop import Trainer
+from model.training.run.state import checkpoints
+from tests.model.training.shapes import with_contrast
 
 Written = Callable[[dict[str, Any]], Path]
 STEPS, FROZEN = 12, 6
@@ -155,7 +155,7 @@ def test_a_start_that_gives_nothing_is_refused(
 ) -> None:
     config["start"] = str(first)
     config["network"]["dim"] = 64
-    with pytest.raises(TrainingConfigInvalid, match=r"no tensor of .* has the name and shape"):
+    with pytest.raises(TrainingConfigInvalid, match=r"no tensor of .* matches one of this network by name and shape"):
         _prepared(written(config), tmp_path / "second", [])
     config["network"]["dim"] = 32
     config["start"] = {"from": str(first), "frozen_tokens": 100}
@@ -171,7 +171,7 @@ def test_a_start_is_called_by_file_folder_or_name(first: Path, tmp_path: Path) -
     bundled = start_files("4m-tiny", tmp_path)
     assert bundled.by_modality
     assert set(bundled.all) == {"network", "vocabulary", "shortcuts"}
-    with pytest.raises(TrainingConfigInvalid, match="is no file, no folder"):
+    with pytest.raises(TrainingConfigInvalid, match="is not a file, not a folder"):
         start_files("nowhere", tmp_path)
 
 
@@ -250,3 +250,58 @@ def test_shortcuts_of_the_start_are_kept_and_only_new_ones_are_fitted(
     frozen = trainer.state.frozen.names
     assert "contrast.shortcuts.maps.rgb_to_shape_global.gain" in frozen
     assert "contrast.shortcuts.maps.states_to_shape_global.gain" not in frozen
+
+
+Written = Callable[[dict[str, Any]], Path]
+
+
+def _prepared(config: Path, out: Path, said: list[str]) -> Trainer:
+    folder = RunFolder(out)
+    with folder.locked():
+        return prepare(read_config(config), folder, torch.device("cpu"), said.append)
+
+
+def test_a_run_begins_with_the_tensors_that_fit(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
+    first = _prepared(written(config), tmp_path / "first", []).network
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.copy_(torch.full_like(parameter, 0.5))
+    save_checkpoint(first, tmp_path / "start.safetensors", torch.bfloat16)
+    config["start"] = str(tmp_path / "start.safetensors")
+    config["modalities"]["color_palette"]["loss_weight"] = 2  # other settings are no reason to begin anew
+    config["modalities"]["rgb"]["patch"] = 4  # other pixels: this tensor does not fit
+    said: list[str] = []
+    network = _prepared(written(config), tmp_path / "second", said).network
+    same = {name for name, parameter in network.named_parameters() if bool((parameter == 0.5).all())}
+    assert {name for name, _ in network.named_parameters()} - same == {"encoder_embeddings.rgb.proj.weight"}
+    assert said[0].splitlines()[0] == f"the network begins with {tmp_path / 'start.safetensors'}:"
+    assert said[0].splitlines()[1].split()[:2] == ["copied", str(len(same))]
+    assert said[0].splitlines()[2].endswith("encoder_embeddings.rgb (1)")
+
+
+def test_logits_begin_at_the_codes(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
+    trainer = _prepared(written(with_contrast(config, tmp_path)), tmp_path / "run", [])
+    tokenizer = load_vqvae(tmp_path / "shapes.safetensors")
+    codes = tokenizer.quantize.codes.transpose(0, 1).flatten(1)
+    table = trainer.network.state_dict()["decoder_embeddings.shape_global.token_emb.weight"]
+    assert codes.shape[1] != table.shape[1]
+    torch.testing.assert_close(table @ table.T / table.square().mean(), codes @ codes.T / codes.square().mean() * 2)
+    start_logits_at_codes(trainer.network, "shape_global", tokenizer)
+    torch.testing.assert_close(
+        trainer.network.state_dict()["decoder_embeddings.shape_global.token_emb.weight"], table, rtol=0, atol=0
+    )
+
+
+def test_fitted_shortcuts_are_kept_and_fitted_anew_for_other_settings(
+    config: dict[str, Any], written: Written, tmp_path: Path
+) -> None:
+    config = with_contrast(config, tmp_path)
+    said: list[str] = []
+    _prepared(written(config), tmp_path / "run", said)
+    assert "fitted the shortcuts of rgb" in said
+    said.clear()
+    _prepared(written(config), tmp_path / "run", said)
+    assert "fitted the shortcuts of rgb" not in said
+    config["contrast"]["rank"] = 3
+    _prepared(written(config), tmp_path / "run", said)
+    assert "fitted the shortcuts of rgb" in said

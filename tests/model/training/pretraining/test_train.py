@@ -10,21 +10,23 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from model.checkpoints import load_fourm
-from model.shortcuts import load_shortcuts
+from model.checkpoints.files import load_fourm
+from model.files import TEMPORARY_PREFIX
+from model.fourm.bundled.shortcuts import load_shortcuts
+from model.network.tokens import ModalityInput
 from model.tokenizers.text import TextTokenizer
-from model.tokens import ModalityInput
-from model.training.pretraining.errors import (
+from model.training.pretraining.train import train_model
+from model.training.run.errors import (
     RunConflict,
     TrainingConfigInvalid,
     TrainingDataInvalid,
     TrainingDiverged,
 )
-from model.training.pretraining.folder import RunFolder
-from model.training.pretraining.records import read_records
-from model.training.pretraining.state import checkpoints
-from model.training.pretraining.train import choose_device, train_model
-from tests.model.training.pretraining.shapes import with_contrast, with_recall
+from model.training.run.folder import RunFolder
+from model.training.run.processes import choose_device
+from model.training.run.records import read_records
+from model.training.run.state import checkpoints
+from tests.model.training.shapes import with_contrast, with_recall
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -193,7 +195,7 @@ def test_a_finished_run_can_be_asked_to_go_on(config: dict[str, Any], written: W
 def test_other_settings_or_a_second_start_are_refused(config: dict[str, Any], written: Written, tmp_path: Path) -> None:
     config["total_tokens"] //= 6
     assert _train(written(config), tmp_path / "run")
-    with pytest.raises(RunConflict, match="holds a run already; go on with it by --resume"):
+    with pytest.raises(RunConflict, match="holds a run; continue it with --resume,"):
         _train(written(config), tmp_path / "run")
     config["optimiser"]["base_rate"] = 0.2
     with pytest.raises(RunConflict, match=r"made with optimiser\.base_rate 0\.1, now it is 0\.2"):
@@ -222,7 +224,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(
 ) -> None:
     config["optimiser"] = {"base_rate": 1e9}
     config["run"]["checkpoint_every"] = 1
-    with pytest.raises(TrainingDiverged, match="not a number any more at step"):
+    with pytest.raises(TrainingDiverged, match="no longer a number at step"):
         _train(written(config), tmp_path / "run")
     last = checkpoints(tmp_path / "run" / "checkpoints")[-1:]
     assert all(torch.isfinite(tensor).all() for path in last for tensor in _tensors(path).values())
@@ -240,7 +242,7 @@ def test_leftovers_of_a_killed_save_are_deleted(config: dict[str, Any], written:
     config["total_tokens"] //= 6
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
-    (folder / ".step-000000003.safetensors.part").write_bytes(b"half")
+    (folder / f"{TEMPORARY_PREFIX}left").write_bytes(b"half")
     assert _train(written(config), tmp_path / "run")
     assert not list(folder.glob(".*"))
 
@@ -256,5 +258,5 @@ def test_a_vocabulary_file_is_used_and_copied(config: dict[str, Any], written: W
 
 def test_an_unknown_device_is_refused() -> None:
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(TrainingConfigInvalid, match="there is no device 'abacus' here"):
+    with pytest.raises(TrainingConfigInvalid, match="the device 'abacus' cannot be used here"):
         choose_device("abacus")

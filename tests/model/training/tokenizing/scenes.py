@@ -8,7 +8,7 @@ import numpy as np
 from model.data.codecs import entry_of
 from model.data.samples import DataSample, Split, shard_key
 from model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
-from model.embedder import Regions
+from model.seam import Regions
 
 SAMPLES = {Split.TRAIN: 24, Split.VAL: 8}
 _NAMES = {0: "floor", 1: "block", 2: "wall"}
@@ -81,6 +81,12 @@ VECTOR = {
     "num_codebooks": 4,
     "latent_dim": 16,
 }
+FITTED = VECTOR | {
+    "enc_type": "BottleneckMLP/B_1-Wi_4",
+    "dec_type": "BottleneckMLP/B_1-Wi_4",
+    "num_codebooks": 2,
+    "latent_dim": 6,
+}
 # By a name for the family: the tokenizer, and the field that it is of.
 FAMILIES: dict[str, tuple[dict[str, Any], str]] = {
     "picture": (PICTURE, "rgb"),
@@ -90,13 +96,15 @@ FAMILIES: dict[str, tuple[dict[str, Any], str]] = {
     "map": (VIT | {"n_channels": 3, "patch_proj": False, "image_size": 16, "patch_size": 4}, "features"),
     "diffusion": (DIFFUSION, "rgb"),
     "vector": (VECTOR, "vector"),
+    "fitted": (FITTED, "vector"),
 }
 
 
 def settings(data: Path, family: str = "picture", steps: int = 20) -> dict[str, Any]:
     """A whole config of a family."""
     tokenizer, field = FAMILIES[family]
-    return {
+    fitted = {"codes": {"fitted": True}, "loss": {"reconstruction": "centred_cosine"}}
+    return (fitted if family == "fitted" else {}) | {
         "seed": 3,
         "total_samples": steps * 8,
         "modality": {"field": field},

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from model.data.samples import Split
-from model.training.pretraining.data_sets import open_split
+from model.training.run.data_sets import open_split
 from model.training.tokenizing.batches import InputMaker, InputSource
-from model.training.tokenizing.read_config import read_config
+from model.training.tokenizing.config import read_config
 from tests.model.training.tokenizing.scenes import settings
 
 Written = Callable[[dict[str, Any]], Path]

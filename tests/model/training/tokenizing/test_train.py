@@ -11,18 +11,21 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from model.checkpoints import load_tokenizer
+from model.checkpoints.files import load_tokenizer
+from model.data.samples import Split
+from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.inputs import tokenizer_input
 from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
-from model.training.pretraining.records import read_records
-from model.training.pretraining.state import checkpoints
-from model.training.tokenizing.beginning import begin
-from model.training.tokenizing.passes import run_pass
-from model.training.tokenizing.read_config import read_config
-from model.training.tokenizing.train import train_tokenizer
-from tests.model.training.tokenizing.scenes import FAMILIES, scene, settings
+from model.training.run.data_sets import open_split
+from model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
+from model.training.run.records import read_records
+from model.training.run.state import checkpoints
+from model.training.tokenizing.batches import InputSource
+from model.training.tokenizing.config import read_config
+from model.training.tokenizing.objective import CodeCounts, run_pass
+from model.training.tokenizing.train import begin, read_vectors, spread_latents, train_tokenizer
+from tests.model.training.tokenizing.scenes import FAMILIES, FITTED, VECTOR, scene, settings
 
 Written = Callable[[dict[str, Any]], Path]
 
@@ -40,7 +43,14 @@ def _assert_same(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "quality"),
-    [("picture", "psnr"), ("depth", "l1"), ("labels", "miou"), ("mask", "iou"), ("map", "cosine"), ("vector", "found")],
+    [
+        ("picture", "psnr"),
+        ("depth", "l1"),
+        ("labels", "miou"),
+        ("mask", "iou"),
+        ("map", "cosine"),
+        ("vector", "found"),
+    ],
 )
 def test_each_kind_learns_and_is_measured(
     scenes: Path, written: Written, tmp_path: Path, family: str, quality: str
@@ -165,3 +175,64 @@ def test_a_value_that_does_not_fit_is_named(scenes: Path, written: Written, tmp_
     with pytest.raises(TrainingDataInvalid, match="takes ids from 0 to 1, not 2"):
         _train(written(config), tmp_path / "run")
     assert np.unique(scene(0).values["semseg"].ids).tolist() == [0, 1, 2]
+
+
+def test_vectors_that_are_much_alike_get_different_codes() -> None:
+    network = VQVAE(TokenizerConfig.from_values(VECTOR))
+    network.initialise(0)
+    draws = torch.Generator().manual_seed(0)
+    vectors = torch.full((1, 6), 5.0) + 0.1 * torch.randn(200, 6, generator=draws)
+    perplexities = []
+    for _ in range(2):
+        counts = CodeCounts(4, 8)
+        counts.add(network.encode(vectors))
+        perplexities.append(counts.perplexity())
+        spread_latents(network, vectors)
+    assert perplexities[0] < 2
+    assert perplexities[1] > 4
+    latents = network.latents(vectors)
+    torch.testing.assert_close(latents.mean(dim=0), torch.zeros(16), rtol=0, atol=1e-3)
+
+
+def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(scenes: Path, written: Written, tmp_path: Path) -> None:
+    path = written(settings(scenes, "fitted", steps=100))
+    config = read_config(path)
+    source = InputSource(config.modality, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed)
+    before = begin(config, read_vectors(source, lambda line: None)).state_dict()
+    assert _train(path, tmp_path / "run")
+    after = load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").state_dict()
+    changed = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"post_quant_proj", "decoder"}
+    losses = [float(row["loss"] or 0) for row in read_records(tmp_path / "run" / "metrics.csv")]
+    assert sum(losses[-4:]) < sum(losses[:4])
+    evaluated = read_records(tmp_path / "run" / "evaluation.csv")[-1]
+    assert float(evaluated["quality/found"] or 0) > 0.5
+
+
+def test_a_run_with_fitted_codes_ends_in_the_same_bits_when_it_was_cut_off(
+    scenes: Path, written: Written, tmp_path: Path
+) -> None:
+    path = written(settings(scenes, "fitted"))
+    assert _train(path, tmp_path / "whole")
+    assert _train(path, tmp_path / "cut")
+    (tmp_path / "cut" / "tokenizer.safetensors").unlink()
+    checkpoints(tmp_path / "cut" / "checkpoints")[-1].unlink()
+    assert _train(path, tmp_path / "cut", resume=True)
+    _assert_same(tmp_path / "whole" / "tokenizer.safetensors", tmp_path / "cut" / "tokenizer.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "says"),
+    [
+        ("picture", {}, "only codes of vectors are fitted, not of a picture"),
+        ("fitted", {"start": "tokenizer.safetensors"}, "cannot be beside start"),
+        ("fitted", {"tokenizer": FITTED | {"latent_dim": 8}}, "latent_dim must be 6"),
+        ("fitted", {"tokenizer": FITTED | {"dec_type": "BottleneckMLP/B_1-Wi_8"}}, "must have one width"),
+    ],
+)
+def test_codes_that_cannot_be_fitted_are_refused(
+    scenes: Path, written: Written, family: str, changes: dict[str, Any], says: str
+) -> None:
+    config = settings(scenes, family) | {"codes": {"fitted": True}} | changes
+    with pytest.raises(TrainingConfigInvalid, match=says):
+        read_config(written(config))

@@ -1,0 +1,269 @@
+"""Each request to the service and how its answer is read, defined once: the clients only send them.
+
+Files that a request names are read when its call is made.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from api.errors import ApiError
+from api.predictions.wire import Input, Predictions, prediction_json, predictions_of
+from api.queries.wire import (
+    DEFAULT_HITS,
+    Fusion,
+    Parts,
+    Query,
+    Refusal,
+    Results,
+    Where,
+    batch_of,
+    parts_of,
+    query_json,
+    results_of,
+)
+from search.settings import Limits
+
+T = TypeVar("T")
+
+_LIMITS = Limits()
+_PREDICTION_TIMEOUT = 3_600.0  # the service limits predictions itself, and others may be before this one in the queue
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, and how to read its successful answer; `options` are those of httpx."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self, response: httpx.Response) -> T:
+        """Read the service's answer. Raises `ApiError`."""
+        if response.is_success:
+            return self.read(response)
+        raise refusal(response)
+
+
+def refusal(response: httpx.Response) -> ApiError:
+    """The error in an answer that has been read."""
+    status = response.status_code
+    try:
+        members = response.json()
+        return ApiError(status, str(members["type"]), str(members["detail"]))
+    except (ValueError, KeyError, TypeError):
+        said = f"{response.url.host} answered {status} {response.reason_phrase}"
+        return ApiError(status, "about:blank", f"{said}: is it an Anyseek service?")
+
+
+def query(
+    collection: str,
+    parts: Parts,
+    k: int = DEFAULT_HITS,
+    space: str | None = None,
+    where: Where | None = None,
+    fusion: Fusion | None = None,
+) -> Call[Results]:
+    """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
+
+    `fusion` is joint or late; None lets the model choose.
+    """
+    body = query_json(Query(parts_of(parts), k, space, where, fusion), _LIMITS)
+    return _post(f"{_collection(collection)}/query", body, results_of)
+
+
+def query_batch(collection: str, queries: Sequence[Query | Mapping[str, Any]]) -> Call[list[Results | Refusal]]:
+    """Answer many queries, each a `Query` or its members, in one model pass. Hits have key, score and rank."""
+    body = {"queries": [query_json(query, _LIMITS) for query in queries]}
+    return _post(f"{_collection(collection)}/query/batch", body, lambda answer: batch_of(answer["results"]))
+
+
+def predict(
+    inputs: Sequence[Input],
+    targets: Sequence[str],
+    model: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Call[Predictions]:
+    """Predict modalities from others, with an installed `model` or the service's own; this may take minutes.
+
+    `options` are those of docs/predicting.md, such as `{"seed": 1}`.
+    """
+    body = prediction_json(inputs, targets, model, options, _LIMITS)
+    return _post("/v1/predict", body, predictions_of, timeout=_PREDICTION_TIMEOUT)
+
+
+def collections() -> Call[list[dict[str, Any]]]:
+    """List every collection with its model, spaces and number of items."""
+    return _get("/v1/collections", lambda answer: list(answer["collections"]))
+
+
+def collection(name: str) -> Call[dict[str, Any]]:
+    """Get one collection."""
+    return _get(_collection(name), dict)
+
+
+def create_collection(name: str) -> Call[dict[str, Any]]:
+    """Make an empty collection with the spaces of the service's model."""
+    return _post("/v1/collections", {"name": name}, dict)
+
+
+def delete_collection(name: str) -> Call[None]:
+    """Delete a collection with its items."""
+    return Call("DELETE", _collection(name), _nothing)
+
+
+def reembed(name: str, model: str) -> Call[dict[str, Any]]:
+    """Start a job that gives a collection the vectors of another model, then switches to them; see docs/living.md."""
+    return _post(f"{_collection(name)}/reembed", {"model": model}, dict)
+
+
+def rollback(name: str) -> Call[dict[str, Any]]:
+    """Start a job that returns to the vectors kept at the last switch."""
+    return Call("POST", f"{_collection(name)}/rollback", _json(dict))
+
+
+def switch(name: str) -> Call[int]:
+    """Switch although some items could not be embedded; return how many."""
+    return Call("POST", f"{_collection(name)}/switch", _json(lambda answer: int(answer["left_out"])))
+
+
+def forget_old(name: str) -> Call[None]:
+    """Drop the vectors kept at the last switch."""
+    return Call("POST", f"{_collection(name)}/forget-old", _nothing)
+
+
+def put_item(
+    collection: str,
+    key: str,
+    files: Mapping[str, bytes | Path] | None = None,
+    caption: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Call[dict[str, Any]]:
+    """Put one item, given as files by modality; when this returns, queries find it."""
+    contents = {name: _bytes(content) for name, content in (files or {}).items()}
+    fields: dict[str, Any] = {name: (name, data) for name, data in contents.items()}
+    if caption is not None:
+        fields["caption"] = (None, caption)
+    if attributes is not None:
+        fields["attributes"] = (None, json.dumps(attributes))
+    return Call("PUT", _item(collection, key), _json(dict), {"files": fields})
+
+
+def get_item(collection: str, key: str) -> Call[dict[str, Any]]:
+    """Get one item: its caption, attributes, and the names of its files."""
+    return _get(_item(collection, key), dict)
+
+
+def delete_item(collection: str, key: str) -> Call[None]:
+    """Delete one item."""
+    return Call("DELETE", _item(collection, key), _nothing)
+
+
+def items_page(collection: str, limit: int, after: str | None) -> Call[dict[str, Any]]:
+    """Get one page of the items by key: `items`, and `next`, the key after which the next page begins."""
+    wanted = {"limit": str(limit)} | ({"after": after} if after is not None else {})
+    return _get(f"{_collection(collection)}/items", dict, params=wanted)
+
+
+def asset(collection: str, key: str, name: str) -> Call[bytes]:
+    """Get the bytes of one stored file of an item."""
+    return Call("GET", f"{_collection(collection)}/assets/{_segment(name)}/{_segment(key)}", _content)
+
+
+def thumbnail(collection: str, key: str) -> Call[bytes]:
+    """Get a small picture of an item."""
+    return Call("GET", f"{_collection(collection)}/thumbnails/{_segment(key)}", _content)
+
+
+def index_folder(collection: str, folder: str, prune: bool = False, on_duplicate: str = "link") -> Call[dict[str, Any]]:
+    """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
+    configured root. `on_duplicate` is link, skip or error.
+    """
+    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate}
+    return _post(f"{_collection(collection)}/jobs", body, dict)
+
+
+def jobs() -> Call[list[dict[str, Any]]]:
+    """List the newest jobs, newest first."""
+    return _get("/v1/jobs", lambda answer: list(answer["jobs"]))
+
+
+def job(number: int) -> Call[dict[str, Any]]:
+    """Get one job with its progress."""
+    return _get(f"/v1/jobs/{number}", dict)
+
+
+def job_failures(number: int) -> Call[list[dict[str, Any]]]:
+    """List the first inputs that a job could not index, each with its reason."""
+    return _get(f"/v1/jobs/{number}/failures", lambda answer: list(answer["failures"]))
+
+
+def cancel_job(number: int) -> Call[dict[str, Any]]:
+    """Stop a job. What it has indexed stays."""
+    return Call("POST", f"/v1/jobs/{number}/cancel", _json(dict))
+
+
+def retry_job(number: int) -> Call[dict[str, Any]]:
+    """Retry a job's quarantined inputs; the answer has their number (`reopened`) and the `job`."""
+    return Call("POST", f"/v1/jobs/{number}/retry", _json(dict))
+
+
+def job_events(number: int) -> Call[None]:
+    """Get a job's server-sent events, which the client reads line by line."""
+    return Call("GET", f"/v1/jobs/{number}/events", _nothing)
+
+
+def models() -> Call[list[dict[str, Any]]]:
+    """Get the service's model: its fingerprint, spaces and modalities."""
+    return _get("/v1/models", lambda answer: list(answer["models"]))
+
+
+def ready() -> Call[None]:
+    """Whether the model is loaded."""
+    return Call("GET", "/readyz", _nothing)
+
+
+def _get(path: str, read: Callable[[Any], T], **options: Any) -> Call[T]:
+    return Call("GET", path, _json(read), options)
+
+
+def _post(path: str, body: Mapping[str, Any], read: Callable[[Any], T], **options: Any) -> Call[T]:
+    # In ASCII, so that half a surrogate pair reaches the service, which reports it.
+    content = json.dumps(body, allow_nan=False).encode("ascii")
+    headers = {"content-type": "application/json"}
+    return Call("POST", path, _json(read), {"content": content, "headers": headers, **options})
+
+
+def _json(read: Callable[[Any], T]) -> Callable[[httpx.Response], T]:
+    return lambda response: read(response.json())
+
+
+def _content(response: httpx.Response) -> bytes:
+    return response.content
+
+
+def _nothing(response: httpx.Response) -> None:
+    return None
+
+
+def _bytes(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _segment(key: str) -> str:
+    """A key as one segment of a path: a slash in it is encoded too."""
+    return quote(key, safe="", errors="surrogatepass")
+
+
+def _collection(name: str) -> str:
+    return f"/v1/collections/{_segment(name)}"
+
+
+def _item(collection: str, key: str) -> str:
+    return f"{_collection(collection)}/items/{_segment(key)}"

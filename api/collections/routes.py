@@ -1,0 +1,72 @@
+"""Collections: make, list, show, delete, and move to another model."""
+
+from fastapi import APIRouter, Response
+
+from api.collections.schemas import CollectionAnswer, CollectionBody, CollectionsAnswer, ReembedBody, SwitchAnswer
+from api.dependencies import ServiceDependency, requires
+from api.jobs.schemas import JobAnswer
+from api.security import Scope
+from search.catalogue import collections
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+
+@router.get("", dependencies=[requires(Scope.READ)])
+def list_collections(service: ServiceDependency) -> CollectionsAnswer:
+    """List every collection, by name."""
+    with service.runtime.database.read() as session:
+        counted = [(found, collections.count(session, found.id)) for found in collections.list_all(session)]
+    return CollectionsAnswer(collections=[CollectionAnswer.of(found, items) for found, items in counted])
+
+
+@router.post("", status_code=201, dependencies=[requires(Scope.ADMIN)])
+def create_collection(body: CollectionBody, service: ServiceDependency) -> CollectionAnswer:
+    """Make an empty collection with the spaces of the service's model."""
+    embedder = service.embedder
+    with service.runtime.database.write() as session:
+        made = collections.create(session, body.name, embedder.name, embedder.spaces.values())
+    return CollectionAnswer.of(made, items=0)
+
+
+@router.get("/{collection}", dependencies=[requires(Scope.READ)])
+def get_collection(collection: str, service: ServiceDependency) -> CollectionAnswer:
+    """Get one collection with its spaces and its number of items."""
+    with service.runtime.database.read() as session:
+        found = collections.get(session, collection)
+        return CollectionAnswer.of(found, collections.count(session, found.id))
+
+
+@router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN)])
+def delete_collection(collection: str, service: ServiceDependency) -> Response:
+    """Delete a collection with its items. Files that were indexed in place stay where they are."""
+    with service.runtime.database.write() as session:
+        collections.delete(session, collection)
+    service.forget(collection)
+    return Response(status_code=204)
+
+
+@router.post("/{collection}/reembed", status_code=202, dependencies=[requires(Scope.ADMIN)])
+def reembed_collection(collection: str, body: ReembedBody, service: ServiceDependency) -> JobAnswer:
+    """Give every item the vectors of another model, then switch to them; the job shows the progress."""
+    service.check_ready()
+    return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_reembed(collection, body.model)))
+
+
+@router.post("/{collection}/rollback", status_code=202, dependencies=[requires(Scope.ADMIN)])
+def roll_back_collection(collection: str, service: ServiceDependency) -> JobAnswer:
+    """Return to the vectors that were kept at the last switch, once newer items have such vectors too."""
+    service.check_ready()
+    return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_rollback(collection)))
+
+
+@router.post("/{collection}/switch", dependencies=[requires(Scope.ADMIN)])
+def switch_collection(collection: str, service: ServiceDependency) -> SwitchAnswer:
+    """Switch although some items could not be embedded. Queries do not find these until they are put again."""
+    return SwitchAnswer(left_out=service.runtime.switch(collection))
+
+
+@router.post("/{collection}/forget-old", status_code=204, dependencies=[requires(Scope.ADMIN)])
+def forget_old_vectors(collection: str, service: ServiceDependency) -> Response:
+    """Drop the vectors that were kept at the last switch. After that there is no way back to them."""
+    service.runtime.forget_old(collection)
+    return Response(status_code=204)

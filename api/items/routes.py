@@ -1,0 +1,159 @@
+"""Items: put, get, delete, list, and their files.
+
+A key may be any text, so it always stands last in a path, percent-encoded as one segment.
+"""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from api.contents import Upload, classes_from_json
+from api.dependencies import ServiceDependency, read_form, requires
+from api.items.schemas import ItemAnswer, ItemsAnswer
+from api.pagination import Limit, following
+from api.security import Scope
+from api.service import Service
+from indexer.put import put_item
+from indexer.samples import CAPTION, THUMBNAIL, RawFile
+from model.modalities.reading.decode import known_modality
+from model.modalities.reading.documents import parse_text
+from search.catalogue import collections, items
+from search.errors import AssetNotFound, BadInput, ItemNotFound
+from search.types import Item
+
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
+
+_NOT_MODALITIES = ("attributes", "classes", CAPTION)
+_SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "description": "A file for each modality, named by it.",
+                    "properties": {
+                        "rgb": {"type": "string", "format": "binary"},
+                        "depth": {"type": "string", "format": "binary"},
+                        "semseg": {"type": "string", "format": "binary"},
+                        "caption": {"type": "string", "example": "a red bicycle"},
+                        "attributes": {"type": "string", "example": '{"year": 1987}'},
+                        "classes": {"type": "string", "example": '{"0": "sky"}'},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/items", dependencies=[requires(Scope.READ)])
+def list_items(
+    collection: str,
+    service: ServiceDependency,
+    after: str | None = None,
+    limit: Limit = 100,
+) -> ItemsAnswer:
+    """List items by key, a page at a time."""
+    with service.runtime.database.read() as session:
+        found = items.list_page(session, collections.get(session, collection), after, limit)
+    cursor = following(found, limit, lambda item: item.key)
+    return ItemsAnswer(items=[ItemAnswer.of(item) for item in found], next=cursor)
+
+
+@router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])
+async def put(collection: str, key: str, request: Request, service: ServiceDependency) -> ItemAnswer:
+    """Put an item, replacing any item with this key. When this returns, queries find it."""
+    service.check_ready()
+    uploads = await read_form(request)
+    return await service.run(_put, service, collection, key, uploads)
+
+
+@router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
+def get_item(collection: str, key: str, service: ServiceDependency) -> ItemAnswer:
+    """Get one item: its caption, attributes, and the names of its files."""
+    return ItemAnswer.of(_item(service, collection, key))
+
+
+@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE)])
+def delete_item(collection: str, key: str, service: ServiceDependency) -> Response:
+    """Delete an item. Files that were indexed in place stay where they are."""
+    with service.runtime.database.write() as session:
+        found = collections.get(session, collection)
+        if not items.delete(session, found, [key]):
+            raise ItemNotFound(f"the collection {collection!r} has no item {key!r}")
+    return Response(status_code=204)
+
+
+@router.get("/thumbnails/{key:key}", dependencies=[requires(Scope.READ)], response_class=FileResponse)
+def get_thumbnail(collection: str, key: str, request: Request, service: ServiceDependency) -> Response:
+    """Get a small picture of an item."""
+    return _file(service, _item(service, collection, key), THUMBNAIL, request)
+
+
+@router.get("/assets/{name}/{key:key}", dependencies=[requires(Scope.READ)], response_class=FileResponse)
+def get_asset(collection: str, name: str, key: str, request: Request, service: ServiceDependency) -> Response:
+    """Get a file of an item as it was put; `name` is its modality or `thumbnail`."""
+    return _file(service, _item(service, collection, key), name, request)
+
+
+def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> ItemAnswer:
+    fields = {upload.field: upload for upload in uploads}
+    if len(fields) < len(uploads):
+        raise BadInput("the form has two fields of the same name; send one file for each modality")
+    classes = classes_from_json(_text(fields["classes"])) if "classes" in fields else {}
+    item = put_item(
+        service.runtime.tools_for(collection),
+        collection,
+        key,
+        [_raw_file(upload, classes) for upload in uploads if upload.field not in _NOT_MODALITIES],
+        parse_text(_text(fields[CAPTION]), service.limits, "the caption") if CAPTION in fields else None,
+        _attributes(_text(fields["attributes"])) if "attributes" in fields else {},
+    )
+    return ItemAnswer.of(item)
+
+
+def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:
+    modality = known_modality(upload.field).name
+    data = upload.content.encode() if isinstance(upload.content, str) else upload.content
+    return RawFile(modality, data, upload.filename or upload.field, classes if modality == "semseg" else {})
+
+
+def _text(upload: Upload) -> str:
+    try:
+        return upload.content if isinstance(upload.content, str) else upload.content.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the field {upload.field} is not UTF-8 text") from error
+
+
+def _attributes(text: str) -> dict[str, Any]:
+    try:
+        attributes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("the field attributes is not JSON") from error
+    if not isinstance(attributes, dict):
+        raise BadInput('the field attributes must be a JSON object, such as {"year": 1987}')
+    return attributes
+
+
+def _item(service: Service, collection: str, key: str) -> Item:
+    with service.runtime.database.read() as session:
+        return items.get(session, collections.get(session, collection), key)
+
+
+def _file(service: Service, item: Item, name: str, request: Request) -> Response:
+    """The file, or 304 if the caller has it. Files that a browser might run are sent as downloads."""
+    asset = item.assets.get(name)
+    if asset is None:
+        raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")
+    headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    path = service.runtime.assets.path(asset)
+    shown = asset.media_type in _SAFE_TO_SHOW
+    media_type = asset.media_type if shown else "application/octet-stream"
+    disposition = "inline" if shown else "attachment"
+    return FileResponse(path, headers=headers, media_type=media_type, content_disposition_type=disposition)

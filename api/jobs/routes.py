@@ -1,0 +1,146 @@
+"""Jobs: list, start, watch, cancel and retry them, and list what could not be indexed."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import ServiceDependency, requires
+from api.errors import RootRefused
+from api.jobs.schemas import FailureAnswer, FailuresAnswer, JobAnswer, JobBody, JobEvent, JobsAnswer, RetryAnswer
+from api.jobs.wire import event_text
+from api.pagination import Limit, following
+from api.security import Scope
+from api.service import Service
+from indexer.sources.opening import is_remote
+from search.catalogue import jobs, ledger
+from search.catalogue.ledger import Failure
+from search.errors import JobNotFound
+from workers.pace import Observer
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+# An idle stream sends comments, or proxies would close it.
+_SILENCE_SECONDS = 15.0
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
+@router.get("/jobs", dependencies=[requires(Scope.READ)])
+def list_jobs(service: ServiceDependency, before: int | None = None, limit: Limit = 100) -> JobsAnswer:
+    """List jobs, newest first."""
+    with service.runtime.database.read() as session:
+        found = jobs.list_page(session, before, limit)
+        counted = [jobs.get_with_counts(session, job.id) if job.active else job for job in found]
+    return JobsAnswer(jobs=[JobAnswer.of(job) for job in counted], next=following(found, limit, lambda job: job.id))
+
+
+@router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
+def get_job(job: int, service: ServiceDependency) -> JobAnswer:
+    """Get one job with its progress."""
+    return JobAnswer.of(service.runtime.queue.status(job))
+
+
+@router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
+def list_failures(job: int, service: ServiceDependency, after: int = 0, limit: Limit = 500) -> FailuresAnswer:
+    """List inputs that could not be indexed, each with its reason."""
+    return _failures_page(service, job, ledger.failures, after, limit)
+
+
+@router.get("/jobs/{job}/skipped", dependencies=[requires(Scope.READ)])
+def list_skipped(job: int, service: ServiceDependency, after: int = 0, limit: Limit = 500) -> FailuresAnswer:
+    """List inputs that were left out because another key has the same content; the reason names that key."""
+    return _failures_page(service, job, ledger.skipped, after, limit)
+
+
+def _failures_page(
+    service: Service, job: int, read: Callable[[Session, int, int, int], list[Failure]], after: int, limit: int
+) -> FailuresAnswer:
+    with service.runtime.database.read() as session:
+        jobs.get(session, job)
+        found = read(session, job, after, limit)
+    cursor = following(found, limit, lambda failure: failure.id)
+    return FailuresAnswer(failures=[FailureAnswer.of(failure) for failure in found], next=cursor)
+
+
+@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE)])
+def cancel_job(job: int, service: ServiceDependency) -> JobAnswer:
+    """Stop a job. What it has indexed stays. Harmless if the job has ended."""
+    return JobAnswer.of(service.runtime.queue.cancel(job))
+
+
+@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE)])
+def retry_job(job: int, service: ServiceDependency) -> RetryAnswer:
+    """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
+    reopened = service.runtime.retry(job)
+    return RetryAnswer(reopened=reopened, job=get_job(job, service))
+
+
+@router.get(
+    "/jobs/{job}/events", dependencies=[requires(Scope.READ)], responses=_STREAM, response_class=StreamingResponse
+)
+async def watch_job(job: int, service: ServiceDependency) -> StreamingResponse:
+    """Watch a job by server-sent events: `progress` whenever something has changed, and `end` as the last."""
+    await run_in_threadpool(get_job, job, service)
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(_events(service, job), media_type="text/event-stream", headers=headers)
+
+
+async def _events(service: Service, job: int) -> AsyncIterator[str]:
+    observer = Observer(lambda: service.runtime.queue.status(job))
+    told, told_at = None, 0.0
+    while True:
+        try:
+            seen = await run_in_threadpool(observer.see)
+        except JobNotFound:  # its collection has been deleted in the meantime
+            return
+        if not seen.job.active:
+            yield event_text("end", JobEvent.of(seen).model_dump_json())
+            return
+        if seen.job != told:
+            told, told_at = seen.job, time.monotonic()
+            yield event_text("progress", JobEvent.of(seen).model_dump_json())
+        elif time.monotonic() - told_at >= _SILENCE_SECONDS:
+            told_at = time.monotonic()
+            yield ": nothing new\n\n"
+        await anyio.sleep(observer.wait)
+
+
+@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE)])
+def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
+    """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
+    source = _inside_roots(service, body.source)
+    service.check_ready()
+    return get_job(service.runtime.submit_index(collection, source, body.prune, body.on_duplicate), service)
+
+
+def _inside_roots(service: Service, name: str) -> str | Path:
+    """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
+    if is_remote(name):
+        return _inside_remote_roots(service, name)
+    folder = Path(name)
+    roots = service.settings.roots
+    if "\0" not in name and folder.is_absolute():
+        folder = folder.resolve()
+        if any(folder.is_relative_to(root) for root in roots):
+            return folder
+    raise RootRefused(
+        "over HTTP only sources inside the service's roots can be indexed; "
+        + ("this source is outside" if roots else "none are configured (ANYSEEK_ROOTS)")
+    )
+
+
+def _inside_remote_roots(service: Service, address: str) -> str:
+    roots = [root.strip().rstrip("/") for root in service.runtime.settings.remote_roots.split(",") if root.strip()]
+    has_steps_up = ".." in address.split("/")
+    if "\0" not in address and not has_steps_up and any(f"{address}/".startswith(f"{root}/") for root in roots):
+        return address
+    raise RootRefused(
+        "over HTTP only addresses below the service's remote roots can be indexed; "
+        + ("this address is not" if roots else "none are configured (ANYSEEK_REMOTE_ROOTS)")
+    )

@@ -1,0 +1,28 @@
+"""The web page and its files."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse, PlainTextResponse
+from starlette.staticfiles import StaticFiles
+
+from model.galleries.demo import credits_text
+
+router = APIRouter()
+_FOLDER = Path(__file__).parent / "web"
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    return FileResponse(_FOLDER / "index.html", headers={"cache-control": "no-cache"})
+
+
+@router.get("/credits", include_in_schema=False)
+def demo_credits() -> PlainTextResponse:
+    """Get the authors and licences of the demo's material; the page links to it."""
+    return PlainTextResponse(credits_text())
+
+
+def mount_files(app: FastAPI) -> None:
+    """Serve the page's style and script below `/web`."""
+    app.mount("/web", StaticFiles(directory=_FOLDER))

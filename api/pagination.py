@@ -1,0 +1,22 @@
+"""Pages of listings: how long a page may be, and what a caller sends to get the next page."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
+
+from fastapi import Query
+from pydantic import Field
+
+T = TypeVar("T")
+Cursor = TypeVar("Cursor", int, str)
+
+# What a caller may send, and the last member of every page.
+Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
+Next = Annotated[
+    Cursor | None,
+    Field(description="send it as `after`, of jobs as `before`, for the page that follows; null at the end"),
+]
+
+
+def following(found: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:
+    """Where the page after `found` begins; None if `found` is shorter than `limit` and therefore the last."""
+    return cursor(found[-1]) if len(found) == limit else None

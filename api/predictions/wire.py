@@ -1,0 +1,119 @@
+"""Inputs and predictions as they travel: for Python callers, and for the service's JSON.
+
+Imports nothing heavy, so that a client starts at once.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from api.wire import ANSWER, STRICT, JsonType, to_json
+from search.settings import Limits
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: a modality with exactly one of `text` and `data`.
+
+    In Python `data` may be bytes, and a `file` may replace it.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    modality: str
+    """such as rgb, caption, depth, metadata"""
+    text: str | None = None
+    """words, colours as #rrggbb,#rrggbb, or the JSON of boxes and the like"""
+    file: Annotated[Path | None, JsonType(None)] = None
+    """read where the prediction is asked for"""
+    data: Annotated[bytes | str | Sequence[str] | None, JsonType(str | list[str] | None)] = None
+    """the file's bytes, as base64 in JSON; for captions and palettes the value itself"""
+    weight: float | None = None
+    """how closely to follow this input; a negative weight leads away, and without one it is followed as it is"""
+    classes: dict[str, str] | None = None
+    """names of the ids of a segmentation map: {"0": "sky"}"""
+    name: Annotated[str, JsonType(str, max_length=4096)] | None = None
+    """the name that errors give it, such as the file's name"""
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """One file of a prediction."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    name: str
+    """without a folder, such as depth.png"""
+    media_type: str
+    data: Annotated[bytes, JsonType(str)]
+    """base64 in JSON"""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One predicted modality."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    modality: str
+    value: Any
+    """a text or numbers; null for pictures and maps, which are files"""
+    files: tuple[PredictedFile, ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A target that the model does not predict, and why."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    modality: str
+    detail: str
+    """one sentence for a person"""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicted, in the requested order, and the targets that it does not predict."""
+
+    # In JSON the predicted ones are called `predictions`.
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER | {
+        "alias_generator": lambda name: "predictions" if name == "predicted" else name,
+        "validate_by_name": True,
+    }
+
+    model: str
+    predicted: tuple[Predicted, ...]
+    refused: tuple[Refused, ...] = ()
+    """targets that the model does not predict"""
+
+
+def prediction_json(
+    inputs: Sequence[Input],
+    targets: Sequence[str],
+    model: str | None,
+    options: Mapping[str, Any] | None,
+    limits: Limits,
+) -> dict[str, Any]:
+    """The JSON of a request; `options` as docs/predicting.md lists them. Raises `InputError`, `TooManyBytes`."""
+    sent = [to_json(vars(given), limits) for given in inputs]
+    members = {"inputs": sent, "targets": list(targets), "options": options or {}}
+    return members if model is None else {**members, "model": model}
+
+
+def predictions_of(members: Mapping[str, Any]) -> Predictions:
+    """Predictions from the JSON of an answer."""
+    predicted = tuple(_predicted_of(prediction) for prediction in members["predictions"])
+    refused = tuple(Refused(refusal["modality"], refusal["detail"]) for refusal in members["refused"])
+    return Predictions(members["model"], predicted, refused)
+
+
+def _predicted_of(members: Mapping[str, Any]) -> Predicted:
+    files = [
+        PredictedFile(file["name"], file["media_type"], base64.b64decode(file["data"])) for file in members["files"]
+    ]
+    return Predicted(members["modality"], members["value"], tuple(files))

@@ -1,0 +1,163 @@
+"""Many queries from a JSONL file: `{"id", "parts"}` with `k`, `where` and `fusion` where wanted in, `{"id", "hits"}` or
+`{"id", "error"}` out.
+
+An id comes back byte for byte as it was written if it is a number, so that neither 2**70 nor 1.10 changes.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from api.queries.wire import MOST_HITS, Refusal, Results
+from model.modalities.reading.files import read_file
+from search.errors import BadInput, BadQuery
+from search.settings import Limits
+
+# The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.
+_CHUNK_QUERIES = 64
+_CHUNK_BYTES = 32 * 1024 * 1024
+_CHUNK_HITS = 10 * MOST_HITS
+# A line may be added to a chunk that is almost full, and both must fit in one request.
+_LINE_BYTES = Limits().bytes_per_request - _CHUNK_BYTES - 1024 * 1024
+
+
+class Searcher(Protocol):
+    """Answers queries: the client of a service, or the model in this process."""
+
+    def query_batch(self, collection: str, queries: list[dict[str, Any]]) -> list[Results | Refusal]: ...
+
+
+class _Number(str):
+    """A JSON number as it was written."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line's query, or the error in it; `id_text` is its id as JSON."""
+
+    id_text: str
+    query: dict[str, Any] | None = None
+    error: str | None = None
+    size: int = 0
+
+
+def answer_lines(
+    lines: Iterable[bytes], folder: Path, searcher: Searcher, collection: str, defaults: Mapping[str, Any]
+) -> Iterator[str]:
+    """An output line for each line that is not blank, in order, as soon as its chunk is answered.
+
+    Files are relative to `folder`; `defaults` are the members `k`, `space`, `where` and `fusion` of lines without them.
+    Raises only what concerns every line, such as `CollectionNotFound`.
+    """
+    chunk: list[_Line] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            chunk.append(_read_line(line, number, folder, defaults))
+        if _is_full(chunk):
+            yield from _answer(chunk, searcher, collection)
+            chunk = []
+    yield from _answer(chunk, searcher, collection)
+
+
+def _is_full(chunk: list[_Line]) -> bool:
+    hits = sum(_hits(line) for line in chunk)
+    return len(chunk) >= _CHUNK_QUERIES or sum(line.size for line in chunk) >= _CHUNK_BYTES or hits >= _CHUNK_HITS
+
+
+def _hits(line: _Line) -> int:
+    k = line.query["k"] if line.query else 0
+    return k if isinstance(k, int) else 0
+
+
+def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
+    queries = [line.query for line in chunk if line.query is not None]
+    outcomes = iter(searcher.query_batch(collection, queries) if queries else [])
+    for line in chunk:
+        outcome = Refusal(line.error or "") if line.query is None else next(outcomes)
+        yield f'{{"id": {line.id_text}, {_members(outcome)}}}'
+
+
+def _members(outcome: Results | Refusal) -> str:
+    if isinstance(outcome, Refusal):
+        return f'"error": {json.dumps(outcome.error)}'
+    hits = [{"key": hit.key, "score": hit.score, "rank": hit.rank} for hit in outcome.hits]
+    return f'"hits": {json.dumps(hits)}'
+
+
+def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
+    try:
+        members = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        return _Line("null", error=f"line {number} is not JSON: {error}")
+    if not isinstance(members, dict) or not isinstance(members.get("id"), str):
+        return _Line("null", error=f"line {number} is not an object with an id that is a string or a number")
+    identifier = members.pop("id")
+    id_text = str(identifier) if isinstance(identifier, _Number) else json.dumps(identifier)
+    try:
+        query = {**defaults, **_query(_plain(members), folder)}
+    except (BadInput, RecursionError) as error:
+        return _Line(id_text, error=str(error))
+    size = _size(query)
+    if size > _LINE_BYTES:
+        return _Line(
+            id_text, error=f"line {number} has {size:,} bytes with its files; at most {_LINE_BYTES:,} are allowed"
+        )
+    return _Line(id_text, query, size=size)
+
+
+def _size(query: Mapping[str, Any]) -> int:
+    """The size of a query in a request in bytes, with its files as base64."""
+    files = [part["data"] for part in query["parts"] if isinstance(part, dict) and isinstance(part.get("data"), bytes)]
+    return len(json.dumps(query, default=lambda data: "")) + sum(-(-len(data) // 3) * 4 for data in files)
+
+
+def _query(members: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A line's query with its files read. Raises `BadQuery`, `InputError`."""
+    unknown = sorted(set(members) - {"parts", "k", "where", "fusion"})
+    if unknown:
+        raise BadQuery(f"a line may have id, parts, k, where and fusion, not {unknown[0][:40]!r}")
+    if not isinstance(members.get("parts"), list):
+        raise BadQuery("a line needs parts, a list")
+    query = {"parts": [_with_file(part, folder) for part in members["parts"]]}
+    return query | {name: members[name] for name in ("k", "where", "fusion") if members.get(name) is not None}
+
+
+def _with_file(part: Any, folder: Path) -> Any:
+    """The part with the bytes of its file in place of the file's name. Raises `BadQuery`, `InputError`."""
+    if not isinstance(part, dict) or part.get("file") is None:
+        return part
+    rest = {name: value for name, value in part.items() if name != "file"}
+    others = [name for name in ("text", "data", "item") if rest.get(name) is not None]
+    if others or not isinstance(part["file"], str):
+        raise BadQuery("a part needs exactly one of text, file, data and item; file is a path")
+    if "\0" in part["file"]:
+        raise BadQuery("a part's file has a NUL in its name")
+    path = folder / part["file"]
+    return rest | {"data": read_file(path, Limits(), str(path)), "name": str(path)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON with its numbers as numbers. Raises `BadQuery` for one that is too large for a float."""
+    if isinstance(value, _Number):
+        return _number(value)
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value
+
+
+def _number(text: str) -> int | float:
+    if len(text) < 20 and text.lstrip("-").isdigit():
+        return int(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadQuery(f"the number {text[:20]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that JSON allows")

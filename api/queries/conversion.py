@@ -1,0 +1,162 @@
+"""Converts queries from their wire form to the engine's, and the engine's results to theirs."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
+from api.errors import describe
+from api.queries import wire
+from model.errors import ModelError
+from model.modalities.reading.decode import known_modality
+from model.seam import Embedder, Fusion
+from search.engine import SearchEngine
+from search.errors import AnyseekError, BadQuery, LimitExceeded
+from search.filters.from_json import filter_from_json
+from search.filters.from_text import filter_from_text
+from search.filters.tree import Filter
+from search.queries import check_taken
+from search.settings import Limits
+from search.types import Part, Query, Results
+
+QUERY: TypeAdapter[wire.Query] = TypeAdapter(wire.Query)
+
+_SETTINGS = ("k", "space", "fusion", "where", "classes")
+
+
+def read_query(given: Any, limits: Limits, embedder: Embedder) -> Query:
+    """Check and decode a query given as a wire type or as JSON members.
+
+    Raises `BadQuery`, and what `query_from_wire` raises.
+    """
+    try:
+        query = QUERY.validate_python(given)
+    except ValidationError as error:
+        raise BadQuery(describe(error.errors(include_url=False, include_input=False))) from error
+    return query_from_wire(query, limits, embedder)
+
+
+def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Query:
+    """Read and decode a checked query; modalities that `embedder` does not take are refused undecoded.
+
+    Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `InputError`, `DecodeError`.
+    """
+    _check_count(len(query.parts), limits)
+    parts = [_part_from_wire(part, limits, number, embedder) for number, part in enumerate(query.parts, 1)]
+    return Query(tuple(parts), query.k, query.space, _filter(query.where), query.fusion and Fusion(query.fusion))
+
+
+def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
+    """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and those of `_SETTINGS`.
+
+    Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `DecodeError`.
+    """
+    settings = {upload.field: str(upload.content) for upload in uploads if upload.field in _SETTINGS}
+    contents = [upload for upload in uploads if upload.field not in _SETTINGS]
+    _check_count(len(contents), limits)
+    classes = classes_from_json(settings["classes"]) if "classes" in settings else None
+    parts = [_part_from_upload(upload, limits, classes, embedder) for upload in contents]
+    if not parts:
+        raise BadQuery(
+            "the form has no part; it needs a field named by a modality, such as caption or rgb, or named item"
+        )
+    k = _hits(settings.get("k", str(wire.DEFAULT_HITS)), limits)
+    where, fusion = _filter(settings.get("where")), _fusion(settings.get("fusion"))
+    return Query(tuple(parts), k, settings.get("space"), where, fusion)
+
+
+def results_to_wire(results: Results) -> wire.Results:
+    """The wire form of the engine's results."""
+    hits = [
+        wire.Hit(
+            hit.item.key, hit.score, hit.rank, hit.item.caption, hit.item.attributes, tuple(sorted(hit.item.assets))
+        )
+        for hit in results.hits
+    ]
+    return wire.Results(tuple(hits), results.space, _fusion_name(results.fusion))
+
+
+def answer_batch(
+    engine: SearchEngine, limits: Limits, collection: str, queries: Sequence[Any]
+) -> list[Results | Exception]:
+    """Results of each query, in order; a wrong query has its error in its place and does not affect the others.
+
+    Raises errors that concern all queries, such as `CollectionNotFound`.
+    """
+    outcomes = [_attempt(query, limits, engine.embedder) for query in queries]
+    answers = iter(engine.query_batch(collection, [query for query in outcomes if isinstance(query, Query)]))
+    return [next(answers) if isinstance(outcome, Query) else outcome for outcome in outcomes]
+
+
+def outcome_to_wire(outcome: Results | Exception) -> wire.Results | wire.Refusal:
+    """The wire form of one answer of a batch, with brief hits."""
+    if isinstance(outcome, Exception):
+        return wire.Refusal(str(outcome))
+    hits = [wire.Hit(hit.item.key, hit.score, hit.rank) for hit in outcome.hits]
+    return wire.Results(tuple(hits), outcome.space, _fusion_name(outcome.fusion))
+
+
+def _attempt(query: Any, limits: Limits, embedder: Embedder) -> Query | AnyseekError | ModelError:
+    try:
+        return read_query(query, limits, embedder)
+    except (AnyseekError, ModelError) as error:
+        return error
+
+
+def _fusion_name(fusion: Fusion | None) -> wire.Fusion | None:
+    return None if fusion is None else fusion.value
+
+
+def _filter(where: Any) -> Filter | None:
+    """A filter as it was sent, written or as JSON."""
+    if where is None:
+        return None
+    return filter_from_text(where) if isinstance(where, str) else filter_from_json(where)
+
+
+def _fusion(text: str | None) -> Fusion | None:
+    """A form's field. Raises `BadQuery`."""
+    if text is None:
+        return None
+    try:
+        return Fusion(text)
+    except ValueError:
+        raise BadQuery(f"fusion is {' or '.join(Fusion)}, not {text[:20]!r}") from None
+
+
+def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embedder) -> Part:
+    contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item}
+    found = [member for member, content in contents.items() if content is not None]
+    if len(found) != 1:
+        raise BadQuery(f"part {number} has {' and '.join(found) or 'none'} of text, data and item; give exactly one")
+    if part.item is not None:
+        return Part(item=part.item, weight=part.weight)
+    if part.modality is None and part.text is None:
+        raise BadQuery(f"part {number} has data but no modality; name one, such as rgb")
+    kind = known_modality(part.modality or "caption")
+    check_taken(kind.name, embedder)
+    value = sent_value(part, kind, f"part {number} ({part.modality or 'caption'})", limits)
+    return Part(kind.name, value, weight=part.weight)
+
+
+def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder) -> Part:
+    name, given = weight_of_field(upload.field)
+    weight = 1.0 if given is None else given
+    if name == "item":
+        return Part(item=str(upload.content), weight=weight)
+    kind = known_modality(name)
+    check_taken(kind.name, embedder)
+    return Part(kind.name, uploaded_value(upload, kind, limits, classes), weight=weight)
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.parts:
+        raise LimitExceeded(f"a query has at most {limits.parts} parts; this one has {count}")
+
+
+def _hits(text: str, limits: Limits) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= limits.hits:
+        raise BadQuery(f"k is a whole number from 1 to {limits.hits:,}, not {text[:20]!r}")
+    return int(text)

@@ -1,0 +1,88 @@
+"""Queries, one or many."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api.dependencies import ServiceDependency, is_form, read_form, read_json, requires
+from api.queries.conversion import (
+    QUERY,
+    answer_batch,
+    query_from_form,
+    query_from_wire,
+    results_to_wire,
+)
+from api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
+from api.queries.wire import Results
+from api.security import Scope
+from api.service import Service
+from model.seam import Embedder
+from search.errors import LimitExceeded
+from search.settings import Limits
+from search.types import Query
+
+router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/Query"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "description": "A field for each part: its modality or `item`, and `:0.7` for a weight.",
+                    "properties": {
+                        "rgb": {"type": "string", "format": "binary"},
+                        "sketch": {"type": "string", "format": "binary"},
+                        "caption": {"type": "string", "example": "a red bicycle"},
+                        "color_palette": {"type": "string", "example": "#ff0000,#ffffff"},
+                        "item": {"type": "string", "example": "holiday/0042.jpg"},
+                        "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
+                        "space": {"type": "string"},
+                        "fusion": {"type": "string", "enum": ["joint", "late"]},
+                        "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
+                        "classes": {"type": "string", "example": '{"0": "sky"}'},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("", openapi_extra=_BODY)
+async def query(collection: str, request: Request, service: ServiceDependency) -> Results:
+    """Find the items nearest to the weighted parts together, best first.
+
+    As JSON, with files as base64, or as a form, with fields named by modality. Fewer than `k` hits only when the
+    collection is smaller.
+    """
+    service.check_ready()
+    if is_form(request):
+        read = partial(query_from_form, await read_form(request))
+    else:
+        read = partial(query_from_wire, await read_json(request, QUERY))
+    return await service.run(_answer, service, collection, read)
+
+
+@router.post("/batch")
+async def query_batch(collection: str, body: BatchBody, service: ServiceDependency) -> BatchAnswer:
+    """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
+    most = service.limits.queries_per_batch
+    if len(body.queries) > most:
+        raise LimitExceeded(f"a batch has at most {most:,} queries; this one has {len(body.queries):,}")
+    service.check_ready()
+    return await service.run(_answer_batch, service, collection, body.queries)
+
+
+def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query]) -> Results:
+    engine = service.engine_for(collection)
+    return results_to_wire(engine.query(collection, read(service.limits, engine.embedder)))
+
+
+def _answer_batch(service: Service, collection: str, queries: list[Any]) -> BatchAnswer:
+    outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries)
+    return BatchAnswer(results=[BatchEntry.of(outcome) for outcome in outcomes])

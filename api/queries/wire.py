@@ -1,0 +1,162 @@
+"""Queries and answers as they travel: for Python callers, and as the schema of the service's JSON.
+
+Imports nothing heavy, so that a client starts at once. `api.queries.conversion` turns them into the engine's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from api.wire import ANSWER, STRICT, JsonType, to_json
+from search.errors import BadQuery
+from search.settings import Limits
+
+DEFAULT_HITS = 10
+MOST_HITS = 10_000
+Fusion = Literal["joint", "late"]
+Where = dict[str, Any] | str  # a filter, as JSON or written
+
+EXAMPLES = [
+    {"parts": [{"modality": "caption", "text": "a red bicycle"}], "k": 5},
+    {"parts": [{"item": "holiday/0042.jpg"}, {"modality": "caption", "text": "night", "weight": -0.5}]},
+    {"parts": [{"modality": "caption", "text": "a dog"}], "where": "width >= 1000 and label in (dog, wolf)"},
+]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a query: a modality with exactly one of `text` and `data`, or the key of an `item`.
+
+    In Python `data` may be bytes, and a `file` may replace it.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    modality: str | None = None
+    """such as rgb, caption, sketch, color_palette; caption unless given, not needed for an item"""
+    text: str | None = None
+    """words, or colours as #rrggbb,#rrggbb"""
+    file: Annotated[Path | None, JsonType(None)] = None
+    """read where the query is asked"""
+    data: Annotated[bytes | str | Sequence[str] | None, JsonType(str | list[str] | None)] = None
+    """the file's bytes, as base64 in JSON; for captions and palettes the value itself"""
+    item: str | None = None
+    """the key of an item of the collection: more like this"""
+    weight: float = 1.0
+    """its weight; a negative one pushes away"""
+    classes: dict[str, str] | None = None
+    """names of the ids of a segmentation map: {"0": "sky"}"""
+    name: Annotated[str, JsonType(str, max_length=4096)] | None = None
+    """the name that errors give it, such as the file's name"""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for in a collection."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"json_schema_extra": {"examples": EXAMPLES}}
+
+    parts: Annotated[Sequence[Part], JsonType(list[Part], min_length=1)]
+    k: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = DEFAULT_HITS
+    """how many hits"""
+    space: str | None = None
+    """the space to search; by default the model chooses"""
+    where: Where | None = None
+    """which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}"""
+    fusion: Fusion | None = None
+    """joint: all parts in one pass of the model; late: one vector per part, added by weight. The model chooses by
+    default."""
+
+
+Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]
+
+
+def parts_of(given: Parts) -> tuple[Part, ...]:
+    """The parts of a query from one or several texts, `Part`s or mappings of a part's members.
+
+    Raises `BadQuery`.
+    """
+    several = [given] if isinstance(given, str | Part | Mapping) else given
+    return tuple(_part_of(part) for part in several)
+
+
+def _part_of(given: str | Part | Mapping[str, Any]) -> Part:
+    if isinstance(given, Part):
+        return given
+    if isinstance(given, str):
+        return Part("caption", text=given)
+    known = Part.__dataclass_fields__
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise BadQuery(f"a part has {', '.join(known)}, not {str(unknown[0])[:40]!r}")
+    return Part(**given)
+
+
+def query_json(query: Query | Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """A query, or its members, as JSON; its files are read. Raises `BadQuery`, `InputError`, `TooManyBytes`."""
+    members = vars(query) if isinstance(query, Query) else query
+    parts = members.get("parts")
+    if not isinstance(parts, list | tuple):
+        return dict(members)
+    return {**members, "parts": [_part_json(part, limits) for part in parts]}
+
+
+def _part_json(part: Any, limits: Limits) -> Any:
+    if isinstance(part, Part):
+        return to_json(vars(part), limits)
+    return to_json(part, limits) if isinstance(part, Mapping) else part
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One hit. In a batch it has only key, score and rank."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER | {
+        "json_schema_extra": {"example": {"key": "holiday/0042.jpg", "score": 0.83, "rank": 1, "assets": ["rgb"]}}
+    }
+
+    key: str
+    score: float
+    """cosine, higher is better"""
+    rank: int
+    """from 1"""
+    caption: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    assets: tuple[str, ...] = ()
+    """names of the item's files"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The hits of one query, best first."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    hits: tuple[Hit, ...]
+    space: str
+    """that they were found in"""
+    fusion: Fusion | None = None
+    """how the parts became one vector; null for one part"""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one query of a batch has no hits."""
+
+    error: str
+
+
+def results_of(members: Mapping[str, Any]) -> Results:
+    """Results from the JSON of one answer."""
+    return Results(tuple(_hit_of(hit) for hit in members["hits"]), members["space"], members.get("fusion"))
+
+
+def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
+    """Results or refusals from the JSON of a batch's answers, in its order."""
+    return [Refusal(answer["error"]) if answer.get("error") else results_of(answer) for answer in answers]
+
+
+def _hit_of(members: Mapping[str, Any]) -> Hit:
+    known = {name: members[name] for name in ("key", "score", "rank", "caption", "attributes") if name in members}
+    return Hit(**known, assets=tuple(members.get("assets", ())))

@@ -1,0 +1,169 @@
+"""How fast inputs go into a collection, against the model alone, and in how much memory: docs/indexing.md.
+
+    python -m benchmarks.ingest [--json] [--large 64] [--small 256] [--rounds 3] [--workers] [--memory 1000,10000]
+
+Files are generated in a temporary folder, 200 MB for 64 large ones. The model 4m-tiny is measured where its encoders
+have been pulled, `--workers` where PostgreSQL and Redis are installed. `--memory ""` leaves that part out; with 100,000
+files it takes five minutes on two cores.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ingest.memory import peaks
+from benchmarks.ingest.rates import LARGE, SMALL, Pace, Run, bare_loop, decoding_ms, indexer, make_photos
+from benchmarks.ingest.workers import ServersMissing, team
+from model.errors import WeightsMissing
+from model.home import default_home
+from model.loading import load_embedder
+from search.settings import Work
+
+BARE = "bare loop"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured side by side: files, a model, and how many threads decode."""
+
+    files: str
+    model: str
+    threads: int
+
+
+CASES = (
+    Case("large", "hashing", 1),
+    Case("large", "hashing", 2),
+    Case("small", "hashing", 2),
+    Case("small", "4m-tiny", 2),
+)
+
+
+def main() -> None:
+    """Read the arguments, measure and print."""
+    arguments = _arguments()
+    report: dict[str, Any] = {"machine": _machine(), "rounds": arguments.rounds, "cases": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {
+            "large": make_photos(Path(scratch, "large"), arguments.large, LARGE),
+            "small": make_photos(Path(scratch, "small"), arguments.small, SMALL),
+        }
+        report["decoding_ms"] = {name: round(decoding_ms(some), 2) for name, some in files.items()}
+        for case in CASES:
+            report["cases"].append(vars(case) | _rates(case, files[case.files], arguments.rounds))
+        if arguments.workers:
+            report["cases"].append(_workers(Path(scratch), files["large"], arguments.rounds))
+    report["memory"] = [peaks(int(count)) for count in arguments.memory.split(",") if count]
+    report["machine"]["load_at_the_end"] = round(os.getloadavg()[0], 1)
+    print(json.dumps(report) if arguments.json else "\n".join(_as_text(report)))
+
+
+def _rates(case: Case, files: Sequence[Path], rounds: int) -> dict[str, Any]:
+    """The bare loop and the indexer, or why they could not be measured."""
+    try:
+        embedder = load_embedder(case.model, default_home())
+    except WeightsMissing as error:
+        return {"left_out": str(error)}
+    work = replace(Work(), decoding_threads=case.threads)
+    return _in_turns({BARE: bare_loop(files, embedder, work), "indexer": indexer(files, embedder, work)}, rounds)
+
+
+def _workers(scratch: Path, files: Sequence[Path], rounds: int) -> dict[str, Any]:
+    """The bare loop, one worker and two of them with a thread each, or why they could not be measured.
+
+    Tasks and batches are small, because files are few: one task of the default size would have all of them.
+    """
+    work = replace(Work(), decoding_threads=1, inputs_per_task=max(16, len(files) // 8), inputs_per_batch=8)
+    hashing = load_embedder("hashing", default_home())
+    told = vars(Case("large", hashing.name, work.decoding_threads))
+    try:
+        with team(scratch, files, hashing, work) as of:
+            ways = {BARE: bare_loop(files, hashing, work), "1 worker": of(1), "2 workers": of(2)}
+            return told | _in_turns(ways, rounds)
+    except ServersMissing as error:
+        return told | {"left_out": str(error)}
+
+
+def _in_turns(ways: Mapping[str, Run], rounds: int) -> dict[str, Any]:
+    """Inputs a second of each, and by the bare loop: medians of the rounds, each of which has all of them."""
+    for run in ways.values():
+        run()  # reads the files into the system's memory, and wakes what sleeps
+    found = [{name: run() for name, run in ways.items()} for _ in range(rounds)]
+    return {"ways": {name: _summary([turn[name] for turn in found], [turn[BARE] for turn in found]) for name in ways}}
+
+
+def _summary(paces: Sequence[Pace], bare: Sequence[Pace]) -> dict[str, Any]:
+    rates = [pace.rate for pace in paces]
+    told: dict[str, Any] = {
+        "inputs_a_second": round(statistics.median(rates), 1),
+        "least_most": [round(min(rates), 1), round(max(rates), 1)],
+        "of_bare_loop": round(
+            statistics.median(pace.rate / plain.rate for pace, plain in zip(paces, bare, strict=True)), 2
+        ),
+    }
+    if processor := [pace.processor_ms for pace in paces if pace.processor_ms]:
+        plain = statistics.median(pace.processor_ms for pace in bare if pace.processor_ms)
+        told["processor_ms"] = round(statistics.median(processor), 2)
+        told["of_bare_loop_by_processor"] = round(plain / statistics.median(processor), 2)
+    return told
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _as_text(report: Mapping[str, Any]) -> Iterator[str]:
+    machine = report["machine"]
+    yield ", ".join(f"{name} {value}" for name, value in machine.items()) + f"; medians of {report['rounds']} rounds"
+    yield ", ".join(f"to decode a {name} file takes {ms} ms of a core" for name, ms in report["decoding_ms"].items())
+    yield ""
+    yield "| files | model | threads | way | inputs a second (least-most) | ratio | processor | ratio by that |"
+    yield "|---" * 8 + "|"
+    for case in report["cases"]:
+        yield from _rows(case)
+    if report["memory"]:
+        yield "\n| files | peak before the index is written | peak of all | seconds |\n|---|---|---|---|"
+    for row in report["memory"]:
+        yield f"| {row['files']:,} | {row['working_mb']:.0f} MB | {row['peak_mb']:.0f} MB | {row['seconds']:.0f} |"
+
+
+def _rows(case: Mapping[str, Any]) -> Iterator[str]:
+    start = f"| {case['files']} | {case['model']} | {case['threads']} |"
+    if "left_out" in case:
+        yield f"{start} left out: {case['left_out']} | | | | |"
+        return
+    for name, told in case["ways"].items():
+        least, most = told["least_most"]
+        row = f"{start} {name} | {told['inputs_a_second']} ({least}-{most}) | {told['of_bare_loop']} |"
+        processor = f"{told['processor_ms']} ms" if "processor_ms" in told else ""
+        yield f"{row} {processor} | {told.get('of_bare_loop_by_processor', '')} |"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        f"python -m {__package__}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
+    parser.add_argument("--large", type=int, default=64, help="JPEGs of 12 megapixels (default 64)")
+    parser.add_argument("--small", type=int, default=256, help="JPEGs of 320 x 240 (default 256)")
+    parser.add_argument("--rounds", type=int, default=3, help="in which every way takes its turn (default 3)")
+    parser.add_argument("--workers", action="store_true", help="with PostgreSQL and Redis, started for it")
+    parser.add_argument("--memory", default="1000,10000", help="numbers of files (default 1000,10000); empty: not")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

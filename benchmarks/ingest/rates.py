@@ -1,0 +1,158 @@
+"""Measure inputs per second on the same files: by the model alone, and by the indexer in this process."""
+
+import io
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from indexer.indexing import IndexRun, open_collection, open_job
+from indexer.runs import Owner, SilentProgress, Tools
+from indexer.sources.opening import open_source
+from model.modalities.reading.decode import decode_file
+from model.seam import Embedder, Sample
+from search.assets import AssetStore
+from search.catalogue.jobs import Job
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.engine import SearchEngine
+from search.settings import Settings, Work
+
+LARGE, SMALL = (4_000, 3_000), (320, 240)
+_PHOTOS = 16  # that differ in what they show; others are other files by what stands behind the end of the picture
+_FILES_A_FOLDER = 1_000
+
+
+def make_photos(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
+    """JPEGs with soft shapes and grain, as photos have them; no two files are equal. Returns them sorted."""
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    width, height = size
+    grain = chance.integers(-12, 13, (height, width, 1), np.int8).astype(np.int16)
+    photos = [_photo(chance, grain, size) for _ in range(min(count, _PHOTOS))]
+    for number in range(count):
+        behind = b"" if number < _PHOTOS else f"photo {number}".encode()
+        (folder / f"{number:05}.jpg").write_bytes(photos[number % _PHOTOS] + behind)
+    return sorted(folder.iterdir())
+
+
+def make_tiny(folder: Path, count: int) -> None:
+    """PNGs of 4 x 4 pixels, no two of them equal, a thousand in each folder."""
+    for number in range(count):
+        inside = folder / f"{number // _FILES_A_FOLDER:04}"
+        if number % _FILES_A_FOLDER == 0:
+            inside.mkdir(parents=True)
+        (inside / f"{number:07}.png").write_bytes(_png(number))
+
+
+def _photo(chance: np.random.Generator, grain: np.ndarray, size: tuple[int, int]) -> bytes:
+    shapes = Image.fromarray(chance.integers(0, 255, (6, 8, 3), np.uint8))
+    soft = np.asarray(shapes.resize(size, Image.Resampling.BICUBIC), np.int16)
+    picture = np.clip(soft + np.roll(grain, int(chance.integers(size[0])), axis=1), 0, 255).astype(np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=85)
+    return data.getvalue()
+
+
+def _png(number: int) -> bytes:
+    """Written by hand, which is ten times as fast as Pillow."""
+    row = b"\0" + number.to_bytes(4, "big") * 3
+    header = (4).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * 4, 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in chunks
+    )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Inputs a second, and milliseconds of processor that an input took, which other work hardly changes.
+
+    The second is None where other processes did the work.
+    """
+
+    rate: float
+    processor_ms: float | None = None
+
+
+Run = Callable[[], Pace]
+
+
+class Watch:
+    """Started when it is made."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def pace(self, inputs: int) -> Pace:
+        wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
+        return Pace(inputs / wall, 1_000 * processor / inputs)
+
+
+def bare_loop(files: Sequence[Path], embedder: Embedder, work: Work) -> Run:
+    """The model without a service: files are decoded as the indexer does it, ahead, in as many threads and batches."""
+    batches = [files[start : start + work.inputs_per_batch] for start in range(0, len(files), work.inputs_per_batch)]
+    limits = Settings(Path()).limits
+
+    def decoded(path: Path) -> Sample:
+        return Sample({"rgb": decode_file("rgb", path, limits)})
+
+    def begin(pool: ThreadPoolExecutor, number: int) -> list["Future[Sample]"]:
+        return [pool.submit(decoded, path) for path in batches[number]] if number < len(batches) else []
+
+    def run() -> Pace:
+        watch = Watch()
+        with ThreadPoolExecutor(work.decoding_threads) as pool:
+            following = begin(pool, 0)
+            for number in range(len(batches)):
+                current, following = following, begin(pool, number + 1)
+                embedder.embed_gallery([decoded.result() for decoded in current], list(embedder.spaces))
+        return watch.pace(len(files))
+
+    return run
+
+
+def decoding_ms(files: Sequence[Path]) -> float:
+    """Milliseconds of one core that reading and decoding a file takes."""
+    limits, started = Settings(Path()).limits, time.thread_time()
+    for path in files:
+        decode_file("rgb", path, limits)
+    return 1_000 * (time.thread_time() - started) / len(files)
+
+
+def indexer(files: Sequence[Path], embedder: Embedder, work: Work) -> Run:
+    """What `anyseek index` does once the model is loaded, into an empty installation each time."""
+
+    def run() -> Pace:
+        with tempfile.TemporaryDirectory() as home:
+            tools = installation(Settings(Path(home), work=work), embedder)
+            watch = Watch()
+            job = index(tools, files[0].parent)
+            pace = watch.pace(len(files))
+            tools.database.close()
+        assert job.counts.indexed == len(files), job
+        return pace
+
+    return run
+
+
+def installation(settings: Settings, embedder: Embedder) -> Tools:
+    settings.home.mkdir(exist_ok=True)
+    database = Database(settings.database_url)
+    upgrade(database)
+    engine = SearchEngine(database, settings, embedder)
+    return Tools(settings, database, AssetStore(settings.assets), embedder, engine)
+
+
+def index(tools: Tools, folder: Path, progress: SilentProgress | None = None) -> Job:
+    """From an empty collection to the snapshot of a full one."""
+    collection, source = open_collection(tools, "c"), open_source(tools.settings, folder)
+    with Owner(tools.database, tools.settings) as owner:
+        job = open_job(collection, source, owner, prune=False)
+        return IndexRun(lambda: tools, source, owner, progress or SilentProgress()).run(job)

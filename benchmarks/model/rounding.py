@@ -1,0 +1,80 @@
+"""The effect of bfloat16 on soft-decoded vectors under the bundled weights, and on best tokens."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.model.networks import PLAIN, TARGET, Case, Networks, Variant
+from model.encoders.minilm import load_minilm
+from model.encoders.pull import check_encoders
+from model.errors import WeightsMissing
+from model.fourm.bundled.bundle import Bundle, load_bundle
+from model.fourm.bundled.layout import CAPTION, LONGEST_CAPTION
+from model.network.packing import pack
+from model.network.tokens import ModalityInput
+
+MARGIN = 0.01
+_CLASSES = Path(__file__).parents[2] / "model" / "encoders" / "imagenet_classes.txt"
+_CAPTIONS = 64
+
+
+def rounding(networks: Networks, rough: Variant) -> dict[str, Any]:
+    """`rough` compared with float32: with the random weights by input, with the bundled ones by space."""
+    random = {}
+    for modality in ("rgb", "caption"):
+        exact = _logits(networks, Case(modality, 4, PLAIN))
+        random[modality] = _best_tokens(exact, _logits(networks, Case(modality, 4, rough)))
+    return {"margin": MARGIN, "random weights": random, "bundled weights": _bundled()}
+
+
+def _logits(networks: Networks, case: Case) -> Tensor:
+    network = networks.of(case.variant)
+    return network.decode_global(network.encode(networks.inputs(case)), [TARGET])[TARGET].float()
+
+
+def _bundled() -> dict[str, Any] | str:
+    """By space of `4m-tiny`, for captions; or why there is nothing."""
+    try:
+        inputs = _captions(Path(os.environ.get("ANYSEEK_HOME") or "~/.anyseek").expanduser())
+    except WeightsMissing as error:
+        return f"not measured: {error}"
+    bundle = load_bundle("4m-tiny")
+    spaces = tuple(bundle.spaces)
+    exact = bundle.network.decode_global(bundle.network.encode({CAPTION: inputs}), spaces)
+    pack(bundle.network.bfloat16(), spaces)
+    halved = replace(inputs, values=inputs.values.bfloat16())
+    rough = bundle.network.decode_global(bundle.network.encode({CAPTION: halved}), spaces)
+    return {space: _compared(bundle, space, exact, rough) for space in spaces}
+
+
+def _captions(home: Path) -> ModalityInput:
+    folder = check_encoders(home)
+    encoder = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+    classes = _CLASSES.read_text(encoding="utf-8").splitlines()
+    chosen = classes[:: len(classes) // _CAPTIONS][:_CAPTIONS]
+    encoded = encoder([f"a photo of a {name}" for name in chosen])
+    return ModalityInput(encoded.states[:, :LONGEST_CAPTION], encoded.unused[:, :LONGEST_CAPTION])
+
+
+def _compared(bundle: Bundle, space: str, exact: Mapping[str, Tensor], rough: Mapping[str, Tensor]) -> dict[str, Any]:
+    tokenizer = bundle.tokenizers[space]
+    vectors = [
+        F.normalize(tokenizer.decode_probabilities(logits[space].float().softmax(dim=2)), dim=1)
+        for logits in (exact, rough)
+    ]
+    cosines = (vectors[0] * vectors[1]).sum(dim=1)
+    told = {"cosine_min": float(cosines.min()), "cosine_mean": float(cosines.mean())}
+    return told | _best_tokens(exact[space], rough[space].float())
+
+
+def _best_tokens(exact: Tensor, rough: Tensor) -> dict[str, Any]:
+    """How many tokens lead by more than the margin in logits, and how many of these stay the best."""
+    best = exact.topk(2, dim=2)
+    sure = best.values[..., 0] - best.values[..., 1] > MARGIN
+    same = best.indices[..., 0] == rough.argmax(dim=2)
+    return {"tokens": same.numel(), "sure": int(sure.sum()), "sure_and_same": int((sure & same).sum())}

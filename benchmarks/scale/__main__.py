@@ -1,0 +1,198 @@
+"""What one million, a hundred million and a billion items take: `python -m benchmarks.scale`, see docs/scale.md.
+
+With `--measure` it measures bytes an item on a generated collection and prints them beside the recorded ones; a change
+of more than a tenth exits with 1.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+
+from benchmarks.scale.constants import CONSTANTS, DEADLINE_DAYS, SIZES, value
+from benchmarks.scale.worker_failures import Case, average
+
+DAY = 86_400
+TOLERANCE = 0.1
+LEASES, BATCHES, FAILURES = (10.0, 60.0, 600.0), (8, 32, 256), (600.0, 3_600.0, DAY)
+RUNS, SEED = 5, 1
+
+Row = Sequence[str]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        f"python -m {__package__}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--measure", action="store_true", help="measure bytes an item here")
+    parser.add_argument("--items", type=int, default=1_000, help="of the collection that is generated")
+    parser.add_argument("--json", action="store_true", help="one object with the constants, or the measured numbers")
+    options = parser.parse_args()
+    if options.measure:
+        return compare(options.items, options.json)
+    if options.json:
+        print(json.dumps({name: vars(constant) for name, constant in CONSTANTS.items()}, indent=2))
+        return 0
+    print(markdown())
+    return 0
+
+
+def compare(items: int, as_json: bool) -> int:
+    """Measure, print beside what is recorded, and tell by the exit code whether they agree."""
+    from benchmarks.scale.measuring import measure
+
+    measured = measure(items)
+    if as_json:
+        print(json.dumps(measured, indent=2))
+        return 0
+    off = False
+    for name, found in sorted(measured.items()):
+        recorded = CONSTANTS[name].value if name in CONSTANTS else None
+        differs = recorded is not None and abs(found / recorded - 1) > TOLERANCE
+        off = off or differs
+        print(
+            f"{name:22} {found:10.1f}" + ("" if recorded is None else f"  recorded {recorded:g}{'  DIFFERS' * differs}")
+        )
+    return int(off)
+
+
+def markdown() -> str:
+    """All tables, as docs/scale.md has them."""
+    return "\n\n".join(
+        f"### {title}\n" + "\n".join(_table(header, rows))
+        for title, header, rows in (
+            ("Bytes", ("what", *map(_count, SIZES)), storage()),
+            ("Memory of the index", ("index", *map(_count, SIZES)), memory()),
+            (f"Ingestion in {DEADLINE_DAYS} days", ("what", *map(_count, SIZES)), ingestion()),
+            ("Qdrant", ("what", *map(_count, SIZES)), qdrant()),
+            ("A re-embedding", ("what", *map(_count, SIZES)), reembedding()),
+            (
+                "Workers that die",
+                ("lease", "batch", "between deaths of a worker", "deaths", "work lost", "time by that without deaths"),
+                failures(),
+            ),
+            ("Constants", ("name", "value", "unit", "where from"), constants()),
+        )
+    )
+
+
+def storage() -> Iterator[Row]:
+    per_vector = value("dimension") * value("bytes_a_number") + value("log_overhead_bytes")
+    yield _sizes("catalogue: items, assets, sources", value("catalogue_bytes"))
+    yield _sizes("facets of three attributes", value("facet_bytes"))
+    yield _sizes("ledger of the last job", value("ledger_bytes"))
+    yield _sizes(f"log: {value('spaces'):g} vectors of {value('dimension'):g}", value("spaces") * per_vector)
+    yield _sizes("thumbnails", value("thumbnail_bytes"))
+    yield _sizes("originals, where they are stored", value("original_bytes"))
+    whole = value("catalogue_bytes") + value("facet_bytes") + value("ledger_bytes") + value("spaces") * per_vector
+    yield _sizes("PostgreSQL in all", whole)
+
+
+def memory() -> Iterator[Row]:
+    flat = value("dimension") * value("bytes_a_number")
+    spaces = value("spaces")
+    yield _sizes("flat", spaces * flat)
+    yield _sizes("HNSW32", spaces * (flat + value("hnsw_link_bytes")))
+    yield _sizes("IVF, 4-bit fast scan, vectors to refine on the disk", spaces * value("fast_scan_bytes"))
+    yield _sizes("Qdrant: int8 and graph, vectors on the disk", spaces * _qdrant_bytes())
+
+
+def ingestion() -> Iterator[Row]:
+    seconds = DEADLINE_DAYS * DAY
+    yield ("inputs a second", *(f"{size / seconds:,.1f}" for size in SIZES))
+    yield ("4M-21_B, CPU workers of two cores", *(_workers(size / seconds, value("cpu_rate")) for size in SIZES))
+    yield ("4M-21_B, GPUs", *(_workers(size / seconds, _gpu_rate()) for size in SIZES))
+    yield ("cores to decode for them", *(_workers(size / seconds, value("decode_rate")) for size in SIZES))
+    yield ("hashing model, workers of two cores", *(_workers(size / seconds, value("hashing_rate")) for size in SIZES))
+    yield ("log entries a second", *(f"{size * value('spaces') / seconds:,.1f}" for size in SIZES))
+
+
+def qdrant() -> Iterator[Row]:
+    """Of one space; each space is a Qdrant collection of its own."""
+    usable = value("node_memory") * value("node_usable")
+    nodes = [
+        max(int(value("replicas")), math.ceil(size * _qdrant_bytes() * value("replicas") / usable)) for size in SIZES
+    ]
+    yield ("shards of a space", *(f"{math.ceil(size / value('shard_vectors')):,}" for size in SIZES))
+    yield ("copies of each", *(f"{value('replicas'):g}" for _ in SIZES))
+    yield ("memory of a space, all copies", *(_bytes(size * _qdrant_bytes() * value("replicas")) for size in SIZES))
+    disk = value("dimension") * (value("bytes_a_number") + value("int8_bytes")) + value("hnsw_link_bytes")
+    yield ("disk of a space, all copies", *(_bytes(size * disk * value("replicas")) for size in SIZES))
+    yield (f"nodes of {_bytes(value('node_memory'))}", *(f"{count:,}" for count in nodes))
+
+
+def reembedding() -> Iterator[Row]:
+    per_vector = value("dimension") * value("bytes_a_number") + value("log_overhead_bytes")
+    hours = [size / _gpu_rate() / 3_600 for size in SIZES]
+    cpu = [size / value("cpu_rate") / 3_600 for size in SIZES]
+    yield ("GPU hours", *(f"{amount:,.1f}" for amount in hours))
+    yield ("dollars on GPUs", *(f"{amount * value('gpu_hour'):,.0f}" for amount in hours))
+    yield ("hours of two cores", *(f"{amount:,.0f}" for amount in cpu))
+    yield ("dollars on them", *(f"{amount * value('cpu_hour'):,.0f}" for amount in cpu))
+    yield _sizes("log beside the old one, until `forget-old`", value("spaces") * per_vector)
+    yield _sizes("originals to read again", value("original_bytes"))
+    yield ("items made while writers wait", *("32 at most" for _ in SIZES))
+
+
+def failures() -> Iterator[Row]:
+    for between in FAILURES:
+        for lease in LEASES:
+            for batch in BATCHES:
+                found = average(Case(lease, batch, between), RUNS, SEED)
+                yield (
+                    f"{lease:g} s",
+                    f"{batch}",
+                    _duration(between),
+                    f"{found.deaths:,}",
+                    f"{found.wasted:.2%}",
+                    f"{found.longer:.3f}",
+                )
+
+
+def constants() -> Iterator[Row]:
+    for name, constant in CONSTANTS.items():
+        yield (f"`{name}`", f"{constant.value:,.4g}", constant.unit, constant.where)
+
+
+def _gpu_rate() -> float:
+    return value("gpu_gflops") / value("picture_gflop")
+
+
+def _qdrant_bytes() -> float:
+    return value("dimension") * value("int8_bytes") + value("hnsw_link_bytes")
+
+
+def _workers(needed: float, rate: float) -> str:
+    return f"{math.ceil(needed / rate):,}"
+
+
+def _sizes(what: str, bytes_an_item: float) -> Row:
+    return (what, *(_bytes(size * bytes_an_item) for size in SIZES))
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1_000:
+            return f"{count:.3g} {unit}"
+        count /= 1_000
+    return f"{count:,.3g} PB"
+
+
+def _count(size: int) -> str:
+    return f"{size:,} items"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3_600:g} h" if seconds >= 3_600 else f"{seconds / 60:g} min"
+
+
+def _table(header: Row, rows: Iterator[Row]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield "|---" * len(header) + "|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Measure one way of training, run by one or several processes."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.model.timing import UNCOUNTED
+from model.network.config import FourMConfig
+from model.network.tokens import ModalityInput, ModalityTarget
+from model.network.transformer import FourM
+from model.training.pretraining.collate import Batch
+from model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
+from model.training.pretraining.objective import Objective
+from model.training.run.config import BatchConfig, Precision, RunConfig
+from model.training.run.folder import RunFolder
+from model.training.run.loop import Trainer, average_gradients
+from model.training.run.memory import own_part, recompute_blocks, shard
+from model.training.run.processes import Processes, joined_processes, local_number
+from model.training.run.state import TrainingState
+
+_GIVEN, _PREDICTED = ("rgb@224", "tok_depth@224"), ("tok_depth@224", "tok_normal@224")
+_USED = 128  # tokens of each modality of a sample, of 196
+_TOKENS = _USED * (len(_GIVEN) + len(_PREDICTED))
+_OPTIMISER = OptimiserConfig(1e-4, (0.9, 0.95), 1e-8, 0.05, None, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A size of network, samples a step, and what is done with them; `quick` makes the network too small to tell."""
+
+    network: str
+    batch: int
+    repetitions: int
+    device: str
+    processes: int = 1
+    sharded: bool = False
+    recomputes: bool = False
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the training loop wants to know."""
+
+    batch: BatchConfig
+    optimiser: OptimiserConfig = _OPTIMISER
+    steps: int = 10**6
+    evaluation: None = None
+    run: RunConfig = field(default_factory=lambda: RunConfig(10**6, 1, 10**6, 0))
+
+    def rate_at(self, step: int) -> float:
+        return self.optimiser.base_rate
+
+
+def measure(way: Way, folder: Path) -> dict[str, Any] | None:
+    """What the first of the processes tells; None in the others. All use the same folder."""
+    device = torch.device("cpu") if way.device == "cpu" else torch.device("cuda", local_number() or 0)
+    with joined_processes(device) as processes:
+        trainer = _trainer(way, device, processes, folder)
+        batches = repeat(_batch(way.batch // processes.count))
+        trainer.step(batches)  # warms up
+        operations = 3 * way.batch * _operations(trainer, batches) / (way.batch // processes.count)
+        seconds = [_timed(lambda: trainer.step(batches), device) for _ in range(way.repetitions)]
+        average = partial(average_gradients, list(trainer.state.parameters.values()), processes)
+        averaging = [_timed(average, device) for _ in range(way.repetitions)]
+        saving = _timed(lambda: trainer.state.save(folder, {}, 1, writes=processes.is_first), device)
+        processes.any(False)
+        resuming = _timed(lambda: _resume(way, device, processes, folder, trainer.state), device)
+        median = statistics.median(seconds)
+        row = {
+            "seconds": median,
+            "seconds_min": min(seconds),
+            "seconds_max": max(seconds),
+            "tokens_per_second": way.batch * _TOKENS / median,
+            "gflop": operations,
+            "gflops": operations / median,
+            "averaging": statistics.median(averaging) / median,
+            "bytes": _bytes(trainer.state),
+            "kept": _kept(trainer, batches),
+            "save_seconds": saving,
+            "resume_seconds": resuming,
+        }
+        processes.any(False)
+        return row if processes.is_first else None
+
+
+def largest_batch(way: Way) -> int:
+    """The largest power of two of samples with which a step fits into the GPU's memory, 0 if none does."""
+    device, size, found = torch.device("cuda"), 1, 0
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(way, device, Processes(), Path(folder))
+        while True:
+            try:
+                trainer.step(repeat(_batch(size)))
+            except torch.OutOfMemoryError:
+                return found
+            found, size = size, 2 * size
+            torch.cuda.empty_cache()
+
+
+def matrix_rate(side: int, device: str) -> float:
+    """GFLOP/s of a product of two square matrices: float32 on a processor, bfloat16 on a GPU."""
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    first, second = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    torch.mm(first, second)
+    seconds = _timed(lambda: torch.mm(first, second), torch.device(device))
+    return 2 * side**3 / seconds / 1e9
+
+
+def _trainer(way: Way, device: torch.device, processes: Processes, folder: Path) -> Trainer[FourM, Objective]:
+    """The training loop with everything but data."""
+    small = {"dim": 64, "num_heads": 2, "encoder_depth": 2, "decoder_depth": 2} if way.quick else {}
+    network = FourM(FourMConfig(_GIVEN, _PREDICTED, **{**SIZES[way.network], **small}))
+    network.initialise(0)
+    if way.recomputes:
+        recompute_blocks(network)
+    sharded = shard(network, processes, device) if way.sharded else None
+    if sharded is None:
+        network.to(device)
+    precision = Precision.FLOAT32 if way.device == "cpu" else Precision.BFLOAT16
+    objective = Objective(LossKind.MOD, precision, dict.fromkeys(_PREDICTED, 1.0), {}, device)
+    state = TrainingState.fresh(nn.ModuleDict({"network": network}), _OPTIMISER, 0.999)
+    settings = _Settings(BatchConfig(way.batch, processes.count))
+    return Trainer(
+        settings, network, state, objective, _NoSource(), None, RunFolder(folder), {}, print, processes, sharded
+    )
+
+
+class _NoSource:
+    """Batches are handed to the loop here."""
+
+    def maker(self) -> Any:
+        raise AssertionError("no data is read")
+
+
+def _batch(samples: int) -> Batch:
+    """Random samples, of each of whose modalities as many tokens are used."""
+    random = torch.Generator().manual_seed(samples)
+    used, later = (torch.ones(samples, 196, dtype=torch.bool) for _ in range(2))
+    used[:, :_USED], later[:, -_USED:] = False, False
+    pixels = torch.randn(samples, 3, 224, 224, generator=random)
+    ids = {key: torch.randint(8192, (samples, 196), generator=random) for key in {*_GIVEN[1:], *_PREDICTED}}
+    inputs = {key: ModalityInput(ids.get(key, pixels), used) for key in _GIVEN}
+    targets = {key: ModalityTarget(ids[key], later) for key in _PREDICTED}
+    return Batch(inputs, targets, {}, samples, 0, samples * _TOKENS)
+
+
+def _operations(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> float:
+    """GFLOP of a forward pass of one process, counted by torch; a backward pass takes twice as many."""
+    config = trainer.network.config
+    with torch.device(trainer.objective.device):
+        network = FourM(config)
+    prepared = trainer.objective.prepared(next(batches))
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
+        trainer.objective.losses(network, prepared)
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _bytes(state: TrainingState) -> dict[str, float]:
+    """What a process keeps for every trained parameter of the network, in bytes."""
+    parameters = list(state.parameters.values())
+    moments = [value for p in parameters for value in state.optimiser.state[p].values()]
+    found = {
+        "weights": parameters,
+        "gradients": [p.grad for p in parameters if p.grad is not None],
+        "moments": moments,
+        "averages": list(state.averages.values.values()),
+    }
+    numbers = sum(parameter.numel() for parameter in parameters)
+    return {kind: sum(own_part(tensor).nbytes for tensor in tensors) / numbers for kind, tensors in found.items()}
+
+
+def _kept(trainer: Trainer[FourM, Objective], batches: Iterator[Batch]) -> int:
+    """Bytes that wait for the backward pass of a step's part, without parameters."""
+    stores: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        place = own_part(tensor).untyped_storage()
+        if all(place.data_ptr() != own_part(p).untyped_storage().data_ptr() for p in trainer.network.parameters()):
+            stores[place.data_ptr()] = place.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        trainer.step(batches)
+    return sum(stores.values())
+
+
+def _resume(way: Way, device: torch.device, processes: Processes, folder: Path, saved: TrainingState) -> None:
+    """Make everything anew, read the checkpoint and do a step."""
+    trainer = _trainer(way, device, processes, folder)
+    trainer.state.load(folder / f"step-{saved.counters.step:09d}.safetensors")
+    trainer.step(repeat(_batch(way.batch // processes.count)))
+
+
+def _timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, with all that it started on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start

@@ -1,0 +1,126 @@
+"""Which modules two journeys enter: `python -m benchmarks.walks [--modules]` prints their numbers.
+
+The first is a query part from the HTTP endpoint to its hits, the second a file from `anyseek index` to its vector and
+row. Both really run, with the hashing model in an empty data directory, and a profile hook notes each product module
+of which a function is entered, in the order of the first call.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from api.app import create_app
+from api.cli import run
+from api.service import Service, ServiceSettings
+from benchmarks.structure import FOLDERS, ROOT
+from search.settings import read_settings
+from workers.runtime import Runtime
+
+QUERY = ("queries/routes.py", "query")  # file and function where the first journey starts
+WRITTEN = ("catalogue/items.py", "write")  # and where the second ends
+
+
+class Walk:
+    """Notes modules from the entry of `start` (anything, if None) until `end` was left (never, if None)."""
+
+    def __init__(self, start: tuple[str, str] | None, end: tuple[str, str] | None) -> None:
+        self.modules: list[str] = []
+        self._start, self._end = start, end
+        self._on = start is None
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        module = self._module(frame)
+        if module is None or event not in ("call", "return"):
+            return
+        name = ("/".join(Path(frame.f_code.co_filename).parts[-2:]), frame.f_code.co_name)
+        self._on = self._on or (event == "call" and name == self._start)
+        if self._on and event == "call" and module not in self.modules and not _is_importing(frame):
+            self.modules.append(module)
+        if self._on and event == "return" and name == self._end:
+            self._on, self._start = False, None
+
+    @staticmethod
+    def _module(frame: FrameType) -> str | None:
+        path = Path(frame.f_code.co_filename)
+        if frame.f_code.co_name == "<module>" or not path.is_relative_to(ROOT):
+            return None
+        inner = path.relative_to(ROOT)
+        return ".".join(inner.with_suffix("").parts) if inner.parts[0] in FOLDERS else None
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a call is part of an import: the body of a class, or what a module calls when it is first read."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and Path(frame.f_code.co_filename).is_relative_to(ROOT / "benchmarks"):
+            return False
+        if frame.f_code.co_name == "<module>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def walking(walk: Walk) -> Iterator[None]:
+    """Every thread that starts in the block is noted, and this one."""
+    threading.setprofile(walk)
+    sys.setprofile(walk)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def index_walk(pictures: Path) -> list[str]:
+    """The modules that the file of a folder with one picture enters, from the command to its row."""
+    walk = Walk(None, WRITTEN)
+    with walking(walk):
+        status = run(["index", str(pictures), "--collection", "walk", "--model", "hashing"])
+    assert status == 0
+    return walk.modules
+
+
+def query_walk(picture: Path) -> list[str]:
+    """The modules that a query by one uploaded picture enters, from the endpoint to its answer."""
+    walk = Walk(QUERY, None)
+    with Runtime.open(read_settings(), "hashing") as runtime:
+        service = Service(runtime, ServiceSettings())
+        for hook in (nullcontext(), walking(walk)):  # first it warms up: the model and the index are loaded once
+            with hook, TestClient(create_app(service), base_url="http://127.0.0.1") as client:
+                while client.get("/readyz").status_code != 200:
+                    time.sleep(0.05)
+                uploads = {"rgb": picture.read_bytes()}
+                client.post("/v1/collections/walk/query", files=uploads, data={"k": "3"}).raise_for_status()
+    return walk.modules
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--modules", action="store_true", help="list the modules of both journeys, in their order")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "pictures" / "red.png"
+        picture.parent.mkdir()
+        Image.new("RGB", (64, 48), "red").save(picture)
+        os.environ["ANYSEEK_HOME"] = str(Path(scratch) / "home")
+        walks = {"from `anyseek index` to vector and row": index_walk(picture.parent)}
+        walks["from a query part over HTTP to hits"] = query_walk(picture)
+    for label, modules in walks.items():
+        print(f"{label:<40} {len(modules):>3} modules")
+        if asked.modules:
+            print("\n".join(f"    {module}" for module in modules))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""Read and write networks as safetensors files whose metadata is their config, and compute fingerprints.
+
+Reading never holds two copies of the weights. It builds a network without numbers, then assigns the memory-mapped
+tensors, or the tensors that `model.checkpoints.quantized` restores from them.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
+
+from model.checkpoints.quantized import ROWS, quantized, restored_tensor, sharing_rows, whole_names
+from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from model.files import file_digest, whole_file
+from model.network.config import ConfigInvalid, FourMConfig, parse_metadata
+from model.network.modality_embeddings import computed_positions
+from model.network.transformer import FourM
+from model.seam import FloatArray
+from model.tokenizers.build import Tokenizer, build_tokenizer
+from model.tokenizers.config import TokenizerConfig
+from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from model.tokenizers.vqvae import VQVAE
+
+_METADATA = "__metadata__"  # where the header of a safetensors file has them
+_CONFIG_KEYS = frozenset({"domains_in", "enc_type", "quant_type"})  # one of them is in every config
+
+
+def load_fourm(path: Path, dtype: torch.dtype = torch.float32) -> FourM:
+    """The 4M network in a file, in evaluation mode.
+
+    Tensors already of `dtype` stay memory-mapped. Raises `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid` and
+    `CheckpointMismatch`.
+    """
+    network = _empty_fourm(path)
+    load_strictly(network, path, dtype)
+    network.tie_parameters()
+    return network.eval()
+
+
+def load_tokenizer(path: Path, dtype: torch.dtype = torch.float32) -> Tokenizer:
+    """The tokenizer in a file, of the class that its config means, in evaluation mode. Raises as `load_fourm` does."""
+    network = _empty_tokenizer(path)
+    load_strictly(network, path, dtype)
+    network.eval()
+    if isinstance(network, VQVAE):
+        network.quantize.cache_values()
+    return network
+
+
+def load_vqvae(path: Path, dtype: torch.dtype = torch.float32) -> VQVAE:
+    """The tokenizer of vectors in a file, its value vectors kept. Raises as `load_fourm` does."""
+    network = load_tokenizer(path, dtype)
+    if not isinstance(network, VQVAE):
+        raise ConfigInvalid(f"{path} holds a tokenizer of images ({type(network).__name__}), not of vectors")
+    return network
+
+
+def load_image_decoder(path: Path, dtype: torch.dtype = torch.float32) -> ImageDecoder:
+    """The decoding half of a tokenizer of images in a file that holds no more. Raises as `load_fourm` does."""
+    config = TokenizerConfig.from_values(read_config(path))
+    with shapes_only():
+        tokenizer = build_tokenizer(config)
+    if not isinstance(tokenizer, ImageVQVAE):
+        raise ConfigInvalid(f"{path} is of a {type(tokenizer).__name__}; only an ImageVQVAE decodes in one pass")
+    network = ImageDecoder(tokenizer)
+    load_strictly(network, path, dtype)
+    return network.eval()
+
+
+def check_fourm(path: Path) -> None:
+    """Check the file's header without reading tensors. Raises as `load_fourm` does."""
+    _sources(_empty_fourm(path), path)
+
+
+def check_tokenizer(path: Path) -> None:
+    """Check the file's header without reading tensors. Raises as `load_tokenizer` does."""
+    _sources(_empty_tokenizer(path), path)
+
+
+def _empty_fourm(path: Path) -> FourM:
+    config = FourMConfig.from_values(read_config(path))
+    with shapes_only():
+        return FourM(config)
+
+
+def _empty_tokenizer(path: Path) -> Tokenizer:
+    config = TokenizerConfig.from_values(read_config(path))
+    with shapes_only():
+        return build_tokenizer(config)
+
+
+def save_checkpoint(
+    network: FourM | Tokenizer | ImageDecoder,
+    path: Path,
+    dtype: torch.dtype | None = None,
+    told_apart: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:
+    """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
+
+    With `torch.int8`, everything including tables is quantised by `model.checkpoints.quantized`. Position tables are
+    left out and computed when the file is read. A shared tensor is written once. A table in `told_apart` is stored as
+    the rows named there and one row for all others (`model.checkpoints.quantized`). The file appears whole or not at
+    all, and the same network always gives the same bytes. Raises `WeightsCorrupt` for numbers that int8 cannot hold.
+    """
+    tensors = sharing_rows(distinct_tensors(network), told_apart)
+    if dtype is torch.int8:
+        computed = computed_positions(network)
+        tensors = quantized({name: tensor for name, tensor in tensors.items() if name not in computed})
+    elif dtype is not None:
+        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        tensors |= {name: tensor.to(dtype) for name, tensor in tensors.items() if name in parameters}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, network.config.to_metadata())
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file by name.
+
+    safetensors writes tensors in a fixed order but metadata in any order, so equal weights could have different
+    checksums. The sorted header has the same length, so the tensors stay in place.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+        whole = {_METADATA: dict(sorted(header.pop(_METADATA).items())), **header}
+        written = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(written) <= length, "the header was written by the same rules"
+        file.seek(8)
+        file.write(written.ljust(length))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata strings of a safetensors file. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    if not path.is_file():
+        raise WeightsMissing(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise WeightsCorrupt(f"{path} is not a complete safetensors file: {error}") from error
+
+
+def config_is_in_header(path: Path) -> bool:
+    """Whether a checkpoint's config is its metadata. Raises `WeightsMissing`, `WeightsCorrupt`."""
+    return not _CONFIG_KEYS.isdisjoint(read_metadata(path))
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The config of a checkpoint, parsed: its metadata, or where these hold none the file `config.json` beside it.
+
+    Raises `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid` for a `config.json` that is no object.
+    """
+    beside = path.with_name("config.json")
+    if config_is_in_header(path) or not beside.is_file():
+        return parse_metadata(read_metadata(path))
+    try:
+        values = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigInvalid(f"{beside} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"{beside} must hold an object of config keys, not {type(values).__name__}")
+    # a value may have been written as the string that it would be in metadata
+    return values | parse_metadata({key: value for key, value in values.items() if isinstance(value, str)})
+
+
+def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
+    """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
+
+    What `model.checkpoints.quantized` stored is restored. A name that the network ties to another may be absent if the
+    other is there, and so may position tables that are computed. Raises `CheckpointMismatch` naming each missing and
+    unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
+    """
+    source = _sources(network, path)
+    with safe_open(path, framework="pt") as file:
+        stored = frozenset(file.keys())
+        tensors = {name: _read(file, kept, stored, dtype) for name, kept in source.items()}
+    computed = computed_positions(network).items()
+    tensors |= {name: compute().to(dtype) for name, compute in computed if name not in tensors}
+    for name, group in tied_names(network).items():
+        if not torch.equal(tensors[name], tensors[group[0]]):
+            raise CheckpointMismatch(
+                f"{path} holds different values under {name} and {group[0]}, which the network shares"
+            )
+    network.load_state_dict(tensors, strict=True, assign=True)
+
+
+def _sources(network: nn.Module, path: Path) -> dict[str, str]:
+    """For each tensor that a network needs of a file the name under which it is there. Raises as `load_strictly`."""
+    read_metadata(path)
+    twins, computed = tied_names(network), computed_positions(network)
+    with safe_open(path, framework="pt") as file:
+        stored = dict.fromkeys(file.keys())
+        found = {name: _stored_shape(file, name, stored) for name in whole_names(stored)}
+    tensors = network.state_dict().items()
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors if name in found or name not in computed}
+    source = {name: first_present(twins.get(name, [name]), name, found) for name in expected}
+    _check_names(path, expected, found, source)
+    return source
+
+
+def _check_names(
+    path: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+    source: Mapping[str, str],
+) -> None:
+    complaints = []
+    if missing := [name for name in expected if source[name] not in found]:
+        complaints.append(f"missing {', '.join(missing)}")
+    if unexpected := sorted(found.keys() - expected.keys()):
+        complaints.append(f"unexpected {', '.join(unexpected)}")
+    reshaped = [
+        f"{name} is {found[name]} where the network has {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if reshaped:
+        complaints.append(f"of another shape: {', '.join(reshaped)}")
+    if complaints:
+        raise CheckpointMismatch(f"{path} does not fit its network: {'; '.join(complaints)}")
+
+
+def _stored_shape(file: Any, name: str, stored: Collection[str]) -> tuple[int, ...]:
+    """The shape that a tensor of an open safetensors file has once restored, from the header."""
+    rows, *others = file.get_slice(name).get_shape() or [None]
+    if name + ROWS in stored:
+        (rows,) = file.get_slice(name + ROWS).get_shape()
+    return () if rows is None else (rows, *others)
+
+
+def _read(file: Any, name: str, stored: Collection[str], dtype: torch.dtype) -> Tensor:
+    """One tensor of an open safetensors file, restored, floats cast. Raises `WeightsCorrupt`."""
+    tensor = restored_tensor(name, file.get_tensor, stored)
+    if tensor.dtype is torch.int8:
+        raise WeightsCorrupt(f"the tensor {name} is int8 and has no scale")
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves out what layers do to new parameters; for shapes alone torch would import its compiler (two seconds)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Networks built inside this context have shapes but no numbers."""
+    with torch.device("meta"), _WithoutInitialisation():
+        yield
+
+
+def tied_names(network: nn.Module) -> dict[str, list[str]]:
+    """All names of each parameter that has several, by each of them."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {name: group for group in names.values() if len(group) > 1 for name in group}
+
+
+def distinct_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network, contiguous; of shared tensors only the first by name."""
+    tied = tied_names(network)
+    tensors = network.state_dict().items()
+    return {name: tensor.contiguous() for name, tensor in tensors if min(tied.get(name, [name])) == name}
+
+
+def first_present(group: Sequence[str], name: str, found: Mapping[str, object]) -> str:
+    """`name` if the file has it, else a tied name in the file, else `name`."""
+    return next((candidate for candidate in (name, *group) if candidate in found), name)
+
+
+def fingerprint(files: Sequence[Path], preprocessing_version: str, constants: Mapping[str, FloatArray]) -> str:
+    """sha256 (64 hex digits) over the bytes of `files` in the given order, the preprocessing version and constants.
+
+    Names and places of the files do not matter, those of the constants do. Raises `WeightsMissing`.
+    """
+    total = hashlib.sha256(f"preprocessing {preprocessing_version}\n".encode())
+    for path in files:
+        total.update(f"file {weights_digest(path)}\n".encode())
+    for name in sorted(constants):
+        value = constants[name]
+        total.update(f"constant {name!r} {value.dtype.str} {value.shape}\n".encode())
+        total.update(value.tobytes())
+    return total.hexdigest()
+
+
+def weights_digest(path: Path) -> str:
+    """sha256 (64 hex digits) of a file. Raises `WeightsMissing`."""
+    try:
+        return file_digest(path)
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"there is no weights file {path}") from error

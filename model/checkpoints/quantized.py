@@ -1,0 +1,132 @@
+"""Store weights at a quarter of their size: matrices as int8 with a scale for each row, other floats as float16.
+
+A row of a tensor lies along its last dimension. A number x of a row with scale s is stored as round(x / s) and restored
+within s / 2. The scale of the tensor `name` is the tensor `name:scale`.
+
+Some tables have many rows that need not be told apart; one stored row stands for all of them. For example, a network
+has a row for every id of its vocabulary in the tables of each text modality, though a palette uses only a few hundred
+ids. Such a table is stored as `name` (k + 1, n), its k used rows and the mean of all others, and `name:rows` int16
+(rows,), which maps each row of the table to its stored row.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from model.errors import WeightsCorrupt
+
+SCALE = ":scale"
+LEAST_ELEMENTS = 4096  # of a tensor that is stored as int8; smaller ones would save nothing worth the error
+_LARGEST = 127
+
+ROWS = ":rows"
+_MOST_STORED = torch.iinfo(torch.int16).max
+
+
+def quantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Quantise tensors for storage.
+
+    Floats of 2 or more dimensions and 4,096 or more elements become int8 `name` and float16 `name:scale` of shape
+    (rows ...); other floats become float16, other types stay unchanged. Raises `WeightsCorrupt` for numbers that are
+    not finite or too large for that: 65,504 in float16, about 8 million in int8.
+    """
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            stored[name] = tensor.contiguous()
+        elif tensor.ndim >= 2 and tensor.numel() >= LEAST_ELEMENTS:
+            stored[name], stored[name + SCALE] = _rounded(name, tensor.float())
+        else:
+            stored[name] = _halved(name, tensor)
+    return stored
+
+
+def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Restore the tensors given to `quantized`, floats as float32. Also accepts tensors that were never quantised.
+
+    Raises `WeightsCorrupt` if a tensor and its storage tensors do not match.
+    """
+    restored = {name: restored_tensor(name, tensors.__getitem__, tensors) for name in whole_names(tensors)}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in restored.items()}
+
+
+def whole_names(names: Collection[str]) -> list[str]:
+    """The names of tensors, without those that only describe how another is stored."""
+    return [name for name in names if not any(_is_about(name, ending, names) for ending in (SCALE, ROWS))]
+
+
+def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[str]) -> Tensor:
+    """Restore one of the stored tensors `names`: int8 to float32, tables to all rows. Raises `WeightsCorrupt`."""
+    tensor = read(name)
+    if name + SCALE in names:
+        tensor = _scaled(name, tensor, read(name + SCALE))
+    return spread_rows(name, tensor, read(name + ROWS)) if name + ROWS in names else tensor
+
+
+def _is_about(name: str, ending: str, names: Collection[str]) -> bool:
+    return name.endswith(ending) and name.removesuffix(ending) in names
+
+
+def _scaled(name: str, rounded: Tensor, scale: Tensor) -> Tensor:
+    """int8 (rows ..., n) and a scale (rows ...) -> float32 (rows ..., n). Raises `WeightsCorrupt`."""
+    if rounded.dtype != torch.int8 or scale.shape != rounded.shape[:-1]:
+        raise WeightsCorrupt(
+            f"the tensor {name} is {rounded.dtype} of shape {tuple(rounded.shape)} with a scale of shape "
+            f"{tuple(scale.shape)}; a scale has a number for each row of int8"
+        )
+    return rounded.float() * scale.float()[..., None]
+
+
+def _rounded(name: str, tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 and the scales: the smallest of float16 with which the largest number of a row is at most 127."""
+    wanted = tensor.abs().amax(dim=-1).double() / _LARGEST
+    scale = wanted.half()
+    # rounding to nearest may make a scale too small; the next larger float16 has the next larger bits
+    scale = torch.where(scale.double() < wanted, (scale.view(torch.int16) + 1).view(torch.float16), scale)
+    if not scale.isfinite().all():
+        raise _too_large(name)
+    divisor = torch.where(scale > 0, scale.float(), 1.0)[..., None]
+    return (tensor / divisor).round().to(torch.int8), scale
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    halved = tensor.half().contiguous()
+    if not halved.isfinite().all():
+        raise _too_large(name)
+    return halved
+
+
+def _too_large(name: str) -> WeightsCorrupt:
+    return WeightsCorrupt(f"the tensor {name} has numbers that are not finite or too large to be stored in few bits")
+
+
+def sharing_rows(tensors: Mapping[str, Tensor], told_apart: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Reduce each table in `told_apart` to the rows named there, int64 (k,), and one row for the rest.
+
+    Names without a tensor, tables whose rows are all told apart and tables with more than 32,766 such rows stay as
+    they are.
+    """
+    stored = dict(tensors)
+    for name, rows in told_apart.items():
+        table = tensors.get(name)
+        if table is not None and len(rows) < min(len(table), _MOST_STORED):
+            stored[name], stored[name + ROWS] = _shared(table, rows)
+    return stored
+
+
+def spread_rows(name: str, stored: Tensor, rows: Tensor) -> Tensor:
+    """Stored rows (k + 1, ...) and int16 (rows,) -> the whole table (rows, ...). Raises `WeightsCorrupt`."""
+    if rows.dtype != torch.int16 or rows.ndim != 1 or not rows.numel() or rows.min() < 0 or rows.max() >= len(stored):
+        raise WeightsCorrupt(
+            f"the tensor {name} has {len(stored)} rows; {name}{ROWS} must be int16 numbers of these, one for each row"
+        )
+    return stored[rows.long()]
+
+
+def _shared(table: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    others = torch.ones(len(table), dtype=torch.bool)
+    others[rows] = False
+    numbers = torch.full((len(table),), len(rows), dtype=torch.int16)
+    numbers[rows] = torch.arange(len(rows), dtype=torch.int16)
+    return torch.cat((table[rows], table[others].mean(dim=0, keepdim=True))), numbers

@@ -1,0 +1,184 @@
+"""Random changes that make values look like people's own: noisy, partial, in another hand, with other ids.
+
+People draw with thick or thin strokes, tilted and wobbly. The rest of the sample stays unchanged, so a network learns
+that the changed value still means the same. NumPy and Pillow, seeded generators.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from model.modalities.drawings import ByteArray, ink, square
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.rendering.looks import SIDE
+from model.seam import FloatArray, Regions
+
+FloatMap = npt.NDArray[np.float32]
+
+_HALF = 128
+
+
+def change_rgb(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """Tilted, scaled, moved, in other light; sometimes only a part of it."""
+    return change_picture(square(_part(picture, generator), SIDE, 255), generator)
+
+
+def change_ink(drawing: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """In another hand; sometimes filled, partly rubbed out, or dark on light."""
+    strength = ink(drawing)
+    if generator.random() < 0.15:
+        strength = filled(strength)
+    strength = change_drawing(strength, generator)
+    if generator.random() < 0.2:
+        strength = _rubbed_out(strength, generator)
+    return 255 - strength if generator.random() < 0.5 else strength
+
+
+def change_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """With a sensor's noise and steps, and holes where it saw nothing; in another unit."""
+    known = np.isfinite(depth)
+    if not known.any():
+        return depth
+    noisy = depth * generator.uniform(0.2, 5.0)
+    noisy *= 1 + generator.normal(0, generator.uniform(0, 0.03), depth.shape)
+    step = float(np.nanmax(noisy)) / generator.choice([32, 128, 1024])
+    stepped = np.maximum(np.rint(noisy / step), 1) * step
+    stepped[_holes(depth.shape, generator)] = np.nan
+    return stepped.astype(np.float32) if np.isfinite(stepped).any() else depth
+
+
+def change_normal(normal: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """With noise, turned a little as a camera may be."""
+    noise = generator.normal(0, generator.uniform(0, 12), normal.shape)
+    turn = generator.uniform(-10, 10, 3)
+    return np.clip(normal + noise + turn, 0, 255).astype(np.uint8)
+
+
+def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
+    """With foreign ids and no names half of the time, in coarser outlines half of the time, some ids left out."""
+    ids = regions.ids
+    if generator.random() < 0.5:
+        ids = _coarse(ids, int(generator.integers(2, 6)))
+    classes = dict(regions.classes)
+    present = np.unique(ids)
+    left_out = present[generator.random(len(present)) < 0.1]
+    ids = np.where(np.isin(ids, left_out), 0, ids) if len(left_out) < len(present) else ids
+    if generator.random() < 0.5:
+        table = generator.permutation(256)
+        ids, classes = table[ids % 256], {}
+    return Regions(ids.astype(np.int32), classes)
+
+
+def change_boxes(boxes: tuple[LabelledBox, ...], generator: np.random.Generator) -> tuple[LabelledBox, ...]:
+    """Corners a little off; some boxes missing, never all."""
+    kept = [box for box in boxes if generator.random() >= 0.15] or list(boxes)
+    return tuple(replace(box, box=_moved(box.box, generator)) for box in kept)
+
+
+def change_palettes(palettes: tuple[ByteArray, ...], generator: np.random.Generator) -> tuple[ByteArray, ...]:
+    """One palette, of any number of colours, each a little off."""
+    palette = palettes[int(generator.integers(len(palettes)))]
+    return (np.clip(palette + generator.normal(0, 8, palette.shape), 0, 255).astype(np.uint8),)
+
+
+def filled(strength: ByteArray) -> ByteArray:
+    """Ink uint8 (H, W) with everything inked that no path leads to from outside; what is open stays as it is."""
+    walls = Image.fromarray(np.pad((strength >= _HALF).astype(np.uint8) * 255, 1)).copy()  # writable
+    ImageDraw.floodfill(walls, (0, 0), 1)
+    inside = np.asarray(walls)[1:-1, 1:-1] != 1
+    return np.where(inside, 255, strength).astype(np.uint8)
+
+
+def _part(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """Three times in ten a part of at least 60% of each side."""
+    if generator.random() >= 0.3:
+        return picture
+    height, width = (max(int(side * generator.uniform(0.6, 1)), 1) for side in picture.shape[:2])
+    top, left = (int(generator.integers(0, n - m + 1)) for n, m in zip(picture.shape, (height, width), strict=False))
+    return picture[top : top + height, left : left + width]
+
+
+def _rubbed_out(strength: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """Without a rectangle of up to 40% of each side; as it is if nothing would be left."""
+    height, width = strength.shape
+    tall, wide = int(height * generator.uniform(0.1, 0.4)), int(width * generator.uniform(0.1, 0.4))
+    top, left = int(generator.integers(0, height - tall + 1)), int(generator.integers(0, width - wide + 1))
+    rest = strength.copy()
+    rest[top : top + tall, left : left + wide] = 0
+    return rest if rest.any() else strength
+
+
+def _holes(shape: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Where a smooth random field is high, up to a quarter of all pixels, and single pixels."""
+    field: FloatMap = smooth_field(generator, (shape[0], shape[1]), 1.0)
+    share = generator.uniform(0, 0.25)
+    found: npt.NDArray[np.bool_] = (field > np.quantile(field, 1 - share)) | (generator.random(shape) < 0.01)
+    return found
+
+
+def _coarse(ids: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
+    """Every `step`-th id, for as many pixels around it."""
+    few: npt.NDArray[Any] = ids[::step, ::step]
+    return few.repeat(step, axis=0).repeat(step, axis=1)[: ids.shape[0], : ids.shape[1]]
+
+
+def _moved(box: Box, generator: np.random.Generator) -> Box:
+    xmin, ymin, xmax, ymax = np.clip(np.array(box.corners) + generator.normal(0, 0.02, 4), 0, 1).tolist()
+    return Box(min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax))
+
+
+def change_drawing(strength: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """Ink uint8 (H, W) with other stroke widths, a wobbling hand, a tilt, another size and place."""
+    image = Image.fromarray(strength)
+    width = int(generator.choice([0, 0, 3, 3, 5]))
+    if width:
+        image = image.filter(ImageFilter.MaxFilter(width))
+    elif generator.random() < 0.3:
+        image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0.5, 1.2))))
+    return _warp(np.asarray(image), generator, tilt=15.0, wobble=float(generator.choice([0.0, 2.0, 4.0])))
+
+
+def change_picture(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """uint8 (H, W, 3) tilted, scaled and moved a little, in other light, on white or another paper."""
+    inverted = _warp(255 - picture, generator, tilt=12.0, wobble=0.0)
+    light = generator.uniform(0.85, 1.15, size=3) * generator.uniform(0.85, 1.1)
+    paper = 255.0 if generator.random() < 0.5 else generator.uniform(120, 255, size=3)
+    changed = (255 - inverted.astype(np.float32)) / 255.0 * (paper if generator.random() < 0.5 else 255.0)
+    return np.clip(changed * light, 0, 255).astype(np.uint8)
+
+
+def _warp(image: ByteArray, generator: np.random.Generator, tilt: float, wobble: float) -> ByteArray:
+    """Resample by a random affine map and a smooth random displacement of `wobble` pixels; outside is 0."""
+    height, width = image.shape[:2]
+    angle, scale = np.deg2rad(generator.uniform(-tilt, tilt)), generator.uniform(0.75, 1.1)
+    stretch = generator.uniform(0.9, 1.1)
+    shift = generator.uniform(-0.06, 0.06, size=2) * (height, width)
+    rows, columns = np.indices((height, width), np.float32)
+    y, x = (rows - height / 2 - shift[0]) / scale, (columns - width / 2 - shift[1]) / (scale * stretch)
+    from_y = np.cos(angle) * y - np.sin(angle) * x + height / 2 + smooth_field(generator, (height, width), wobble)
+    from_x = np.sin(angle) * y + np.cos(angle) * x + width / 2 + smooth_field(generator, (height, width), wobble)
+    return _sample(image, from_y, from_x)
+
+
+def smooth_field(generator: np.random.Generator, shape: tuple[int, int], size: float) -> FloatMap:
+    """A smooth random field with deviation `size`: noise on 7 x 7 points, enlarged."""
+    coarse = Image.fromarray(generator.normal(0.0, size, (7, 7)).astype(np.float32))
+    return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def _sample(image: ByteArray, rows: np.ndarray, columns: np.ndarray) -> ByteArray:
+    """Bilinear values of `image` at float positions; 0 outside."""
+    padding = ((1, 2), (1, 2)) + ((0, 0),) * (image.ndim - 2)
+    padded = np.pad(image, padding).astype(np.float32)
+    rows = np.clip(rows + 1, 0, image.shape[0] + 1)
+    columns = np.clip(columns + 1, 0, image.shape[1] + 1)
+    top, left = rows.astype(np.int64), columns.astype(np.int64)
+    down, right = rows - top, columns - left
+    if image.ndim == 3:
+        down, right = down[..., None], right[..., None]
+    upper = padded[top, left] * (1 - right) + padded[top, left + 1] * right
+    lower = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
+    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)

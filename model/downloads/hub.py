@@ -1,0 +1,124 @@
+"""List and fetch single files from the Hugging Face Hub, resuming interrupted downloads.
+
+No other module uses `huggingface_hub`. Its own `hf_hub_download` starts over in every process, so a file of several
+gigabytes would never arrive over an unreliable connection. Its `http_get` continues from the bytes already on disk.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.downloads.wheels import DownloadFailed
+from model.errors import WeightsCorrupt
+from model.files import put_in_place
+from model.fourm.published.store import CONFIG_FILE, MODEL_FILE, InstalledFile, describe
+
+_SHA256, _GIT_SHA1 = 64, 40  # hex digits
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository at one commit. `checksum` is the sha256 of a large file, git's sha1 of a small one."""
+
+    repository: str
+    name: str
+    commit: str
+    checksum: str
+    size: int
+    url: str
+
+    def part(self, folder: Path) -> Path:
+        """Where its first bytes are kept until all are there."""
+        return folder / f"{self.name}.{self.checksum[:16]}.part"
+
+    def missing_bytes(self, folder: Path) -> int:
+        """How much is still to be fetched into `folder`."""
+        if (folder / self.name).is_file():
+            return 0
+        part = self.part(folder)
+        return max(self.size - part.stat().st_size, 0) if part.exists() else self.size
+
+
+def remote_files(repository: str, endpoint: str | None = None) -> list[RemoteFile]:
+    """The files of a published checkpoint on the Hub: its weights, and `config.json` if there is one.
+
+    Nothing is fetched but their sizes and checksums. `endpoint` is another address of the Hub. Raises
+    `DownloadFailed`.
+    """
+    weights = _look_up(repository, MODEL_FILE, endpoint)
+    if weights is None:
+        raise DownloadFailed(f"the repository {repository} on the Hub has no {MODEL_FILE}")
+    config = _look_up(repository, CONFIG_FILE, endpoint)
+    return [weights] if config is None else [config, weights]
+
+
+def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
+    """Fetch a file into `folder` and check it. What is there of it already is not fetched again.
+
+    The file appears under its name only when it is whole and right. Raises `DownloadFailed` where the connection
+    breaks (what came is kept), `WeightsCorrupt` where its checksum is wrong (what came is removed).
+    """
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    target, part = folder / file.name, file.part(folder)
+    if not target.is_file():
+        with part.open("ab") as out, _hub_errors(f"{file.name} of {file.repository}"):
+            if out.tell() > file.size:
+                out.truncate(0)
+            if out.tell() < file.size:
+                http_get(file.url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=file.size)
+        put_in_place(part, target)
+    found = describe(target)
+    if not _is(file, found, target):
+        target.unlink()
+        raise WeightsCorrupt(
+            f"{file.name} of {file.repository} does not have the checksum {file.checksum} that the Hub states; "
+            "it was removed, so run the command again"
+        )
+    return found
+
+
+def _look_up(repository: str, name: str, endpoint: str | None) -> RemoteFile | None:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    what = f"{name} of {repository}"
+    with _hub_errors(what):
+        try:
+            found = get_hf_file_metadata(hf_hub_url(repository, name, endpoint=endpoint))
+        except EntryNotFoundError:
+            return None
+    if found.commit_hash is None or found.etag is None or found.size is None:
+        raise DownloadFailed(f"the Hub did not state commit, checksum and size of {what}")
+    if len(found.etag) not in (_SHA256, _GIT_SHA1):
+        raise DownloadFailed(f"the Hub states {found.etag!r} for {what}, which is not a checksum")
+    url = hf_hub_url(repository, name, revision=found.commit_hash, endpoint=endpoint)
+    return RemoteFile(repository, name, found.commit_hash, found.etag, found.size, url)
+
+
+def _is(file: RemoteFile, found: InstalledFile, path: Path) -> bool:
+    if len(file.checksum) == _SHA256:
+        return found.sha256 == file.checksum
+    data = path.read_bytes()
+    header = f"blob {len(data)}\0".encode()
+    return hashlib.sha1(header + data, usedforsecurity=False).hexdigest() == file.checksum
+
+
+@contextmanager
+def _hub_errors(what: str) -> Iterator[None]:
+    """What the Hub's library raises becomes `DownloadFailed`; errors of the disk, which have a number, pass."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client_error: type[Exception] = HfHubHTTPError.__bases__[
+        0
+    ]  # of the HTTP client, which differs from version to version
+    try:
+        yield
+    except (OSError, client_error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DownloadFailed(f"the Hub did not deliver {what}: {reason}") from error

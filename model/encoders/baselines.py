@@ -1,0 +1,72 @@
+"""Retrieval by the specialist encoders alone: the baselines that `anyseek eval` prints beside the model."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model.encoders.conse import class_sentences, conse
+from model.encoders.efficientnet import load_efficientnet
+from model.encoders.minilm import load_minilm
+from model.encoders.preprocess import VERSION, encoder_input, picture_pixels
+from model.encoders.pull import check_encoders, encoders_digest
+from model.encoders.remembering import ImageEncoder, Remembering
+from model.fourm.model import FourMModel
+from model.modalities.drawings import ByteArray
+from model.seam import Embedder, FloatArray
+
+_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
+
+
+def look_once(embedder: Embedder, encoders: "Encoders | None") -> None:
+    """Make a bundled model and the encoders beside it encode a picture once, even if it is shown again soon."""
+    specialists = embedder.parts.specialists if isinstance(embedder, FourMModel) else None
+    if specialists is not None:
+        shared = Remembering(specialists.image_encoder)
+        specialists.image_encoder = shared
+        if encoders is not None:
+            encoders.image_encoder = shared
+
+
+class Encoders:
+    """The two encoders as functions from pictures and texts to unit vectors."""
+
+    def __init__(self, home: Path) -> None:
+        """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
+        folder = check_encoders(home)
+        self.image_encoder: ImageEncoder = load_efficientnet(folder / "efficientnet-lite0.safetensors")
+        self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the encoders and the preprocessing of pictures."""
+        return hashlib.sha256(f"{encoders_digest()} preprocessing {VERSION}".encode()).hexdigest()
+
+    @torch.inference_mode()
+    def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]:
+        """n pictures uint8 (H, W, 3) -> unit vectors (n, 1280) and class logits (n, 1000)."""
+        pooled, logits = [], []
+        for start in range(0, len(pictures), _PICTURES_AT_ONCE):
+            batch = [picture_pixels(picture) for picture in pictures[start : start + _PICTURES_AT_ONCE]]
+            features = self.image_encoder(encoder_input(batch))
+            pooled.append(F.normalize(features.pooled, dim=1).numpy())
+            logits.append(features.logits.numpy())
+        return np.concatenate(pooled), np.concatenate(logits)
+
+    @torch.inference_mode()
+    def sentences(self, texts: Sequence[str]) -> FloatArray:
+        """n texts -> unit sentence vectors (n, 384)."""
+        starts = range(0, len(texts), _TEXTS_AT_ONCE)
+        return np.concatenate([self._text(texts[start : start + _TEXTS_AT_ONCE]).pooled.numpy() for start in starts])
+
+    def conse(self, logits: FloatArray) -> FloatArray:
+        """Class logits (n, 1000) -> sentence-space unit vectors (n, 384), without any caption."""
+        return conse(torch.from_numpy(logits), self._classes).numpy()
+
+    @cached_property
+    def _classes(self) -> torch.Tensor:
+        return torch.from_numpy(self.sentences(class_sentences()))

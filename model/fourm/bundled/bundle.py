@@ -1,0 +1,191 @@
+"""Weights that ship with the package: a folder in `model/weights/` with a manifest, safetensors and a vocabulary.
+
+`manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
+is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
+(`classes`), the licence of the weights and the fingerprint. Matrices may be stored quantised
+(`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
+(`model.fourm.bundled.images`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from model.checkpoints.files import load_fourm, load_vqvae
+from model.encoders.preprocess import VERSION
+from model.encoders.pull import encoders_digest
+from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
+from model.files import file_digest
+from model.fourm.bundled.feature_maps import Projection, load_projection
+from model.fourm.bundled.images import DenseTarget, load_dense
+from model.fourm.bundled.layout import INPUTS
+from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from model.modalities.registry import DECLARATIONS
+from model.network.config import EmbeddingKind, FourMConfig
+from model.network.transformer import FourM
+from model.seam import EmbeddingSpace, FloatArray, Fusion
+from model.tokenizers.text import TextTokenizer
+from model.tokenizers.vqvae import VQVAE
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+MANIFEST = "manifest.json"
+NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
+SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
+VOCABULARY = "vocabulary.json"
+GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
+PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
+_TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundled model without its encoders, in evaluation mode.
+
+    `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
+    modalities that it predicts as images.
+    """
+
+    name: str
+    fingerprint: str
+    inputs: tuple[str, ...]
+    network: FourM
+    tokenizers: Mapping[str, VQVAE]
+    projection: Projection
+    spaces: Mapping[str, EmbeddingSpace]
+    default_spaces: Mapping[str, str]
+    gallery: Mapping[str, str]
+    fusion: Fusion
+    shortcuts: Shortcuts
+    text: TextTokenizer
+    dense: Mapping[str, DenseTarget]
+
+
+def load_bundle(name: str, folder: Path | None = None) -> Bundle:
+    """Load the bundled model `name` and verify every file. `folder` replaces the package's own for unreleased weights.
+
+    Raises `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
+    """
+    folder = folder or WEIGHTS / name
+    manifest = _read_manifest(name, folder)
+    network = load_fourm(folder / NETWORK)
+    inputs = tuple(modality for modality, row in INPUTS.items() if row.key in network.config.domains_in)
+    spaces = _spaces(manifest, inputs, folder)
+    return Bundle(
+        name,
+        manifest["fingerprint"],
+        inputs,
+        network,
+        {space: load_vqvae(folder / f"{space}.safetensors") for space in spaces},
+        load_projection(folder / PROJECTION),
+        spaces,
+        manifest["default_spaces"],
+        manifest["gallery"],
+        Fusion(manifest.get("fusion", Fusion.LATE)),
+        _shortcuts(folder / SHORTCUTS, spaces),
+        _text(folder / VOCABULARY, network.config),
+        load_dense(folder, manifest, network.config),
+    )
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """sha256 over the files' checksums, the encoders, the preprocessing version and the manifest's space entries."""
+    told = {key: manifest[key] for key in _TOLD}
+    told |= {"preprocessing": VERSION, "encoders": encoders_digest()}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        known = ", ".join(sorted(path.name for path in WEIGHTS.glob("*") if path.is_dir()))
+        raise UnknownModel(f"{name!r} does not name bundled weights; the names are {known or 'none'}")
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told = {key: dict(manifest[key]) for key in _TOLD}
+        stated = manifest["fingerprint"]
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsCorrupt(f"{path} is not a manifest of weights: {error}") from error
+    needed = (
+        NETWORK,
+        PROJECTION,
+        SHORTCUTS,
+        CONSTANTS,
+        VOCABULARY,
+        *(f"{space}.safetensors" for space in told["gallery"]),
+    )
+    if unlisted := [file for file in needed if file not in told["files"]]:
+        raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
+    _check_files(told["files"], folder)
+    _check_choices(manifest, path)
+    if fingerprint(manifest) != stated:
+        raise WeightsCorrupt(f"the fingerprint in {path} does not match its files and constants")
+    return manifest
+
+
+def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
+    """Raise `WeightsCorrupt` for a choice in a manifest that there is not."""
+    spaces = tuple(manifest["gallery"])
+    chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), tuple(Fusion))]
+    chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
+    chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
+    for what, value, known in chosen:
+        if value not in known:
+            raise WeightsCorrupt(f"{path} says that {what} is {value!r}; it is one of {', '.join(known)}")
+
+
+def _check_files(listed: Mapping[str, str], folder: Path) -> None:
+    for file, digest in listed.items():
+        if not (folder / file).is_file():
+            raise WeightsMissing(f"the weights file {file} is not in {folder}")
+        if file_digest(folder / file) != digest:
+            raise WeightsCorrupt(f"{folder / file} does not have the checksum in {MANIFEST}")
+
+
+def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:
+    """The spaces with their constants. Raises `WeightsCorrupt` for an input without default space or mean."""
+    path, defaults, spaces = folder / CONSTANTS, manifest["default_spaces"], {}
+    constants = load_file(path)
+    for modality in inputs:
+        if defaults.get(modality) not in manifest["gallery"]:
+            raise WeightsCorrupt(f"{folder / MANIFEST} names no default space for {modality}, which its network takes")
+    for space in manifest["gallery"]:
+        prior = _constant(constants, f"{space}/{PRIOR}", path)
+        means = {modality: _constant(constants, f"{space}/{modality}", path) for modality in inputs}
+        spaces[space] = EmbeddingSpace(space, len(prior), manifest["fingerprint"], prior, means)
+    return spaces
+
+
+def _constant(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:
+    if name not in constants:
+        raise WeightsCorrupt(f"{path} lacks the mean {name}")
+    return np.asarray(constants[name], np.float32)
+
+
+def _shortcuts(path: Path, spaces: Mapping[str, EmbeddingSpace]) -> Shortcuts:
+    """The shortcuts to all spaces. Raises `WeightsCorrupt` where they are from or to something else."""
+    shortcuts = load_shortcuts(path)
+    wanted = {name: space.dimension for name, space in spaces.items()}
+    if not shortcuts.inputs.keys() <= INPUTS.keys() or shortcuts.spaces != wanted:
+        raise WeightsCorrupt(
+            f"{path} has shortcuts from {', '.join(shortcuts.inputs)} to {', '.join(shortcuts.spaces)}; "
+            f"they must lead from {', '.join(INPUTS)} or from modalities of {DECLARATIONS} to {', '.join(wanted)}"
+        )
+    return shortcuts.eval().requires_grad_(False)
+
+
+def _text(path: Path, config: FourMConfig) -> TextTokenizer:
+    """The vocabulary. Raises `WeightsCorrupt` where it has more ids than a sequence of the network."""
+    text = TextTokenizer.from_file(path)
+    for key in (*config.domains_in, *config.domains_out):
+        row = config.row(key)
+        if row.kind is EmbeddingKind.SEQUENCE and row.vocabulary < text.vocabulary_size:
+            raise WeightsCorrupt(f"{path} has {text.vocabulary_size} ids; the network knows {row.vocabulary} of {key}")
+    return text

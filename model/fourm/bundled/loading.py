@@ -1,0 +1,102 @@
+"""Load a bundled 4M network with its specialist encoders, its vocabulary and the tokenizers of its targets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.encoders.efficientnet import load_efficientnet
+from model.encoders.minilm import load_minilm
+from model.encoders.pull import check_encoders
+from model.fourm.bundled.bundle import Bundle, load_bundle
+from model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
+from model.fourm.codecs import EncoderStates, Form, TargetForm, Text
+from model.fourm.inputs import FourMParts
+from model.fourm.model import FourMModel
+from model.fourm.spaces import Embedding, GlobalSpace
+from model.fourm.specialists import Specialist, Specialists
+from model.modalities.registry import MODALITIES
+from model.network.config import EmbeddingKind, FourMConfig
+from model.tokenizers.text import TextTokenizer
+from model.tokenizers.vqvae import VQVAE
+from model.vector_prediction import vector_targets
+
+_WINDOW = 16  # samples whose inputs are made together, which is what the network sees together
+
+
+def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMModel:
+    """Load the bundled model `name` with the encoders pulled below `home`; `folder` as for `load_bundle`.
+
+    Raises `UnknownModel`, `WeightsMissing` (also for encoders not pulled yet, naming the command), `WeightsCorrupt`,
+    `ConfigInvalid` and `CheckpointMismatch`.
+    """
+    bundle = load_bundle(name, folder)
+    encoders = check_encoders(home)
+    image_encoder = load_efficientnet(encoders / "efficientnet-lite0.safetensors")
+    text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
+    specialists = Specialists(image_encoder, text_encoder, bundle.projection)
+    embedding = _embedding(bundle)
+    parts = bundled_parts(bundle, specialists)
+    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces))
+
+
+def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
+    """A bundle's network together with its codecs."""
+    config = bundle.network.config
+    return FourMParts(
+        bundle.name,
+        bundle.network,
+        {name: _input_form(name, config) for name in bundle.inputs},
+        target_forms(bundle),
+        BundledTokenizers(bundle.text, bundle.tokenizers),
+        specialists,
+        gives_values=True,
+    )
+
+
+@dataclass(frozen=True)
+class BundledTokenizers:
+    """Implements `model.fourm.codecs.Tokenizers` with a bundle's tokenizers."""
+
+    text: TextTokenizer
+    of_spaces: Mapping[str, VQVAE]
+
+    def tokenizer(self, name: str) -> VQVAE:
+        """The tokenizer of the vectors of a space."""
+        return self.of_spaces[name]
+
+
+def _input_form(name: str, config: FourMConfig) -> Form:
+    """How a modality enters the network: as what a specialist encoder makes of it, or as a text."""
+    row = INPUTS[name]
+    specialist = Specialist.IMAGE if row.is_seen else None
+    match config.row(row.key).kind:
+        case EmbeddingKind.SEQUENCE:
+            return Form(row.key, Text(name, row.ending), specialist)
+        case EmbeddingKind.SEQUENCE_EMBEDDING:
+            return Form(row.key, EncoderStates(), Specialist.TEXT)
+        case _:
+            return Form(row.key, EncoderStates(), specialist)
+
+
+def target_forms(bundle: Bundle) -> dict[str, TargetForm]:
+    """The targets that the network writes or draws. Embedding predicts the vectors of its spaces."""
+    forms = {name: TargetForm(name, Text(name)) for name in TEXTS if name in bundle.network.config.domains_out}
+    forms |= {name: TargetForm(DENSE[name], target, of_centre=True) for name, target in bundle.dense.items()}
+    return {name: forms[name] for name in MODALITIES if name in forms}
+
+
+def _embedding(bundle: Bundle) -> Embedding:
+    config, spaces = bundle.network.config, {}
+    for name, about in bundle.spaces.items():
+        grid = config.row(name).grid or (1, config.row(name).tokens)
+        stored = bundle.gallery[name] == "exact"
+        spaces[name] = GlobalSpace(about, name, grid, bundle.tokenizers[name], exact_gallery=stored)
+    return Embedding(
+        bundle.fingerprint,
+        spaces,
+        bundle.default_spaces,
+        _WINDOW,
+        bundle.fusion,
+        residual=bundle.shortcuts,
+        exact_spaces=frozenset(spaces),
+    )

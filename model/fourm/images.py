@@ -1,0 +1,249 @@
+"""Convert dense values to the images that published networks and tokenizers take, and tokenizers' images to values.
+
+Every value is first cropped to its central square, so that the modalities of one picture stay aligned. An image is
+float32 (C, size, size), or int64 (size, size) for labels. The encoders of bundled networks preprocess pictures
+differently: see `model.encoders.preprocess`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+from model.fourm.bundled.layout import DENSE
+from model.modalities.coco import CLASSES, LABELS, label_of
+from model.modalities.drawings import ByteArray, ink
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES
+from model.modalities.thin_lines import edge_lines
+from model.modalities.values import check_value
+from model.seam import FloatArray, Regions, Value
+from model.tokenizers.outputs import images_to_uint8, logits_to_labels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+_TRIMMED = 0.1  # share of depth values left out at either end
+_SMALLEST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of a picture in pixels; what lies outside the picture is 0."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def centre_crop(height: int, width: int) -> Crop:
+    """The largest square in the middle."""
+    side = min(height, width)
+    return Crop((height - side) // 2, (width - side) // 2, side, side)
+
+
+def crop_resized(
+    picture: ByteArray,
+    crop: Crop,
+    size: int,
+    *,
+    flip: bool = False,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> ByteArray:
+    """uint8 (H, W[, 3]) -> uint8 (size, size[, 3]), mirrored from left to right with `flip`.
+
+    Bicubic; label maps need `Image.Resampling.NEAREST`.
+    """
+    box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+    resized = Image.fromarray(picture).crop(box).resize((size, size), resample)
+    if flip:
+        resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(resized)
+
+
+def rgb_input(picture: ByteArray, size: int = 224) -> FloatArray:
+    """A picture uint8 (H, W, 3) as the 4M network takes it: its centre, float32 (3, size, size), normalised."""
+    return normalised(crop_resized(picture, centre_crop(*picture.shape[:2]), size))
+
+
+def rgb_tokenizer_input(picture: ByteArray, size: int = 224) -> FloatArray:
+    """The same for the rgb tokenizer: float32 (3, size, size) in [-1, 1]."""
+    return signed(crop_resized(picture, centre_crop(*picture.shape[:2]), size))
+
+
+def normalised(pixels: ByteArray) -> FloatArray:
+    """uint8 (H, W, 3) -> float32 (3, H, W) with ImageNet's mean and deviation taken out."""
+    mean, deviation = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_DEVIATION, np.float32)
+    return _channels_first((_unit(pixels) - mean) / deviation)
+
+
+def signed(pixels: ByteArray) -> FloatArray:
+    """uint8 (H, W, C) -> float32 (C, H, W) in [-1, 1]."""
+    return _channels_first((_unit(pixels) - np.float32(0.5)) / np.float32(0.5))
+
+
+def flipped_normals(normals: ByteArray) -> ByteArray:
+    """Surface normals uint8 (H, W, 3) mirrored from left to right: their first component turns round."""
+    mirrored = normals[:, ::-1].copy()
+    mirrored[..., 0] = 255 - mirrored[..., 0]
+    return mirrored
+
+
+def standardised_depth(depth: npt.NDArray[np.uint16]) -> FloatArray:
+    """Depth uint16 (H, W) -> float32 (1, H, W) without mean and deviation of its middle 80 %."""
+    values = depth.astype(np.float32) / np.float32(65535)
+    return standardised(values, middle_of(values))[None]
+
+
+def middle_of(values: FloatArray) -> FloatArray:
+    """The middle 80 % of all values, in order: float32 (n,)."""
+    ordered = np.sort(values, axis=None)
+    return ordered[int(_TRIMMED * ordered.size) : int((1 - _TRIMMED) * ordered.size)]
+
+
+def standardised(values: FloatArray, middle: FloatArray) -> FloatArray:
+    """Values float32 of any shape without the mean and the deviation of `middle`."""
+    deviation = np.sqrt(middle.var(ddof=1) + _SMALLEST_VARIANCE)
+    return np.asarray((values - middle.mean()) / deviation, np.float32)
+
+
+def shifted_labels(labels: ByteArray) -> npt.NDArray[np.int64]:
+    """Stored class ids uint8 (H, W), 255 for none -> 0 for none and class k as k + 1."""
+    return (labels + np.uint8(1)).astype(np.int64)
+
+
+def _unit(pixels: ByteArray) -> FloatArray:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _channels_first(values: npt.NDArray[np.floating]) -> FloatArray:
+    return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1))
+
+
+__all__ = [
+    "ToImage",
+    "ToValue",
+    "depth_image",
+    "depth_of",
+    "drawing_of",
+    "edge_image",
+    "label_image",
+    "line_image",
+    "picture_of",
+    "regions_of",
+    "rgb_input",
+    "rgb_tokenizer_input",
+]
+
+# A value and the side of the image in pixels -> the image.
+ToImage = Callable[[Any, int], npt.NDArray[Any]]
+# What a tokenizer decodes one image to, float (C, H, W) -> the value.
+ToValue = Callable[[Tensor], Any]
+
+_NONE = 0
+_UNLABELLED = 255  # the id that many label files use for "no label"
+
+
+def line_image(drawing: ByteArray, size: int) -> FloatArray:
+    """A drawing uint8 (H, W) of any polarity as Canny's lines, one pixel wide: float32 (1, size, size)."""
+    return signed(edge_lines(_central(ink(drawing), size))[..., None])
+
+
+def edge_image(drawing: ByteArray, size: int) -> FloatArray:
+    """A drawing uint8 (H, W) of any polarity as it is, light on dark: float32 (1, size, size)."""
+    return signed(_central(ink(drawing), size)[..., None])
+
+
+def depth_image(depth: FloatArray, size: int) -> FloatArray:
+    """Depth float32 (H, W) of any unit, standardised by its middle 80 %: float32 (1, size, size).
+
+    What was not measured counts as the median.
+    """
+    crop = centre_crop(*depth.shape)
+    central = depth[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    measured = np.isfinite(central)
+    if not measured.any():
+        raise FormatInvalid("the central square of a depth map has no measured pixel")
+    filled = np.where(measured, central, np.median(central[measured])).astype(np.float32)
+    values = np.asarray(Image.fromarray(filled).resize((size, size), Image.Resampling.BILINEAR), np.float32)
+    # published depths lie in [0, 1]: with the farthest at 1 their unit does not matter
+    middle = middle_of(values)
+    largest = np.float32(np.abs(middle).max() or 1)
+    unit_free: FloatArray = values / largest
+    return standardised(unit_free, middle / largest)[None]
+
+
+def label_image(regions: Regions, size: int) -> npt.NDArray[np.int64]:
+    """A segmentation map as published labels, 0 for none: int64 (size, size).
+
+    Class names decide where there are any; regions without a name that COCO knows are none. Without names the ids are
+    labels already. Raises `FormatInvalid` where neither says anything.
+    """
+    labels = _named_labels(regions) if regions.classes else _plain_labels(regions)
+    return _central(labels, size, Image.Resampling.NEAREST).astype(np.int64)
+
+
+def _named_labels(regions: Regions) -> ByteArray:
+    known = {number: label_of(name) for number, name in regions.classes.items()}
+    if not any(known.values()):
+        names = ", ".join(sorted(regions.classes.values())[:5])
+        raise FormatInvalid(f"of the classes {names} none is one of COCO's, such as {', '.join(CLASSES[:3])}")
+    ids, places = np.unique(regions.ids, return_inverse=True)
+    labels = np.array([known.get(int(number)) or _NONE for number in ids], np.uint8)
+    return np.asarray(labels[places.reshape(regions.ids.shape)])
+
+
+def _plain_labels(regions: Regions) -> ByteArray:
+    ids = np.where(regions.ids == _UNLABELLED, _NONE, regions.ids)
+    if ids.min() < 0 or ids.max() > len(CLASSES):
+        raise FormatInvalid(
+            f"a segmentation map without class names has labels from 0 (none) to {len(CLASSES)}, not {ids.max()}"
+        )
+    return ids.astype(np.uint8)
+
+
+def _central(values: ByteArray, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> ByteArray:
+    return crop_resized(values, centre_crop(*values.shape[:2]), size, resample=resample)
+
+
+def central_squares(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values by modality, images cut to their central squares: what networks predict as images are of these.
+
+    Raises `FormatInvalid` for a value that is not of its modality.
+    """
+    for name, value in values.items():
+        check_value(MODALITIES[name], value)
+    return {name: _square(value) if name in DENSE else value for name, value in values.items()}
+
+
+def _square(image: Any) -> Value:
+    pixels = image.ids if isinstance(image, Regions) else image
+    crop = centre_crop(*pixels.shape[:2])
+    square = pixels[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    return Regions(square, image.classes) if isinstance(image, Regions) else square
+
+
+def picture_of(image: Tensor) -> ByteArray:
+    """Pictures and normals: uint8 (H, W, 3)."""
+    return np.asarray(images_to_uint8(image[None])[0])
+
+
+def drawing_of(image: Tensor) -> ByteArray:
+    """Edges, light on dark: uint8 (H, W)."""
+    return np.asarray(images_to_uint8(image[None])[0, ..., 0])
+
+
+def depth_of(image: Tensor) -> FloatArray:
+    """Standardised depth, of which only the order and the proportions mean something: float32 (H, W)."""
+    return image[0].float().cpu().numpy()
+
+
+def regions_of(logits: Tensor) -> Regions:
+    """The likeliest label of each pixel, 0 for none, with the names of those that occur."""
+    labels = logits_to_labels(logits[None])[0]
+    return Regions(labels, {number: LABELS[number] for number in map(int, np.unique(labels)) if number in LABELS})

@@ -1,0 +1,195 @@
+"""A 4M model, bundled or published: one loaded network that embeds samples and predicts any modality from any other.
+
+To embed a sample, the network predicts the codes of a global target, and decoding them gives the vector. Where a model
+has a residual, it adds a contribution from the inputs' own vectors, so the network only has to predict what these miss.
+Embedding involves no random draws and no centring; means to centre by are constants of a space.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.errors import UnsupportedModality
+from model.fourm.inputs import Encoded, FourMParts, Once, encode_samples
+from model.fourm.prediction import decode_targets, is_value
+from model.fourm.spaces import Embedding
+from model.modalities.formats.spans import FormatInvalid
+from model.network.token_budget import within_budget
+from model.seam import (
+    Decoding,
+    EmbeddingSpace,
+    FloatArray,
+    Fusion,
+    Prediction,
+    PredictionInvalid,
+    PredictOptions,
+    Sample,
+    Value,
+)
+from model.tokenizers.vqvae import VQVAE
+from model.vector_prediction import check_vector_options, predict_vector
+
+_BATCH = 16  # samples that the network sees together
+
+
+class FourMModel:
+    """Implements `model.seam.CodeEmbedder` and `model.seam.Predictor`; safe for several threads.
+
+    `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
+    because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
+    in one step, rather than by tokens.
+    """
+
+    def __init__(
+        self,
+        parts: FourMParts,
+        modalities: frozenset[str],
+        embedding: Callable[[], Embedding],
+        vectors: Sequence[str] = (),
+    ) -> None:
+        self.parts, self.modalities = parts, modalities
+        self.targets = (*parts.targets, *vectors)
+        self._vectors, self._embedding = tuple(vectors), Once(embedding)
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """See `Embedder.name`."""
+        return self.parts.name
+
+    @property
+    def embedding(self) -> Embedding:
+        """How it embeds. Raises `WeightsMissing` where nothing that a space needs is installed."""
+        return self._embedding()
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Embedder.fingerprint`. Raises as `embedding` does, as all that is about vectors."""
+        return self.embedding.fingerprint
+
+    @property
+    def spaces(self) -> Mapping[str, EmbeddingSpace]:
+        """See `Embedder.spaces`."""
+        return {name: space.about for name, space in self.embedding.spaces.items()}
+
+    @property
+    def fusion(self) -> Fusion:
+        """See `Embedder.fusion`."""
+        return self.embedding.fusion
+
+    @property
+    def decoding(self) -> Decoding:
+        """See `CodeEmbedder.decoding`."""
+        return self.embedding.decoding
+
+    @property
+    def exact_spaces(self) -> frozenset[str]:
+        """See `CodeEmbedder.exact_spaces`."""
+        return self.embedding.exact_spaces
+
+    def default_space(self, modality: str) -> str:
+        """See `Embedder.default_space`. Raises `UnsupportedModality`."""
+        self._check_taken([modality])
+        return self.embedding.default_spaces[modality]
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """See `Embedder.embed`."""
+        return self._embedded(samples, spaces, (self.decoding,))[self.decoding]
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """See `Embedder.embed_gallery`: a picture's own vector where the space's gallery is exact."""
+        return self._embedded(samples, spaces, (self.decoding,), gallery=True)[self.decoding]
+
+    def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
+        """See `CodeEmbedder.embed_decoded`."""
+        return self._embedded(samples, spaces, tuple(Decoding))
+
+    def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
+        """See `CodeEmbedder.through_codes`."""
+        tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
+        with torch.inference_mode():
+            decoded = tokenizer.decode_tokens(tokenizer.encode(torch.from_numpy(vectors)))
+            return cast(FloatArray, F.normalize(decoded, dim=1).numpy())
+
+    def predict(
+        self, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
+    ) -> dict[str, Prediction]:
+        """See `Predictor.predict`. Its own vectors are predicted in one step; other targets as `options` say."""
+        check_vector_options(self.name, self._vectors, targets, options)
+        if options.super_resolution and self.parts.larger is None:
+            raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
+        if not self.parts.gives_values:
+            return decode_targets(self.parts, values, targets, options)
+        known, found = dict(values), dict[str, Prediction]()
+        for name in targets:
+            if name in self._vectors:
+                found[name] = predict_vector(self, known, name)
+                continue
+            found |= decode_targets(self.parts, known, [name], options, given=values.keys())
+            if name in self.modalities and is_value(name, found[name].value):
+                known[name] = found[name].value
+        return found
+
+    def _embedded(
+        self, samples: Sequence[Sample], spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool = False
+    ) -> dict[Decoding, dict[str, FloatArray]]:
+        embedding = self.embedding
+        widths = {space: embedding.spaces[space].about.dimension for space in spaces}
+        found = {
+            decoding: {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
+            for decoding in decodings
+        }
+        for sample in samples:
+            self._check_taken(sample.values)
+            if not sample.values:
+                raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
+        for start in range(0, len(samples) if spaces else 0, embedding.window):
+            encoded = self._encoded(samples[start : start + embedding.window])
+            for rows, batch in _batches(encoded, embedding.window):
+                with self._lock, torch.inference_mode():
+                    vectors = self._forward(batch, spaces, decodings, gallery)
+                for decoding, space in product(decodings, spaces):
+                    found[decoding][space][start + rows.numpy()] = vectors[decoding, space].cpu().numpy()
+        return found
+
+    def _check_taken(self, modalities: Sequence[str] | Mapping[str, object]) -> None:
+        for modality in modalities:
+            if modality not in self.modalities:
+                known = ", ".join(sorted(self.modalities))
+                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
+
+    def _encoded(self, samples: Sequence[Sample]) -> Encoded:
+        encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
+        if budget is None:
+            return encoded
+        return Encoded(within_budget(encoded.inputs, self.parts.network.config, budget), encoded.own)
+
+    def _forward(
+        self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
+    ) -> dict[tuple[Decoding, str], Tensor]:
+        """Unit vectors of a batch: one encoder pass, and one decoder pass for targets with as many tokens.
+
+        Targets do not see each other; decoded apart, few tokens are not weighed down by many.
+        """
+        network, embedding, vectors = self.parts.network, self.embedding, {}
+        context = network.encode(batch.inputs)
+        for grid in dict.fromkeys(embedding.spaces[space].grid for space in spaces):
+            alike = [space for space in spaces if embedding.spaces[space].grid == grid]
+            logits = network.decode_global(context, [embedding.spaces[space].key for space in alike])
+            for decoding, space in product(decodings, alike):
+                vectors[decoding, space] = embedding.vectors(logits, batch.own, space, decoding, gallery)
+        return vectors
+
+
+def _batches(encoded: Encoded, window: int) -> Iterator[tuple[Tensor, Encoded]]:
+    """Rows int64 (b,) and what they are: at most 16, of like length where there are more, else in their order."""
+    lengths = torch.stack([(~given.mask).sum(dim=1) for given in encoded.inputs.values()]).sum(dim=0)
+    order = lengths.argsort(stable=True) if window > _BATCH else torch.arange(len(lengths))
+    for rows in torch.split(order, _BATCH):
+        yield rows.cpu(), encoded.at(rows)

@@ -1,0 +1,236 @@
+"""Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
+from model.fourm.images import central_squares
+from model.fourm.inputs import FourMParts, encode_samples
+from model.fourm.plans import ALONE, SUPER_RESOLUTION, Plan, changed_plan, default_plan
+from model.generation.generate import generate
+from model.generation.run import Observer, Options, Pass
+from model.generation.schedule import Step, chain
+from model.generation.state import ModalityState, empty_target, given_sequence, text_target
+from model.generation.state import given as given_input
+from model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text, query_grid
+from model.modalities.formats.spans import FormatInvalid, SpecialIds
+from model.modalities.registry import MODALITIES, Content
+from model.modalities.values import check_value
+from model.network.config import ModalityConfig
+from model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
+from model.tokenizers.samplers import Scheduler
+
+_MOST_ROWS = 64  # points asked about in one batch
+_LONGEST_ANSWER = 3 * 21 + 1  # tokens: three masks, which is what an ambiguous point has, and what ends them
+
+PlanOf = Callable[[str, ModalityConfig], Plan]
+State = dict[str, ModalityState]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A target, how the network holds it, and the steps in which it is decoded.
+
+    With `expecting`, its value is decoded from the probabilities of all codes.
+    """
+
+    modality: str
+    form: TargetForm
+    row: ModalityConfig
+    plan: Plan
+    steps: Sequence[Step]
+    expecting: ExpectingDecoder | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A decoded target; `first` is the first pass of the decoder where its probabilities are wanted."""
+
+    entry: ModalityState
+    first: Pass | None = None
+
+
+def decode_targets(
+    parts: FourMParts,
+    values: Mapping[str, Value],
+    targets: Sequence[str],
+    options: PredictOptions,
+    given: Collection[str] | None = None,
+) -> dict[str, Prediction]:
+    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens.
+
+    `given` names the `values` that are not predictions themselves, by default all. Only these may add to an image
+    through their maps.
+    """
+
+    def plan_of(modality: str, row: ModalityConfig) -> Plan:
+        unseen = row.is_image and row.key not in parts.network.config.domains_in
+        plan = ALONE if unseen else default_plan(modality, row, values.keys())
+        return changed_plan(plan, options.of_target(modality), modality, row)
+
+    keys = {name: parts.input_form(name).key for name in values}
+    weights = {keys[name]: weight for name, weight in options.weights.items()}
+    goals = _goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
+    enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
+    seen = central_squares(values) if any(goal.form.of_centre for goal in goals) else values
+    batch = encode_samples(parts, [Sample(seen)]).inputs
+    maps = {name: batch[keys[name]].values for name in (values if given is None else given)}
+    state = {key: given_input(entry.values, entry.mask) for key, entry in batch.items()}
+    found = _decode(parts, state, goals, options)
+    if enlarged and parts.larger is not None:
+        found |= _decode(parts.larger(), state, enlarged, options, sum(len(goal.steps) for goal in goals))
+    final = {goal.modality: goal for goal in (*goals, *enlarged)}
+    return {name: _prediction(parts, goal, found[goal.form.key], maps, options) for name, goal in final.items()}
+
+
+def is_value(name: str, value: Value) -> bool:
+    """Whether a prediction may be given: a predicted text may have no words, a palette no colours."""
+    try:
+        check_value(MODALITIES[name], value)
+    except FormatInvalid:
+        return False
+    return True
+
+
+def _goals(
+    parts: FourMParts,
+    targets: Sequence[str],
+    plan_of: PlanOf,
+    conditions: Sequence[str],
+    weights: tuple[float, ...] = (),
+) -> list[Goal]:
+    """The targets in order.
+
+    One guidance is about all inputs and what was decoded before, weights are about the inputs that have them.
+    """
+    known = list(conditions)
+    goals = []
+    for name in targets:
+        form = parts.target_form(name)
+        row = parts.network.config.row(form.key)
+        plan = plan_of(name, row)
+        codec = form.codec if isinstance(form.codec, ExpectingDecoder) and plan == ALONE and not weights else None
+        goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known), codec))
+        if not weights:
+            known.append(form.key)
+    return goals
+
+
+def _enlarged_goals(parts: FourMParts, goals: Sequence[Goal], inputs: Sequence[str]) -> list[Goal]:
+    """The targets that the network for super-resolution predicts, seeing everything given and decoded before."""
+    assert parts.larger is not None, "a model without larger pictures refuses super-resolution"
+    larger = parts.larger()
+    can = larger.targets
+    names = [goal.modality for goal in goals if goal.modality in can and can[goal.modality].key != goal.form.key]
+    if not names:
+        raise PredictionInvalid(f"super-resolution predicts {', '.join(can)}; none of them is a target")
+    conditions = [*inputs, *(goal.form.key for goal in goals)]
+    return _goals(larger, names, lambda *_: SUPER_RESOLUTION, conditions)
+
+
+def _decode(
+    parts: FourMParts, state: State, goals: Sequence[Goal], options: PredictOptions, steps_before: int = 0
+) -> dict[str, _Found]:
+    """Decode all targets in order, add each to `state`, give them all; the seed has advanced by `steps_before`."""
+    ids, found = SpecialIds.of(parts.tokenizers.text), {}
+    for goal in goals:
+        key, seed = goal.form.key, None if options.seed is None else options.seed + steps_before
+        steps_before += len(goal.steps)
+        sampling = Options(goal.plan.top_k, goal.plan.top_p, seed)
+        passes: list[Pass] = []
+        observe = _observer(goal, options.progress, passes)
+        if goal.modality == "sam_instance" and options.points:
+            entry = _ask_everywhere(parts, state, goal, sampling, options.points, observe)
+            state[key] = entry.first(goal.row.max_length)
+        else:
+            state[key] = empty_target(goal.row, ids)
+            state[key] = entry = generate(parts.network, state, goal.steps, ids, sampling, observe)[key]
+        found[key] = _Found(entry, *passes)
+    return found
+
+
+def _observer(goal: Goal, progress: Progress | None, passes: list[Pass]) -> Observer | None:
+    """Tells `progress` how far a target is, and keeps the first pass of the decoder if it is wanted."""
+    told = None if progress is None else progress_of(goal.modality, goal.row, len(goal.steps), progress)
+    if goal.expecting is None:
+        return told
+
+    def observe(done: Pass) -> None:
+        if not passes:
+            passes.append(done)
+        if told is not None:
+            told(done)
+
+    return observe
+
+
+def _ask_everywhere(
+    parts: FourMParts, state: State, goal: Goal, sampling: Options, side: int, observe: Observer | None
+) -> ModalityState:
+    """The points of a grid of side x side and the masks that contain them, as one sequence, whatever its length.
+
+    Everything in `state` has one row; points are asked about in batches with a row for each.
+    """
+    text, points = parts.tokenizers.text, query_grid(side)
+    ids = SpecialIds.of(text)
+    answers: list[QueryPoint] = []
+    for start in range(0, len(points), _MOST_ROWS):
+        rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MOST_ROWS]]
+        batch = {name: _repeated(entry, len(rows)) for name, entry in state.items()}
+        batch[goal.form.key] = text_target(rows, _LONGEST_ANSWER, ids)
+        done = generate(parts.network, batch, goal.steps, ids, sampling, observe)[goal.form.key]
+        # the first point is the one that was asked about; the network may go on to others
+        answers += [instances_from_text(text.decode(row))[0] for row in done.input_rows()]
+    return given_sequence([text.encode(instances_to_text(answers))], ids).to(done.values.device)
+
+
+def _repeated(entry: ModalityState, count: int) -> ModalityState:
+    """One row `count` times."""
+    tensors = (entry.values, entry.input_mask, entry.target_mask)
+    return ModalityState(*(tensor.expand(count, *tensor.shape[1:]) for tensor in tensors))
+
+
+@torch.inference_mode()
+def _prediction(
+    parts: FourMParts, goal: Goal, found: _Found, maps: Mapping[str, Tensor], options: PredictOptions
+) -> Prediction:
+    """A decoded target's value and tokens."""
+    if goal.expecting is not None and found.first is not None:
+        return _expected(goal, goal.expecting, found.first, maps)
+    tokens: Tensor = found.entry.values[0][~found.entry.input_mask[0]]
+    name, progress = goal.modality, options.progress
+    diffusing = Diffusing(
+        options.decoding_steps,
+        None if options.diffusion is None else Scheduler(options.diffusion),
+        torch.Generator().seed() if options.seed is None else options.seed,
+        None if progress is None else lambda done, total: progress(f"picture of {name}", done, total),
+    )
+    decoded = goal.form.codec.decode(parts.tokenizers, goal.row, tokens, diffusing)
+    on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
+    shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
+    return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
+
+
+def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass, maps: Mapping[str, Tensor]) -> Prediction:
+    """An image of the mean code of each position, by how likely the network finds each code there, and of `maps`."""
+    shares = torch.empty_like(done.logits[0])
+    shares[done.positions[0]] = done.logits[0].softmax(dim=-1)
+    shares = shares.view(*(goal.row.grid or (-1,)), -1)
+    used = {name: maps[name] for name in maps.keys() & set(codec.seen_inputs)}
+    return Prediction(goal.modality, codec.expected(shares, used), np.asarray(shares.argmax(dim=-1)))
+
+
+def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:
+    """Tells `progress` of each of the `steps` of an image, of every token of a sequence; `row` says which it is."""
+
+    def observe(done: Pass) -> None:
+        if row.is_image:
+            progress(modality, done.step + 1, steps)
+        else:
+            progress(modality, int(done.positions[0, 0]) + 1, row.max_length)
+
+    return observe

@@ -1,0 +1,179 @@
+"""Load a published 4M network with its tokenizers and its vocabulary."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.checkpoints.files import load_fourm, load_tokenizer, read_config
+from model.errors import UnknownModel, WeightsMissing
+from model.fourm.codecs import FeatureTokens, Form, VectorTokens
+from model.fourm.inputs import FourMParts, Once
+from model.fourm.model import FourMModel
+from model.fourm.published.modalities import inputs_of, targets_of
+from model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
+from model.fourm.published.options import EmbedderOptions, parse_name
+from model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
+from model.fourm.spaces import Embedding, GlobalSpace
+from model.network.config import ConfigInvalid, FourMConfig
+from model.network.packing import pack
+from model.seam import EmbeddingSpace
+from model.tokenizers.build import Tokenizer
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.text import TextTokenizer
+from model.tokenizers.vqvae import VQVAE
+
+_VERSION = "1"  # of preprocessing and decoding, part of the fingerprint: raise it whenever a vector changes
+_WINDOW = 64  # samples whose inputs are made together
+
+_SPACES = ("dinov2_global", "imagebind_global", "clip")
+# The authors of 4M-21 retrieve in the DINOv2 space, whatever the query; a map or vector is best compared with its like.
+_PREFERRED = "dinov2_global"
+_OWN_SPACES = {"clip": "clip", "imagebind": "imagebind_global", "imagebind_global": "imagebind_global"}
+
+
+def load_published(name: str, home: Path) -> FourMModel:
+    """The published network `name`, with its options, as installed below `home`, packed for prediction.
+
+    Tokenizers, always float32, and the vocabulary are loaded on first use. What it embeds with, such as `spaces`,
+    raises `WeightsMissing` without the vocabulary or any tokenizer of a space. Raises `UnknownModel`, also for the name
+    of a tokenizer, `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
+    """
+    network_name, options = parse_name(name)
+    tokenizers = InstalledTokenizers(home)
+    dtype = getattr(torch, options.dtype)
+    parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
+    config = parts.network.config
+    pack(parts.network, tuple(key for key, tokenizer in _global_targets(config).values() if _is_here(tokenizer, home)))
+    modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
+    return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
+
+
+def installed_config(name: str, home: Path) -> FourMConfig:
+    """The config of an installed network, from its header. Raises as `load_published` does, without its weights."""
+    row = published(name)
+    if row.role is Role.TOKENIZER:
+        raise UnknownModel(f"{row.name} is a tokenizer, not a network")
+    installed(row.name, home)
+    return FourMConfig.from_values(read_config(folder_of(row.name, home) / MODEL_FILE))
+
+
+def load_super_resolution(tokenizers: "InstalledTokenizers", dtype: torch.dtype) -> FourMParts:
+    """The network from tokens at 224 pixels to tokens at 448. Raises as `load_published`."""
+    return _load_parts(SUPER_RESOLUTION, SUPER_RESOLUTION, dtype, tokenizers, None)
+
+
+class InstalledTokenizers:
+    """The tokenizers and the vocabulary below `home`, loaded as they are asked for; safe for several threads."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Tokenizer] = {}
+        self._text: TextTokenizer | None = None
+
+    @property
+    def text(self) -> TextTokenizer:
+        """The vocabulary of all sequences. Raises `WeightsMissing`, `WeightsCorrupt`."""
+        with self._lock:
+            if self._text is None:
+                installed(VOCABULARY, self.home)
+                self._text = TextTokenizer.from_file(vocabulary_file(self.home))
+            return self._text
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        """The published tokenizer `name`. Raises as `load_published` does."""
+        row = published(name)
+        if row.role is not Role.TOKENIZER:
+            raise UnknownModel(f"{row.name} is a network, not a tokenizer")
+        with self._lock:
+            if row.name not in self._loaded:
+                installed(row.name, self.home)
+                tokenizer = load_tokenizer(folder_of(row.name, self.home) / MODEL_FILE)
+                # The loading thread may be in inference mode while the next user is not.
+                self._loaded[row.name] = tokenizer.requires_grad_(False)
+            return self._loaded[row.name]
+
+
+def fingerprint_with(network: str, tokenizers: Sequence[str], home: Path) -> str:
+    """sha256 (64 hex digits) over a network and these tokenizers, in any order. Raises `WeightsMissing`."""
+    parts = sorted(installed(published(name).name, home).fingerprint for name in tokenizers)
+    return hashlib.sha256(" ".join([installed(network, home).fingerprint, *parts]).encode()).hexdigest()
+
+
+def _load_parts(
+    network: str,
+    name: str,
+    dtype: torch.dtype,
+    tokenizers: InstalledTokenizers,
+    larger: Callable[[], FourMParts] | None,
+) -> FourMParts:
+    config = installed_config(network, tokenizers.home)
+    loaded = load_fourm(folder_of(network, tokenizers.home) / MODEL_FILE, dtype)
+    return FourMParts(name, loaded, inputs_of(config), targets_of(config), tokenizers, larger=larger)
+
+
+def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers, options: EmbedderOptions) -> Embedding:
+    """Raises `WeightsMissing`, and `ConfigInvalid` where a tokenizer is of another class than its name says."""
+    home, targets = tokenizers.home, _global_targets(parts.network.config)
+    vocabulary = installed(VOCABULARY, home).fingerprint
+    spaces = {}
+    for space, (key, tokenizer) in targets.items():
+        if _is_here(tokenizer, home):
+            covered = fingerprint_with(network, [tokenizer], home)
+            fingerprint = _digest(_VERSION, covered, vocabulary, *options.told())
+            spaces[space] = _space(space, fingerprint, key, tokenizers.tokenizer(tokenizer), parts)
+    if not spaces:
+        needed = ", ".join(tokenizer for _, tokenizer in targets.values())
+        raise WeightsMissing(
+            f"{network} needs at least one of these tokenizers to embed; run `anyseek models pull NAME`: {needed}"
+        )
+    return Embedding(
+        _digest(*(space.about.fingerprint for space in spaces.values())),
+        spaces,
+        {name: _default_space(name, spaces) for name in parts.inputs},
+        _WINDOW,
+        decoding=options.decoding,
+        token_budget=options.token_budget,
+    )
+
+
+def _global_targets(config: FourMConfig) -> Mapping[str, tuple[str, str]]:
+    """Checkpoint key and name of the tokenizer of each space that a network can have."""
+    found = {}
+    for name, form in targets_of(config).items():
+        if name in _SPACES and isinstance(form.codec, VectorTokens | FeatureTokens):
+            found[name] = form.key, form.codec.tokenizer
+    return {name: found[name] for name in _SPACES if name in found}
+
+
+def _space(name: str, fingerprint: str, key: str, tokenizer: Tokenizer, parts: FourMParts) -> GlobalSpace:
+    grid = parts.network.config.row(key).grid
+    if grid is None or not isinstance(tokenizer, VQVAE | ImageVQVAE):
+        raise ConfigInvalid(f"the tokenizer of {key} decodes no vectors or maps, as the space {name} needs")
+    dimension = tokenizer.config.n_channels
+    about = EmbeddingSpace(name, dimension, fingerprint, np.zeros(dimension, np.float32))
+    return GlobalSpace(about, key, grid, tokenizer)
+
+
+def _default_space(modality: str, spaces: Mapping[str, GlobalSpace]) -> str:
+    """`dinov2_global`, or the space of the same features; where that is not among them the first that is."""
+    own = _OWN_SPACES.get(modality, _PREFERRED)
+    return own if own in spaces else next(iter(spaces))
+
+
+def _can_encode(form: Form, home: Path) -> bool:
+    """Whether the tokenizer is installed that a form needs, if it needs one."""
+    needed = getattr(form.codec, "tokenizer", None)
+    return needed is None or _is_here(needed, home)
+
+
+def _is_here(name: str, home: Path) -> bool:
+    return state_of(name, home) is State.INSTALLED
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

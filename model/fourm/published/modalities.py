@@ -1,0 +1,144 @@
+"""Map the user's names of modalities to the checkpoint keys of published networks: one row per modality.
+
+A modality can enter or leave a network in several forms (a picture as pixels or as tokens, at 224 or 448 pixels). A
+network uses the first form that it has.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.errors import UnsupportedModality
+from model.fourm import images
+from model.fourm.codecs import (
+    Codec,
+    FeatureTokens,
+    Form,
+    ImageTokens,
+    Pixels,
+    States,
+    TargetForm,
+    Text,
+    TokenCodec,
+    Tokenizers,
+    VectorTokens,
+    vector_tokenizer,
+)
+from model.fourm.published import names
+from model.modalities.formats.human_poses import HumanPose
+from model.modalities.formats.sam_instances import QueryPoint
+from model.network.config import ConfigInvalid, FourMConfig
+from model.seam import FloatArray
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.outputs import logits_to_masks
+
+JOINTS = 23
+_MASK_GRID = (4, 4)
+
+
+def pose_arrays(tokenizers: Tokenizers, people: Sequence[HumanPose]) -> Mapping[str, npt.NDArray[np.generic]]:
+    """`rotations` of `body_rotations`."""
+    return {"rotations": body_rotations(tokenizers, people)}
+
+
+def instance_arrays(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> Mapping[str, npt.NDArray[np.generic]]:
+    """`masks` of `instance_masks`."""
+    return {"masks": instance_masks(tokenizers, points)}
+
+
+def body_rotations(tokenizers: Tokenizers, people: Sequence[HumanPose]) -> FloatArray:
+    """Each person's 23 joints as rotation matrices, as nearly as the tokenizer keeps them: float32 (n, 23, 3, 3).
+
+    Raises `WeightsMissing` without the tokenizer of poses.
+    """
+    if not people:
+        return np.zeros((0, JOINTS, 3, 3), np.float32)
+    tokenizer = vector_tokenizer(tokenizers, names.HUMAN_POSES)
+    with torch.no_grad():
+        numbers = tokenizer.decode_tokens(_codes([person.pose for person in people], tokenizer))
+    # (n, 207) -> (n, 23, 3, 3)
+    return np.asarray(numbers.float().cpu()).reshape(len(people), JOINTS, 3, 3)
+
+
+def instance_masks(tokenizers: Tokenizers, points: Sequence[QueryPoint]) -> npt.NDArray[np.bool_]:
+    """All masks of all points, one after the other, each filling its box: bool (n, 64, 64).
+
+    Raises `WeightsMissing` without the tokenizer of instances.
+    """
+    tokens = [mask.tokens for point in points for mask in point.masks]
+    tokenizer = tokenizers.tokenizer(names.SAM_INSTANCE)
+    if not isinstance(tokenizer, ImageVQVAE):
+        raise ConfigInvalid(f"{names.SAM_INSTANCE} is not a tokenizer of masks")
+    if not tokens:
+        side = _MASK_GRID[0] * tokenizer.patch
+        return np.zeros((0, side, side), np.bool_)
+    with torch.no_grad():
+        # (n, 16) -> (n, 4, 4)
+        return logits_to_masks(tokenizer.decode_tokens(_codes(tokens, tokenizer).view(-1, *_MASK_GRID)))
+
+
+def _codes(rows: Sequence[Sequence[int]], tokenizer: torch.nn.Module) -> torch.Tensor:
+    return torch.tensor(rows, device=next(tokenizer.parameters()).device)
+
+
+def _both_sizes(name: str, codec: Codec) -> tuple[Form, ...]:
+    return Form(f"{name}@224", codec), Form(f"{name}@448", codec)
+
+
+_PIXELS = Pixels(images.rgb_input)
+_RGB = ImageTokens(names.RGB, images.rgb_tokenizer_input, images.picture_of)
+_NORMAL = ImageTokens(names.NORMAL, images.rgb_tokenizer_input, images.picture_of)
+_DEPTH = ImageTokens(names.DEPTH, images.depth_image, images.depth_of)
+_SEMSEG = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
+_CANNY = ImageTokens(names.EDGE, images.line_image, images.drawing_of)
+_SAM_EDGE = ImageTokens(names.EDGE, images.edge_image, images.drawing_of)
+
+# By modality (`model.modalities.registry`); the order is that in which a network sees them.
+FORMS: dict[str, tuple[Form, ...]] = {
+    "rgb": (*_both_sizes("rgb", _PIXELS), *_both_sizes("tok_rgb", _RGB)),
+    "depth": _both_sizes("tok_depth", _DEPTH),
+    "normal": _both_sizes("tok_normal", _NORMAL),
+    "semseg": _both_sizes("tok_semseg", _SEMSEG),
+    "canny_edge": (Form("tok_canny_edge@224", _CANNY),),
+    "sam_edge": (Form("tok_sam_edge@224", _SAM_EDGE),),
+    "clip": _both_sizes("tok_clip", FeatureTokens(names.CLIP)),
+    "dinov2": (Form("tok_dinov2@224", FeatureTokens(names.DINOV2)),),
+    "imagebind": (Form("tok_imagebind@224", FeatureTokens(names.IMAGEBIND)),),
+    "dinov2_global": (Form("tok_dinov2_global", VectorTokens(names.DINOV2_GLOBAL)),),
+    "imagebind_global": (Form("tok_imagebind_global", VectorTokens(names.IMAGEBIND_GLOBAL)),),
+    "caption": (Form("caption", Text("caption")),),
+    "t5_caption": (Form("t5_caption", States()),),
+    "bounding_boxes": (Form("det", Text("det")),),
+    "metadata": (Form("metadata", Text("metadata", ending="[S_1]")),),
+    "color_palette": (Form("color_palette", Text("color_palette")),),
+    "human_pose": (Form("human_poses", Text("human_poses", arrays_of=pose_arrays)),),
+    "sam_instance": (Form("sam_instance", Text("sam_instance", arrays_of=instance_arrays)),),
+}
+
+
+def inputs_of(config: FourMConfig) -> Mapping[str, Form]:
+    """The modalities that a network takes, each in the form in which it does."""
+    taken = (
+        (name, next((form for form in forms if form.key in config.domains_in), None)) for name, forms in FORMS.items()
+    )
+    return {name: form for name, form in taken if form is not None}
+
+
+def targets_of(config: FourMConfig) -> Mapping[str, TargetForm]:
+    """The modalities that a network predicts, each in the form in which it does."""
+    found: dict[str, TargetForm] = {}
+    for name, forms in FORMS.items():
+        for form in forms:
+            if form.key in config.domains_out and isinstance(form.codec, TokenCodec):
+                found.setdefault(name, TargetForm(form.key, form.codec))
+    return found
+
+
+def target_form(config: FourMConfig, modality: str, model: str) -> TargetForm:
+    """How the network of `model` predicts a modality. Raises `UnsupportedModality` naming those it does."""
+    predicted = targets_of(config)
+    if modality not in predicted:
+        raise UnsupportedModality(f"the model {model} does not predict {modality}; it predicts {', '.join(predicted)}")
+    return predicted[modality]

@@ -1,0 +1,151 @@
+"""Where published checkpoints are stored below the data directory, and which are installed. Does not import torch.
+
+`models/NAME/` holds `model.safetensors`, `config.json` where the repository has one, and `fingerprint.json`. The last
+is written at the end, so a folder without it does not count as installed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from model.errors import WeightsCorrupt, WeightsMissing
+from model.files import file_digest, write_file
+from model.fourm.published.names import LICENCE, OWNER, PUBLISHED, VOCABULARY, Role
+
+MODEL_FILE, CONFIG_FILE, VOCABULARY_FILE = "model.safetensors", "config.json", "tokenizer.json"
+RECORD_FILE = "fingerprint.json"
+
+LICENCE_NOTICE = (
+    f"The published 4M weights have a {LICENCE} licence of their own, apart from the Apache-2.0 of the code; "
+    f"read it at https://huggingface.co/{OWNER} before you use them."
+)
+_ACCEPTED = "licence-of-4m-weights"  # a file in `models/`, there once the licence was accepted
+
+
+@dataclass(frozen=True)
+class InstalledFile:
+    """A file as it was installed: sha256 (64 hex digits) and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of `fingerprint.json`. `source` says where the files came from."""
+
+    name: str
+    source: str
+    files: Mapping[str, InstalledFile]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (64 hex digits) over the names and checksums of the files."""
+        lines = [f"{name} {self.files[name].sha256}\n" for name in sorted(self.files)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
+    def to_json(self) -> str:
+        """The text of `fingerprint.json`."""
+        return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Self:
+        """Read `fingerprint.json`. Raises `WeightsCorrupt` naming `path`."""
+        try:
+            values = json.loads(text)
+            files = {
+                str(name): InstalledFile(str(file["sha256"]), int(file["size"]))
+                for name, file in values["files"].items()
+            }
+            record = cls(str(values["name"]), str(values["source"]), files)
+            if values["fingerprint"] != record.fingerprint:
+                raise WeightsCorrupt(f"the fingerprint in {path} does not match the checksums in it")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsCorrupt(f"{path} is not a record of installed weights: {error}") from error
+        return record
+
+
+class State(StrEnum):
+    """Whether a checkpoint is installed."""
+
+    INSTALLED = "installed"
+    INCOMPLETE = "incomplete"  # something lies there that was interrupted, changed or put there by hand
+    MISSING = "not installed"
+
+
+def folder_of(name: str, home: Path) -> Path:
+    """Where the checkpoint or vocabulary `name` lies."""
+    return home / "models" / name
+
+
+def incoming_folder(name: str, home: Path) -> Path:
+    """Where its files are gathered before they are installed, on the same file system."""
+    return home / "models" / ".incoming" / name
+
+
+def vocabulary_file(home: Path) -> Path:
+    """Where the text vocabulary lies."""
+    return folder_of(VOCABULARY, home) / VOCABULARY_FILE
+
+
+def installed(name: str, home: Path) -> Record:
+    """The record of `name`. Raises `WeightsMissing`, or `WeightsCorrupt` where a file has another size or is gone."""
+    folder = folder_of(name, home)
+    try:
+        record = Record.from_json((folder / RECORD_FILE).read_text(encoding="utf-8"), folder / RECORD_FILE)
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"{name} is not installed; run `anyseek models pull {name}`") from error
+    for file, was in record.files.items():
+        path = folder / file
+        if not path.is_file() or path.stat().st_size != was.size:
+            raise WeightsCorrupt(f"{path} has changed since it was installed; run `anyseek models pull {name}`")
+    return record
+
+
+def state_of(name: str, home: Path) -> State:
+    """Whether `name` can be used; reads only the record and the files' sizes."""
+    try:
+        installed(name, home)
+    except WeightsCorrupt:
+        return State.INCOMPLETE
+    except WeightsMissing:
+        begun = any(any(folder.glob("*")) for folder in (folder_of(name, home), incoming_folder(name, home)))
+        return State.INCOMPLETE if begun else State.MISSING
+    return State.INSTALLED
+
+
+def installed_networks(home: Path) -> tuple[str, ...]:
+    """Names of the installed networks that predict from pictures."""
+    rows = (row for row in PUBLISHED.values() if row.role is Role.NETWORK)
+    return tuple(row.name for row in rows if state_of(row.name, home) is State.INSTALLED)
+
+
+def describe(path: Path) -> InstalledFile:
+    """Checksum and size of a file; reads all of it."""
+    return InstalledFile(file_digest(path), path.stat().st_size)
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Make the files in `folder` count as installed; the record appears whole or not at all."""
+    write_file(folder / RECORD_FILE, record.to_json())
+
+
+def is_licence_accepted(home: Path) -> bool:
+    """Whether somebody using `home` accepted the licence before."""
+    return (home / "models" / _ACCEPTED).exists()
+
+
+def accept_licence(home: Path) -> None:
+    """Remember that the licence was accepted, and when."""
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    (home / "models" / _ACCEPTED).write_text(f"accepted {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")

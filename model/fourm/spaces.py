@@ -1,0 +1,79 @@
+"""The spaces that a 4M network predicts vectors in: how token logits become a vector, and what is added to it.
+
+A global target such as `dinov2_global` has 16 tokens, decoded by an MLP tokenizer. No token stands for a whole CLIP
+vector: the space `clip` is the mean of the predicted 14 x 14 map of CLIP features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.fourm.bundled.shortcuts import Shortcuts
+from model.seam import Decoding, EmbeddingSpace, Fusion
+from model.tokenizers.image_vqvae import ImageVQVAE
+from model.tokenizers.vqvae import VQVAE
+
+
+@dataclass(frozen=True)
+class GlobalSpace:
+    """The space `about`: target `key` of a network, with token grid (rows, columns), and its tokenizer.
+
+    With `exact_gallery` a gallery stores the own vector that the specialist encoder makes of a picture.
+    """
+
+    about: EmbeddingSpace
+    key: str
+    grid: tuple[int, int]
+    tokenizer: VQVAE | ImageVQVAE
+    exact_gallery: bool = False
+
+    def vectors(self, logits: Tensor, decoding: Decoding) -> Tensor:
+        """Unit vectors float32 (B, d) of logits (B, n, V) of all its tokens."""
+        if isinstance(self.tokenizer, ImageVQVAE):
+            # (B, n, V) -> (B, rows, columns, V)
+            logits = logits.reshape(len(logits), *self.grid, logits.shape[2])
+        if decoding is Decoding.HARD:
+            decoded = self.tokenizer.decode_tokens(logits.argmax(dim=-1))
+        else:
+            decoded = self.tokenizer.decode_probabilities(logits.float().softmax(dim=-1))
+        # (B, d, rows, columns) -> (B, d); vectors already are (B, d)
+        return F.normalize(decoded.flatten(2).mean(dim=2) if decoded.ndim > 2 else decoded, dim=1)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How a 4M network embeds.
+
+    `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
+    all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
+    together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. The
+    extractors of `exact_spaces` are known.
+    """
+
+    fingerprint: str
+    spaces: Mapping[str, GlobalSpace]
+    default_spaces: Mapping[str, str]
+    window: int
+    fusion: Fusion = Fusion.LATE
+    decoding: Decoding = Decoding.SOFT
+    token_budget: int | None = None
+    residual: Shortcuts | None = None
+    exact_spaces: frozenset[str] = field(default_factory=frozenset)
+
+    def vectors(
+        self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor], space: str, decoding: Decoding, gallery: bool
+    ) -> Tensor:
+        """Unit vectors (B, d) of a space from logits (B, n, V) by key and the inputs' own vectors by modality.
+
+        For a gallery they are exact ones where the space stores these and the sample has a picture.
+        """
+        of = self.spaces[space]
+        found = of.vectors(logits[of.key], decoding)
+        if self.residual is not None and own:
+            found = F.normalize(found + self.residual(own, space), dim=1)
+        if gallery and of.exact_gallery and "rgb" in own:
+            found = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], found)
+        return found

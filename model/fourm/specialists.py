@@ -1,0 +1,85 @@
+"""The specialist encoders of bundled networks: EfficientNet-Lite0 for values seen as pictures, MiniLM for texts."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.encoders.minilm import MiniLM
+from model.encoders.preprocess import encoder_input, looked_at
+from model.encoders.remembering import ImageEncoder
+from model.fourm.bundled.layout import LONGEST_CAPTION
+from model.seam import Sample
+
+_PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
+
+
+class Specialist(StrEnum):
+    """Which encoder."""
+
+    IMAGE = "image"  # sees whatever can be rendered as a picture
+    TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Read:
+    """An encoder's output for one value, float32.
+
+    `states` are the projected map (256, 7, 7) of a picture, or the states (n, 384) of a text's first n tokens, at most
+    24. `own` is the unit vector of the whole value: 1280 numbers for a picture, 384 for a text.
+    """
+
+    states: Tensor
+    own: Tensor
+
+
+class Specialists:
+    """Both encoders, and the `projection` of maps to fewer channels; safe for several threads."""
+
+    def __init__(
+        self, image_encoder: ImageEncoder, text_encoder: MiniLM, projection: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.image_encoder = image_encoder
+        self._text_encoder, self._projection = text_encoder, projection
+        self._lock = threading.Lock()  # an image encoder that remembers is for one thread
+
+    @torch.inference_mode()
+    def read(self, samples: Sequence[Sample], readers: Mapping[str, Specialist]) -> dict[str, dict[int, Read]]:
+        """Each value's encoder output, by modality in `readers` (pictures before texts) and by place in `samples`.
+
+        Pictures of all modalities go through the encoder together, and so do the texts of one.
+        """
+        seen = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
+        texts = [name for name, reader in readers.items() if reader is Specialist.TEXT]
+        with self._lock:
+            found = self._see(seen, samples)
+            return found | {name: self._read_texts(name, samples) for name in texts}
+
+    def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
+        places = [(name, place) for name in names for place in _places(name, samples)]
+        found: dict[str, dict[int, Read]] = {name: {} for name in names}
+        for start in range(0, len(places), _PICTURES_AT_ONCE):
+            some = places[start : start + _PICTURES_AT_ONCE]
+            features = self.image_encoder(encoder_input([looked_at(name, samples[n].values[name]) for name, n in some]))
+            maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
+            for (name, place), grid, vector in zip(some, maps, vectors, strict=True):
+                found[name][place] = Read(grid, vector)
+        return found
+
+    def _read_texts(self, name: str, samples: Sequence[Sample]) -> dict[int, Read]:
+        places = _places(name, samples)
+        encoded = self._text_encoder([cast(str, samples[place].values[name]) for place in places])
+        return {
+            place: Read(states[~unused][:LONGEST_CAPTION], own)
+            for place, states, unused, own in zip(places, encoded.states, encoded.unused, encoded.pooled, strict=True)
+        }
+
+
+def _places(name: str, samples: Sequence[Sample]) -> list[int]:
+    """Which samples have a modality."""
+    return [place for place, sample in enumerate(samples) if name in sample.values]

@@ -1,0 +1,35 @@
+"""The galleries of the demo: the views of rooms that ship with the project, and the credits for what they show.
+
+`model.galleries.make_rooms` made the 300 rendered views in `rooms/` and documents their files.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from model.galleries.openmoji import ATTRIBUTION
+
+FOLDER = Path(__file__).with_name("rooms")
+CREDITS, _MANIFEST = "CREDITS.txt", "manifest.jsonl"
+
+
+def read_views(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """The lines of the manifest: a view each, paths relative to `folder`."""
+    return [json.loads(line) for line in (folder / _MANIFEST).read_text("utf-8").splitlines()]
+
+
+_EMOJIBASE_LICENCE = Path(__file__).with_name("LICENSE.emojibase-data.txt")
+_CC_BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
+
+
+def credits_text() -> str:
+    """The credits of both demo collections as plain text."""
+    return "\n".join(
+        (
+            "The collection openmoji\n",
+            f"{ATTRIBUTION}\nCC BY-SA 4.0: {_CC_BY_SA}\n\nThe licence of emojibase-data:\n",
+            _EMOJIBASE_LICENCE.read_text("utf-8"),
+            "\nThe collection rooms\n",
+            (FOLDER / CREDITS).read_text("utf-8"),
+        )
+    )

@@ -1,0 +1,101 @@
+"""The one table from a model's name to its implementation, each imported when a name asks for it.
+
+Nothing that an implementation imports may import this module, so that no circle of imports forms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import UnknownModel
+from model.fourm.published.options import is_published
+from model.fourm.published.store import installed_networks
+from model.openclip.files import pulled_models
+from model.seam import Model
+
+_Load = Callable[[str, Path], Model]
+
+KNOWN_MODELS = ("4m-tiny", "hashing")
+TOWERS_FILE = "towers.safetensors"  # what a folder of a fitted photo space holds
+
+
+def known_models(home: Path) -> tuple[str, ...]:
+    """The names that `load_model` takes without further files, and those of the models pulled below `home`."""
+    return KNOWN_MODELS + installed_networks(home) + pulled_models(home)
+
+
+def load_model(name: str, home: Path) -> Model:
+    """Load the model called `name`, whose weights lie beside the package, below `home` or in the folder `name`.
+
+    What it loads embeds and predicts with one network. Only a model that needs torch imports it. Raises
+    `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    """
+    for row in _TABLE:
+        if row.takes(name):
+            return row.load(name, home)
+    known = ", ".join((*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "/FOLDER"))
+    raise UnknownModel(f"{name!r} is not a model; the models are {known}")
+
+
+def load_embedder(name: str, home: Path) -> Model:
+    """Like `load_model`, for a model that must embed: it also loads what only vectors need.
+
+    Raises `WeightsMissing` where a published network has no tokenizer of any space.
+    """
+    model = load_model(name, home)
+    _ = model.spaces
+    return model
+
+
+def _hashing(name: str, home: Path) -> Model:
+    from model.hashing import HashingEmbedder
+
+    return HashingEmbedder()
+
+
+def _bundled(name: str, home: Path) -> Model:
+    from model.fourm.bundled.loading import load_bundled
+
+    return load_bundled(name, home)
+
+
+def _own_folder(name: str, home: Path) -> Model:
+    from model.fourm.bundled.loading import load_bundled
+
+    return load_bundled(name, home, Path(name))
+
+
+def _towers(name: str, home: Path) -> Model:
+    from model.towers.embedder import load_towers_embedder
+
+    return load_towers_embedder(name, home, Path(name))
+
+
+def _published(name: str, home: Path) -> Model:
+    from model.fourm.published.loading import load_published
+
+    return load_published(name, home)
+
+
+def _openclip(name: str, home: Path) -> Model:
+    from model.openclip.embedder import load_openclip_embedder
+
+    return load_openclip_embedder(name, home)
+
+
+@dataclass(frozen=True)
+class _Implementation:
+    """Which names an implementation takes, and how it is loaded."""
+
+    takes: Callable[[str], bool]
+    load: _Load
+
+
+_TABLE = (
+    _Implementation(lambda name: name == "hashing", _hashing),
+    _Implementation(lambda name: name == "4m-tiny", _bundled),
+    _Implementation(is_published, _published),
+    _Implementation(lambda name: name.startswith("openclip:"), _openclip),
+    _Implementation(lambda name: Path(name).is_absolute() and (Path(name) / TOWERS_FILE).is_file(), _towers),
+    _Implementation(lambda name: Path(name).is_absolute(), _own_folder),
+)

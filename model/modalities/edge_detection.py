@@ -1,0 +1,81 @@
+"""Edges of pictures: Canny's, and soft ones. NumPy and Pillow only."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from model.modalities.drawings import ByteArray
+from model.seam import FloatArray
+
+_WEAK = 0.4  # of the strong threshold
+_FAINTEST = 2.0  # grey levels a pixel: flatter than this is noise
+_SOFT_SCALES = (1.0, 2.0, 4.0)  # pixels
+_SOFT_PEAK = 0.99  # the quantile that is drawn at full strength
+
+
+def canny(picture: ByteArray, blur: float, quiet: float) -> ByteArray:
+    """Edges of uint8 (H, W, 3), one pixel wide: uint8 (H, W), 255 or 0 (Canny, "A computational approach...", 1986).
+
+    `blur` is the Gaussian's deviation in pixels; a share `quiet` of the pixels is below the strong threshold.
+    """
+    grey = Image.fromarray(picture).convert("L").filter(ImageFilter.GaussianBlur(blur))
+    across, down = _sobel(np.asarray(grey, np.float32))
+    strength = np.hypot(across, down)
+    thin = _thin(strength, across, down)
+    high = max(float(np.quantile(strength, quiet)), _FAINTEST)
+    return (_connected(thin > high, thin > high * _WEAK) * 255).astype(np.uint8)
+
+
+def varied_canny(picture: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """Canny edges with a blur from 0.8 to 2.2 pixels and thresholds at random, from sketchy to detailed."""
+    return canny(picture, float(generator.uniform(0.8, 2.2)), float(generator.uniform(0.88, 0.96)))
+
+
+def soft_edges(picture: ByteArray) -> ByteArray:
+    """How strongly uint8 (H, W, 3) changes, over three scales: uint8 (H, W), 0 to 255.
+
+    The mean of the Gaussian gradients at 1, 2 and 4 pixels, each times its scale, the strongest channel counting. Like
+    learned edges (HED) it is thick and graded; unlike them it knows nothing of objects.
+    """
+    total = np.zeros(picture.shape[:2], np.float32)
+    for scale in _SOFT_SCALES:
+        blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(scale)), np.float32)
+        channels = [np.hypot(*_sobel(blurred[:, :, channel])) for channel in range(3)]
+        total += scale * np.max(channels, axis=0)
+    peak = max(float(np.quantile(total, _SOFT_PEAK)), _FAINTEST * sum(_SOFT_SCALES))
+    graded: ByteArray = np.rint(np.clip(total / peak, 0, 1) * 255).astype(np.uint8)
+    return graded
+
+
+def _sobel(grey: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Change a pixel, to the right and downwards, of float32 (H, W); the border is repeated outwards."""
+    padded: FloatArray = np.pad(grey, 1, mode="edge")
+    rows: FloatArray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / np.float32(8)
+    columns: FloatArray = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / np.float32(8)
+    return rows[:, 2:] - rows[:, :-2], columns[2:] - columns[:-2]
+
+
+def _thin(strength: FloatArray, across: FloatArray, down: FloatArray) -> FloatArray:
+    """Keep what is a maximum across its edge, in the nearest of four directions."""
+    sector = np.round(np.arctan2(down, across) / (np.pi / 4)).astype(np.int64) % 4
+    padded = np.pad(strength, 1)
+    height, width = strength.shape
+    kept = np.zeros_like(strength)
+    for direction, (dy, dx) in enumerate(((0, 1), (1, 1), (1, 0), (1, -1))):
+        ahead = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        behind = padded[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
+        here = (sector == direction) & (strength >= ahead) & (strength > behind)
+        kept[here] = strength[here]
+    return kept
+
+
+def _connected(strong: npt.NDArray[np.bool_], weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Strong pixels, and the weak ones that touch them or each other up to them."""
+    found = np.pad(strong, 1)
+    allowed = np.pad(strong | weak, 1)
+    while True:
+        rows = found[:-2] | found[1:-1] | found[2:]
+        grown = (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & allowed[1:-1, 1:-1]
+        if np.array_equal(grown, found[1:-1, 1:-1]):
+            return grown
+        found[1:-1, 1:-1] = grown

@@ -1,0 +1,48 @@
+"""One modality's bytes to its value, the same way for queries, items and training data.
+
+`model.modalities.registry.Content` says what each modality's value is; the record of its content in
+`model.modalities.values` says which function decodes it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
+from model.modalities.reading.errors import TooManyBytes, UnknownModality
+from model.modalities.reading.files import read_file
+from model.modalities.registry import MODALITIES, Content, Modality, resolve
+from model.modalities.values import CONTENTS
+from model.seam import Value
+
+
+def decode(
+    modality: str, data: bytes, limits: FileLimits, name: str, classes: Mapping[int, str] | None = None
+) -> Value:
+    """The value that `data` stands for as `modality` (a name or an alias); `name` is what errors call the input.
+
+    Pictures and maps come with sides of at most `WORKING_SIDE`; `classes` names the ids of a region map. Raises a
+    `DecodeError`, and nothing else whatever the bytes.
+    """
+    return decode_content(known_modality(modality).content, Encoded(data, name, limits, classes or {}, WORKING_SIDE))
+
+
+def decode_content(content: Content, file: Encoded) -> Value:
+    """The value of that content in a file. Raises a `DecodeError`, and nothing else whatever the bytes."""
+    most = file.limits.bytes_per_file
+    if len(file.data) > most:
+        raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
+    return CONTENTS[content].decode(file)
+
+
+def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
+    """Read and decode a file. Raises `InputError` if it cannot be had, `DecodeError` if it is not `modality`."""
+    known_modality(modality)
+    return decode(modality, read_file(path, limits, str(path)), limits, str(path), classes)
+
+
+def known_modality(name: str) -> Modality:
+    """The modality of that name or alias. Raises `UnknownModality`, naming the known ones."""
+    try:
+        return resolve(name)
+    except KeyError as error:
+        raise UnknownModality(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error

@@ -1,0 +1,32 @@
+"""What every function that reads a file takes: its bytes, and how much of them may be decoded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from model.config_reader import Positive
+
+WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """The most that the content of one file may be; above it the file is refused, never cut."""
+
+    bytes_per_file: Positive = 64 * 1024 * 1024
+    pixels: Positive = 100_000_000  # of a picture or a map, or numbers of an array
+    text_characters: Positive = 10_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file's bytes before they are decoded, the same for queries, items and training data.
+
+    `name` is what errors call the file, `classes` names the ids of a region map. Pictures and maps come with sides of
+    at most `side` pixels, or as large as they are where `side` is None: training scales all maps of a sample together.
+    """
+
+    data: bytes
+    name: str
+    limits: FileLimits = field(default_factory=FileLimits)
+    classes: Mapping[int, str] = field(default_factory=dict)
+    side: int | None = WORKING_SIDE

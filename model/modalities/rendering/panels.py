@@ -1,0 +1,98 @@
+"""The parts of previews: a square canvas, text, and legends beneath.
+
+Text uses Pillow's built-in font, so every machine draws the same.
+"""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from model.modalities.drawings import ByteArray
+
+SIDE = 448  # of previews: twice what published models predict at
+Colour = tuple[int, int, int]
+
+PAPER, INK = (250, 250, 250), (25, 25, 25)
+_NEUTRAL = (226, 226, 226)
+FONT_SIZE = 15
+_MARGIN, _SWATCH = 10, 14
+_ROW = _SWATCH + 8
+
+
+def font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's built-in font."""
+    return ImageFont.load_default(size)
+
+
+def canvas(picture: ByteArray | None, side: int = SIDE) -> Image.Image:
+    """The square that the model looked at, `side` wide: the middle of uint8 (H, W, 3), or grey where there is none."""
+    if picture is None:
+        return Image.new("RGB", (side, side), _NEUTRAL)
+    height, width = picture.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    middle = Image.fromarray(picture[top : top + edge, left : left + edge])
+    return middle.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def enlarge(values: ByteArray, side: int = SIDE) -> Image.Image:
+    """uint8 (h, w) or (h, w, 3) so that its longer side is `side`, or as it is if that is more; values stay sharp."""
+    height, width = values.shape[:2]
+    scale = max(side / max(height, width), 1.0)
+    size = (round(width * scale), round(height * scale))
+    return Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
+
+
+def label(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: Colour) -> None:
+    """A text on a patch of `colour` whose upper left corner is `corner`, moved so that all of it can be seen."""
+    width, height = pen.im.size
+    left, top, right, bottom = pen.textbbox((0, 0), text, font())
+    text_width, text_height = right - left + 6, bottom - top + 6
+    x = max(min(corner[0], width - text_width), 0)
+    y = max(min(corner[1], height - text_height), 0)
+    pen.rectangle((x, y, x + text_width, y + text_height), fill=colour)
+    pen.text((x + 3 - left, y + 3 - top), text, fill=ink_on(colour), font=font())
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Black or white, whichever can be read on `colour`."""
+    brightness = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    return INK if brightness > 140 else (255, 255, 255)
+
+
+def with_legend(image: Image.Image, entries: Sequence[tuple[Colour, str]]) -> Image.Image:
+    """The image with rows of colour and text beneath, in as many columns as fit."""
+    if not entries:
+        return image
+    widest = max(font().getlength(text) for _, text in entries)
+    column = int(_SWATCH + 8 + widest + _MARGIN)
+    columns = max(min((image.width - _MARGIN) // column, len(entries)), 1)
+    rows = -(-len(entries) // columns)
+    width = max(image.width, column + _MARGIN)
+    whole = Image.new("RGB", (width, image.height + rows * _ROW + 2 * _MARGIN), PAPER)
+    whole.paste(image, (0, 0))
+    pen = ImageDraw.Draw(whole)
+    for place, (colour, text) in enumerate(entries):
+        x = _MARGIN + place // rows * column
+        y = image.height + _MARGIN + place % rows * _ROW
+        pen.rectangle((x, y, x + _SWATCH, y + _SWATCH), fill=colour, outline=INK)
+        pen.text((x + _SWATCH + 8, y + _SWATCH / 2), text, fill=INK, font=font(), anchor="lm")
+    return whole
+
+
+def with_scale(image: Image.Image, bar: ByteArray, first: str, last: str, note: str = "") -> Image.Image:
+    """The image with a bar of colours uint8 (n, 3) beneath, `first` and `last` at its ends and a note under it."""
+    height = 2 * _MARGIN + _ROW + (_ROW if note else 0)
+    whole = Image.new("RGB", (image.width, image.height + height), PAPER)
+    whole.paste(image, (0, 0))
+    pen = ImageDraw.Draw(whole)
+    middle = image.height + _MARGIN + _SWATCH / 2
+    start = int(_MARGIN * 2 + font().getlength(first))
+    end = int(image.width - _MARGIN * 2 - font().getlength(last))
+    strip = Image.fromarray(bar[None]).resize((max(end - start, 1), _SWATCH), Image.Resampling.BILINEAR)
+    whole.paste(strip, (start, image.height + _MARGIN))
+    pen.text((_MARGIN, middle), first, fill=INK, font=font(), anchor="lm")
+    pen.text((image.width - _MARGIN, middle), last, fill=INK, font=font(), anchor="rm")
+    if note:
+        pen.text((_MARGIN, middle + _ROW), note, fill=INK, font=font(), anchor="lm")
+    return whole

@@ -1,0 +1,159 @@
+"""Any open_clip model as an `Embedder`: pictures, drawings and words in one space, `open_clip`.
+
+Needs the extra `openclip`. A CLIP model encodes pictures and words separately, and so does this embedder. It does not
+centre vectors.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import Tensor
+
+from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt, WeightsMissing
+from model.files import file_digest
+from model.modalities.drawings import ByteArray
+from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, folder_of
+from model.openclip.package import import_open_clip
+from model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
+from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
+from model.vector_prediction import PredictsVectors
+
+SPACE = "open_clip"
+
+_BATCH = 16
+_TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
+
+
+class OpenCLIPEmbedder(PredictsVectors):
+    """Implements `model.seam.Model` with a model of open_clip; safe to use from several threads.
+
+    `network` is any of open_clip's (`CLIP`, `CustomTextCLIP`, `CoCa`) whose vectors have `dimension` entries, and
+    `tokenizer` turns texts into int64 (B, context length).
+    """
+
+    modalities = frozenset({"rgb", "caption", "canny_edge"})
+    fusion = Fusion.LATE
+
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        dimension: int,
+        network: Any,
+        tokenizer: Callable[[list[str]], Tensor],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        prior = np.zeros(dimension, np.float32)
+        self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: EmbeddingSpace(SPACE, dimension, fingerprint, prior)}
+        self._network, self._tokenizer, self._preprocessing = network.eval(), tokenizer, preprocessing
+        self._lock = threading.Lock()
+
+    def default_space(self, modality: str) -> str:
+        """`open_clip`, the only space. Raises `UnsupportedModality`."""
+        self._check([modality])
+        return SPACE
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """See `Embedder.embed`. A sample with several modalities gets the normalised sum of their unit vectors."""
+        for space in spaces:
+            self.spaces[space]
+        for sample in samples:
+            self._check(sample.values)
+        rows = [np.zeros((0, self.spaces[SPACE].dimension), np.float32)]
+        for start in range(0, len(samples) if spaces else 0, _BATCH):
+            with self._lock, torch.inference_mode():
+                rows.append(self._forward(samples[start : start + _BATCH]).numpy())
+        vectors = np.concatenate(rows)
+        return {space: vectors.copy() for space in spaces}
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """The vectors of `embed`: this space has no other extractor."""
+        return self.embed(samples, spaces)
+
+    def _check(self, given: Sequence[str] | Mapping[str, object]) -> None:
+        for modality in given:
+            if modality not in self.modalities:
+                known = ", ".join(sorted(self.modalities))
+                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
+
+    def _forward(self, samples: Sequence[Sample]) -> Tensor:
+        """Unit vectors of at most 16 samples, float32 (B, dimension)."""
+        total = torch.zeros(len(samples), self.spaces[SPACE].dimension)
+        encoders = {"caption": self._texts, "canny_edge": self._drawings, "rgb": self._pictures}
+        for modality, encode in encoders.items():
+            present = [n for n, sample in enumerate(samples) if modality in sample.values]
+            if present:
+                vectors = encode([samples[n].values[modality] for n in present])
+                total[present] += F.normalize(vectors.float(), dim=1)
+        return F.normalize(total, dim=1)
+
+    def _texts(self, texts: list[Any]) -> Tensor:
+        return cast(Tensor, self._network.encode_text(self._tokenizer(texts)))
+
+    def _pictures(self, pictures: list[Any]) -> Tensor:
+        return self._pixels([picture_input(picture, self._preprocessing) for picture in pictures])
+
+    def _drawings(self, drawings: list[Any]) -> Tensor:
+        return self._pixels([drawing_input(cast(ByteArray, drawing), self._preprocessing) for drawing in drawings])
+
+    def _pixels(self, inputs: list[FloatArray]) -> Tensor:
+        return cast(Tensor, self._network.encode_image(torch.from_numpy(np.stack(inputs))))
+
+
+def load_openclip_embedder(name: str, home: Path) -> OpenCLIPEmbedder:
+    """The model `openclip:ARCH/PRETRAINED` pulled below `home`, or the one in the folder `openclip:local-dir:PATH`.
+
+    Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
+    """
+    folder = folder_of(name, home)
+    open_clip = import_open_clip()
+    _check_files(name, folder)
+    source = f"local-dir:{folder}"
+    try:
+        network = open_clip.create_model(source, require_pretrained=True)
+        tokenizer = open_clip.get_tokenizer(source)
+        dimension = int(open_clip.get_model_config(source)["embed_dim"])
+        preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
+    except SafetensorError as error:
+        raise WeightsCorrupt(f"the weights in {folder} are not a safetensors file: {error}") from error
+    except OSError as error:  # parts that open_clip takes from elsewhere, such as a text tower's own configuration
+        raise WeightsMissing(f"the model in {folder} lacks files that it needs: {error}") from error
+    except RuntimeError as error:
+        raise CheckpointMismatch(f"the weights in {folder} do not fit its {CONFIG_FILE}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsCorrupt(f"open_clip cannot use {folder / CONFIG_FILE}: {error}") from error
+    fingerprint = _fingerprint(network, folder, preprocessing)
+    return OpenCLIPEmbedder(name, fingerprint, dimension, network, tokenizer, preprocessing)
+
+
+def _check_files(name: str, folder: Path) -> None:
+    """Raises `WeightsMissing`, saying what to do. Pickled weights do not count."""
+    remedy = f"run `anyseek models pull {name}`"
+    if name.startswith(LOCAL_PREFIX):
+        remedy = "put the files of an open_clip repository there (configuration and safetensors, no pickled weights)"
+    for pattern in (CONFIG_FILE, "*.safetensors"):
+        if not any(folder.glob(pattern)):
+            raise WeightsMissing(f"{folder} holds no {pattern}; {remedy}")
+
+
+def _fingerprint(network: torch.nn.Module, folder: Path, preprocessing: Preprocessing) -> str:
+    """sha256 over every tensor, configuration and tokenizer files, and the preprocessing.
+
+    Taken from what was loaded, at every load (about a second a gigabyte), so that it cannot outlive its files.
+    """
+    digest = hashlib.sha256(f"openclip {VERSION} {preprocessing}".encode())
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _TOKENIZER_SUFFIXES:
+            digest.update(f"{path.name} {file_digest(path)}".encode())
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

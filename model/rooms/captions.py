@@ -1,0 +1,253 @@
+"""Captions of what is in view: objects, their numbers and colours, and their relative places.
+
+Every caption is true.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.data.samples import Caption, Origin
+from model.rooms.colours import clear_name
+from model.rooms.labels import Seen
+from model.rooms.render import View
+from model.rooms.scene import Room, Texture
+from model.rooms.tracing import CEILING, FLOOR, NOTHING
+
+_IRREGULAR = {
+    "man": "men",
+    "woman": "women",
+    "shelf": "shelves",
+    "loaf": "loaves",
+    "cactus": "cacti",
+    "box": "boxes",
+    "bench": "benches",
+    "couch": "couches",
+    "bush": "bushes",
+    "press": "presses",
+    "glass": "glasses",
+    "radio": "radios",
+    "stereo": "stereos",
+    "piano": "pianos",
+    "sandwich": "sandwiches",
+}
+_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
+_HEADS = (" of ", " with ")  # what ends the part of a noun that has the plural
+
+
+def with_article(words: str) -> str:
+    """Such as "a table", "an armchair"."""
+    return f"{'an' if words[0] in 'aeiouAEIOU' else 'a'} {words}"
+
+
+def plural(noun: str) -> str:
+    """Such as "tables", "sets of shelves", "office chairs"."""
+    for mark in _HEADS:
+        if mark in noun:
+            head, _, rest = noun.partition(mark)
+            return f"{plural(head)}{mark}{rest}"
+    first, space, last = noun.rpartition(" ")
+    if last in _IRREGULAR:
+        return f"{first}{space}{_IRREGULAR[last]}"
+    if last.endswith("y") and last[-2] not in "aeiou":
+        return f"{first}{space}{last[:-1]}ies"
+    return f"{noun}s"
+
+
+def number_word(count: int) -> str:
+    """The words "two" to "nine"; figures above."""
+    return _NUMBERS.get(count, str(count))
+
+
+def listed(parts: list[str]) -> str:
+    """Such as "a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop."""
+    return f"{words[0].upper()}{words[1:]}."
+
+
+NAMED_SHARE = 0.006  # of the picture that a thing has to be named
+NAMED_INSIDE = 0.35  # of the thing that has to be inside the picture
+COUNTED_SHARE = 0.0005  # of the picture from which a thing could be noticed, so that counts must not leave it out
+MOST_NAMED = 5  # kinds of things in one caption
+APART = 0.15  # of the picture's width between the middles of things that are left and right of each other
+NEARER = 0.6  # metres between things that are in front of and behind each other
+SIDE_SHARE = 0.12  # of the picture that walls or the floor need to be named
+
+_FLOORS = {
+    Texture.PLANKS: "wooden floor",
+    Texture.TILES: "tiled floor",
+    Texture.CHECKS: "chequered floor",
+    Texture.CARPET: "carpet",
+}
+_WALLS = {Texture.STRIPES: "striped walls", Texture.BRICKS: "brick walls", Texture.TILES: "tiled walls"}
+_ROOMS = {"bed": "bedroom", "toilet": "bathroom", "bathtub": "bathroom", "fridge": "kitchen", "oven": "kitchen"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Things of one noun and colour that a caption names together. `count` 0 stands for an uncertain number."""
+
+    members: tuple[Seen, ...]
+    noun: str
+    colour: str | None
+    count: int
+
+    @property
+    def words(self) -> str:
+        """Such as "a red armchair", "two chairs", "some chairs", "a man in blue"."""
+        noun = self.noun if self.count == 1 else plural(self.noun)
+        if self.colour and self.members[0].thing.furniture.kind.name == "person":
+            words = f"{noun} in {self.colour}"
+        else:
+            words = f"{self.colour} {noun}" if self.colour else noun
+        if self.count == 1:
+            return with_article(words)
+        return f"{number_word(self.count) if self.count else 'some'} {words}"
+
+
+def compose(room: Room, view: View, seen: Sequence[Seen], random: np.random.Generator) -> tuple[Caption, ...]:
+    """About five different captions of a view, the plainest first; none if nothing can be named."""
+    if not groups_of(seen, random):
+        return ()
+    texts = [
+        sentence(listed([group.words for group in groups_of(seen, random)])),
+        _relation(seen, random),
+        _in_room(room, view, seen, random),
+        _there_is(seen, random),
+        _everything(room, view, seen, random),
+    ]
+    return tuple(Caption(text, Origin.TEMPLATE) for text in dict.fromkeys(text for text in texts if text))
+
+
+def groups_of(seen: Sequence[Seen], random: np.random.Generator) -> list[Group]:
+    """The things to name, the largest first, each with one of its nouns and its colour where that is clear."""
+    together: dict[tuple[str, ...], list[Seen]] = defaultdict(list)
+    for item in seen:
+        if is_named(item):
+            together[item.thing.furniture.nouns].append(item)
+    groups = []
+    for nouns, members in list(together.items())[:MOST_NAMED]:
+        noun = nouns[int(random.integers(len(nouns)))]
+        colours = {item.colour for item in members}
+        colour = next(iter(colours)) if len(colours) == 1 else None
+        uncertain = len(members) > 1 and count_of(noun, seen) != len(members)
+        groups.append(Group(tuple(members), noun, colour, 0 if uncertain else len(members)))
+    return groups
+
+
+def is_named(item: Seen) -> bool:
+    """Whether enough of a thing is in view for it to be recognised."""
+    return item.share >= NAMED_SHARE and item.inside >= NAMED_INSIDE
+
+
+def count_of(noun: str, seen: Sequence[Seen]) -> int:
+    """How many things of that noun could be noticed, named or not."""
+    return sum(noun in item.thing.furniture.nouns and item.share >= COUNTED_SHARE for item in seen)
+
+
+def relation_of(first: Seen, second: Seen) -> str | None:
+    """Where the first thing is to the second, as seen in the picture; None if neither clearly."""
+    if first.thing.support == second.number:
+        return "on"
+    across = first.middle[0] - second.middle[0]
+    apart = max(first.box.xmin - second.box.xmax, second.box.xmin - first.box.xmax)
+    if abs(across) >= APART and apart > -0.05:
+        return "left of" if across < 0 else "right of"
+    standing = first.thing.furniture.elevation == 0 and second.thing.furniture.elevation == 0
+    if standing and apart < -0.02 and abs(first.depth - second.depth) >= NEARER:
+        return "in front of" if first.depth < second.depth else "behind"
+    return None
+
+
+_WAYS = {
+    "on": ("on", "on top of"),
+    "left of": ("left of", "to the left of", "on the left of"),
+    "right of": ("right of", "to the right of", "on the right of"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
+}
+
+
+def _related(seen: Sequence[Seen], random: np.random.Generator) -> str:
+    """Such as "a red armchair left of a low table"; empty if no two things are clearly related."""
+    single = [group for group in groups_of(seen, random) if group.count == 1]
+    pairs = [(a, b) for a in single for b in single if a is not b and relation_of(a.members[0], b.members[0])]
+    if not pairs:
+        return ""
+    first, second = pairs[int(random.integers(len(pairs)))]
+    ways = _WAYS[relation_of(first.members[0], second.members[0]) or ""]
+    return f"{first.words} {ways[int(random.integers(len(ways)))]} {second.words}"
+
+
+def _relation(seen: Sequence[Seen], random: np.random.Generator) -> str:
+    related = _related(seen, random)
+    return sentence(related) if related else ""
+
+
+def _there_is(seen: Sequence[Seen], random: np.random.Generator) -> str:
+    groups = groups_of(seen, random)
+    order = random.permutation(len(groups))[:3]
+    chosen = [groups[place] for place in order.tolist()]
+    verb = "is" if chosen[0].count == 1 else "are"
+    return sentence(f"there {verb} {listed([group.words for group in chosen])}")
+
+
+def _in_room(room: Room, view: View, seen: Sequence[Seen], random: np.random.Generator) -> str:
+    things = listed([group.words for group in groups_of(seen, random)[:3]])
+    sides = side_words(room, view)
+    place = with_article(room_word(seen))
+    return sentence(f"{place} with {things}" + (f", {listed(sides)}" if sides else ""))
+
+
+def _everything(room: Room, view: View, seen: Sequence[Seen], random: np.random.Generator) -> str:
+    related = _related(seen, random)
+    things = listed([group.words for group in groups_of(seen, random)])
+    sides = side_words(room, view)
+    place = with_article(room_word(seen)) + (f" with {listed(sides)}" if sides else "")
+    return sentence(f"{place}: {things}" + (f"; {related}" if related else ""))
+
+
+def room_word(seen: Sequence[Seen]) -> str:
+    """The word "bedroom" where a bed is named, and so on; else "room"."""
+    for item in seen:
+        if is_named(item) and item.thing.furniture.kind.name in _ROOMS:
+            return _ROOMS[item.thing.furniture.kind.name]
+    return "room"
+
+
+def side_words(room: Room, view: View) -> list[str]:
+    """Such as "blue walls", "a wooden floor": of the walls and the floor, where enough of them is in view."""
+    bare = view.things == NOTHING
+    walls = bare & (view.sides != FLOOR) & (view.sides != CEILING)
+    floor = bare & (view.sides == FLOOR)
+    words = []
+    if walls.mean() >= SIDE_SHARE:
+        words += _covered(
+            walls, {room.coverings[side].texture for side in np.unique(view.sides[walls])}, view, _WALLS, "walls"
+        )
+    if floor.mean() >= SIDE_SHARE:
+        found = _covered(floor, {room.coverings[FLOOR].texture}, view, _FLOORS, "floor")
+        words += [with_article(word) for word in found]
+    return words
+
+
+def _covered(
+    where: npt.NDArray[np.bool_],
+    textures: set[Texture],
+    view: View,
+    names: Mapping[Texture, str],
+    noun: str,
+) -> list[str]:
+    """Such as "blue striped walls"; nothing if neither colour nor texture is clear."""
+    name = names.get(next(iter(textures)), noun) if len(textures) == 1 else noun
+    colour = clear_name(view.colours[where])
+    if colour is None:
+        return [name] if name != noun else []
+    return [f"{colour} {name}"]

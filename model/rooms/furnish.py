@@ -1,0 +1,191 @@
+"""Furnish a room at random: choose the kind of room, its objects and their places, colours and lights."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from model.rooms.catalogue import FLAT, Furniture
+from model.rooms.colours import random_paint
+from model.rooms.mesh import load_mesh
+from model.rooms.placement import place, place_at_table, place_upon
+from model.rooms.scene import Colour, Covering, Light, Placed, Room, Scene, Texture
+
+# The furniture that defines each kind of room: one of these is placed first.
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "living": ("sofa", "armchair", "coffee table", "fireplace", "bookcase"),
+    "bedroom": ("bed",),
+    "kitchen": ("fridge", "oven", "sink", "cabinet", "table"),
+    "bathroom": ("bathtub", "toilet", "sink"),
+    "office": ("desk",),
+    "children": ("bed", "desk", "toy"),
+}
+_FLOOR_SIDES = {"living": (3.2, 5.5), "bathroom": (2.2, 3.4), "kitchen": (2.6, 4.5)}
+_TABLES = frozenset({"table", "desk"})  # what chairs are put at
+_SUPPORTS = frozenset({"table", "coffee table", "desk", "cabinet", "bookcase", "washing machine", "oven", "fireplace"})
+_SEATS = frozenset({"chair", "stool"})
+_SMALL = (0.5, 0.75, 0.5)  # metres: what is no larger may stand on a table
+_FLOOR = frozenset({"free", "wall"})  # places on the floor
+_REPAINTED = 0.6  # how often a thing gets another colour, where its class allows
+_PAINTED_SHARE = 0.7  # of its surface that gets it at least
+_PALEST = 0.65  # of white that colours of walls and floors are mixed with at most
+
+_FLOORS = (Texture.PLANKS, Texture.TILES, Texture.CHECKS, Texture.CARPET, Texture.PLAIN)
+_WALLS = (Texture.PLAIN, Texture.PLAIN, Texture.PLAIN, Texture.STRIPES, Texture.BRICKS, Texture.TILES)
+_FLOOR_PAINTS = ("brown", "brown", "beige", "beige", "grey", "white", "black", "red", "blue", "green")
+_WALL_PAINTS = (
+    "white",
+    "white",
+    "beige",
+    "beige",
+    "grey",
+    "light blue",
+    "yellow",
+    "green",
+    "pink",
+    "red",
+    "blue",
+    "turquoise",
+    "orange",
+    "purple",
+)
+_TEXTURE_SIZES = {Texture.PLANKS: (0.1, 0.2), Texture.STRIPES: (0.06, 0.3), Texture.BRICKS: (0.06, 0.12)}
+
+
+def furnish(pool: Sequence[Furniture], random: np.random.Generator) -> Scene:
+    """A room with things of `pool` in it; the same state of `random` gives the same scene."""
+    kind = tuple(ROOMS)[int(random.integers(len(ROOMS)))]
+    room = _random_room(kind, random)
+    fitting = [item for item in pool if kind in item.kind.rooms]
+    standing = _by_class(item for item in fitting if not _hangs(item) and _FLOOR.intersection(item.kind.places))
+    things: list[Placed] = []
+    keys = [name for name in ROOMS[kind] if name in standing]
+    _add(things, room, standing[keys[int(random.integers(len(keys)))]], random)
+    _add_some(things, room, standing, int(random.integers(2, 7)), random)
+    _add_some(things, room, _by_class(item for item in fitting if _hangs(item)), int(random.integers(0, 4)), random)
+    for where, chance in (("ceiling", 0.35), ("rug", 0.3)):
+        members = _by_class(item for item in fitting if where in item.kind.places)
+        _add_some(things, room, members, int(random.random() < chance), random)
+    _add_small(things, room, [item for item in fitting if _is_small(item)], random)
+    return Scene(room, tuple(things), _random_lights(room, random), float(random.uniform(0.25, 0.5)))
+
+
+def _by_class(items: Iterable[Furniture]) -> dict[str, list[Furniture]]:
+    found: dict[str, list[Furniture]] = defaultdict(list)
+    for furniture in items:
+        found[furniture.kind.name].append(furniture)
+    return found
+
+
+def _hangs(furniture: Furniture) -> bool:
+    """Whether it is on a wall, above the floor or in place of it."""
+    return furniture.kind.name in FLAT or (furniture.elevation > 0 and "ceiling" not in furniture.kind.places)
+
+
+def _is_small(furniture: Furniture) -> bool:
+    """Whether it may stand on a table."""
+    fits = all(length <= most for length, most in zip(furniture.size, _SMALL, strict=True))
+    return fits and "table" in furniture.kind.places and not _hangs(furniture)
+
+
+def _add_some(
+    things: list[Placed],
+    room: Room,
+    classes: Mapping[str, Sequence[Furniture]],
+    count: int,
+    random: np.random.Generator,
+) -> None:
+    """Put things of `count` classes somewhere, each class as likely as the others."""
+    for _ in range(count if classes else 0):
+        _add(things, room, classes[_one_of(tuple(classes), random)], random)
+
+
+def _one_of(names: Sequence[str], random: np.random.Generator) -> str:
+    return names[int(random.integers(len(names)))]
+
+
+def _add(things: list[Placed], room: Room, members: Sequence[Furniture], random: np.random.Generator) -> None:
+    """Put one of the members somewhere, sometimes several of it; nothing if there is no room for it."""
+    furniture = members[int(random.integers(len(members)))]
+    several = random.random() < (0.5 if furniture.kind.name in _SEATS else 0.08)
+    paint = random_painting(furniture, random)
+    for _ in range(int(random.integers(2, 5)) if several else 1):
+        tables = [thing for thing in things if thing.furniture.kind.name in _TABLES]
+        if furniture.kind.name in _SEATS and tables and random.random() < 0.8:
+            placed = place_at_table(furniture, room, things, tables, random)
+        else:
+            where = [name for name in furniture.kind.places if name != "table"]
+            placed = place(furniture, "wall" if _hangs(furniture) else _one_of(where, random), room, things, random)
+        if placed is not None:
+            things.append(Placed(placed.furniture, placed.position, placed.turn, paint))
+
+
+def _add_small(things: list[Placed], room: Room, small: Sequence[Furniture], random: np.random.Generator) -> None:
+    """Put small things on some of what stands in the room."""
+    supports = [number for number, thing in enumerate(things) if thing.furniture.kind.name in _SUPPORTS]
+    for support in supports:
+        for _ in range(int(random.integers(0, 4)) if small else 0):
+            furniture = small[int(random.integers(len(small)))]
+            placed = place_upon(furniture, support, room, things, random)
+            if placed is not None:
+                paint = random_painting(furniture, random)
+                things.append(Placed(furniture, placed.position, placed.turn, paint, support))
+
+
+def random_painting(furniture: Furniture, random: np.random.Generator) -> tuple[tuple[int, Colour], ...]:
+    """Another colour for the materials that cover most of an object; mostly none where its class is not painted."""
+    if not furniture.kind.painted or random.random() > _REPAINTED:
+        return ()
+    mesh = load_mesh(furniture)
+    areas = np.bincount(mesh.material, weights=mesh.areas, minlength=len(mesh.materials))
+    order = np.argsort(-areas, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(areas[order]), _PAINTED_SHARE * areas.sum())) + 1
+    colour = random_paint(random)
+    return tuple((int(material), colour) for material in order[:needed])
+
+
+def _random_room(kind: str, random: np.random.Generator) -> Room:
+    low, high = _FLOOR_SIDES.get(kind, (2.8, 4.8))
+    size = (random.uniform(low, high), random.uniform(2.35, 3.0), random.uniform(low, high))
+    wall = _random_covering(_WALLS, _WALL_PAINTS, random)
+    accent = _random_covering(_WALLS, _WALL_PAINTS, random) if random.random() < 0.25 else wall
+    floor = _random_covering(_FLOORS, _FLOOR_PAINTS, random)
+    white = (random.uniform(0.82, 0.97),) * 3
+    ceiling = Covering(Texture.PLAIN, white, white, 1.0, 0)
+    walls = [wall, wall, wall, wall]
+    walls[int(random.integers(4))] = accent
+    return Room(kind, size, (walls[0], walls[1], floor, ceiling, walls[2], walls[3]))
+
+
+def _random_covering(textures: Sequence[Texture], paints: tuple[str, ...], random: np.random.Generator) -> Covering:
+    texture = textures[int(random.integers(len(textures)))]
+    first = _paler(random_paint(random, paints), random.uniform(0, _PALEST))
+    contrast = random.uniform(0.72, 0.93) if random.random() < 0.7 else random.uniform(1.07, 1.3)
+    second = _scaled(first, contrast)
+    if texture is Texture.CHECKS:
+        second = _paler(random_paint(random, paints), random.uniform(0, _PALEST))
+    low, high = _TEXTURE_SIZES.get(texture, (0.2, 0.6))
+    return Covering(texture, first, second, random.uniform(low, high), int(random.integers(2**31)))
+
+
+def _paler(colour: Colour, share: float) -> Colour:
+    red, green, blue = (part + (0.92 - part) * share for part in colour)
+    return red, green, blue
+
+
+def _scaled(colour: Colour, factor: float) -> Colour:
+    red, green, blue = (min(1.0, part * factor) for part in colour)
+    return red, green, blue
+
+
+def _random_lights(room: Room, random: np.random.Generator) -> tuple[Light, ...]:
+    """A lamp below the ceiling, and often light from one side, as of a window."""
+    width, height, depth = room.size
+    warm, cool = random.uniform(0.8, 1.0), random.uniform(0.85, 1.0)
+    lamp = (random.uniform(0.2, 0.8) * width, height - 0.15, random.uniform(0.2, 0.8) * depth)
+    lights = [Light(lamp, (1.0, (1 + warm) / 2, warm))]
+    if random.random() < 0.7:
+        strength = random.uniform(0.3, 1.2)
+        side = (random.uniform(0.02, 0.98) * width, random.uniform(1.2, 2.2), float(random.integers(2)) * depth)
+        lights.append(Light(side, (cool * strength, (1 + cool) / 2 * strength, strength)))
+    return tuple(lights)

@@ -1,0 +1,168 @@
+"""Meshes of furniture: triangles in metres, read from the OBJ files inside the archives."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from model.data.errors import SampleInvalid
+from model.rooms.catalogue import Furniture
+from model.rooms.materials import DEFAULT, Material, read_materials
+from model.seam import FloatArray
+
+_INVISIBLE = 0.05  # opacity below which a surface is left out
+
+Corner = tuple[int, int]  # indices of a vertex and of its texture coordinates, -1 for none
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A piece of furniture with the middle of its base at the origin, facing z.
+
+    `triangles` and `normals` (unit, one a corner): float32 (n, 3, 3); `uv` float32 (n, 3, 2); `material` int16 (n,),
+    indices into `materials`.
+    """
+
+    triangles: FloatArray
+    normals: FloatArray
+    uv: FloatArray
+    material: npt.NDArray[np.int16]
+    materials: tuple[Material, ...]
+
+    @property
+    def areas(self) -> FloatArray:
+        """Square metres of each triangle, (n,)."""
+        edges = self.triangles[:, 1:] - self.triangles[:, :1]
+        return np.asarray(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2)
+
+
+@cache
+def load_mesh(furniture: Furniture) -> Mesh:
+    """The mesh of an object in its catalogue size, kept for the life of the process. Raises `SampleInvalid`."""
+    try:
+        with ZipFile(furniture.archive) as archive:
+            text = archive.read(furniture.model).decode("latin-1")
+            parsed = _parse(text)
+            folder = furniture.model.rpartition("/")[0]
+            materials = read_materials(archive, f"{folder}/{parsed.materials_file}") if parsed.materials_file else {}
+        return _build(parsed, materials, furniture)
+    except (OSError, BadZipFile, KeyError, ValueError, IndexError) as error:
+        raise SampleInvalid(f"the model of {furniture.id} cannot be read: {error!r}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """What an OBJ file holds: `faces` index `vertices` and `uv`, `names` are the faces' materials."""
+
+    vertices: FloatArray  # (v, 3)
+    uv: FloatArray  # (t, 2), the last row for corners without
+    faces: npt.NDArray[np.int64]  # (n, 3, 2)
+    names: list[str]
+    materials_file: str
+
+
+def _parse(text: str) -> _Parsed:
+    lines: dict[str, list[str]] = defaultdict(list)
+    faces: list[tuple[Corner, Corner, Corner]] = []
+    names: list[str] = []
+    material = ""
+    for line in text.replace("\\\n", " ").splitlines():
+        keyword, _, rest = line.strip().partition(" ")
+        if keyword == "f":
+            corners = [_corner(word, len(lines["v"]), len(lines["vt"])) for word in rest.split()]
+            faces += ((corners[0], *pair) for pair in pairwise(corners[1:]))
+            names += [material] * (len(corners) - 2)
+        elif keyword == "usemtl":
+            material = rest.strip()
+        else:
+            lines[keyword].append(rest)
+    return _Parsed(
+        vertices=_numbers(lines["v"], 3),
+        uv=np.vstack([_numbers(lines["vt"], 2), np.zeros((1, 2), np.float32)]),
+        faces=np.array(faces, np.int64).reshape(-1, 3, 2),
+        names=names,
+        materials_file=lines["mtllib"][0].strip() if lines["mtllib"] else "",
+    )
+
+
+def _corner(word: str, vertices: int, coordinates: int) -> Corner:
+    """`5`, `5/2`, `5//3` or `5/2/3`, counted from 1, or backwards from the last if negative."""
+    vertex, _, rest = word.partition("/")
+    uv = rest.partition("/")[0]
+    return _index(int(vertex), vertices), _index(int(uv), coordinates) if uv else -1
+
+
+def _index(number: int, count: int) -> int:
+    return number - 1 if number > 0 else count + number
+
+
+def _numbers(lines: list[str], count: int) -> FloatArray:
+    return np.array([line.split()[:count] for line in lines], np.float32).reshape(-1, count)
+
+
+def _build(parsed: _Parsed, materials: dict[str, Material], furniture: Furniture) -> Mesh:
+    known = [*dict.fromkeys(parsed.names)]
+    if not known:
+        raise ValueError("it has no faces")
+    kept = np.array([materials.get(name, DEFAULT).opacity >= _INVISIBLE for name in parsed.names], bool)
+    triangles = _fitted(parsed.vertices[parsed.faces[kept, :, 0]], furniture)
+    edges = triangles[:, 1:] - triangles[:, :1]
+    solid = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) > 1e-12
+    if not solid.any():
+        raise ValueError("none of its faces has an area")
+    numbers = {name: number for number, name in enumerate(known)}
+    return Mesh(
+        triangles=triangles[solid],
+        normals=corner_normals(triangles[solid]),
+        uv=parsed.uv[parsed.faces[kept, :, 1]][solid],
+        material=np.array([numbers[name] for name in parsed.names], np.int16)[kept][solid],
+        materials=tuple(materials.get(name, DEFAULT) for name in known),
+    )
+
+
+def _fitted(triangles: FloatArray, furniture: Furniture) -> FloatArray:
+    """Turned as the catalogue says, stretched to its size, the middle of the base at the origin."""
+    turned = triangles @ np.array(furniture.rotation, np.float32).reshape(3, 3).T
+    low, high = turned.reshape(-1, 3).min(axis=0), turned.reshape(-1, 3).max(axis=0)
+    base = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2], np.float32)
+    scale = np.array(furniture.size, np.float32) / np.maximum(high - low, 1e-9)
+    return np.asarray((turned - base) * scale, np.float32)
+
+
+_CREASE = np.cos(np.deg2rad(35.0))  # faces that meet at a larger angle meet in an edge
+_GRID = 1e-4  # metres within which corners are one vertex
+
+
+def corner_normals(triangles: FloatArray) -> FloatArray:
+    """Unit normals of the corners of triangles (n, 3, 3): the mean over the faces around, but not across edges.
+
+    Faces are weighted by their area. The winding of a face decides to which side its normals point.
+    """
+    weighted = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
+    vertex = _vertices(triangles)
+    order = np.argsort(vertex, kind="stable")
+    starts = np.searchsorted(vertex[order], np.arange(vertex.max() + 2))
+    counts = np.diff(starts)
+    total = np.zeros((len(vertex), 3), np.float64)
+    for step in range(int(counts.max())):
+        # The step-th face around each corner's vertex, if it has that many.
+        corners = np.flatnonzero(counts[vertex] > step)
+        face = order[starts[vertex[corners]] + step] // 3
+        agree = np.einsum("ij,ij->i", unit[corners // 3], unit[face])
+        near = np.abs(agree) > _CREASE
+        total[corners[near]] += weighted[face[near]] * np.sign(agree[near])[:, None]
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    smooth = np.where(length > 1e-12, total / np.maximum(length, 1e-12), unit.repeat(3, axis=0))
+    return np.asarray(smooth.reshape(-1, 3, 3), np.float32)
+
+
+def _vertices(triangles: FloatArray) -> npt.NDArray[np.int64]:
+    """The vertex number of each corner, (3n,): corners at one place have one number."""
+    places = np.rint(triangles.reshape(-1, 3) / _GRID).astype(np.int64)
+    keys = (places[:, 0] * 73856093) ^ (places[:, 1] * 19349663) ^ (places[:, 2] * 83492791)
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,148 @@
+"""Rooms as a source of samples: a key stands for a scene, a camera in it, and all annotations of the picture."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.config_reader import Natural
+from model.data.errors import SampleInvalid, SourceUnavailable
+from model.data.registry import SourceKind
+from model.data.samples import DataSample, Split
+from model.rooms.camera import Camera
+from model.rooms.captions import compose
+from model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
+from model.rooms.furnish import furnish
+from model.rooms.labels import Seen, class_regions, instance_regions, known_metadata, labelled_boxes, seen_things
+from model.rooms.render import View, render
+from model.rooms.scene import Room
+from model.rooms.viewpoint import choose_camera
+
+VERSION = 1  # of the scenes that keys stand for; changes with anything that changes a picture
+LICENCE = (
+    "renderings of sweethome3d-furniture 1.8: Blend Swap authors (CC0 1.0, CC BY 3.0), Kator Legaz (CC BY 3.0 US), "
+    "Reallusion (CC BY 3.0 US), Scopia and eTeks (CC BY 3.0)"
+)
+_ATTEMPTS = 20  # scenes until one is worth a picture
+_LEAST_SIZE = 16  # pixels
+
+
+@dataclass(frozen=True)
+class Options:
+    """`furniture`: the folder of the `.sh3f` files; `train`, `val`, `test`: how many views each split has."""
+
+    furniture: Path = FURNITURE
+    train: Natural = 20_000
+    val: Natural = 1_000
+    test: Natural = 1_000
+
+
+class RoomsSource:
+    """Views of rooms, one a scene. Keys are `<split>-<number>`; a split's things are in no other split.
+
+    A sample has `rgb`, `depth` (metres along the axis), `normal` (camera frame: right, up, towards the viewer),
+    `semseg`, `instances`, `bounding_boxes`, `metadata` and `caption`; its attributes say where the camera is, what the
+    room is and what is in view.
+    """
+
+    licence = LICENCE
+
+    def __init__(self, name: str, options: Options, image_size: int) -> None:
+        """Raises `SourceUnavailable` if the furniture is not there."""
+        if image_size < _LEAST_SIZE:
+            raise SourceUnavailable(f"rooms are rendered in {_LEAST_SIZE} pixels or more, not {image_size}")
+        read_catalogue(options.furniture)
+        self.name = name
+        self.origin = f"rooms {VERSION} of {PACKAGE} {fingerprint(options.furniture)} at {image_size} pixels"
+        self.furniture = options.furniture
+        self._options = options
+        self._size = image_size
+
+    def keys(self, split: Split) -> Sequence[str]:
+        count: int = getattr(self._options, split.value)
+        return [f"{split.value}-{number:05d}" for number in range(count)]
+
+    def sample(self, key: str) -> DataSample:
+        pool, random = _pool(self.furniture, _split_of(key)), _random(key)
+        for _ in range(_ATTEMPTS):
+            scene = furnish(pool, random)
+            camera = choose_camera(scene, random)
+            if camera is None:
+                continue
+            view = render(scene, camera, self._size)
+            seen = seen_things(scene, camera, view)
+            if captions := compose(scene.room, view, seen, random):
+                values = {**_values(view, seen), "caption": captions}
+                return DataSample(key, values, _attributes(scene.room, camera, seen, self._size))
+        raise SampleInvalid(f"no room with a visible thing was found for {key} in {_ATTEMPTS} attempts")
+
+
+def _values(view: View, seen: Sequence[Seen]) -> dict[str, Any]:
+    return {
+        "rgb": view.rgb,
+        "depth": view.depth,
+        "normal": view.normal,
+        "semseg": class_regions(view),
+        "instances": instance_regions(view, seen),
+        "bounding_boxes": labelled_boxes(seen),
+        "metadata": known_metadata(view, seen),
+    }
+
+
+@lru_cache(maxsize=8)
+def _pool(furniture: Path, split: Split) -> tuple[Furniture, ...]:
+    return split_catalogue(read_catalogue(furniture))[split]
+
+
+def _split_of(key: str) -> Split:
+    try:
+        return Split(key.partition("-")[0])
+    except ValueError as error:
+        raise SampleInvalid(f"{key!r} is not a key of rooms; a key looks like train-00012") from error
+
+
+def _random(key: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"rooms {VERSION} {key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def _attributes(room: Room, camera: Camera, seen: Sequence[Seen], size: int) -> dict[str, Any]:
+    named = dict.fromkeys(item.thing.furniture.kind.name for item in seen)
+    return {
+        "medium": "rendering",
+        "tags": list(named),
+        "original_width": size,
+        "original_height": size,
+        "camera": _camera(camera),
+        "room": _room(room),
+        "things": [_thing(item) for item in seen],
+    }
+
+
+def _camera(camera: Camera) -> dict[str, Any]:
+    """Metres and degrees."""
+    angles = {name: round(float(np.rad2deg(value)), 2) for name, value in asdict(camera).items() if name != "position"}
+    return {"position": [round(part, 3) for part in camera.position], **angles}
+
+
+def _room(room: Room) -> dict[str, Any]:
+    return {"kind": room.kind, "size": [round(part, 3) for part in room.size]}
+
+
+def _thing(item: Seen) -> dict[str, Any]:
+    furniture = item.thing.furniture
+    return {
+        "object": furniture.id,
+        "class": furniture.kind.name,
+        "noun": furniture.nouns[0],
+        "colour": item.colour,
+        "share": round(item.share, 4),
+        "depth": round(item.depth, 3),
+    }
+
+
+ROOMS = SourceKind(Options, lambda name, options, place: RoomsSource(name, options, place.image_size))

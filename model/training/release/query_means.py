@@ -1,0 +1,264 @@
+"""Measure a bundle's spaces on validation samples: the means of query vectors, and the default spaces.
+
+A data set's samples have all of their metadata. A user gives a few fields, or all that are known of a picture, and in
+both cases the network is told that there may be more. So the means are measured on queries with a part missing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.checkpoints.files import load_fourm, load_vqvae
+from model.fourm.bundled.bundle import CONSTANTS, NETWORK, PRIOR, SHORTCUTS, load_bundle
+from model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
+from model.fourm.bundled.shortcuts import load_shortcuts
+from model.fourm.codecs import Text
+from model.modalities.formats.metadata import Metadata, metadata_from_text
+from model.network.tokens import ModalityInput
+from model.network.transformer import FourM
+from model.tokenizers.text import TextTokenizer
+from model.training.pretraining.bank import Bank, IntArray, read_bank
+from model.training.pretraining.batches import BatchMaker, BatchSource
+from model.training.pretraining.config import ContrastConfig, TrainingConfig
+from model.training.pretraining.contrast import Contrast
+from model.training.pretraining.objective import Objective
+from model.training.pretraining.plan import Plan
+from model.training.pretraining.start import target_fields
+from model.training.run.config import Precision
+from model.training.run.errors import TrainingDataInvalid
+
+GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
+_AT_ONCE = 32
+_FIELD_DRAWS = 5  # tells the draws of fields from the other draws of the seed
+
+AsAsked = Callable[[ModalityInput], ModalityInput]  # what a sample has of an input -> what a user gives
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`constants`: `<space>/gallery_prior` and `<space>/<modality>`, means of raw vectors, float32 (d,) and (k, d)."""
+
+    constants: dict[str, Tensor]
+    default_spaces: Mapping[str, str]
+
+    @classmethod
+    def of_bundle(cls, folder: Path) -> "Measured":
+        """The measurements of the bundled weights in a folder. Raises as `load_bundle`."""
+        bundle = load_bundle(folder.name, folder)
+        return cls(load_file(folder / CONSTANTS), bundle.default_spaces)
+
+    def updated(self, constants: Mapping[str, Tensor], spaces: Mapping[str, str]) -> "Measured":
+        """This, with what was measured anew in its place."""
+        return Measured({**self.constants, **constants}, {**self.default_spaces, **spaces})
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Unit vectors (n, d) of some samples of a folder by space, `raw` and `exact`; `numbers` are their bank rows."""
+
+    numbers: Sequence[int]
+    raw: Mapping[str, Tensor]
+    exact: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What samples show: the input `key`, which `as_asked` makes from all that they have of it."""
+
+    key: str
+    as_asked: AsAsked
+    targets: tuple[str, ...]
+
+
+def measure(
+    config: TrainingConfig,
+    contrast: ContrastConfig,
+    bundle: Path,
+    source: BatchSource,
+    samples: int,
+    say: Callable[[str], None],
+    known: Measured | None = None,
+) -> Measured:
+    """What the weights in the folder `bundle` do with up to `samples` samples of each data set of `source`.
+
+    Inputs that none of them has keep what is `known` of the network that the run began with. Raises
+    `TrainingDataInvalid` for one of which nothing is known.
+    """
+    network, objective = _loaded(config, contrast, bundle)
+    bank = read_bank(source.folders, target_fields(config, contrast), say)
+    with ExitStack() as stack:
+        makers = [
+            stack.enter_context(closing(BatchMaker(replace(source, folders=(folder,))))) for folder in source.folders
+        ]
+        ranges = [range(min(samples, folder.samples)) for folder in source.folders]
+
+        def rows_of(key: str, as_asked: AsAsked) -> list[Rows]:
+            say(f"measuring queries by {key}")
+            pairs = zip(makers, ranges, strict=True)
+            shown = Shown(key, as_asked, contrast.targets)
+            return [_rows(network, objective, maker, numbers, shown) for maker, numbers in pairs]
+
+        galleries = rows_of(PICTURE, _whole)
+        queries: dict[str, list[Rows]] = {}
+        for modality, key in ((name, row.key) for name, row in INPUTS.items() if row.key in network.config.domains_in):
+            ways = _ways(modality, source.plan, config.seed)
+            queries[modality] = galleries if key == PICTURE else [rows for way in ways for rows in rows_of(key, way)]
+    if known is None:
+        return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+    unseen = {name for name, rows in queries.items() if not any(measured.numbers for measured in rows)}
+    queries = {name: rows for name, rows in queries.items() if name not in unseen & known.default_spaces.keys()}
+    return known.updated(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+
+
+def _loaded(config: TrainingConfig, contrast: ContrastConfig, bundle: Path) -> tuple[FourM, Objective]:
+    """The network and what makes its vectors, on the CPU."""
+    tokenizers = {key: load_vqvae(bundle / f"{key}.safetensors") for key in contrast.targets}
+    shortcuts = load_shortcuts(bundle / SHORTCUTS).renamed({modality: row.key for modality, row in INPUTS.items()})
+    vectors = Contrast(contrast, shortcuts, tokenizers, {}, config.seed)
+    objective = Objective(config.loss, Precision.FLOAT32, {}, tokenizers, torch.device("cpu"), vectors)
+    return load_fourm(bundle / NETWORK), objective
+
+
+def _whole(given: ModalityInput) -> ModalityInput:
+    return given
+
+
+def _ways(modality: str, plan: Plan, seed: int) -> list[AsAsked]:
+    """The kinds of queries that are asked by a modality; each has a mean of its own."""
+    if modality != "metadata" or plan.text is None:
+        return [_whole]
+    longest, draws = plan.network.row(INPUTS[modality].key).max_length, np.random.default_rng([seed, _FIELD_DRAWS])
+    return [MetadataQueries(plan.text, longest, most, draws) for most in (FEW, None)]
+
+
+@torch.inference_mode()
+def _rows(network: FourM, objective: Objective, maker: BatchMaker, numbers: range, shown: Shown) -> Rows:
+    """Raw vectors of the samples that show one input alone, and their exact vectors."""
+    key, targets = shown.key, shown.targets
+    found: list[int] = []
+    raw: dict[str, list[Tensor]] = {target: [] for target in targets}
+    exact: dict[str, list[Tensor]] = {target: [] for target in targets}
+    for first in range(0, len(numbers), _AT_ONCE):
+        batch, own = maker.whole_batch(numbers[first : first + _AT_ONCE], [key], targets)
+        if own:
+            found += batch.rows.tolist()
+            asked = replace(batch, inputs={key: shown.as_asked(batch.inputs[key])})
+            for target, vectors in objective.predicted(network, objective.prepared(asked), targets).items():
+                raw[target].append(F.normalize(vectors, dim=1))
+                exact[target].append(F.normalize(objective.moved(batch.vectors[target]), dim=1))
+    return Rows(found, _joined(raw), _joined(exact))
+
+
+def _joined(parts: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat(rows) if rows else torch.zeros(0, 0) for key, rows in parts.items()}
+
+
+def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) -> dict[str, Tensor]:
+    """The mean of each space's gallery (d,), and those of the query vectors of each modality (k, d).
+
+    They have a row a folder, and where there are several kinds of queries a row for each kind of each folder. Raises
+    `TrainingDataInvalid`.
+    """
+    means = {}
+    for space, kind in GALLERY.items():
+        shown = [rows.exact[space] if kind == "exact" else rows.raw[space] for rows in galleries if rows.numbers]
+        means[f"{space}/{PRIOR}"] = torch.cat(shown).mean(dim=0)
+        for modality, folders in queries.items():
+            asked = [rows.raw[space].mean(dim=0) for rows in folders if rows.numbers]
+            if not asked:
+                raise TrainingDataInvalid(f"no validation sample shows {modality}; its mean cannot be measured")
+            means[f"{space}/{modality}"] = torch.stack(asked)
+    return means
+
+
+def default_spaces(
+    galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]], bank: Bank, say: Callable[[str], None]
+) -> dict[str, str]:
+    """The space in which queries of each modality do best, by mean reciprocal rank in each folder.
+
+    Queries should find the picture of their own sample. A picture finds itself in any space, so it should instead find
+    other vendors' drawings of its concept; where there are none, pictures are queried in the space of exact vectors.
+    """
+    means = constants(galleries, queries)
+    chosen = {}
+    for modality, folders in queries.items():
+        wanted = bank.others if folders is galleries else _itself
+        scores = {}
+        for space in GALLERY:
+            shown = list(galleries) * (len(folders) // len(galleries))
+            pairs = [pair for pair in zip(shown, folders, strict=True) if pair[1].numbers]
+            given = zip(pairs, means[f"{space}/{modality}"], strict=True)
+            ranks = [rank for pair, mean in given for rank in reciprocal_ranks(*pair, space, mean, wanted)]
+            scores[space] = sum(ranks) / len(ranks) if ranks else float(GALLERY[space] == "exact")
+        say(f"{modality}: " + ", ".join(f"{space} {score:.3f}" for space, score in scores.items()))
+        chosen[modality] = max(scores, key=lambda space: scores[space])
+    return chosen
+
+
+def _itself(row: int) -> IntArray:
+    return np.array([row])
+
+
+def reciprocal_ranks(
+    gallery: Rows, asked: Rows, space: str, mean: Tensor, wanted: Callable[[int], IntArray]
+) -> list[float]:
+    """1 / rank of the first wanted picture, for each query that has one in the gallery; centred as the service does.
+
+    `wanted` gives the bank rows that a sample should find; the sample itself does not count where it is not among them.
+    """
+    places = {number: place for place, number in enumerate(gallery.numbers)}
+    shown = gallery.exact[space] if GALLERY[space] == "exact" else gallery.raw[space]
+    shown = F.normalize(shown - shown.mean(dim=0), dim=1)
+    scores = F.normalize(asked.raw[space] - mean, dim=1) @ shown.T
+    found = []
+    for number, own in zip(asked.numbers, scores, strict=True):
+        right = [places[row] for row in wanted(number).tolist() if row in places]
+        if right:
+            counts = torch.ones(len(own), dtype=torch.bool)
+            counts[[*right, places.get(number, right[0])]] = False
+            found.append(1.0 / (1 + int((own >= own[right].max())[counts].sum())))
+    return found
+
+
+FEW = 3  # the most fields of a short query
+
+
+@dataclass(frozen=True)
+class MetadataQueries:
+    """Makes queries of samples' metadata in a bundle's vocabulary, each at most `longest` ids.
+
+    `most`: between one and so many fields of each sample, drawn anew every time; None for all of them.
+    """
+
+    text: TextTokenizer
+    longest: int
+    most: int | None
+    generator: np.random.Generator
+
+    def __call__(self, whole: ModalityInput) -> ModalityInput:
+        """Ids of whole metadata (B, n) -> those of queries (B, m)."""
+        rows = [self._query(ids[~mask].tolist()) for ids, mask in zip(whole.values, whole.mask, strict=True)]
+        return _padded(rows)
+
+    def _query(self, ids: list[int]) -> list[int]:
+        known = metadata_from_text(self.text.decode(ids))
+        names = [str(name) for name in self.generator.permutation(list(known.values))]
+        count = len(names) if self.most is None else int(self.generator.integers(1, self.most + 1))
+        given = Metadata({name: known.values[name] for name in names[:count]})
+        return Text("metadata", INPUTS["metadata"].ending).ids(self.text, given, self.longest)
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> ModalityInput:
+    """Rows of ids, at least one of them not empty, as (B, n) padded on the right."""
+    values = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    mask = torch.ones(values.shape, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        values[place, : len(row)], mask[place, : len(row)] = torch.tensor(row, dtype=torch.int64), False
+    return ModalityInput(values, mask)

@@ -1,0 +1,115 @@
+"""The settings that every training run shares, for 4M networks and tokenizers: data, batches, optimiser and intervals.
+
+No torch.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from model.config_reader import (
+    AboveZero,
+    Bounds,
+    Key,
+    NotNegative,
+    Positive,
+    Refused,
+    Share,
+)
+
+
+class Sharding(StrEnum):
+    """Which parts of a network each process holds."""
+
+    NONE = "none"  # all of it
+    FULL = "full"  # an equal share of every parameter, with its moments and average
+
+
+class Precision(StrEnum):
+    """The type of activations; weights and averages are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A data set and its weight among the others."""
+
+    path: Annotated[Path, Key("folder")]
+    weight: NotNegative = 1.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`window`: how many shards of a folder are shuffled into each other, and so read at a time."""
+
+    folders: tuple[Folder, ...]
+    window: Positive = 64
+
+    def __post_init__(self) -> None:
+        if not any(folder.weight for folder in self.folders):
+            raise Refused("folders", "must have a folder with a weight above 0")
+
+
+Beta = Annotated[float, Bounds(0, 1 - 1e-12)]
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW and its rate: base_rate x batch size / 256 after the warm-up, then a cosine down to `final_share` of it.
+
+    `clip` is the largest norm of the gradient; None leaves the gradient unchanged.
+    """
+
+    base_rate: NotNegative
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    epsilon: NotNegative = 1e-8
+    weight_decay: NotNegative = 0.05
+    clip: AboveZero | None = None
+    final_share: Share = 0.0
+
+    def rate(self, batch: int, seen: int, warm_up: int, total: int) -> float:
+        """The learning rate of the step after which `seen` of `total` tokens or samples are seen."""
+        peak = self.base_rate * batch / 256
+        if seen <= warm_up:
+            return peak * seen / warm_up
+        done = min((seen - warm_up) / max(total - warm_up, 1), 1.0)
+        return peak * (self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """`size` samples a step, gone through in `accumulation` equal parts."""
+
+    size: Positive
+    accumulation: Positive = 1
+
+    def __post_init__(self) -> None:
+        if self.size % self.accumulation:
+            raise Refused("size", f"{self.size} must be a multiple of accumulation {self.accumulation}")
+
+    @property
+    def part(self) -> int:
+        """Samples that are in memory at a time."""
+        return self.size // self.accumulation
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings that do not affect the result: intervals in steps, checkpoints kept, processes that read ahead."""
+
+    checkpoint_every: Positive = 500
+    keep: Positive = 2
+    report_every: Positive = 20
+    workers: Annotated[int, Bounds(0, 256)] = 1
+
+
+@dataclass(frozen=True)
+class LargeRunConfig(RunConfig):
+    """And what memory is traded for: `sharding` for messages, `activation_checkpointing` for computing blocks twice."""
+
+    sharding: Sharding = Sharding.NONE
+    activation_checkpointing: bool = False

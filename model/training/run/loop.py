@@ -1,0 +1,361 @@
+"""The training loop: runs updates, averages, records, evaluations and checkpoints, each at its steps.
+
+Gradients are averaged over processes once per step, after its last part, rather than during the backward pass. It then
+makes no difference which parameters a process used, and frozen parameters need no special handling.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from model.training.run.curves import draw_curves, panels_of
+from model.training.run.errors import TrainingDataInvalid, TrainingDiverged
+from model.training.run.folder import RunFolder, check_same_run
+from model.training.run.launching import Stop, stopped_by_signals
+from model.training.run.memory import Sharded, is_split, own_part, whole_network
+from model.training.run.processes import ALONE, Processes
+from model.training.run.records import Number, Records
+from model.training.run.state import TrainingState
+from model.training.run.task import BatchesByNumber, LossMaker, Measure, Parts, Settings, Source, TaskBatch
+
+_Network = TypeVar("_Network", bound=nn.Module)
+_Objective = TypeVar("_Objective", bound=LossMaker)
+
+
+def training_columns(losses: Sequence[str]) -> list[str]:
+    """The columns of a row: what `Tally.row` gives, the `losses` among it, and what the trainer adds."""
+    counted = ["tokens", "samples", "seconds", "rate"]
+    return [*counted, "loss", "gradient_norm", "tokens_per_second", "empty", *losses]
+
+
+class Tally:
+    """Sums over steps; losses stay on the device until `row` is asked for. `seconds` are those since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.steps = self.tokens = 0
+        self._samples = self._empty = 0
+        self._loss: Tensor | float = 0.0
+        self._norm: Tensor | float = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def add_batch(self, batch: TaskBatch) -> None:
+        """Count a part of a step's samples."""
+        self.tokens += batch.tokens
+        self._samples += batch.samples
+        self._empty += batch.empty
+
+    def add_losses(self, losses: Parts) -> None:
+        """Count a part's losses; one that nothing was predicted for does not count."""
+        for key, loss in losses.values.items():
+            if losses.elements[key]:
+                before = self._sums.get(key)
+                self._sums[key] = loss.detach() if before is None else before + loss.detach()
+                self._counts[key] = self._counts.get(key, 0) + 1
+
+    def add_step(self, loss: Tensor, norm: Tensor) -> None:
+        """Count an update, its whole loss and the norm of its gradient before clipping."""
+        self.steps += 1
+        self._loss, self._norm = self._loss + loss, self._norm + norm
+
+    def row(self, columns: Sequence[str], processes: Processes, parts: int) -> dict[str, Number]:
+        """Means over the steps of all processes, each of `parts` parts; `columns` are the losses.
+
+        A modality that was never a target has none. `tokens` is the sum of all.
+        """
+        sums = [float(self._sums.get(name, 0.0)) for name in columns]
+        counts = [self._counts.get(name, 0) for name in columns]
+        counted = [float(self._loss), self.tokens, self._samples, self._empty]
+        loss, tokens, samples, empty, *losses = processes.summed([*counted, *sums, *counts])
+        whole = zip(columns, losses[: len(columns)], losses[len(columns) :], strict=True)
+        times = processes.slices(parts) // parts  # so many processes count each part
+        return {
+            "loss": loss / self.steps,
+            "gradient_norm": float(self._norm) / self.steps,
+            "tokens": int(tokens),
+            "tokens_per_second": round(tokens / max(self.seconds, 1e-9), 1),
+            "empty": empty / samples,
+            **{name: total * times / count for name, total, count in whole if count},
+        }
+
+
+@dataclass
+class Trainer(Generic[_Network, _Objective]):
+    """One run, of a 4M network or a tokenizer.
+
+    `made_with` is stored with every checkpoint; `say` receives a progress line now and then. With several processes,
+    each does the same with its own slices of a step, and only the first evaluates, reports and writes. `sharded` wraps
+    a network that is split over them.
+    """
+
+    config: Settings
+    network: _Network
+    state: TrainingState
+    objective: _Objective
+    source: Source
+    evaluation: Measure | None
+    folder: RunFolder
+    made_with: Mapping[str, str]
+    say: Callable[[str], None]
+    processes: Processes = ALONE
+    sharded: Sharded | None = None
+    _tally: Tally = field(default_factory=Tally)
+
+    def run(self, stop: Stop) -> bool:
+        """Train from where the state is to the end; True if it got there, False if it was asked to stop.
+
+        Raises `TrainingDiverged`, `TrainingDataInvalid`; the last checkpoint stays as it is.
+        """
+        counters, last = self.state.counters, self.config.steps
+        first = counters.step
+        self._tally = Tally()
+        self.network.train()
+        with ExitStack() as opened:
+            if self.processes.is_first:
+                self._open_records(opened, first)
+            batches = opened.enter_context(closing(self._batches(first, last)))
+            while counters.step < last and not self.processes.any(stop.asked):
+                self.step(batches)
+                self._after_step()
+            if self._tally.steps:
+                self._report()
+            if counters.step > first and not self._is_due(self.config.run.checkpoint_every):
+                self._save()
+        return counters.step == last
+
+    def _open_records(self, opened: ExitStack, step: int) -> None:
+        root = self.folder.root
+        self._training = Records(root, "metrics", training_columns(self.objective.columns), step)
+        columns = ["tokens", *self.evaluation.columns()] if self.evaluation else ["tokens"]
+        self._evaluated = Records(root, "evaluation", columns, step)
+        opened.enter_context(closing(self._training))
+        opened.enter_context(closing(self._evaluated))
+
+    def _batches(self, first: int, last: int) -> Generator[Any, None, None]:
+        """This process's slices of the steps from `first` to `last` - 1, in order."""
+        slices, own = self.processes.slices(self.config.batch.accumulation), self.processes
+        return batches_between(
+            self.source, first * slices + own.number, last * slices, self.config.run.workers, own.count
+        )
+
+    def step(self, batches: Iterator[Any]) -> None:
+        """One update from `accumulation` parts, the loss being their mean; of these a process has its slices."""
+        parts = self.config.batch.accumulation
+        zero_gradients(self.state.parameters.values())
+        whole = torch.zeros((), device=self.objective.device)
+        for _ in range(self.processes.slices(parts) // self.processes.count):
+            batch = next(batches)
+            self._tally.add_batch(batch)
+            loss, losses = self._losses(batch)
+            loss = loss / parts
+            # All processes' slices make the loss together, and the mean of their gradients is taken.
+            (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
+            self._tally.add_losses(losses)
+            whole += loss.detach()
+        average_gradients(list(self.state.parameters.values()), self.processes)
+        self._update(whole)
+
+    def _losses(self, batch: Any) -> tuple[Tensor, Parts]:
+        prepared = self.objective.prepared(batch)
+
+        def run(network: nn.Module) -> tuple[Tensor, Parts]:
+            losses = self.objective.losses(network, prepared)
+            return self.objective.total(losses), losses
+
+        if self.sharded is None:
+            return run(self.network)
+        found: tuple[Tensor, Parts] = self.sharded(run)
+        return found
+
+    def _update(self, loss: Tensor) -> None:
+        state = self.state
+        for group in state.optimiser.param_groups:
+            group["lr"] = self.config.rate_at(state.counters.step) * group["rate_share"]
+        with state.frozen.left_out(state.parameters, state.counters.step):
+            norm = total_norm(list(state.parameters.values()), self.config.optimiser.clip)
+            state.optimiser.step()
+        state.averages.update(state.parameters, state.counters.step)
+        state.counters.step += 1
+        self._tally.add_step(loss, norm)
+
+    def _after_step(self) -> None:
+        """Report, save and evaluate where this step is one for it."""
+        run, evaluation = self.config.run, self.config.evaluation
+        is_last = self.state.counters.step == self.config.steps
+        evaluates = evaluation is not None and (is_last or self._is_due(evaluation.every))
+        saves = self._is_due(run.checkpoint_every)
+        if evaluates or saves or is_last or self._is_due(run.report_every):
+            self._report()
+        if evaluates:
+            self._evaluate()
+        if saves:
+            self._save()
+
+    def _is_due(self, every: int) -> bool:
+        return self.state.counters.step % every == 0
+
+    def _report(self) -> None:
+        """Write a row and begin a new tally. Raises `TrainingDiverged`, `TrainingDataInvalid`."""
+        counters, tally = self.state.counters, self._tally
+        row = tally.row(self.objective.columns, self.processes, self.config.batch.accumulation)
+        if not (math.isfinite(float(row["loss"] or 0.0)) and math.isfinite(float(row["gradient_norm"] or 0.0))):
+            raise TrainingDiverged(
+                f"the loss or its gradient is no longer a number at step {counters.step}; the last checkpoint in "
+                f"{self.folder.checkpoints} is from before; train anew with a lower optimiser.base_rate or with clip"
+            )
+        if row["empty"] == 1.0:
+            raise TrainingDataInvalid(
+                f"none of the samples up to step {counters.step} has both an input and a target of a component "
+                "of masking"
+            )
+        counters.tokens += int(row["tokens"] or 0)
+        counters.seconds += tally.seconds
+        row |= self._place() | {"seconds": round(counters.seconds, 3), "rate": self.config.rate_at(counters.step - 1)}
+        row["samples"] = counters.step * self.config.batch.size
+        if self.processes.is_first:
+            self._training.add(row)
+        self.say(
+            f"step {counters.step:,} of {self.config.steps:,}  loss {row['loss']:.4f}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s"
+        )
+        self._tally = Tally()
+
+    def _evaluate(self) -> None:
+        """Measure the averaged weights on validation samples, in the first process; the others wait at what is next."""
+        with self.state.averages.applied(self.state.parameters):
+            network = whole_network(self.network, self.processes)
+            if network is not None and self.evaluation is not None:
+                found = self.evaluation.measure(network)
+                self._evaluated.add({**self._place(), **found})
+                shown = [f"{name} {value:.4f}" for name, value in found.items() if value is not None]
+                self.say(f"validation at step {self.state.counters.step:,}: {', '.join(shown)}")
+        self._tally = Tally()
+
+    def _place(self) -> dict[str, Number]:
+        counters = self.state.counters
+        return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
+
+    def _save(self) -> None:
+        first = self.processes.is_first
+        self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep, writes=first)
+        if first:
+            draw_curves(panels_of(self._training.rows, self._evaluated.rows), self.folder.curves)
+        self._tally = Tally()
+
+
+_MESSAGE = 2**23  # numbers that are summed at a time: 32 MiB
+_EPSILON = 1e-6  # as in `torch.nn.utils.clip_grad_norm_`
+
+
+def zero_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Set all gradients to 0; they keep their memory, so that no step lacks one."""
+    torch._foreach_zero_([own_part(p.grad) for p in parameters if p.grad is not None])
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], processes: Processes) -> None:
+    """Give all processes the mean of their gradients; those that are split have theirs already."""
+    if processes.count == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None and not is_split(p)]
+    for group in _messages(gradients):
+        message = torch.cat([gradient.flatten() for gradient in group])
+        dist.all_reduce(message)
+        message /= processes.count
+        parts = torch.split(message, [gradient.numel() for gradient in group])
+        torch._foreach_copy_(group, [part.view_as(own) for part, own in zip(parts, group, strict=True)])
+
+
+def _messages(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one type that fit into a message; a larger one alone."""
+    group: list[Tensor] = []
+    numbers = 0
+    for gradient in gradients:
+        if group and (gradient.dtype != group[0].dtype or numbers + gradient.numel() > _MESSAGE):
+            yield group
+            group, numbers = [], 0
+        group.append(gradient)
+        numbers += gradient.numel()
+    if group:
+        yield group
+
+
+@torch.no_grad()
+def total_norm(parameters: Sequence[nn.Parameter], clip: float | None) -> Tensor:
+    """The norm of all gradients together, which are scaled down to a norm of `clip` where it is larger."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    split = [own_part(gradient) for gradient in gradients if is_split(gradient)]
+    whole = [gradient for gradient in gradients if not is_split(gradient)]
+    if not split:
+        return nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+    square = torch.stack(torch._foreach_norm(split)).square().sum()
+    dist.all_reduce(square)
+    square = square + sum(gradient.square().sum() for gradient in whole)
+    norm: Tensor = square.sqrt()
+    if clip is not None:
+        torch._foreach_mul_([*split, *whole], (clip / (norm + _EPSILON)).clamp(max=1.0))
+    return norm
+
+
+_AHEAD = 4  # batches that each worker has ready
+
+
+class _NumberedBatches(Dataset[Any]):
+    """Batches by their number; the maker is made in the process that uses it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._maker: BatchesByNumber | None = None
+
+    def __getitem__(self, number: int) -> Any:
+        self._maker = self._maker or self._source.maker()
+        return self._maker.training_batch(number)
+
+
+def batches_between(source: Source, first: int, last: int, workers: int, step: int = 1) -> Generator[Any, None, None]:
+    """Every `step`-th of batches `first` to `last` - 1, made ahead by `workers` processes, or when asked for if none.
+
+    How many processes there are changes nothing about the batches.
+    """
+    loader = DataLoader(
+        _NumberedBatches(source),
+        batch_size=None,
+        sampler=range(first, last, step),
+        num_workers=workers,
+        prefetch_factor=_AHEAD if workers else None,
+        worker_init_fn=_start_worker,
+    )
+    yield from loader
+
+
+def _start_worker(number: int) -> None:
+    """Leave signals to the whole group to the main process, which ends its workers when it is done; use one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def carry_out(trainer: Trainer[Any, Any], checkpoint: Path | None, config_path: Path) -> bool:
+    """Go on from a checkpoint, or begin; True if it got to the end. Raises `RunConflict` for one of another run."""
+    if checkpoint is not None:
+        check_same_run(checkpoint, trainer.made_with)
+        trainer.state.load(checkpoint)
+        trainer.say(f"going on from {checkpoint}")
+    if trainer.processes.is_first:
+        trainer.folder.config.write_bytes(config_path.read_bytes())
+    with stopped_by_signals() as stop:
+        return trainer.run(stop)

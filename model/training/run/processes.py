@@ -1,0 +1,147 @@
+"""The processes that train one network together, and their communication.
+
+torchrun or `model.training.run.launching` starts them and gives each its number in the environment. Numbers such as
+counts are sent through the CPU (gloo), even where tensors go from GPU to GPU (NCCL): the closed connection of a process
+that ended is then noticed at once, not only after a timeout.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.training.run.errors import ProcessLost, TrainingConfigInvalid
+
+# Others wait so long for the first process, which alone evaluates and saves, and for one that hangs.
+PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """All processes of a run, as seen by one of them: its `number` of `count`.
+
+    Every process must make the same calls in the same order. A single process sends nothing.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that evaluates, says and writes."""
+        return self.number == 0
+
+    def slices(self, parts: int) -> int:
+        """Into how many slices a step of `parts` parts is cut, of which each process takes as many.
+
+        A slice is a whole part where there are as many for each process; else every part is cut for all of them.
+        """
+        return parts if parts % self.count == 0 else parts * self.count
+
+    def cutting(self, parts: int) -> "Processes":
+        """Those that have a part's samples together with this one: nobody else, or all."""
+        return self if self.slices(parts) != parts else ALONE
+
+    def summed(self, values: Sequence[float]) -> list[float]:
+        """The sums over all processes of a list of as many numbers from each."""
+        if self.count == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(sums)
+        found: list[float] = sums.tolist()
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in one of them."""
+        return self.summed([float(flag)])[0] > 0
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in their order; all have a tensor of the same shape, on the processor."""
+        if self.count == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.count)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process does what is inside before the others do it, as they find what it wrote."""
+        if not self.is_first:
+            self.any(False)
+        yield
+        if self.is_first:
+            self.any(False)
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def joined_processes(device: torch.device, patience: timedelta = PATIENCE) -> Iterator[Processes]:
+    """Join the processes that the environment describes; a lone process if it describes none.
+
+    Raises `ProcessLost` if another process ends or does not answer within `patience`.
+    """
+    if "RANK" not in os.environ:
+        yield ALONE
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    with _telling_of_losses(patience):
+        dist.init_process_group(backend, timeout=patience)
+        found = Processes(dist.get_rank(), dist.get_world_size())
+        yield found
+        found.any(False)  # the first may still be writing when the others are done
+        dist.destroy_process_group()  # not after an error: it may wait for those that are gone
+
+
+@contextmanager
+def _telling_of_losses(patience: timedelta) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no type of its own for its errors
+        if not isinstance(error, dist.DistError) and "/gloo/" not in str(error):
+            raise
+        raise ProcessLost(
+            "another process of this run has ended, or did not answer for "
+            f"{patience.total_seconds():g} seconds; --resume goes on from the last checkpoint"
+        ) from error
+
+
+def local_number() -> int | None:
+    """The number of this process on its machine; None where it is alone."""
+    return int(os.environ.get("LOCAL_RANK", 0)) if "RANK" in os.environ else None
+
+
+def check_divisible(size: int, slices: int, count: int) -> None:
+    """Refuse a batch that cannot be cut so. Raises `TrainingConfigInvalid`."""
+    if size % slices:
+        raise TrainingConfigInvalid(
+            f"batch.size {size} cannot be divided among {count} processes in {slices} equal slices; "
+            "make it a multiple of the slices, or batch.accumulation a multiple of the processes"
+        )
+
+
+def choose_device(name: str | None, local: int | None = None) -> torch.device:
+    """The device of that name, by default the GPU if there is one; of several processes on a machine the `local`-th.
+
+    Raises `TrainingConfigInvalid`.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen == "cuda" and local is not None:
+        chosen = f"cuda:{local}"
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingConfigInvalid(
+            f"the device {chosen!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
+    return torch.device(chosen)

@@ -1,0 +1,92 @@
+"""Fit the towers' space to features, optionally leaving some sources out.
+
+    python -m model.training.towers.fit runs/towers/captions runs/towers/maps runs/towers/sketches --to runs/towers/all
+    anyseek eval --suite transfer --data PACKS --model $PWD/runs/towers/all
+
+`--left-out SOURCE` (repeatable) trains as if the source did not exist, `--open` on open data alone. A second call
+resumes from the last checkpoint.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import torch
+
+from model.encoders.conse import class_sentences
+from model.encoders.minilm import load_minilm
+from model.encoders.pull import check_encoders
+from model.home import default_home
+from model.towers.space import FILE, Shape, Towers, Weights, save_towers
+from model.training.towers.bases import balanced, fit_bases
+from model.training.towers.contrast import Schedule, train_towers
+from model.training.towers.material import Choice, Material, read_material, rows_of
+
+# Chosen on sources that were left out (docs/transfer.md).
+WEIGHTS: Mapping[str, Weights] = {
+    "rgb": Weights(whole=1.0, places=0.25, words=0.5),
+    "caption": Weights(words=1.0, learned=0.7),
+    "canny_edge": Weights(whole=1.0, places=0.75),
+    "depth": Weights(whole=1.0, places=2.0),
+    "normal": Weights(whole=1.0, places=2.0),
+    "semseg": Weights(whole=1.0, places=2.0),
+    "bounding_boxes": Weights(whole=1.0, places=1.0),
+    "color_palette": Weights(whole=1.0),
+}
+MAPPED: Mapping[str, float] = {"canny_edge": 1.0}
+_FOR_MEANS = 2_000  # photos, and captions, that the means of towers are taken over
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--left-out", multiple=True, help="A source that is not used; may be repeated.")
+@click.option("--open", "open_only", is_flag=True, help="Use open data alone.")
+@click.option("--steps", type=click.IntRange(min=1), default=Schedule.steps, show_default=True)
+def main(folders: tuple[Path, ...], to: Path, left_out: tuple[str, ...], open_only: bool, steps: int) -> None:
+    """Fit the axes and means, train both towers, and write the space into a folder."""
+    torch.set_num_threads(1)
+    to.mkdir(parents=True, exist_ok=True)
+    material = read_material(folders, Choice(frozenset(left_out), open_only), read_classes())
+    click.echo(f"{len(material.thing):,} photos of {', '.join(material.sources)}")
+    towers = make_towers(material)
+    train_towers(towers, material, Schedule(steps=steps), to, click.echo)
+    set_means(towers, material)
+    save_towers(towers, to / FILE)
+    click.echo(f"written to {to / FILE}")
+
+
+def read_classes() -> torch.Tensor:
+    """The sentences of ConSE's classes: unit (1000, 384)."""
+    folder = check_encoders(default_home())
+    reader = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+    names = class_sentences()
+    with torch.inference_mode():
+        found = torch.cat([reader(names[start : start + 64]).pooled for start in range(0, len(names), 64)])
+    return found.clone()
+
+
+def make_towers(material: Material) -> Towers:
+    """Towers whose axes and means by modality are fitted, with random weights."""
+    torch.manual_seed(0)
+    known = {modality: len(found) for modality, found in material.rendered.items()}
+    towers = Towers(Shape(), WEIGHTS, known, {name: share for name, share in MAPPED.items() if name in known})
+    fit_bases(towers, material)
+    return towers
+
+
+@torch.no_grad()
+def set_means(towers: Towers, material: Material) -> None:
+    """The means of what the trained towers give, and of whole photo vectors."""
+    rows = balanced(material.source, _FOR_MEANS)
+    seen = rows_of(material.photos, rows)
+    towers.get_buffer("photo_mean").copy_(towers.photo(towers.tower_input(seen)).mean(dim=0))
+    asked = balanced(material.captions.source, _FOR_MEANS)
+    vectors = material.captions.vectors[asked] - towers.get_buffer("captions_mean")
+    towers.get_buffer("caption_mean").copy_(towers.caption(vectors).mean(dim=0))
+    items = towers.item(towers.photos(seen))
+    towers.get_buffer("prior").copy_(torch.nn.functional.normalize(items, dim=1).mean(dim=0))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Predicting the vectors of an embedder's spaces: the same for every embedder, in one step. Imports no torch."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from model.modalities.registry import MODALITIES, Content
+from model.seam import Embedder, EmbeddingSpace, Prediction, PredictionInvalid, PredictOptions, Sample, Value
+
+
+class PredictsVectors:
+    """Makes an embedder a predictor of the vectors of those of its spaces that are modalities; in one step."""
+
+    @property
+    def targets(self: Embedder) -> tuple[str, ...]:
+        """See `Predictor.targets`."""
+        return vector_targets(self.spaces)
+
+    def predict(
+        self: Embedder, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
+    ) -> dict[str, Prediction]:
+        """See `Predictor.predict`. Raises `PredictionInvalid` for any option but `seed` and `progress`."""
+        check_vector_options(self.name, targets, targets, options)
+        return {name: predict_vector(self, values, name) for name in targets}
+
+
+def vector_targets(spaces: Mapping[str, EmbeddingSpace]) -> tuple[str, ...]:
+    """The spaces that are modalities."""
+    vectors = [name for name, modality in MODALITIES.items() if modality.content is Content.VECTOR]
+    return tuple(name for name in vectors if name in spaces)
+
+
+def predict_vector(embedder: Embedder, values: Mapping[str, Value], name: str) -> Prediction:
+    """The vector of the space `name`."""
+    return Prediction(name, embedder.embed([Sample(values)], [name])[name][0])
+
+
+def check_vector_options(model: str, vectors: Collection[str], targets: Sequence[str], options: PredictOptions) -> None:
+    """Refuse options where all `targets` are `vectors`, which are predicted in one step, and options of these vectors.
+
+    `seed` and `progress` are no matter. Raises `PredictionInvalid`.
+    """
+    nothing = PredictOptions()
+    given = replace(options, seed=nothing.seed, progress=None) != nothing
+    if (given and all(name in vectors for name in targets)) or any(name in vectors for name in options.targets):
+        raise PredictionInvalid(f"the model {model} predicts vectors in one step and has no options for them")

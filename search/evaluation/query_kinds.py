@@ -1,0 +1,92 @@
+"""The lines of a recall matrix: the kinds of query in a set, and the right items for each."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
+from search.evaluation.measures import NO_ITEM, Answers, BoolArray, IntArray
+from search.evaluation.rows import Rows
+
+
+@dataclass(frozen=True)
+class QueryKind:
+    """Queries of one kind.
+
+    `parts` name the vectors of its parts: modalities of the set's own things, or the name of a query set. `modalities`
+    are those of the parts. `places` int64 (n,) says which things, or members of the query set, are the queries. `own`
+    int64 (n,) is the place of the thing that each should find, or `NO_ITEM` if labels decide.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    modalities: tuple[str, ...]
+    places: IntArray
+    own: IntArray
+    labels: BoolArray
+    from_outside: bool
+
+    def answers(self, gallery: Rows, labels: BoolArray, contents: Collection[str]) -> tuple[IntArray, Answers]:
+        """Return the queries for a gallery whose items have the modalities `contents`, and their right answers.
+
+        A query whose own item is not in the gallery is left out. `labels` are those of all things in the set.
+        """
+        rows = gallery.of(self.own)
+        kept = np.flatnonzero((self.own == NO_ITEM) | (rows != NO_ITEM))
+        return kept, Answers(rows[kept], self.labels[kept], labels[gallery.places], self.is_in(contents))
+
+    def is_in(self, contents: Collection[str]) -> bool:
+        """Whether the queries, or parts of them, are the same files that items of these modalities have."""
+        return not self.from_outside and not set(self.modalities).isdisjoint(contents)
+
+    def pairs(self, gallery: Rows, labels: BoolArray) -> tuple[IntArray, IntArray]:
+        """Return the rows of queries and of a gallery that belong together: two arrays int64 (pairs,)."""
+        if (self.own != NO_ITEM).any():
+            rows = gallery.of(self.own)
+            asking = np.flatnonzero(rows != NO_ITEM)
+            return asking, rows[asking]
+        shared = self.labels.astype(np.float32) @ labels[gallery.places].T.astype(np.float32) > 0
+        queries, items = np.nonzero(shared)
+        return queries, items
+
+
+def label_table(labels: Labels, names: Sequence[str], count: int) -> BoolArray:
+    """Return which of `names` each of `count` things has as a label: bool (count, len(names))."""
+    column = {name: number for number, name in enumerate(names)}
+    table = np.zeros((count, len(names)), np.bool_)
+    for row, own in enumerate(labels):
+        table[row, [column[name] for name in own if name in column]] = True
+    return table
+
+
+def query_kinds(aligned: AlignedSet, rows: Mapping[str, Rows]) -> list[QueryKind]:
+    """Return a line for each modality, combination of modalities and query set that has vectors in `rows`."""
+    names = label_names(aligned)
+    labels = label_table(aligned.labels, names, len(aligned.keys))
+    outside = {queries.name: queries for queries in aligned.queries}
+    lines = [
+        QueryKind(name, (name,), (name,), part.places, part.places, labels[part.places], False)
+        for name, part in rows.items()
+        if name not in outside
+    ]
+    for modalities in COMBINATIONS:
+        if all(name in rows for name in modalities):
+            places = np.intersect1d(rows[modalities[0]].places, rows[modalities[1]].places)
+            if len(places):
+                name = "+".join(modalities)
+                lines.append(QueryKind(name, modalities, modalities, places, places, labels[places], False))
+    lines += [_outside(outside[name], aligned, names, part) for name, part in rows.items() if name in outside]
+    return lines
+
+
+def label_names(aligned: AlignedSet) -> list[str]:
+    return sorted({name for own in aligned.labels for name in own})
+
+
+def _outside(queries: QuerySet, aligned: AlignedSet, names: Sequence[str], rows: Rows) -> QueryKind:
+    place = {key: number for number, key in enumerate(aligned.keys)}
+    own = np.array([NO_ITEM if key is None else place.get(key, NO_ITEM) for key in queries.own], np.int64)
+    labels = label_table(queries.labels, names, len(queries.samples))
+    kept = rows.places
+    return QueryKind(queries.name, (queries.name,), (queries.modality,), kept, own[kept], labels[kept], True)

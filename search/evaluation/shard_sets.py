@@ -1,0 +1,76 @@
+"""A split of a data set that `anyseek data build` made, as an aligned set."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from model.data.codecs import attributes_of, decode_value
+from model.data.samples import Caption, Origin, Split
+from model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
+from model.modalities.registry import MODALITIES
+from model.seam import Sample, Value
+from search.errors import NotAligned
+from search.evaluation.aligned import AlignedSet, LazySamples, evenly
+
+TRAINING_THINGS = 1_000  # things that the ridge is fitted on
+
+
+def shard_sets(folder: Path, split: Split, most: int | None) -> tuple[AlignedSet, AlignedSet | None]:
+    """Return a split (at most `most` of it, evenly chosen), and things of the training split if that is another one.
+
+    Files are kept encoded and decoded on use. Raises `DataSetInvalid`, `ShardCorrupt`, and `NotAligned` for an empty
+    split.
+    """
+    tested = _shard_set(folder, split, most)
+    has_training = open_dataset(folder).samples(Split.TRAIN) > 0
+    training = _shard_set(folder, Split.TRAIN, TRAINING_THINGS) if has_training and split is not Split.TRAIN else None
+    return tested, training
+
+
+def _shard_set(folder: Path, split: Split, most: int | None) -> AlignedSet:
+    dataset = open_dataset(folder)
+    count = dataset.samples(split)
+    if not count:
+        has = ", ".join(f"{held.value} ({dataset.samples(held):,})" for held in Split if dataset.samples(held))
+        raise NotAligned(
+            f"the data set {folder} has no samples in its split {split.value}; it has {has or 'no samples'}"
+        )
+    chosen = set(evenly(range(count), most))
+    entries: list[Entry] = []
+    place = 0
+    for shard in dataset.splits[split]:
+        for entry in read_shard(folder / shard.name, shard.sha256):
+            if place in chosen:
+                entries.append(entry)
+            place += 1
+    labels = [attributes_of(entry).get("label") for entry in entries]
+    return AlignedSet(
+        f"{dataset.name} ({split.value})",
+        tuple(entry.key for entry in entries),
+        LazySamples(entries, sample_of_entry),
+        tuple(frozenset({label} if isinstance(label, str) else ()) for label in labels) if any(labels) else (),
+    )
+
+
+def sample_of_entry(entry: Entry) -> Sample:
+    """Return the modalities of an entry that can be used as queries, with only one caption and one palette.
+
+    A human caption is preferred to one from a template, and a palette of more colours to one of fewer. Raises
+    `SampleInvalid`.
+    """
+    values: dict[str, Value] = {}
+    for name, data in entry.files.items():
+        modality = name.partition(".")[0]
+        if modality in MODALITIES and name != ATTRIBUTES:
+            value = _one(modality, decode_value(name, data))
+            if value is not None:
+                values[modality] = value
+    return Sample(values)
+
+
+def _one(modality: str, value: Any) -> Value | None:
+    if modality == "caption":
+        captions: tuple[Caption, ...] = value
+        return min(captions, key=lambda caption: caption.origin is not Origin.HUMAN).text if captions else None
+    if modality == "color_palette":
+        return max(value, key=len, default=None)
+    return cast(Value, value)

@@ -1,0 +1,262 @@
+"""Turns a query's parts into one vector: checks the parts, chooses the space that answers, and fuses their vectors.
+
+Values go through the model, in one pass for a batch of queries; vectors of items are read from the log.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from model.modalities.registry import resolve
+from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
+from search.catalogue import items, log
+from search.catalogue.collections import Head, SpaceHead
+from search.errors import (
+    AnyseekError,
+    BadQuery,
+    FingerprintMismatch,
+    ItemNotFound,
+    LimitExceeded,
+    NotJoinable,
+    SpaceNotFound,
+    StoreCorrupt,
+)
+from search.filters.tree import Filter, checked
+from search.settings import Limits
+from search.spaces.base import NO_DIRECTION, centre
+from search.types import Part, Query
+
+# The modality that an item counts as when the model chooses the space for a query by example.
+ITEMS_ARE = "rgb"
+
+# By the number of the query in its batch, then by the number of the part in its query; the single vector of a joint
+# query is at 0.
+ValueVectors = Mapping[int, Mapping[int, FloatArray]]
+ItemVectors = Mapping[str, FloatArray | AnyseekError]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked query: canonical names of modalities, the space that answers, and how parts become one vector."""
+
+    parts: tuple[Part, ...]
+    k: int
+    space: SpaceHead
+    fusion: Fusion
+    where: Filter | None = None
+
+
+def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
+    """Raises `BadQuery`, `BadFilter`, `NotJoinable`, `LimitExceeded`, `SpaceNotFound`, `FingerprintMismatch`."""
+    _check_sizes(query, limits)
+    parts = tuple(_checked(part, embedder) for part in query.parts)
+    fusion = _fusion(query, parts, embedder)
+    space = _space(query, parts, head, embedder)
+    made_here = embedder.spaces.get(space.name)
+    if made_here is None or made_here.fingerprint != space.fingerprint:
+        raise _mismatch(head, embedder)
+    return Plan(parts, query.k, space, fusion, None if query.where is None else checked(query.where))
+
+
+def _check_sizes(query: Query, limits: Limits) -> None:
+    if not query.parts:
+        raise BadQuery("the query has no parts; give at least one text, file, palette or item")
+    if len(query.parts) > limits.parts:
+        raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
+    if query.k < 1:
+        raise BadQuery(f"k is {query.k}; the number of hits must be from 1 to {limits.hits}")
+    if query.k > limits.hits:
+        raise LimitExceeded(f"k is {query.k}; the most is {limits.hits}")
+
+
+def _checked(part: Part, embedder: Embedder) -> Part:
+    if not math.isfinite(part.weight):
+        raise BadQuery(f"the weight {part.weight} is not a finite number")
+    if part.item is not None:
+        if part.value is not None or part.modality is not None:
+            raise BadQuery("a part is either an item's key or a modality with its content, not both")
+        return part
+    if part.modality is None or part.value is None:
+        raise BadQuery("a part needs a modality and its content, or the key of an item")
+    return replace(part, modality=_modality(part.modality, embedder))
+
+
+def _modality(name: str, embedder: Embedder) -> str:
+    try:
+        canonical = resolve(name).name
+    except KeyError:
+        takes = ", ".join(sorted(embedder.modalities))
+        raise BadQuery(f"{name!r} is not a modality; the model {embedder.name} takes {takes}") from None
+    check_taken(canonical, embedder)
+    return canonical
+
+
+def check_taken(modality: str, embedder: Embedder) -> None:
+    """Raises `BadQuery` if the model does not take a modality, given by its canonical name."""
+    if modality not in embedder.modalities:
+        takes = ", ".join(sorted(embedder.modalities))
+        raise BadQuery(f"the model {embedder.name} does not take {modality}; it takes {takes}")
+
+
+def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
+    """The requested fusion, else the one that suits the model best, where the parts allow it."""
+    obstacle = _not_joinable(parts)
+    if query.fusion is Fusion.JOINT and obstacle:
+        raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
+    if query.fusion is None:
+        return Fusion.LATE if obstacle else embedder.fusion
+    return query.fusion
+
+
+def _not_joinable(parts: Sequence[Part]) -> str | None:
+    """Why the parts cannot go through the encoder together; None if they can."""
+    modalities: set[str | None] = set()
+    for part in parts:
+        if part.item is not None:
+            return f"the item {part.item!r} is a stored vector, not content for the encoder"
+        if part.modality in modalities:
+            return f"there are two parts of {part.modality}, and the encoder takes one of each modality"
+        if part.weight <= 0:
+            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
+        if part.weight != parts[0].weight:
+            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
+        modalities.add(part.modality)
+    return None
+
+
+def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
+    spaces = {space.name: space for space in head.spaces}
+    if query.space is not None:
+        return _named(query.space, spaces, head)
+    heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
+    modality = heaviest.modality or ITEMS_ARE
+    if modality not in embedder.modalities:
+        return head.spaces[0]
+    name = embedder.default_space(modality)
+    if name not in spaces:
+        raise _mismatch(head, embedder)
+    return spaces[name]
+
+
+def _named(name: str, spaces: Mapping[str, SpaceHead], head: Head) -> SpaceHead:
+    if name not in spaces:
+        raise SpaceNotFound(f"the collection {head.name!r} has no space {name!r}; it has {', '.join(sorted(spaces))}")
+    return spaces[name]
+
+
+def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
+    if head.model == embedder.name:
+        other = f"other weights of {head.model} than those loaded; use the weights it was made with"
+    else:
+        other = f"the model {head.model}, and {embedder.name} is loaded; use --model {head.model}"
+    return FingerprintMismatch(
+        f"the collection {head.name!r} was made with {other}, or make its vectors anew: "
+        f"anyseek collections reembed {head.name} --model {embedder.name}"
+    )
+
+
+def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
+    """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass."""
+    asked = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
+    vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+    if asked:
+        spaces = sorted({plan.space.name for plan in plans.values()})
+        embedded = embedder.embed([sample for _, _, sample in asked], spaces)
+        for row, (number, place, sample) in enumerate(asked):
+            space = embedder.spaces[plans[number].space.name]
+            raw = embedded[space.name][row : row + 1]
+            vectors[number][place] = centre_queries(space, list(sample.values), raw)[0]
+    return vectors
+
+
+def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
+    """The samples of a query that go through the model, by the place of their vector."""
+    values = [
+        (place, part.modality, part.value)
+        for place, part in enumerate(plan.parts)
+        if part.modality is not None and part.value is not None
+    ]
+    if plan.fusion is Fusion.JOINT:
+        yield 0, Sample({modality: value for _, modality, value in values})
+        return
+    for place, modality, value in values:
+        yield place, Sample({modality: value})
+
+
+def raw_item_vectors(session: Session, head: Head, space: SpaceHead, keys: Collection[str]) -> ItemVectors:
+    """The stored vectors of items in a space, by key; a missing vector is replaced by the error that explains it."""
+    ids = items.ids_of_keys(session, head.id, keys)
+    found: dict[int, FloatArray] = {}
+    for page in log.latest_vectors(session, head.id, space.id, list(ids.values())):
+        kept, vectors = page.of(space.fingerprint, space.dimension)
+        found.update(zip(kept.tolist(), vectors, strict=True))
+    answers: dict[str, FloatArray | AnyseekError] = {}
+    for key in keys:
+        if key not in ids:
+            answers[key] = ItemNotFound(f"the collection {head.name!r} has no item {key!r}")
+        elif ids[key] not in found:
+            answers[key] = StoreCorrupt(
+                f"the item {key!r} has no usable vector in space {space.name!r}; run anyseek rebuild {head.name}"
+            )
+        else:
+            answers[key] = found[ids[key]]
+    return answers
+
+
+def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:
+    """The query's unit vector (d,): `values` by part, `stored` raw items, centred here on the gallery's `mean`.
+
+    Raises the error that `stored` has in place of a vector, and `BadQuery` if the parts cancel each other out.
+    """
+    if plan.fusion is Fusion.JOINT:
+        return fuse(values[0][np.newaxis], [1.0])
+    rows = []
+    for place, part in enumerate(plan.parts):
+        if part.item is None:
+            rows.append(values[place])
+            continue
+        vector = stored[part.item]
+        if isinstance(vector, AnyseekError):
+            raise vector
+        rows.append(centre(vector[np.newaxis], mean)[0])
+    return fuse(np.stack(rows), [part.weight for part in plan.parts])
+
+
+def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
+    """The weighted sum of unit rows (parts, d), renormalised to a unit vector (d,); weights may be negative.
+
+    Raises `BadQuery` if the parts cancel each other out or all weights are zero.
+    """
+    shares = np.asarray(weights, np.float64)
+    largest = np.abs(shares).max()
+    total = (shares / largest if largest else shares) @ vectors.astype(np.float64)
+    length = np.linalg.norm(total)
+    if length <= NO_DIRECTION:
+        raise BadQuery(
+            "the parts of this query cancel each other out, so there is nothing to search for; change a "
+            "part or a weight"
+        )
+    unit: FloatArray = (total / length).astype(np.float32)
+    return unit
+
+
+def centre_queries(space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray) -> FloatArray:
+    """Unit rows of raw vectors (n, d) of queries, each made of these modalities together, centred in a space.
+
+    A query is centred on the average of its modalities' means. Each modality contributes the mean nearest to the query,
+    since queries for drawings, photos and rooms lie around different means. A modality without means counts as zero.
+    """
+    zero = np.zeros((1, space.dimension), np.float32)
+    means = [_nearest(space.query_means.get(modality, zero), vectors) for modality in modalities]
+    return centre(vectors, np.mean(means, axis=0, dtype=np.float32))
+
+
+def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:
+    """The mean nearest to each vector: means (k, d) and vectors (n, d) -> (n, d)."""
+    distances = (means**2).sum(axis=1) - 2 * vectors @ means.T
+    nearest: FloatArray = means[distances.argmin(axis=1)]
+    return nearest

@@ -1,0 +1,180 @@
+"""The interface of index backends, which hold the spaces of collections and find the nearest vectors in them.
+
+A `Backend` opens a `LiveSpace` for each space of a collection. The content of a live space is derived from the
+catalogue's log and can be rebuilt at any time, so no call promises durability. docs/indexes.md explains how to add a
+backend.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from model.seam import FloatArray
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.session import Database
+from search.filters.tree import Filter
+from search.settings import Settings
+from search.types import IdArray
+
+# Below this length a difference of unit vectors in float32 is rounding and has no direction.
+NO_DIRECTION = 1e-4
+
+# The ids that pass each filter, ascending, if a space searches among ids; empty if it evaluates filters itself.
+Resolved = Mapping[Filter, IdArray]
+Find = Callable[[FloatArray, int], "Neighbours"]
+
+
+class Neighbours(NamedTuple):
+    """The nearest ids of each query, best first: both arrays have shape (queries, min(k, count)),
+    `count` being that of the vectors searched.
+
+    `scores` are inner products of unit vectors (cosines), higher is better; equal scores are ordered by id.
+    """
+
+    ids: IdArray
+    scores: FloatArray
+
+
+class View(Protocol):
+    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32."""
+
+    @property
+    def centre(self) -> FloatArray: ...
+
+    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
+        """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass its resolved filter."""
+        ...
+
+    def count(self) -> int:
+        """The number of vectors."""
+        ...
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        """The held ones of `ids` (n,), ascending, and their centred vectors (m, d); for `anyseek verify`."""
+        ...
+
+
+class LiveSpace(Protocol):
+    """One space of a collection with its index. Safe for many threads.
+
+    Heads are states of the collection: everything in the log up to `head.last_seq` happened before.
+    """
+
+    @property
+    def cursor(self) -> int:
+        """The number up to which the index certainly has the log; call `refresh` first."""
+        ...
+
+    def refresh(self, head: Head) -> None:
+        """Return once the index holds everything that the log had when `head` was read.
+
+        Raises `CollectionNotFound` if the collection has been deleted in the meantime, `IndexUnavailable` if the index
+        cannot be reached.
+        """
+        ...
+
+    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> Resolved:
+        """Prepare filters for searches in `reading`, as of `head`, which was read in `session`."""
+        ...
+
+    def reading(self, resolved: Resolved = ...) -> AbstractContextManager[View]:
+        """The index for the length of the block; call `refresh` first."""
+        ...
+
+    def keep(self, head: Head, minimum_tail: int) -> int:
+        """Do the upkeep that is due: move to the current centre, and store what saves reading the log again.
+
+        Return the number up to which log entries are no longer needed. `minimum_tail` is the number of new entries from
+        which storing is worth while. Only one caller, of all processes, may do this at a time.
+        """
+        ...
+
+    def adopt(self) -> None:
+        """Load what another process has built, if that is better."""
+        ...
+
+    def faults(self) -> Iterator[str]:
+        """One sentence for each damaged file or record that is stored for the space besides the log."""
+        ...
+
+    def clear(self) -> None:
+        """Remove everything stored for the space, so that it is rebuilt from the log.
+
+        The caller holds the right to do upkeep, and has compacted the log beyond every cursor.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Opens the spaces of all collections of one installation. Safe for many threads.
+
+    Made with `(database, settings)`, without connecting to anything yet.
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None: ...
+
+    @staticmethod
+    def check(settings: Settings) -> str:
+        """Describe the backend in one sentence. Raises `IndexUnavailable`, saying what to do, if it cannot be used."""
+        ...
+
+    def open(self, head: Head, space: SpaceHead) -> LiveSpace:
+        """Open a space of the collection `head`. Nothing is read before its `refresh`."""
+        ...
+
+    def remove_unknown(self) -> None:
+        """Remove the data of collections and spaces that the catalogue no longer has."""
+        ...
+
+    def close(self) -> None:
+        """Close connections; the backend's spaces must not be used after this."""
+        ...
+
+
+def centre(vectors: FloatArray, mean: FloatArray) -> FloatArray:
+    """Normalised rows of `vectors` - `mean`: (n, d) and (d,), or a mean for each row (n, d) -> float32 (n, d).
+
+    A row that equals the mean has no direction: it becomes zero (cosine 0 to everything).
+    """
+    moved: FloatArray = vectors.astype(np.float32) - mean.astype(np.float32)
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    moved[lengths[:, 0] <= NO_DIRECTION] = 0
+    moved /= np.maximum(lengths, NO_DIRECTION)
+    return moved
+
+
+def nearest(find: Find, vectors: FloatArray, k: int, count: int | None = None) -> Neighbours:
+    """The best `k` by score and then by id, over any `find` that leaves equal scores in whatever order.
+
+    `find(vectors, n)` returns the `n` nearest, best first, or fewer if there are fewer; `count` is their number, if
+    known. To break ties at the last place by id too, more are requested until the last score is below the k-th.
+    """
+    most = count if count is not None else 1 << 31
+    k = min(k, most)
+    if k == 0:
+        return none_found(len(vectors))
+    wanted = min(k + 1, most)
+    found = find(vectors, wanted)
+    while found.ids.shape[1] == wanted < most and _is_tied(found, k):
+        wanted = min(2 * wanted, most)
+        found = find(vectors, wanted)
+    return best(found.ids, found.scores, k)
+
+
+def best(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
+    """The best `k` of each row of ids and scores (q, n), by score and then by id."""
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1))
+
+
+def none_found(queries: int) -> Neighbours:
+    """The result of `queries` queries without hits."""
+    return Neighbours(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
+
+
+def _is_tied(found: Neighbours, k: int) -> bool:
+    """Whether others may have the score of the k-th."""
+    return bool(np.any(found.scores[:, -1] == found.scores[:, k - 1]))

@@ -1,0 +1,275 @@
+"""FAISS structures that propose rows that are probably nearest; exact scores over `search.spaces.local.rows` decide.
+
+A graph (HNSW) or lists (IVF) hold codes only, a quarter or less of the vectors, and stay in memory; the vectors
+themselves may stay on the disk.
+"""
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, Protocol
+
+import faiss
+import numpy as np
+
+from model.seam import FloatArray
+from search.errors import IndexUnavailable
+from search.spaces.local.kinds import Kind, lists_for
+from search.types import IdArray
+
+SEED = 1_234
+HNSW_NEIGHBOURS = 32
+# FAISS wants at least 39 vectors for each centroid, and more gain little.
+SAMPLE_PER_LIST = 40
+LEAST_SAMPLE = 16_384
+ADDED_AT_ONCE = 4_096
+# Costs, in comparisons with whole vectors: of one more candidate of a graph (about 15 codes of a quarter of the size),
+# and of one code of a list (a sixteenth of the size).
+HNSW_COST = 6.0
+IVF_CODE_COST = 1 / 16
+# The most that FAISS selects on a GPU.
+MOST_WANTED = 2_048
+
+_native: Any = faiss  # its type stubs cover only the C++ side
+
+
+class GpuMissing(IndexUnavailable):
+    """The settings ask for an index on a GPU, but there is no GPU, or FAISS was built without support for it."""
+
+    code = "gpu-missing"
+
+
+class Candidates(Protocol):
+    """A searchable summary of rows 0 to `count`; row numbers are the order in which vectors were added.
+
+    `spare` more rows than wanted are requested, since codes rank near vectors in a slightly wrong order.
+    """
+
+    kind: ClassVar[Kind]
+    spare: ClassVar[int]
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def trained_for(self) -> int:
+        """The number of vectors that its parameters were chosen for."""
+        ...
+
+    def add(self, vectors: FloatArray) -> None:
+        """Add the next rows."""
+        ...
+
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
+
+        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
+        call is raised accordingly. Safe for many threads while nothing is added.
+        """
+        ...
+
+    def cost(self, wanted: int, share: float) -> float:
+        """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
+        ...
+
+    def copy(self) -> "Candidates":
+        """A copy that can be extended while this one is searched; it may begin with fewer rows."""
+        ...
+
+    def write(self, file: BinaryIO) -> None: ...
+
+
+@dataclass
+class Hnsw:
+    """A graph in which each vector has up to 32 near neighbours, 64 on the lowest level (Malkov and Yashunin, 2016).
+
+    Distances in it are of 8-bit codes: as good for finding candidates as floats, and a third of the time.
+    """
+
+    index: Any
+    kind: ClassVar[Kind] = Kind.HNSW
+    spare: ClassVar[int] = 34
+
+    @classmethod
+    def trained(cls, sample: FloatArray, count: int) -> "Hnsw":
+        """An empty graph; `sample` (n, d) gives the bounds of each number."""
+        codes = faiss.ScalarQuantizer.QT_8bit
+        index = _native.IndexHNSWSQ(sample.shape[1], codes, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        index.train(sample)
+        return cls(index)
+
+    @property
+    def count(self) -> int:
+        return int(self.index.ntotal)
+
+    @property
+    def trained_for(self) -> int:
+        return self.count
+
+    def add(self, vectors: FloatArray) -> None:
+        self.index.add(vectors)
+
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        chosen = _native.SearchParametersHNSW(efSearch=wanted)
+        rows: IdArray = self.index.search(queries, wanted, params=chosen)[1]
+        return rows
+
+    def cost(self, wanted: int, share: float) -> float:
+        return HNSW_COST * wanted
+
+    def copy(self) -> "Hnsw":
+        return Hnsw(faiss.clone_index(self.index))
+
+    def write(self, file: BinaryIO) -> None:
+        _write(self.index, file)
+
+
+@dataclass
+class Ivf:
+    """Lists around centroids (Jégou et al., 2011), with 4-bit codes that are compared 32 at a time in registers."""
+
+    index: Any
+    kind: ClassVar[Kind] = Kind.IVF
+    spare: ClassVar[int] = 100
+    lists_searched: ClassVar[int] = 24
+
+    @classmethod
+    def trained(cls, sample: FloatArray, count: int) -> "Ivf":
+        """Empty lists, as many as `count` vectors need and the sample allows."""
+        dimension = sample.shape[1]
+        lists = min(lists_for(count), max(1, len(sample) // SAMPLE_PER_LIST))
+        index = _native.index_factory(dimension, f"IVF{lists},PQ{_parts(dimension)}x4fs", faiss.METRIC_INNER_PRODUCT)
+        index.cp.seed = index.pq.cp.seed = SEED
+        index.train(sample)
+        return cls(index)
+
+    @property
+    def count(self) -> int:
+        return int(self.index.ntotal)
+
+    @property
+    def trained_for(self) -> int:
+        return max(int(self.index.nlist) ** 2 // 4, SAMPLE_PER_LIST * int(self.index.nlist))
+
+    def add(self, vectors: FloatArray) -> None:
+        self.index.add(vectors)
+
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        chosen = _native.SearchParametersIVF(nprobe=self._lists(wanted, share))
+        rows: IdArray = self.index.search(queries, wanted, params=chosen)[1]
+        return rows
+
+    def cost(self, wanted: int, share: float) -> float:
+        scanned = self._lists(wanted, share) * self.count / self.index.nlist
+        return float(wanted + self.index.nlist + IVF_CODE_COST * scanned)
+
+    def _lists(self, wanted: int, share: float) -> int:
+        lists = math.ceil(self.lists_searched / share + 2 * wanted * self.index.nlist / max(1, self.count))
+        return int(min(self.index.nlist, lists))
+
+    def copy(self) -> "Ivf":
+        return Ivf(faiss.clone_index(self.index))
+
+    def write(self, file: BinaryIO) -> None:
+        _write(self.index, file)
+
+
+class Gpu:
+    """Every vector is compared, in 16-bit floats, on the first GPU; needs faiss-gpu, the extra `gpu`.
+
+    Snapshots do not contain its rows, which are added again.
+    """
+
+    kind: ClassVar[Kind] = Kind.GPU
+    spare: ClassVar[int] = 32
+
+    def __init__(self, dimension: int) -> None:
+        """Raises `GpuMissing`."""
+        check_gpu()
+        self._dimension = dimension
+        gpu: Any = faiss  # what only faiss-gpu has
+        self._resources = gpu.StandardGpuResources()
+        configuration = gpu.GpuIndexFlatConfig()
+        configuration.useFloat16 = True
+        self._index = gpu.GpuIndexFlatIP(self._resources, dimension, configuration)
+        self._alone = threading.Lock()  # one call at a time, as FAISS demands of a GPU
+
+    @property
+    def count(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def trained_for(self) -> int:
+        return self.count
+
+    def add(self, vectors: FloatArray) -> None:
+        with self._alone:
+            self._index.add(vectors)
+
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        """At most `MOST_WANTED` of each query."""
+        wanted = min(wanted, MOST_WANTED)
+        with self._alone:
+            rows: IdArray = self._index.search(queries, wanted)[1]
+        return rows
+
+    def cost(self, wanted: int, share: float) -> float:
+        """A small constant: the GPU compares with all vectors in the time that the CPU needs for some hundreds."""
+        return wanted + 500.0 if wanted <= MOST_WANTED else math.inf
+
+    def copy(self) -> "Gpu":
+        """An empty copy, to be filled from the rows again; a million take about a second."""
+        return Gpu(self._dimension)
+
+    def write(self, file: BinaryIO) -> None:
+        """Write nothing."""
+
+
+def check_gpu() -> None:
+    """Raises `GpuMissing`, which says what to do."""
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise GpuMissing(
+            "ANYSEEK_INDEX_DEVICE=gpu needs a GPU build of FAISS, but the installed one is for the CPU "
+            "only; install anyseek[gpu] in "
+            "place of anyseek[cpu], or set ANYSEEK_INDEX_DEVICE=cpu"
+        )
+    if faiss.get_num_gpus() == 0:
+        raise GpuMissing(
+            "ANYSEEK_INDEX_DEVICE=gpu needs a GPU that FAISS can use, and this machine has none; "
+            "set ANYSEEK_INDEX_DEVICE=cpu"
+        )
+
+
+def sample_size(count: int) -> int:
+    """The number of vectors, out of `count`, that a kind is trained on."""
+    return min(count, max(LEAST_SAMPLE, SAMPLE_PER_LIST * lists_for(count)))
+
+
+def read_candidates(file: BinaryIO) -> Candidates:
+    """Read what `write` wrote at this position. Raises `RuntimeError` if FAISS cannot read it."""
+    index = _native.read_index(_native.PyCallbackIOReader(file.read))
+    if isinstance(index, faiss.IndexHNSWSQ):
+        return Hnsw(index)
+    if isinstance(index, faiss.IndexIVFPQFastScan):
+        return Ivf(index)
+    raise RuntimeError(f"a snapshot holds an index of the unknown kind {type(index).__name__}")
+
+
+def _write(index: Any, file: BinaryIO) -> None:
+    _native.write_index(index, _native.PyCallbackIOWriter(file.write))
+
+
+def _parts(dimension: int) -> int:
+    """How many codes of 4 bits a vector has: one for two numbers.
+
+    With one for four, near vectors come in an order so wrong that 20 times as many candidates are needed for the same
+    recall behind a filter.
+    """
+    return dimension // 2 if dimension % 2 == 0 else dimension
+
+
+def chosen_rows(rows: IdArray, size: int) -> IdArray:
+    """`size` of `rows` for training, the same ones each time, ascending."""
+    if len(rows) <= size:
+        return rows
+    return np.sort(np.random.default_rng(SEED).choice(rows, size, replace=False))

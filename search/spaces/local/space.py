@@ -1,0 +1,329 @@
+"""The live space of the local backend: an index in this process, made from a snapshot or the log, and its tail."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from model.seam import FloatArray
+from search.catalogue import collections, log
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.log import LogEntry
+from search.catalogue.session import Database
+from search.catalogue.tables import chunks
+from search.errors import StoreCorrupt
+from search.filters.tree import Filter
+from search.locks import ReadersLock
+from search.spaces.base import Neighbours, Resolved, centre
+from search.spaces.local import snapshots
+from search.spaces.local.base import Renewal, VectorIndex
+from search.spaces.local.filters import ResolvedFilters
+from search.types import IdArray
+
+logger = logging.getLogger(__name__)
+
+MakeIndex = Callable[[int], VectorIndex]  # dimension -> empty index
+
+# An index of more vectors keeps its centre until another index is built beside it.
+REOPENED_UP_TO = 20_000
+# Searches wait while this many changes are applied.
+APPLIED_AT_ONCE = 128
+# A snapshot is the whole index, so it is written only after one new log entry per this many vectors; for a million
+# vectors it would otherwise be gigabytes a minute while items are put. The rest is read from the log.
+SNAPSHOT_SHARE = 100
+
+
+@dataclass
+class _Live:
+    """The index that is searched now. `cursor` is the number of the last log entry in it."""
+
+    index: VectorIndex
+    centre: FloatArray
+    centre_version: int
+    cursor: int
+    lock: ReadersLock = field(default_factory=ReadersLock)
+
+
+@dataclass(frozen=True)
+class LocalView:
+    """The index with the mean on which the vectors in it are centred, and the ids that filters allow."""
+
+    index: VectorIndex
+    centre: FloatArray
+    resolved: Resolved
+
+    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
+        return self.index.search(vectors, k, None if where is None else self.resolved[where])
+
+    def count(self) -> int:
+        return self.index.count()
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        return self.index.vectors(ids)
+
+
+class LocalSpace:
+    """Opened at the first `refresh`. Safe for many threads: searches run side by side, changes wait for them."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        collection_id: int,
+        space: SpaceHead,
+        make_index: MakeIndex,
+        filters: ResolvedFilters | None = None,
+    ) -> None:
+        self.folder = folder
+        self._database = database
+        self._collection_id = collection_id
+        self._space = space
+        self._make_index = make_index
+        self._filters = filters or ResolvedFilters()
+        self._refreshing = threading.Lock()
+        self._renewing = threading.Lock()
+        self._live: _Live | None = None
+        self._adopted: Path | None = None
+
+    def refresh(self, head: Head) -> None:
+        """Return once the index holds everything that the log had when `head` was read.
+
+        Raises `CollectionNotFound` if the collection has been deleted in the meantime.
+        """
+        if self._is_current(head):
+            return
+        with self._refreshing:
+            if self._is_current(head):
+                return
+            if self._live is None or not self._tail(self._live):
+                self._live = self._open()
+        self._tidy()
+
+    def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> Resolved:
+        """The ids for which each filter holds."""
+        return self._filters.resolve(session, head, filters)
+
+    @contextmanager
+    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[LocalView]:
+        """The index, unchanged for the length of the block; `refresh` comes first."""
+        live = self._opened()
+        with live.lock.reading():
+            yield LocalView(live.index, live.centre, resolved)
+
+    @property
+    def cursor(self) -> int:
+        """The number up to which the index certainly has the log."""
+        return self._opened().cursor
+
+    def save(self) -> int:
+        """Write a snapshot of the current index, and return its last sequence number; the caller has the lease."""
+        live = self._opened()
+        with live.lock.reading():
+            seq, held = live.cursor, live.index.frozen()
+        snapshots.save(self.folder, held, seq, live.centre_version, self._space.fingerprint)
+        return seq
+
+    def keep(self, head: Head, minimum_tail: int) -> int:
+        """Write a snapshot if one is due; return the number up to which the oldest kept snapshot has the log.
+
+        A snapshot is due when at least `minimum_tail` entries, and one per `SNAPSHOT_SHARE` vectors, came since the
+        last one, or the centre moved, or the index is worn.
+        """
+        held = snapshots.listed(self.folder)
+        centred = head.centre_version(self._space.id)
+        seq, version = snapshots.stands_at(held[-1]) if held else (0, centred)
+        tail = head.last_seq - seq
+        if tail >= minimum_tail or version != centred or self.is_worn:
+            self.refresh(head)
+            if tail * SNAPSHOT_SHARE >= self._opened().index.count() or version != centred or self.is_worn:
+                self.renew()
+                self.save()
+        snapshots.prune(self.folder)
+        kept = snapshots.listed(self.folder)
+        return snapshots.stands_at(kept[0])[0] if kept else 0
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether the space is open and `renew` would build something."""
+        return self._live is not None and self._better(self._live, thorough=True) is not None
+
+    def renew(self) -> None:
+        """Build what serves better beside what serves, and put it in place: on the present centre, of the kind that
+        suits the number of vectors, without what is deleted. Searches go on meanwhile; the caller has the lease.
+        """
+        with self._renewing:
+            if self._lags():
+                self._reopen(renewed=True)
+            else:
+                self._renew(self._opened(), thorough=True)
+
+    def adopt(self) -> None:
+        """Load what another process has built and saved, if this index lags behind or is worn."""
+        live, saved = self._live, snapshots.listed(self.folder)[-1:]
+        if live is None or not saved or saved[0] == self._adopted or not (self.is_worn or self._lags()):
+            return
+        with self._renewing:
+            self._adopted = saved[0]
+            self._reopen(renewed=False)
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the snapshots."""
+        for path in snapshots.listed(self.folder):
+            try:
+                header = snapshots.read_header(path)
+                snapshots.check_file(path, header)
+            except FileNotFoundError:
+                if path.exists():  # else it was pruned meanwhile
+                    yield f"the snapshot {path} is incomplete"
+                continue
+            except StoreCorrupt as error:
+                yield str(error)
+                continue
+            with self._database.read() as session:  # after the header: another process may write one meanwhile
+                last_seq = collections.head_by_id(session, self._collection_id).last_seq
+            if header.fingerprint != self._space.fingerprint:
+                yield f"the snapshot {path} holds vectors made by other weights"
+            if header.seq > last_seq:
+                yield f"the snapshot {path} ends at entry {header.seq}, beyond the log's last, {last_seq}"
+
+    def clear(self) -> None:
+        """Remove the snapshots; the caller has the lease."""
+        for path in snapshots.listed(self.folder):
+            snapshots.remove(path)
+
+    def _reopen(self, renewed: bool) -> None:
+        fresh = self._open()
+        if renewed:
+            self._renew(fresh, thorough=True)
+        with self._refreshing:
+            self._live = fresh if self._tail(fresh) else self._open()
+
+    def _tidy(self) -> None:
+        """Start a background renewal of a few seconds that makes searches quicker, unless one is running."""
+        live = self._opened()
+        if self._better(live, thorough=False) is not None and self._renewing.acquire(blocking=False):
+            threading.Thread(target=self._tidy_up, args=(live,), name="tidy-index").start()
+
+    def _tidy_up(self, live: _Live) -> None:
+        try:
+            self._renew(live, thorough=False)
+        finally:
+            self._renewing.release()
+
+    def _renew(self, live: _Live, thorough: bool) -> None:
+        build = self._better(live, thorough)
+        if build is not None:
+            put_in_place = build()
+            with live.lock.writing():
+                put_in_place()
+
+    def _better(self, live: _Live, thorough: bool) -> Renewal | None:
+        with live.lock.reading():
+            return live.index.renewal(thorough)
+
+    def _lags(self) -> bool:
+        """Whether the space has a newer centre than the index."""
+        with self._database.read() as session:
+            head = collections.head_by_id(session, self._collection_id)
+        return self._opened().centre_version != head.centre_version(self._space.id)
+
+    def _opened(self) -> _Live:
+        if self._live is None:
+            raise RuntimeError("this index was not opened; call refresh first")
+        return self._live
+
+    def _is_current(self, head: Head) -> bool:
+        live = self._live
+        version = head.centre_version(self._space.id)
+        return live is not None and live.cursor >= head.last_seq and self._may_serve(live, version)
+
+    def _may_serve(self, live: _Live, version: int) -> bool:
+        """Whether the index may keep serving although the space's centre has that version."""
+        return live.centre_version == version or live.index.count() > REOPENED_UP_TO
+
+    def _open(self) -> _Live:
+        """Open the index in the current state of the log, from the newest good snapshot if there is one."""
+        with self._database.read() as session:
+            head = collections.head_by_id(session, self._collection_id)
+            version = head.centre_version(self._space.id)
+            live = _Live(self._empty(), collections.centre_of(session, self._space.id), version, head.last_seq)
+            wanted = snapshots.Wanted(
+                version, self._space.fingerprint, snapshots.kind_of(live.index), head.compacted_seq, head.last_seq
+            )
+            header = snapshots.load(self.folder, live.index, wanted)
+            if header is None:
+                live.index = self._empty()  # a snapshot that was refused may have been read by half
+                self._fill(session, live)
+                return live
+        live.cursor = header.seq
+        return live if self._tail(live) else self._open()
+
+    def _empty(self) -> VectorIndex:
+        return self._make_index(self._space.dimension)
+
+    def _fill(self, session: Session, live: _Live) -> None:
+        """Add the newest vector of every item, from the log."""
+        for page in log.latest_vectors(session, self._collection_id, self._space.id):
+            ids, vectors = page.of(self._space.fingerprint, self._space.dimension)
+            if len(ids) < len(page.ids):
+                self._warn_foreign(len(page.ids) - len(ids))
+            live.index.upsert(ids, centre(vectors, live.centre))
+
+    def _tail(self, live: _Live) -> bool:
+        """Apply the entries after the cursor; False if the index must be opened anew instead.
+
+        That is so when the log was compacted beyond the cursor, or a small index has an older centre.
+        """
+        while True:
+            with self._database.read() as session:
+                head = collections.head_by_id(session, self._collection_id)
+                version = head.centre_version(self._space.id)
+                if live.cursor < head.compacted_seq or not self._may_serve(live, version):
+                    return False
+                page = log.entries_after(session, self._collection_id, live.cursor, log.PAGE, self._space.id)
+            self._apply(live, page)
+            if len(page) < log.PAGE:
+                live.cursor = head.last_seq
+                return True
+            live.cursor = page[-1].seq
+
+    def _apply(self, live: _Live, entries: list[LogEntry]) -> None:
+        newest: dict[int, FloatArray | None] = {}
+        for entry in entries:
+            if entry.kind != log.PAYLOAD:
+                newest[entry.item_id] = self._vector(entry)
+        for some in chunks(list(newest), APPLIED_AT_ONCE):
+            self._change(live, {item_id: newest[item_id] for item_id in some})
+
+    def _change(self, live: _Live, newest: dict[int, FloatArray | None]) -> None:
+        kept = {item_id: vector for item_id, vector in newest.items() if vector is not None}
+        gone = [item_id for item_id in newest if item_id not in kept]
+        with live.lock.writing():
+            if gone:
+                live.index.delete(np.array(gone, np.int64))
+            if kept:
+                vectors = centre(np.stack(list(kept.values())), live.centre)
+                live.index.upsert(np.array(list(kept), np.int64), vectors)
+
+    def _vector(self, entry: LogEntry) -> FloatArray | None:
+        if entry.kind == log.DELETE:
+            return None
+        vector = entry.vector(self._space.fingerprint, self._space.dimension)
+        if vector is None:
+            self._warn_foreign(1)
+        return vector
+
+    def _warn_foreign(self, count: int) -> None:
+        logger.warning(
+            "space %s of collection %d: left out %d vectors that are damaged or made by other weights; "
+            "anyseek verify names them",
+            self._space.name,
+            self._collection_id,
+            count,
+        )

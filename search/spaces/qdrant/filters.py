@@ -1,0 +1,181 @@
+"""Attributes as a payload of Qdrant, and filters as conditions on it, with the meaning that the catalogue gives them.
+
+facets   a list of objects, one for each value: its `path`, and `number`, `text`, `truth` or `moment`; a text also has
+         its characters as numbers, two by two, in `order0`, `order1`, …, since Qdrant orders numbers only, and in
+         `starts` a number for each of its beginnings of 2, 4, … characters
+paths    every path that has something at or below it
+tenant   whose point it is (`search.spaces.qdrant.index`)
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from qdrant_client import models
+
+from search.filters.facets import Facet, facets_of
+from search.filters.tree import (
+    CAPTION,
+    KEY,
+    LONGEST_TEXT,
+    And,
+    AnyOf,
+    Compare,
+    Exists,
+    Filter,
+    InBox,
+    Moment,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+    StartsWith,
+)
+from search.types import Item
+
+# Of a code point: 21 bits. Two fit into the 53 of a float, with which Qdrant compares.
+_BITS = 21
+_BELOW = (Operator.LESS, Operator.AT_MOST)
+_INCLUSIVE = (Operator.AT_MOST, Operator.AT_LEAST)
+
+# What Qdrant keeps an index of, for the fields below.
+INDEXED: Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "paths": models.PayloadSchemaType.KEYWORD,
+    "facets[].path": models.PayloadSchemaType.KEYWORD,
+    "facets[].text": models.PayloadSchemaType.KEYWORD,
+    "facets[].truth": models.PayloadSchemaType.BOOL,
+    "facets[].number": models.PayloadSchemaType.FLOAT,
+    "facets[].moment": models.PayloadSchemaType.FLOAT,
+    "facets[].order0": models.PayloadSchemaType.INTEGER,
+    "facets[].starts": models.PayloadSchemaType.INTEGER,
+}
+
+
+def payload_of(item: Item) -> dict[str, Any]:
+    """The filterable attributes of an item. Attributes that begin with @, which no filter can name, are left out."""
+    facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
+    facets += [Facet(path, text=text[: LONGEST_TEXT + 1]) for path, text in _own_texts(item)]
+    paths = {facet.path[:end] for facet in facets for end in _ends(facet.path)}
+    return {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
+
+
+def as_condition(where: Filter) -> models.Filter:
+    """The condition on payloads that is equivalent to a `checked` filter."""
+    match where:
+        case And(parts):
+            return models.Filter(must=[as_condition(part) for part in parts])
+        case Or(parts):
+            return models.Filter(should=[as_condition(part) for part in parts])
+        case Not(part):
+            return models.Filter(must_not=[as_condition(part)])
+        case Compare(field, operator, value):
+            return _some_facet(field, _compared(operator, value))
+        case AnyOf(field, values):
+            return models.Filter(should=[_some_facet(field, _compared(Operator.EQUAL, value)) for value in values])
+        case StartsWith(field, prefix):
+            return _some_facet(field, _starting(prefix))
+        case Exists(field):
+            return _all(models.FieldCondition(key="paths", match=models.MatchValue(value=field)))
+        case InBox():
+            return _in_box(where)
+
+
+def _own_texts(item: Item) -> list[tuple[str, str]]:
+    return [(KEY, item.key)] + ([] if item.caption is None else [(CAPTION, item.caption)])
+
+
+def _ends(path: str) -> list[int]:
+    return [place for place, character in enumerate(path) if character == "."] + [len(path)]
+
+
+def _as_object(facet: Facet) -> dict[str, Any]:
+    held = {name: value for name, value in vars(facet).items() if value is not None}
+    if facet.text is not None:
+        held |= {f"order{level}": number for level, number in enumerate(_order(facet.text))}
+        held["starts"] = [_number_of(facet.text[:end]) for end in range(2, len(facet.text) + 1, 2)]
+    return held
+
+
+def _order(text: str) -> list[int]:
+    """Two characters a number, the last of them with a 0 in it, which is no character: so a text sorts before those
+    that go on after it.
+    """
+    points = [*map(ord, text), 0, 0][: len(text) // 2 * 2 + 2]
+    return [points[place] << _BITS | points[place + 1] for place in range(0, len(points), 2)]
+
+
+def _compared(operator: Operator, value: Scalar) -> models.Filter:
+    """On one object of `facets`."""
+    match value:
+        case bool():
+            return _all(models.FieldCondition(key="truth", match=models.MatchValue(value=value)))
+        case Moment(seconds):
+            return _all(_range("moment", operator, seconds))
+        case str() if operator is Operator.EQUAL:
+            return _all(models.FieldCondition(key="text", match=models.MatchValue(value=value)))
+        case str():
+            return _beside(operator, value)
+        case _:
+            return _all(_range("number", operator, value))
+
+
+def _beside(operator: Operator, value: str) -> models.Filter:
+    """Texts before or after a text: they differ from it first at one of its pairs of characters."""
+    strict = Operator.LESS if operator in _BELOW else Operator.GREATER
+    choices: list[models.Condition] = [
+        _all(*_same_start(value[: 2 * level]), _range(f"order{level}", strict, number))
+        for level, number in enumerate(_order(value))
+    ]
+    if operator in _INCLUSIVE:
+        choices.append(_compared(Operator.EQUAL, value))
+    return models.Filter(should=choices)
+
+
+def _in_box(box: InBox) -> models.Filter:
+    latitude = _some_facet(f"{box.field}.lat", _between(box.south, box.north))
+    if box.west <= box.east:
+        longitude = _between(box.west, box.east)
+    else:
+        sides = _range("number", Operator.AT_LEAST, box.west), _range("number", Operator.AT_MOST, box.east)
+        longitude = models.Filter(should=list(sides))
+    return _all(latitude, _some_facet(f"{box.field}.lon", longitude))
+
+
+def _some_facet(path: str, holds: models.Filter) -> models.Filter:
+    of_path = models.FieldCondition(key="path", match=models.MatchValue(value=path))
+    nested = models.Nested(key="facets", filter=_all(of_path, holds))
+    return _all(models.NestedCondition(nested=nested))
+
+
+def _starting(prefix: str) -> models.Filter:
+    level, odd = divmod(len(prefix), 2)
+    first = ord(prefix[-1]) << _BITS if odd else 0
+    last = first + (1 << _BITS) - 1 if odd else None
+    rest = models.FieldCondition(key=f"order{level}", range=models.Range(gte=first, lte=last))
+    return _all(*_same_start(prefix[: 2 * level]), rest)
+
+
+def _same_start(start: str) -> list[models.FieldCondition]:
+    """Of a text that begins with `start`, of 0, 2, 4, … characters."""
+    if not start:
+        return []
+    return [models.FieldCondition(key="starts", match=models.MatchValue(value=_number_of(start)))]
+
+
+def _number_of(start: str) -> int:
+    """One of 2^56, for a text of any length."""
+    return int.from_bytes(hashlib.sha256(start.encode("utf-8", "surrogatepass")).digest()[:7], "big")
+
+
+def _between(low: float, high: float) -> models.Filter:
+    return _all(models.FieldCondition(key="number", range=models.Range(gte=low, lte=high)))
+
+
+def _range(key: str, operator: Operator, value: float) -> models.FieldCondition:
+    bounds = {"gte": value, "lte": value} if operator is Operator.EQUAL else {operator.value: value}
+    return models.FieldCondition(key=key, range=models.Range(**bounds))
+
+
+def _all(*conditions: models.Condition) -> models.Filter:
+    return models.Filter(must=list(conditions))

@@ -1,0 +1,125 @@
+"""Lines in, lines out; the searcher here records what it is asked and answers with the number of parts."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.queries.batch_file import answer_lines
+from api.queries.wire import Hit, Refusal, Results
+
+
+class CountingSearcher:
+    def __init__(self) -> None:
+        self.chunks: list[list[dict[str, Any]]] = []
+
+    def query_batch(self, collection: str, queries: Sequence[dict[str, Any]]) -> list[Results | Refusal]:
+        self.chunks.append(list(queries))
+        return [
+            Refusal("no parts") if not query["parts"] else Results((Hit("a", 0.5, 1, "caption"),), "space")
+            for query in queries
+        ]
+
+
+def _answers(folder: Path, *lines: str | bytes) -> tuple[list[str], CountingSearcher]:
+    searcher = CountingSearcher()
+    raw = [line if isinstance(line, bytes) else line.encode() for line in lines]
+    return list(answer_lines(raw, folder, searcher, "c", {"k": 10})), searcher
+
+
+@pytest.mark.parametrize(
+    "id_text",
+    ['"a"', '"ü \\ud83d"', "7", "-0", "1.10", "1E5", str(2**70), "9" * 5000, "1e999", "0.1000000000000000055"],
+)
+def test_an_id_comes_back_as_it_was_written(tmp_path: Path, id_text: str) -> None:
+    (answer,), _ = _answers(tmp_path, f'{{"id": {id_text}, "parts": [{{"modality": "caption", "text": "x"}}]}}')
+    start, _, rest = answer.partition(', "hits": ')
+    expected = id_text if id_text[0] != '"' else json.dumps(json.loads(id_text))
+    assert start == f'{{"id": {expected}'
+    assert json.loads(rest.removesuffix("}")) == [{"key": "a", "score": 0.5, "rank": 1}]
+
+
+@pytest.mark.parametrize(
+    ("line", "identifier"),
+    [
+        ("{not json", None),
+        (b'{"id": "\xff", "parts": []}', None),
+        ("[" * 100_000, None),
+        ("[1]", None),
+        ('{"parts": []}', None),
+        ('{"id": true, "parts": []}', None),
+        ('{"id": null, "parts": []}', None),
+        ('{"id": {"a": 1}, "parts": []}', None),
+        ('{"id": NaN, "parts": []}', None),
+        ('{"id": 1, "parts": "x"}', 1),
+        ('{"id": 1}', 1),
+        ('{"id": 1, "parts": [], "limit": 3}', 1),
+        ('{"id": 1, "parts": [{"modality": "rgb", "file": "gone.png"}]}', 1),
+        ('{"id": 1, "parts": [{"modality": "rgb", "file": "a\\u0000b"}]}', 1),
+        ('{"id": 1, "parts": [{"modality": "rgb", "file": 5}]}', 1),
+        ('{"id": 1, "parts": [{"modality": "rgb", "file": "x.png", "text": "x"}]}', 1),
+        ('{"id": 1, "parts": [{"item": "a", "weight": 1e999}]}', 1),
+        ('{"id": 1, "parts": []}', 1),
+    ],
+)
+def test_one_bad_line_says_why_and_stops_nothing(tmp_path: Path, line: str | bytes, identifier: int | None) -> None:
+    good = '{"id": "good", "parts": [{"item": "a"}]}'
+    answers, _ = _answers(tmp_path, good, line, good)
+    first, bad, last = (json.loads(answer) for answer in answers)
+    assert first == last == {"id": "good", "hits": [{"key": "a", "score": 0.5, "rank": 1}]}
+    assert bad["id"] == identifier
+    assert bad["error"]
+    assert set(bad) == {"id", "error"}
+
+
+def test_files_are_relative_to_the_batch_file(tmp_path: Path) -> None:
+    (tmp_path / "ä b.png").write_bytes(b"bytes")
+    _, searcher = _answers(
+        tmp_path, '{"id": 1, "parts": [{"modality": "rgb", "file": "ä b.png", "weight": -0.5}], "k": 3}'
+    )
+    (query,) = searcher.chunks[0]
+    assert query["k"] == 3
+    assert query["parts"] == [
+        {
+            "modality": "rgb",
+            "weight": -0.5,
+            "data": b"bytes",
+            "name": str(tmp_path / "ä b.png"),
+        }
+    ]
+
+
+def test_blank_lines_are_passed_over_and_chunks_are_bounded(tmp_path: Path) -> None:
+    line = '{"id": 1, "parts": [{"item": "a"}]}'
+    answers, searcher = _answers(tmp_path, *[line, "", "  \n"] * 100)
+    assert len(answers) == 100
+    assert [len(chunk) for chunk in searcher.chunks] == [64, 36]
+
+
+def test_a_line_too_large_for_a_request_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.queries.batch_file._LINE_BYTES", 1000)
+    (tmp_path / "big").write_bytes(bytes(1000))
+    big = '{"id": 1, "parts": [{"modality": "rgb", "file": "big"}]}'
+    answers, _ = _answers(tmp_path, big, '{"id": 2, "parts": [{"item": "a"}]}')
+    assert "1,000 are allowed" in json.loads(answers[0])["error"]
+    assert "hits" in json.loads(answers[1])
+
+
+def test_many_hits_make_smaller_chunks(tmp_path: Path) -> None:
+    _, searcher = _answers(tmp_path, *['{"id": 1, "parts": [{"item": "a"}], "k": 10000}'] * 12)
+    assert [len(chunk) for chunk in searcher.chunks] == [10, 2]
+
+
+def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
+    read = 0
+
+    def lines() -> Any:
+        nonlocal read
+        for _ in range(200):
+            read += 1
+            yield b'{"id": 1, "parts": [{"item": "a"}]}'
+
+    next(answer_lines(lines(), tmp_path, CountingSearcher(), "c", {"k": 10}))
+    assert read == 64

@@ -1,0 +1,115 @@
+"""The contract of whoever answers a command: a service over HTTP, or this process; the same hits, the same refusals."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anyseek import AnyseekError, Client, Part
+from api.errors import exit_code_of
+from api.local import LocalClient
+from api.service import Service
+
+Picture = Callable[..., bytes]
+Clients = tuple[Client, LocalClient]
+
+
+@pytest.fixture
+def clients(shared_service: tuple[str, Service]) -> Iterator[Clients]:
+    """Two ways to the same collections; the second opens the data directory itself."""
+    url, service = shared_service
+    with Client(url) as client, LocalClient(service.runtime.settings, "hashing") as local:
+        yield client, local
+
+
+@pytest.fixture
+def files(picture: Picture, tmp_path: Path) -> Path:
+    """A folder with a picture, words, and what is neither."""
+    (tmp_path / "red.png").write_bytes(picture("red", "disc"))
+    (tmp_path / "words.txt").write_text("a red disc\n")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    return tmp_path
+
+
+FOUND: list[Callable[[Path], dict[str, Any]]] = [
+    lambda _: {"parts": "a red disc"},
+    lambda _: {"parts": ["disc", {"text": "red", "weight": -1}], "k": 3},
+    lambda files: {"parts": Part("rgb", file=files / "red.png"), "k": 2},
+    lambda files: {"parts": Part("image", data=(files / "red.png").read_bytes(), weight=0.5)},
+    lambda files: {"parts": Part("sketch", file=files / "red.png")},
+    lambda files: {"parts": Part("caption", file=files / "words.txt")},
+    lambda _: {"parts": Part("palette", data=["#d92d2d", "#ffffff"])},
+    lambda _: {"parts": Part("palette", text="#2f6fed")},
+    lambda _: {"parts": Part(item="green box"), "space": "hashing"},
+    lambda _: {"parts": ["a", Part("palette", text="#2f6fed")], "fusion": "joint"},
+    lambda _: {"parts": "a green box", "where": "@key starts with red"},
+    lambda _: {"parts": "a green box", "where": {"field": "@key", "in": ["blue bar"]}},
+]
+
+
+@pytest.mark.parametrize("number", range(len(FOUND)))
+def test_the_same_is_found(clients: Clients, shapes: str, files: Path, number: int) -> None:
+    asked = FOUND[number](files)
+    over_http, here = (client.query(shapes, **asked) for client in clients)
+    assert over_http.hits
+    assert here == over_http
+
+
+REFUSED: list[Callable[[Path], dict[str, Any]]] = [
+    lambda _: {"parts": []},
+    lambda _: {"parts": "a", "k": 0},
+    lambda _: {"parts": "a", "k": 10_001},
+    lambda _: {"parts": " "},
+    lambda _: {"parts": "x" * 10_001},
+    lambda _: {"parts": ["a"] * 17},
+    lambda _: {"parts": Part()},
+    lambda _: {"parts": Part("caption", text="a", item="b")},
+    lambda _: {"parts": Part("smell", text="a")},
+    lambda _: {"parts": Part("normal", data=b"a")},
+    lambda _: {"parts": Part("rgb", text="a")},
+    lambda _: {"parts": Part("rgb", data="not base64!")},
+    lambda _: {"parts": Part(data=["#ffffff"])},
+    lambda _: {"parts": Part("palette", text="red")},
+    lambda _: {"parts": Part("rgb", data=b"x", name="x" * 4097)},
+    lambda _: {"parts": {"text": "a", "weight": "heavy"}},
+    lambda _: {"parts": {"text": 3}},
+    lambda _: {"parts": {"text": "a", "wait": 2}},
+    lambda files: {"parts": Part("rgb", file=files / "gone.png")},
+    lambda files: {"parts": Part("rgb", file=files)},
+    lambda files: {"parts": Part("rgb", file=files / "broken.png")},
+    lambda files: {"parts": Part("rgb", file=files / "words.txt")},
+    lambda files: {"parts": Part("caption", file=files / "broken.png")},
+    lambda _: {"parts": "a", "fusion": "guided"},
+    lambda _: {"parts": ["a", "b"], "fusion": "joint"},
+    lambda _: {"parts": Part(item="nobody")},
+    lambda _: {"parts": "a", "space": "nowhere"},
+    lambda _: {"parts": "a", "where": "width >"},
+]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_the_same_is_refused_in_the_same_words(clients: Clients, shapes: str, files: Path, number: int) -> None:
+    asked, errors = REFUSED[number](files), []
+    for client in clients:
+        with pytest.raises(AnyseekError) as caught:
+            client.query(shapes, **asked)
+        errors.append(caught.value)
+    over_http, here = errors
+    assert str(here) == str(over_http)
+    assert exit_code_of(here) == exit_code_of(over_http)
+
+
+def test_a_batch_has_the_same_results_and_refusals(clients: Clients, shapes: str, picture: Picture) -> None:
+    queries: list[dict[str, Any]] = [
+        {"parts": [{"text": "red disc"}], "k": 1},
+        {"parts": [{"modality": "rgb", "data": picture("red", "disc"), "name": "red.png"}]},
+        {"parts": [{"modality": "rgb", "data": b"no picture", "name": "red.png"}]},
+        {"parts": [{"item": "nobody"}]},
+        {"parts": [{"text": "a", "weight": "heavy"}]},
+        {"parts": "a"},
+        {"parts": [], "limit": 3},
+    ]
+    over_http, here = (client.query_batch(shapes, queries) for client in clients)
+    assert here == over_http
+    assert [hasattr(outcome, "hits") for outcome in here] == [True, True] + [False] * 5

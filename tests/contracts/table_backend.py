@@ -1,0 +1,179 @@
+"""A backend as docs/indexes.md says one is added: vectors in the rows of a table, as pgvector has them, but in memory.
+
+The "database" is a dictionary for each data directory, so that it outlives a backend as a server would.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.seam import FloatArray
+from search.catalogue import collections
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.session import Database
+from search.filters.facets import Facet, facets_of
+from search.filters.tree import (
+    CAPTION,
+    KEY,
+    And,
+    AnyOf,
+    Compare,
+    Exists,
+    Filter,
+    InBox,
+    Moment,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+    StartsWith,
+)
+from search.settings import Settings
+from search.spaces.base import Neighbours, best, none_found
+from search.spaces.shared import SharedSpace
+from search.types import IdArray, Item
+
+
+@dataclass(frozen=True)
+class Row:
+    """A vector (d,) and what filters see of its item."""
+
+    vector: FloatArray
+    facets: tuple[Facet, ...]
+
+
+Table = dict[int, Row]  # by item id
+SERVERS: dict[Path, dict[tuple[int, int], Table]] = defaultdict(lambda: defaultdict(dict))
+
+
+class TableStore:
+    """The rows of one space on one version of its centre."""
+
+    def __init__(self, table: Table, dimension: int) -> None:
+        self._table, self._dimension = table, dimension
+        self._lock = threading.Lock()
+
+    def make(self) -> None:
+        """Tables are there when they are named."""
+
+    def upsert(self, ids: IdArray, vectors: FloatArray, items: Sequence[Item]) -> None:
+        rows = {item.id: Row(vector.copy(), row_facets(item)) for item, vector in zip(items, vectors, strict=True)}
+        assert list(rows) == ids.tolist()
+        with self._lock:
+            self._table.update(rows)
+
+    def delete(self, ids: IdArray) -> None:
+        with self._lock:
+            for item_id in ids.tolist():
+                self._table.pop(item_id, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._table.clear()
+
+    def ids(self) -> Iterator[IdArray]:
+        yield np.array(sorted(self._table), np.int64)
+
+    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
+        with self._lock:
+            rows = [(number, row) for number, row in self._table.items() if where is None or passes(row.facets, where)]
+        if not rows:
+            return none_found(len(vectors))
+        scores = vectors @ np.stack([row.vector for _, row in rows]).T
+        ids = np.broadcast_to(np.array([number for number, _ in rows], np.int64), scores.shape)
+        return best(ids, scores.astype(np.float32), k)
+
+    def count(self) -> int:
+        return len(self._table)
+
+    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        with self._lock:
+            held = sorted(set(ids.tolist()) & self._table.keys())
+            rows = np.array([self._table[number].vector for number in held], np.float32)
+        return np.array(held, np.int64), rows.reshape(len(held), self._dimension)
+
+
+class TableBackend:
+    """Opens spaces in the tables of the data directory."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._tables = SERVERS[settings.home]
+
+    @staticmethod
+    def check(settings: Settings) -> str:
+        return f"the tables of {settings.home} answer"
+
+    def open(self, head: Head, space: SpaceHead) -> SharedSpace:
+        def store_of(version: int) -> TableStore:
+            return TableStore(self._tables[space.id, version], space.dimension)
+
+        return SharedSpace(self._database, head.id, space, store_of)
+
+    def remove_unknown(self) -> None:
+        held = list(self._tables)
+        with self._database.read() as session:
+            known = collections.space_ids(session)
+        for key in held:
+            if key[0] not in known:
+                self._tables[key].clear()
+
+    def close(self) -> None:
+        """No connection is open."""
+
+
+def row_facets(item: Item) -> tuple[Facet, ...]:
+    """The translation of attributes: facets, and the key and the caption as two more."""
+    own = [Facet(KEY, text=item.key)] + ([] if item.caption is None else [Facet(CAPTION, text=item.caption)])
+    return (*(facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")), *own)
+
+
+def passes(facets: Sequence[Facet], where: Filter) -> bool:
+    """The translation of filters: whether one holds for an item of these facets."""
+    match where:
+        case And(parts):
+            return all(passes(facets, part) for part in parts)
+        case Or(parts):
+            return any(passes(facets, part) for part in parts)
+        case Not(part):
+            return not passes(facets, part)
+        case Exists(field):
+            return any(facet.path == field or facet.path.startswith(f"{field}.") for facet in facets)
+        case InBox(field, south, west, north, east):
+            latitudes = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
+            longitudes = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
+            across = (lambda x: west <= x <= east) if west <= east else (lambda x: x >= west or x <= east)
+            return any(south <= number <= north for number in latitudes) and any(map(across, longitudes))
+        case Compare(field, operator, value):
+            return any(compared(facet, operator, value) for facet in facets if facet.path == field)
+        case AnyOf(field, values):
+            named = [facet for facet in facets if facet.path == field]
+            return any(compared(facet, Operator.EQUAL, value) for facet in named for value in values)
+        case StartsWith(field, prefix):
+            texts = [facet.text for facet in facets if facet.path == field and facet.text is not None]
+            return any(text.startswith(prefix) for text in texts)
+
+
+def compared(facet: Facet, operator: Operator, value: Scalar) -> bool:
+    """Whether one value of an item stands in this order to another of its kind."""
+    match value:
+        case bool():
+            held, bare = facet.truth, value
+        case Moment(seconds):
+            held, bare = facet.moment, seconds
+        case str():
+            held, bare = facet.text, value
+        case _:
+            held, bare = facet.number, value
+    orders = {
+        Operator.EQUAL: lambda: held == bare,
+        Operator.LESS: lambda: held < bare,
+        Operator.AT_MOST: lambda: held <= bare,
+        Operator.GREATER: lambda: held > bare,
+        Operator.AT_LEAST: lambda: held >= bare,
+    }
+    return held is not None and orders[operator]()

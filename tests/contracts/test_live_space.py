@@ -1,0 +1,362 @@
+"""A live space says what the catalogue says, whichever backend holds it, and whatever has happened meanwhile.
+
+`table` is added as docs/indexes.md says a backend is added: a module with the class, and a row in `BACKENDS`.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, update
+
+from search.catalogue import collections, facets, items, log, space_switch
+from search.catalogue.session import Database
+from search.catalogue.tables import ItemRow, LogRow
+from search.engine import SearchEngine
+from search.errors import CollectionNotFound
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
+from search.maintenance import rebuild, verify
+from search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
+from search.spaces.base import Backend, LiveSpace, centre
+from search.spaces.opening import check_backend, open_backend
+from search.types import Collection, Part, Query
+from tests.contracts.test_catalogue_filters import PICTURES
+from tests.contracts.test_catalogue_filters import put as put_attributes
+from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL
+from tests.search.gallery import DIMENSION, WordsEmbedder, direction, keys, make_collection, new_item, put, remove, text
+
+ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
+
+
+@pytest.fixture(
+    params=[
+        "faiss",
+        "qdrant",
+        "table",
+        pytest.param("qdrant server", marks=NEEDS_SERVER),
+    ]
+)
+def home_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings that name each backend, in a data directory of its own."""
+    for name, backend in ADDED.items():
+        monkeypatch.setitem(BACKENDS, name, backend)
+    name, _, server = request.param.partition(" ")
+    return Settings(tmp_path / "home", index=Index(name), qdrant=Qdrant(url=QDRANT_URL if server else ""))
+
+
+@pytest.fixture
+def embedder(tmp_path: Path) -> WordsEmbedder:
+    """Its fingerprint is of this test alone, so that servers hold nothing of its spaces."""
+    return WordsEmbedder(str(tmp_path))
+
+
+@pytest.fixture
+def collection(database: Database, embedder: WordsEmbedder) -> Collection:
+    return make_collection(database, embedder)
+
+
+@pytest.fixture
+def backend(database: Database, home_settings: Settings) -> Iterator[Backend]:
+    with closing(open_backend(database, home_settings)) as backend:
+        yield backend
+
+
+def head_of(database: Database, name: str = "things") -> collections.Head:
+    with database.read() as session:
+        return collections.head(session, name)
+
+
+def opened(database: Database, backend: Backend, name: str = "things") -> LiveSpace:
+    """As another process opens it, up to date."""
+    head = head_of(database, name)
+    live = backend.open(head, head.spaces[0])
+    live.refresh(head)
+    return live
+
+
+def nearby_ids(database: Database) -> np.ndarray:
+    """The ids this test may have used, and some around them: PostgreSQL goes on counting from test to test."""
+    with database.read() as session:
+        last = session.scalar(select(func.max(ItemRow.id))) or 0
+    return np.arange(max(1, last - 250), last + 250)
+
+
+def contents(database: Database, live: LiveSpace) -> dict[int, np.ndarray]:
+    ids = nearby_ids(database)
+    with live.reading() as view:
+        ids, vectors = view.vectors(ids)
+        assert len(ids) == view.count()
+        assert vectors.shape == (len(ids), DIMENSION)
+    return dict(zip(ids.tolist(), vectors, strict=True))
+
+
+def expected(database: Database, mean: np.ndarray, name: str = "things") -> dict[int, np.ndarray]:
+    """The newest vector of every item in the first space, centred on a mean."""
+    head, found = head_of(database, name), {}
+    with database.read() as session:
+        for page in log.latest_vectors(session, head.id, head.spaces[0].id):
+            ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
+            found.update(zip(ids.tolist(), centre(vectors, mean), strict=True))
+    return found
+
+
+def assert_agrees(database: Database, live: LiveSpace, name: str = "things") -> None:
+    """It holds the newest vector of every item, on the space's present centre, and nothing else."""
+    with database.read() as session:
+        mean = collections.centre_of(session, head_of(database, name).spaces[0].id)
+    with live.reading() as view:
+        np.testing.assert_array_equal(view.centre, mean)
+    found, wanted = contents(database, live), expected(database, mean, name)
+    assert found.keys() == wanted.keys()
+    for item_id, vector in wanted.items():
+        np.testing.assert_allclose(found[item_id], vector, atol=1e-6)
+
+
+def freeze(database: Database, value: float) -> None:
+    with database.write() as session:
+        collections.freeze_centre(session, head_of(database).spaces[0].id, np.full(DIMENSION, value, np.float32), 64)
+
+
+def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -> None:
+    assert check_backend(home_settings)
+
+
+def test_settings_take_no_other_name(home_settings: Settings) -> None:
+    with pytest.raises(
+        BadSetting, match=f"ANYSEEK_INDEX_BACKEND is 'pgvector'; it must be one of {', '.join(BACKENDS)}$"
+    ):
+        replace(home_settings, index=Index("pgvector"))
+
+
+def test_an_empty_space_finds_nothing(database: Database, collection: Collection, backend: Backend) -> None:
+    live = opened(database, backend)
+    assert contents(database, live) == {}
+    with live.reading() as view:
+        assert view.search(np.ones((2, DIMENSION), np.float32), 5).ids.shape == (2, 0)
+
+
+def test_every_kind_of_change_arrives(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    live = opened(database, backend)
+    put(database, collection, embedder, ["x", "y", "z"])
+    live.refresh(head_of(database))
+    assert_agrees(database, live)
+    put(database, collection, embedder, ["x"], "changed")
+    remove(database, collection, ["y"])
+    put(database, collection, embedder, ["y"], "again")
+    live.refresh(head_of(database))
+    assert_agrees(database, live)
+    assert live.cursor == head_of(database).last_seq
+
+
+def test_the_nearest_come_first_and_equal_scores_by_id(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, [f"k{number}" for number in range(20)])
+    twins = put(database, collection, embedder, [f"t{number}" for number in range(6)], "the same")
+    live = opened(database, backend)
+    with live.reading() as view:
+        ids, vectors = view.vectors(nearby_ids(database))
+        query = vectors[ids == twins[0].id]
+        scores = query @ vectors.T
+        found = view.search(np.concatenate([query, vectors[:1]]), 10)
+        assert found.ids[0, :6].tolist() == sorted(item.id for item in twins)
+        np.testing.assert_allclose(found.scores[0], np.sort(scores[0])[::-1][:10], atol=1e-6)
+        assert found.ids[1, 0] == ids[0]
+        assert (found.ids.dtype, found.scores.dtype) == (np.int64, np.float32)
+        assert sorted(view.search(query, 1_000).ids[0].tolist()) == ids.tolist()
+
+
+def test_another_process_goes_on_where_the_first_was(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, [f"k{number}" for number in range(20)])
+    opened(database, backend).keep(head_of(database), 1)
+    put(database, collection, embedder, ["k3", "new"], "changed")
+    remove(database, collection, ["k4"])
+    assert_agrees(database, opened(database, backend))
+
+
+def test_the_log_may_be_compacted_up_to_what_keep_says(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x", "y", "z"])
+    live = opened(database, backend)
+    remove(database, collection, ["y"])
+    kept = live.keep(head_of(database), 1)
+    assert 0 < kept <= head_of(database).last_seq
+    with database.write() as session:
+        log.compact(session, collection.id, kept)
+    put(database, collection, embedder, ["w"])
+    live.refresh(head_of(database))
+    assert_agrees(database, live)
+    assert_agrees(database, opened(database, backend))
+
+
+def test_what_was_compacted_away_is_forgotten_all_the_same(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x", "y", "z"])
+    live = opened(database, backend)
+    live.keep(head_of(database), 1)
+    remove(database, collection, ["y"])
+    put(database, collection, embedder, ["w"])
+    with database.write() as session:
+        log.compact(session, collection.id, head_of(database).last_seq)
+    live.refresh(head_of(database))
+    assert_agrees(database, live)
+    assert_agrees(database, opened(database, backend))
+
+
+def test_a_new_centre_is_moved_to_by_keep(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x", "y"])
+    live = opened(database, backend)
+    live.keep(head_of(database), 1)
+    freeze(database, 0.1)
+    live.refresh(head_of(database))
+    with live.reading() as view:
+        np.testing.assert_allclose(view.vectors(nearby_ids(database))[1], list(expected(database, view.centre).values()), atol=1e-6)
+    live.keep(head_of(database), 1)
+    assert_agrees(database, live)
+    live.keep(head_of(database), 1)  # removes what served before
+    assert_agrees(database, live)
+    other = opened(database, backend)
+    other.adopt()
+    assert_agrees(database, other)
+
+
+def test_filters_mean_what_they_mean_in_the_catalogue(
+    database: Database, collection: Collection, backend: Backend
+) -> None:
+    put_attributes(database, collection, PICTURES)
+    live, head = opened(database, backend), head_of(database)
+    written = [
+        "width >= 640", "not width = 1920", "label = cat", "label in (dog, Cat)", "label exists", "open in (false)",
+        "camera exists", "camera.make starts with Nik", "label < cat", "label >= a", "taken >= 2023-06-01",
+        "taken < 2024-05-01T12:00:00+02:00", "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)",
+        "@key in (a, d)", "@key > b", "@caption starts with 'caption of b'", "nothing = 1",
+        "width > 0 and (label = dog or taken >= 2024-01-01)",
+    ]  # fmt: skip
+    filters = [checked(filter_from_text(where)) for where in written]
+    with database.read() as session:
+        allowed = [facets.ids_where(session, collection.id, where).tolist() for where in filters]
+        resolved = live.resolve(session, head, filters)
+    query = direction("the query", "looks")[np.newaxis]
+    with live.reading(resolved) as view:
+        found = [sorted(view.search(query, 100, where).ids[0].tolist()) for where in filters]
+    assert found == allowed
+
+
+def test_a_changed_attribute_is_filtered_by_at_once(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    x, _ = put(database, collection, embedder, ["x", "y"])
+    live, where = opened(database, backend), filter_from_text("size = 3")
+    with database.write() as session:
+        items.write(session, collection, [replace(new_item(embedder, "x"), attributes={"size": 3})])
+    with database.read() as session:
+        head = collections.head(session, "things")
+        resolved = live.resolve(session, head, [where])
+    live.refresh(head)
+    with live.reading(resolved) as view:
+        assert view.search(np.ones((1, DIMENSION), np.float32), 5, where).ids.tolist() == [[x.id]]
+        assert view.search(np.ones((1, DIMENSION), np.float32), 5).ids.shape == (1, 2)
+
+
+def test_vectors_of_other_weights_are_left_out(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    x, y = put(database, collection, embedder, ["x", "y"])
+    with database.write() as session:
+        session.execute(update(LogRow).where(LogRow.item_id == x.id).values(fingerprint="other"))
+    assert contents(database, opened(database, backend)).keys() == {y.id}
+
+
+def test_collections_do_not_see_each_other_and_what_is_gone_is_removed(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    other = make_collection(database, embedder, "other")
+    put(database, collection, embedder, ["x"])
+    put(database, other, embedder, ["y", "z"])
+    opened(database, backend).keep(head_of(database), 1)
+    second = opened(database, backend, "other")
+    second.keep(head_of(database, "other"), 1)
+    assert len(contents(database, second)) == 2
+    with database.write() as session:
+        collections.delete(session, "things")
+    backend.remove_unknown()
+    assert_agrees(database, opened(database, backend, "other"), "other")
+
+
+def test_kept_spaces_stay_and_forgotten_ones_go(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x", "y"])
+    head = head_of(database)
+    opened(database, backend).keep(head, 1)
+    newer = [replace(space, fingerprint=f"newer {space.fingerprint}") for space in embedder.spaces.values()]
+    with database.write() as session:
+        space_switch.build(session, collection, "newer", newer)
+        target = space_switch.target(session, collection.id)
+        assert target is not None
+        space_switch.switch(session, target)
+    backend.remove_unknown()
+    kept = backend.open(head_of(database), head.spaces[0])
+    kept.refresh(head_of(database))
+    assert len(contents(database, kept)) == 2, "kept ones may serve again"
+    with database.write() as session:
+        space_switch.forget(session, collection)
+    backend.remove_unknown()
+    assert contents(database, opened(database, backend)) == {}
+
+
+def test_a_deleted_collection_is_said_to_be_deleted(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x"])
+    live = opened(database, backend)
+    put(database, collection, embedder, ["y"])
+    head = head_of(database)
+    with database.write() as session:
+        collections.delete(session, "things")
+    with pytest.raises(CollectionNotFound):
+        live.refresh(head)
+
+
+def test_what_was_cleared_is_made_again(
+    database: Database, embedder: WordsEmbedder, collection: Collection, backend: Backend
+) -> None:
+    put(database, collection, embedder, ["x", "y"])
+    live = opened(database, backend)
+    live.keep(head_of(database), 1)
+    assert list(live.faults()) == []
+    with database.write() as session:
+        log.compact(session, collection.id, head_of(database).last_seq + 1, whole=True)
+        session.execute(update(collections.CollectionRow).values(last_seq=head_of(database).last_seq + 1))
+    live.clear()
+    assert_agrees(database, opened(database, backend))
+
+
+def test_the_whole_of_search_works_with_it(
+    database: Database, home_settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    with closing(SearchEngine(database, home_settings, embedder)) as engine:
+        put(database, collection, embedder, ["cat", "dog", "tree"])
+        assert keys(engine.query("things", Query((text("cat"),), k=2)))[0] == "cat"
+        assert keys(engine.query("things", Query((Part(item="dog"),), k=1))) == ["dog"]
+        where = filter_from_text("@key in (dog, tree)")
+        assert set(keys(engine.query("things", Query((text("cat"),), k=5, where=where)))) == {"dog", "tree"}
+        assert engine.counts("things") == {"looks": 3, "means": 3}
+        assert engine.write_snapshots("things")
+        engine.forget("things")
+        assert keys(engine.query("things", Query((text("tree"),), k=1))) == ["tree"]
+    assert verify(database, home_settings) == []
+    assert rebuild(database, home_settings, "things") == []
+    assert verify(database, home_settings) == []

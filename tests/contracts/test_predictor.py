@@ -1,0 +1,94 @@
+"""What every `Predictor` does, whatever is behind it: the same model that embeds, and `model.predict.predict`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.errors import UnsupportedModality, WeightsMissing
+from model.fourm.bundled.loading import load_bundled
+from model.loading import load_model
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES
+from model.predict import predict
+from model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
+from tests.model.openclip.making import make_folder
+from tests.random_bundle import write_random_bundle
+from tests.random_weights import write_random_models
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+WORDS: dict[str, Value] = {"caption": "a red house"}
+FAST = {"decoding_steps": 1}
+
+
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "4M-21_B"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    name, home = request.param, HOME
+    if name == "openclip":
+        name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
+    if name == "4M-21_B":
+        home = tmp_path_factory.mktemp("published")
+        write_random_models(home)
+    try:
+        if name == "random 4m-tiny":
+            folder = tmp_path_factory.mktemp("bundle") / "4m-tiny"
+            write_random_bundle(folder, dense=["depth", "semseg"])
+            return load_bundled("4m-tiny", HOME, folder)
+        return load_model(name, home)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def vectors(model: Model) -> list[str]:
+    """The targets that are predicted by embedding, in one step."""
+    return [name for name in model.targets if name in model.spaces and name in ("visual_global", "semantic_global")]
+
+
+def test_it_says_which_modalities_it_predicts(model: Model) -> None:
+    assert set(model.targets) <= MODALITIES.keys()
+    assert len(set(model.targets)) == len(model.targets)
+
+
+def test_it_predicts_each_by_its_name_in_the_order_asked_for(model: Model) -> None:
+    wanted = [name for name in reversed(model.targets) if name not in ("caption", "rgb", "human_pose", "sam_instance")]
+    if not wanted:
+        pytest.skip(f"{model.name} predicts nothing")
+    found = predict(WORDS, wanted, model=model, options=PredictOptions(**FAST))
+    assert list(found) == wanted
+    assert all(prediction.modality == name for name, prediction in found.items())
+
+
+def test_what_it_does_not_predict_is_refused_by_name(model: Model) -> None:
+    for name in MODALITIES.keys() - set(model.targets) - {"caption"}:
+        with pytest.raises(UnsupportedModality, match=f"does not predict {name}; it predicts"):
+            predict(WORDS, [name], model=model)
+
+
+def test_what_it_does_not_take_is_refused_by_name(model: Model) -> None:
+    if not model.targets:
+        pytest.skip(f"{model.name} predicts nothing")
+    with pytest.raises(UnsupportedModality, match="does not take visual_global; it takes"):
+        predict({"visual_global": np.ones(1280, np.float32)}, [model.targets[0]], model=model)
+
+
+def test_a_value_of_another_kind_is_refused(model: Model) -> None:
+    if not model.targets:
+        pytest.skip(f"{model.name} predicts nothing")
+    with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):
+        predict({"rgb": np.zeros(3, np.uint8)}, [model.targets[-1]], model=model)
+
+
+def test_vectors_of_its_spaces_are_those_that_it_embeds(model: Model, vectors: list[str]) -> None:
+    for name in vectors:
+        found = predict(WORDS, [name], model=model, options=PredictOptions(seed=3))[name]
+        np.testing.assert_array_equal(found.value, model.embed([Sample(WORDS)], [name])[name][0])
+        assert found.tokens is None
+
+
+def test_vectors_have_no_options(model: Model, vectors: list[str]) -> None:
+    for name in vectors:
+        for options in ({"temperature": 1.0}, {"targets": {name: TargetOptions(steps=2)}}):
+            with pytest.raises(PredictionInvalid, match="predicts vectors in one step and has no options for them"):
+                predict(WORDS, [name], model=model, options=PredictOptions(**options))  # type: ignore[arg-type]

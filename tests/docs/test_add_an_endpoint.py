@@ -1,0 +1,92 @@
+"""CONTRIBUTING says what an endpoint takes; here GET /v1/collections/{c}/attributes is added with exactly that.
+
+A statement in `search.catalogue`, a route, its call in `api.calls`, and a line in `api.client` from which both clients
+have the verb.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from anyseek import ApiError, AsyncClient, Client
+from api import calls, client
+from api.calls import Call
+from api.collections import routes
+from api.dependencies import ServiceDependency, requires
+from api.security import Scope, create_key
+from api.service import Service, ServiceSettings
+from search.catalogue import collections
+from search.catalogue.tables import FacetRow
+from search.settings import Settings
+from tests.api.conftest import listening
+from workers.runtime import Runtime
+
+
+class AttributesAnswer(BaseModel):
+    attributes: list[str]
+
+
+def paths(session: Session, collection_id: int) -> list[str]:
+    """The paths of the attributes of a collection's items, each once, ascending."""
+    found = select(FacetRow.path).where(FacetRow.collection_id == collection_id).distinct().order_by(FacetRow.path)
+    return list(session.scalars(found))
+
+
+def list_attributes(collection: str, service: ServiceDependency) -> AttributesAnswer:
+    """The paths of the attributes of its items."""
+    with service.runtime.database.read() as session:
+        return AttributesAnswer(attributes=paths(session, collections.get(session, collection).id))
+
+
+def attributes(collection: str) -> Call[list[str]]:
+    """The paths of the attributes of a collection's items."""
+    return calls._get(f"{calls._collection(collection)}/attributes", lambda answer: list(answer["attributes"]))
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Service]]:
+    """A service with the endpoint, and clients with its verb."""
+    router = APIRouter(prefix="/v1/collections", tags=["collections"])
+    router.include_router(routes.router, prefix="")
+    router.routes.extend(routes.router.routes)
+    router.get("/{collection}/attributes", dependencies=[requires(Scope.READ)])(list_attributes)
+    monkeypatch.setattr(routes, "router", router)
+    monkeypatch.setattr(client._Service, "attributes", client._Verb(attributes), raising=False)
+    with Runtime.open(Settings(tmp_path / "home"), "hashing") as runtime:
+        made = Service(runtime, ServiceSettings())
+        with listening(made) as url:
+            yield url, made
+
+
+def test_both_clients_have_its_verb_and_its_refusals(service: tuple[str, Service]) -> None:
+    url, _ = service
+
+    async def ask() -> list[str]:
+        async with AsyncClient(url) as there:
+            found: list[str] = await there.attributes("c")  # type: ignore[attr-defined]
+            return found
+
+    with Client(url, patience=30) as here:
+        here.create_collection("c")
+        for key, values in {"a": {"camera": {"make": "Nikon"}}, "b": {"year": 1987}}.items():
+            here.put_item("c", key, caption="a thing", attributes=values)
+        assert here.attributes("c") == ["camera.make", "year"]  # type: ignore[attr-defined]
+        with pytest.raises(ApiError) as refused:
+            here.attributes("none")  # type: ignore[attr-defined]
+    assert refused.value.type == "urn:anyseek:collection-not-found"
+    assert asyncio.run(ask()) == ["camera.make", "year"]
+
+
+def test_it_is_described_and_needs_a_key_where_others_do(service: tuple[str, Service]) -> None:
+    url, made = service
+    described = httpx.get(f"{url}/openapi.json").json()["paths"]
+    assert described["/v1/collections/{collection}/attributes"]["get"]["summary"] == "List Attributes"
+    create_key(made.runtime.database, "reader", Scope.READ)
+    assert httpx.get(f"{url}/v1/collections/c/attributes").status_code == 401

@@ -1,0 +1,100 @@
+"""Who counts as alive: on this machine by a lock, elsewhere and when it hangs by its silence."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from indexer.runs import Owner, place
+from search.catalogue import owners
+from search.catalogue.session import Database
+from search.catalogue.tables import OwnerRow
+from search.catalogue.upgrade import upgrade
+from search.settings import Settings, Work
+
+SHORT = Work(lease_seconds=0.4)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(tmp_path, work=SHORT)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_url)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+def lives(database: Database, settings: Settings, name: str) -> bool:
+    with database.read() as session:
+        return Owner(database, settings).living(session)(name)
+
+
+def test_an_owner_lives_while_it_works_however_long(database: Database, settings: Settings) -> None:
+    patient = replace(settings, work=Work(lease_seconds=3))
+    with Owner(database, patient) as owner:
+        assert lives(database, patient, owner.name)
+        time.sleep(4)
+        assert lives(database, patient, owner.name)
+    assert not lives(database, patient, owner.name)
+    assert not list(settings.locks.glob("owner-*"))
+    with database.read() as session:
+        assert session.scalars(select(OwnerRow)).all() == []
+
+
+def test_one_that_was_killed_is_dead_at_once(database: Database, settings: Settings) -> None:
+    killed = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom indexer.runs import Owner\n"
+        "from search.catalogue.session import Database\nfrom search.settings import Settings\n"
+        "settings = Settings(Path(sys.argv[1]))\n"
+        "with Owner(Database(settings.database_url), settings) as owner:\n"
+        "    print(owner.name, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, str(settings.home)], capture_output=True, text=True)
+    name = done.stdout.strip()
+    with database.read() as session:
+        assert owners.is_heard_of(session, name), "it was not silent for long enough yet"
+    assert not lives(database, settings, name)
+
+
+def test_one_that_hangs_is_dead_though_its_lock_is_held(database: Database, settings: Settings) -> None:
+    with Owner(database, settings) as owner:
+        owner._left.set()  # its renewals stop, as those of a process that is stopped do
+        owner._renewing.join()
+        time.sleep(0.5)
+        assert not lives(database, settings, owner.name)
+
+
+def test_one_of_another_machine_lives_until_it_is_silent(database: Database, settings: Settings) -> None:
+    """No lock of it is seen here, which says nothing."""
+    with database.write() as session:
+        owners.renew(session, "elsewhere.1", timedelta(hours=1))
+        owners.renew(session, "elsewhere.2", timedelta(hours=-1))
+    assert lives(database, settings, "elsewhere.1")
+    assert not lives(database, settings, "elsewhere.2")
+    assert not lives(database, settings, "elsewhere.3")
+
+
+def test_long_silent_owners_are_forgotten(database: Database, settings: Settings) -> None:
+    with database.write() as session:
+        owners.renew(session, "elsewhere.1", timedelta(days=-2))
+        owners.renew(session, "elsewhere.2", timedelta(hours=-1))
+    with Owner(database, settings):
+        pass
+    with database.read() as session:
+        assert session.scalars(select(OwnerRow.name)).all() == ["elsewhere.2"]
+
+
+def test_a_place_is_a_folder_on_a_kernel(tmp_path: Path) -> None:
+    assert place(tmp_path / "a") == place(tmp_path / "a")
+    assert place(tmp_path / "a") != place(tmp_path / "b")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["identity"]

@@ -1,0 +1,159 @@
+"""What preparing an input costs: how often its file is read and hashed, and what waits for what."""
+
+import hashlib
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import event
+
+from indexer import samples
+from indexer.indexing import open_collection, open_job
+from indexer.runs import Owner, Tools
+from indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs
+from indexer.sources import folder
+from indexer.sources.folder import FolderSource
+from search.assets import AssetStore
+from search.catalogue.ledger import UNCHANGED, Lease, Settled
+from search.settings import Settings, Work
+from search.types import Asset
+from tests.indexer.harness import NAME, held, index, installation, numbers
+from tests.indexer.pictures import png
+
+PATIENCE = 30.0
+BATCH = 8
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    made = tmp_path / "photos"
+    made.mkdir()
+    for number in range(3 * BATCH):
+        (made / f"{number:02}.png").write_bytes(png(number))
+    return made
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Any:
+    with installation(tmp_path, settings=Settings(tmp_path / "home", work=Work(inputs_per_batch=BATCH))) as tools:
+        yield tools
+
+
+def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: int = 1) -> SourceInputs:
+    work = replace(tools.settings.work, decoding_threads=decoding_threads)
+    changed = replace(tools, assets=store, settings=replace(tools.settings, work=work))
+    collection, source = open_collection(tools, NAME), FolderSource(photos, tools.settings.limits)
+    job = open_job(collection, source, Owner(tools.database, tools.settings), prune=False, adopt=False)
+    return SourceInputs(changed, collection, source, job)
+
+
+def lease(number: int) -> Lease:
+    return Lease(number, f"{number:02}.png", f"{number:02}.png", 1, 1)
+
+
+def test_a_file_is_read_once_and_hashed_once(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    hashed: list[bytes] = []
+    read_file, sha256 = folder.read_file, hashlib.sha256
+
+    def reading(path: Path, *others: Any) -> bytes:
+        read.append(path.name)
+        return read_file(path, *others)
+
+    def hashing(data: bytes = b"", **options: Any) -> Any:
+        hashed.append(data)
+        return sha256(data, **options)
+
+    monkeypatch.setattr(folder, "read_file", reading)
+    monkeypatch.setattr(samples.hashlib, "sha256", hashing)
+    assert numbers(index(tools, photos)) == (3 * BATCH, 0, 0, 0)
+    monkeypatch.undo()
+    files = sorted(photos.iterdir())
+    assert sorted(read) == [path.name for path in files]
+    assert [hashed.count(path.read_bytes()) for path in files] == [1] * len(files)
+    item = held(tools)["00.png"]
+    assert item.assets["rgb"].sha256 == hashlib.sha256(files[0].read_bytes()).hexdigest()
+
+
+def test_inputs_are_decoded_while_others_are_stored(tools: Tools, photos: Path, tmp_path: Path) -> None:
+    together = threading.Barrier(STORING_THREADS, timeout=PATIENCE)
+
+    class Slow(AssetStore):
+        """A put ends only when as many wait as there are threads for it."""
+
+        def put(self, name: str, data: bytes, media_type: str) -> Asset:
+            together.wait()
+            return super().put(name, data, media_type)
+
+    preparing = inputs_of(tools, photos, Slow(tmp_path / "assets"))
+    outcomes: list[object] = []
+    threads = [
+        threading.Thread(target=lambda number=number: outcomes.append(preparing.prepare(lease(number), {})))
+        for number in range(STORING_THREADS)
+    ]
+    assert preparing.threads > len(threads), "the pool has room for one that decodes beside those that store"
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert [type(outcome) for outcome in outcomes] == [PreparedFile] * STORING_THREADS
+
+
+def test_no_more_inputs_are_decoded_at_once_than_asked_for(
+    tools: Tools, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most, lock = 0, 0, threading.Lock()
+    decode_all = samples.decode_all
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        try:
+            threading.Event().wait(0.01)
+            return decode_all(*arguments)
+        finally:
+            with lock:
+                under_way -= 1
+
+    monkeypatch.setattr("indexer.source_inputs.decode_all", counted)
+    preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"), decoding_threads=2)
+    threads = [threading.Thread(target=preparing.prepare, args=(lease(number), {})) for number in range(3 * BATCH)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert most == 2
+
+
+def test_an_unchanged_input_is_not_decoded(
+    tools: Tools, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"))
+    made = preparing.prepare(lease(0), {})
+    assert isinstance(made, PreparedFile)
+    assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
+    monkeypatch.setattr("indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
+    assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Settled(lease(0), UNCHANGED)
+
+
+def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:
+    """One leases it and one writes it, however many inputs it has."""
+    statements: list[str] = []
+    committed: list[list[str]] = []
+    event.listen(tools.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def commit(_: object) -> None:
+        committed.append(statements.copy())
+        statements.clear()
+
+    event.listen(tools.database.engine, "commit", commit)
+    assert numbers(index(tools, photos)) == (3 * BATCH, 0, 0, 0)
+    of_ledger = [said for said in committed if any(one.startswith("UPDATE ledger") for one in said)]
+    written = [said for said in of_ledger if any(one.startswith("INSERT INTO log") for one in said)]
+    leased = [said for said in of_ledger if any("lease_expires=" in one.split("WHERE")[0] for one in said)]
+    assert (len(written), len(leased)) == (3, 3)

@@ -1,0 +1,174 @@
+"""The bundled embedder itself; skipped until `anyseek models pull encoders` was run."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
+from model.fourm.bundled.bundle import WEIGHTS, load_bundle
+from model.fourm.bundled.layout import SEMANTIC, VISUAL
+from model.loading import load_embedder
+from model.modalities.formats.spans import FormatInvalid
+from model.seam import Embedder, Sample, Value
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+SPACES = [VISUAL, SEMANTIC]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    try:
+        return load_embedder("4m-tiny", HOME)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+def _house(colour: str) -> Image.Image:
+    picture = Image.new("RGB", (300, 200), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((100, 90, 200, 180), fill=colour, outline="black", width=4)
+    pen.polygon(((80, 90), (150, 30), (220, 90)), outline="black", width=4)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, Value]:
+    """One value of each modality."""
+    return {
+        "rgb": np.asarray(_house("red")),
+        "caption": "a red house",
+        "canny_edge": np.asarray(_house("white").convert("L")),
+        "color_palette": np.array([[255, 0, 0], [0, 0, 0]], np.uint8),
+    }
+
+
+def test_rows_are_unit_vectors_and_a_batch_equals_single_calls(embedder: Embedder, values: dict[str, Value]) -> None:
+    samples = [Sample({modality: value}) for modality, value in values.items()] + [Sample(values)]
+    for method in (embedder.embed, embedder.embed_gallery):
+        together = method(samples, SPACES)
+        for space in SPACES:
+            assert together[space].dtype == np.float32
+            assert together[space].shape == (len(samples), embedder.spaces[space].dimension)
+            np.testing.assert_allclose(np.linalg.norm(together[space], axis=1), 1.0, atol=1e-5)
+        for row, sample in enumerate(samples):
+            alone = method([sample], SPACES)
+            for space in SPACES:
+                np.testing.assert_allclose(alone[space][0], together[space][row], atol=2e-5)
+
+
+def test_no_samples_and_no_spaces_are_fine(embedder: Embedder, values: dict[str, Value]) -> None:
+    assert embedder.embed([], SPACES)[VISUAL].shape == (0, 1280)
+    assert embedder.embed([Sample(values)], []) == {}
+
+
+def test_one_space_alone_gives_what_it_gives_beside_the_other(embedder: Embedder, values: dict[str, Value]) -> None:
+    both = embedder.embed([Sample(values)], SPACES)
+    for space in SPACES:
+        np.testing.assert_allclose(embedder.embed([Sample(values)], [space])[space], both[space], atol=2e-5)
+
+
+def test_polarity_and_grey_level_of_a_drawing_do_not_matter(embedder: Embedder, values: dict[str, Value]) -> None:
+    drawing = values["canny_edge"]
+    assert isinstance(drawing, np.ndarray)
+    light = (255 - drawing.astype(np.int64)).astype(np.uint8)
+    vectors = embedder.embed([Sample({"canny_edge": drawing}), Sample({"canny_edge": light})], [VISUAL])[VISUAL]
+    assert float(vectors[0] @ vectors[1]) > 0.9999
+
+
+def test_odd_inputs_give_unit_vectors(embedder: Embedder) -> None:
+    odd: list[dict[str, Value]] = [
+        {"caption": "word " * 500},
+        {"caption": "汉字 🍕"},
+        {"rgb": np.zeros((1, 1, 3), np.uint8)},
+        {"rgb": np.zeros((3, 900, 3), np.uint8)},
+        {"canny_edge": np.zeros((50, 50), np.uint8)},
+        {"color_palette": np.zeros((7, 3), np.uint8)},
+    ]
+    for space, rows in embedder.embed([Sample(values) for values in odd], SPACES).items():
+        assert np.isfinite(rows).all(), space
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_picture_is_stored_as_its_exact_vector(embedder: Embedder, values: dict[str, Value]) -> None:
+    picture = Sample({"rgb": values["rgb"]})
+    both = Sample({"rgb": values["rgb"], "caption": "something else"})
+    exact = embedder.embed_gallery([picture, both], [VISUAL])[VISUAL]
+    np.testing.assert_allclose(exact[0], exact[1], atol=1e-6)
+    assert float(exact[0] @ embedder.embed([picture], [VISUAL])[VISUAL][0]) < 0.999
+
+
+def test_a_drawing_finds_its_picture_and_a_caption_its_colour(embedder: Embedder, values: dict[str, Value]) -> None:
+    disc = Image.new("RGB", (300, 200), "white")
+    ImageDraw.Draw(disc).ellipse((100, 50, 200, 150), fill="yellow", outline="black", width=4)
+    samples = [Sample({"rgb": np.asarray(picture)}) for picture in (_house("red"), disc)]
+    gallery = embedder.embed_gallery(samples, [VISUAL])[VISUAL]
+    space = embedder.spaces[VISUAL]
+    drawn = embedder.embed([Sample({"canny_edge": values["canny_edge"]})], [VISUAL])[VISUAL]
+    scores = (gallery - space.gallery_prior) @ (drawn[0] - space.query_means["canny_edge"].mean(axis=0))
+    assert scores[0] > scores[1]
+
+
+def test_threads_get_what_one_thread_gets(embedder: Embedder, values: dict[str, Value]) -> None:
+    samples = [Sample({modality: value}) for modality, value in values.items()]
+    expected = [embedder.embed([sample], [VISUAL])[VISUAL] for sample in samples]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda sample: embedder.embed([sample], [VISUAL])[VISUAL], samples))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_every_modality_has_a_default_space_and_a_mean(embedder: Embedder) -> None:
+    assert embedder.modalities >= {"rgb", "caption", "canny_edge", "color_palette"}
+    for modality in embedder.modalities:
+        assert embedder.default_space(modality) in embedder.spaces
+        for space in embedder.spaces.values():
+            assert space.query_means[modality].shape[1:] == (space.dimension,)
+            assert space.fingerprint == embedder.fingerprint
+
+
+def test_what_it_does_not_take_is_refused(embedder: Embedder) -> None:
+    with pytest.raises(UnsupportedModality, match=r"the model 4m-tiny does not take sam_edge; it takes (.*, )?caption"):
+        embedder.embed([Sample({"sam_edge": np.zeros((4, 4), np.uint8)})], SPACES)
+    with pytest.raises(UnsupportedModality):
+        embedder.default_space("sam_edge")
+    with pytest.raises(KeyError):
+        embedder.embed([], ["clip"])
+
+
+@pytest.mark.parametrize(
+    ("sample", "says"),
+    [
+        ({}, "a sample without any modality"),
+        ({"caption": " "}, "caption is a text of at least one character"),
+        ({"rgb": np.zeros((4, 4), np.uint8)}, "rgb is a uint8 array"),
+        ({"color_palette": np.zeros((0, 3), np.uint8)}, "color_palette is a uint8 array"),
+    ],
+)
+def test_what_is_no_value_is_refused(embedder: Embedder, sample: dict[str, Value], says: str) -> None:
+    with pytest.raises(FormatInvalid, match=says):
+        embedder.embed([Sample(sample)], SPACES)
+
+
+def test_unknown_weights_and_missing_encoders_say_so(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match="4m-tiny"):
+        load_bundle("4m-huge")
+    with pytest.raises(WeightsMissing, match="anyseek models pull encoders"):
+        load_embedder("4m-tiny", tmp_path)
+
+
+def test_the_weights_are_small_enough_for_the_repository() -> None:
+    assert sum(path.stat().st_size for path in (WEIGHTS / "4m-tiny").iterdir()) <= 16 * 1024 * 1024
+
+
+def test_a_folder_is_a_model_by_its_absolute_path(embedder: Embedder, tmp_path: Path) -> None:
+    found = load_embedder(str(WEIGHTS / "4m-tiny"), HOME)
+    assert found.name == str(WEIGHTS / "4m-tiny")
+    assert found.fingerprint == embedder.fingerprint
+    with pytest.raises(UnknownModel, match="does not name bundled weights"):
+        load_embedder(str(tmp_path / "nowhere"), HOME)
+    with pytest.raises(WeightsMissing, match=r"there is no manifest\.json"):
+        load_embedder(str(tmp_path), HOME)

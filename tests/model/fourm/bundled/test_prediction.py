@@ -1,0 +1,269 @@
+"""Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.errors import WeightsMissing
+from model.fourm.bundled.images import DenseTarget
+from model.fourm.bundled.layout import SEMANTIC, VISUAL
+from model.fourm.bundled.loading import load_bundled
+from model.fourm.model import FourMModel
+from model.modalities.drawings import ByteArray
+from model.modalities.formats.metadata import Metadata
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES
+from model.modalities.values import check_value
+from model.predict import predict
+from model.seam import PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
+from tests.random_bundle import write_random_bundle
+
+HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
+DENSE = ("canny_edge", "depth", "normal", "semseg")
+TEXTS = ["caption", "color_palette", "metadata"]
+
+
+def _load(folder: Path) -> FourMModel:
+    try:
+        return load_bundled("4m-tiny", HOME, folder)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+def _codec(model: FourMModel, name: str) -> DenseTarget:
+    codec = model.parts.targets[name].codec
+    assert isinstance(codec, DenseTarget)
+    return codec
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
+    """A bundle whose texts are known."""
+    folder = tmp_path_factory.mktemp("taught") / "4m-tiny"
+    says = {
+        "caption": "a red house",
+        "color_palette": "v1=2 v0=255 v0=0 v0=0 v0=0 v0=0 v0=255",
+        "metadata": "v1=5 v0=3 v1=19 v0=1",
+    }
+    write_random_bundle(folder, says)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def random(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
+    """A bundle that says anything."""
+    folder = tmp_path_factory.mktemp("random") / "4m-tiny"
+    write_random_bundle(folder)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> FourMModel:
+    """A bundle that also predicts images of 32 x 32 pixels."""
+    folder = tmp_path_factory.mktemp("dense") / "4m-tiny"
+    write_random_bundle(folder, dense=DENSE)
+    return _load(folder)
+
+
+@pytest.fixture(scope="module")
+def picture() -> ByteArray:
+    rows, columns = np.indices((60, 90))
+    return np.stack([rows * 4, columns * 2, rows + columns], axis=2).astype(np.uint8)
+
+
+def test_texts_are_values_of_their_modalities(taught: FourMModel, picture: ByteArray) -> None:
+    assert taught.targets == (*TEXTS, VISUAL, SEMANTIC)
+    found = predict({"rgb": picture}, ["palette", "text", "metadata"], model=taught)
+    assert list(found) == ["color_palette", "caption", "metadata"]
+    assert found["caption"].value == "a red house"
+    np.testing.assert_array_equal(found["color_palette"].value, [[255, 0, 0], [0, 0, 255]])
+    assert found["metadata"].value == Metadata({"n_humans": 3, "watermark_score": 1.0})
+    assert [len(one.tokens) for one in found.values() if one.tokens is not None] == [7, 3, 4]
+
+
+def test_a_target_sees_those_before_it_and_no_others(taught: FourMModel, picture: ByteArray) -> None:
+    before = predict({"rgb": picture}, [VISUAL, "caption"], model=taught)
+    after = predict({"rgb": picture}, ["caption", VISUAL], model=taught)
+    alone, both = taught.embed(
+        [Sample({"rgb": picture}), Sample({"rgb": picture, "caption": "a red house"})], [VISUAL]
+    )[VISUAL]
+    np.testing.assert_allclose(before[VISUAL].value, alone, atol=1e-5)
+    np.testing.assert_allclose(after[VISUAL].value, both, atol=1e-5)
+    assert before["caption"].value == after["caption"].value
+
+
+def test_any_input_predicts_text(taught: FourMModel) -> None:
+    for name, value in {"metadata": Metadata({"brightness": 3.0}), "caption": "a dog"}.items():
+        assert predict({name: value}, ["color_palette"], model=taught)["color_palette"].value.shape == (2, 3)
+
+
+def test_a_text_without_words_is_not_given_on(random: FourMModel, picture: ByteArray) -> None:
+    found = predict({"rgb": picture}, ["color_palette", VISUAL], model=random)
+    assert found["color_palette"].value.shape == (0, 3)
+    np.testing.assert_allclose(
+        found[VISUAL].value, random.embed([Sample({"rgb": picture})], [VISUAL])[VISUAL][0], atol=1e-5
+    )
+
+
+def test_draws_are_those_of_the_seed_and_the_options(random: FourMModel, picture: ByteArray) -> None:
+    def tokens(**options: object) -> list[int]:
+        found = predict({"rgb": picture}, ["caption"], model=random, options=PredictOptions(**options))  # type: ignore[arg-type]
+        assert found["caption"].tokens is not None
+        return found["caption"].tokens.tolist()
+
+    warm = {"temperature": 30.0, "top_p": 0.0}
+    assert tokens(**warm, seed=1) == tokens(**warm, seed=1)
+    assert tokens(**warm, seed=1) != tokens(**warm, seed=2)
+    likeliest = tokens(temperature=0.0)
+    assert tokens(temperature=30.0, top_k=1, seed=5) == likeliest
+    assert tokens(temperature=0.0, guidance=8.0) != likeliest
+    assert tokens(temperature=0.0, weights={"rgb": -8.0}) != likeliest
+    assert tokens(temperature=0.0, weights={"rgb": 1.0}) == likeliest
+    assert tokens(temperature=30.0, targets={"caption": TargetOptions(temperature=0.0)}) == likeliest
+
+
+def test_progress_is_told_of_every_token(taught: FourMModel, picture: ByteArray) -> None:
+    told: list[tuple[str, int, int]] = []
+    options = PredictOptions(progress=lambda *one: told.append(one))
+    predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=options)
+    assert told == [("caption", place, 24) for place in (1, 2, 3, 4)]  # the last one ends the text
+
+
+def test_options_that_nothing_has_are_refused(taught: FourMModel, picture: ByteArray) -> None:
+    with pytest.raises(PredictionInvalid, match="predicts vectors in one step and has no options for them"):
+        predict({"rgb": picture}, [VISUAL], model=taught, options=PredictOptions(temperature=1.0))
+    of_a_vector = PredictOptions(targets={VISUAL: TargetOptions(temperature=1.0)})
+    with pytest.raises(PredictionInvalid, match="has no options for them"):
+        predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=of_a_vector)
+    with pytest.raises(PredictionInvalid, match="leave out super-resolution"):
+        predict({"rgb": picture}, ["caption"], model=taught, options=PredictOptions(super_resolution=True))
+    predict({"rgb": picture}, ["caption", VISUAL], model=taught, options=PredictOptions(temperature=1.0))
+
+
+def test_images_are_values_of_their_modalities(dense: FourMModel, picture: ByteArray) -> None:
+    assert set(dense.targets) == {*DENSE, *TEXTS, VISUAL, SEMANTIC}
+    likeliest = PredictOptions(temperature=0.0)
+    found = predict({"rgb": picture}, DENSE, model=dense, options=likeliest)
+    for name, one in found.items():
+        check_value(MODALITIES[name], one.value)
+        assert one.tokens is not None
+        assert one.tokens.shape == (4, 4)
+        assert one.tokens.dtype == np.int64
+        assert 0 <= one.tokens.min() <= one.tokens.max() < 32
+        decoder = _codec(dense, name).decoder
+        image = decoder.decode_tokens(torch.from_numpy(one.tokens)[None])[0].detach()
+        assert image.shape[1:] == (32, 32)
+        if name == "depth":
+            np.testing.assert_allclose(one.value, image[0], atol=1e-5)
+        if name == "semseg":
+            assert isinstance(one.value, Regions)
+            np.testing.assert_array_equal(one.value.ids, image.argmax(dim=0))
+            expected = {1: "wall", 2: "chair"}
+            assert one.value.classes == {n: expected[n] for n in np.unique(one.value.ids) if n in expected}
+    again = predict({"rgb": picture}, ["depth"], model=dense, options=likeliest)
+    np.testing.assert_array_equal(again["depth"].value, found["depth"].value)  # the next ones do not see it differently
+
+
+def test_an_image_in_one_step_is_of_mean_codes_unless_tokens_are_drawn(
+    dense: FourMModel, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[torch.Tensor, Mapping[str, torch.Tensor]]] = []
+
+    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
+        told.append((probabilities, maps))
+        return target.value(probabilities.argmax(dim=-1))
+
+    soft = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
+    monkeypatch.setattr(DenseTarget, "expected", expected)
+    hard = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
+    ((shares, maps),) = told
+    torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))
+    assert soft.tokens is not None
+    np.testing.assert_array_equal(shares.argmax(dim=-1), soft.tokens)
+    depth = _codec(dense, "depth")
+    with torch.no_grad():
+        codes = shares @ depth.decoder.codes + depth.shortcuts["rgb"](maps["rgb"]).view(4, 4, 8)
+        image = depth.decoder.decode_codes(codes[None])
+    np.testing.assert_allclose(soft.value, image[0, 0], atol=1e-5)
+    drawn = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(temperature=0.0))["depth"]
+    np.testing.assert_array_equal(drawn.value, hard.value)
+    assert (drawn.value != soft.value).any()
+    predict({"rgb": picture, "caption": "a"}, ["depth"], model=dense, options=PredictOptions(weights={"rgb": 2.0}))
+    assert len(told) == 1
+
+
+def test_only_what_was_given_adds_to_an_image_by_its_map(
+    dense: FourMModel, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[set[str]] = []
+
+    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
+        told.append(set(maps))
+        return target.value(probabilities.argmax(dim=-1))
+
+    monkeypatch.setattr(DenseTarget, "expected", expected)
+    drawing = np.zeros((32, 32), np.uint8)
+    predict({"rgb": picture, "caption": "a chair"}, ["canny_edge", "depth"], model=dense)
+    predict({"rgb": picture, "canny_edge": drawing}, ["depth"], model=dense)
+    predict({"caption": "a chair"}, ["depth"], model=dense)
+    assert told == [set(), {"rgb"}, {"rgb", "canny_edge"}, set()], "the predicted drawing is none that was given"
+
+
+def test_images_are_of_the_central_square(dense: FourMModel, picture: ByteArray) -> None:
+    regions = Regions(np.arange(5400, dtype=np.int32).reshape(60, 90) // 600, {1: "wall"})
+    inputs: dict[str, Value] = {"rgb": picture, "semseg": regions, "caption": "a chair"}
+    whole = predict(inputs, ["depth"], model=dense)
+    cut = Regions(regions.ids[:, 15:75], regions.classes)
+    square = predict({**inputs, "rgb": picture[:, 15:75], "semseg": cut}, ["depth"], model=dense)
+    np.testing.assert_array_equal(whole["depth"].value, square["depth"].value)
+    with pytest.raises(FormatInvalid, match="rgb is a uint8 array"):
+        predict({"rgb": np.zeros(3, np.uint8)}, ["depth"], model=dense)
+
+
+def test_a_predicted_map_is_given_on_as_if_the_user_had_given_it(dense: FourMModel, picture: ByteArray) -> None:
+    found = predict({"rgb": picture}, ["depth", VISUAL], model=dense)
+    both = dense.embed([Sample({"rgb": picture, "depth": found["depth"].value})], [VISUAL])[VISUAL][0]
+    np.testing.assert_allclose(found[VISUAL].value, both, atol=1e-5)
+
+
+def test_images_have_the_options_of_images(dense: FourMModel, picture: ByteArray) -> None:
+    def tokens(**options: object) -> list[list[int]]:
+        found = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
+        assert found["depth"].tokens is not None
+        return found["depth"].tokens.tolist()
+
+    likeliest = tokens(temperature=0.0)
+    assert tokens() == likeliest  # nearly cold
+    assert tokens(temperature=0.0, steps=1, scheme="roar") == likeliest
+    warm = {"temperature": 30.0, "top_p": 0.0}
+    assert tokens(**warm, seed=1) == tokens(**warm, seed=1) != tokens(**warm, seed=2)
+    assert tokens(temperature=30.0, top_k=1) == likeliest
+    assert tokens(temperature=0.0, weights={"rgb": -8.0}) != likeliest
+    with pytest.raises(PredictionInvalid, match="depth has 16 tokens and takes 1 to 16 steps, not 17"):
+        tokens(steps=17)
+    told: list[tuple[str, int, int]] = []
+    tokens(steps=2, progress=lambda *one: told.append(one))
+    assert told == [("depth", 1, 2), ("depth", 2, 2)]
+
+
+def test_what_the_network_sees_of_its_own_tokens_is_imagined_in_several_steps(
+    dense: FourMModel, picture: ByteArray
+) -> None:
+    def steps(name: str, **inputs: Value) -> int:
+        told: list[int] = []
+        options = PredictOptions(progress=lambda what, done, of: told.append(done))
+        predict(inputs, [name], model=dense, options=options)
+        return max(told)
+
+    assert steps("normal", caption="a chair") > 1
+    assert steps("normal", rgb=picture) == steps("depth", caption="a chair") == 1
+
+
+def test_a_modality_is_no_input_and_target_at_once(dense: FourMModel, picture: ByteArray) -> None:
+    depth = np.ones((8, 8), np.float32)
+    with pytest.raises(PredictionInvalid, match="depth is an input and a target"):
+        predict({"rgb": picture, "depth": depth}, ["depth"], model=dense)

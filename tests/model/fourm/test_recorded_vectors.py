@@ -1,0 +1,50 @@
+"""Vectors, predictions and fingerprints are those that were recorded, bit by bit.
+
+Float sums round differently on another processor or with another torch. There, fingerprints are still compared
+exactly and vectors by their cosine, of 64 of their numbers; predictions and hard decodings choose codes, where a
+rounding may decide a near tie, and are compared only on the machine of the recording.
+"""
+
+import numpy as np
+import pytest
+
+from model.errors import WeightsMissing
+from tests.model.fourm.recording import RECORDINGS, Array, Recording, this_machine
+
+CLOSE = 0.99999
+
+
+@pytest.fixture(scope="module", params=["bundled", pytest.param("published", marks=pytest.mark.slow)])
+def both(request: pytest.FixtureRequest) -> tuple[Recording, Recording]:
+    """What was recorded, and the same made now."""
+    try:
+        return Recording.read(request.param), RECORDINGS[request.param]()
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+
+
+def test_fingerprints_are_those_recorded(both: tuple[Recording, Recording]) -> None:
+    recorded, made = both
+    assert made.fingerprints == recorded.fingerprints
+
+
+def test_vectors_point_where_those_recorded_do(both: tuple[Recording, Recording]) -> None:
+    recorded, made = both
+    assert made.rows.keys() == recorded.rows.keys()
+    for name, rows in recorded.rows.items():
+        if "hard" not in name and "bfloat16" not in name:
+            assert (_cosines(made.rows[name], rows) >= CLOSE).all(), name
+
+
+def test_every_bit_is_the_one_recorded(both: tuple[Recording, Recording]) -> None:
+    recorded, made = both
+    assert made.digests.keys() == recorded.digests.keys()
+    if recorded.machine != this_machine():
+        pytest.skip(f"recorded on {recorded.machine}; sums round differently here")
+    assert [name for name, digest in recorded.digests.items() if made.digests[name] != digest] == []
+
+
+def _cosines(first: Array, second: Array) -> Array:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    found: Array = (first * second).sum(axis=1) / lengths
+    return found

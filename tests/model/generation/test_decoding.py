@@ -1,0 +1,137 @@
+"""Which image tokens a step decodes and keeps."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from model.errors import UnsupportedModality
+from model.generation.decoding import PrefixDecoder
+from model.generation.generate import generate
+from model.generation.run import GenerationInvalid, Options, Pass
+from model.generation.schedule import Scheme, TargetPlan, chain
+from model.generation.state import ModalityState, image_target, sequence_target, text_target
+from model.network.tokens import ModalityInput
+from model.network.transformer import FourM
+from tests.model.generating import IDS, S1, S2, plan, speaking
+
+
+@pytest.mark.parametrize("scheme", [Scheme.ROAR, Scheme.MASKGIT])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_every_token_is_decoded_once_and_becomes_an_input(
+    network: FourM, state: dict[str, ModalityState], scheme: Scheme, temperature: float
+) -> None:
+    seen: list[Pass] = []
+    steps = chain([plan(scheme, temperature=temperature)], [])
+    out = generate(network, state, steps, IDS, Options(seed=0), seen.append)["tok_visual"]
+    assert not out.input_mask.any()
+    assert out.target_mask.all()
+    assert out.values.unique().numel() > 1
+    decoded = [one.positions.shape[1] for one in seen]
+    assert decoded == ([4, 4, 4, 4] if scheme is Scheme.ROAR else [16, 12, 8, 4])
+    assert state["tok_visual"].input_mask.all()  # the state passed in stays as it is
+
+
+def test_roar_decodes_the_same_places_in_all_rows_and_no_place_twice(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    seen: list[Pass] = []
+    generate(network, state, chain([plan()], []), IDS, Options(seed=1), seen.append)
+    places = torch.cat([one.positions for one in seen], dim=1)
+    assert places[0].sort().values.tolist() == list(range(16))
+    assert torch.equal(places, places[:1].expand(3, -1))
+    assert places[0].tolist() != list(range(16))
+
+
+def test_maskgit_keeps_the_surest_even_at_temperature_zero(network: FourM, state: dict[str, ModalityState]) -> None:
+    seen: list[Pass] = []
+    (step, *_) = chain([plan(Scheme.MASKGIT)], [])
+    out = generate(network, state, [step], IDS, observe=seen.append)["tok_visual"]
+    best = seen[0].logits.softmax(dim=-1).max(dim=-1)
+    for row in range(3):
+        kept = (~out.input_mask[row]).nonzero().flatten()
+        assert set(kept.tolist()) == set(best.values[row].topk(4).indices.tolist())
+        assert torch.equal(out.values[row, kept], best.indices[row, kept])
+
+
+def test_some_tokens_of_an_image_may_be_given(network: FourM, state: dict[str, ModalityState]) -> None:
+    places, tokens = torch.tensor([[3, 5], [0, 1], [3, 5]]), torch.tensor([[7, 8]]).expand(3, 2)
+    started = {**state, "tok_visual": image_target(3, 16).written(places, tokens)}
+    out = generate(network, started, chain([plan(tokens=14)], []), IDS, Options(seed=0))["tok_visual"]
+    assert torch.equal(out.values.gather(1, places), tokens)
+    assert not out.input_mask.any()
+
+
+def test_rows_with_different_numbers_of_open_places_are_refused(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    mask = state["tok_visual"].target_mask.clone()
+    mask[0, :3] = True
+    uneven = ModalityState(state["tok_visual"].values, ~mask, mask)
+    with pytest.raises(GenerationInvalid, match=r"\[13, 16\] tokens"):
+        generate(network, {**state, "tok_visual": uneven}, chain([plan()], []), IDS)
+
+
+def test_a_sequence_ends_at_its_end_token_and_fills_the_gap_of_its_input(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    talker = speaking(network, S1, 20, 21, 1, 30, 31)
+    texts = text_target([[7, S1, 9], [8, S1], [S1]], 6, IDS)
+    out = generate(talker, {**state, "palette": texts}, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
+    assert out["palette"].input_rows() == [[7, 20, 21, 1, 9], [8, 20, 21, 1], [20, 21, 1]]
+    assert out["palette"].target_mask.all()
+
+
+def test_an_empty_target_ends_at_the_second_sentinel_or_when_it_is_full(
+    network: FourM, state: dict[str, ModalityState]
+) -> None:
+    step = chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], [])
+    full = generate(speaking(network, S1, 20, 21, 22, 20), state, step, IDS)["palette"]
+    assert full.input_rows() == [[20, 21, 22, 20, 21, 22, 20]] * 3
+    ended = generate(speaking(network, S1, 20, S2, 21), state, step, IDS)["palette"]
+    assert ended.input_rows() == [[20]] * 3
+
+
+def test_rows_begin_and_end_with_their_own_tokens(network: FourM, state: dict[str, ModalityState]) -> None:
+    talker = speaking(network, S1, 20, 21, 22, 23)
+    target = text_target([[S1], [S1], [S1]], 6, IDS)
+    values = target.values.clone()
+    values[0, -1], values[1, -1] = 21, 22
+    own = {**state, "palette": ModalityState(values, target.input_mask, target.target_mask)}
+    step = chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], [])
+    rows = generate(talker, own, step, IDS)["palette"].input_rows()
+    assert rows[:2] == [[20, 21], [20, 21, 22]]
+    assert len(rows[2]) == 6
+    faulty = generate(talker, own, step, IDS, Options(reference_faults=True))["palette"].input_rows()
+    assert faulty == [[20, 21]] * 3
+
+
+def test_no_more_tokens_than_the_modality_holds(network: FourM, state: dict[str, ModalityState]) -> None:
+    long = {**state, "palette": sequence_target(3, 30, IDS)}
+    out = generate(speaking(network, S1, 20), long, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
+    assert len(out["palette"].input_rows()[0]) == 10
+
+
+@pytest.mark.parametrize("changes", [{}, {"qk_norm": True, "num_register_tokens": 2}])
+def test_it_gives_what_the_whole_prefix_gives(
+    make_fourm: Callable[..., FourM], small_inputs: dict[str, ModalityInput], changes: dict[str, object]
+) -> None:
+    network = make_fourm(**changes)
+    tokens = torch.randint(0, 40, (3, 12), generator=torch.Generator().manual_seed(3))  # longer than max_length 10
+    with torch.inference_mode():
+        context = network.encode(small_inputs)
+        decoder = PrefixDecoder(network, "palette", context, 12)
+        stepwise = torch.stack([decoder.step(tokens[:, place]) for place in range(12)], dim=1)
+        content, embedding = network.decoder_embeddings["palette"](tokens, torch.zeros(3, 12, dtype=torch.bool))
+        blocked = torch.ones(1, 12, 12, dtype=torch.bool).triu(1)
+        whole = network.logits("palette", network.run_decoder(content + embedding, context, blocked))
+    torch.testing.assert_close(stepwise, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("key", ["tok_visual", "map", "smell"])
+def test_only_sequences_are_decoded_like_this(
+    make_fourm: Callable[..., FourM], small_inputs: dict[str, ModalityInput], key: str
+) -> None:
+    network = make_fourm()
+    with pytest.raises(UnsupportedModality, match=key):
+        PrefixDecoder(network, key, network.encode(small_inputs), 3)

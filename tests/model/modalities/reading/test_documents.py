@@ -1,0 +1,250 @@
+"""Documents and arrays: what is read is what was written, and whatever else is sent is one sentence."""
+
+import contextlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.modalities.formats.boxes import Box, LabelledBox
+from model.modalities.formats.human_poses import HumanPose
+from model.modalities.formats.metadata import FIELDS, Metadata
+from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from model.modalities.formats.text_states import TextStates
+from model.modalities.reading.decode import decode
+from model.modalities.reading.documents import MOST_ENTRIES
+from model.modalities.reading.encoded import FileLimits
+from model.modalities.reading.errors import BadDocument, BadMap, BadPalette, DecodeError, EmptyInput, TooManyPixels
+from model.modalities.rendering import documents
+from model.modalities.rendering.files import document, npy
+from tests.model.modalities.formats.strategies import boxes, codes, unit
+
+LIMITS = FileLimits()
+DOCUMENTS = ("bounding_boxes", "metadata", "human_pose", "sam_instance", "color_palette")
+ARRAYS = ("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global", "t5_caption")
+
+numbers = st.floats(-1e9, 1e9)
+pixels = st.integers(0, 999)
+labels = st.lists(st.text("abcxyzé", min_size=1), min_size=1, max_size=3).map(" ".join)
+pixel_boxes = st.builds(Box, *[st.integers(0, 999).map(float)] * 4)
+masks = st.builds(MaskInstance, pixel_boxes, st.tuples(*[codes] * 16))
+people = st.builds(
+    HumanPose,
+    boxes,
+    st.tuples(*[codes] * 8),
+    st.tuples(*[numbers] * 9),
+    st.tuples(*[numbers] * 3),
+    st.tuples(*[numbers] * 10),
+)
+points = st.builds(QueryPoint, pixels, pixels, st.lists(masks, max_size=3).map(tuple))
+PERSON = {"box": [0, 0, 1, 1], "pose": [1] * 8, "rotation": [0] * 9, "camera": [0] * 3, "shape": [0] * 10}
+MASK = {"box": [1, 2, 3, 4], "tokens": [5] * 16}
+
+
+def _written(members: Any) -> bytes:
+    return document("x", members).data
+
+
+def _tuples(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(entries, max_size=4).map(tuple)
+
+
+@given(_tuples(st.builds(LabelledBox, boxes, labels, unit)))
+def test_boxes_come_back(value: tuple[LabelledBox, ...]) -> None:
+    assert decode("boxes", _written(documents.box_members(value)), LIMITS, "x") == value
+
+
+@given(st.dictionaries(st.sampled_from(list(FIELDS)), numbers))
+def test_metadata_comes_back(values: dict[str, float]) -> None:
+    found = decode("metadata", _written(documents.metadata_members(Metadata(values))), LIMITS, "x")
+    assert isinstance(found, Metadata)
+    assert list(found.values.items()) == list(values.items())
+
+
+@given(_tuples(people))
+def test_poses_come_back(value: tuple[HumanPose, ...]) -> None:
+    assert decode("human_pose", _written(documents.pose_members(value)), LIMITS, "x") == value
+
+
+@given(_tuples(points))
+def test_instances_come_back(value: tuple[QueryPoint, ...]) -> None:
+    assert decode("sam_instance", _written(documents.instance_members(value)), LIMITS, "x") == value
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=7))
+def test_palettes_come_back(colours: list[tuple[int, int, int]]) -> None:
+    palette = np.array(colours, np.uint8)
+    written = _written(documents.palette_members(palette))
+    np.testing.assert_array_equal(decode("palette", written, LIMITS, "x"), palette)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("modality", "shape"), [("clip", (5, 3, 4)), ("dinov2_global", (7,))])
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", ">f8", "<i2"])
+def test_arrays_come_back_as_float32(modality: str, shape: tuple[int, ...], dtype: str) -> None:
+    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    found = decode(modality, npy("x", values).data, LIMITS, "x")
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+def test_text_states_come_back() -> None:
+    vectors = np.random.default_rng(0).normal(size=(77, 8)).astype(np.float32)
+    found = decode("t5_caption", npy("x", vectors).data, LIMITS, "x")
+    assert isinstance(found, TextStates)
+    np.testing.assert_array_equal(found.vectors, vectors)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+near_misses = st.recursive(
+    st.sampled_from([0, 1, 0.5, -1, 1e400, 10**400, "dog", "", "v0=1", None, True, [0] * 4, [1] * 16]),
+    lambda inner: (
+        st.lists(inner, max_size=16)
+        | st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(["box", "label", "score", "point", "x", "y", "masks"], inner)
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.sampled_from([*DOCUMENTS, *ARRAYS]), st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_a_decode_error(modality: str, data: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        decode(modality, data, LIMITS, "x")
+
+
+@given(st.sampled_from(DOCUMENTS), json_values | near_misses)
+def test_any_json_is_a_value_or_a_decode_error(modality: str, members: Any) -> None:
+    with contextlib.suppress(DecodeError):
+        decode(modality, json.dumps(members).encode(), LIMITS, "x")
+
+
+@given(st.sampled_from(ARRAYS), st.integers(0, 200), st.integers(0, 255))
+def test_a_damaged_array_is_a_value_or_a_decode_error(modality: str, place: int, byte: int) -> None:
+    data = bytearray(npy("x", np.ones((2, 3, 4), np.float32)).data)
+    data[place] = byte
+    with contextlib.suppress(DecodeError):
+        decode(modality, bytes(data), LIMITS, "x")
+
+
+def _box(**changed: Any) -> list[dict[str, Any]]:
+    return [{"box": [0, 0, 1, 1], "label": "dog"} | changed]
+
+
+def _person(**changed: Any) -> list[dict[str, Any]]:
+    return [PERSON | changed]
+
+
+def _points(**changed: Any) -> list[dict[str, Any]]:
+    return [{"point": {"x": 1, "y": 2}, "masks": [MASK]} | changed]
+
+
+@pytest.mark.parametrize(
+    ("modality", "members", "said"),
+    [
+        ("bounding_boxes", {}, "x is an object; it must be a list"),
+        ("bounding_boxes", ["dog"], "x: [0] is a text; it must be an object with box, label"),
+        ("bounding_boxes", [{"box": [0, 0, 1, 1]}], "x: [0] has no label; it needs box, label"),
+        ("bounding_boxes", _box(colour=1), "x: [0] has an unknown member 'colour'"),
+        ("bounding_boxes", _box(box=[0, 0, 1]), "x: [0].box is 3 entries; it must be a list of 4 numbers"),
+        ("bounding_boxes", _box(box=[0, 0, 1, 2]), "x: [0].box[3] is '2'; it must be a finite number from 0 to 1"),
+        ("bounding_boxes", _box(box=[0, 0, 1, "1"]), "x: [0].box[3] is a text; it must be a number"),
+        ("bounding_boxes", _box(box=[0, 0, 1, True]), "x: [0].box[3] is true or false; it must be a number"),
+        ("bounding_boxes", _box(score=1.5), "x: [0].score is '1.5'; it must be a finite number from 0 to 1"),
+        ("bounding_boxes", _box(label="v0=1"), "x: [0].label: 'v0=1' is not a class name"),
+        ("bounding_boxes", _box(label="\ud800"), "x: [0].label is a text; it must be the name of a class"),
+        ("bounding_boxes", _box(label=3), "x: [0].label is a number; it must be the name of a class"),
+        ("bounding_boxes", _box() * (MOST_ENTRIES + 1), "x has 1,001 entries; at most 1,000 are allowed"),
+        ("metadata", [], "x is a list; metadata is an object of numbers by field name"),
+        ("metadata", {"size": 3}, "x has 'size', which is not a field of metadata; the fields are original_width, "),
+        ("metadata", {"brightness": None}, "x: brightness is null; it must be a number"),
+        (
+            "human_pose",
+            _person(pose=[1] * 7 + [1024]),
+            "x: [0].pose[7] is '1024'; it must be a whole number from 0 to 1023",
+        ),
+        ("human_pose", _person(pose=[1.0] * 8), "x: [0].pose[0] is '1.0'; it must be a whole number from 0 to 1023"),
+        ("human_pose", _person(camera=[0] * 4), "x: [0].camera is 4 entries; it must be a list of 3 numbers"),
+        ("human_pose", _person(shape=[10**400] * 10), "x: [0].shape[0] is '10000000"),
+        ("sam_instance", _points(point=[1, 2]), "x: [0].point is a list; it must be an object with x, y"),
+        (
+            "sam_instance",
+            _points(point={"x": -1, "y": 0}),
+            "x: [0].point.x is '-1'; it must be a whole number from 0 to 999",
+        ),
+        (
+            "sam_instance",
+            _points(masks=[MASK | {"tokens": [1]}]),
+            "x: [0].masks: [0].tokens is 1 entries; it must be a list of",
+        ),
+        ("sam_instance", _points(masks=[MASK] * 1001), "x: [0].masks has 1,001 entries; at most 1,000 are allowed"),
+    ],
+)
+def test_what_is_wrong_with_a_document_is_said(modality: str, members: Any, said: str) -> None:
+    with pytest.raises(BadDocument) as caught:
+        decode(modality, json.dumps(members).encode(), LIMITS, "x")
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "said"),
+    [
+        (b"  ", EmptyInput, "x is empty"),
+        (b"[", BadDocument, "x is not JSON"),
+        (b"[NaN]", BadDocument, "x is not JSON: 'NaN is not a number that JSON allows'"),
+        (b'[{"box": 1, "box": 2}]', BadDocument, "x is not JSON: 'an object has the same member twice'"),
+        (b"[" * 100_000, BadDocument, "x is not JSON: 'it is nested too deeply'"),
+    ],
+)
+def test_what_is_not_json_is_said(data: bytes, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind) as caught:
+        decode("bounding_boxes", data, LIMITS, "x")
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("text", ["[]", "[1]", '["red"]', '["#112233", ["#112233"]]', "[", str(["#000000"] * 8)])
+def test_a_list_that_is_no_palette_is_refused(text: str) -> None:
+    with pytest.raises(BadPalette):
+        decode("palette", text.encode(), LIMITS, "x")
+
+
+@pytest.mark.parametrize(
+    ("modality", "array", "said"),
+    [
+        ("clip", np.ones((3, 4)), "x holds float64 of shape (3, 4); an array (channels, height, width) of real"),
+        ("clip", np.ones((3, 0, 4)), "x holds float64 of shape (3, 0, 4)"),
+        ("clip", np.full((1, 2, 2), np.nan), "x holds numbers that are infinite or NaN"),
+        ("dinov2_global", np.full(3, 1e300), "x holds numbers that are infinite or NaN"),
+        ("imagebind_global", np.ones(3, np.complex64), "x holds complex64"),
+        ("t5_caption", np.ones((78, 2)), "x has 78 text states; at most 77 are allowed"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said(modality: str, array: np.ndarray[Any, Any], said: str) -> None:
+    with pytest.raises(BadMap) as caught:
+        decode(modality, npy("x", array).data, LIMITS, "x")
+    assert str(caught.value).startswith(said)
+
+
+def test_an_array_of_objects_is_refused() -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(BadMap):
+        decode("dinov2_global", file.getvalue(), LIMITS, "x")
+
+
+def test_an_array_above_the_limit_is_refused_by_its_header() -> None:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10, 10)})
+    with pytest.raises(TooManyPixels):
+        decode("clip", file.getvalue(), FileLimits(pixels=10**6), "x")
+    with pytest.raises(BadMap):
+        decode("clip", file.getvalue(), LIMITS, "x")

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from model.modalities.edge_detection import canny, soft_edges, varied_canny
+
+
+@pytest.fixture
+def disc() -> np.ndarray:
+    """An orange disc of radius 50 around (110, 110)."""
+    picture = Image.new("RGB", (224, 224), "white")
+    ImageDraw.Draw(picture).ellipse((60, 60, 160, 160), fill="orange", outline="black", width=4)
+    return np.asarray(picture)
+
+
+@pytest.fixture
+def step() -> np.ndarray:
+    """Dark on the left, light from column 20 on."""
+    picture = np.full((40, 40, 3), 60, np.uint8)
+    picture[:, 20:] = 200
+    return picture
+
+
+def test_varied_edges_are_thin_lines_where_the_shape_ends(disc):
+    for seed in range(5):
+        rows, columns = np.nonzero(varied_canny(disc, np.random.default_rng(seed)))
+        distance = np.hypot(rows - 110, columns - 110)
+        assert 0.002 < len(rows) / 224**2 < 0.06
+        assert np.abs(distance - 50).max() < 8
+
+
+def test_a_step_has_one_edge_one_pixel_wide_in_every_direction(step):
+    for turned in (step, step.transpose(1, 0, 2), 255 - step):
+        found = canny(turned, blur=1.0, quiet=0.9)
+        assert set(np.unique(found)) == {0, 255}
+        lines = found if turned.shape != step.shape or (turned[0, 0] != turned[0, -1]).any() else found.T
+        assert (np.count_nonzero(lines[2:-2], axis=1) == 1).all()
+
+
+def test_a_weak_edge_stays_where_it_goes_on_from_a_strong_one_and_not_alone():
+    picture = np.full((120, 120, 3), 100, np.uint8)
+    fading = np.linspace(60, 24, 120).astype(np.uint8)[:, None, None]
+    picture[:, 40:80] += fading  # its left border fades from 60 to 24
+    picture[:, 80:] += np.uint8(24)
+    picture[:, 100:] -= np.uint8(24)  # as weak as that end, all along
+    found = canny(picture, blur=1.0, quiet=0.985)
+    assert (np.count_nonzero(found[2:-2, 35:45], axis=1) == 1).all()
+    assert not found[:, 95:].any()
+
+
+def test_a_picture_of_nothing_has_no_edges():
+    flat = np.full((64, 64, 3), 90, np.uint8)
+    assert not varied_canny(flat, np.random.default_rng(0)).any()
+    assert not soft_edges(flat).any()
+
+
+def test_noise_of_one_grey_level_has_no_edges():
+    noise = np.random.default_rng(0).integers(90, 92, (64, 64, 3)).astype(np.uint8)
+    assert not canny(noise, 1.0, 0.9).any()
+
+
+def test_soft_edges_are_strongest_where_the_step_is_and_graded_beside_it(step):
+    found = soft_edges(step).astype(int)
+    row = found[20]
+    assert row[19:21].min() == row.max() == 255
+    assert list(row[20:28]) == sorted(row[20:28], reverse=True)
+    assert row[0] < 20 < row[17] < 255
+
+
+def test_a_change_of_colour_at_the_same_brightness_is_a_soft_edge():
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, :20], picture[:, 20:] = (255, 0, 0), (0, 130, 0)
+    assert soft_edges(picture)[20, 20] == 255

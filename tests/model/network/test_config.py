@@ -1,0 +1,117 @@
+"""Modality rows and configs read from checkpoint metadata."""
+
+import pytest
+
+from model.network.config import (
+    PUBLISHED_MODALITIES,
+    ConfigInvalid,
+    EmbeddingKind,
+    FourMConfig,
+    ModalityConfig,
+    parse_metadata,
+)
+
+REQUIRED = {
+    "domains_in": "['rgb@224', 'caption']",
+    "domains_out": "['caption', 'tok_dinov2_global']",
+    "image_size": "224",
+    "patch_size": "16",
+    "norm_bias": "False",
+    "act_layer": "SiLU",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("768", 768),
+        ("4.0", 4.0),
+        ("False", False),
+        ("None", None),
+        ("SiLU", "SiLU"),
+        ("1e-06", "1e-06"),  # YAML 1.1 floats need a dot
+        ("1.0e-06", 1e-6),
+        ("('a', 'b')", "('a', 'b')"),
+        ("['a', 'b@224']", ["a", "b@224"]),
+        ("{'a': None, 'b': [1, 2]}", {"a": None, "b": [1, 2]}),
+        ('"vit_b_enc"', "vit_b_enc"),
+        ("[unclosed", "[unclosed"),
+        ("2024-13-45", "2024-13-45"),  # looks like a date, is none
+        ("[" * 9000, "[" * 9000),  # nested too deeply to parse
+        ("[" + "1," * 5000 + "1]", "[" + "1," * 5000 + "1]"),  # longer than 10,000 characters
+    ],
+)
+def test_metadata_values(text: str, value: object) -> None:
+    assert parse_metadata({"key": text})["key"] == value
+
+
+def test_identifiers_are_those_of_the_specification() -> None:
+    ids = {"rgb@224": 20716, "tok_rgb@448": 1057, "caption": 32652, "tok_dinov2_global": 29172, "t5_caption": 28551}
+    assert {key: PUBLISHED_MODALITIES[key].identifier for key in ids} == ids
+
+
+def test_config_ignores_unknown_keys_and_fills_defaults() -> None:
+    config = FourMConfig.from_metadata(REQUIRED | {"format": "pt", "drop_path_rate_encoder": "0.1"})
+    assert config.domains_out == ("caption", "tok_dinov2_global")
+    assert (config.dim, config.norm_bias, config.share_modality_embeddings) == (768, False, True)
+
+
+@pytest.mark.parametrize("key", sorted(REQUIRED))
+def test_a_missing_required_key_is_named(key: str) -> None:
+    with pytest.raises(ConfigInvalid, match=key):
+        FourMConfig.from_metadata({k: v for k, v in REQUIRED.items() if k != key})
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("dim", "wide"), ("dim", "True"), ("norm_bias", "1"), ("domains_in", "rgb@224"), ("mlp_ratio", "'4'")],
+)
+def test_a_value_of_another_type_is_named(key: str, text: str) -> None:
+    with pytest.raises(ConfigInvalid, match=key):
+        FourMConfig.from_metadata(REQUIRED | {key: text})
+
+
+def test_an_unknown_modality_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match="tok_smell"):
+        FourMConfig.from_metadata(REQUIRED | {"domains_in": "['tok_smell']"})
+
+
+def test_a_checkpoint_brings_its_own_rows() -> None:
+    rows = "{'map': {'kind': 'pixels', 'grid': [7, 7], 'patch': 1, 'channels': 256}}"
+    config = FourMConfig.from_metadata(REQUIRED | {"domains_in": "['map']", "modalities": rows})
+    row = config.row("map")
+    assert (row.tokens, row.patch, row.channels, row.kind) == (49, 1, 256, EmbeddingKind.PIXELS)
+
+
+def test_own_rows_win_over_published_ones() -> None:
+    rows = "{'caption': {'kind': 'sequence', 'vocabulary': 8000, 'max_length': 64}}"
+    config = FourMConfig.from_metadata(REQUIRED | {"modalities": rows})
+    assert config.row("caption").vocabulary == 8000
+
+
+def test_a_row_without_grid_takes_the_size_of_the_checkpoint() -> None:
+    rows = "{'photo': {'kind': 'pixels'}}"
+    metadata = REQUIRED | {"domains_in": "['photo']", "modalities": rows, "image_size": "64", "patch_size": "8"}
+    row = FourMConfig.from_metadata(metadata).row("photo")
+    assert (row.grid, row.patch) == ((8, 8), 8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"kind": "smell"}, "smell"),
+        ({"kind": "pixels", "colour": 3}, "colour"),
+        ({"kind": "pixels", "grid": [7]}, "map"),
+        ({"kind": "sequence", "vocabulary": 10}, "max_length"),
+        ({"kind": "sequence", "vocabulary": 10, "max_length": 513}, "512"),
+        ({"kind": "image_tokens"}, "vocabulary"),
+        ("pixels", "map"),
+    ],
+)
+def test_a_malformed_row_is_explained(fields: object, complaint: str) -> None:
+    with pytest.raises(ConfigInvalid, match=complaint):
+        ModalityConfig.from_fields("map", fields)
+
+
+def test_metadata_round_trip(small_config: FourMConfig) -> None:
+    assert FourMConfig.from_metadata(small_config.to_metadata()) == small_config

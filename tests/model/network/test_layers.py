@@ -1,0 +1,142 @@
+"""Attention's edge cases and the choice of layers by config."""
+
+import pytest
+import torch
+
+from model.network.config import ConfigInvalid, FourMConfig
+from model.network.layers import (
+    Attention,
+    CrossAttention,
+    FeedForward,
+    LayerNorm,
+    activation,
+    attend,
+    folding_pays,
+)
+
+
+def test_attention_equals_its_formula() -> None:
+    query, key, value = (torch.randn(2, 3, n, 4, generator=torch.Generator().manual_seed(n)) for n in (5, 6, 6))
+    blocked = torch.rand(2, 1, 5, 6, generator=torch.Generator().manual_seed(0)) < 0.4
+    blocked[..., 0] = False
+    logits = (query @ key.mT) * 4**-0.5
+    expected = logits.masked_fill(blocked, -torch.inf).softmax(dim=-1) @ value
+    out = attend(query, key, value, blocked)
+    torch.testing.assert_close(out, expected.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fully_blocked_query_attends_to_all_keys_alike(dtype: torch.dtype) -> None:
+    query, key, value = torch.randn(3, 1, 2, 4, 8, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    out = attend(query, key, value, torch.ones(1, 1, 1, 4, dtype=torch.bool))
+    expected = value.mean(dim=2, keepdim=True).expand_as(value).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(out, expected, atol=1e-2 if dtype is torch.bfloat16 else 1e-6, rtol=0)
+
+
+def test_attention_that_is_trained_in_bfloat16_is_the_same() -> None:
+    shape, generator = (3, 2, 4, 6, 8), torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(shape, dtype=torch.bfloat16, generator=generator)
+    blocked = torch.rand(2, 1, 6, 6, generator=generator) < 0.4
+    trained = query.clone().requires_grad_()
+    exact = query.float().requires_grad_()
+    found, expected = attend(trained, key, value, blocked), attend(exact, key.float(), value.float(), blocked)
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+    found.float().square().sum().backward()
+    expected.square().sum().backward()
+    assert trained.grad is not None
+    torch.testing.assert_close(trained.grad.float(), exact.grad, atol=0.05, rtol=0.05)
+    nothing = torch.zeros(2, 4, 0, 8, dtype=torch.bfloat16)
+    assert not attend(trained, nothing, nothing, None).any()
+
+
+def test_attention_over_nothing_is_zero() -> None:
+    query, nothing = torch.randn(2, 2, 3, 4), torch.zeros(2, 2, 0, 4)
+    assert torch.equal(attend(query, nothing, nothing, None), torch.zeros(2, 3, 8))
+
+
+def _cross_attention(**changes: object) -> CrossAttention:
+    torch.manual_seed(0)
+    return CrossAttention(FourMConfig((), (), dim=24, num_heads=3, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+@torch.inference_mode()
+def test_folded_cross_attention_is_the_projected_one(bias: bool, masked: bool) -> None:
+    attention = _cross_attention(qkv_bias=bias)
+    x, context = torch.randn(2, 4, 24), torch.randn(2, 9, 24)
+    blocked = torch.zeros(2, 1, 1, 9, dtype=torch.bool)
+    blocked[0, ..., 5:] = True
+    blocked[1] = True  # nothing to attend to: all keys alike
+    mask = blocked if masked else None
+    expected = attention.projected(x, context, mask)
+    torch.testing.assert_close(attention.folded(x, context, mask), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_folded_cross_attention_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = []
+    for folds in (True, False):
+        monkeypatch.setattr("model.network.layers.folding_pays", lambda *_, folds=folds: folds)
+        attention = _cross_attention()
+        x, context = torch.randn(2, 4, 24, requires_grad=True), torch.randn(2, 9, 24, requires_grad=True)
+        attention(x, context, None).square().sum().backward()
+        gradients.append((x.grad, context.grad, attention.kv.weight.grad, attention.q.weight.grad))
+    for folded, projected in zip(*gradients, strict=True):
+        torch.testing.assert_close(folded, projected, atol=1e-5, rtol=1e-4)
+
+
+def test_folding_is_for_few_queries_of_a_long_context() -> None:
+    chosen = [
+        (queries, keys) for queries in (16, 37, 38, 196) for keys in (0, 8, 196) if folding_pays(queries, keys, 768, 12)
+    ]
+    assert chosen == [(16, 196), (37, 196)]
+
+
+@torch.inference_mode()
+def test_the_cheaper_way_is_taken_and_never_folding_with_qk_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    for way in ("folded", "projected"):
+        monkeypatch.setattr(CrossAttention, way, lambda self, x, context, blocked, way=way: taken.append(way))
+    short, long = torch.randn(1, 2, 24), torch.randn(1, 40, 24)
+    _cross_attention()(short, long, None)
+    _cross_attention()(long, short, None)
+    _cross_attention()(short, long[:, :0], None)
+    _cross_attention(qk_norm=True)(short, long, None)
+    assert taken == ["folded", "projected", "projected", "projected"]
+
+
+def test_a_gated_feed_forward_is_its_formula_with_and_without_gradients(small_config: FourMConfig) -> None:
+    torch.manual_seed(0)
+    layer, x = FeedForward(small_config), torch.randn(2, 3, 16)
+    assert layer.fc3 is not None
+    expected = layer.fc2(torch.nn.functional.silu(layer.fc1(x)) * layer.fc3(x))
+    torch.testing.assert_close(layer(x), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected.detach())
+
+
+def test_norm_bias_is_a_parameter_only_when_learned() -> None:
+    assert "bias" in dict(LayerNorm(4, learned_bias=True).named_parameters())
+    fixed = LayerNorm(4, learned_bias=False)
+    assert "bias" not in dict(fixed.named_parameters())
+    assert "bias" in fixed.state_dict()
+
+
+def test_a_stored_norm_bias_is_applied_though_not_learned() -> None:
+    norm = LayerNorm(4, learned_bias=False)
+    norm.bias.fill_(3.0)
+    assert norm(torch.randn(2, 4)).mean().item() == pytest.approx(3.0, abs=1e-5)
+
+
+def test_gated_hidden_size(small_config: FourMConfig) -> None:
+    assert FeedForward(small_config).fc1.weight.shape == (42, 16)  # int(2 * 64 / 3)
+
+
+def test_unknown_activation_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match="Linear"):
+        activation("Linear")
+
+
+def test_qk_norm_adds_norms_of_one_head() -> None:
+    config = FourMConfig((), (), dim=16, num_heads=2, qk_norm=True)
+    assert Attention(config).state_dict()["q_norm.weight"].shape == (8,)

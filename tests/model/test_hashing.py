@@ -1,0 +1,100 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from model.errors import UnsupportedModality
+from model.hashing import DIMENSION, SPACE, HashingEmbedder
+from model.loading import load_embedder
+from model.seam import Embedder, FloatArray, Sample
+
+
+def _shape(kind: str, colour: str, outline: bool = False) -> np.ndarray:
+    picture = Image.new("RGB", (120, 100), "white")
+    pen = ImageDraw.Draw(picture)
+    draw = {"disc": pen.ellipse, "box": pen.rectangle}[kind]
+    draw((30, 20, 90, 80), fill=None if outline else colour, outline="black", width=3)
+    return np.asarray(picture)
+
+
+def _embed(embedder: Embedder, *samples: dict[str, object]) -> FloatArray:
+    return embedder.embed([Sample(values) for values in samples], [SPACE])[SPACE]  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return HashingEmbedder()
+
+
+def test_rows_are_unit_vectors_and_a_batch_equals_single_calls(embedder: Embedder) -> None:
+    samples: list[dict[str, object]] = [
+        {"rgb": _shape("disc", "red")},
+        {"caption": "a red disc"},
+        {"canny_edge": _shape("box", "red", outline=True)[:, :, 0]},
+        {"color_palette": np.array([[255, 0, 0]], np.uint8)},
+        {"rgb": _shape("box", "blue"), "caption": "a blue box"},
+        {"caption": ""},
+        {"canny_edge": np.full((20, 20), 255, np.uint8)},
+    ]
+    together = _embed(embedder, *samples)
+    alone = np.concatenate([_embed(embedder, sample) for sample in samples])
+    assert together.shape == (len(samples), DIMENSION)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_no_samples_give_no_rows(embedder: Embedder) -> None:
+    assert _embed(embedder).shape == (0, DIMENSION)
+
+
+def test_vectors_are_the_same_in_another_process(embedder: Embedder) -> None:
+    script = (
+        "from model.hashing import *; from model.seam import Sample;"
+        "v = HashingEmbedder().embed([Sample({'caption': 'caf\\u00e9 au lait'})], [SPACE])[SPACE];"
+        "print(v.tobytes().hex())"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == _embed(embedder, {"caption": "café au lait"}).tobytes().hex()
+
+
+def test_every_input_finds_its_picture(embedder: Embedder) -> None:
+    kinds = [("disc", "red"), ("disc", "blue"), ("box", "red"), ("box", "blue")]
+    gallery = _embed(
+        embedder, *({"rgb": _shape(kind, colour), "caption": f"a {colour} {kind}"} for kind, colour in kinds)
+    )
+    for index, (kind, colour) in enumerate(kinds):
+        words = _embed(embedder, {"caption": f"{colour} {kind}"})
+        assert int((gallery @ words[0]).argmax()) == index
+        drawn = _embed(embedder, {"canny_edge": _shape(kind, colour, outline=True)[:, :, 0]})
+        assert kinds[int((gallery @ drawn[0]).argmax())][0] == kind
+        rgb = {"red": (255, 0, 0), "blue": (0, 0, 255)}[colour]
+        colours = _embed(embedder, {"color_palette": np.array([rgb], np.uint8)})
+        assert kinds[int((gallery @ colours[0]).argmax())][1] == colour
+
+
+def test_the_polarity_of_a_drawing_does_not_matter(embedder: Embedder) -> None:
+    drawing = _shape("box", "red", outline=True)[:, :, 0]
+    dark, light = _embed(embedder, {"canny_edge": drawing}, {"canny_edge": 255 - drawing})
+    assert float(dark @ light) > 0.999
+
+
+def test_an_unknown_modality_and_an_unknown_space_are_refused(embedder: Embedder) -> None:
+    with pytest.raises(UnsupportedModality, match=r"does not take depth; it takes canny_edge, caption"):
+        embedder.embed([Sample({"depth": np.zeros((4, 4), np.float32)})], [SPACE])
+    with pytest.raises(UnsupportedModality, match="depth"):
+        embedder.default_space("depth")
+    with pytest.raises(KeyError):
+        embedder.embed([], ["visual_global"])
+
+
+def test_it_loads_by_name_without_torch(tmp_path: object) -> None:
+    script = (
+        "import sys, pathlib; from model.loading import load_embedder;"
+        "print(load_embedder('hashing', pathlib.Path('.')).name, 'torch' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["hashing", "False"]
+    assert load_embedder("hashing", tmp_path).fingerprint == HashingEmbedder().fingerprint  # type: ignore[arg-type]

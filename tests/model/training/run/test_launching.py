@@ -1,0 +1,60 @@
+"""Starting processes and what becomes of them; that they train together is in test_processes.py."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model.training.run.launching import run_processes
+
+
+def _run(program: str, count: int = 2, *arguments: str) -> tuple[int, list[str]]:
+    said: list[str] = []
+    return run_processes([sys.executable, "-c", program, *arguments], count, said.append), said
+
+
+def test_each_is_told_its_number_and_where_the_others_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+    told = f"json.dump([os.environ[n] for n in {names}], file)"
+    program = f"import json, os, sys\nwith open(sys.argv[1] + '/' + os.environ['RANK'], 'w') as file: {told}"
+    assert _run(program, 3, str(tmp_path)) == (0, [])
+    found = [json.loads((tmp_path / str(number)).read_text()) for number in range(3)]
+    assert [one[:4] for one in found] == [[str(number), str(number), "3", "127.0.0.1"] for number in range(3)]
+    assert len({one[4] for one in found}) == 1
+    assert {one[5] for one in found} == {str(max((os.cpu_count() or 1) // 3, 1))}
+
+
+def test_the_status_is_that_of_the_first_that_failed() -> None:
+    late = "import os, sys, time; number = int(os.environ['RANK']); time.sleep(number); sys.exit((7, 5)[number])"
+    assert _run(late) == (7, [])
+    assert _run("import os, sys; sys.exit(3 * int(os.environ['RANK']))") == (3, [])
+
+
+def test_one_that_a_signal_ended_is_told_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.training.run.launching._GRACE", 0.2)
+    program = "import os, time; os.environ['RANK'] == '1' and os.kill(os.getpid(), 9); time.sleep(100)"
+    began = time.monotonic()
+    status, said = _run(program)
+    assert time.monotonic() - began < 50
+    assert status == 1
+    assert said == ["process 1 of 2 was ended by SIGKILL; --resume goes on from the last checkpoint"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_starter_reaches_all(number: int) -> None:
+    """Rank 0 sends it to the starter once both listen; each ends with 130 as soon as it is asked."""
+    program = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(130))\n"
+        "time.sleep(1)\n"
+        f"os.environ['RANK'] == '0' and os.kill(os.getppid(), {int(number)})\n"
+        "time.sleep(100)"
+    )
+    before = signal.getsignal(number)
+    assert _run(program) == (130, [])
+    assert signal.getsignal(number) is before

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from model.training.run.curves import Panel, draw_curves, panels_of
+from model.training.run.records import Records, read_records
+
+
+def _row(step: int, **more: float) -> dict[str, float | int | None]:
+    return {"step": step, "time": 1_700_000_000 + step, "loss": 1 / step, **more}
+
+
+def _loss_events(folder: Path) -> list[tuple[int, float, float]]:
+    """Step, time and value of the events of `loss`, as TensorBoard reads them."""
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    assert accumulator.Tags()["scalars"] == ["loss"]
+    return [(event.step, event.wall_time, event.value) for event in accumulator.Scalars("loss")]
+
+
+def test_rows_are_appended_and_read_back(tmp_path: Path) -> None:
+    records = Records(tmp_path, "metrics", ["loss", "loss/a"], 0)
+    records.add(_row(1))
+    records.add(_row(2, **{"loss/a": 0.25}))
+    records.close()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "step,time,loss,loss/a",
+        "1,1700000001,1,",
+        "2,1700000002,0.5,0.25",
+    ]
+    assert read_records(tmp_path / "metrics.csv")[0] == {"step": 1, "time": 1_700_000_001, "loss": 1, "loss/a": None}
+
+
+def test_rows_after_the_checkpoint_and_half_a_row_are_cut_off(tmp_path: Path) -> None:
+    records = Records(tmp_path, "metrics", ["loss"], 0)
+    for step in (5, 10, 15):
+        records.add(_row(step))
+    records.close()
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("20,17000")
+    resumed = Records(tmp_path, "metrics", ["loss"], 10)
+    assert [row["step"] for row in resumed.rows] == [5, 10]
+    resumed.add(_row(15))
+    resumed.close()
+    assert [row["step"] for row in read_records(tmp_path / "metrics.csv")] == [5, 10, 15]
+    assert [step for step, _, _ in _loss_events(tmp_path / "tensorboard" / "metrics")] == [5, 10, 15]
+
+
+def test_columns_may_change_between_runs(tmp_path: Path) -> None:
+    records = Records(tmp_path, "evaluation", ["loss"], 0)
+    records.add(_row(5))
+    records.close()
+    resumed = Records(tmp_path, "evaluation", ["loss", "recall"], 5)
+    resumed.add(_row(10, recall=0.5))
+    resumed.close()
+    assert read_records(tmp_path / "evaluation.csv") == [
+        {"step": 5, "time": 1_700_000_005, "loss": 0.2, "recall": None},
+        {"step": 10, "time": 1_700_000_010, "loss": 0.1, "recall": 0.5},
+    ]
+
+
+def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
+    records = Records(tmp_path, "metrics", ["loss", "loss/a"], 0)
+    for step in (1, 300):
+        records.add(_row(step))
+    written = _loss_events(tmp_path / "tensorboard" / "metrics")
+    records.close()
+    assert written == [(1, 1_700_000_001, 1.0), (300, 1_700_000_300, pytest.approx(1 / 300))]
+
+
+def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.training.run.records.find_spec", lambda name: None)
+    records = Records(tmp_path, "metrics", ["loss"], 0)
+    records.add(_row(1))
+    records.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    training = [{"step": n, "tokens": 10 * n, "loss": 5 / n, "loss/a": 4 / n, "rate": 1.0} for n in range(1, 9)]
+    evaluation = [{"step": 8, "tokens": 80, "loss": 1.0, "loss/a": None, "recall@1/g/rgb": 0.5, "recall@1/g/a": 0.1}]
+    panels = panels_of(training, evaluation)  # type: ignore[arg-type]
+    assert [panel.title for panel in panels] == ["loss", "loss/a", "recall@1"]
+    assert list(panels[2].curves) == ["g/rgb", "g/a"]
+    assert panels[1].curves["validation"] == []
+    draw_curves(panels, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (3 * 420, 260)
+        assert (31, 119, 180) in {colour for _, colour in picture.getcolors(100_000) or []}  # a curve's blue
+
+
+def test_an_empty_run_has_a_picture_too(tmp_path: Path) -> None:
+    draw_curves([], tmp_path / "none.png")
+    draw_curves([Panel("loss", {"training": []}), Panel("flat", {"training": [(0.0, 1.0)]})], tmp_path / "flat.png")
+    assert (tmp_path / "flat.png").stat().st_size > 0

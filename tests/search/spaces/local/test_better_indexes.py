@@ -1,0 +1,213 @@
+"""A live index becomes another kind, loses its dead and takes in what waits while it serves; others take it over."""
+
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.catalogue import collections, log
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.settings import Index, Settings
+from search.snapshot_lease import SnapshotLease
+from search.spaces.base import centre
+from search.spaces.local import candidates, kinds, snapshots
+from search.spaces.local import faiss as faiss_index
+from search.spaces.local import space as space_index
+from search.spaces.local.backend import LocalBackend, space_folder
+from search.spaces.local.faiss import FaissIndex
+from search.spaces.local.kinds import Kind, State
+from search.spaces.local.space import LocalSpace
+from search.types import Collection, Part, Query
+from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+
+HNSW = partial(FaissIndex, kind=Kind.HNSW)
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if 100 vectors were many."""
+    monkeypatch.setattr(kinds, "least", lambda kind: 100)
+    monkeypatch.setattr(kinds, "LEAST_DEAD", 10)
+    monkeypatch.setattr(faiss_index, "MOST_PENDING", 20)
+    monkeypatch.setattr(candidates.Hnsw, "cost", lambda *_: 0.0)
+    monkeypatch.setattr(candidates.Ivf, "cost", lambda *_: 0.0)
+    monkeypatch.setattr(space_index, "REOPENED_UP_TO", 100)
+    monkeypatch.setattr(candidates, "LEAST_SAMPLE", 50)
+
+
+@pytest.fixture
+def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
+    put(database, collection, embedder, [f"k{number}" for number in range(120)])
+    return collection
+
+
+def head_of(database: Database) -> collections.Head:
+    with database.read() as session:
+        return collections.head(session, "things")
+
+
+def opened(database: Database, settings: Settings) -> LocalSpace:
+    head = head_of(database)
+    index = LocalSpace(database, space_folder(settings, head.id, 1), head.id, head.spaces[0], HNSW)
+    index.refresh(head)
+    return index
+
+
+def state(index: LocalSpace) -> State:
+    with index.reading() as view:
+        assert isinstance(view.index, FaissIndex)
+        return view.index.state
+
+
+def wait_until_tidy(index: LocalSpace) -> None:
+    for thread in threading.enumerate():
+        if thread.name == "tidy-index":
+            thread.join(60)
+
+
+def assert_agrees(database: Database, index: LocalSpace) -> None:
+    head = head_of(database)
+    expected: dict[int, np.ndarray] = {}
+    with index.reading() as view, database.read() as session:
+        for page in log.latest_vectors(session, head.id, head.spaces[0].id):
+            ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
+            expected.update(zip(ids.tolist(), centre(vectors, view.centre), strict=True))
+        ids, vectors = view.index.vectors(np.arange(1, 1_000))
+        assert view.index.count() == len(ids)
+        found = view.index.search(vectors, 1).ids[:, 0]
+    assert ids.tolist() == sorted(expected)
+    np.testing.assert_allclose(vectors, np.stack([expected[item_id] for item_id in ids.tolist()]), atol=1e-6)
+    assert np.mean(found == ids) > 0.95
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_kind_that_suits_better_is_built_saved_and_loaded(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    index = opened(database, settings)
+    assert state(index).kind is Kind.FLAT
+    index.keep(head_of(database), 1)
+    assert state(index).kind is Kind.HNSW
+    put(database, collection, embedder, ["k3", "new"], "changed")
+    remove(database, collection, ["k4"])
+    loaded = opened(database, settings)
+    assert state(loaded).kind is Kind.HNSW
+    index.refresh(head_of(database))
+    for held in (index, loaded):
+        assert_agrees(database, held)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_searches_and_changes_go_on_while_it_is_built(
+    database: Database,
+    settings: Settings,
+    embedder: WordsEmbedder,
+    collection: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index, build = opened(database, settings), faiss_index._built
+
+    def building(*arguments: object) -> object:
+        put(database, collection, embedder, ["k3", "new"], "changed")
+        remove(database, collection, ["k4"])
+        index.refresh(head_of(database))
+        assert_agrees(database, index)
+        return build(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(faiss_index, "_built", building)
+    index.renew()
+    assert state(index).kind is Kind.HNSW
+    assert_agrees(database, index)
+    with index.reading() as view:
+        assert view.index.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_what_waits_is_taken_in_by_itself(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    index = opened(database, settings)
+    index.renew()
+    put(database, collection, embedder, [f"n{number}" for number in range(30)])
+    index.refresh(head_of(database))
+    wait_until_tidy(index)
+    assert state(index).pending == 0
+    assert_agrees(database, index)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_the_dead_go_at_the_next_writing(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    index = opened(database, settings)
+    index.keep(head_of(database), 1)
+    for number in range(60):
+        put(database, collection, embedder, [f"k{number}"], f"changed {number}")
+    index.refresh(head_of(database))
+    wait_until_tidy(index)
+    assert state(index).dead == 60
+    index.keep(head_of(database), 1_000)
+    assert state(index).dead == 0
+    assert_agrees(database, opened(database, settings))
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    index = opened(database, settings)
+    index.keep(head_of(database), 1)
+    with database.write() as session:
+        collections.freeze_centre(session, 1, np.full(DIMENSION, 0.1, np.float32), 64)
+    put(database, collection, embedder, ["new"])
+    index.refresh(head_of(database))
+    with index.reading() as view:
+        assert not np.allclose(view.centre, 0.1)
+    assert_agrees(database, index)
+    index.keep(head_of(database), 1_000)
+    with index.reading() as view:
+        np.testing.assert_allclose(view.centre, 0.1)
+    assert state(index).kind is Kind.HNSW
+    assert_agrees(database, index)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_another_process_takes_over_what_was_built(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    other, builder = opened(database, settings), opened(database, settings)
+    builder.keep(head_of(database), 1)
+    other.adopt()
+    assert state(other).kind is Kind.HNSW
+    (path,) = snapshots.listed(other.folder)
+    (path / "index").unlink()
+    other.adopt()  # there is nothing better, so it is not even looked at
+    assert_agrees(database, other)
+
+
+@pytest.mark.usefixtures("gallery")
+def test_it_is_taken_over_when_somebody_else_writes_snapshots(
+    database: Database, settings: Settings, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    backend = LocalBackend(database, settings, HNSW)
+    engine = SearchEngine(database, settings, embedder, backend)
+    assert len(engine.query("things", Query((Part(item="k1"),), k=3, space="looks")).hits) == 3
+    opened(database, settings).keep(head_of(database), 1)
+    with SnapshotLease(database, settings, collection.id):
+        assert not engine.write_snapshots("things")
+    index = engine._spaces[1][1]
+    assert isinstance(index, LocalSpace)
+    assert state(index).kind is Kind.HNSW
+
+
+def test_settings_name_the_kind(database: Database, tmp_path: Path, gallery: Collection) -> None:
+    settings = Settings(home=tmp_path / "home", index=Index(kind="ivf"))
+    head = head_of(database)
+    index = LocalBackend(database, settings).open(head, head.spaces[0])
+    index.refresh(head)
+    index.renew()
+    assert state(index).kind is Kind.IVF
+    assert_agrees(database, index)

@@ -1,0 +1,170 @@
+"""Files of snapshots: whole and true, or not used."""
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.errors import StoreCorrupt
+from search.spaces.local import snapshots
+from search.spaces.local.faiss import FaissIndex
+from search.spaces.local.snapshots import Wanted, checksum
+
+WANTED = Wanted(centre_version=1, fingerprint="f", kind="FaissIndex", compacted_seq=0, last_seq=100)
+
+
+def filled(count: int = 5) -> FaissIndex:
+    index = FaissIndex(4)
+    vectors = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
+    index.upsert(np.arange(1, count + 1), vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return index
+
+
+def save(folder: Path, seq: int = 9, centre_version: int = 1, count: int = 5) -> Path:
+    return snapshots.save(folder, filled(count).frozen(), seq, centre_version, "f")
+
+
+def load(folder: Path, wanted: Wanted = WANTED) -> snapshots.Header | None:
+    return snapshots.load(folder, FaissIndex(4), wanted)
+
+
+def test_a_saved_index_is_loaded_with_what_it_knows(tmp_path: Path) -> None:
+    save(tmp_path)
+    index = FaissIndex(4)
+    header = snapshots.load(tmp_path, index, WANTED)
+    assert header is not None
+    assert (header.seq, header.count, header.fingerprint) == (9, 5, "f")
+    assert index.count() == 5
+
+
+def test_there_may_be_none(tmp_path: Path) -> None:
+    assert load(tmp_path / "none") is None
+    assert load(tmp_path) is None
+
+
+def test_the_newest_wanted_one_is_taken_by_number_not_by_name(tmp_path: Path) -> None:
+    for seq in (9, 10, 100):
+        save(tmp_path, seq)
+    assert [snapshots.stands_at(path)[0] for path in snapshots.listed(tmp_path)] == [9, 10, 100]
+    header = load(tmp_path)
+    assert header is not None
+    assert header.seq == 100
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"centre_version": 2},
+        {"fingerprint": "other"},
+        {"kind": "MemoryIndex"},
+        {"compacted_seq": 10},
+        {"last_seq": 8},
+    ],
+)
+def test_one_of_another_state_is_not_used(tmp_path: Path, change: dict, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path)
+    assert load(tmp_path, replace(WANTED, **change)) is None
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def every_damage() -> list[str]:
+    flips = [f"flip {name} {where}" for name in ("index", "header.json") for where in ("first", "middle", "last")]
+    cuts = [f"cut {name} {where}" for name in ("index", "header.json") for where in ("first", "middle", "last")]
+    return [*flips, *cuts, "remove index", "remove header.json"]
+
+
+def damage(path: Path, what: str) -> None:
+    verb, name, *where = what.split()
+    file = path / name
+    if verb == "remove":
+        file.unlink()
+        return
+    data = bytearray(file.read_bytes())
+    position = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}[where[0]]
+    if verb == "cut":
+        file.write_bytes(data[:position])
+    else:
+        data[position] ^= 1
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize("what", every_damage())
+def test_a_damaged_one_is_passed_over_for_an_older_one(tmp_path: Path, what: str) -> None:
+    save(tmp_path, seq=5)
+    damage(save(tmp_path, seq=9), what)
+    header = load(tmp_path)
+    assert header is not None
+    assert header.seq == 5
+
+
+@pytest.mark.parametrize("what", every_damage())
+def test_a_damaged_one_says_so(tmp_path: Path, what: str) -> None:
+    path = save(tmp_path)
+    damage(path, what)
+    with pytest.raises((StoreCorrupt, FileNotFoundError)):
+        snapshots.check_file(path, snapshots.read_header(path))
+
+
+def test_a_header_moved_to_another_number_is_not_believed(tmp_path: Path) -> None:
+    save(tmp_path, seq=5).rename(tmp_path / "9-1")
+    assert load(tmp_path) is None
+
+
+def test_a_header_with_a_wrong_count_is_not_believed(tmp_path: Path) -> None:
+    path = save(tmp_path, count=5)
+    header = snapshots.read_header(path)
+    forged = snapshots._encode(replace(header, count=6))
+    (path / "header.json").write_bytes(forged)
+    assert json.loads(forged)["header"]["count"] == 6
+    assert load(tmp_path) is None
+
+
+def test_leftovers_of_killed_writers_are_ignored_and_pruned(tmp_path: Path) -> None:
+    good = save(tmp_path)
+    shutil.copytree(good, tmp_path / ".tmp-killed")
+    (tmp_path / ".tmp-killed" / "header.json").unlink()
+    assert snapshots.listed(tmp_path) == [good]
+    snapshots.prune(tmp_path)
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
+    for seq in (1, 2, 3, 4):
+        save(tmp_path, seq)
+    snapshots.prune(tmp_path)
+    assert [path.name for path in snapshots.listed(tmp_path)] == ["3-1", "4-1"]
+
+
+def test_saving_again_replaces_a_damaged_one(tmp_path: Path) -> None:
+    damage(save(tmp_path), "flip index middle")
+    save(tmp_path)
+    assert load(tmp_path) is not None
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checksum_tells_every_bit(tmp_path: Path) -> None:
+    data = bytearray(os.urandom((1 << 20) + 100))
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    sums = {checksum(path)}
+    for place in (0, 1 << 20, len(data) - 1):
+        data[place] ^= 1
+        path.write_bytes(data)
+        sums.add(checksum(path))
+    path.write_bytes(data + b"\0")
+    sums.add(checksum(path))
+    assert len(sums) == 5

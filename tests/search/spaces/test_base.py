@@ -1,0 +1,40 @@
+"""Centring, and the order of neighbours."""
+
+import numpy as np
+
+from search.spaces.base import Neighbours, centre, nearest
+
+X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
+
+
+def test_centring_subtracts_the_mean_and_makes_unit_rows() -> None:
+    found = centre(np.stack([X, Y]), np.array([0.5, 0.5], np.float32))
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(found, [[half, -half], [-half, half]], atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_centring_on_zero_changes_nothing() -> None:
+    np.testing.assert_array_equal(centre(X[np.newaxis], np.zeros(2, np.float32))[0], X)
+
+
+def test_a_row_that_equals_the_mean_has_no_direction() -> None:
+    nearly = X + np.float32(1e-7)
+    np.testing.assert_array_equal(centre(np.stack([X, nearly]), X), np.zeros((2, 2)))
+
+
+def test_no_rows_are_no_rows() -> None:
+    assert centre(np.empty((0, 2), np.float32), X).shape == (0, 2)
+
+
+def test_equal_scores_are_ordered_by_id_whatever_an_index_returns_first() -> None:
+    scores = np.array([0.5, 0.9, 0.5, 0.5, 0.1], np.float32)
+
+    def find(vectors: np.ndarray, count: int) -> Neighbours:
+        order = np.lexsort((-np.arange(5), -scores))[:count]  # of equals the highest id first
+        return Neighbours(order[np.newaxis] + 1, scores[order][np.newaxis])
+
+    found = nearest(find, X[np.newaxis], 2, 5)
+    assert found.ids.tolist() == [[2, 1]]
+    assert nearest(find, X[np.newaxis], 9, 5).ids.tolist() == [[2, 1, 3, 4, 5]]
+    assert nearest(find, X[np.newaxis], 0, 5).ids.shape == (1, 0)
