@@ -57,6 +57,9 @@ class EmbeddingSpace:
     `gallery_prior` float32 (dimension,) is the mean a gallery has until it is large enough to have its own;
     `query_means` float32 (k, dimension) are the means of query vectors by modality, one for each kind of thing that the
     model was measured on. Both are constants of the space, zero where centring does not help.
+
+    `blocks` are the widths of the parts of a vector that are centred separately, so that a score is the sum of theirs
+    with the same weights in every collection. They add up to `dimension`; empty means a single part.
     """
 
     name: str
@@ -64,6 +67,7 @@ class EmbeddingSpace:
     fingerprint: str
     gallery_prior: FloatArray
     query_means: Mapping[str, FloatArray] = field(default_factory=dict)
+    blocks: tuple[int, ...] = ()
 
 
 class Fusion(StrEnum):
@@ -139,7 +143,10 @@ class CodeEmbedder(Embedder, Protocol):
         ...
 
     def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
-        """The vectors of `embed` with each way of decoding, in one model pass. Raises as `embed`."""
+        """The vectors of `embed` with each way of decoding, in one model pass; alike in a space without codes.
+
+        Raises as `embed`.
+        """
         ...
 
     def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:

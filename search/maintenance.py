@@ -159,7 +159,7 @@ def _compare(session: Session, cursor: int, view: View, head: Head, space: Space
     for page in log.latest_vectors(session, head.id, space.id):
         ids, raw = page.of(space.fingerprint, space.dimension)
         settled = ~np.isin(ids, changed)
-        ids, expected = ids[settled], centre(raw[settled], view.centre)
+        ids, expected = ids[settled], centre(raw[settled], view.centre, space.blocks)
         there, vectors = view.vectors(ids)
         lacking += len(ids) - len(there)
         differing += int((np.abs(vectors - expected[np.isin(ids, there)]) > TOLERANCE).any(1).sum())

@@ -222,7 +222,7 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
         vector = stored[part.item]
         if isinstance(vector, AnyseekError):
             raise vector
-        rows.append(centre(vector[np.newaxis], mean)[0])
+        rows.append(centre(vector[np.newaxis], mean, plan.space.blocks)[0])
     return fuse(np.stack(rows), [part.weight for part in plan.parts])
 
 
@@ -252,7 +252,7 @@ def centre_queries(space: EmbeddingSpace, modalities: Sequence[str], vectors: Fl
     """
     zero = np.zeros((1, space.dimension), np.float32)
     means = [_nearest(space.query_means.get(modality, zero), vectors) for modality in modalities]
-    return centre(vectors, np.mean(means, axis=0, dtype=np.float32))
+    return centre(vectors, np.mean(means, axis=0, dtype=np.float32), space.blocks)
 
 
 def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:

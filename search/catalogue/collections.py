@@ -51,6 +51,7 @@ class SpaceHead:
     centre_version: int
     centre_count: int
     state: SpaceState = SpaceState.SERVING
+    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ _SPACE_HEAD = (
     SpaceRow.centre_version,
     SpaceRow.centre_count,
     SpaceRow.state,
+    SpaceRow.blocks,
 )
 _HEADS = (
     select(
@@ -241,14 +243,14 @@ def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | i
 
 def _space_of(*values: Any) -> SpaceHead:
     """The space made of the values of `_SPACE_HEAD`."""
-    *held, state = values
-    return SpaceHead(*[*held, SpaceState(state)])
+    *held, state, blocks = values
+    return SpaceHead(*[*held, SpaceState(state), tuple(blocks)])
 
 
 def space_head(row: SpaceRow) -> SpaceHead:
     """One row of a space."""
     counts = (row.dimension, row.centre_version, row.centre_count)
-    return SpaceHead(row.id, row.name, row.fingerprint, *counts, SpaceState(row.state))
+    return SpaceHead(row.id, row.name, row.fingerprint, *counts, SpaceState(row.state), tuple(row.blocks))
 
 
 def _space_values(space: EmbeddingSpace) -> dict[str, object]:
@@ -256,6 +258,7 @@ def _space_values(space: EmbeddingSpace) -> dict[str, object]:
         "name": space.name,
         "fingerprint": space.fingerprint,
         "dimension": space.dimension,
+        "blocks": list(space.blocks),
         "centre": to_bytes(space.gallery_prior),
     }
 

@@ -78,7 +78,8 @@ class CollectionRow(Table):
 class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
-    `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is.
+    `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks` is the
+    list of widths that `EmbeddingSpace` has.
     """
 
     __tablename__ = "spaces"
@@ -90,6 +91,7 @@ class SpaceRow(Table):
     model: Mapped[str]
     fingerprint: Mapped[str]
     dimension: Mapped[int]
+    blocks: Mapped[list[int]] = mapped_column(JSON, default=list, server_default="[]")
     centre: Mapped[bytes]
     centre_version: Mapped[int] = mapped_column(default=0)
     centre_count: Mapped[int] = mapped_column(BigInteger, default=0)

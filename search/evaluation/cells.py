@@ -232,7 +232,7 @@ def default_space(instruments: Instruments, modality: str) -> str:
 def centred_items(vectors: FloatArray, space: EmbeddingSpace) -> FloatArray:
     """Centre items as in a collection: on their own mean if there are enough, else on the space's prior."""
     enough = len(vectors) >= CENTRE_FROM and space.gallery_prior.any()
-    return centre(vectors, vectors.mean(axis=0) if enough else space.gallery_prior)
+    return centre(vectors, vectors.mean(axis=0) if enough else space.gallery_prior, space.blocks)
 
 
 def galleries_for(line: QueryKind, vectors: SetVectors) -> Iterator[Gallery]:

@@ -102,7 +102,7 @@ def _model_recall(
     for name, rows in gallery.items():
         space = embedder.spaces[name]
         asked = centre_queries(space, [queries.modality], vectors[name])
-        found[name] = recall(ranks(asked, centre(rows, rows.mean(axis=0)), right))
+        found[name] = recall(ranks(asked, centre(rows, rows.mean(axis=0), space.blocks), right))
     return found
 
 

@@ -5,7 +5,7 @@ catalogue's log and can be rebuilt at any time, so no call promises durability. 
 backend.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -134,16 +134,27 @@ class Backend(Protocol):
         ...
 
 
-def centre(vectors: FloatArray, mean: FloatArray) -> FloatArray:
+def centre(vectors: FloatArray, mean: FloatArray, blocks: Sequence[int] = ()) -> FloatArray:
     """Normalised rows of `vectors` - `mean`: (n, d) and (d,), or a mean for each row (n, d) -> float32 (n, d).
 
-    A row that equals the mean has no direction: it becomes zero (cosine 0 to everything).
+    Each of `blocks` (widths, see `EmbeddingSpace`) keeps the length that it has in the row, and a block of zeros stays
+    zero. A row that equals the mean has no direction: it becomes zero (cosine 0 to everything).
     """
     moved: FloatArray = vectors.astype(np.float32) - mean.astype(np.float32)
-    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    moved[lengths[:, 0] <= NO_DIRECTION] = 0
-    moved /= np.maximum(lengths, NO_DIRECTION)
+    ends = np.cumsum(blocks)[:-1]  # of all blocks but the last
+    for before, after in zip(np.split(vectors, ends, axis=1), np.split(moved, ends, axis=1), strict=True):
+        if len(ends):
+            _normalise(after)
+            after *= np.linalg.norm(before, axis=1, keepdims=True)
+    _normalise(moved)
     return moved
+
+
+def _normalise(rows: FloatArray) -> None:
+    """Scale rows to length 1 in place; one without direction becomes zero."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[lengths[:, 0] <= NO_DIRECTION] = 0
+    rows /= np.maximum(lengths, NO_DIRECTION)
 
 
 def nearest(find: Find, vectors: FloatArray, k: int, count: int | None = None) -> Neighbours:

@@ -233,7 +233,8 @@ class SharedSpace:
             some, vectors = page.of(self._space.fingerprint, self._space.dimension)
             known.update(some.tolist())
             if len(some) and not removing_only:
-                store.upsert(some, centre(vectors, at.centre), [held[item_id] for item_id in some.tolist()])
+                centred = centre(vectors, at.centre, self._space.blocks)
+                store.upsert(some, centred, [held[item_id] for item_id in some.tolist()])
         gone = [item_id for item_id in ids if item_id not in known]
         if gone:
             store.delete(np.array(gone, np.int64))

@@ -100,7 +100,7 @@ def expected(database: Database, mean: np.ndarray, name: str = "things") -> dict
     with database.read() as session:
         for page in log.latest_vectors(session, head.id, head.spaces[0].id):
             ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
-            found.update(zip(ids.tolist(), centre(vectors, mean), strict=True))
+            found.update(zip(ids.tolist(), centre(vectors, mean, head.spaces[0].blocks), strict=True))
     return found
 
 
@@ -211,6 +211,19 @@ def test_what_was_compacted_away_is_forgotten_all_the_same(
     live.refresh(head_of(database))
     assert_agrees(database, live)
     assert_agrees(database, opened(database, backend))
+
+
+def test_blocks_are_centred_by_themselves(database: Database, backend: Backend, tmp_path: Path) -> None:
+    embedder = WordsEmbedder(str(tmp_path))
+    embedder.spaces = {name: replace(about, blocks=(4, DIMENSION - 4)) for name, about in embedder.spaces.items()}
+    put(database, make_collection(database, embedder), embedder, ["x", "y", "z"])
+    assert head_of(database).spaces[0].blocks == (4, DIMENSION - 4)
+    live = opened(database, backend)
+    assert_agrees(database, live)
+    freeze(database, 0.1)
+    live.refresh(head_of(database))
+    live.keep(head_of(database), 1)
+    assert_agrees(database, live)
 
 
 def test_a_new_centre_is_moved_to_by_keep(

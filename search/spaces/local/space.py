@@ -273,7 +273,7 @@ class LocalSpace:
             ids, vectors = page.of(self._space.fingerprint, self._space.dimension)
             if len(ids) < len(page.ids):
                 self._warn_foreign(len(page.ids) - len(ids))
-            live.index.upsert(ids, centre(vectors, live.centre))
+            live.index.upsert(ids, centre(vectors, live.centre, self._space.blocks))
 
     def _tail(self, live: _Live) -> bool:
         """Apply the entries after the cursor; False if the index must be opened anew instead.
@@ -308,7 +308,7 @@ class LocalSpace:
             if gone:
                 live.index.delete(np.array(gone, np.int64))
             if kept:
-                vectors = centre(np.stack(list(kept.values())), live.centre)
+                vectors = centre(np.stack(list(kept.values())), live.centre, self._space.blocks)
                 live.index.upsert(np.array(list(kept), np.int64), vectors)
 
     def _vector(self, entry: LogEntry) -> FloatArray | None:

@@ -38,3 +38,17 @@ def test_equal_scores_are_ordered_by_id_whatever_an_index_returns_first() -> Non
     assert found.ids.tolist() == [[2, 1]]
     assert nearest(find, X[np.newaxis], 9, 5).ids.tolist() == [[2, 1, 3, 4, 5]]
     assert nearest(find, X[np.newaxis], 0, 5).ids.shape == (1, 0)
+
+
+def test_each_block_is_centred_by_itself_and_keeps_its_length() -> None:
+    rows = np.array([[0.6, 0.0, 0.0, 0.8], [0.0, 0.0, 0.0, 1.0]], np.float32)
+    mean = np.array([0.3, 0.3, 0.0, 0.4], np.float32)
+    found = centre(rows, mean, (2, 2))
+    half = 0.6 / np.sqrt(2)
+    np.testing.assert_allclose(found[0], [half, -half, 0.0, 0.8], atol=1e-6)
+    np.testing.assert_allclose(found[1], [0.0, 0.0, 0.0, 1.0], atol=1e-6)  # it has nothing in the first block
+
+
+def test_a_single_block_is_the_whole_vector() -> None:
+    rows, mean = np.stack([X, Y]), np.array([0.5, 0.25], np.float32)
+    np.testing.assert_allclose(centre(rows, mean, (2,)), centre(rows, mean), atol=1e-6)
