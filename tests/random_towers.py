@@ -1,19 +1,32 @@
-"""The towers' space with random weights, as `model.training.towers.fit` writes it."""
+"""Towers with random weights, and a bundle with them, as `model.training.towers.fit` writes both."""
 
 from pathlib import Path
 
 import torch
 
-from model.towers.space import FILE, Shape, Towers, save_towers
+from model.towers.space import CLASSES_FILE, FILE, Shape, Towers, save_classes, save_towers
+from model.training.towers.bundling import write_bundle
 from model.training.towers.fit import WEIGHTS
+from tests.random_bundle import write_random_bundle
+
+SHAPE = Shape(looks=24, seen=32, hidden=16, learned=8)
+
+
+def write_bundle_with_towers(folder: Path) -> None:
+    """A random bundle whose towers take everything that towers can, in `folder`, which is made; always the same one."""
+    network = folder.with_name("network")
+    write_random_bundle(network)
+    write_random_towers(network.parent)
+    write_bundle(network.parent / FILE, network, folder)
 
 
 def write_random_towers(folder: Path) -> Path:
-    """A space that takes everything that towers can, in `folder`; always the same one."""
+    """Towers in `folder`; always the same ones."""
     generator = torch.Generator().manual_seed(0)
-    towers = Towers(Shape(), WEIGHTS, {"canny_edge": 2, "depth": 1}, {"canny_edge": 0.5})
+    towers = Towers(SHAPE, WEIGHTS, {"canny_edge": 2, "depth": 1}, {"canny_edge": 0.5})
     with torch.no_grad():
         for tensor in towers.state_dict().values():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.05)
     save_towers(towers, folder / FILE)
+    save_classes(torch.randn(1000, 384, generator=generator), folder / CLASSES_FILE)
     return folder

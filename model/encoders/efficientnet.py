@@ -20,6 +20,7 @@ CHANNELS = 1280
 CLASSES = 1000
 FINE_GRID, FINE_CHANNELS = 14, 112  # of the map that the last stages begin with
 FINE_BLOCKS = 11  # blocks before it
+PARTS = 4  # a side of the grid of parts that this map is averaged in
 _BATCH_NORM_EPSILON = 1e-3
 
 # kernel, stride, expansion, output channels, repeats
@@ -36,11 +37,16 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Features:
-    """The encoder's output for B pictures, float32: `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000)."""
+    """The encoder's output for B pictures, float32.
+
+    `grid` (B, 1280, 7, 7), `pooled` (B, 1280), `logits` (B, 1000), and `parts` (B, 112, 4, 4): the map at stride 16,
+    averaged in 4 x 4 overlapping parts.
+    """
 
     grid: Tensor
     pooled: Tensor
     logits: Tensor
+    parts: Tensor
 
 
 class SameConv(nn.Conv2d):
@@ -112,7 +118,12 @@ class EfficientNetLite0(nn.Module):
             x = block(x)
         grid = F.relu6(self.head(x), inplace=True)
         pooled = grid.mean(dim=(2, 3))
-        return Features(grid, pooled, self.classifier(pooled))
+        return Features(grid, pooled, self.classifier(pooled), parts_of(fine))
+
+
+def parts_of(fine: Tensor) -> Tensor:
+    """The map at stride 16 (B, C, 14, 14) averaged in 4 x 4 overlapping parts: (B, C, 4, 4)."""
+    return F.adaptive_avg_pool2d(fine, PARTS)
 
 
 def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

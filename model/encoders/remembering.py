@@ -3,6 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from model.encoders.efficientnet import Features
 
 ImageEncoder = Callable[[Tensor], Features]
-_KEPT = 640  # pictures; 250 KB each
+_KEPT = 640  # pictures; 260 KB each
+_PARTS = tuple(part.name for part in fields(Features))
 
 
 class Remembering:
@@ -27,14 +29,10 @@ class Remembering:
         if new:
             found = self._encoder(pixels[list(new.values())])
             for row, key in enumerate(new):
-                self._known[key] = Features(*(part[row].clone() for part in (found.grid, found.pooled, found.logits)))
+                self._known[key] = Features(*(getattr(found, part)[row].clone() for part in _PARTS))
         features = [self._known[key] for key in keys]
         for key in keys:
             self._known.move_to_end(key)
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
-        return Features(
-            torch.stack([found.grid for found in features]),
-            torch.stack([found.pooled for found in features]),
-            torch.stack([found.logits for found in features]),
-        )
+        return Features(*(torch.stack([getattr(found, part) for found in features]) for part in _PARTS))

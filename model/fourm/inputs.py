@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from model.network.config import ModalityConfig
 from model.network.tokens import ModalityInput
 from model.network.transformer import FourM
 from model.seam import Sample
+from model.towers.space import Seen
 
 _Form = TypeVar("_Form", Form, TargetForm)
 _T = TypeVar("_T")
@@ -68,17 +69,19 @@ class Encoded:
     """A batch of B samples.
 
     `inputs` are the network's inputs by checkpoint key. `own` float32 (B, d) holds, by modality, the specialist
-    encoders' unit vectors, zero where a sample lacks the modality.
+    encoders' unit vectors, `seen` what towers take of pictures; both are zero where a sample lacks the modality.
     """
 
     inputs: dict[str, ModalityInput]
     own: dict[str, Tensor]
+    seen: dict[str, Seen] = field(default_factory=dict)
 
     def at(self, rows: Tensor) -> "Encoded":
         """Its rows int64 (b,), without what none of them has."""
         used = {key: given for key, given in self.inputs.items() if not given.mask[rows].all()}
         inputs = {key: ModalityInput(given.values[rows], given.mask[rows]) for key, given in used.items()}
-        return Encoded(inputs, {name: vectors[rows] for name, vectors in self.own.items()})
+        own = {name: vectors[rows] for name, vectors in self.own.items()}
+        return Encoded(inputs, own, {name: seen.at(rows) for name, seen in self.seen.items()})
 
 
 @torch.no_grad()
@@ -98,7 +101,8 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     readers = {name: form.specialist for name, form in forms.items() if form.specialist is not None}
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
     inputs = {form.key: _encoded(parts, form, name, samples, read.get(name, {})) for name, form in forms.items()}
-    return Encoded(inputs, {name: _own(found, len(samples)) for name, found in read.items()})
+    own = {name: _own(found, len(samples)) for name, found in read.items()}
+    return Encoded(inputs, own, {name: seen for name, found in read.items() if (seen := _seen(found, len(samples)))})
 
 
 def _encoded(
@@ -137,6 +141,20 @@ def _own(read: Mapping[int, Read], count: int) -> Tensor:
     for place, found in read.items():
         vectors[place] = found.own
     return vectors
+
+
+def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
+    """What towers take of a modality as rows, None where there are no towers or they take nothing of it."""
+    rows = {place: found.seen for place, found in read.items() if found.seen is not None}
+    if not rows:
+        return None
+    places = torch.tensor(list(rows))
+
+    def spread(name: str) -> Tensor:
+        known = torch.cat([getattr(found, name) for found in rows.values()])
+        return known.new_zeros(count, *known.shape[1:]).index_copy(0, places, known)
+
+    return Seen(*(spread(part.name) for part in fields(Seen)))
 
 
 def _found(forms: Mapping[str, _Form], modality: str, refusal: str) -> _Form:

@@ -7,6 +7,7 @@ Embedding involves no random draws and no centring; means to centre by are const
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import cast
 
@@ -76,7 +77,7 @@ class FourMModel:
     @property
     def spaces(self) -> Mapping[str, EmbeddingSpace]:
         """See `Embedder.spaces`."""
-        return {name: space.about for name, space in self.embedding.spaces.items()}
+        return self.embedding.about
 
     @property
     def fusion(self) -> Fusion:
@@ -140,7 +141,7 @@ class FourMModel:
         self, samples: Sequence[Sample], spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool = False
     ) -> dict[Decoding, dict[str, FloatArray]]:
         embedding = self.embedding
-        widths = {space: embedding.spaces[space].about.dimension for space in spaces}
+        widths = {space: embedding.about[space].dimension for space in spaces}
         found = {
             decoding: {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
             for decoding in decodings
@@ -168,16 +169,32 @@ class FourMModel:
         encoded, budget = encode_samples(self.parts, samples), self.embedding.token_budget
         if budget is None:
             return encoded
-        return Encoded(within_budget(encoded.inputs, self.parts.network.config, budget), encoded.own)
+        return replace(encoded, inputs=within_budget(encoded.inputs, self.parts.network.config, budget))
 
     def _forward(
         self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
     ) -> dict[tuple[Decoding, str], Tensor]:
-        """Unit vectors of a batch: one encoder pass, and one decoder pass for targets with as many tokens.
+        """Unit vectors of a batch, in the network's spaces and in the joint one."""
+        joint = self.embedding.joint
+        if joint is None or joint.about.name not in spaces:
+            return self._predicted(batch, spaces, decodings, gallery)
+        others = [space for space in spaces if space != joint.about.name]
+        told = [joint.told_by] if bool(joint.lacking(batch.own).any()) and joint.told_by not in others else []
+        vectors = self._predicted(batch, [*others, *told], decodings, gallery)
+        sentences = vectors.get((decodings[0], joint.told_by))
+        found = joint.vectors(batch, sentences, gallery)
+        return vectors | {(decoding, joint.about.name): found for decoding in decodings}
+
+    def _predicted(
+        self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
+    ) -> dict[tuple[Decoding, str], Tensor]:
+        """Unit vectors that the network predicts: one encoder pass, and a decoder pass for targets with as many tokens.
 
         Targets do not see each other; decoded apart, few tokens are not weighed down by many.
         """
         network, embedding, vectors = self.parts.network, self.embedding, {}
+        if not spaces:
+            return {}
         context = network.encode(batch.inputs)
         for grid in dict.fromkeys(embedding.spaces[space].grid for space in spaces):
             alike = [space for space in spaces if embedding.spaces[space].grid == grid]

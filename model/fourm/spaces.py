@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.fourm.bundled.shortcuts import Shortcuts
+from model.fourm.inputs import Encoded
 from model.seam import Decoding, EmbeddingSpace, Fusion
 from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.vqvae import VQVAE
+from model.towers.space import CAPTION, Towers
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,40 @@ class GlobalSpace:
 
 
 @dataclass(frozen=True)
+class TowersSpace:
+    """The space `about` of towers, which see what the specialist encoders make of a sample.
+
+    A sample with nothing that towers take, such as metadata alone, has the words of the network's space `told_by`, of
+    sentence vectors.
+    """
+
+    about: EmbeddingSpace
+    towers: Towers
+    told_by: str
+
+    def lacking(self, own: Mapping[str, Tensor]) -> Tensor:
+        """Which samples of a batch have nothing that the towers take: bool (B,), from `Encoded.own`."""
+        known = [own[name].any(dim=1) for name in own.keys() & self.towers.weights.keys()]
+        return ~torch.stack(known).any(dim=0) if known else torch.ones(1, dtype=torch.bool)
+
+    def vectors(self, batch: Encoded, told: Tensor | None, gallery: bool) -> Tensor:
+        """Unit vectors float32 (B, d); `told` (B, 384) are the network's sentence vectors where samples need them."""
+        texts = batch.own.get(CAPTION)
+        if told is not None:
+            lacking = self.lacking(batch.own)[:, None]
+            texts = torch.where(lacking, told, 0.0 if texts is None else texts)
+        seen = {name: found for name, found in batch.seen.items() if name in self.towers.weights}
+        return self.towers.vectors(seen, texts, gallery)
+
+
+@dataclass(frozen=True)
 class Embedding:
     """How a 4M network embeds.
 
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
-    together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. The
-    extractors of `exact_spaces` are known.
+    together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. `joint`
+    is a space beside `spaces` that needs no pass of the network. The extractors of `exact_spaces` are known.
     """
 
     fingerprint: str
@@ -61,7 +90,14 @@ class Embedding:
     decoding: Decoding = Decoding.SOFT
     token_budget: int | None = None
     residual: Shortcuts | None = None
+    joint: TowersSpace | None = None
     exact_spaces: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def about(self) -> Mapping[str, EmbeddingSpace]:
+        """All spaces by name, the joint one first."""
+        joint = {} if self.joint is None else {self.joint.about.name: self.joint.about}
+        return joint | {name: space.about for name, space in self.spaces.items()}
 
     def vectors(
         self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor], space: str, decoding: Decoding, gallery: bool

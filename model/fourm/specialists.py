@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.encoders.efficientnet import Features
 from model.encoders.minilm import MiniLM
 from model.encoders.preprocess import encoder_input, looked_at
 from model.encoders.remembering import ImageEncoder
 from model.fourm.bundled.layout import LONGEST_CAPTION
 from model.seam import Sample
+from model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
 
@@ -31,20 +33,26 @@ class Read:
     """An encoder's output for one value, float32.
 
     `states` are the projected map (256, 7, 7) of a picture, or the states (n, 384) of a text's first n tokens, at most
-    24. `own` is the unit vector of the whole value: 1280 numbers for a picture, 384 for a text.
+    24. `own` is the unit vector of the whole value: 1280 numbers for a picture, 384 for a text. `seen` is what towers
+    take of a picture, one row, where there are towers.
     """
 
     states: Tensor
     own: Tensor
+    seen: Seen | None = None
 
 
 class Specialists:
-    """Both encoders, and the `projection` of maps to fewer channels; safe for several threads."""
+    """Both encoders, the `projection` of maps to fewer channels, and what towers `see`; safe for several threads."""
 
     def __init__(
-        self, image_encoder: ImageEncoder, text_encoder: MiniLM, projection: Callable[[Tensor], Tensor]
+        self,
+        image_encoder: ImageEncoder,
+        text_encoder: MiniLM,
+        projection: Callable[[Tensor], Tensor],
+        see: Callable[[Features], Seen] | None = None,
     ) -> None:
-        self.image_encoder = image_encoder
+        self.image_encoder, self._towers_see = image_encoder, see
         self._text_encoder, self._projection = text_encoder, projection
         self._lock = threading.Lock()  # an image encoder that remembers is for one thread
 
@@ -67,8 +75,10 @@ class Specialists:
             some = places[start : start + _PICTURES_AT_ONCE]
             features = self.image_encoder(encoder_input([looked_at(name, samples[n].values[name]) for name, n in some]))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
-            for (name, place), grid, vector in zip(some, maps, vectors, strict=True):
-                found[name][place] = Read(grid, vector)
+            seen = None if self._towers_see is None else self._towers_see(features)
+            for row, (name, place) in enumerate(some):
+                own_row = None if seen is None else seen.at(torch.tensor([row]))
+                found[name][place] = Read(maps[row], vectors[row], own_row)
         return found
 
     def _read_texts(self, name: str, samples: Sequence[Sample]) -> dict[int, Read]:

@@ -12,7 +12,6 @@ B pictures.
 import torch.nn.functional as F
 from torch import Tensor
 
-PARTS = 4  # a side of the grid of parts
 _POWER = 0.35
 _FAINT = 1.0  # a channel that varies less than this over the parts says little, and is not blown up
 
@@ -22,13 +21,8 @@ def whole_vectors(pooled: Tensor) -> Tensor:
     return F.normalize(pooled.float().clamp(min=0) ** _POWER, dim=1)
 
 
-def parts_of(fine: Tensor) -> Tensor:
-    """The map at stride 16 (B, C, 14, 14) averaged in 4 x 4 overlapping parts: (B, C, 4, 4)."""
-    return F.adaptive_avg_pool2d(fine, PARTS)
-
-
 def places_vectors(parts: Tensor) -> Tensor:
-    """What `parts_of` returns (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
+    """`Features.parts` (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
     centred = parts.float() - parts.float().mean(dim=(2, 3), keepdim=True)
     spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
     return F.normalize((centred / (spread + _FAINT)).flatten(1), dim=1)

@@ -22,16 +22,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS
+from model.checkpoints.quantized import dequantized, quantized
+from model.encoders.conse import conse
+from model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
 from model.encoders.minilm import WIDTH
 from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.towers.looks import PARTS, places_vectors, whole_vectors
+from model.towers.looks import places_vectors, whole_vectors
 
 FILE = "towers.safetensors"
+CLASSES_FILE = "classes.safetensors"
 TOLD = "towers"  # of the file's metadata
+PHOTO, CAPTION = "rgb", "caption"
+CONSE_TEMPERATURE = 3.0  # chosen on sources that were left out
 WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
 _PLACES = FINE_CHANNELS * PARTS * PARTS
 _PEAK_POWER = 0.7
@@ -74,6 +79,10 @@ class Seen:
     parts: Tensor
     words: Tensor
 
+    def at(self, rows: Tensor) -> "Seen":
+        """Its rows int64 (b,)."""
+        return Seen(*(part[rows] for part in (self.pooled, self.peak, self.parts, self.words)))
+
 
 class Tower(nn.Module):
     """A hidden layer beside a linear map: (B, width_in) -> unit (B, width_out)."""
@@ -109,7 +118,8 @@ class Towers(nn.Module):
     """The towers' space.
 
     `known` counts the means of each visual modality, one for each source it was fitted on; `mapped` gives the weight of
-    a modality's linear map relative to the look itself.
+    a modality's linear map relative to the look itself. `classes` (1000, 384), the sentences of ConSE's classes, are
+    the same for all towers and have a file of their own.
     """
 
     def __init__(
@@ -122,6 +132,7 @@ class Towers(nn.Module):
         self.seen = Projection(2 * CHANNELS, shape.seen)
         self.photo = Tower(shape.seen + WIDTH, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
+        self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
         for name, width in self._means().items():
             self.register_buffer(name, torch.zeros(width))
         for modality, count in known.items():
@@ -131,15 +142,47 @@ class Towers(nn.Module):
             self.register_buffer(f"map_of_{modality}", torch.zeros(shape.looks, shape.looks))
 
     def _means(self) -> dict[str, int]:
-        """What is taken off by name: of ConSE's vectors, of captions', of both towers', and of whole photo vectors."""
+        """What is taken off by name: of ConSE's vectors, of both towers', and of whole photo vectors."""
         learned = self.shape.learned
         return {
             "words_mean": WIDTH,
-            "captions_mean": WIDTH,
             "photo_mean": learned,
             "caption_mean": learned,
             "prior": self.shape.dimension,
         }
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The widths of a vector's blocks."""
+        return self.shape.looks, self.shape.looks, WIDTH, self.shape.learned
+
+    def see(self, found: Features) -> Seen:
+        """What the towers take of the encoder's output for B pictures."""
+        words = conse(found.logits, self.get_buffer("classes"), CONSE_TEMPERATURE)
+        return Seen(found.pooled, found.grid.amax(dim=(2, 3)), found.parts, words)
+
+    def vectors(self, seen: Mapping[str, Seen], texts: Tensor | None, gallery: bool) -> Tensor:
+        """Unit vectors (B, d) of B samples, whose modalities add up.
+
+        `seen` are their visual modalities and `texts` (B, 384) their captions' vectors, zero where a sample lacks them.
+        In a gallery a photo is stored with equal weights, to which its caption's words are added and nothing else.
+        """
+        rows = {name: found.pooled.any(dim=1) for name, found in seen.items()}
+        blocks = {name: self._blocks_of(name, found.at(rows[name].nonzero()[:, 0])) for name, found in seen.items()}
+        if texts is not None:
+            rows[CAPTION] = texts.any(dim=1)
+            blocks[CAPTION] = self.captions(texts[rows[CAPTION]])
+        count = len(next(iter(rows.values())))
+        photos = rows[PHOTO] if gallery and PHOTO in rows else torch.zeros(count, dtype=torch.bool)
+        total = torch.zeros(count, self.shape.dimension)
+        for name in sorted(rows):
+            asking, stored = self.query(name, blocks[name]), self.item(blocks[name])
+            added = stored if name in (PHOTO, CAPTION) else torch.zeros_like(stored)
+            total[rows[name]] += torch.where(photos[rows[name]][:, None], added, asking)
+        return F.normalize(total, dim=1)
+
+    def _blocks_of(self, modality: str, seen: Seen) -> dict[str, Tensor]:
+        return self.photos(seen) if modality == PHOTO else self.rendered(modality, seen)
 
     def seen_rows(self, seen: Seen) -> Tensor:
         """The photo tower's visual input before its axes are applied: (B, 2560)."""
@@ -163,8 +206,7 @@ class Towers(nn.Module):
 
     def captions(self, vectors: Tensor) -> dict[str, Tensor]:
         """The blocks of captions, from MiniLM's vectors (B, 384)."""
-        words = vectors - self.get_buffer("captions_mean")
-        return _unit({WORDS: words, LEARNED: self.caption(words) - self.get_buffer("caption_mean")})
+        return _unit({WORDS: vectors, LEARNED: self.caption(vectors) - self.get_buffer("caption_mean")})
 
     def rendered(self, modality: str, seen: Seen) -> dict[str, Tensor]:
         """The blocks of drawings and maps, each centred on the nearest of its modality's means."""
@@ -188,16 +230,15 @@ class Towers(nn.Module):
 
     def _joined(self, blocks: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         rows = next(iter(blocks.values()))
-        widths = {WHOLE: self.shape.looks, PLACES: self.shape.looks, WORDS: WIDTH, LEARNED: self.shape.learned}
         parts = [
             blocks[name] * weights[name] if name in blocks else rows.new_zeros(len(rows), width)
-            for name, width in widths.items()
+            for name, width in zip((WHOLE, PLACES, WORDS, LEARNED), self.blocks, strict=True)
         ]
         return torch.cat(parts, dim=1)
 
 
 def save_towers(towers: Towers, path: Path) -> None:
-    """Write the space: every tensor as float16, what they belong to in the metadata."""
+    """Write the space: matrices as int8, what they belong to in the metadata."""
     told = {
         "shape": asdict(towers.shape),
         "weights": {name: asdict(one) for name, one in towers.weights.items()},
@@ -205,20 +246,26 @@ def save_towers(towers: Towers, path: Path) -> None:
         "mapped": towers.mapped,
     }
     beside = path.with_name(f".{path.name}.partial")
-    save_file(
-        {name: one.half().contiguous() for name, one in towers.state_dict().items()}, beside, {TOLD: json.dumps(told)}
-    )
+    save_file(quantized(towers.state_dict()), beside, {TOLD: json.dumps(told)})
     beside.replace(path)
 
 
-def load_towers(path: Path) -> Towers:
-    """The space in a file, in float32. Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`."""
+def save_classes(classes: Tensor, path: Path) -> None:
+    """Write the sentences of ConSE's classes as int8."""
+    save_file(quantized({"classes": classes}), path)
+
+
+def load_towers(path: Path, classes: Path | None = None) -> Towers:
+    """The space in a file, in float32, with the classes in the file `classes`; without these it sees no words.
+
+    Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    """
     if not path.is_file():
         raise WeightsMissing(f"there is no weights file {path}")
     try:
         with safe_open(path, "pt") as file:
             told: dict[str, Any] = json.loads((file.metadata() or {})[TOLD])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         weights = {name: Weights(**one) for name, one in told["weights"].items()}
         towers = Towers(Shape(**told["shape"]), weights, told["known"], told["mapped"])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -227,7 +274,19 @@ def load_towers(path: Path) -> Towers:
         towers.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointMismatch(f"{path} holds no towers: {' '.join(str(error).split())}") from error
+    if classes is not None:
+        towers.get_buffer("classes").copy_(_load_classes(classes))
     return towers.eval().requires_grad_(False)
+
+
+def _load_classes(path: Path) -> Tensor:
+    try:
+        found = dequantized(load_file(path))["classes"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise WeightsCorrupt(f"{path} holds no sentences of classes: {error}") from error
+    if found.shape != (CLASSES, WIDTH):
+        raise WeightsCorrupt(f"{path} has classes of shape {tuple(found.shape)}; they are ({CLASSES}, {WIDTH})")
+    return found
 
 
 def _unit(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What every `Embedder` does, whatever is behind it: `Embedder`'s docstrings, one by one."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from model.modalities.registry import MODALITIES
 from model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bundle import write_random_bundle
-from tests.random_towers import write_random_towers
+from tests.random_towers import write_bundle_with_towers
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -53,13 +54,13 @@ VALUES: dict[str, tuple[Value, ...]] = {
 NOT_TAKEN, SOMETHING = "visual_global", np.ones(1280, np.float32)  # only ever predicted
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "towers", "openclip", "4M-21_B"])
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "with towers", "openclip", "4M-21_B"])
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     name, home = request.param, HOME
     if name == "random 4m-tiny":
-        return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny")
-    if name == "towers":
-        name = str(write_random_towers(tmp_path_factory.mktemp("towers")))
+        return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny", write_random_bundle)
+    if name == "with towers":
+        return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny", write_bundle_with_towers)
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
     if name == "4M-21_B":
@@ -71,9 +72,9 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip(str(error))
 
 
-def _random_bundle(folder: Path) -> Embedder:
+def _random_bundle(folder: Path, write: Callable[[Path], None]) -> Embedder:
     """A bundle that takes everything that a bundle can."""
-    write_random_bundle(folder)
+    write(folder)
     try:
         embedder = load_bundled("4m-tiny", HOME, folder)
     except WeightsMissing as error:
@@ -175,7 +176,8 @@ def test_each_way_of_decoding_codes_gives_vectors_and_one_of_them_is_its_own(
         for one in (soft[name], hard[name]):
             assert one.dtype == np.float32
             np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=CLOSE)
-        assert np.abs(soft[name] - hard[name]).max() > CLOSE
+    of_codes = [name for name in vectors if np.abs(soft[name] - hard[name]).max() > CLOSE]
+    assert set(of_codes) == embedder.spaces.keys() - {"photo_global"}, "towers make vectors without codes"
 
 
 def test_vectors_go_through_the_codes_of_their_space(embedder: Embedder) -> None:

@@ -1,5 +1,8 @@
 """Weights that ship with the package: a folder in `model/weights/` with a manifest, safetensors and a vocabulary.
 
+Two sets of weights may share a network: the manifest of one names the folder of the other, beside its own, as its
+`network`, and its own folder has the towers alone (`model.towers`).
+
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), the licence of the weights and the fingerprint. Matrices may be stored quantised
@@ -24,20 +27,24 @@ from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from model.files import file_digest
 from model.fourm.bundled.feature_maps import Projection, load_projection
 from model.fourm.bundled.images import DenseTarget, load_dense
-from model.fourm.bundled.layout import INPUTS
+from model.fourm.bundled.layout import INPUTS, SEMANTIC
 from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from model.fourm.spaces import TowersSpace
 from model.modalities.registry import DECLARATIONS
 from model.network.config import EmbeddingKind, FourMConfig
 from model.network.transformer import FourM
 from model.seam import EmbeddingSpace, FloatArray, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
+from model.towers.space import CLASSES_FILE, load_towers
+from model.towers.space import FILE as TOWERS
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MANIFEST = "manifest.json"
 NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
 SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
+JOINT = "photo_global"  # the space of towers
 GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
 _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
@@ -48,7 +55,7 @@ class Bundle:
     """A bundled model without its encoders, in evaluation mode.
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
-    modalities that it predicts as images.
+    modalities that it predicts as images. `joint` is the space of towers, if it has these.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Bundle:
     shortcuts: Shortcuts
     text: TextTokenizer
     dense: Mapping[str, DenseTarget]
+    joint: TowersSpace | None
 
 
 def load_bundle(name: str, folder: Path | None = None) -> Bundle:
@@ -73,6 +81,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
     """
     folder = folder or WEIGHTS / name
     manifest = _read_manifest(name, folder)
+    own, folder = folder, _folder_of_network(manifest, folder)
     network = load_fourm(folder / NETWORK)
     inputs = tuple(modality for modality, row in INPUTS.items() if row.key in network.config.domains_in)
     spaces = _spaces(manifest, inputs, folder)
@@ -90,6 +99,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         _shortcuts(folder / SHORTCUTS, spaces),
         _text(folder / VOCABULARY, network.config),
         load_dense(folder, manifest, network.config),
+        _joint(manifest, own / TOWERS, folder / CLASSES_FILE),
     )
 
 
@@ -123,7 +133,7 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
     )
     if unlisted := [file for file in needed if file not in told["files"]]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
-    _check_files(told["files"], folder)
+    _check_files(told["files"], folder, _folder_of_network(manifest, folder))
     _check_choices(manifest, path)
     if fingerprint(manifest) != stated:
         raise WeightsCorrupt(f"the fingerprint in {path} does not match its files and constants")
@@ -132,7 +142,7 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
 
 def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
     """Raise `WeightsCorrupt` for a choice in a manifest that there is not."""
-    spaces = tuple(manifest["gallery"])
+    spaces = (*manifest["gallery"], *([JOINT] if TOWERS in manifest["files"] else []))
     chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), tuple(Fusion))]
     chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
     chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
@@ -141,12 +151,18 @@ def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
             raise WeightsCorrupt(f"{path} says that {what} is {value!r}; it is one of {', '.join(known)}")
 
 
-def _check_files(listed: Mapping[str, str], folder: Path) -> None:
+def _folder_of_network(manifest: Mapping[str, Any], folder: Path) -> Path:
+    """The folder with all files but the towers."""
+    return folder.parent / manifest["network"] if "network" in manifest else folder
+
+
+def _check_files(listed: Mapping[str, str], folder: Path, shared: Path) -> None:
     for file, digest in listed.items():
-        if not (folder / file).is_file():
-            raise WeightsMissing(f"the weights file {file} is not in {folder}")
-        if file_digest(folder / file) != digest:
-            raise WeightsCorrupt(f"{folder / file} does not have the checksum in {MANIFEST}")
+        path = (folder if file == TOWERS else shared) / file
+        if not path.is_file():
+            raise WeightsMissing(f"the weights file {file} is not in {path.parent}")
+        if file_digest(path) != digest:
+            raise WeightsCorrupt(f"{path} does not have the checksum in the {MANIFEST} of {folder}")
 
 
 def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:
@@ -154,13 +170,23 @@ def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) 
     path, defaults, spaces = folder / CONSTANTS, manifest["default_spaces"], {}
     constants = load_file(path)
     for modality in inputs:
-        if defaults.get(modality) not in manifest["gallery"]:
+        if modality not in defaults:
             raise WeightsCorrupt(f"{folder / MANIFEST} names no default space for {modality}, which its network takes")
     for space in manifest["gallery"]:
         prior = _constant(constants, f"{space}/{PRIOR}", path)
         means = {modality: _constant(constants, f"{space}/{modality}", path) for modality in inputs}
         spaces[space] = EmbeddingSpace(space, len(prior), manifest["fingerprint"], prior, means)
     return spaces
+
+
+def _joint(manifest: Mapping[str, Any], path: Path, classes: Path) -> TowersSpace | None:
+    """The towers' space, None for a bundle without towers. Raises what `load_towers` raises."""
+    if TOWERS not in manifest["files"]:
+        return None
+    towers = load_towers(path, classes)
+    prior = towers.get_buffer("prior").numpy()
+    about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks)
+    return TowersSpace(about, towers, SEMANTIC)
 
 
 def _constant(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:

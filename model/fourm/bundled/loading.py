@@ -33,7 +33,8 @@ def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMMode
     encoders = check_encoders(home)
     image_encoder = load_efficientnet(encoders / "efficientnet-lite0.safetensors")
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
-    specialists = Specialists(image_encoder, text_encoder, bundle.projection)
+    see = None if bundle.joint is None else bundle.joint.towers.see
+    specialists = Specialists(image_encoder, text_encoder, bundle.projection, see)
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces))
@@ -98,5 +99,6 @@ def _embedding(bundle: Bundle) -> Embedding:
         _WINDOW,
         bundle.fusion,
         residual=bundle.shortcuts,
+        joint=bundle.joint,
         exact_spaces=frozenset(spaces),
     )

@@ -45,7 +45,6 @@ def fit_bases(towers: Towers, material: Material) -> None:
             towers.get_buffer(f"map_of_{modality}").copy_(_map_of(towers, list(by_source.values())))
     words = photos.words.mean(dim=0)
     towers.get_buffer("words_mean").copy_(words)
-    towers.get_buffer("captions_mean").copy_(material.captions.vectors.mean(dim=0))
 
 
 def _map_of(towers: Towers, sources: Sequence[Rendered]) -> Tensor:

@@ -28,14 +28,14 @@ _FIRST_SCALE, _LARGEST_SCALE = 3.0, 4.3  # logarithms of the inverse temperature
 class Schedule:
     """How the towers are trained. `mixing`: a source is drawn in proportion to its size to this power."""
 
-    steps: int = 600
-    batch: int = 512
+    steps: int = 1_000
+    batch: int = 1024
     rate: float = 2e-3
     decay: float = 0.1
     warm_up: int = 40
     dropout: float = 0.25
     smoothing: float = 0.05
-    mixing: float = 0.6
+    mixing: float = 0.3
     seed: int = 0
     checkpoint_every: int = 50
 
@@ -116,7 +116,7 @@ def _loss(
 ) -> Tensor:
     """InfoNCE of captions for photos and of photos for captions."""
     captions, photos, things = drawn
-    asked = material.captions.vectors[captions] - towers.get_buffer("captions_mean")
+    asked = material.captions.vectors[captions]
     scores = towers.caption(asked) @ towers.photo(inputs[photos]).T
     same = (things[:, None] == things[None, :]).fill_diagonal_(False)
     scores = (scores * scale.clamp(max=_LARGEST_SCALE).exp()).masked_fill(same, _BLOCKED)

@@ -23,12 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.data.samples import Split
+from model.encoders.conse import conse
 from model.encoders.efficientnet import FINE_BLOCKS, EfficientNetLite0, Features, load_efficientnet
 from model.encoders.pull import check_encoders
 from model.home import default_home
-from model.towers.embedder import photo_words
-from model.towers.looks import PARTS
-from model.towers.space import FILE, Seen, Towers, load_towers, save_towers
+from model.towers.space import CONSE_TEMPERATURE, FILE, Seen, Towers, load_towers, save_towers
 from model.training.towers.contrast import Batches, Schedule, tower_inputs
 from model.training.towers.features import described_in
 from model.training.towers.fit import read_classes
@@ -82,14 +81,13 @@ class Eyes:
     def photos(self, fine: Tensor) -> tuple[Tensor, Features]:
         """Unit vectors of the photo tower (B, learned), and what the encoder makes of the maps."""
         found = self.encoder.finish(fine.float().contiguous(memory_format=torch.channels_last))
-        words = photo_words(found.logits, self._classes)
-        parts = fine.new_zeros(len(fine), 1, PARTS, PARTS)  # the tower sees none
-        seen = Seen(found.pooled, found.grid.amax(dim=(2, 3)), parts, words)
+        words = conse(found.logits, self._classes, CONSE_TEMPERATURE)
+        seen = Seen(found.pooled, found.grid.amax(dim=(2, 3)), found.parts, words)
         return self.towers.photo(self.towers.tower_input(seen)), found
 
     def captions(self, vectors: Tensor) -> Tensor:
         """Unit vectors of the caption tower, from MiniLM's (B, 384)."""
-        found: Tensor = self.towers.caption(vectors - self.towers.get_buffer("captions_mean"))
+        found: Tensor = self.towers.caption(vectors)
         return found
 
 
@@ -190,7 +188,7 @@ def recall(eyes: Eyes, photographed: Photographed) -> dict[str, float]:
     seen = [eyes.photos(maps) for maps in torch.split(photographed.fine, 64)]
     vectors = torch.cat([one for one, _ in seen])
     words = material.photos.words - material.photos.words.mean(dim=0)
-    asked = material.captions.vectors - towers.get_buffer("captions_mean")
+    asked = material.captions.vectors
     weights = towers.weights["caption"]
     scores = weights.words * F.normalize(asked, dim=1) @ F.normalize(words, dim=1).T
     scores += (

@@ -39,15 +39,16 @@ from model.encoders.efficientnet import (
     CLASSES,
     FINE_CHANNELS,
     FINE_GRID,
+    PARTS,
     EfficientNetLite0,
     load_efficientnet,
+    parts_of,
 )
 from model.encoders.minilm import WIDTH, MiniLM, load_minilm
 from model.encoders.preprocess import drawing_pixels, encoder_input, looked_at
 from model.encoders.pull import check_encoders
 from model.home import default_home
 from model.modalities.drawings import ByteArray
-from model.towers.looks import PARTS, parts_of
 
 SAMPLES = "samples"  # of a file's metadata: a JSON list of what `Described` has
 DRAWINGS = ("line_drawing", "canny_edge", "soft_edge")
@@ -97,9 +98,9 @@ class FeatureMaker:
         for start in range(0, len(places), _AT_ONCE):
             rows = list(places[start : start + _AT_ONCE])
             fine = self._eye.begin(encoder_input([seen(modality, samples[row].values[modality]) for row in rows]))
-            made["places"][rows] = parts_of(fine).half()
             kept = fine.half() if "fine" in made else None
             found = self._eye.finish(fine)
+            made["places"][rows] = found.parts.half()
             made["pooled"][rows], made["logits"][rows] = found.pooled.half(), found.logits.half()
             made["peak"][rows] = found.grid.amax(dim=(2, 3)).half()
             if kept is not None:

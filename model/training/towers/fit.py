@@ -1,10 +1,10 @@
 """Fit the towers' space to features, optionally leaving some sources out.
 
     python -m model.training.towers.fit runs/towers/captions runs/towers/maps runs/towers/sketches --to runs/towers/all
-    anyseek eval --suite transfer --data PACKS --model $PWD/runs/towers/all
+    anyseek eval --suite transfer --data PACKS --model $PWD/runs/towers/all/bundle
 
-`--left-out SOURCE` (repeatable) trains as if the source did not exist, `--open` on open data alone. A second call
-resumes from the last checkpoint.
+The folder `bundle` in it has the bundled network with these towers. `--left-out SOURCE` (repeatable) trains as if the
+source did not exist, `--open` on open data alone. A second call resumes from the last checkpoint.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,26 @@ import torch
 from model.encoders.conse import class_sentences
 from model.encoders.minilm import load_minilm
 from model.encoders.pull import check_encoders
+from model.fourm.bundled.bundle import WEIGHTS as BUNDLES
 from model.home import default_home
-from model.towers.space import FILE, Shape, Towers, Weights, save_towers
+from model.towers.space import CLASSES_FILE, FILE, Shape, Towers, Weights, save_classes, save_towers
 from model.training.towers.bases import balanced, fit_bases
+from model.training.towers.bundling import write_bundle
 from model.training.towers.contrast import Schedule, train_towers
 from model.training.towers.material import Choice, Material, read_material, rows_of
 
 # Chosen on sources that were left out (docs/transfer.md).
 WEIGHTS: Mapping[str, Weights] = {
-    "rgb": Weights(whole=1.0, places=0.25, words=0.5),
-    "caption": Weights(words=1.0, learned=0.7),
+    "rgb": Weights(whole=1.0, places=1.0, learned=1.5),
+    "caption": Weights(words=1.0, learned=1.2),
     "canny_edge": Weights(whole=1.0, places=0.75),
     "depth": Weights(whole=1.0, places=2.0),
     "normal": Weights(whole=1.0, places=2.0),
     "semseg": Weights(whole=1.0, places=2.0),
-    "bounding_boxes": Weights(whole=1.0, places=1.0),
+    "bounding_boxes": Weights(whole=1.0, places=2.0),
     "color_palette": Weights(whole=1.0),
 }
+# Open data has no sketches of photos by hand, which is what a map is for.
 MAPPED: Mapping[str, float] = {"canny_edge": 1.0}
 _FOR_MEANS = 2_000  # photos, and captions, that the means of towers are taken over
 
@@ -47,13 +50,16 @@ def main(folders: tuple[Path, ...], to: Path, left_out: tuple[str, ...], open_on
     """Fit the axes and means, train both towers, and write the space into a folder."""
     torch.set_num_threads(1)
     to.mkdir(parents=True, exist_ok=True)
-    material = read_material(folders, Choice(frozenset(left_out), open_only), read_classes())
+    classes = read_classes()
+    material = read_material(folders, Choice(frozenset(left_out), open_only), classes)
     click.echo(f"{len(material.thing):,} photos of {', '.join(material.sources)}")
-    towers = make_towers(material)
+    towers = make_towers(material, classes, {} if open_only else MAPPED)
     train_towers(towers, material, Schedule(steps=steps), to, click.echo)
     set_means(towers, material)
     save_towers(towers, to / FILE)
-    click.echo(f"written to {to / FILE}")
+    save_classes(classes, to / CLASSES_FILE)
+    write_bundle(to / FILE, BUNDLES / "4m-tiny", to / "bundle")
+    click.echo(f"written to {to / FILE} and, with the bundled network, to {to / 'bundle'}")
 
 
 def read_classes() -> torch.Tensor:
@@ -66,11 +72,12 @@ def read_classes() -> torch.Tensor:
     return found.clone()
 
 
-def make_towers(material: Material) -> Towers:
+def make_towers(material: Material, classes: torch.Tensor, mapped: Mapping[str, float]) -> Towers:
     """Towers whose axes and means by modality are fitted, with random weights."""
     torch.manual_seed(0)
     known = {modality: len(found) for modality, found in material.rendered.items()}
-    towers = Towers(Shape(), WEIGHTS, known, {name: share for name, share in MAPPED.items() if name in known})
+    towers = Towers(Shape(), WEIGHTS, known, {name: share for name, share in mapped.items() if name in known})
+    towers.get_buffer("classes").copy_(classes)
     fit_bases(towers, material)
     return towers
 
@@ -82,7 +89,7 @@ def set_means(towers: Towers, material: Material) -> None:
     seen = rows_of(material.photos, rows)
     towers.get_buffer("photo_mean").copy_(towers.photo(towers.tower_input(seen)).mean(dim=0))
     asked = balanced(material.captions.source, _FOR_MEANS)
-    vectors = material.captions.vectors[asked] - towers.get_buffer("captions_mean")
+    vectors = material.captions.vectors[asked]
     towers.get_buffer("caption_mean").copy_(towers.caption(vectors).mean(dim=0))
     items = towers.item(towers.photos(seen))
     towers.get_buffer("prior").copy_(torch.nn.functional.normalize(items, dim=1).mean(dim=0))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from model.data.samples import Split
+from model.encoders.conse import conse
 from model.encoders.efficientnet import CHANNELS
-from model.towers.embedder import photo_words
-from model.towers.space import Seen
+from model.towers.space import CONSE_TEMPERATURE, Seen
 from model.training.towers.features import Described, read_files
 
 PHOTO = "rgb"
@@ -85,6 +85,12 @@ def source_of(one: Described) -> str:
     return str(one.attributes.get("source", one.key.partition("/")[0]))
 
 
+def thing_of(one: Described) -> str:
+    """What a picture shows: the photo that it is a copy of, the concept that vendors draw, else itself."""
+    told = one.attributes
+    return str(told.get("id", told.get("concept", one.key)))
+
+
 def read_material(folders: Sequence[Path], choice: Choice, classes: Tensor, split: Split = Split.TRAIN) -> Material:
     """A split of all folders. `classes` (1000, 384) are the sentences of ConSE. Raises `ValueError`."""
     gathered = _Gathered(classes)
@@ -115,7 +121,7 @@ class _Gathered:
         if not pictured:
             return
         self._photos.append(self._seen(arrays, PHOTO, pictured))
-        self._things += [f"{source_of(described[row])}/{described[row].attributes.get('id', row)}" for row in pictured]
+        self._things += [f"{source_of(described[row])}/{thing_of(described[row])}" for row in pictured]
         self._sources += [source_of(described[row]) for row in pictured]
         if "caption/owner" in arrays:
             owners = arrays["caption/owner"].tolist()
@@ -133,7 +139,7 @@ class _Gathered:
 
     def _seen(self, arrays: Mapping[str, Tensor], modality: str, rows: Sequence[int]) -> Seen:
         pooled, peak, places, logits = (arrays[f"{modality}/{name}"][list(rows)] for name in _SEEN)
-        return Seen(pooled, peak, places, photo_words(logits.float(), self._classes))
+        return Seen(pooled, peak, places, conse(logits.float(), self._classes, CONSE_TEMPERATURE))
 
     def material(self) -> Material:
         """All that was added. Raises `ValueError` if there are no photos or no captions."""

@@ -9,7 +9,7 @@ SEEN: list[int] = []
 
 def _encode(pixels: Tensor) -> Features:
     SEEN.extend(int(one[0, 0, 0]) for one in pixels)
-    return Features(pixels[:, :1], pixels.mean(dim=(2, 3)), pixels[:, 0, 0] * 2)
+    return Features(pixels[:, :1], pixels.mean(dim=(2, 3)), pixels[:, 0, 0] * 2, pixels[:, :1])
 
 
 def _pictures(*numbers: int) -> Tensor:

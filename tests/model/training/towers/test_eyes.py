@@ -9,9 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import CLASSES, FINE_CHANNELS, FINE_GRID, EfficientNetLite0
+from model.encoders.efficientnet import CLASSES, FINE_CHANNELS, FINE_GRID, EfficientNetLite0, parts_of
 from model.encoders.minilm import WIDTH
-from model.towers.looks import parts_of
 from model.towers.space import Seen, Shape, Towers, Weights
 from model.training.towers.eyes import EVALUATION, Eyes, EyesSchedule, Photographed, recall, train_eyes
 from model.training.towers.material import Captions, Material

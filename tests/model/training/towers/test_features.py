@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from model.data.samples import Split
 from model.encoders.pull import check_encoders
 from model.errors import WeightsMissing
-from model.training.towers.features import main, read_files
+from model.training.towers.features import Described, main, read_files
 from model.training.towers.fit import read_classes
-from model.training.towers.material import Choice, read_material
+from model.training.towers.material import Choice, read_material, thing_of
 from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -75,6 +75,19 @@ def test_files_that_are_there_are_not_made_again(out: Path) -> None:
     assert _run(out.parent).exit_code == 0
     assert sorted(out.glob("*.safetensors")) == paths
     assert paths[0].stat().st_mtime_ns == before
+
+
+def test_pictures_without_an_id_of_their_own_are_told_apart_across_files() -> None:
+    said = [
+        Described("emoji/a/1", {"concept": "1F600"}, ()),
+        Described("emoji/b/1", {"concept": "1F600"}, ()),
+        Described("rooms/train-1", {}, ()),
+        Described("rooms/train-2", {}, ()),
+        Described("captions/open/1", {"id": "coco/7"}, ()),
+    ]
+    things = [thing_of(described) for described in said]
+    assert things[0] == things[1], "two vendors draw one concept"
+    assert len(set(things)) == 4
 
 
 def test_material_has_what_is_chosen(out: Path) -> None:

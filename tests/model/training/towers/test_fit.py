@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS
+from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
 from model.encoders.minilm import WIDTH
-from model.towers.looks import PARTS
 from model.towers.space import FILE, Seen, Shape, Towers, Weights, load_towers, save_towers
 from model.training.towers.bases import balanced, fit_bases
 from model.training.towers.contrast import CHECKPOINT, Batches, Schedule, train_towers

@@ -1,0 +1,69 @@
+"""Put fitted towers beside a bundled network, in a folder that `--model /FOLDER` takes.
+
+    python -m model.training.towers.bundling runs/towers/all/towers.safetensors --to model/weights/4m-tiny
+    python -m model.training.towers.bundling runs/towers/open/towers.safetensors --to model/weights/4m-tiny-open --share
+
+The network, its tokenizers and its other files are copied from `--network`, unless it is the same folder. With
+`--share` the new folder, which must lie beside that of the network, has the towers alone and refers to it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from model.files import file_digest, write_file
+from model.fourm.bundled.bundle import JOINT, MANIFEST, WEIGHTS, fingerprint, load_bundle
+from model.towers.space import CLASSES_FILE, load_towers
+from model.towers.space import FILE as TOWERS
+
+# Modalities that the network's own spaces find better: what it predicts from a palette, no look of it says.
+BETTER_PREDICTED = frozenset({"color_palette"})
+
+
+@click.command()
+@click.argument("towers", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--network", type=click.Path(file_okay=False, path_type=Path), default=WEIGHTS / "4m-tiny")
+@click.option("--share", is_flag=True, help="Refer to the network's files instead of copying them.")
+@click.option("--licence", help="The licence of the weights; by default that of the network's folder.")
+def main(towers: Path, to: Path, network: Path, share: bool, licence: str | None) -> None:
+    """Write a folder with a bundled network and fitted towers."""
+    write_bundle(towers, network, to, licence, share)
+    size = sum(path.stat().st_size for path in to.iterdir())
+    click.echo(f"made {to}: {size / 1e6:.1f} MB")
+
+
+def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = None, share: bool = False) -> None:
+    """Write the bundle `to` from the network in a bundle's folder and the file of the towers, beside that of classes.
+
+    With `share` it refers to the network's folder, beside which it must lie.
+
+    The towers' space becomes the default of every modality that they take, but for `BETTER_PREDICTED`. Raises what
+    `load_bundle` and `load_towers` raise.
+    """
+    taken = load_towers(towers).weights
+    manifest: dict[str, Any] = json.loads((network / MANIFEST).read_text(encoding="utf-8"))
+    to.mkdir(parents=True, exist_ok=True)
+    if share:
+        manifest["network"] = network.name
+    elif network.resolve() != to.resolve():
+        for name in manifest["files"].keys() - {TOWERS, CLASSES_FILE}:
+            shutil.copyfile(network / name, to / name)
+    shutil.copyfile(towers, to / TOWERS)
+    if not share:
+        shutil.copyfile(towers.with_name(CLASSES_FILE), to / CLASSES_FILE)
+        manifest["files"][CLASSES_FILE] = file_digest(to / CLASSES_FILE)
+    manifest["name"] = to.name
+    manifest["licence"] = licence or manifest["licence"]
+    manifest["files"][TOWERS] = file_digest(to / TOWERS)
+    manifest["default_spaces"] |= dict.fromkeys(taken.keys() - BETTER_PREDICTED, JOINT)
+    manifest["fingerprint"] = fingerprint(manifest)
+    write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    load_bundle(to.name, to)  # refuses what would not be served
+
+
+if __name__ == "__main__":
+    main()

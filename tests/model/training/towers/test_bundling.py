@@ -1,0 +1,115 @@
+"""Towers beside a network: a folder that loads as a model whose joint space needs no pass of the network."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from model.encoders.pull import check_encoders
+from model.errors import WeightsCorrupt, WeightsMissing
+from model.fourm.bundled.bundle import JOINT, MANIFEST, load_bundle
+from model.fourm.bundled.layout import SEMANTIC, VISUAL
+from model.fourm.bundled.loading import load_bundled
+from model.fourm.model import FourMModel
+from model.home import default_home
+from model.modalities.formats.metadata import Metadata
+from model.seam import Decoding, Sample
+from model.towers.space import FILE
+from model.training.towers.bundling import BETTER_PREDICTED, main
+from model.training.towers.fit import WEIGHTS
+from tests.random_towers import write_bundle_with_towers
+
+GREY, RED = (np.full((64, 48, 3), colour, np.uint8) for colour in ([90, 90, 90], [200, 20, 20]))
+BLOCKS = (24, 24, 384, 8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("towers") / "whole"
+    write_bundle_with_towers(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> FourMModel:
+    try:
+        check_encoders(default_home())
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+    return load_bundled("whole", default_home(), bundle)
+
+
+def test_the_joint_space_is_the_default_of_what_towers_take(bundle: Path) -> None:
+    loaded = load_bundle("whole", bundle)
+    assert loaded.joint is not None
+    assert loaded.joint.about.blocks == BLOCKS
+    assert {loaded.default_spaces[name] for name in WEIGHTS.keys() - BETTER_PREDICTED} == {JOINT}
+    assert loaded.default_spaces["metadata"] == loaded.default_spaces["color_palette"] == VISUAL
+
+
+def test_towers_change_the_fingerprint(bundle: Path) -> None:
+    assert load_bundle("whole", bundle).fingerprint != load_bundle("network", bundle.parent / "network").fingerprint
+
+
+def test_damaged_towers_are_refused(bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "copy")
+    (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-10])
+    with pytest.raises(WeightsCorrupt, match=FILE):
+        load_bundle("copy", folder)
+
+
+def test_a_bundle_is_written_by_its_command(bundle: Path, tmp_path: Path) -> None:
+    given = [str(bundle / FILE), "--to", str(tmp_path / "4m-open"), "--network", str(bundle), "--licence", "CC0-1.0"]
+    assert CliRunner().invoke(main, given).exit_code == 0
+    manifest = json.loads((tmp_path / "4m-open" / MANIFEST).read_text())
+    assert (manifest["name"], manifest["licence"]) == ("4m-open", "CC0-1.0")
+    load_bundle("4m-open", tmp_path / "4m-open")
+
+
+def test_two_sets_share_a_network(bundle: Path) -> None:
+    to = bundle.with_name("open")
+    given = [str(bundle / FILE), "--to", str(to), "--network", str(bundle), "--share"]
+    assert CliRunner().invoke(main, given).exit_code == 0
+    assert sorted(path.name for path in to.iterdir()) == [MANIFEST, FILE]
+    assert load_bundle("open", to).fingerprint == load_bundle("whole", bundle).fingerprint, "they are the same weights"
+
+
+def test_every_sample_has_a_vector_in_every_space(model: FourMModel) -> None:
+    samples = [
+        Sample({"rgb": GREY}),
+        Sample({"caption": "a red car"}),
+        Sample({"rgb": RED, "caption": "a red car"}),
+        Sample({"metadata": Metadata({"brightness": 0.5})}),
+        Sample({"canny_edge": np.zeros((64, 64), np.uint8)}),
+    ]
+    found = model.embed(samples, list(model.spaces))
+    assert set(found) == {JOINT, SEMANTIC, VISUAL}
+    for rows in found.values():
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+    alone = model.embed(samples[2:3], [JOINT])[JOINT]
+    np.testing.assert_allclose(found[JOINT][2:3], alone, atol=1e-5)
+    assert model.embed_decoded(samples[:1], [JOINT]).keys() == set(Decoding)
+
+
+def test_what_towers_do_not_take_has_words_of_the_network_alone(model: FourMModel) -> None:
+    (row,) = model.embed([Sample({"metadata": Metadata({"brightness": 0.5})})], [JOINT])[JOINT]
+    looks, words = row[:48], row[48:-8]
+    assert not looks.any()
+    assert words.any()
+
+
+def test_a_stored_photo_has_all_blocks_and_its_captions_words(model: FourMModel) -> None:
+    photo, told = model.embed_gallery([Sample({"rgb": RED}), Sample({"rgb": RED, "caption": "a car"})], [JOINT])[JOINT]
+    for block in np.split(photo, np.cumsum(BLOCKS[:3])):
+        assert np.linalg.norm(block) == pytest.approx(0.5, abs=1e-3)
+    assert photo[:48] @ told[:48] / np.linalg.norm(told[:48]) / np.linalg.norm(photo[:48]) == pytest.approx(
+        1.0, abs=1e-4
+    )
+    assert np.abs(photo[48:] - told[48:]).max() > 1e-3
+
+
+def test_without_the_joint_space_towers_are_not_asked(model: FourMModel) -> None:
+    assert model.embed([Sample({"rgb": GREY})], [VISUAL]).keys() == {VISUAL}
