@@ -11,7 +11,7 @@ from model.openclip.files import folder_of as openclip_folder
 from model.openclip.files import pulled_models
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
-_BUNDLED = Path(__file__).parent / "weights" / "4m-tiny"
+_WEIGHTS = Path(__file__).parent / "weights"
 _APACHE = "Apache-2.0"
 
 
@@ -31,7 +31,7 @@ def list_models(home: Path) -> list[ModelRow]:
     """Bundled models, the encoders that they look through, published checkpoints, pulled open_clip models."""
     encoders = _encoders(home)
     return [
-        _bundled(encoders.state),
+        *(_bundled(name, encoders.state) for name in ("4m-tiny", "4m-tiny-open")),
         ModelRow("hashing", "embedder", State.INSTALLED, _APACHE),
         encoders,
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
@@ -40,12 +40,13 @@ def list_models(home: Path) -> list[ModelRow]:
     ]
 
 
-def _bundled(encoders: State) -> ModelRow:
-    """The bundled model, which is complete only with its encoders."""
-    manifest = json.loads((_BUNDLED / "manifest.json").read_text(encoding="utf-8"))
+def _bundled(name: str, encoders: State) -> ModelRow:
+    """A bundled model, which is complete only with its encoders."""
+    folder = _WEIGHTS / name
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     state = State.INSTALLED if encoders is State.INSTALLED else State.INCOMPLETE
     licence = manifest["licence"].partition(" (")[0]
-    return ModelRow("4m-tiny", "embedder", state, licence, manifest["fingerprint"], _size(_BUNDLED))
+    return ModelRow(name, "embedder", state, licence, manifest["fingerprint"], _size(folder))
 
 
 def _encoders(home: Path) -> ModelRow:

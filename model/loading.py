@@ -15,8 +15,8 @@ from model.seam import Model
 
 _Load = Callable[[str, Path], Model]
 
-KNOWN_MODELS = ("4m-tiny", "hashing")
-TOWERS_FILE = "towers.safetensors"  # what a folder of a fitted photo space holds
+BUNDLED = ("4m-tiny", "4m-tiny-open")
+KNOWN_MODELS = (*BUNDLED, "hashing")
 
 
 def known_models(home: Path) -> tuple[str, ...]:
@@ -65,12 +65,6 @@ def _own_folder(name: str, home: Path) -> Model:
     return load_bundled(name, home, Path(name))
 
 
-def _towers(name: str, home: Path) -> Model:
-    from model.towers.embedder import load_towers_embedder
-
-    return load_towers_embedder(name, home, Path(name))
-
-
 def _published(name: str, home: Path) -> Model:
     from model.fourm.published.loading import load_published
 
@@ -93,9 +87,8 @@ class _Implementation:
 
 _TABLE = (
     _Implementation(lambda name: name == "hashing", _hashing),
-    _Implementation(lambda name: name == "4m-tiny", _bundled),
+    _Implementation(lambda name: name in BUNDLED, _bundled),
     _Implementation(is_published, _published),
     _Implementation(lambda name: name.startswith("openclip:"), _openclip),
-    _Implementation(lambda name: Path(name).is_absolute() and (Path(name) / TOWERS_FILE).is_file(), _towers),
     _Implementation(lambda name: Path(name).is_absolute(), _own_folder),
 )

@@ -11,7 +11,7 @@ from model.installed import ENCODER_FILES, list_models
 
 def test_nothing_is_installed_in_an_empty_home(tmp_path: Path) -> None:
     rows = {row.name: row for row in list_models(tmp_path)}
-    assert list(rows) == ["4m-tiny", "hashing", "encoders", *PUBLISHED, VOCABULARY]
+    assert list(rows) == ["4m-tiny", "4m-tiny-open", "hashing", "encoders", *PUBLISHED, VOCABULARY]
     assert {rows[name].state for name in PUBLISHED} == {State.MISSING}
     assert rows["4m-tiny"].state is State.INCOMPLETE  # it needs the encoders
     assert rows["4M-21_XL"].licence == "non-commercial"

@@ -54,7 +54,7 @@ def test_the_list_names_every_model_and_how_much_of_it_is_here(run: Run, publish
     done = run("models", "list", ANYSEEK_HOME=str(published_home))
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    known = ["4m-tiny", "hashing", "encoders", *names.PUBLISHED, names.VOCABULARY]
+    known = ["4m-tiny", "4m-tiny-open", "hashing", "encoders", *names.PUBLISHED, names.VOCABULARY]
     assert list(lines) == known + (["openclip:ARCH/PRETRAINED"] if is_installed() else [])
     assert "network           installed " in lines["4M-21_B"]
     assert " MB  non-commercial  fingerprint " in lines["4M-21_B"]

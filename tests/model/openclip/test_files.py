@@ -37,7 +37,7 @@ def test_a_published_model_is_made_into_a_folder_once(published: dict[str, Any],
     assert {path.parent for path in made} == {folder_of(NAME, tmp_path)}
     assert pull_openclip(NAME, tmp_path) == []
     assert pulled_models(tmp_path) == (NAME,)
-    assert known_models(tmp_path) == ("4m-tiny", "hashing", NAME)
+    assert known_models(tmp_path) == ("4m-tiny", "4m-tiny-open", "hashing", NAME)
     assert [path.name for path in (tmp_path / "models" / "openclip").iterdir()] == ["small-test"]
 
 

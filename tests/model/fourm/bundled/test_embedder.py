@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
-from model.fourm.bundled.bundle import WEIGHTS, load_bundle
+from model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
 from model.fourm.bundled.layout import SEMANTIC, VISUAL
 from model.loading import load_embedder
 from model.modalities.formats.spans import FormatInvalid
@@ -125,8 +125,9 @@ def test_every_modality_has_a_default_space_and_a_mean(embedder: Embedder) -> No
     assert embedder.modalities >= {"rgb", "caption", "canny_edge", "color_palette"}
     for modality in embedder.modalities:
         assert embedder.default_space(modality) in embedder.spaces
-        for space in embedder.spaces.values():
-            assert space.query_means[modality].shape[1:] == (space.dimension,)
+        for name, space in embedder.spaces.items():
+            if name != JOINT:  # its queries are centred block by block as they are made
+                assert space.query_means[modality].shape[1:] == (space.dimension,)
             assert space.fingerprint == embedder.fingerprint
 
 
@@ -161,7 +162,17 @@ def test_unknown_weights_and_missing_encoders_say_so(tmp_path: Path) -> None:
 
 
 def test_the_weights_are_small_enough_for_the_repository() -> None:
-    assert sum(path.stat().st_size for path in (WEIGHTS / "4m-tiny").iterdir()) <= 16 * 1024 * 1024
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= 24_000_000
+
+
+def test_the_open_set_has_the_same_network_and_other_towers(embedder: Embedder) -> None:
+    free = load_embedder("4m-tiny-open", HOME)
+    assert free.spaces.keys() == embedder.spaces.keys()
+    assert free.fingerprint != embedder.fingerprint
+    samples = [Sample({"caption": "a dog on the grass"})]
+    ours, theirs = (model.embed(samples, [JOINT, "semantic_global"]) for model in (embedder, free))
+    np.testing.assert_array_equal(ours["semantic_global"], theirs["semantic_global"])
+    assert float((ours[JOINT] * theirs[JOINT]).sum()) < 0.9
 
 
 def test_a_folder_is_a_model_by_its_absolute_path(embedder: Embedder, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_what_has_no_tokenizer_is_not_offered(part_of_home: Callable[..., Path],
     assert partial.modalities.isdisjoint({"depth", "dinov2_global", "canny_edge"})
     assert partial.default_space("rgb") == "clip"
     assert partial.spaces["clip"].fingerprint == embedder.spaces["clip"].fingerprint
-    assert known_models(home) == ("4m-tiny", "hashing", "4M-21_B")
+    assert known_models(home) == ("4m-tiny", "4m-tiny-open", "hashing", "4M-21_B")
 
 
 def test_without_any_space_or_without_vocabulary_the_command_is_named(part_of_home: Callable[..., Path]) -> None:
