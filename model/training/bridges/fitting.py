@@ -133,7 +133,7 @@ def fit_way(examples: Sequence[Examples], setting: Setting, dimension: int) -> W
     seen, wanted = [seen for seen, _ in pairs], [wanted for _, wanted in pairs]
     from_features = examples[0].asked.features is not None
     origin = np.mean([rows.mean(axis=0) for rows in seen], axis=0) if from_features else np.zeros(dimension)
-    inward, outward = _low_rank([rows - origin for rows in seen], wanted)
+    inward, outward = _low_rank([np.asarray(rows - origin, np.float32) for rows in seen], wanted)
     return Way(way.means, origin.astype(np.float32), inward, outward, setting.weight)
 
 
