@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.bridges.files import bridges, read_record
+from model.bridges.files import folder_of as bridge_folder
 from model.errors import ModelError
 from model.fourm.published.names import LICENCE, PUBLISHED, VOCABULARY
 from model.fourm.published.store import State, installed, state_of
+from model.openclip.aliases import ALIASES
+from model.openclip.files import CONFIG_FILE, pulled_models
 from model.openclip.files import folder_of as openclip_folder
-from model.openclip.files import pulled_models
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -28,7 +31,7 @@ class ModelRow:
 
 
 def list_models(home: Path) -> list[ModelRow]:
-    """Bundled models, the encoders that they look through, published checkpoints, pulled open_clip models."""
+    """Bundled models, the encoders that they look through, published checkpoints, open_clip models and bridges."""
     encoders = _encoders(home)
     return [
         *(_bundled(name, encoders.state) for name in ("4m-tiny", "4m-tiny-open")),
@@ -37,6 +40,7 @@ def list_models(home: Path) -> list[ModelRow]:
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
         _published(VOCABULARY, "vocabulary", _APACHE, home),
         *(_openclip(name, home) for name in pulled_models(home)),
+        *(_bridge(name, home) for name in bridges(home)),
     ]
 
 
@@ -65,7 +69,25 @@ def _published(name: str, kind: str, licence: str, home: Path) -> ModelRow:
 
 
 def _openclip(name: str, home: Path) -> ModelRow:
-    return ModelRow(name, "embedder", State.INSTALLED, "its own", size=_size(openclip_folder(name, home)))
+    size = _size(openclip_folder(name, home))
+    return ModelRow(name, "embedder", State.INSTALLED, _openclip_licence(name), size=size)
+
+
+def _openclip_licence(name: str) -> str:
+    """The licence of a recommended model; that of others is on their page."""
+    return next((alias.licence for alias in ALIASES.values() if alias.model == name), "its own")
+
+
+def _bridge(name: str, home: Path) -> ModelRow:
+    """A bridge, which is complete only with the model that it belongs to; its licence is that model's."""
+    try:
+        record = read_record(name, home)
+        there = (openclip_folder(record.base, home) / CONFIG_FILE).is_file()
+    except ModelError:
+        return ModelRow(name, "bridge", State.INCOMPLETE, "its own")
+    state = State.INSTALLED if there else State.INCOMPLETE
+    licence, size = _openclip_licence(record.base), _size(bridge_folder(name, home))
+    return ModelRow(name, "bridge", state, licence, record.fingerprint, size)
 
 
 def _size(folder: Path) -> int | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.bridges.files import PREFIX as BRIDGE
+from model.bridges.files import bridges
 from model.errors import UnknownModel
 from model.fourm.published.options import is_published
 from model.fourm.published.store import installed_networks
@@ -20,8 +22,8 @@ KNOWN_MODELS = (*BUNDLED, "hashing")
 
 
 def known_models(home: Path) -> tuple[str, ...]:
-    """The names that `load_model` takes without further files, and those of the models pulled below `home`."""
-    return KNOWN_MODELS + installed_networks(home) + pulled_models(home)
+    """The names that `load_model` takes without further files, and those of models pulled or adapted below `home`."""
+    return KNOWN_MODELS + installed_networks(home) + pulled_models(home) + bridges(home)
 
 
 def load_model(name: str, home: Path) -> Model:
@@ -33,7 +35,9 @@ def load_model(name: str, home: Path) -> Model:
     for row in _TABLE:
         if row.takes(name):
             return row.load(name, home)
-    known = ", ".join((*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "/FOLDER"))
+    known = ", ".join(
+        (*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "bridge:NAME", "/FOLDER")
+    )
     raise UnknownModel(f"{name!r} is not a model; the models are {known}")
 
 
@@ -77,6 +81,12 @@ def _openclip(name: str, home: Path) -> Model:
     return load_openclip_embedder(name, home)
 
 
+def _bridge(name: str, home: Path) -> Model:
+    from model.bridges.embedder import load_bridge_embedder
+
+    return load_bridge_embedder(name, home)
+
+
 @dataclass(frozen=True)
 class _Implementation:
     """Which names an implementation takes, and how it is loaded."""
@@ -90,5 +100,6 @@ _TABLE = (
     _Implementation(lambda name: name in BUNDLED, _bundled),
     _Implementation(is_published, _published),
     _Implementation(lambda name: name.startswith("openclip:"), _openclip),
+    _Implementation(lambda name: name.startswith(BRIDGE), _bridge),
     _Implementation(lambda name: Path(name).is_absolute(), _own_folder),
 )

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from model.bridges.files import PREFIX as BRIDGE
+from model.bridges.files import read_record
 from model.encoders.pull import check_encoders
 from model.errors import ModelError, UnknownModel
 from model.fourm.model import FourMModel
@@ -14,6 +16,9 @@ from model.loading import load_embedder
 from model.modalities.formats.boxes import Box, LabelledBox
 from model.modalities.formats.metadata import Metadata
 from model.modalities.registry import MODALITIES, Content
+from model.openclip.aliases import full_name
+from model.openclip.files import PREFIX as OPENCLIP
+from model.openclip.pull import changed_files
 from model.predict import predict
 from model.seam import Embedder, Model, Regions, Sample, Value
 
@@ -25,14 +30,26 @@ def verify_model(name: str, home: Path, say: Say) -> list[str]:
 
     `say` gets a line for what is right. Raises `UnknownModel`.
     """
+    name = full_name(name)
     if name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/"):
         return verify_published(name, home, say)
     try:
-        return _verify_encoders(home, say) if name == "encoders" else verify_embedder(load_embedder(name, home), say)
+        if name == "encoders":
+            return _verify_encoders(home, say)
+        changed = _changed(name, home)
+        return changed or verify_embedder(load_embedder(name, home), say)
     except UnknownModel:
         raise
     except ModelError as error:
         return [str(error)]
+
+
+def _changed(name: str, home: Path) -> list[str]:
+    """What has changed of an open_clip model, or of the one that a bridge belongs to, since it was pulled."""
+    base = read_record(name, home).base if name.startswith(BRIDGE) else name
+    if not base.startswith(OPENCLIP):
+        return []
+    return changed_files(base, home)
 
 
 def _verify_encoders(home: Path, say: Say) -> list[str]:

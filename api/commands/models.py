@@ -1,4 +1,4 @@
-"""`anyseek models`: lists models, fetches their weights, and checks them."""
+"""`anyseek models`: lists and recommends models, fetches their weights, adapts and checks them."""
 
 import dataclasses
 import json
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from model.fourm.published.store import Record
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXISTING = click.Path(exists=True, path_type=Path)
 
 
 @click.group()
 def models() -> None:
-    """List models, fetch weights and check them."""
+    """List models, fetch weights, adapt and check them."""
 
 
 @models.command("list")
@@ -49,12 +50,15 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     """Fetch the weights that NAME stands for, and check them.
 
     NAME is a published network such as 4M-21_B, which comes with its tokenizers, or a tokenizer; `encoders`, the two
-    encoders that the bundled weights need; or openclip:ARCH/PRETRAINED, such as openclip:ViT-B-32/laion2b_s34b_b79k.
+    encoders that the bundled weights need; openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k;
+    or `photos`, the open_clip model that is recommended for photo libraries.
     """
+    from model.openclip.aliases import ALIASES
+
     home = read_settings().home
     if source is not None and name != "encoders":
         raise BadInput("--from works only for `encoders`; use `anyseek models import` for other weights")
-    if name == "encoders" or name.startswith("openclip:"):
+    if name in ("encoders", *ALIASES) or name.startswith("openclip:"):
         made = [f"made {path}" for path in _pull_other(name, home, source)]
     else:
         made = _pull_published(name, home, accept_licence)
@@ -97,6 +101,59 @@ def _agree_on_licence(home: Path, accepted: bool) -> None:
     if not accepted and not click.confirm("Do you accept that licence?", err=True):
         raise click.ClickException("the licence was not accepted; nothing was fetched")
     store.accept_licence(home)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--data", "paths", multiple=True, type=_EXISTING, help="Also fit to this data; may be repeated.")
+@click.option("--as", "bridge", metavar="NAME", help="Call it bridge:NAME.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    help="Use at most this many samples of a source.",
+)
+@click.option("--plain", is_flag=True, help="Only render maps and drawings; fit nothing.")
+@click.option("--replace", is_flag=True, help="Replace the one of that name.")
+def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, plain: bool, replace: bool) -> None:
+    """Let the open_clip model NAME take every modality: make bridge:NAME.
+
+    NAME is openclip:ARCH/PRETRAINED, openclip:local-dir:/PATH or `photos`. Maps and drawings are rendered and go
+    through its image tower; means and small maps are fitted to the rooms and emoji that come with Anyseek, and to
+    --data: a recipe of `anyseek data build`, a data set made by it, a folder of packs, or a folder of aligned
+    modalities (rgb/KEY.jpg, depth/KEY.png, caption/KEY.txt and so on). The table shows how often a photo is among the
+    first ten hits, on sources that were left out of the fit.
+    """
+    from model.bridges.files import PREFIX, default_name
+    from model.openclip.aliases import full_name
+    from model.training.bridges.adapt import Wanted, trial_lines
+    from model.training.bridges.adapt import adapt as make_bridge
+
+    if plain and paths:
+        raise BadInput("--plain fits nothing, so it cannot be combined with --data")
+    called = default_name(name) if bridge is None else PREFIX + bridge.removeprefix(PREFIX)
+    wanted = Wanted(called, full_name(name), paths, limit, plain, replace)
+    record, fit = make_bridge(wanted, read_settings().home, _say)
+    for line in trial_lines(fit):
+        click.echo(line)
+    click.echo(f"made {called}  takes {', '.join(sorted(record.weights))}  fingerprint {record.fingerprint}")
+
+
+@models.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def recommend(as_json: bool) -> None:
+    """Say which model suits which pictures, and the commands that are still to be run for it."""
+    from model.recommended import recommendations
+
+    for row in recommendations(read_settings().home):
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(row)))
+            continue
+        state = "ready" if row.installed else "to be installed"
+        click.echo(f"{row.purpose}: {row.model} ({row.licence}; {state})")
+        for command in row.commands:
+            click.echo(f"    {command}")
 
 
 @models.command("import")

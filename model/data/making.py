@@ -103,6 +103,14 @@ def make(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> Made:
         return Failure(source.name, job.key, step, f"{type(error).__name__}: {_said(error)}")
 
 
+def labelled_sample(workshop: Workshop, labellers: Sequence[Labeller], job: Job) -> DataSample:
+    """One sample with all its labels, as `make` stores it. Raises `SampleInvalid`."""
+    sample = fitted(workshop.sources[job.source].sample(job.key), workshop.recipe.image_size)
+    for labeller in labellers:
+        sample = _labelled(sample, labeller)
+    return sample
+
+
 def _said(error: Exception) -> str:
     """The error's words without addresses in memory, which differ from run to run."""
     return re.sub(" at 0x[0-9a-f]+", "", str(error))

@@ -54,6 +54,14 @@ def remote_files(repository: str, endpoint: str | None = None) -> list[RemoteFil
     return [weights] if config is None else [config, weights]
 
 
+def remote_file(repository: str, name: str, revision: str, endpoint: str | None = None) -> RemoteFile:
+    """A file of a repository at a commit; only its size and checksum are fetched. Raises `DownloadFailed`."""
+    found = _look_up(repository, name, endpoint, revision)
+    if found is None:
+        raise DownloadFailed(f"the repository {repository} on the Hub has no {name} at {revision}")
+    return found
+
+
 def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
     """Fetch a file into `folder` and check it. What is there of it already is not fetched again.
 
@@ -81,14 +89,14 @@ def fetch(file: RemoteFile, folder: Path) -> InstalledFile:
     return found
 
 
-def _look_up(repository: str, name: str, endpoint: str | None) -> RemoteFile | None:
+def _look_up(repository: str, name: str, endpoint: str | None, revision: str | None = None) -> RemoteFile | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
     what = f"{name} of {repository}"
     with _hub_errors(what):
         try:
-            found = get_hf_file_metadata(hf_hub_url(repository, name, endpoint=endpoint))
+            found = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision, endpoint=endpoint))
         except EntryNotFoundError:
             return None
     if found.commit_hash is None or found.etag is None or found.size is None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt, WeightsMissing
 from model.files import file_digest
 from model.modalities.drawings import ByteArray
-from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, folder_of
+from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
 from model.openclip.package import import_open_clip
 from model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
 from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
@@ -151,7 +151,7 @@ def _fingerprint(network: torch.nn.Module, folder: Path, preprocessing: Preproce
     """
     digest = hashlib.sha256(f"openclip {VERSION} {preprocessing}".encode())
     for path in sorted(folder.iterdir()):
-        if path.suffix in _TOKENIZER_SUFFIXES:
+        if path.suffix in _TOKENIZER_SUFFIXES and path.name != RECORD_FILE:
             digest.update(f"{path.name} {file_digest(path)}".encode())
     for key, tensor in sorted(network.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -14,6 +14,7 @@ PREFIX = "openclip:"
 LOCAL_PREFIX = f"{PREFIX}local-dir:"
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+RECORD_FILE = "pulled.json"  # where the files came from, and their checksums
 
 _PUBLISHED = re.compile(r"openclip:([A-Za-z0-9_][\w.-]*)/([A-Za-z0-9_][\w.-]*)", re.ASCII)
 

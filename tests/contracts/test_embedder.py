@@ -17,6 +17,7 @@ from model.modalities.formats.metadata import Metadata
 from model.modalities.registry import MODALITIES
 from model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
 from tests.model.openclip.making import make_folder
+from tests.random_bridge import write_random_bridge
 from tests.random_bundle import write_random_bundle
 from tests.random_towers import write_bundle_with_towers
 from tests.random_weights import write_random_models
@@ -54,7 +55,9 @@ VALUES: dict[str, tuple[Value, ...]] = {
 NOT_TAKEN, SOMETHING = "visual_global", np.ones(1280, np.float32)  # only ever predicted
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "with towers", "openclip", "4M-21_B"])
+@pytest.fixture(
+    scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "with towers", "openclip", "bridge", "4M-21_B"]
+)
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     name, home = request.param, HOME
     if name == "random 4m-tiny":
@@ -63,6 +66,9 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return _random_bundle(tmp_path_factory.mktemp("bundle") / "4m-tiny", write_bundle_with_towers)
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
+    if name == "bridge":
+        home = tmp_path_factory.mktemp("bridge")
+        name = write_random_bridge(home)
     if name == "4M-21_B":
         home = tmp_path_factory.mktemp("published")
         write_random_models(home)

@@ -14,6 +14,7 @@ from model.modalities.registry import MODALITIES
 from model.predict import predict
 from model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
 from tests.model.openclip.making import make_folder
+from tests.random_bridge import write_random_bridge
 from tests.random_bundle import write_random_bundle
 from tests.random_weights import write_random_models
 
@@ -22,11 +23,14 @@ WORDS: dict[str, Value] = {"caption": "a red house"}
 FAST = {"decoding_steps": 1}
 
 
-@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "4M-21_B"])
+@pytest.fixture(scope="module", params=["hashing", "4m-tiny", "random 4m-tiny", "openclip", "bridge", "4M-21_B"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     name, home = request.param, HOME
     if name == "openclip":
         name = f"openclip:local-dir:{make_folder(tmp_path_factory.mktemp('openclip'))}"
+    if name == "bridge":
+        home = tmp_path_factory.mktemp("bridge")
+        name = write_random_bridge(home)
     if name == "4M-21_B":
         home = tmp_path_factory.mktemp("published")
         write_random_models(home)

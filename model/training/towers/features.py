@@ -27,10 +27,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.data.contents import fitted
 from model.data.errors import SampleInvalid
-from model.data.making import Workshop
-from model.data.plan import Job, ShardPlan, make_plan, open_sources
+from model.data.making import Workshop, labelled_sample
+from model.data.plan import ShardPlan, make_plan, open_sources
 from model.data.recipe import read_recipe
 from model.data.registry import Labeller, Place
 from model.data.samples import DataSample, Split, shard_key
@@ -168,7 +167,7 @@ def write_file(
     samples, described = [], []
     for job in shard.jobs:
         try:
-            sample = _labelled(job, workshop, labellers)
+            sample = labelled_sample(workshop, labellers, job)
         except SampleInvalid as error:
             click.echo(f"left out {job.key} of {workshop.sources[job.source].name}: {error}")
             continue
@@ -179,14 +178,6 @@ def write_file(
     beside = path.with_name(f".{path.name}.partial")
     save_file(maker.make(samples), beside, {SAMPLES: json.dumps(described)})
     beside.replace(path)
-
-
-def _labelled(job: Job, workshop: Workshop, labellers: Sequence[Labeller]) -> DataSample:
-    sample = fitted(workshop.sources[job.source].sample(job.key), workshop.recipe.image_size)
-    for labeller in labellers:
-        if labeller.needs <= sample.values.keys():
-            sample = DataSample(sample.key, {**sample.values, **labeller.label(sample)}, sample.attributes)
-    return sample
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import pytest
 
 from model.fourm.published import names
 from model.fourm.published.store import MODEL_FILE, folder_of
+from model.galleries.demo import FOLDER
 from model.openclip.files import is_installed
 from tests.model.fourm.published.local_hub import LocalHub, serving
+from tests.model.openclip.making import make_folder
 from tests.random_weights import write_random_models
 
 Run = Callable[..., Any]
@@ -146,9 +148,50 @@ def test_what_is_wrong_is_listed_and_exits_with_1(run: Run, tmp_path: Path) -> N
     assert done.stdout.splitlines()[0].endswith("run `anyseek models pull 4M-7_B_CC12M`")
 
 
+def test_an_adapted_model_is_listed_verified_and_searched_with(run: Run, tmp_path: Path) -> None:
+    home, base = str(tmp_path / "home"), f"openclip:local-dir:{make_folder(tmp_path / 'tiny')}"
+    done = run("models", "adapt", base, "--plain", ANYSEEK_HOME=home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("made bridge:tiny  takes bounding_boxes, canny_edge, caption, color_palette, depth")
+    listed = run("models", "list", "--json", ANYSEEK_HOME=home).stdout.splitlines()
+    row = next(row for row in map(json.loads, listed) if row["name"] == "bridge:tiny")
+    assert (row["kind"], row["state"]) == ("bridge", "installed")
+    verified = run("models", "verify", "bridge:tiny", ANYSEEK_HOME=home)
+    assert (verified.returncode, row["fingerprint"] in verified.stdout) == (0, True)
+    again = run("models", "adapt", base, "--plain", ANYSEEK_HOME=home)
+    assert again.returncode == 2
+    assert "--replace" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_collection_moves_to_an_adapted_model_and_is_asked_with_a_map(run: Run, tmp_path: Path) -> None:
+    home, base = str(tmp_path / "home"), f"openclip:local-dir:{make_folder(tmp_path / 'tiny')}"
+    assert run("models", "adapt", base, "--plain", ANYSEEK_HOME=home).returncode == 0
+    rooms = str(FOLDER / "rgb")
+    done = run("index", rooms, "--collection", "rooms", "--model", "hashing", ANYSEEK_HOME=home)
+    assert done.returncode == 0, done.stderr
+    done = run("collections", "reembed", "rooms", "--model", "bridge:tiny", ANYSEEK_HOME=home)
+    assert done.returncode == 0, done.stderr
+    done = run("query", "--collection", "rooms", "--depth", str(FOLDER / "depth" / "test-00000.png"), ANYSEEK_HOME=home)
+    assert done.returncode == 0, done.stderr
+    assert "test-" in done.stdout
+
+
+def test_recommendations_name_the_commands(run: Run, tmp_path: Path) -> None:
+    done = run("models", "recommend", ANYSEEK_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "photo libraries: bridge:photos (MIT; to be installed)" in done.stdout
+    assert "    anyseek models adapt photos\n" in done.stdout
+    rows = run("models", "recommend", "--json", ANYSEEK_HOME=str(tmp_path)).stdout.splitlines()
+    assert [json.loads(row)["model"] for row in rows] == ["4m-tiny", "bridge:photos", "4M-21_B"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (("adapt", "4M-21_B"), 2, "only open_clip models can"),
+        (("adapt", "openclip:ViT-B-32/openai", "--as", "../up"), 2, "bridge:NAME"),
+        (("adapt", "openclip:ViT-B-32/openai", "--plain", "--data", "."), 2, "--plain fits nothing"),
         (("pull", "4M-22"), 2, "4M-21_XL"),
         (("pull", "4M-21_B", "--from", "."), 2, "anyseek models import"),
         (("verify", "4M-22"), 2, "4M-22"),

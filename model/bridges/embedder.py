@@ -1,0 +1,144 @@
+"""A bridge as an `Embedder`: an open_clip model that takes every modality, in its own space."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.bridges.features import features_of
+from model.bridges.files import NUMBERS_FILE, folder_of, read_record
+from model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
+from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES, Content
+from model.modalities.values import CONTENTS, as_picture, check_value
+from model.openclip.embedder import SPACE, load_openclip_embedder
+from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from model.vector_prediction import PredictsVectors
+
+PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
+
+
+class BridgeEmbedder(PredictsVectors):
+    """Implements `model.seam.Model` over `base`, which takes pictures, captions and drawings in the space `open_clip`.
+
+    Safe for several threads if `base` is.
+    """
+
+    fusion = Fusion.LATE
+
+    def __init__(self, name: str, fingerprint: str, base: Embedder, bridge: Bridge) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        self.modalities = frozenset(bridge.ways)
+        space = EmbeddingSpace(SPACE, len(bridge.prior), fingerprint, bridge.prior)
+        self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: space}
+        self._base, self._bridge = base, bridge
+
+    def default_space(self, modality: str) -> str:
+        """`open_clip`, the only space. Raises `UnsupportedModality`."""
+        self._check_taken([modality])
+        return SPACE
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """See `Embedder.embed`. The modalities of a sample weigh the same. Rows are centred already, by modality."""
+        return self._all(samples, spaces, gallery=False)
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        """See `Embedder.embed_gallery`: the base's own vector of a photo, and its caption's direction from there.
+
+        An item without a photo lies where photos like it would be.
+        """
+        return self._all(samples, spaces, gallery=True)
+
+    def _all(self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool) -> dict[str, FloatArray]:
+        for space in spaces:
+            self.spaces[space]
+        for sample in samples:
+            self._check(sample)
+        rows = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
+        if samples and spaces:
+            rows = self._stored(samples) if gallery else self._directions(samples)
+        return {space: rows.copy() for space in spaces}
+
+    def _check(self, sample: Sample) -> None:
+        self._check_taken(sample.values)
+        if not sample.values:
+            raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
+        for modality, value in sample.values.items():
+            check_value(MODALITIES[modality], value)
+
+    def _check_taken(self, given: Sequence[str] | Mapping[str, object]) -> None:
+        for modality in given:
+            if modality not in self.modalities:
+                known = ", ".join(sorted(self.modalities))
+                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
+
+    def _directions(self, samples: Sequence[Sample]) -> FloatArray:
+        """Unit rows (n, d) around zero; the prior's direction for a sample that says nothing."""
+        total = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
+        for modality in sorted({name for sample in samples for name in sample.values}):
+            rows = [row for row, sample in enumerate(samples) if modality in sample.values]
+            values = [samples[row].values[modality] for row in rows]
+            total[rows] += self._bridge.ways[modality].directions(
+                looks_of(self._base, modality, values), features_of(modality, values)
+            )
+        found = unit(total)
+        found[~found.any(axis=1)] = unit(self._bridge.prior)
+        return found
+
+    def _stored(self, samples: Sequence[Sample]) -> FloatArray:
+        total = np.zeros((len(samples), self.spaces[SPACE].dimension), np.float32)
+        photos = [row for row, sample in enumerate(samples) if PHOTO in sample.values]
+        told = [row for row in photos if CAPTION in samples[row].values]
+        others = [row for row, sample in enumerate(samples) if PHOTO not in sample.values]
+        if photos:
+            looks = looks_of(self._base, PHOTO, [samples[row].values[PHOTO] for row in photos])
+            assert looks is not None, "a photo has a look"
+            total[photos] = looks
+        if told:
+            captions = [Sample({CAPTION: samples[row].values[CAPTION]}) for row in told]
+            total[told] += np.float32(self._bridge.spread) * self._directions(captions)
+        if others:
+            total[others] = self._bridge.items(self._directions([samples[row] for row in others]))
+        return unit(total)
+
+
+def looks_of(base: Embedder, modality: str, values: Sequence[Value]) -> FloatArray | None:
+    """What `base` makes of n values of a modality, rendered as pictures: unit rows (n, d), None if it has no look.
+
+    Raises `FormatInvalid` for a value that shows nothing.
+    """
+    content = MODALITIES[modality].content
+    if content is not Content.TEXT and CONTENTS[content].look is None:
+        return None
+    return base.embed([_seen_by_base(modality, value) for value in values], [SPACE])[SPACE]
+
+
+def _seen_by_base(modality: str, value: Value) -> Sample:
+    content = MODALITIES[modality].content
+    if content is Content.TEXT:
+        return Sample({CAPTION: value})
+    if content is Content.DRAWING:
+        return Sample({DRAWING: value})
+    picture = as_picture(modality, value)
+    if picture is None:
+        raise FormatInvalid(f"this value of {modality} shows nothing, so it cannot be rendered as a picture")
+    return Sample({PHOTO: picture})
+
+
+def load_bridge_embedder(name: str, home: Path) -> BridgeEmbedder:
+    """The bridge called `bridge:NAME` below `home`, with the open_clip model that it belongs to.
+
+    Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    """
+    record, path = read_record(name, home), folder_of(name, home) / NUMBERS_FILE
+    base = load_openclip_embedder(record.base, home)
+    if base.fingerprint != record.base_fingerprint:
+        raise CheckpointMismatch(
+            f"{name} was fitted to other weights of {record.base} than those that are there; make it anew with "
+            f"`anyseek models adapt {record.base}`"
+        )
+    bridge = load_bridge(path, record.weights, base.spaces[SPACE].dimension)
+    if fingerprint_of(base.fingerprint, path.read_bytes(), record.weights) != record.fingerprint:
+        raise WeightsCorrupt(f"{path} has changed since it was fitted; make it anew with `anyseek models adapt`")
+    return BridgeEmbedder(name, record.fingerprint, base, bridge)

@@ -1,0 +1,138 @@
+"""How values of every modality enter the space of an open_clip model. Uses NumPy only.
+
+A value is first rendered as a picture and encoded by the model's image tower, or by its text tower if it is a caption.
+Renderings of one kind lie around a mean of their own, far from the photos that they belong to, so the nearest of the
+modality's known means is taken off. A linear map of low rank may then predict the photo's vector. Its prediction is
+*added* to what was rendered, because a map that helps on one source may harm on another. Palettes and metadata have
+maps from features of their own; metadata has nothing else.
+
+n values, d numbers in a vector, q in what a map sees, r the rank of a map.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from model.seam import FloatArray
+
+VERSION = "1"  # raise it when the same files give other vectors
+_NOTHING = 1e-6  # a shorter vector has no direction
+_PRIOR, _SPREAD = "prior", "spread"
+_PARTS = ("means", "origin", "inward", "outward")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How values of one modality enter the space.
+
+    `means` (k, d) are those of known sources, none if nothing is taken off. The map goes from (q,) less its `origin`
+    through `inward` (q, r) and `outward` (r, d); `weight` is its share beside what was rendered, 0 for no map.
+    """
+
+    means: FloatArray
+    origin: FloatArray
+    inward: FloatArray
+    outward: FloatArray
+    weight: float
+
+    @classmethod
+    def plain(cls, dimension: int) -> "Way":
+        """What was rendered, and nothing else."""
+        return cls.centred(np.zeros((0, dimension), np.float32))
+
+    @classmethod
+    def centred(cls, means: FloatArray) -> "Way":
+        """What was rendered, less the nearest of some means (k, d)."""
+        dimension = means.shape[1]
+        rank_0 = np.zeros((dimension, 0), np.float32)
+        return cls(means, np.zeros(dimension, np.float32), rank_0, rank_0.T, 0.0)
+
+    def directions(self, looks: FloatArray | None, features: FloatArray | None) -> FloatArray:
+        """Unit rows (n, d), around zero, of what was rendered (n, d), of features (n, q), or of both.
+
+        The map sees the features, or, if there are none, what was rendered. A row without direction is zero.
+        """
+        shown = None if looks is None else unit(looks - self._nearest(looks))
+        seen = shown if features is None else features
+        assert seen is not None, "a way has a look, features or both"
+        total: FloatArray = np.zeros((len(seen), self.outward.shape[1]), np.float32) if shown is None else shown
+        if self.weight:
+            told = np.asarray((seen - self.origin) @ self.inward @ self.outward, np.float32)
+            total = (total + self.weight * unit(told)).astype(np.float32)
+        return unit(total)
+
+    def _nearest(self, rows: FloatArray) -> FloatArray:
+        if not len(self.means):
+            return np.zeros((1, rows.shape[1]), np.float32)
+        distances = np.square(self.means).sum(axis=1) - 2 * rows @ self.means.T
+        nearest: FloatArray = self.means[distances.argmin(axis=1)]
+        return nearest
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The ways of all modalities.
+
+    `prior` (d,) is the mean of photos. `spread` is their mean distance from it: that far from the prior are items that
+    have no photo.
+    """
+
+    prior: FloatArray
+    spread: float
+    ways: Mapping[str, Way]
+
+    def items(self, directions: FloatArray) -> FloatArray:
+        """Directions (n, d) as vectors that may lie among those of photos: unit rows (n, d)."""
+        return unit(self.prior + np.float32(self.spread) * directions)
+
+
+def unit(rows: FloatArray) -> FloatArray:
+    """Rows of length 1; those without direction become zero."""
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    scaled: FloatArray = np.where(lengths > _NOTHING, rows / np.maximum(lengths, _NOTHING), 0).astype(np.float32)
+    return scaled
+
+
+def bridge_bytes(bridge: Bridge) -> bytes:
+    """The fitted numbers as a safetensors file."""
+    tensors = {_PRIOR: bridge.prior, _SPREAD: np.array([bridge.spread], np.float32)}
+    for modality, way in bridge.ways.items():
+        tensors |= {f"{modality}/{part}": np.ascontiguousarray(getattr(way, part)) for part in _PARTS}
+    return save(tensors)
+
+
+def fingerprint_of(base_fingerprint: str, numbers: bytes, weights: Mapping[str, float]) -> str:
+    """sha256 over the model beneath, the fitted numbers and the weights of maps."""
+    told = json.dumps([VERSION, base_fingerprint, hashlib.sha256(numbers).hexdigest(), dict(sorted(weights.items()))])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def load_bridge(path: Path, weights: Mapping[str, float], dimension: int) -> Bridge:
+    """The bridge in a file, for a space of `dimension` numbers; its modalities are those of `weights`.
+
+    Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    """
+    if not path.is_file():
+        raise WeightsMissing(f"there is no weights file {path}; make the bridge anew with `anyseek models adapt`")
+    try:
+        tensors = load_file(path)
+        ways = {
+            modality: Way(**{part: tensors[f"{modality}/{part}"] for part in _PARTS}, weight=weight)
+            for modality, weight in weights.items()
+        }
+        bridge = Bridge(tensors[_PRIOR], float(tensors[_SPREAD][0]), ways)
+    except (SafetensorError, KeyError, IndexError) as error:
+        raise WeightsCorrupt(f"{path} holds no bridge: {error}") from error
+    if bridge.prior.shape != (dimension,):
+        raise CheckpointMismatch(
+            f"{path} is a bridge to a space of {bridge.prior.shape} numbers, not {dimension}; make it anew with "
+            "`anyseek models adapt`"
+        )
+    return bridge

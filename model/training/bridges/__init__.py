@@ -1,0 +1,1 @@
+"""Fitting a bridge to an open_clip model."""

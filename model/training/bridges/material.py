@@ -1,0 +1,204 @@
+"""What a bridge is fitted to: vectors that the model makes of photos, and of what belongs to them.
+
+n values of a modality, p photos of a source, d numbers in a vector, q features.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
+from model.bridges.features import features_of
+from model.data.errors import SampleInvalid
+from model.data.making import Workshop, labelled_sample
+from model.data.plan import Job, make_plan
+from model.data.samples import DataSample, Origin, Split
+from model.fourm.bundled.layout import INPUTS
+from model.modalities.formats.metadata import Metadata
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES, Content, field_content
+from model.modalities.values import check_value
+from model.seam import Embedder, FloatArray, Value
+
+IntArray = npt.NDArray[np.int64]
+Say = Callable[[str], None]
+NO_PHOTO = -1
+_AT_ONCE = 64  # samples
+_CAPTIONS = 2  # of a photo
+_PARTIAL = 2  # further queries made of a photo's metadata, with some of the fields
+
+
+class Kind(NamedTuple):
+    """Where values of a modality come from: a source, and the field there, such as `line_drawing` for drawings."""
+
+    source: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Values of one modality and kind.
+
+    `looks` (n, d) is what the model makes of them, `features` (n, q) what a map of their own sees; None where there is
+    none. `photo` (n,) is the row of each value's photo among those of its source, or `NO_PHOTO`.
+    """
+
+    looks: FloatArray | None
+    features: FloatArray | None
+    photo: IntArray
+
+
+@dataclass(frozen=True)
+class Material:
+    """Unit vectors of `photos` (p, d) by source, what was `asked` by modality and kind, and `licences` by source."""
+
+    photos: Mapping[str, FloatArray]
+    asked: Mapping[str, Mapping[Kind, Asked]]
+    licences: Mapping[str, str]
+
+
+def read_material(base: Embedder, workshops: Sequence[Workshop], limit: int, say: Say) -> Material:
+    """Encode at most `limit` training samples of every source of some recipes.
+
+    `say` gets a line for each recipe and for each sample that cannot be made. Raises `SourceUnavailable` and so on.
+    """
+    gathered = _Gathered(base)
+    for workshop in workshops:
+        samples, count = _samples(workshop, limit, say), 0
+        while chunk := list(islice(samples, _AT_ONCE)):
+            gathered.add(chunk)
+            count += len(chunk)
+            say(f"{workshop.recipe.name}: {count:,} samples seen")
+    return gathered.material()
+
+
+@dataclass(frozen=True)
+class _Sourced:
+    """A sample, whose it is, and under which licence."""
+
+    source: str
+    licence: str
+    sample: DataSample
+
+
+def _samples(workshop: Workshop, limit: int, say: Say) -> Iterator[_Sourced]:
+    labellers = workshop.labellers()
+    for job in _jobs(workshop, limit):
+        source = workshop.sources[job.source]
+        try:
+            sample = labelled_sample(workshop, labellers, job)
+        except SampleInvalid as error:
+            say(f"left out {job.key} of {source.name}: {error}")
+            continue
+        told = sample.attributes
+        yield _Sourced(str(told.get("source", source.name)), str(told.get("licence", source.licence)), sample)
+
+
+def _jobs(workshop: Workshop, limit: int) -> Iterator[Job]:
+    """The first training samples of every source, in the plan's random order."""
+    taken: defaultdict[int, int] = defaultdict(int)
+    for shard in make_plan(workshop.recipe, workshop.sources, workshop.place).shards:
+        for job in shard.jobs if shard.split is Split.TRAIN else ():
+            taken[job.source] += 1
+            if taken[job.source] <= limit:
+                yield job
+
+
+class _Gathered:
+    """The material as it grows."""
+
+    def __init__(self, base: Embedder) -> None:
+        self._base = base
+        self._photos: defaultdict[str, list[FloatArray]] = defaultdict(list)
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._asked: defaultdict[str, defaultdict[Kind, list[Asked]]] = defaultdict(lambda: defaultdict(list))
+        self._licences: dict[str, str] = {}
+
+    def add(self, chunk: Sequence[_Sourced]) -> None:
+        """Encode some samples."""
+        owners = self._add_photos(chunk)
+        values: defaultdict[tuple[str, Kind], list[tuple[Value, int]]] = defaultdict(list)
+        for row, sourced in enumerate(chunk):
+            self._licences.setdefault(sourced.source, sourced.licence)
+            for field, held in sourced.sample.values.items():
+                modality = _modality(field)
+                for value in _queries(field, held, sourced.sample.key) if modality else ():
+                    if _is_whole(modality, value):
+                        values[modality, Kind(sourced.source, field)].append((value, owners[row]))
+        for (modality, kind), pairs in values.items():
+            told = [value for value, _ in pairs]
+            photo = np.array([owner for _, owner in pairs], np.int64)
+            asked = Asked(looks_of(self._base, modality, told), features_of(modality, told), photo)
+            self._asked[modality][kind].append(asked)
+
+    def _add_photos(self, chunk: Sequence[_Sourced]) -> list[int]:
+        """Encode the photos of a chunk; returns the row of each sample's."""
+        having = [row for row, sourced in enumerate(chunk) if PHOTO in sourced.sample.values]
+        owners = [NO_PHOTO] * len(chunk)
+        if having:
+            looks = looks_of(self._base, PHOTO, [chunk[row].sample.values[PHOTO] for row in having])
+            assert looks is not None, "a photo has a look"
+            for row, vector in zip(having, looks, strict=True):
+                source = chunk[row].source
+                owners[row] = self._counts[source]
+                self._counts[source] += 1
+                self._photos[source].append(vector)
+        return owners
+
+    def material(self) -> Material:
+        """All that was added."""
+        asked = {
+            modality: {kind: _joined(parts) for kind, parts in sorted(kinds.items())}
+            for modality, kinds in sorted(self._asked.items())
+        }
+        photos = {source: np.stack(vectors) for source, vectors in sorted(self._photos.items())}
+        return Material(photos, asked, dict(sorted(self._licences.items())))
+
+
+def _joined(parts: Sequence[Asked]) -> Asked:
+    def column(name: str) -> Any:
+        found = [getattr(part, name) for part in parts]
+        return None if found[0] is None else np.concatenate(found)
+
+    return Asked(column("looks"), column("features"), column("photo"))
+
+
+def _modality(field: str) -> str:
+    """The modality by which a field's values ask; empty if there is none but the photo itself."""
+    if field in INPUTS:
+        return "" if field == PHOTO else field
+    return DRAWING if field_content(field) is Content.DRAWING else ""
+
+
+def _is_whole(modality: str, value: Value) -> bool:
+    try:
+        check_value(MODALITIES[modality], value)
+    except FormatInvalid:
+        return False
+    return True
+
+
+def _queries(field: str, held: Any, key: str) -> list[Value]:
+    """The values that a sample's field asks with: two captions by people, two palettes, and metadata also in part."""
+    if field == CAPTION:
+        return [caption.text for caption in held if caption.origin is Origin.HUMAN][:_CAPTIONS]
+    if field_content(field) is Content.PALETTE:
+        return [held[len(held) // 2], held[-1]]
+    if field_content(field) is Content.METADATA:
+        return [held, *_partial(cast(Metadata, held), key)]
+    return [held]
+
+
+def _partial(metadata: Metadata, key: str) -> Iterator[Metadata]:
+    """The same with some of the fields: people rarely give all."""
+    generator = np.random.default_rng(zlib.crc32(key.encode()))
+    for _ in range(_PARTIAL if metadata.values else 0):
+        kept = generator.random(len(metadata.values)) < generator.uniform(0.1, 0.9)
+        kept[generator.integers(len(kept))] = True
+        yield Metadata({name: value for (name, value), keep in zip(metadata.values.items(), kept, strict=True) if keep})

@@ -1,0 +1,33 @@
+"""Which model suits what."""
+
+from pathlib import Path
+
+from model.bridges.files import RECORD_FILE, Record
+from model.bridges.files import folder_of as bridge_folder
+from model.openclip.aliases import PHOTOS
+from model.openclip.files import CONFIG_FILE, folder_of
+from model.recommended import recommendations
+
+
+def test_in_an_empty_home_everything_is_still_to_be_fetched(tmp_path: Path) -> None:
+    icons, photos, features = recommendations(tmp_path)
+    assert icons.commands == ("anyseek models pull encoders", "anyseek index FOLDER")
+    assert photos.model == "bridge:photos"
+    assert photos.commands[:2] == ("anyseek models pull photos", "anyseek models adapt photos")
+    assert "anyseek collections reembed NAME --model bridge:photos" in photos.commands[2]
+    assert features.commands[0] == "anyseek models pull 4M-21_B"
+    assert not any(row.installed for row in (icons, photos, features))
+
+
+def test_what_is_there_is_not_asked_for_again(tmp_path: Path) -> None:
+    path = folder_of(PHOTOS.model, tmp_path) / CONFIG_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    _, photos, _ = recommendations(tmp_path)
+    assert photos.commands[0] == "anyseek models adapt photos"
+    record = bridge_folder("bridge:photos", tmp_path) / RECORD_FILE
+    record.parent.mkdir(parents=True)
+    record.write_text(Record(PHOTOS.model, "a" * 64, "b" * 64, {}, {}).to_json())
+    _, photos, _ = recommendations(tmp_path)
+    assert photos.installed
+    assert len(photos.commands) == 1

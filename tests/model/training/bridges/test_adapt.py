@@ -1,0 +1,108 @@
+"""Making bridges to a small random open_clip model, from the galleries and from folders of one's own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.bridges.files import read_record
+from model.data.build import build
+from model.data.recipe import read_recipe
+from model.data.samples import Split
+from model.downloads.wheels import DownloadFailed
+from model.errors import BadInput
+from model.fourm.bundled.layout import INPUTS
+from model.loading import load_embedder
+from model.training.bridges import recipes
+from model.training.bridges.adapt import Wanted, adapt, trial_lines
+from model.verification import verify_model
+from tests.model.data.conftest import Silent
+from tests.model.openclip.making import make_folder
+
+SIDE = 40
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The model beneath; OpenMoji cannot be fetched."""
+
+    def offline(downloads: Path) -> Path:
+        raise DownloadFailed("there is no network")
+
+    monkeypatch.setattr(recipes, "fetch_wheel", offline)
+    return f"openclip:local-dir:{make_folder(tmp_path / 'model')}"
+
+
+def _own_folder(folder: Path, count: int = 4) -> Path:
+    generator = np.random.default_rng(0)
+    for name in ("rgb", "depth", "caption"):
+        (folder / name).mkdir(parents=True)
+    for number in range(count):
+        pixels = generator.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "rgb" / f"{number}.png")
+        np.save(folder / "depth" / f"{number}.npy", generator.random((SIDE, SIDE), np.float32))
+        (folder / "caption" / f"{number}.txt").write_text(f"thing number {number}")
+    return folder
+
+
+def test_it_takes_every_modality_and_tells_what_it_was_fitted_on(base: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    wanted = Wanted("bridge:mine", base, (_own_folder(tmp_path / "own"),), limit=70)
+    record, fit = adapt(wanted, tmp_path, said.append)
+    assert record == read_record("bridge:mine", tmp_path)
+    assert record.weights.keys() == INPUTS.keys()
+    assert record.fitted_on["own"] == "the user's own"
+    assert "CC BY 3.0" in record.fitted_on["rooms"]
+    assert "left out OpenMoji: there is no network" in said
+    modalities = {trial.modality for trial in fit.trials}
+    assert modalities >= {"depth", "normal", "semseg", "bounding_boxes", "canny_edge", "color_palette", "metadata"}
+    assert len(trial_lines(fit)) == len(fit.trials) + 1
+    assert load_embedder("bridge:mine", tmp_path).fingerprint == record.fingerprint
+    assert verify_model("bridge:mine", tmp_path, said.append) == []
+
+
+def test_a_plain_one_needs_no_data(base: str, tmp_path: Path) -> None:
+    record, fit = adapt(Wanted("bridge:plain", base, plain=True), tmp_path, pytest.fail)
+    assert record.fitted_on == {}
+    assert record.weights.keys() == INPUTS.keys() - {"metadata"}
+    assert trial_lines(fit) == ()
+
+
+def test_one_that_is_there_is_replaced_only_on_request(base: str, tmp_path: Path) -> None:
+    first, _ = adapt(Wanted("bridge:mine", base, plain=True), tmp_path, print)
+    with pytest.raises(BadInput, match="pass --replace"):
+        adapt(Wanted("bridge:mine", base, limit=40), tmp_path, print)
+    second, _ = adapt(Wanted("bridge:mine", base, limit=40, replaces=True), tmp_path, print)
+    assert first.fingerprint != second.fingerprint == read_record("bridge:mine", tmp_path).fingerprint
+
+
+def test_a_sample_that_cannot_be_read_is_left_out_and_said(base: str, tmp_path: Path) -> None:
+    own = _own_folder(tmp_path / "own")
+    (own / "depth" / "2.npy").write_bytes(b"no array")
+    said: list[str] = []
+    record, _ = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, said.append)
+    assert any(line.startswith("left out 2 of own: ") for line in said)
+    assert "own" in record.fitted_on
+
+
+def test_captions_by_templates_do_not_count(base: str, tmp_path: Path) -> None:
+    own = _own_folder(tmp_path / "own")
+    for path in (own / "caption").iterdir():
+        path.with_suffix(".json").write_text(json.dumps([{"text": path.read_text(), "origin": "template"}]))
+        path.unlink()
+    _, fit = adapt(Wanted("bridge:mine", base, (own,), limit=20), tmp_path, print)
+    assert not len(fit.bridge.ways["caption"].means)
+
+
+@pytest.mark.parametrize("kind", ["recipe", "shards", "folder"])
+def test_own_data_may_be_a_recipe_a_data_set_or_a_folder(kind: str, tmp_path: Path) -> None:
+    own = _own_folder(tmp_path / "own")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"name: mine\nsources:\n  - {{kind: folder, path: {own}, licence: CC0}}\n")
+    path = {"recipe": recipe, "folder": own, "shards": tmp_path / "built"}[kind]
+    if kind == "shards":
+        build(read_recipe(recipe), path, tmp_path, 1, Silent())
+    workshop = recipes.own_workshop(path, tmp_path)
+    assert sum(len(source.keys(Split.TRAIN)) for source in workshop.sources) > 0
