@@ -181,11 +181,13 @@ def thumbnail(collection: str, key: str) -> Call[bytes]:
     return Call("GET", f"{_collection(collection)}/thumbnails/{_segment(key)}", _content)
 
 
-def index_folder(collection: str, folder: str, prune: bool = False, on_duplicate: str = "link") -> Call[dict[str, Any]]:
+def index_folder(
+    collection: str, folder: str, prune: bool = False, on_duplicate: str = "link", key_prefix: str | None = None
+) -> Call[dict[str, Any]]:
     """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
-    configured root. `on_duplicate` is link, skip or error.
+    configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
     """
-    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate}
+    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
     return _post(f"{_collection(collection)}/jobs", body, dict)
 
 

@@ -92,7 +92,10 @@ class Item:
 
 @dataclass(frozen=True)
 class NewItem:
-    """A sample to write: its row, assets, and raw vector in every space of the collection."""
+    """A sample to write: its row, assets, and raw vector in every space of the collection.
+
+    `stamp` tells later whether its files have changed, None if they have to be read for that (`indexer.stamps`).
+    """
 
     key: str
     content_hash: str
@@ -102,6 +105,7 @@ class NewItem:
     assets: tuple[Asset, ...] = ()
     source_id: int | None = None
     sample_hash: str | None = None
+    stamp: str | None = None
 
 
 @dataclass(frozen=True)

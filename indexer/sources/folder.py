@@ -20,6 +20,7 @@ from indexer.errors import BadDescription, InputError, InputUnreadable, SourceGo
 from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
 from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
 from indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
+from indexer.stamps import file_state
 from model.modalities.reading.files import read_file, read_start
 from search.errors import BadInput
 from search.settings import Limits
@@ -216,6 +217,9 @@ class FolderSource:
     def name(self, ref: str) -> str:
         return to_uri(ref)
 
+    def state(self, ref: str) -> str | None:
+        return file_state(self.root / ref)
+
     def local(self, ref: str) -> Path | None:
         """Return the path of the file, or None if it is not a text that can be stored."""
         path = self.root / ref
@@ -289,7 +293,8 @@ class FolderSource:
 
     def _found(self, path: str) -> Found:
         try:
-            return Found(to_uri(path), self.describe(to_uri(path)).key or "")
+            said = self.describe(to_uri(path))
+            return Found(to_uri(path), said.key or "", said=said)
         except BadInput as error:
             return Found(to_uri(path), to_key(path), str(error), error.code)
 
