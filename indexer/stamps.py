@@ -6,9 +6,9 @@ stamp of an item is what it was when its files were last read, they are not read
 
 import hashlib
 import json
+import os
 import stat
 import time
-from pathlib import Path
 
 from indexer.descriptions import Description
 from indexer.samples import DECODING_VERSION
@@ -16,7 +16,7 @@ from indexer.sources.base import Source
 
 # A file that is written twice within the steps of a file system's clock has the same times after both. FAT's steps are
 # the longest, two seconds.
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 
 
 def stamp_of(source: Source, said: Description) -> str | None:
@@ -31,15 +31,15 @@ def stamp_of(source: Source, said: Description) -> str | None:
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
-def file_state(path: Path) -> str | None:
+def file_state(path: str) -> str | None:
     """The size of a file, and when its content and its entry were last changed; None if it has just been written.
 
     The second time cannot be set back, as tools that copy files set back the first.
     """
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116, a pathlib.Path for each file of a library takes longer
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode) or time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED_NS:
+    if not stat.S_ISREG(found.st_mode) or time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
         return None
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"

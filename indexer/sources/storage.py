@@ -113,7 +113,7 @@ class LocalStorage:
         return stream
 
     def state(self, ref: str) -> str | None:
-        return file_state(self._root / ref)
+        return file_state(str(self._root / ref))
 
     def local(self, ref: str) -> Path | None:
         path = self._root / ref
