@@ -211,24 +211,22 @@ class SourceInputs:
     def _let_go_of_moved(self, session: Session, new_items: Sequence[NewItem]) -> None:
         """Delete items whose content is among `new_items` and whose own file is gone: they come back with those.
 
-        Each new item takes the place of one: of that with its key, or else of one with any key.
+        An item with a new key takes the place of one of them, an item whose key is held only of that with its key.
         """
         contents = [new.sample_hash for new in new_items if new.sample_hash]
         held = locations.of_contents(session, self._collection, contents)
+        keys = items.hashes(session, self._collection, [new.key for new in new_items])
         gone: set[str] = set()
-        mine = {new.key for new in new_items}
         for new in new_items:
             path = _path_of(new)
-            free = [
-                old
-                for old in held.get(new.sample_hash or "", [])
-                if old.key not in gone and (old.key == new.key or old.key not in mine) and old.is_free_for(path)
-            ]
-            same_key = [old for old in free if old.key == new.key]
-            if same_key and same_key[0].source_id == self._source_id:
-                continue  # it is this source's own, and will be replaced
-            gone.update(old.key for old in (same_key or free)[:1])
-        items.delete(session, self._collection, sorted(gone))
+            free = [old for old in held.get(new.sample_hash or "", []) if old.is_free_for(path) and old.key not in gone]
+            if new.key in keys:  # its item is replaced by itself, or by its file at another place, or stays
+                elsewhere = keys[new.key][1] != self._source_id
+                gone.update(old.key for old in free if old.key == new.key and elsewhere)
+            else:
+                gone.update([old.key for old in free if old.key not in {other.key for other in new_items}][:1])
+        if gone:
+            items.delete(session, self._collection, sorted(gone))
 
     def _settled_duplicates(self, session: Session, new_items: Mapping[Lease, NewItem]) -> list[Settled]:
         """Those of `new_items` whose content another key has and that are not to be written, as they are settled.

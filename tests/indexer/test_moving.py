@@ -148,6 +148,19 @@ def test_one_of_two_copies_of_a_file_that_moved_takes_its_place(tools: Tools, tm
     assert set(held(tools)) == {"b.png", "sub/c.png", "y.png", "z.png"}
 
 
+def test_an_input_that_is_refused_takes_nobodys_place(tools: Tools, tmp_path: Path) -> None:
+    first, second = folder(tmp_path / "first", {"x.png": 1}), folder(tmp_path / "second", {"k.png": 2})
+    index(tools, first)
+    index(tools, second)
+    (first / "x.png").unlink()
+    third = folder(tmp_path / "third", {"k.png": 1})
+    placed(tools, third, "")
+    job = harness.index(tools, third)
+    assert failures(tools, job)["k.png"].code == "key-held-elsewhere"
+    assert set(held(tools)) == {"x.png", "k.png"}
+    check_agreement(tools)
+
+
 def test_copies_stay_what_they_were(tools: Tools, tmp_path: Path) -> None:
     """Both folders are there: nothing has moved."""
     index(tools, folder(tmp_path / "first", NAMES))
