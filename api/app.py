@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
 from api import health, page, previews
 from api.collections import routes as collections
-from api.dependencies import PROBLEMS
+from api.dependencies import PROBLEMS, refuse_unknown_parameters
 from api.items import routes as items
 from api.jobs import routes as jobs
 from api.middleware import BodyLimit, Guard, RequestContext
@@ -51,8 +51,9 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for routes in (collections, items, queries, predictions, previews, jobs, models, health, page):
-        app.include_router(routes.router)
+    for routes in (collections, items, queries, predictions, previews, jobs, models, health):
+        app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
+    app.include_router(page.router)
     page.mount_files(app)
     _describe(app)
     return app

@@ -78,8 +78,8 @@ def query(
     return _post(f"{_collection(collection)}/query", body, results_of)
 
 
-def query_batch(collection: str, queries: Sequence[Query | Mapping[str, Any]]) -> Call[list[Results | Refusal]]:
-    """Answer many queries, each a `Query` or its members, in one model pass. Hits have key, score and rank."""
+def query_batch(collection: str, queries: Sequence[str | Query | Mapping[str, Any]]) -> Call[list[Results | Refusal]]:
+    """Answer many queries in one model pass, each words, a `Query` or its members. Hits have key, score and rank."""
     body = {"queries": [query_json(query, _LIMITS) for query in queries]}
     return _post(f"{_collection(collection)}/query/batch", body, lambda answer: batch_of(answer["results"]))
 
@@ -165,9 +165,10 @@ def delete_item(collection: str, key: str) -> Call[None]:
     return Call("DELETE", _item(collection, key), _nothing)
 
 
-def items_page(collection: str, limit: int, after: str | None) -> Call[dict[str, Any]]:
-    """Get one page of the items by key: `items`, and `next`, the key after which the next page begins."""
-    wanted = {"limit": str(limit)} | ({"after": after} if after is not None else {})
+def items_page(collection: str, limit: int, after: str | None, where: str | None = None) -> Call[dict[str, Any]]:
+    """Get one page of the items by key that pass `where`: `items`, and `next`, the key after which the next begins."""
+    given = {"limit": str(limit), "after": after, "where": where}
+    wanted = {name: value for name, value in given.items() if value is not None}
     return _get(f"{_collection(collection)}/items", dict, params=wanted)
 
 
@@ -181,11 +182,13 @@ def thumbnail(collection: str, key: str) -> Call[bytes]:
     return Call("GET", f"{_collection(collection)}/thumbnails/{_segment(key)}", _content)
 
 
-def index_folder(collection: str, folder: str, prune: bool = False, on_duplicate: str = "link") -> Call[dict[str, Any]]:
+def index_folder(
+    collection: str, folder: str, prune: bool = False, on_duplicate: str = "link", key_prefix: str | None = None
+) -> Call[dict[str, Any]]:
     """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
-    configured root. `on_duplicate` is link, skip or error.
+    configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
     """
-    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate}
+    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
     return _post(f"{_collection(collection)}/jobs", body, dict)
 
 

@@ -169,11 +169,11 @@ class Client(_Service):
                     raise
             time.sleep(_LOOK_SECONDS)
 
-    def items(self, collection: str, page_size: int = 500) -> Iterator[dict[str, Any]]:
-        """Every item by key, asked for page by page."""
+    def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every item by key, or those that pass the filter `where`, asked for page by page."""
         after: str | None = None
         while True:
-            page = self.ask(partial(calls.items_page, collection, page_size, after))
+            page = self.ask(partial(calls.items_page, collection, page_size, after, where))
             yield from page["items"]
             after = page["next"]
             if after is None:
@@ -244,11 +244,13 @@ class AsyncClient(_Service):
                     raise
             await sleep(_LOOK_SECONDS)
 
-    async def items(self, collection: str, page_size: int = 500) -> AsyncIterator[dict[str, Any]]:
-        """Every item by key, asked for page by page."""
+    async def items(
+        self, collection: str, page_size: int = 500, where: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every item by key, or those that pass the filter `where`, asked for page by page."""
         after: str | None = None
         while True:
-            page = await self.ask(partial(calls.items_page, collection, page_size, after))
+            page = await self.ask(partial(calls.items_page, collection, page_size, after, where))
             for item in page["items"]:
                 yield item
             after = page["next"]

@@ -3,13 +3,14 @@
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import UploadFile
 
 from api.contents import Upload
-from api.errors import ScopeMissing
+from api.errors import ScopeMissing, UnknownParameter
 from api.schemas import ProblemAnswer
 from api.security import Scope
 from api.service import Service
@@ -58,6 +59,33 @@ def requires(scope: Scope) -> Any:
             raise ScopeMissing(f"this needs an API key with the scope {scope}; the one sent has {granted}")
 
     return Depends(check)
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """A dependency that refuses what the route does not know, so that nobody believes it was heeded.
+
+    Raises `UnknownParameter`.
+    """
+    known = _parameters(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise UnknownParameter(f"this request has no parameter {unknown[0][:40]!r}; {takes}")
+
+
+def _parameters(dependant: Dependant) -> list[str]:
+    """The query parameters of a route and of all that it depends on."""
+    below = [name for inner in dependant.dependencies for name in _parameters(inner)]
+    return [field.alias for field in dependant.query_params] + below
+
+
+def may_see_paths(request: Request) -> bool:
+    """Whether the caller may see where files lie on the service's machine: with the scope admin, or as its user."""
+    granted: Scope = request.state.granted
+    return granted.includes(Scope.ADMIN)
+
+
+MaySeePaths = Annotated[bool, Depends(may_see_paths)]
 
 
 def is_form(request: Request) -> bool:

@@ -9,7 +9,8 @@ ServiceError                 what the service itself refuses, before any domain 
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
-└── RootRefused              a folder outside the configured roots
+├── RootRefused              a folder outside the configured roots
+└── UnknownParameter         a parameter in the URL that the route does not know
 
 ClientError
 ├── ServiceUnreachable       nothing answers at that address
@@ -56,6 +57,10 @@ class RootRefused(ServiceError):
     code = "root-refused"
 
 
+class UnknownParameter(ServiceError):
+    code = "unknown-parameter"
+
+
 class ClientError(AnyseekError):
     """Any error of a client."""
 
@@ -98,6 +103,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     ScopeMissing: HTTPStatus.FORBIDDEN,
     OriginRefused: HTTPStatus.FORBIDDEN,
     RootRefused: HTTPStatus.FORBIDDEN,
+    UnknownParameter: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 # Exit codes of commands.

@@ -14,8 +14,10 @@ from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
 from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
 from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of
-from search.catalogue import collections
+from indexer.samples import THUMBNAIL
+from search.catalogue import collections, items
 from search.engine import SearchEngine
+from search.errors import AssetNotFound
 from search.settings import Settings
 from search.types import Collection
 from workers.runtime import Runtime
@@ -54,11 +56,15 @@ class LocalClient:
         """See `Client.query`."""
         engine = self._engine(collection)
         asked = Query(parts_of(parts), k, space, where, fusion)
-        return results_to_wire(engine.query(collection, read_query(asked, self.settings.limits, engine.embedder)))
+        results = engine.query(collection, read_query(asked, self.settings.limits, engine.embedder))
+        return results_to_wire(results, with_paths=True)
 
-    def query_batch(self, collection: str, queries: Sequence[Query | Mapping[str, Any]]) -> list[Results | Refusal]:
+    def query_batch(
+        self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
+    ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
-        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, queries)
+        asked = [Query(parts_of(query)) if isinstance(query, str) else query for query in queries]
+        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, asked)
         return [outcome_to_wire(outcome) for outcome in outcomes]
 
     def predict(
@@ -79,6 +85,15 @@ class LocalClient:
     def collection(self, name: str) -> dict[str, Any]:
         with self._runtime.database.read() as session:
             return _as_json(session, collections.get(session, name))
+
+    def thumbnail(self, collection: str, key: str) -> bytes:
+        """See `Client.thumbnail`. Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound`, `StoreCorrupt`."""
+        with self._runtime.database.read() as session:
+            item = items.get(session, collections.get(session, collection), key)
+        small = item.assets.get(THUMBNAIL)
+        if small is None:
+            raise AssetNotFound(f"the item {key!r} has no {THUMBNAIL}")
+        return self._runtime.assets.read(small)
 
     def create_collection(self, name: str) -> dict[str, Any]:
         """See `Client.create_collection`."""

@@ -54,6 +54,12 @@ class Description:
     attributes: Attributes = field(default_factory=dict)
     modalities: Mapping[str, ModalityFile] = field(default_factory=dict)
 
+    @property
+    def files(self) -> dict[str, ModalityFile]:
+        """All files by modality, the picture first; it must be known."""
+        assert self.file is not None
+        return {PICTURE: ModalityFile(self.file), **self.modalities}
+
 
 def sidecar_of(path: str) -> str:
     """The path of a picture's sidecar, if it has one: `a.json` next to `a.jpg`."""

@@ -1,5 +1,6 @@
 """An index job, which makes a collection match a source, from the scan to the snapshot."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -7,12 +8,15 @@ from sqlalchemy.orm import Session
 
 from indexer.errors import ModelMismatch
 from indexer.pipeline import Pipeline
-from indexer.runs import JobRun, Owner, Progress, Tools
+from indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from indexer.samples import PICTURE
 from indexer.source_inputs import SourceInputs
 from indexer.sources.base import Found, Position, Source
 from indexer.sources.folder import FOLDER_UNREADABLE
-from search.catalogue import collections, items, jobs, ledger
+from indexer.sources.prefixed import prefixed
+from indexer.stamps import stamp_of
+from search.assets import AssetStore
+from search.catalogue import collections, items, jobs, ledger, sources, stamps
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
 from search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
@@ -79,27 +83,30 @@ def open_job(
     is left to others.
     """
     with owner.database.write() as session:
-        source_id = collections.source(session, collection, source.uri)
+        source_id = sources.ensure(session, collection, source.uri)
         name = owner.name if adopt else None
         return jobs.open_index_job(session, collection, source_id, name, prune, owner.living(session), on_duplicate)
 
 
 class IndexRun(JobRun):
-    """One process's part in indexing a source. `tools` loads the collection's model when it is first called."""
+    """One process's part in indexing a source, whose keys get the prefix of the job's source.
+
+    `tools` loads the collection's model. It is called when an input has to be embedded, and not at all if none has.
+    """
 
     def __init__(self, tools: Callable[[], Tools], source: Source, owner: Owner, progress: Progress) -> None:
         super().__init__(owner, progress)
         self._tools = tools
         self._source = source
-
-    def run(self, job: Job) -> Job:
-        """Like `JobRun.run`. Raises `SourceGone` if the source disappears, and as `fitting_collection` does."""
-        fitting_collection(self._tools(), job.collection)
-        return super().run(job)
+        self._fitting: Tools | None = None  # once they were found to fit the collection
+        self._checking = threading.Lock()
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        tools = self._tools()
-        strategy = SourceInputs(tools, fitting_collection(tools, job.collection), self._source, job)
+        """As `JobRun.work`. Raises `SourceGone` if the source disappears, and as `fitting_collection` does."""
+        with self._database.read() as session:
+            collection = collections.get(session, job.collection)
+        stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
+        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._keyed(job), job)
         Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
@@ -114,19 +121,38 @@ class IndexRun(JobRun):
             return jobs.complete(session, job.id)
 
     def _step(self, job: Job) -> bool:
-        """As `JobRun._step`, with a snapshot at the end."""
+        """As `JobRun._step`, with a snapshot at the end if this run has made vectors."""
         goes_on = super()._step(job)
-        if goes_on and job.state == JobState.RUNNING:
-            self._tools().engine.write_snapshots(job.collection)
+        if goes_on and job.state == JobState.RUNNING and self._fitting is not None:
+            self._fitting.engine.write_snapshots(job.collection)
         return goes_on
 
+    def _load(self, job: Job) -> Tools:
+        """The tools with the model, checked once. Raises as `fitting_collection` does, and what loading raises."""
+        with self._checking:
+            if self._fitting is None:
+                tools = self._tools()
+                fitting_collection(tools, job.collection)
+                self._fitting = tools
+            return self._fitting
+
+    def _keyed(self, job: Job) -> Source:
+        return prefixed(self._source, job.key_prefix)
+
     def _list(self, job: Job) -> None:
-        for page in _pages(self._source.scan(self._position(job))):
+        assert job.source_id is not None
+        with self._database.read() as session:
+            collection = collections.get(session, job.collection)
+        source = self._keyed(job)
+        for page in _pages(source.scan(self._position(job))):
             self._owner.check()
+            seen = {found.key: stamp_of(source, found.said) for found in page if found.said is not None}
             with self._database.write() as session:
                 if not self._is_ours(jobs.get_locked(session, job.id)):
                     return
-                ledger.add(session, job.id, [_new_input(found) for found in page])
+                held = stamps.of_keys(session, collection, job.source_id, list(seen))
+                same = {key for key, stamp in held.items() if seen[key] == stamp}
+                ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
                 if position := next((found.position for found in reversed(page) if found.position), None):
                     jobs.reached(session, job.id, position.to_text())
             self._progress.scanned(len(page))
@@ -189,8 +215,9 @@ class IndexRun(JobRun):
             jobs.add_pruned(session, job.id, items.delete(session, collection, mine))
 
 
-def _new_input(found: Found) -> ledger.NewInput:
-    return ledger.NewInput(found.uri, found.key, found.reason, found.reason_code)
+def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:
+    outcome = ledger.UNCHANGED if is_unchanged else None
+    return ledger.NewInput(found.uri, found.key, found.reason, found.reason_code, outcome)
 
 
 def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:

@@ -39,12 +39,18 @@ TRANSIENT = (OperationalError, InterfaceError, InternalError, OSError)
 
 
 @dataclass(frozen=True)
-class Tools:
-    """Everything needed to make an item."""
+class Stores:
+    """Where items are kept, and how they are made: what is there before a model is loaded."""
 
     settings: Settings
     database: Database
     assets: AssetStore
+
+
+@dataclass(frozen=True)
+class Tools(Stores):
+    """Everything needed to make an item."""
+
     embedder: Embedder
     engine: SearchEngine
 

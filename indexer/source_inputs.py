@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from indexer.descriptions import Description, ModalityFile
 from indexer.errors import BadDescription, DuplicateContent
 from indexer.kinds import media_type
 from indexer.pipeline import Prepared, Vectors, embed_samples
-from indexer.runs import Tools
+from indexer.runs import Stores, Tools
 from indexer.samples import (
     CAPTION,
     PICTURE,
@@ -28,13 +29,14 @@ from indexer.samples import (
     store_class_names,
 )
 from indexer.sources.base import Source
+from indexer.stamps import stamp_of
 from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
-from model.seam import Value
+from model.seam import Sample, Value
 from search.assets import reference
-from search.catalogue import collections, duplicates, items, ledger
+from search.catalogue import collections, duplicates, items, ledger, locations, stamps
 from search.catalogue.jobs import Job
 from search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
-from search.errors import BadInput, KeyHeldElsewhere
+from search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
 from search.types import Asset, Attributes, Collection, NewItem, OnDuplicate
 
 # Threads that wait for a disk take no processor, and a file system writes its journal once for all files that wait: 32
@@ -47,25 +49,40 @@ Held = Mapping[str, tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class PreparedFile(Prepared):
-    """Everything of an item but its vectors."""
+    """Everything of an item but its vectors, which are known if another item has this content."""
 
     content_hash: str
     sample_hash: str
     caption: str | None
     attributes: Attributes
     assets: tuple[Asset, ...]
+    stamp: str | None
+    vectors: Vectors | None
+
+
+@dataclass(frozen=True)
+class Unchanged(Settled):
+    """An input that was read and found unchanged; its item gets a new `stamp`, so that it need not be read again."""
+
+    stamp: str | None = None
 
 
 class SourceInputs:
-    """Implements `Strategy` for the inputs of one source. At most `work.decoding_threads` of them decode at once."""
+    """Implements `Strategy` for the inputs of one source. At most `work.decoding_threads` of them decode at once.
 
-    def __init__(self, tools: Tools, collection: Collection, source: Source, job: Job) -> None:
-        self._tools = tools
+    `load` loads the model; it is called when the first input has to be embedded.
+    """
+
+    def __init__(
+        self, stores: Stores, load: Callable[[], Tools], collection: Collection, source: Source, job: Job
+    ) -> None:
+        self._stores = stores
+        self._load = load
         self._collection = collection
         self._source = source
         self._source_id = job.source_id
         self._on_duplicate = job.on_duplicate
-        self._decoding_threads = tools.settings.work.decoding_threads
+        self._decoding_threads = stores.settings.work.decoding_threads
         self._may_decode = threading.BoundedSemaphore(self._decoding_threads)
 
     @property
@@ -89,18 +106,21 @@ class SourceInputs:
 
     def embed(self, prepared: Sequence[PreparedFile]) -> Sequence[Vectors]:
         """Like `Strategy.embed`; the model runs at most once for each content."""
-        hashes = [file.sample_hash for file in prepared]
-        with self._tools.database.read() as session:
-            known: dict[str, Vectors] = {**duplicates.vectors_by_sample(session, self._collection, hashes)}
-        fresh = {file.sample_hash: file.sample for file in prepared if file.sample_hash not in known}
+        known = {file.sample_hash: file.vectors for file in prepared if file.vectors is not None}
+        unknown = [file for file in prepared if file.sample_hash not in known]
+        with self._stores.database.read() as session:
+            hashes = [file.sample_hash for file in unknown]
+            known |= duplicates.vectors_by_sample(session, self._collection, hashes)
+        fresh = {file.sample_hash: file.sample for file in unknown if file.sample_hash not in known}
         if fresh:
-            made = embed_samples(self._tools.embedder, list(fresh.values()), list(self._collection.spaces))
+            made = embed_samples(self._load().embedder, list(fresh.values()), list(self._collection.spaces))
             known |= zip(fresh, made, strict=True)
-        return [known[sample] for sample in hashes]
+        return [known[file.sample_hash] for file in prepared]
 
     def write(self, session: Session, made: Sequence[tuple[PreparedFile, Vectors]], settled: Sequence[Settled]) -> int:
-        """Items, their log entries and the ledger's rows."""
+        """Items, their log entries and the ledger's rows. Items whose files have moved here are replaced."""
         new_items = {file.lease: self._new_item(file, vectors) for file, vectors in made}
+        self._let_go_of_moved(session, list(new_items.values()))
         held = items.hashes(session, self._collection, [new.key for new in new_items.values()])
         elsewhere = {
             lease for lease, new in new_items.items() if held.get(new.key, ("", new.source_id))[1] != new.source_id
@@ -111,35 +131,59 @@ class SourceInputs:
         kept = [lease for lease in mine if lease not in {duplicate.lease for duplicate in again}]
         ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
         items.write(session, self._collection, [new_items[lease] for lease in kept])
+        again_read = {same.lease.key: same.stamp for same in settled if isinstance(same, Unchanged)}
+        stamps.write(session, self._collection, again_read)
         return 0
 
     def _prepare(self, lease: Lease, held: Held) -> PreparedFile | Settled:
         said = self._source.describe(lease.uri)
         if said.key != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
-        refs = _refs(said)
-        files = [self._read(modality, further) for modality, further in refs.items()]
+        stamp = stamp_of(self._source, said)  # before the files are read: what changes later changes the stamp
+        files = [self._read(modality, further) for modality, further in said.files.items()]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
             digest = content_hash(files, said.caption, said.attributes)
             if held.get(lease.key) == (digest, self._source_id):
-                return Settled(lease, UNCHANGED)
-            values = decode_all(files, said.caption, self._tools.settings.limits)
-            small = _thumbnail(values[PICTURE])
-        caption = values.get(CAPTION)
-        assets = self._tools.assets
+                return Unchanged(lease, UNCHANGED, stamp=stamp)
+        again = self._known(files, said)
+        values, small = ({}, again.thumbnail) if again else self._decoded(files, said)
+        caption = values.get(CAPTION, said.caption)
         return PreparedFile(
             lease=lease,
             content_hash=digest,
             sample_hash=sample_hash(files, said.caption),
-            sample=sample_for(values, self._tools.embedder.modalities),
+            sample=sample_for(values, self._load().embedder.modalities) if again is None else Sample({}),
             caption=caption if isinstance(caption, str) else None,
             attributes=said.attributes,
             assets=(
-                *(self._asset(file, refs[file.modality].path) for file in files),
-                *store_class_names(files, assets),
-                assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE),
+                *(self._asset(file, said.files[file.modality].path) for file in files),
+                *store_class_names(files, self._stores.assets),
+                self._stores.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE),
             ),
+            stamp=stamp,
+            vectors=again.vectors if again else None,
         )
+
+    def _decoded(self, files: Sequence[RawFile], said: Description) -> tuple[Mapping[str, Value], bytes]:
+        """The values of an input, and its thumbnail. Raises `DecodeError`."""
+        with self._may_decode:
+            values = decode_all(files, said.caption, self._stores.settings.limits)
+            return values, _thumbnail(values[PICTURE])
+
+    def _known(self, files: Sequence[RawFile], said: Description) -> "_Known | None":
+        """What another item of this content has, so that it need not be decoded; None if something has to be."""
+        if CAPTION in said.modalities:
+            return None
+        content = sample_hash(files, said.caption)
+        with self._stores.database.read() as session:
+            small = duplicates.asset_of(session, self._collection, content, THUMBNAIL)
+            if small is None:
+                return None
+            vectors = duplicates.vectors_by_sample(session, self._collection, [content]).get(content)
+        try:
+            return None if vectors is None else _Known(self._stores.assets.read(small), vectors)
+        except (AssetNotFound, StoreCorrupt):
+            return None
 
     def _read(self, modality: str, file: ModalityFile) -> RawFile:
         return RawFile(modality, self._source.open(file.path), self._source.name(file.path), file.classes)
@@ -148,7 +192,7 @@ class SourceInputs:
         """A reference to the file where it is, or a stored copy if it cannot be referred to."""
         path = self._source.local(ref)
         if path is None:
-            return self._tools.assets.put(file.modality, file.data, media_type(file.data))
+            return self._stores.assets.put(file.modality, file.data, media_type(file.data))
         return reference(file.modality, path, media_type(file.data), file.sha256, len(file.data))
 
     def _new_item(self, file: PreparedFile, vectors: Vectors) -> NewItem:
@@ -161,7 +205,28 @@ class SourceInputs:
             assets=file.assets,
             source_id=self._source_id,
             sample_hash=file.sample_hash,
+            stamp=file.stamp,
         )
+
+    def _let_go_of_moved(self, session: Session, new_items: Sequence[NewItem]) -> None:
+        """Delete items whose content is among `new_items` and whose own file is gone: they come back with those.
+
+        An item with a new key takes the place of one of them, an item whose key is held only of that with its key.
+        """
+        contents = [new.sample_hash for new in new_items if new.sample_hash]
+        held = locations.of_contents(session, self._collection, contents)
+        keys = items.hashes(session, self._collection, [new.key for new in new_items])
+        gone: set[str] = set()
+        for new in new_items:
+            path = _path_of(new)
+            free = [old for old in held.get(new.sample_hash or "", []) if old.is_free_for(path) and old.key not in gone]
+            if new.key in keys:  # its item is replaced by itself, or by its file at another place, or stays
+                elsewhere = keys[new.key][1] != self._source_id
+                gone.update(old.key for old in free if old.key == new.key and elsewhere)
+            else:
+                gone.update([old.key for old in free if old.key not in {other.key for other in new_items}][:1])
+        if gone:
+            items.delete(session, self._collection, sorted(gone))
 
     def _settled_duplicates(self, session: Session, new_items: Mapping[Lease, NewItem]) -> list[Settled]:
         """Those of `new_items` whose content another key has and that are not to be written, as they are settled.
@@ -180,10 +245,17 @@ class SourceInputs:
         ]
 
 
-def _refs(said: Description) -> dict[str, ModalityFile]:
-    """The files of an item by modality, its picture first."""
-    assert said.file is not None
-    return {PICTURE: ModalityFile(said.file), **said.modalities}
+@dataclass(frozen=True)
+class _Known:
+    """What an item of some content has: its thumbnail, and its vectors by space."""
+
+    thumbnail: bytes
+    vectors: Vectors
+
+
+def _path_of(new: NewItem) -> Path | None:
+    """Where the picture of an item stays, None if it is stored."""
+    return next((Path(asset.location) for asset in new.assets if asset.name == PICTURE and not asset.stored), None)
 
 
 def _thumbnail(picture: Value) -> bytes:

@@ -3,11 +3,12 @@
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import collections, items
+from search.catalogue import collections, fields, items
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
@@ -52,6 +53,8 @@ class SearchEngine:
         answer = self.query_batch(collection, [query])[0]
         if isinstance(answer, AnyseekError):
             raise answer
+        if query.where is not None and len(answer.hits) < query.k:
+            return replace(answer, note=self._note(collection, query.where))
         return answer
 
     def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
@@ -98,6 +101,11 @@ class SearchEngine:
     def close(self) -> None:
         """Close the connection to an external index, such as Qdrant's."""
         self._backend.close()
+
+    def _note(self, collection: str, where: Filter) -> str | None:
+        """What is odd about a filter that few items pass."""
+        with self._database.read() as session:
+            return fields.note(session, collections.head(session, collection).id, where)
 
     def _head(self, collection: str) -> Head:
         with self._database.read() as session:

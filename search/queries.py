@@ -160,8 +160,12 @@ def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
 
 
 def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
-    """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass."""
+    """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
+
+    Samples of like modalities and length stand together, because models pad those of a batch to the longest.
+    """
     asked = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
+    asked.sort(key=lambda part: _alike(part[2]))
     vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
     if asked:
         spaces = sorted({plan.space.name for plan in plans.values()})
@@ -171,6 +175,11 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
             raw = embedded[space.name][row : row + 1]
             vectors[number][place] = centre_queries(space, list(sample.values), raw)[0]
     return vectors
+
+
+def _alike(sample: Sample) -> tuple[list[str], int]:
+    """The modalities of a sample, and the length of its texts."""
+    return sorted(sample.values), sum(len(value) for value in sample.values.values() if isinstance(value, str))
 
 
 def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:

@@ -89,10 +89,19 @@ class Item:
     assets: Mapping[str, Asset] = field(default_factory=dict)
     sample_hash: str | None = None
 
+    @property
+    def path(self) -> str | None:
+        """Where its picture is kept by the user, None if Anyseek stores it or there is none."""
+        picture = self.assets.get("rgb")
+        return None if picture is None or picture.stored else picture.location
+
 
 @dataclass(frozen=True)
 class NewItem:
-    """A sample to write: its row, assets, and raw vector in every space of the collection."""
+    """A sample to write: its row, assets, and raw vector in every space of the collection.
+
+    `stamp` tells later whether its files have changed, None if they have to be read for that (`indexer.stamps`).
+    """
 
     key: str
     content_hash: str
@@ -102,6 +111,7 @@ class NewItem:
     assets: tuple[Asset, ...] = ()
     source_id: int | None = None
     sample_hash: str | None = None
+    stamp: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +150,10 @@ class Hit:
 class Results:
     """The hits of one query, best first, the space they were found in, and how its parts became one vector.
 
-    `fusion` is None for a query of one part.
+    `fusion` is None for a query of one part. `note` says what is odd about the filter if few hits pass it.
     """
 
     hits: tuple[Hit, ...]
     space: str
     fusion: Fusion | None = None
+    note: str | None = None

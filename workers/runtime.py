@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from indexer.indexing import check_model, fitting_collection, open_job
+from indexer.placing import place
 from indexer.reembed import ReembedTools
 from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
@@ -146,17 +147,23 @@ class Runtime:
         remove_unknown(self.database, self.settings, held.id, self._backend)
 
     def submit_index(
-        self, collection: str, name: str | Path, prune: bool, on_duplicate: OnDuplicate = OnDuplicate.LINK
+        self,
+        collection: str,
+        name: str | Path,
+        prune: bool,
+        on_duplicate: OnDuplicate = OnDuplicate.LINK,
+        key_prefix: str | None = None,
     ) -> int:
         """Have the queue index a source into an existing collection; return the job's id.
 
         A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
-        `FingerprintMismatch`.
+        `FingerprintMismatch`, and as `indexer.placing.place` does.
         """
         with self.database.read() as session:
             collections.get(session, collection)
         source = open_source(self.settings, name)
         into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
+        place(self.database, into, source, key_prefix)
         job = open_job(into, source, owner, prune, adopt=False, on_duplicate=on_duplicate)
         self.queue.submit(job.id)
         return job.id

@@ -1,5 +1,6 @@
 """`anyseek backup` and `anyseek restore`: an installation as one file."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -10,8 +11,11 @@ from search.settings import read_settings
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--assets/--no-assets", default=True, show_default=True, help="Include the stored files.")
-def backup(file: Path, assets: bool) -> None:
+@click.option("--yes", is_flag=True, help="Replace FILE without asking.")
+def backup(file: Path, assets: bool, yes: bool) -> None:
     """Write everything that cannot be derived into FILE. Works while a service runs.
+
+    If FILE exists, it is replaced only with --yes, or by a yes when asked, and once the new backup is complete.
 
     The backup holds collections, items, vectors, jobs, hashes of API keys, and stored files. It holds only the paths of
     files that were indexed in place, and neither indexes nor models.
@@ -19,6 +23,10 @@ def backup(file: Path, assets: bool) -> None:
     from search.backup.write import backup as write_backup
     from workers.runtime import Runtime
 
+    if file.exists() and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{file} exists; give another name, or --yes to replace it")
+        click.confirm(f"Replace {file}?", abort=True, err=True)
     with Runtime.open(read_settings(), None) as runtime:
         written = write_backup(runtime.database, runtime.assets, file, assets)
     files = f"{written.assets:,} stored files" if assets else "no files"

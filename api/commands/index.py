@@ -19,15 +19,17 @@ from tqdm import tqdm
 from indexer.errors import JobStopped, ModelMismatch
 from indexer.indexing import IndexRun, open_collection, open_job
 from indexer.paths import one_line
+from indexer.placing import Placement, place
 from indexer.runs import Owner, Progress
 from indexer.sources.base import Source
 from indexer.sources.opening import is_remote, open_source
+from indexer.sources.prefixed import read_prefix
 from search.catalogue import collections, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Failure
 from search.catalogue.session import Database
 from search.errors import CollectionNotFound
-from search.settings import read_settings
+from search.settings import DEFAULT_MODEL, read_settings
 from search.types import Collection, OnDuplicate
 from workers.pace import Observer, Seen
 from workers.runtime import Runtime
@@ -50,6 +52,11 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
 @click.option("--model", help="The model for a new collection; an existing one keeps its model.")
 @click.option("--prune", is_flag=True, help="Remove items that are no longer in this source.")
 @click.option(
+    "--key-prefix",
+    metavar="PREFIX",
+    help="Begin the keys of a new source with PREFIX/; by default with the folder's name if keys would clash.",
+)
+@click.option(
     "--on-duplicate",
     type=click.Choice([choice.value for choice in OnDuplicate]),
     default=OnDuplicate.LINK.value,
@@ -57,14 +64,23 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
     help="What to do with content that another key already has: keep both, skip the later one, or refuse it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of text.")
-def index(source: str, collection: str, model: str | None, prune: bool, on_duplicate: str, as_json: bool) -> int:
+def index(
+    source: str,
+    collection: str,
+    model: str | None,
+    prune: bool,
+    key_prefix: str | None,
+    on_duplicate: str,
+    as_json: bool,
+) -> int:
     """Put the pictures of SOURCE into a collection.
 
     SOURCE is a folder, with the folders in it; a table (.jsonl, .csv, .parquet) whose column "file" or "url" names the
     pictures; a list of URLs (.txt); shards in tar archives ('shards-{000..010}.tar'); or a bucket (s3://bucket/prefix),
     which may also hold any of these.
 
-    Files that have not changed since the last time are skipped. Inputs that cannot be indexed are printed with the
+    Files that have not changed since the last time are skipped. If a folder has moved, index it where it is now: its
+    items stay, and know the new place. Inputs that cannot be indexed are printed with the
     reason and listed by `anyseek jobs failures`. If a run is interrupted, start it again to go on. If
     ANYSEEK_BROKER_URL is set, workers do the work and this command watches them.
 
@@ -74,9 +90,12 @@ def index(source: str, collection: str, model: str | None, prune: bool, on_dupli
     Exits with 0 if everything was indexed, 3 if some inputs were not, 1 if it failed, 2 for wrong usage.
     """
     settings = read_settings()
+    prefix = None if key_prefix is None else read_prefix(key_prefix)
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
-            return index_folder(runtime, source, collection, prune, as_json, OnDuplicate(on_duplicate))
+            if model is None and not _exists(runtime, collection):
+                _tell_model(runtime.model)
+            return index_folder(runtime, source, collection, prune, as_json, OnDuplicate(on_duplicate), prefix)
     except ModelMismatch as error:
         raise click.UsageError(str(error)) from error
 
@@ -88,11 +107,13 @@ def index_folder(
     prune: bool,
     as_json: bool,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
+    key_prefix: str | None = None,
 ) -> int:
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
     into = _held_or_made(runtime, collection)
+    _tell_placement(source, place(runtime.database, into, source, key_prefix))
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
         job = open_job(into, source, owner, prune, adopt, on_duplicate)
@@ -123,14 +144,38 @@ def finish(
 
 
 def _held_or_made(runtime: Runtime, name: str) -> Collection:
-    """The collection. If workers do the work, the model is loaded here only to make a new collection."""
-    if runtime.settings.broker_url:
-        try:
-            with runtime.database.read() as session:
-                return collections.get(session, name)
-        except CollectionNotFound:
-            pass
-    return open_collection(runtime.tools(), name)
+    """The collection. The model is loaded here only to make a new one."""
+    try:
+        with runtime.database.read() as session:
+            return collections.get(session, name)
+    except CollectionNotFound:
+        return open_collection(runtime.tools(), name)
+
+
+def _exists(runtime: Runtime, name: str) -> bool:
+    with runtime.database.read() as session:
+        return any(held.name == name for held in collections.list_all(session))
+
+
+def _tell_model(model: str) -> None:
+    """Say what the model of a new collection is good for if nobody chose it."""
+    if model == DEFAULT_MODEL:
+        click.echo(
+            f"using {model}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos take "
+            "a stronger one with --model: docs/models.md tells which",
+            err=True,
+        )
+
+
+def _tell_placement(source: Source, placed: Placement) -> None:
+    if placed.moved_from is not None:
+        click.echo(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
+    elif placed.clash is not None:
+        click.echo(
+            f"the keys of {source.uri} begin with {placed.key_prefix}: {placed.clash!r} belongs to another item "
+            "(choose with --key-prefix)",
+            err=True,
+        )
 
 
 def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
@@ -211,7 +256,8 @@ class Lines:
 
     def started(self, inputs: int) -> None:
         self._total = inputs
-        self._say(f"found {inputs} pictures")
+        unchanged = self._found - inputs
+        self._say(f"found {max(self._found, inputs)} pictures" + (f", {unchanged} unchanged" if unchanged > 0 else ""))
 
     def settled(self, inputs: int) -> None:
         self._settled += inputs

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -116,10 +117,22 @@ def _echo(runtime: Runtime, job: Job, as_json: bool) -> None:
     counts = job.counts
     said = f", {job.error}" if job.error else ""
     click.echo(
-        f"{job.id} {job.kind} {job.root} -> {job.collection}: {state}{said}; indexed {counts.indexed}, "
+        f"{job.id} {job.kind} {_source(job)} -> {job.collection}: {state}{said}; indexed {counts.indexed}, "
         f"unchanged {counts.unchanged}, quarantined {counts.quarantined}, open {counts.open}, "
-        f"ignored {job.ignored}, pruned {job.pruned}"
+        f"ignored {job.ignored}, pruned {job.pruned}; {_times(job)}"
     )
+
+
+def _source(job: Job) -> str:
+    return job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")
+
+
+def _times(job: Job) -> str:
+    """When a job began, in the time of this machine, and how long it took or has taken so far."""
+    lasted = (job.ended_at or datetime.now(UTC)) - job.created_at
+    seconds = max(0, round(lasted.total_seconds()))
+    took = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {took}"
 
 
 def _echo_seen(seen: Seen) -> None:

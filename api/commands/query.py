@@ -1,6 +1,7 @@
 """`anyseek query`: one query from options, or many from a file."""
 
 import json
+import sys
 import unicodedata
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 
 import click
 
+from api.commands.hits import echo_paths, only_collection, open_best, write_sheet
 from api.commands.inputs import finite, read_input, split_weight
-from api.queries.wire import DEFAULT_HITS, MOST_HITS, Part, Results
+from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Part, Results
 
+_SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
+_KEY_WIDTH = 60
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("--collection", required=True, help="The collection to search.")
+@click.option("--collection", help="The collection to search; not needed if there is only one.")
 @click.option(
     "--text-weight",
     type=float,
@@ -52,7 +56,11 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     help="A file of queries, one JSON object per line.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
-def query(text: str | None, collection: str, k: int, **options: Any) -> None:
+@click.option("--paths", is_flag=True, help="Print the paths of the hits' files alone, one a line.")
+@click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
+@click.option("--contact-sheet", type=_SHEET, metavar="FILE", help="Also write the hits as a picture: out.png.")
+@click.option("--open", "opens", is_flag=True, help="Also open the best hit's file as the desktop does.")
+def query(text: str | None, collection: str | None, k: int, **options: Any) -> int:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
     A file, palette or key may end in a weight, as in `--sketch cat.png:0.7`; a negative weight pushes away. If a file
@@ -62,19 +70,48 @@ def query(text: str | None, collection: str, k: int, **options: Any) -> None:
     With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?,
     "where"?, "fusion"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order. Files are relative to the
     batch file.
+
+    `--paths -0 | xargs -0 COMMAND` hands the files of the hits to a command. Exits with 1 if --open finds no file.
     """
     parts = _parts(text, options)
-    if bool(parts) == bool(options["batch"]):
-        raise click.UsageError("give something to look for: words, --image, --sketch, …, or --batch alone")
+    _check_options(parts, options)
     how = {name: options[name] for name in ("space", "where", "fusion")}
     from api.connect import connect
 
     with connect() as client:
+        collection = collection or only_collection(client)
         if options["batch"]:
             _answer_batch(options["batch"], client, collection, {"k": k, **how})
-            return
+            return 0
         results = client.query(collection, parts, k, **how)
-    click.echo(_as_json(results) if options["as_json"] else as_table(results))
+        if options["contact_sheet"]:
+            write_sheet(client, collection, results, options["contact_sheet"])
+    _echo(results, options)
+    return open_best(results) if options["opens"] else 0
+
+
+def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
+    """Raises `UsageError` for options that do not belong together."""
+    if bool(parts) == bool(options["batch"]):
+        raise click.UsageError("give something to look for: words, --image, --sketch, …, or --batch alone")
+    if options["batch"] and (options["paths"] or options["contact_sheet"] or options["opens"]):
+        raise click.UsageError("--paths, --contact-sheet and --open are for one query, not for --batch")
+    if options["paths"] and options["as_json"]:
+        raise click.UsageError("give --paths or --json; the JSON has the paths too")
+    if options["null"] and not options["paths"]:
+        raise click.UsageError("-0 is for --paths")
+
+
+def _echo(results: Results, options: dict[str, Any]) -> None:
+    if options["as_json"]:
+        click.echo(_as_json(results))
+        return
+    if results.note:
+        click.echo(results.note, err=True)
+    if options["paths"]:
+        echo_paths(results, "\0" if options["null"] else "\n")
+    else:
+        click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
 
 
 def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
@@ -107,16 +144,26 @@ def _as_json(results: Results) -> str:
     return json.dumps(asdict(results))
 
 
-def as_table(results: Results) -> str:
-    """One line for each hit: rank, score, key and caption."""
+def as_table(results: Results, most: int | None = None) -> str:
+    """One line for each hit: rank, score, key, caption and path. Keys beyond `most` characters keep their end."""
     if not results.hits:
         return "nothing was found: the collection is empty, or no item passes the filter"
-    width = max(len(hit.key) for hit in results.hits)
+    keys = [_shortened(_printable(hit.key), most) for hit in results.hits]
+    width = min(max(map(len, keys)), _KEY_WIDTH)
     rows = [
-        f"{hit.rank:>4}  {hit.score:6.3f}  {_printable(hit.key):<{min(width, 60)}}  {_printable(hit.caption or '')}"
-        for hit in results.hits
+        "  ".join((f"{hit.rank:>4}", f"{hit.score:6.3f}", f"{key:<{width}}", *_told(hit)))
+        for key, hit in zip(keys, results.hits, strict=True)
     ]
     return "\n".join(row.rstrip() for row in rows)
+
+
+def _told(hit: Hit) -> list[str]:
+    return [_printable(text) for text in (hit.caption, hit.path) if text]
+
+
+def _shortened(key: str, most: int | None) -> str:
+    """The end of a key tells more than its beginning, which many share."""
+    return key if most is None or len(key) <= most else f"\N{HORIZONTAL ELLIPSIS}{key[1 - most :]}"
 
 
 def _printable(text: str) -> str:

@@ -4,13 +4,13 @@ A key may be any text, so it always stands last in a path, percent-encoded as on
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from api.contents import Upload, classes_from_json
-from api.dependencies import ServiceDependency, read_form, requires
+from api.dependencies import MaySeePaths, ServiceDependency, read_form, requires
 from api.items.schemas import ItemAnswer, ItemsAnswer
 from api.pagination import Limit, following
 from api.security import Scope
@@ -19,8 +19,10 @@ from indexer.put import put_item
 from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
-from search.catalogue import collections, items
+from search.catalogue import collections, items, listing
 from search.errors import AssetNotFound, BadInput, ItemNotFound
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
 from search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
@@ -54,14 +56,21 @@ _FORM = {
 def list_items(
     collection: str,
     service: ServiceDependency,
+    paths: MaySeePaths,
     after: str | None = None,
     limit: Limit = 100,
+    where: Annotated[str | None, Query(description="a filter, such as `width >= 1000 and label in (cat, dog)`")] = None,
 ) -> ItemsAnswer:
-    """List items by key, a page at a time."""
+    """List items by key, a page at a time; with `where`, those that pass a filter."""
+    passing = None if where is None else checked(filter_from_text(where))
     with service.runtime.database.read() as session:
-        found = items.list_page(session, collections.get(session, collection), after, limit)
+        held = collections.get(session, collection)
+        if passing is None:
+            found = items.list_page(session, held, after, limit)
+        else:
+            found = listing.page_where(session, held, passing, after, limit)
     cursor = following(found, limit, lambda item: item.key)
-    return ItemsAnswer(items=[ItemAnswer.of(item) for item in found], next=cursor)
+    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item in found], next=cursor)
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])
@@ -73,9 +82,9 @@ async def put(collection: str, key: str, request: Request, service: ServiceDepen
 
 
 @router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
-def get_item(collection: str, key: str, service: ServiceDependency) -> ItemAnswer:
+def get_item(collection: str, key: str, service: ServiceDependency, paths: MaySeePaths) -> ItemAnswer:
     """Get one item: its caption, attributes, and the names of its files."""
-    return ItemAnswer.of(_item(service, collection, key))
+    return ItemAnswer.of(_item(service, collection, key), paths)
 
 
 @router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE)])
@@ -113,7 +122,7 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> 
         parse_text(_text(fields[CAPTION]), service.limits, "the caption") if CAPTION in fields else None,
         _attributes(_text(fields["attributes"])) if "attributes" in fields else {},
     )
-    return ItemAnswer.of(item)
+    return ItemAnswer.of(item, with_path=False)  # what is put is stored
 
 
 def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:

@@ -26,12 +26,20 @@ class ItemAnswer(BaseModel):
     attributes: Mapping[str, Any]
     revision: int = Field(description="1 at first, and one more with each change")
     assets: list[AssetAnswer]
+    path: str | None = Field(
+        description="where its picture lies on the service's machine; null if it is stored, and for keys without the"
+        " scope admin"
+    )
 
     @classmethod
-    def of(cls, item: Item) -> "ItemAnswer":
-        assets = [AssetAnswer.of(asset) for _, asset in sorted(item.assets.items())]
+    def of(cls, item: Item, with_path: bool) -> "ItemAnswer":
         return cls(
-            key=item.key, caption=item.caption, attributes=item.attributes, revision=item.revision, assets=assets
+            key=item.key,
+            caption=item.caption,
+            attributes=item.attributes,
+            revision=item.revision,
+            assets=[AssetAnswer.of(asset) for _, asset in sorted(item.assets.items())],
+            path=item.path if with_path else None,
         )
 
 

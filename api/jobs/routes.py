@@ -19,6 +19,7 @@ from api.pagination import Limit, following
 from api.security import Scope
 from api.service import Service
 from indexer.sources.opening import is_remote
+from indexer.sources.prefixed import read_prefix
 from search.catalogue import jobs, ledger
 from search.catalogue.ledger import Failure
 from search.errors import JobNotFound
@@ -116,7 +117,8 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
     source = _inside_roots(service, body.source)
     service.check_ready()
-    return get_job(service.runtime.submit_index(collection, source, body.prune, body.on_duplicate), service)
+    prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
+    return get_job(service.runtime.submit_index(collection, source, body.prune, body.on_duplicate, prefix), service)
 
 
 def _inside_roots(service: Service, name: str) -> str | Path:

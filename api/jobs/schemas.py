@@ -20,6 +20,11 @@ class JobBody(Body):
         "an address as s3://bucket/prefix below one of ANYSEEK_REMOTE_ROOTS; `folder` is the same",
     )
     prune: bool = Field(False, description="also remove the items that the source no longer has")
+    key_prefix: str | None = Field(
+        None,
+        description="what the keys of a new source begin with, before a slash; by default the folder's name, and only"
+        " if keys would clash",
+    )
     on_duplicate: OnDuplicate = Field(
         OnDuplicate.LINK,
         description="what happens to content that another key already has: both are kept, the later one is left out"

@@ -17,7 +17,7 @@ from search.errors import BadInput, BadQuery
 from search.settings import Limits
 
 # The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.
-_CHUNK_QUERIES = 64
+_CHUNK_QUERIES = 256
 _CHUNK_BYTES = 32 * 1024 * 1024
 _CHUNK_HITS = 10 * MOST_HITS
 # A line may be added to a chunk that is almost full, and both must fit in one request.

@@ -67,15 +67,21 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
     return Query(tuple(parts), k, settings.get("space"), where, fusion)
 
 
-def results_to_wire(results: Results) -> wire.Results:
-    """The wire form of the engine's results."""
+def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
+    """The wire form of the engine's results; paths are only for those who may see them."""
     hits = [
         wire.Hit(
-            hit.item.key, hit.score, hit.rank, hit.item.caption, hit.item.attributes, tuple(sorted(hit.item.assets))
+            hit.item.key,
+            hit.score,
+            hit.rank,
+            hit.item.caption,
+            hit.item.attributes,
+            tuple(sorted(hit.item.assets)),
+            hit.item.path if with_paths else None,
         )
         for hit in results.hits
     ]
-    return wire.Results(tuple(hits), results.space, _fusion_name(results.fusion))
+    return wire.Results(tuple(hits), results.space, _fusion_name(results.fusion), results.note)
 
 
 def answer_batch(

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from api.dependencies import ServiceDependency, is_form, read_form, read_json, requires
+from api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
 from api.queries.conversion import (
     QUERY,
     answer_batch,
@@ -54,7 +54,7 @@ _BODY = {
 
 
 @router.post("", openapi_extra=_BODY)
-async def query(collection: str, request: Request, service: ServiceDependency) -> Results:
+async def query(collection: str, request: Request, service: ServiceDependency, paths: MaySeePaths) -> Results:
     """Find the items nearest to the weighted parts together, best first.
 
     As JSON, with files as base64, or as a form, with fields named by modality. Fewer than `k` hits only when the
@@ -65,7 +65,7 @@ async def query(collection: str, request: Request, service: ServiceDependency) -
         read = partial(query_from_form, await read_form(request))
     else:
         read = partial(query_from_wire, await read_json(request, QUERY))
-    return await service.run(_answer, service, collection, read)
+    return await service.run(_answer, service, collection, read, paths)
 
 
 @router.post("/batch")
@@ -78,9 +78,9 @@ async def query_batch(collection: str, body: BatchBody, service: ServiceDependen
     return await service.run(_answer_batch, service, collection, body.queries)
 
 
-def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query]) -> Results:
+def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query], paths: bool) -> Results:
     engine = service.engine_for(collection)
-    return results_to_wire(engine.query(collection, read(service.limits, engine.embedder)))
+    return results_to_wire(engine.query(collection, read(service.limits, engine.embedder)), paths)
 
 
 def _answer_batch(service: Service, collection: str, queries: list[Any]) -> BatchAnswer:

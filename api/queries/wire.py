@@ -86,6 +86,8 @@ def _part_of(given: str | Part | Mapping[str, Any]) -> Part:
         return given
     if isinstance(given, str):
         return Part("caption", text=given)
+    if not isinstance(given, Mapping):
+        raise BadQuery(f"a part is words, a Part or its members, not {type(given).__name__}")
     known = Part.__dataclass_fields__
     unknown = [name for name in given if name not in known]
     if unknown:
@@ -93,18 +95,27 @@ def _part_of(given: str | Part | Mapping[str, Any]) -> Part:
     return Part(**given)
 
 
-def query_json(query: Query | Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """A query, or its members, as JSON; its files are read. Raises `BadQuery`, `InputError`, `TooManyBytes`."""
+def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """A query, its members or its words, as JSON; its files are read.
+
+    Raises `BadQuery`, `InputError`, `TooManyBytes`.
+    """
+    if isinstance(query, str):
+        query = Query(parts_of(query))
+    if not isinstance(query, Query | Mapping):
+        raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
     members = vars(query) if isinstance(query, Query) else query
     parts = members.get("parts")
+    if isinstance(parts, str | Part | Mapping):
+        parts = [parts]
     if not isinstance(parts, list | tuple):
         return dict(members)
     return {**members, "parts": [_part_json(part, limits) for part in parts]}
 
 
 def _part_json(part: Any, limits: Limits) -> Any:
-    if isinstance(part, Part):
-        return to_json(vars(part), limits)
+    if isinstance(part, str | Part):
+        return to_json(vars(_part_of(part)), limits)
     return to_json(part, limits) if isinstance(part, Mapping) else part
 
 
@@ -125,6 +136,8 @@ class Hit:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
     """names of the item's files"""
+    path: str | None = None
+    """where its picture lies on the service's machine; null if it is stored, and for keys without the scope admin"""
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,8 @@ class Results:
     """that they were found in"""
     fusion: Fusion | None = None
     """how the parts became one vector; null for one part"""
+    note: str | None = None
+    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it"""
 
 
 @dataclass(frozen=True)
@@ -149,7 +164,8 @@ class Refusal:
 
 def results_of(members: Mapping[str, Any]) -> Results:
     """Results from the JSON of one answer."""
-    return Results(tuple(_hit_of(hit) for hit in members["hits"]), members["space"], members.get("fusion"))
+    hits = tuple(_hit_of(hit) for hit in members["hits"])
+    return Results(hits, members["space"], members.get("fusion"), members.get("note"))
 
 
 def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
@@ -158,5 +174,6 @@ def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
 
 
 def _hit_of(members: Mapping[str, Any]) -> Hit:
-    known = {name: members[name] for name in ("key", "score", "rank", "caption", "attributes") if name in members}
+    names = ("key", "score", "rank", "caption", "attributes", "path")
+    known = {name: members[name] for name in names if name in members}
     return Hit(**known, assets=tuple(members.get("assets", ())))

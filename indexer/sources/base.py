@@ -37,13 +37,17 @@ class Position:
 
 @dataclass(frozen=True)
 class Found:
-    """An input that a scan found; one with a `reason` cannot be indexed. `position` is the one after it."""
+    """An input that a scan found; one with a `reason` cannot be indexed. `position` is the one after it.
+
+    `said` is its description where the scan had to read that anyway.
+    """
 
     uri: str
     key: str
     reason: str | None = None
     reason_code: str | None = None
     position: Position | None = None
+    said: Description | None = None
 
 
 class Source(Protocol):
@@ -86,6 +90,10 @@ class Source(Protocol):
 
     def name(self, ref: str) -> str:
         """The name of that file in errors and content hashes."""
+        ...
+
+    def state(self, ref: str) -> str | None:
+        """A text that changes with the file, had without reading it; None where there is none, or not yet."""
         ...
 
     def local(self, ref: str) -> Path | None:

@@ -73,6 +73,9 @@ class BucketSource:
     def name(self, ref: str) -> str:
         return to_uri(ref)
 
+    def state(self, ref: str) -> str | None:
+        return None
+
     def local(self, ref: str) -> Path | None:
         return None
 

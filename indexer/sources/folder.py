@@ -20,6 +20,7 @@ from indexer.errors import BadDescription, InputError, InputUnreadable, SourceGo
 from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
 from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
 from indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
+from indexer.stamps import file_state
 from model.modalities.reading.files import read_file, read_start
 from search.errors import BadInput
 from search.settings import Limits
@@ -52,6 +53,8 @@ class PathTable:
 
     def find(self, path: str) -> list[int]:
         """The numbers under which `path` was added, in that order."""
+        if not self._numbers:
+            return []
         digests, numbers = self._sort()
         digest = np.uint64(_digest(path))
         first, last = np.searchsorted(digests, digest, "left"), np.searchsorted(digests, digest, "right")
@@ -152,6 +155,7 @@ class FolderSource:
 
     def __init__(self, root: Path, limits: Limits, skip: Path | None = None) -> None:
         self.root = root.resolve()
+        self._base = str(self.root / "_")[:-1]  # a path below the root is made of texts much faster
         self._limits = limits
         self._skip = str(skip.resolve()) if skip else None
         self._identity = _identity(self.root)
@@ -192,7 +196,8 @@ class FolderSource:
             if listing.reason is not None:
                 yield Found(to_uri(listing.base) + "/", to_key(listing.base) + "/", listing.reason, FOLDER_UNREADABLE)
             for path in self._inputs(listing, parts, from_uri(position.place) if position else None):
-                yield replace(self._found(path), position=Position(to_uri(path), version, self.ignored))
+                uri = to_uri(path)
+                yield self._found(path, uri, Position(uri, version, self.ignored))
         yield from self._unmet_lines(parts)
         self.check()
 
@@ -206,7 +211,9 @@ class FolderSource:
         sidecar = self._read_sidecar(relative)
         if said and sidecar:
             raise BadDescription(f"{uri} has a sidecar and a line in {MANIFEST}; keep one of them")
-        found = said or sidecar or Description()
+        found = said or sidecar
+        if found is None:
+            return Description(relative, to_key(relative))
         return replace(found, file=relative, key=found.key or to_key(relative))
 
     def open(self, ref: str) -> bytes:
@@ -215,6 +222,9 @@ class FolderSource:
 
     def name(self, ref: str) -> str:
         return to_uri(ref)
+
+    def state(self, ref: str) -> str | None:
+        return file_state(f"{self._base}{ref}")
 
     def local(self, ref: str) -> Path | None:
         """Return the path of the file, or None if it is not a text that can be stored."""
@@ -226,7 +236,7 @@ class FolderSource:
 
     def _read_sidecar(self, relative: str) -> Description | None:
         path = sidecar_of(relative)
-        if path == relative or not os.path.lexists(self.root / path):
+        if path == relative or not os.path.lexists(f"{self._base}{path}"):
             return None
         name = to_uri(path)
         data = read_file(self.root / path, self._limits, name)
@@ -287,11 +297,12 @@ class FolderSource:
             return is_picture_start(read_start(self.root / path, SNIFFED_BYTES, path))
         return False
 
-    def _found(self, path: str) -> Found:
+    def _found(self, path: str, uri: str, position: Position | None = None) -> Found:
         try:
-            return Found(to_uri(path), self.describe(to_uri(path)).key or "")
+            said = self.describe(uri)
+            return Found(uri, said.key or "", position=position, said=said)
         except BadInput as error:
-            return Found(to_uri(path), to_key(path), str(error), error.code)
+            return Found(uri, to_key(path), str(error), error.code, position)
 
     def _unmet_lines(self, parts: PathTable) -> Iterator[Found]:
         """Yield lines of the manifest that are invalid or whose file the walk has not found."""
@@ -302,7 +313,7 @@ class FolderSource:
                 reason = f"{line.name}: the file belongs to another item already, as a further modality"
                 yield Found(line.name, line.name, reason, BadDescription.code)
             elif not posixpath.isfile(self.root / line.description.file):
-                yield self._found(line.description.file)
+                yield self._found(line.description.file, to_uri(line.description.file))
 
     def _files_of_modalities(self) -> PathTable:
         """The files that belong to other files' items."""

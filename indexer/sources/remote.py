@@ -92,6 +92,9 @@ class RemoteStorage:
             size = int(self._files.size(self._path(ref)) or 0)
         return cast(BinaryIO, io.BufferedReader(_Ranges(self, ref, size), _AHEAD))
 
+    def state(self, ref: str) -> str | None:
+        return None
+
     def local(self, ref: str) -> Path | None:
         return None
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 from indexer.errors import InputUnreadable, InputVanished, SourceGone
 from indexer.paths import inside, is_utf8, to_uri
 from indexer.sources.base import LOCAL_THREADS
+from indexer.stamps import file_state
 from model.modalities.reading.files import read_file
 from search.settings import Limits
 
@@ -52,6 +53,10 @@ class Storage(Protocol):
 
     def stream(self, ref: str) -> BinaryIO:
         """Open the file for reading, with seeking. Raises `InputError`."""
+        ...
+
+    def state(self, ref: str) -> str | None:
+        """Return a text that changes with the file, had without opening it; None where there is none, or not yet."""
         ...
 
     def local(self, ref: str) -> Path | None:
@@ -106,6 +111,9 @@ class LocalStorage:
             stream.close()
             raise InputUnreadable(f"{name} is not a regular file")
         return stream
+
+    def state(self, ref: str) -> str | None:
+        return file_state(str(self._root / ref))
 
     def local(self, ref: str) -> Path | None:
         path = self._root / ref

@@ -66,6 +66,9 @@ class TableSource:
     def name(self, ref: str) -> str:
         return ref if is_url(ref) else to_uri(ref)
 
+    def state(self, ref: str) -> str | None:
+        return None if is_url(ref) else self._storage.state(ref)
+
     def local(self, ref: str) -> Path | None:
         return None if is_url(ref) else self._storage.local(ref)
 
@@ -91,7 +94,7 @@ class TableSource:
         except BadInput as error:
             place = f"{self._name}:{row.number}"
             return Found(place, place, str(error), error.code)
-        return Found(self._uri(row, said), said.key or "")
+        return Found(self._uri(row, said), said.key or "", said=said)
 
     def _uri(self, row: Row, said: Description) -> str:
         picture = self.name(said.file or "")

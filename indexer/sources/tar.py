@@ -102,6 +102,9 @@ class TarSource:
         shard, name, _ = _split(ref)
         return f"{to_uri(shard)}#{to_uri(name)}"
 
+    def state(self, ref: str) -> str | None:
+        return None
+
     def local(self, ref: str) -> Path | None:
         return None
 

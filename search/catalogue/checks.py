@@ -106,7 +106,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     facets.make_again(session, head.id)
     for keys in chunks(to_make_again):
         of_items = and_(ItemRow.collection_id == head.id, ItemRow.key.in_(keys))
-        session.execute(update(ItemRow).where(of_items).values(content_hash=""))
+        session.execute(update(ItemRow).where(of_items).values(content_hash="", stamp=None))
 
 
 def _foreign_keys() -> list[ForeignKey]:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, insert, select, update
@@ -160,19 +159,6 @@ def delete(session: Session, name: str) -> None:
     for table in (JobRow, LogRow, FacetRow, ItemRow, SourceRow, SpaceRow):
         session.execute(delete_rows(table).where(table.collection_id == collection_id))
     session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
-
-
-def source(session: Session, collection: Collection, root: Path | str) -> int:
-    """The id of the folder, table or bucket `root` as a source of the collection's items; made if absent."""
-    lock(session, collection)
-    where = (SourceRow.collection_id == collection.id, SourceRow.root == str(root))
-    source_id = session.scalar(select(SourceRow.id).where(*where))
-    if source_id is None:
-        row = SourceRow(collection_id=collection.id, root=str(root))
-        session.add(row)
-        session.flush()
-        source_id = row.id
-    return source_id
 
 
 def head(session: Session, name: str) -> Head:

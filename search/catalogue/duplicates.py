@@ -3,14 +3,23 @@
 from collections.abc import Collection as AnyCollection
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
 from search.catalogue import log
 from search.catalogue.items import fits
-from search.catalogue.tables import ItemRow, chunks, from_bytes
-from search.types import Collection, NewItem
+from search.catalogue.tables import AssetRow, ItemRow, chunks, from_bytes
+from search.types import Asset, Collection, NewItem
+
+# Built once: it is asked for every input that is not held yet.
+_ASSET_OF_CONTENT = (
+    select(AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type, AssetRow.sha256, AssetRow.size_bytes)
+    .join(ItemRow, ItemRow.id == AssetRow.item_id)
+    .where(ItemRow.collection_id == bindparam("of_collection"), ItemRow.sample_hash == bindparam("content"))
+    .where(AssetRow.name == bindparam("called"), AssetRow.stored)
+    .limit(1)
+)
 
 
 def vectors_by_sample(
@@ -22,6 +31,8 @@ def vectors_by_sample(
         where = (ItemRow.collection_id == collection.id, ItemRow.sample_hash.in_(some))
         rows = session.execute(select(ItemRow.sample_hash, ItemRow.id).where(*where))
         holders.update({row.sample_hash: row.id for row in rows})
+    if not holders:
+        return {}
     samples = {item_id: sample for sample, item_id in holders.items()}
     found: dict[str, dict[str, FloatArray]] = {}
     for space in collection.spaces.values():
@@ -31,6 +42,13 @@ def vectors_by_sample(
                 if vector is not None and fits(space, vector):
                     found.setdefault(samples[item_id], {})[space.name] = vector
     return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
+
+
+def asset_of(session: Session, collection: Collection, sample_hash: str, name: str) -> Asset | None:
+    """A stored file called `name` of an item that has this content; None if there is none."""
+    wanted = {"of_collection": collection.id, "content": sample_hash, "called": name}
+    row = session.connection().execute(_ASSET_OF_CONTENT, wanted).first()
+    return None if row is None else Asset(*row)
 
 
 def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
-from search.catalogue import collections, facets, log
+from search.catalogue import collections, facets, log, stamps
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, now, to_bytes
@@ -91,6 +91,7 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
     _store(session, collection.id, [change.item for change in happened])
+    stamps.write(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
@@ -345,6 +346,7 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
             "caption": new.caption,
             "attributes": _stored_attributes(new.key, new.attributes),
             "sample_hash": new.sample_hash,
+            "stamp": new.stamp,
         }
         for new in fresh
     ]

@@ -64,6 +64,7 @@ class Job:
     ended_at: datetime | None
     on_duplicate: OnDuplicate = OnDuplicate.LINK
     position: str | None = None  # of the scan; see `indexer.sources.base.Position`
+    key_prefix: str = ""  # of its source
 
     @property
     def active(self) -> bool:
@@ -173,6 +174,8 @@ def reopen(session: Session, job_id: int) -> int:
         raise JobNotRetriable(f"job {job_id} re-embeds a collection; run anyseek collections reembed again instead")
     if row.state not in (JobState.RUNNING, JobState.DONE):
         raise JobNotRetriable(f"job {job_id} is {row.state}; only a running or finished job can be retried")
+    if row.source_id is None:
+        raise JobNotRetriable(f"the source of job {job_id} has been forgotten; index it again instead")
     later = session.scalar(select(JobRow.id).where(JobRow.source_id == row.source_id, JobRow.id > job_id).limit(1))
     if later is not None:
         raise JobNotRetriable(f"job {later} has indexed the folder of job {job_id} since then; retry that job")
@@ -265,7 +268,7 @@ def _drop_finished(session: Session, source_id: int) -> None:
 
 def _read(session: Session, limit: int, *where: ColumnElement[bool]) -> list[Job]:
     rows = session.execute(
-        select(JobRow, CollectionRow.name, SourceRow.root)
+        select(JobRow, CollectionRow.name, SourceRow.root, SourceRow.key_prefix)
         .join(CollectionRow, CollectionRow.id == JobRow.collection_id)
         .outerjoin(SourceRow, SourceRow.id == JobRow.source_id)
         .where(*where)
@@ -273,10 +276,10 @@ def _read(session: Session, limit: int, *where: ColumnElement[bool]) -> list[Job
         .limit(limit)
         .execution_options(populate_existing=True)
     )
-    return [_job(row, collection, root) for row, collection, root in rows]
+    return [_job(*row) for row in rows]
 
 
-def _job(row: JobRow, collection: str, root: str | None) -> Job:
+def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
@@ -294,4 +297,5 @@ def _job(row: JobRow, collection: str, root: str | None) -> Job:
         ended_at=utc(row.ended_at) if row.ended_at else None,
         on_duplicate=OnDuplicate(row.on_duplicate),
         position=row.position,
+        key_prefix=key_prefix or "",
     )

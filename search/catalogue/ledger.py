@@ -36,12 +36,13 @@ DUPLICATE_KEY = "duplicate-key"
 
 @dataclass(frozen=True)
 class NewInput:
-    """An input that a scan found; one with a `reason` is quarantined at once."""
+    """An input that a scan found; one with a `reason` is quarantined at once, one with an `outcome` is done."""
 
     uri: str
     key: str
     reason: str | None = None
     reason_code: str | None = None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)
@@ -373,8 +374,17 @@ def _row(job_id: int, new: NewInput, taken: dict[str, str]) -> dict[str, object]
     if reason is None and taken.setdefault(new.key, new.uri) != new.uri:
         reason = f"{new.uri} has the key {new.key!r}, which {taken[new.key]} has already; give each its own key"
         code = DUPLICATE_KEY
-    state = PENDING if reason is None else QUARANTINED
-    return {"job_id": job_id, "uri": new.uri, "key": new.key, "state": state, "reason": reason, "reason_code": code}
+    outcome = new.outcome if reason is None else None
+    state = QUARANTINED if reason is not None else DONE if outcome else PENDING
+    return {
+        "job_id": job_id,
+        "uri": new.uri,
+        "key": new.key,
+        "state": state,
+        "outcome": outcome,
+        "reason": reason,
+        "reason_code": code,
+    }
 
 
 def _revive(session: Session, job_id: int, uris: Sequence[str]) -> None:

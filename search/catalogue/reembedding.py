@@ -184,7 +184,7 @@ def leave_out(session: Session, collection: Collection) -> int:
     space_switch.switch(session, target)
     for some in chunks(out):
         of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        session.execute(update(ItemRow).where(*of_items).values(content_hash=""))
+        session.execute(update(ItemRow).where(*of_items).values(content_hash="", stamp=None))
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
     return len(out)
 

@@ -98,15 +98,21 @@ class SpaceRow(Table):
 
 
 class SourceRow(Table):
+    """`key_prefix`, if there is one, stands before the keys of all its items and ends with a slash."""
+
     __tablename__ = "sources"
     __table_args__ = (UniqueConstraint("collection_id", "root"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     root: Mapped[str]
+    key_prefix: Mapped[str | None]
 
 
 class ItemRow(Table):
-    """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item."""
+    """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
+
+    `stamp` tells without reading the item's files whether they have changed (`indexer.stamps`); null: read them.
+    """
 
     __tablename__ = "items"
     __table_args__ = (
@@ -120,6 +126,7 @@ class ItemRow(Table):
     source_id: Mapped[int | None] = mapped_column(ForeignKey("sources.id"), index=True)
     content_hash: Mapped[str]
     sample_hash: Mapped[str | None] = mapped_column(String(64))
+    stamp: Mapped[str | None] = mapped_column(String(32))
     caption: Mapped[str | None] = mapped_column(CodePoints)
     attributes: Mapped[dict[str, Any]]
     revision: Mapped[int] = mapped_column(BigInteger, default=1)

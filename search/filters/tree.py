@@ -144,11 +144,11 @@ def checked(where: Filter) -> Filter:
     Raises `BadFilter` for too many conditions, an invalid field, a text that is too long or not storable, and a
     comparison that has no meaning.
     """
-    conditions = list(_conditions(where))
-    count = sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in conditions)
+    every = list(conditions(where))
+    count = sum(len(condition.values) if isinstance(condition, AnyOf) else 1 for condition in every)
     if count > MOST_CONDITIONS:
         raise BadFilter(f"the filter has {count} conditions; at most {MOST_CONDITIONS} are allowed")
-    for condition in conditions:
+    for condition in every:
         _check_field(condition)
         for value in values_of(condition):
             _check_value(condition, value)
@@ -168,13 +168,14 @@ def values_of(condition: Condition) -> tuple[Scalar, ...]:
             return ()
 
 
-def _conditions(where: Filter) -> Iterator[Condition]:
+def conditions(where: Filter) -> Iterator[Condition]:
+    """Every condition of a filter, from left to right."""
     match where:
         case And(parts) | Or(parts):
             for part in parts:
-                yield from _conditions(part)
+                yield from conditions(part)
         case Not(part):
-            yield from _conditions(part)
+            yield from conditions(part)
         case _:
             yield where
 

@@ -126,3 +126,22 @@ def test_nobody_there(tmp_path: Path) -> None:
         client.models()
     with pytest.raises(ServiceUnreachable, match="ftp"):
         Client("ftp://x")
+
+
+def test_words_are_a_query_and_a_part(client: Client, shapes: str) -> None:
+    wanted = client.query(shapes, "a red disc", k=10).hits
+    brief = [(hit.key, hit.rank) for hit in wanted]
+    given = ["a red disc", {"parts": "a red disc"}, {"parts": ["a red disc"]}, {"parts": {"text": "a red disc"}}]
+    for answer in client.query_batch(shapes, given):
+        assert isinstance(answer, Results)
+        assert [(hit.key, hit.rank) for hit in answer.hits] == brief
+    for wrong in (7, None, ["a red disc"]):
+        with pytest.raises(BadQuery, match="a query is words"):
+            client.query_batch(shapes, [wrong])  # type: ignore[list-item]
+    with pytest.raises(BadQuery, match="a part is words"):
+        client.query(shapes, [7])  # type: ignore[list-item]
+
+
+def test_items_that_pass_a_filter(client: Client, shapes: str) -> None:
+    keys = [item["key"] for item in client.items(shapes, page_size=2, where="colour = red")]
+    assert keys == ["red bar", "red box", "red disc"]

@@ -112,5 +112,9 @@ def test_a_backup_on_the_command_line(run: Run, tmp_path: Path) -> None:
     code, said, _ = run("restore", str(tmp_path / "b.tar"), home="other")
     assert (code, "1 stored files" in said) == (0, True)
     assert run("verify", home="other")[:2] == (0, "everything agrees\n")
-    assert run("backup", str(tmp_path / "b.tar"), "--no-assets", home="other")[0] == 0
+    before = (tmp_path / "b.tar").read_bytes()
+    code, _, told = run("backup", str(tmp_path / "b.tar"), "--no-assets", home="other")
+    assert (code, "exists" in told) == (2, True)
+    assert (tmp_path / "b.tar").read_bytes() == before
+    assert run("backup", str(tmp_path / "b.tar"), "--no-assets", "--yes", home="other")[0] == 0
     assert "yourself" in run("restore", str(tmp_path / "b.tar"), home="third")[2]

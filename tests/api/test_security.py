@@ -2,10 +2,13 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from api.security import Scope, create_key, is_loopback, require_key
 from api.service import Service, ServiceSettings
@@ -201,3 +204,28 @@ def test_logs_have_request_ids_and_neither_contents_nor_names(
     assert not [
         record for record in caplog.records if "secret" in str(record.__dict__) or "tell" in str(record.__dict__)
     ]
+
+
+def test_paths_are_for_admins(start_service: StartService, tmp_path: Path) -> None:
+    url, service = start_service()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (8, 8), "red").save(photos / "red.png")
+    runtime = service.runtime
+    with httpx.Client(base_url=url) as http:
+        http.post("/v1/collections", json={"name": "c"})
+        job = runtime.submit_index("c", photos, prune=False)
+        while runtime.queue.status(job).active:
+            time.sleep(0.05)
+
+        def paths(headers: dict[str, str]) -> list[str | None]:
+            hits = http.post("/v1/collections/c/query", json={"parts": [{"text": "red"}]}, headers=headers).json()
+            listed = http.get("/v1/collections/c/items", headers=headers).json()
+            item = http.get("/v1/collections/c/items/red.png", headers=headers).json()
+            return [hits["hits"][0]["path"], listed["items"][0]["path"], item["path"]]
+
+        assert paths({}) == [str(photos / "red.png")] * 3
+        for scope in Scope:
+            key = create_key(runtime.database, scope.value, scope)
+            wanted = str(photos / "red.png") if scope is Scope.ADMIN else None
+            assert paths(_with_key(key)) == [wanted] * 3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ingest import moving
 from benchmarks.ingest.memory import peaks
 from benchmarks.ingest.rates import bare_loop, indexer, make_photos, make_tiny
 from model.hashing import HashingEmbedder
@@ -63,3 +64,15 @@ def test_the_command_prints_every_case() -> None:
     for case in report["cases"]:
         assert "left_out" in case or list(case["ways"]) == ["bare loop", "indexer"]
     assert report["cases"][0]["ways"]["bare loop"]["of_bare_loop"] == 1
+
+
+def test_a_library_that_moves_is_measured(tmp_path: Path) -> None:
+    steps = moving.measure(tmp_path, 4)["steps"]
+    assert {name: (step["indexed"], step["unchanged"]) for name, step in steps.items()} == {
+        "new": (4, 0),
+        "unchanged": (0, 4),
+        "renamed folder": (0, 4),
+        "copied, old one deleted": (0, 4),
+        "unchanged, just copied": (0, 4),
+        "half of the files in a new folder": (2, 0),
+    }

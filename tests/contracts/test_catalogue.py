@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.catalogue import collections, items
+from search.catalogue import collections, items, sources
 from search.catalogue.session import Database
 from search.catalogue.tables import Table
 from search.errors import (
@@ -56,7 +56,7 @@ class TestCollections:
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
         with database.write() as session:
-            source = collections.source(session, collection, Path("/pictures"))
+            source = sources.ensure(session, collection, Path("/pictures"))
             items.write(session, collection, [replace(new_item(embedder, "x"), source_id=source, assets=(PICTURE,))])
         with database.write() as session:
             collections.delete(session, "things")
@@ -89,9 +89,9 @@ class TestCollections:
 
     def test_a_source_is_made_once(self, database: Database, collection: Collection) -> None:
         with database.write() as session:
-            first = collections.source(session, collection, Path("/a"))
-            assert collections.source(session, collection, Path("/b")) != first
-            assert collections.source(session, collection, Path("/a")) == first
+            first = sources.ensure(session, collection, Path("/a"))
+            assert sources.ensure(session, collection, Path("/b")) != first
+            assert sources.ensure(session, collection, Path("/a")) == first
 
     def test_the_head_says_where_it_stands(
         self, database: Database, embedder: WordsEmbedder, collection: Collection
@@ -119,7 +119,7 @@ class TestReadingItems:
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
         with database.write() as session:
-            source = collections.source(session, collection, Path("/here"))
+            source = sources.ensure(session, collection, Path("/here"))
             new = [replace(new_item(embedder, f"k{number:02}"), source_id=source) for number in range(25)]
             items.write(session, collection, [*new, new_item(embedder, "kept")])
         with database.write() as session:
@@ -132,9 +132,9 @@ class TestReadingItems:
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
         with database.write() as session:
-            here, there = (collections.source(session, collection, Path(root)) for root in ("/here", "/there"))
-            sources = {"a": here, "b": here, "c": there, "d": None}
-            new = [replace(new_item(embedder, key), source_id=source) for key, source in sources.items()]
+            here, there = (sources.ensure(session, collection, Path(root)) for root in ("/here", "/there"))
+            origins = {"a": here, "b": here, "c": there, "d": None}
+            new = [replace(new_item(embedder, key), source_id=source) for key, source in origins.items()]
             items.write(session, collection, new)
         with database.read() as session:
             outside = [items.count_outside(session, collection, Path(root)) for root in ("/here", "/there", "/none")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from search.catalogue import collections, items, log
+from search.catalogue import collections, items, log, sources
 from search.catalogue.session import Database
 from search.errors import (
     BadInput,
@@ -99,8 +99,8 @@ class TestWritingItems:
         self, database: Database, embedder: WordsEmbedder, collection: Collection
     ) -> None:
         with database.write() as session:
-            here = collections.source(session, collection, Path("/here"))
-            there = collections.source(session, collection, Path("/there"))
+            here = sources.ensure(session, collection, Path("/here"))
+            there = sources.ensure(session, collection, Path("/there"))
             items.write(session, collection, [replace(new_item(embedder, "x"), source_id=here)])
         for elsewhere in (there, None):
             batch = [new_item(embedder, "fresh"), replace(new_item(embedder, "x", "changed"), source_id=elsewhere)]

@@ -13,11 +13,11 @@ from sqlalchemy import event
 from indexer import samples
 from indexer.indexing import open_collection, open_job
 from indexer.runs import Owner, Tools
-from indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs
+from indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
 from indexer.sources import folder
 from indexer.sources.folder import FolderSource
 from search.assets import AssetStore
-from search.catalogue.ledger import UNCHANGED, Lease, Settled
+from search.catalogue.ledger import UNCHANGED, Lease
 from search.settings import Settings, Work
 from search.types import Asset
 from tests.indexer.harness import NAME, held, index, installation, numbers
@@ -47,7 +47,7 @@ def inputs_of(tools: Tools, photos: Path, store: AssetStore, decoding_threads: i
     changed = replace(tools, assets=store, settings=replace(tools.settings, work=work))
     collection, source = open_collection(tools, NAME), FolderSource(photos, tools.settings.limits)
     job = open_job(collection, source, Owner(tools.database, tools.settings), prune=False, adopt=False)
-    return SourceInputs(changed, collection, source, job)
+    return SourceInputs(changed, lambda: changed, collection, source, job)
 
 
 def lease(number: int) -> Lease:
@@ -138,7 +138,7 @@ def test_an_unchanged_input_is_not_decoded(
     assert isinstance(made, PreparedFile)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
     monkeypatch.setattr("indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
-    assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Settled(lease(0), UNCHANGED)
+    assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
 
 
 def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:

@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from sqlalchemy import event
 
-from model.seam import Fusion
+from model.seam import FloatArray, Fusion, Sample
 from search.catalogue import collections, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import LogRow
@@ -290,3 +291,28 @@ def test_a_query_asks_the_catalogue_for_its_head_and_the_rows_of_its_hits_only(
     event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2].split()[0]))
     engine.query("things", query)
     assert asked == ["BEGIN", "SELECT", "BEGIN", "SELECT", "SELECT"]
+
+
+def test_texts_of_like_length_are_embedded_together(database: Database, settings: Settings) -> None:
+    """Models pad the texts of a batch to the longest; each query still gets its own answer."""
+    embedder = WordsEmbedder()
+    collection = make_collection(database, embedder)
+    put(database, collection, embedder, ["cat", "a very long tale of a dog", "sea"])
+    engine = SearchEngine(database, settings, embedder)
+    texts = ["a very long tale of a dog", "sea", "cat", "a very long tale of a cat"]
+    seen: list[list[int]] = []
+    embed = embedder.embed
+
+    def watched(samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        seen.append([len(str(sample.values["caption"])) for sample in samples])
+        return embed(samples, spaces)
+
+    embedder.embed = watched  # type: ignore[method-assign]
+    queries = [Query((Part("caption", text),), k=3) for text in texts]
+    together = engine.query_batch(collection.name, queries)
+    assert seen == [sorted(len(text) for text in texts)]
+    for query, answer in zip(queries, together, strict=True):
+        assert isinstance(answer, Results)
+        assert [hit.item.key for hit in answer.hits] == [
+            hit.item.key for hit in engine.query(collection.name, query).hits
+        ]

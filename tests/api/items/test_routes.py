@@ -137,3 +137,30 @@ def test_two_files_of_one_modality_are_refused(
 
 def test_an_item_is_sent_as_a_form(problem: Problem, http: httpx.Client, collection: str) -> None:
     problem(http.put(_item(collection, "k"), json={"caption": "a"}), 422, "bad-input")
+
+
+def test_items_that_pass_a_filter_come_in_pages(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path, keys, after = f"/v1/collections/{shapes}/items", [], None
+    while True:
+        wanted = {"limit": "2", "where": "colour in (red, blue)"} | ({"after": after} if after else {})
+        page = http.get(path, params=wanted).json()
+        keys += [item["key"] for item in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert keys == sorted(f"{colour} {shape}" for colour in ("red", "blue") for shape in ("disc", "box", "bar"))
+    assert http.get(path, params={"where": "colour = pink"}).json() == {"items": [], "next": None}
+    problem(http.get(path, params={"where": "colour ="}), 422, "bad-filter")
+    problem(http.get(path, params={"where": "@id = 1"}), 422, "bad-filter")
+
+
+def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path = f"/v1/collections/{shapes}/items"
+    problem(http.get(path, params={"offset": "3"}), 422, "unknown-parameter")
+    assert "it takes after, limit, where" in http.get(path, params={"offset": "3"}).json()["detail"]
+    for other in ("/v1/collections", "/v1/jobs", "/v1/models", "/healthz", f"{path}/red disc"):
+        problem(http.get(other, params={"k": "1"}), 422, "unknown-parameter")
+    problem(
+        http.post(f"/v1/collections/{shapes}/query?k=1", json={"parts": [{"text": "red"}]}), 422, "unknown-parameter"
+    )
+    assert http.get("/", params={"from": "elsewhere"}).status_code == 200

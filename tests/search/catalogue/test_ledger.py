@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from model.hashing import HashingEmbedder
-from search.catalogue import collections, jobs, ledger
+from search.catalogue import collections, jobs, ledger, sources
 from search.catalogue.jobs import JobState
 from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, NewInput, Settled, Span
 from search.catalogue.session import Database
@@ -83,7 +83,7 @@ def book(tmp_path: Path) -> Iterator[Book]:
     upgrade(database)
     with database.write() as session:
         collection = collections.create(session, "c", "hashing", HashingEmbedder().spaces.values())
-        source_id = collections.source(session, collection, Path("/photos"))
+        source_id = sources.ensure(session, collection, Path("/photos"))
     yield Book(database, collection, source_id)
     database.close()
 

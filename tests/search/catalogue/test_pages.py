@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, items, log
+from search.catalogue import items, log, sources
 from search.catalogue.session import Database
 from search.types import Collection
 from tests.search.gallery import WordsEmbedder, new_item
@@ -54,7 +54,7 @@ def test_a_page_of_a_large_collection_takes_as_many_steps_as_one_of_a_small_one(
     first_page: Pages, database: Database, collection: Collection, embedder: WordsEmbedder
 ) -> None:
     with database.write() as session:
-        source_id = collections.source(session, collection, Path("/photos"))
+        source_id = sources.ensure(session, collection, Path("/photos"))
 
     def steps_with(count: int) -> int:
         new = [replace(new_item(embedder, f"{number:06}"), source_id=source_id) for number in range(count)]

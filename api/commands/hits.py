@@ -1,0 +1,92 @@
+"""What `anyseek query` does with hits besides printing them: their paths, a contact sheet, opening the best one."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from api.queries.wire import Results
+from search.errors import AssetNotFound
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from api.client import Client
+    from api.local import LocalClient
+
+_FAILED = 1
+_NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
+
+
+def only_collection(client: "Client | LocalClient") -> str:
+    """The name of the only collection. Raises `UsageError` if there is none, or several to choose from."""
+    found = client.collections()
+    if len(found) == 1:
+        return str(found[0]["name"])
+    if not found:
+        raise click.UsageError("there is no collection yet; make one with anyseek index FOLDER --collection NAME")
+    listed = ", ".join(f"{held['name']} ({held['items']:,} items)" for held in found)
+    raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
+
+
+def echo_paths(results: Results, end: str) -> None:
+    """Print where the files of hits lie, each with `end` behind it; hits without a path are counted on stderr."""
+    for hit in results.hits:
+        if hit.path is not None:
+            click.echo(hit.path + end, nl=False)
+    without = sum(hit.path is None for hit in results.hits)
+    if without:
+        click.echo(f"{without} of {len(results.hits)} hits have no path: {_NO_PATH}", err=True)
+
+
+def write_sheet(client: "Client | LocalClient", collection: str, results: Results, file: Path) -> None:
+    """Write the hits' thumbnails as one picture, in the format of the file's ending.
+
+    Raises `UsageError` for an ending that is not of a picture, or if there is no hit, and `OSError`.
+    """
+    from PIL import Image
+
+    from model.files import whole_file
+    from model.modalities.rendering.contact_sheet import Print, contact_sheet
+
+    kind = Image.registered_extensions().get(file.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise click.UsageError(f"{file} has no ending of a picture; use .png or .jpg")
+    if not results.hits:
+        raise click.UsageError("nothing was found, so there is no contact sheet to write")
+    prints = [Print(hit.rank, hit.key, _thumbnail(client, collection, hit.key)) for hit in results.hits]
+    with whole_file(file.absolute()) as temporary:
+        contact_sheet(prints).save(temporary, kind)
+    click.echo(f"{file}: {len(prints)} hits", err=True)
+
+
+def open_best(results: Results) -> int:
+    """Open the best hit's file as the desktop does, and return the exit code."""
+    path = results.hits[0].path if results.hits else None
+    if path is None:
+        click.echo(f"there is no file to open: {_NO_PATH if results.hits else 'nothing was found'}", err=True)
+        return _FAILED
+    if not Path(path).is_file():
+        click.echo(f"{path} is not on this machine, or gone", err=True)
+        return _FAILED
+    if click.launch(path) != 0:
+        click.echo(f"nothing on this machine opens {path}", err=True)
+        return _FAILED
+    return 0
+
+
+def _thumbnail(client: "Client | LocalClient", collection: str, key: str) -> "Image.Image | None":
+    """The small picture of an item, None if it has none."""
+    from PIL import Image
+
+    from api.errors import ApiError
+
+    try:
+        return Image.open(io.BytesIO(client.thumbnail(collection, key)))
+    except AssetNotFound:
+        return None
+    except ApiError as error:
+        if error.type == f"urn:anyseek:{AssetNotFound.code}":
+            return None
+        raise

@@ -1,0 +1,161 @@
+"""Where a folder belongs that a collection has not seen yet: it may be one that has moved, or need a prefix of keys.
+
+A folder has **moved** if another source of the collection is gone and at least half of its items are found in the new
+folder, under the same keys and with as many bytes; some are read and must have the same bytes. The source then has the
+new place, and its items stay what they are.
+
+Keys **clash** if an item with that key came from elsewhere and is not the same file at another place. Then the keys of
+the new folder get its name as their prefix.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from indexer.paths import from_uri, to_key
+from indexer.sources.base import Found, Source
+from indexer.sources.folder import FolderSource
+from model.files import file_digest
+from search.catalogue import collections, locations, sources
+from search.catalogue.locations import Picture
+from search.catalogue.session import Database
+from search.catalogue.sources import HeldSource, SourceHeld
+from search.types import Collection
+
+_PAGE = 500
+_READ = 16  # files whose bytes are compared before a folder counts as moved
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a source came into a collection: the prefix of its keys, and where it was before if it has moved."""
+
+    key_prefix: str
+    moved_from: str | None = None
+    is_new: bool = False
+    clash: str | None = None  # a key that another source has, for which the prefix was chosen
+
+
+@dataclass
+class _Tally:
+    """What was found of the collection's items in a new folder."""
+
+    same: Counter[int] = field(default_factory=Counter)  # by source that is gone: keys with as many bytes
+    examples: dict[int, list[tuple[str, bool]]] = field(default_factory=lambda: defaultdict(list))  # key, same bytes?
+    clash: str | None = None
+
+
+def place(database: Database, collection: Collection, source: Source, key_prefix: str | None = None) -> Placement:
+    """Make `source` one of the collection's, unless it is already; without a `key_prefix` it is chosen as told above.
+
+    Raises `SourceHeld` if the collection has the source with another prefix, or a moved one is being indexed, and
+    `SourceGone`.
+    """
+    with database.read() as session:
+        others = sources.list_of(session, collection)
+        has_items = bool(others) or collections.count(session, collection.id) > 0
+    known = next((other for other in others if other.root == source.uri), None)
+    if known is not None:
+        return _as_before(known, key_prefix)
+    chosen = Placement(key_prefix or "", is_new=True)
+    if key_prefix is None and has_items and isinstance(source, FolderSource):
+        chosen = _chosen(database, collection, source, others)
+    with database.write() as session:
+        if chosen.moved_from is not None:
+            before = next(other for other in others if other.root == chosen.moved_from)
+            sources.move(session, collection, before.id, source.uri, (from_uri(before.root), from_uri(source.uri)))
+        else:
+            sources.ensure(session, collection, source.uri, chosen.key_prefix)
+    return chosen
+
+
+def _as_before(known: HeldSource, key_prefix: str | None) -> Placement:
+    if key_prefix is not None and key_prefix != known.key_prefix:
+        said = repr(known.key_prefix) if known.key_prefix else "no prefix"
+        raise SourceHeld(f"the keys of {known.root} have {said} in this collection; forget the source to give another")
+    return Placement(known.key_prefix)
+
+
+def _chosen(
+    database: Database, collection: Collection, source: FolderSource, others: Sequence[HeldSource]
+) -> Placement:
+    with database.read() as session:
+        gone = {other.id: other for other in others if _is_gone_folder(other, sources.locations(session, other.id, 1))}
+    tally = _tally(database, collection, source, gone)
+    for source_id, count in tally.same.most_common():
+        equal = sum(is_equal for _, is_equal in tally.examples[source_id])
+        if 2 * count >= gone[source_id].items and 2 * equal > len(tally.examples[source_id]):
+            return Placement(gone[source_id].key_prefix, moved_from=gone[source_id].root)
+    unequal = (key for examples in tally.examples.values() for key, is_equal in examples if not is_equal)
+    clash = tally.clash or next(unequal, None)
+    prefix = "" if clash is None else _free_prefix(database, collection, source.root, others)
+    return Placement(prefix, is_new=True, clash=clash)
+
+
+def _tally(database: Database, collection: Collection, source: FolderSource, gone: dict[int, HeldSource]) -> _Tally:
+    tally = _Tally()
+    prefixes = {"", *(other.key_prefix for other in gone.values())}
+    for page in _pages(source.scan()):
+        by_key = {prefix + found.key: found for found in page for prefix in prefixes}
+        with database.read() as session:
+            held = locations.of_keys(session, collection, list(by_key))
+        for key, picture in held.items():
+            _count(tally, key, by_key[key], picture, source.root, gone)
+    return tally
+
+
+def _count(tally: _Tally, key: str, found: Found, picture: Picture, root: Path, gone: dict[int, HeldSource]) -> None:
+    """Add one key that the collection has to the tally."""
+    path = root / from_uri(found.uri)
+    moved_with = gone.get(picture.source_id or 0)
+    has_size = picture.location is not None and _size(path) == picture.size_bytes
+    if moved_with is not None and key == moved_with.key_prefix + found.key and has_size:
+        examples = tally.examples[moved_with.id]
+        tally.same[moved_with.id] += 1
+        if len(examples) < _READ:
+            examples.append((key, _digest(path) == picture.sha256))
+    elif key == found.key and tally.clash is None:
+        is_same = has_size and picture.is_free_for(path) and _digest(path) == picture.sha256
+        tally.clash = None if is_same else key
+
+
+def _free_prefix(database: Database, collection: Collection, root: Path, others: Sequence[HeldSource]) -> str:
+    """The name of the folder, with those of the folders above it as far as another source has that prefix."""
+    taken = {other.key_prefix for other in others}
+    steps = [to_key(step) for step in root.parts[1:]] or ["root"]
+    with database.read() as session:
+        for first in range(len(steps) - 1, -1, -1):
+            prefix = "/".join(steps[first:]) + "/"
+            if prefix not in taken and not locations.any_begins_with(session, collection, prefix):
+                return prefix
+    return "/".join(steps) + "/"
+
+
+def _is_gone_folder(source: HeldSource, locations: Sequence[str]) -> bool:
+    """Whether a source was a folder, in which the files at `locations` lay, that is not there now."""
+    folder = from_uri(source.root)
+    was_folder = any(location.startswith(f"{folder}/") for location in locations)
+    return was_folder and not os.path.lexists(folder)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return file_digest(path)
+    except OSError:
+        return None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:
+    usable = (input_ for input_ in found if input_.reason is None)
+    while page := list(islice(usable, _PAGE)):
+        yield page

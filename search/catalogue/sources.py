@@ -1,0 +1,133 @@
+"""The folders, tables and buckets from which the items of a collection came: listed, moved and forgotten.
+
+A source is known by its `root`, the text by which it is opened again (`indexer.sources.base.Source.uri`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from search.catalogue import collections, items
+from search.catalogue.jobs import ACTIVE
+from search.catalogue.session import Database
+from search.catalogue.tables import AssetRow, ItemRow, JobRow, SourceRow
+from search.errors import Conflict, NotFound
+from search.types import Collection
+
+
+class SourceNotFound(NotFound):
+    code = "source-not-found"
+
+
+class SourceHeld(Conflict):
+    """A source cannot be changed as asked: a job is at work on it, or the collection has the other one already."""
+
+    code = "source-held"
+
+
+@dataclass(frozen=True)
+class HeldSource:
+    """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`."""
+
+    id: int
+    root: str
+    key_prefix: str
+    items: int
+
+
+def ensure(session: Session, collection: Collection, root: Path | str, key_prefix: str = "") -> int:
+    """The id of the source at `root`; it is made, with `key_prefix`, if the collection has none there."""
+    collections.lock(session, collection)
+    where = (SourceRow.collection_id == collection.id, SourceRow.root == str(root))
+    source_id = session.scalar(select(SourceRow.id).where(*where))
+    if source_id is None:
+        row = SourceRow(collection_id=collection.id, root=str(root), key_prefix=key_prefix or None)
+        session.add(row)
+        session.flush()
+        source_id = row.id
+    return source_id
+
+
+def list_of(session: Session, collection: Collection) -> list[HeldSource]:
+    """The sources of a collection, in the order in which they came. Counts their items."""
+    rows = session.execute(
+        select(SourceRow.id, SourceRow.root, SourceRow.key_prefix, func.count(ItemRow.id))
+        .outerjoin(ItemRow, ItemRow.source_id == SourceRow.id)
+        .where(SourceRow.collection_id == collection.id)
+        .group_by(SourceRow.id, SourceRow.root, SourceRow.key_prefix)
+        .order_by(SourceRow.id)
+    )
+    return [HeldSource(source_id, root, prefix or "", count) for source_id, root, prefix, count in rows]
+
+
+def find(session: Session, collection: Collection, root: str) -> HeldSource:
+    """The source at `root`. Raises `SourceNotFound`, which names those there are."""
+    held = list_of(session, collection)
+    for source in held:
+        if source.root == root:
+            return source
+    has = f"it has {', '.join(source.root for source in held)}" if held else "it has none"
+    raise SourceNotFound(f"the collection {collection.name!r} has no source {root}; {has}")
+
+
+def locations(session: Session, source_id: int, limit: int) -> list[str]:
+    """Paths of some files of a source that stay where they are, at most `limit`."""
+    of_source = (ItemRow.source_id == source_id, ~AssetRow.stored)
+    return list(session.scalars(select(AssetRow.location).join(ItemRow).where(*of_source).limit(limit)))
+
+
+def move(session: Session, collection: Collection, source_id: int, root: str, folders: tuple[str, str]) -> None:
+    """Give a source another `root`: files of its items below the first of `folders` are now below the second.
+
+    Keys, vectors and ids of the items stay. Raises `SourceHeld` if the collection has a source at `root`, or a job is
+    at work on this one.
+    """
+    collections.lock(session, collection)
+    _check_idle(session, source_id)
+    there = select(SourceRow.id).where(SourceRow.collection_id == collection.id, SourceRow.root == root)
+    if session.scalar(there) is not None:
+        raise SourceHeld(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
+    session.execute(update(SourceRow).where(SourceRow.id == source_id).values(root=root))
+    before, after = (f"{folder.rstrip('/')}/" for folder in folders)
+    below = func.substr(AssetRow.location, 1, len(before)) == before
+    of_source = AssetRow.item_id.in_(select(ItemRow.id).where(ItemRow.source_id == source_id))
+    session.execute(
+        update(AssetRow)
+        .where(of_source, ~AssetRow.stored, below)
+        .values(location=after + func.substr(AssetRow.location, len(before) + 1))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def forget(database: Database, collection: Collection, source_id: int, with_items: bool) -> None:
+    """Remove a source; its items stay and belong to no source, or are deleted in pages first.
+
+    If it is interrupted while it deletes, the source stays with the rest of its items. Raises `SourceHeld` if a job is
+    at work on it.
+    """
+    with database.read() as session:
+        _check_idle(session, source_id)
+        pages = list(items.keys_of_source(session, source_id)) if with_items else []
+    for keys in pages:
+        with database.write() as session:
+            _check_idle(session, source_id)
+            held = items.hashes(session, collection, keys)
+            items.delete(session, collection, [key for key in keys if held.get(key, ("", None))[1] == source_id])
+    with database.write() as session:
+        collections.lock(session, collection)
+        _check_idle(session, source_id)
+        for table in (ItemRow, JobRow):
+            session.execute(update(table).where(table.source_id == source_id).values(source_id=None))
+        session.execute(delete_rows(SourceRow).where(SourceRow.id == source_id))
+
+
+def _check_idle(session: Session, source_id: int) -> None:
+    at_work = select(JobRow.id).where(JobRow.source_id == source_id, JobRow.state.in_(ACTIVE))
+    job_id = session.scalar(at_work)
+    if job_id is not None:
+        raise SourceHeld(
+            f"job {job_id} is at work on this source; wait for it, or stop it: anyseek jobs cancel {job_id}"
+        )

@@ -1,0 +1,32 @@
+"""Stamps of items, by which a scan tells without reading files that an item is as it was (`indexer.stamps`)."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
+
+from search.catalogue.tables import ItemRow, chunks
+from search.types import Collection
+
+_SET = (
+    update(ItemRow)
+    .where(ItemRow.collection_id == bindparam("of_collection"), ItemRow.key == bindparam("of_key"))
+    .values(stamp=bindparam("new_stamp"))
+)
+
+
+def of_keys(session: Session, collection: Collection, source_id: int, keys: Sequence[str]) -> dict[str, str]:
+    """The stamps of those of `keys` that are items of the source and have one."""
+    found: dict[str, str] = {}
+    for some in chunks(keys):
+        of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
+        query = select(ItemRow.key, ItemRow.stamp).where(*of_items, ItemRow.source_id == source_id)
+        found.update((row.key, row.stamp) for row in session.execute(query) if row.stamp is not None)
+    return found
+
+
+def write(session: Session, collection: Collection, stamps: Mapping[str, str | None]) -> None:
+    """Give items stamps, by key. No reader of the catalogue has to know, so nothing is logged."""
+    rows = [{"of_collection": collection.id, "of_key": key, "new_stamp": stamp} for key, stamp in stamps.items()]
+    if rows:
+        session.connection().execute(_SET, rows)

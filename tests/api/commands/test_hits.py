@@ -1,0 +1,121 @@
+"""Hits of `anyseek query` lead to files: paths, a contact sheet, opening the best one; and what goes wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from PIL import Image
+
+from api.cli import run
+from api.commands.query import as_table
+from api.queries.wire import Hit, Results
+from tests.indexer.pictures import png
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path, anyseek: Run) -> Path:
+    made = tmp_path / "photos"
+    made.mkdir()
+    for number in range(5):
+        (made / f"{number} é.png").write_bytes(png(number))
+    (made / "0 é.json").write_text('{"caption": "a dog", "attributes": {"camera": {"make": "Nikon"}, "width": 7}}')
+    assert anyseek("index", made, "--collection", "mine")[0] == 0
+    return made
+
+
+def test_the_only_collection_need_not_be_named(anyseek: Run, photos: Path) -> None:
+    code, output, _ = anyseek("query", "--image", photos / "2 é.png", "-k", "1")
+    assert code == 0
+    assert output.split("  ")[-1].strip() == str(photos / "2 é.png")
+    anyseek("index", photos, "--collection", "others")
+    code, _, told = anyseek("query", "a dog")
+    assert code == 2
+    assert "choose one with --collection: mine (5 items), others (5 items)" in told
+
+
+def test_without_any_collection_the_next_step_is_told(anyseek: Run) -> None:
+    code, _, told = anyseek("query", "a dog")
+    assert (code, "anyseek index FOLDER --collection NAME" in told) == (2, True)
+
+
+def test_paths_alone_are_for_other_commands(anyseek: Run, photos: Path) -> None:
+    code, output, told = anyseek("query", "--image", photos / "2 é.png", "-k", "3", "--paths")
+    assert (code, told) == (0, "")
+    paths = output.splitlines()
+    assert len(paths) == 3
+    assert paths[0] == str(photos / "2 é.png")
+    assert anyseek("query", "--image", photos / "2 é.png", "-k", "3", "--paths", "-0")[1] == "".join(
+        f"{path}\0" for path in paths
+    )
+    hits = json.loads(anyseek("query", "--image", photos / "2 é.png", "-k", "3", "--json")[1])["hits"]
+    assert [hit["path"] for hit in hits] == paths
+
+
+@pytest.mark.parametrize(
+    "options", [["--paths", "--json"], ["-0"], ["--contact-sheet", "sheet.text"], ["--contact-sheet", "sheet"]]
+)
+def test_options_that_do_not_fit_are_refused(anyseek: Run, photos: Path, options: list[str]) -> None:
+    assert anyseek("query", "a dog", *options)[0] == 2
+
+
+def test_a_contact_sheet_has_every_hit(anyseek: Run, photos: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    code, _, told = anyseek("query", "a dog", "-k", "5", "--contact-sheet", sheet)
+    assert (code, told) == (0, f"{sheet}: 5 hits\n")
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+        assert image.size[0] > image.size[1] > 2 * 192
+    nothing = anyseek("query", "a dog", "--where", "width = 8", "--contact-sheet", tmp_path / "none.png")
+    assert (nothing[0], (tmp_path / "none.png").exists()) == (2, False)
+
+
+def test_the_best_hit_is_opened(anyseek: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(click, "launch", lambda path: opened.append(path) or 0)
+    assert anyseek("query", "--image", photos / "1 é.png", "--open")[0] == 0
+    assert opened == [str(photos / "1 é.png")]
+    (photos / "1 é.png").unlink()
+    code, _, told = anyseek("query", "--item", "1 é.png", "--open")
+    assert (code, "is not on this machine, or gone" in told) == (1, True)
+    monkeypatch.setattr(click, "launch", lambda path: 1)
+    assert "nothing on this machine opens" in anyseek("query", "--item", "2 é.png", "--open")[2]
+
+
+def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, photos: Path) -> None:
+    for where, wanted in (
+        ("widht = 7", "no item has the attribute 'widht'; did you mean width?"),
+        ("make = Nikon", "no item has the attribute 'make'; did you mean camera.make?"),
+        ("zzz = 1", "no item has the attribute 'zzz'; there are camera.make, width"),
+    ):
+        code, output, told = anyseek("query", "a dog", "--where", where)
+        assert (code, told) == (0, f"{wanted}\n")
+        assert "nothing was found" in output
+        assert json.loads(anyseek("query", "a dog", "--where", where, "--json")[1])["note"] == wanted
+    for where in ("width = 8", "camera exists", "@caption = cat", "camera.make = Nikon"):
+        assert anyseek("query", "a dog", "--where", where)[2] == ""
+
+
+def test_a_long_key_keeps_its_end() -> None:
+    results = Results((Hit("holidays/" * 20 + "0042.jpg", 0.5, 1, path="/p/0042.jpg"),), "space")
+    line = as_table(results, most=20)
+    assert line.split()[2].startswith("…")
+    assert line.split()[2].endswith("/0042.jpg")
+    assert line.endswith("  /p/0042.jpg")
+    assert len(line.split()[2]) == 20
+    assert "holidays/holidays/holidays" in as_table(results)

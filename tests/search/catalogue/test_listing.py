@@ -1,0 +1,34 @@
+"""Pages of items that pass a filter are the same whether few or many pass."""
+
+import pytest
+
+from search.catalogue import listing
+from search.catalogue.session import Database
+from search.filters.from_text import filter_from_text
+from search.types import Collection
+from tests.search.gallery import WordsEmbedder, put
+
+KEYS = [f"{number:04}" for number in range(1_200)]
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_all_pages_together_have_each_item_once(
+    database: Database,
+    collection: Collection,
+    embedder: WordsEmbedder,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "_FEW", few)
+    put(database, collection, embedder, KEYS)
+    for text, wanted in (
+        ("words >= 0300 and not words = 0900", [key for key in KEYS if key >= "0300" and key != "0900"]),
+        ("words starts with 11", [key for key in KEYS if key.startswith("11")]),
+        ("words = none", []),
+    ):
+        seen: list[str] = []
+        with database.read() as session:
+            where = filter_from_text(text.replace("0300", "'0300'").replace("0900", "'0900'").replace("11", "'11'"))
+            while page := listing.page_where(session, collection, where, seen[-1] if seen else None, 170):
+                seen += [item.key for item in page]
+        assert seen == wanted
