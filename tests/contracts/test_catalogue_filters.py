@@ -79,7 +79,8 @@ PICTURES: dict[str, Attributes] = {
         ("@key in (a, d)", "ad"), ("@caption starts with 'caption of b'", "b"), ("@caption exists and @key > b", "cd"),
         ("n > 1e300", "d"), ("width > 0 and (label = dog or taken >= 2024-01-01)", "ab"), ("nothing = 1", ""),
         ("label starts with ''", "abc"), ("place.lat < 0", "bd"),
-        ("place within 100 km of 47, 8", "a"), ("place within 50 km of 47, 8", ""), ("place within 200km of -17, 179", "d"),
+        ("place within 100 km of 47, 8", "a"), ("place within 50 km of 47, 8", ""),
+        ("place within 200km of -17, 179", "d"),
         ("not place within 42 mi of (47, 8)", "bcd"), ("place within 20000 km of 47, 8", "abd"),
     ],
 )  # fmt: skip
