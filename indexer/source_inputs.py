@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from indexer.descriptions import Description, ModalityFile
 from indexer.errors import BadDescription, DuplicateContent
 from indexer.kinds import media_type
+from indexer.photo_metadata.reading import joined, read_metadata, version
 from indexer.pipeline import Prepared, Vectors, embed_samples
 from indexer.runs import Tools
 from indexer.samples import (
@@ -120,20 +121,22 @@ class SourceInputs:
         refs = _refs(said)
         files = [self._read(modality, further) for modality, further in refs.items()]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
-            digest = content_hash(files, said.caption, said.attributes)
+            digest = content_hash(files, said.caption, said.attributes, version(self._tools.settings.photos))
             if held.get(lease.key) == (digest, self._source_id):
                 return Settled(lease, UNCHANGED)
-            values = decode_all(files, said.caption, self._tools.settings.limits)
+            metadata = read_metadata(files, self._tools.settings)
+            caption = said.caption if said.caption or CAPTION in refs else metadata.caption
+            values = decode_all(files, caption, self._tools.settings.limits)
             small = _thumbnail(values[PICTURE])
-        caption = values.get(CAPTION)
+        text = values.get(CAPTION)
         assets = self._tools.assets
         return PreparedFile(
             lease=lease,
             content_hash=digest,
-            sample_hash=sample_hash(files, said.caption),
+            sample_hash=sample_hash(files, caption, metadata.decoding_version),
             sample=sample_for(values, self._tools.embedder.modalities),
-            caption=caption if isinstance(caption, str) else None,
-            attributes=said.attributes,
+            caption=text if isinstance(text, str) else None,
+            attributes=joined(said.attributes, metadata.attributes),
             assets=(
                 *(self._asset(file, refs[file.modality].path) for file in files),
                 *store_class_names(files, assets),
