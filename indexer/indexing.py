@@ -7,6 +7,7 @@ from itertools import islice
 from sqlalchemy.orm import Session
 
 from indexer.errors import ModelMismatch
+from indexer.photo_metadata.reading import version
 from indexer.pipeline import Pipeline
 from indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from indexer.samples import PICTURE
@@ -143,10 +144,10 @@ class IndexRun(JobRun):
         assert job.source_id is not None
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
-        source = self._keyed(job)
+        source, reading = self._keyed(job), version(self._owner.settings.photos)
         for page in _pages(source.scan(self._position(job))):
             self._owner.check()
-            seen = {found.key: stamp_of(source, found.said) for found in page if found.said is not None}
+            seen = {found.key: stamp_of(source, found.said, reading) for found in page if found.said is not None}
             with self._database.write() as session:
                 if not self._is_ours(jobs.get_locked(session, job.id)):
                     return

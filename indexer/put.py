@@ -7,6 +7,7 @@ import numpy as np
 from indexer.descriptions import check_attributes
 from indexer.indexing import open_collection
 from indexer.kinds import media_type
+from indexer.photo_metadata.reading import joined, read_metadata, version
 from indexer.runs import Tools
 from indexer.samples import (
     CAPTION,
@@ -40,6 +41,7 @@ def put_item(
 ) -> Item:
     """Insert or replace the item `key`; the same content again writes nothing. It can be found when this returns.
 
+    What the picture's file says of itself becomes attributes, and the caption if none is given; `attributes` win.
     Each file is one modality (canonical name, each once); `caption` is a text that was parsed. Raises
     `CollectionNotFound`, `DecodeError`, `BadInput` for a sample without anything that the model takes,
     `KeyHeldElsewhere` if the key came from a folder, `ModelMismatch`, `FingerprintMismatch`.
@@ -48,20 +50,22 @@ def put_item(
         collections.get(session, collection_name)
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
-    values = decode_all(_distinct(key, files), caption, tools.settings.limits)
+    metadata = read_metadata(_distinct(key, files), tools.settings)
+    words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
+    values = decode_all(files, words, tools.settings.limits)
     sample = _sample(tools, key, values)
     new = NewItem(
         key=key,
-        content_hash=content_hash(files, caption, attributes or {}),
+        content_hash=content_hash(files, caption, attributes or {}, version(tools.settings.photos)),
         vectors=_vectors(tools, sample, list(collection.spaces)),
         caption=_caption(values),
-        attributes=attributes or {},
+        attributes=joined(attributes or {}, metadata.attributes),
         assets=(
             *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
             *store_class_names(files, tools.assets),
             *_thumbnail(tools, values),
         ),
-        sample_hash=sample_hash(files, caption),
+        sample_hash=sample_hash(files, words, metadata.decoding_version),
     )
     with tools.database.write() as session:
         return items.write(session, collection, [new])[0]

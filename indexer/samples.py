@@ -20,7 +20,8 @@ from search.assets import AssetStore
 from search.settings import Limits
 from search.types import Asset, Attributes, Item
 
-# Raise it when the same files must be embedded anew because they are decoded differently.
+# Raise it when all files must be embedded anew because they are decoded differently; where only some pictures are,
+# `model.modalities.reading.pictures.decoding_version` says which.
 DECODING_VERSION = "1"
 PICTURE, CAPTION, THUMBNAIL = "rgb", "caption", "thumbnail"
 _CLASSES, _CLASSES_MEDIA_TYPE = ".classes", "application/json"
@@ -45,26 +46,31 @@ class RawFile:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def content_hash(files: Sequence[RawFile], caption: str | None, attributes: Attributes) -> str:
-    """sha256 over everything an item is made of, the names of its files included."""
+def content_hash(
+    files: Sequence[RawFile], caption: str | None, attributes: Attributes, reading_version: str = ""
+) -> str:
+    """sha256 over everything an item is made of, the names of its files included; `reading_version` is that of what
+    is read from its files beside values.
+    """
     parts = [
         [file.modality, file.name, file.sha256, sorted(file.classes.items())]
         for file in sorted(files, key=lambda file: file.modality)
     ]
-    whole = json.dumps([DECODING_VERSION, parts, caption, attributes], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    whole = [DECODING_VERSION, parts, caption, attributes, *([reading_version] if reading_version else [])]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
-def sample_hash(files: Sequence[RawFile], caption: str | None) -> str:
+def sample_hash(files: Sequence[RawFile], caption: str | None, decoding_version: str = DECODING_VERSION) -> str:
     """sha256 over what a model can see of an item: two with the same one have the same vectors.
 
-    Neither names of files nor attributes count, so that copies under other names are recognised.
+    `decoding_version` is that of its picture. Neither names of files nor attributes count, so that copies under other
+    names are recognised.
     """
     parts = [
         [file.modality, file.sha256, sorted(file.classes.items())]
         for file in sorted(files, key=lambda file: file.modality)
     ]
-    return hashlib.sha256(json.dumps([DECODING_VERSION, parts, caption]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([decoding_version, parts, caption]).encode()).hexdigest()
 
 
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:

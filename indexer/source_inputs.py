@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from indexer.descriptions import Description, ModalityFile
 from indexer.errors import BadDescription, DuplicateContent
 from indexer.kinds import media_type
+from indexer.photo_metadata.reading import joined, read_metadata, version
 from indexer.pipeline import Prepared, Vectors, embed_samples
 from indexer.runs import Stores, Tools
 from indexer.samples import (
@@ -139,22 +140,26 @@ class SourceInputs:
         said = self._source.describe(lease.uri)
         if said.key != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
-        stamp = stamp_of(self._source, said)  # before the files are read: what changes later changes the stamp
+        reading = version(self._stores.settings.photos)
+        stamp = stamp_of(self._source, said, reading)  # before the files are read: what changes later changes the stamp
         files = [self._read(modality, further) for modality, further in said.files.items()]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
-            digest = content_hash(files, said.caption, said.attributes)
+            digest = content_hash(files, said.caption, said.attributes, reading)
             if held.get(lease.key) == (digest, self._source_id):
                 return Unchanged(lease, UNCHANGED, stamp=stamp)
-        again = self._known(files, said)
-        values, small = ({}, again.thumbnail) if again else self._decoded(files, said)
-        caption = values.get(CAPTION, said.caption)
+            metadata = read_metadata(files, self._stores.settings)
+        caption = said.caption if said.caption or CAPTION in said.modalities else metadata.caption
+        content = sample_hash(files, caption, metadata.decoding_version)
+        again = self._known(said, content)
+        values, small = ({}, again.thumbnail) if again else self._decoded(files, caption)
+        text = values.get(CAPTION, caption)
         return PreparedFile(
             lease=lease,
             content_hash=digest,
-            sample_hash=sample_hash(files, said.caption),
+            sample_hash=content,
             sample=sample_for(values, self._load().embedder.modalities) if again is None else Sample({}),
-            caption=caption if isinstance(caption, str) else None,
-            attributes=said.attributes,
+            caption=text if isinstance(text, str) else None,
+            attributes=joined(said.attributes, metadata.attributes),
             assets=(
                 *(self._asset(file, said.files[file.modality].path) for file in files),
                 *store_class_names(files, self._stores.assets),
@@ -164,17 +169,16 @@ class SourceInputs:
             vectors=again.vectors if again else None,
         )
 
-    def _decoded(self, files: Sequence[RawFile], said: Description) -> tuple[Mapping[str, Value], bytes]:
+    def _decoded(self, files: Sequence[RawFile], caption: str | None) -> tuple[Mapping[str, Value], bytes]:
         """The values of an input, and its thumbnail. Raises `DecodeError`."""
         with self._may_decode:
-            values = decode_all(files, said.caption, self._stores.settings.limits)
+            values = decode_all(files, caption, self._stores.settings.limits)
             return values, _thumbnail(values[PICTURE])
 
-    def _known(self, files: Sequence[RawFile], said: Description) -> "_Known | None":
+    def _known(self, said: Description, content: str) -> "_Known | None":
         """What another item of this content has, so that it need not be decoded; None if something has to be."""
         if CAPTION in said.modalities:
             return None
-        content = sample_hash(files, said.caption)
         with self._stores.database.read() as session:
             small = duplicates.asset_of(session, self._collection, content, THUMBNAIL)
             if small is None:

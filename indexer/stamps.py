@@ -19,15 +19,18 @@ from indexer.sources.base import Source
 SETTLED_NS = 2_000_000_000
 
 
-def stamp_of(source: Source, said: Description) -> str | None:
-    """The stamp of an input as its files are now; None if the source cannot tell, or a file has just been written."""
+def stamp_of(source: Source, said: Description, reading: str) -> str | None:
+    """The stamp of an input as its files are now; None if the source cannot tell, or a file has just been written.
+
+    `reading` says how much is read of a photo (`indexer.photo_metadata.reading.version`).
+    """
     parts = []
     for modality, file in said.files.items():
         state = source.state(file.path)
         if state is None:
             return None
         parts.append([modality, source.name(file.path), state, sorted(file.classes.items())])
-    whole = json.dumps([DECODING_VERSION, parts, said.caption, said.attributes], sort_keys=True)
+    whole = json.dumps([DECODING_VERSION, reading, parts, said.caption, said.attributes], sort_keys=True)
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 

@@ -24,6 +24,7 @@ BACKENDS = {
     "qdrant": "search.spaces.qdrant.backend:QdrantBackend",
 }
 
+_TRUTHS = {"true": True, "false": False}
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 
@@ -54,6 +55,14 @@ class Work:
     resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
     concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What is kept of the metadata in picture files; see docs/indexing.md."""
+
+    metadata: bool = True  # date, camera, words, size, …
+    places: bool = True  # where a photo was taken
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Settings:
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     work: Work = field(default_factory=Work)
+    photos: Photos = field(default_factory=Photos)
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)
 
@@ -160,7 +170,7 @@ def variables(tree: Any, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
         elif isinstance(value, tuple):
             yield name, os.pathsep.join(map(str, value))
         else:
-            yield name, str(value)
+            yield name, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def masked(address: str) -> str:
@@ -183,8 +193,15 @@ def _written(kind: type[Any], prefix: str, environment: Mapping[str, str]) -> di
         if is_dataclass(hint):
             values[setting.name] = _written(cast(type[Any], hint), name, environment)
         elif text := environment.get(name):
-            values[setting.name] = _paths(text) if hint == tuple[Path, ...] else text
+            values[setting.name] = _value(hint, text)
     return values
+
+
+def _value(hint: Any, text: str) -> Any:
+    """What the text of a variable means, as far as its form depends on the environment."""
+    if hint == tuple[Path, ...]:
+        return _paths(text)
+    return _TRUTHS.get(text.lower(), text) if hint is bool else text
 
 
 def _paths(text: str) -> list[str]:

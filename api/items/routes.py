@@ -28,7 +28,7 @@ from search.types import Item
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
 
 _NOT_MODALITIES = ("attributes", "classes", CAPTION)
-_SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
+_SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
 _FORM = {
     "requestBody": {
         "required": True,

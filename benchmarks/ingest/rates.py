@@ -126,12 +126,12 @@ def decoding_ms(files: Sequence[Path]) -> float:
     return 1_000 * (time.thread_time() - started) / len(files)
 
 
-def indexer(files: Sequence[Path], embedder: Embedder, work: Work) -> Run:
+def indexer(files: Sequence[Path], embedder: Embedder, settings: Settings) -> Run:
     """What `anyseek index` does once the model is loaded, into an empty installation each time."""
 
     def run() -> Pace:
         with tempfile.TemporaryDirectory() as home:
-            tools = installation(Settings(Path(home), work=work), embedder)
+            tools = installation(Settings(Path(home), work=settings.work, photos=settings.photos), embedder)
             watch = Watch()
             job = index(tools, files[0].parent)
             pace = watch.pace(len(files))

@@ -49,7 +49,8 @@ class Modality:
     suffixes: tuple[str, ...] = ()
 
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_PLAIN_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (*_PLAIN_SUFFIXES, ".heic", ".heif", ".hif", ".avif", ".jxl")
 _JSON, _NPY = (".json",), (".npy",)
 
 _BUILT_IN: dict[str, Modality] = {

@@ -10,6 +10,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from search.catalogue.tables import CHUNK, FacetRow, ItemRow, chunks
+from search.filters import spheres
 from search.filters.facets import Facet, facets_of
 from search.filters.tree import (
     CAPTION,
@@ -17,10 +18,10 @@ from search.filters.tree import (
     And,
     AnyOf,
     Compare,
-    Condition,
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -113,23 +114,38 @@ def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tab
         case Not(part):
             every = _ids(session, _items(tables, collection_id))
             return np.setdiff1d(every, _ids_where(session, collection_id, part, tables), assume_unique=True)
+        case InRadius():
+            return _ids_in_radius(session, collection_id, where, tables)
         case _:
             return _ids(session, _statement(tables, collection_id, where))
+
+
+def _ids_in_radius(session: Session, collection_id: int, where: InRadius, tables: _Tables) -> IdArray:
+    """The points in the box around the circle come from the database, which need not know sines, and are measured."""
+    box = spheres.bounds(where.lat, where.lon, where.km)
+    latitude, longitude = _sides(tables, InBox(where.field, **asdict(box)))
+    facets = tables.facets
+    of_lon = _facets(tables, collection_id, *longitude).add_columns(facets.number.label("lon")).subquery()
+    of_lat = _facets(tables, collection_id, *latitude).add_columns(facets.number, of_lon.c.lon)
+    rows = session.execute(of_lat.join(of_lon, of_lon.c.item_id == facets.item_id)).all()
+    ids, lats, lons = np.array([tuple(row) for row in rows], np.float64).reshape(-1, 3).T
+    near = spheres.kilometres(where.lat, where.lon, lats, lons) <= where.km
+    return np.unique(ids[near].astype(np.int64))
 
 
 def _ids(session: Session, statement: Select[int]) -> IdArray:
     return np.unique(np.fromiter(session.scalars(statement), np.int64))
 
 
-def _statement(tables: _Tables, collection_id: int, condition: Condition) -> Select[int]:
+def _statement(
+    tables: _Tables, collection_id: int, condition: Compare | AnyOf | StartsWith | Exists | InBox
+) -> Select[int]:
     """A statement for the ids of the items that satisfy one condition; an id may come several times."""
     facets = tables.facets
     if isinstance(condition, InBox):
-        north = _between(facets.number, condition.south, condition.north)
-        east = _across(facets.number, condition.west, condition.east)
-        latitude = _facets(tables, collection_id, f"{condition.field}.lat", north)
-        longitude = _facets(tables, collection_id, f"{condition.field}.lon", east)
-        return latitude.where(facets.item_id.in_(longitude))
+        latitude, longitude = _sides(tables, condition)
+        of_lon = _facets(tables, collection_id, *longitude)
+        return _facets(tables, collection_id, *latitude).where(facets.item_id.in_(of_lon))
     if condition.field in (KEY, CAPTION):
         return _items(tables, collection_id).where(_of_item(tables.items, condition))
     if isinstance(condition, Exists):
@@ -137,6 +153,13 @@ def _statement(tables: _Tables, collection_id: int, condition: Condition) -> Sel
         within = or_(facets.path == condition.field, below)
         return select(facets.item_id).where(facets.collection_id == collection_id, within)
     return _facets(tables, collection_id, condition.field, _of_facet(facets, condition))
+
+
+def _sides(tables: _Tables, box: InBox) -> list[tuple[str, ColumnElement[bool]]]:
+    """The paths of latitudes and longitudes, and what holds for those in a box."""
+    number = tables.facets.number
+    north, east = _between(number, box.south, box.north), _across(number, box.west, box.east)
+    return [(f"{box.field}.lat", north), (f"{box.field}.lon", east)]
 
 
 def _items(tables: _Tables, collection_id: int) -> Select[int]:

@@ -5,6 +5,7 @@
 {"field": "name", "prefix": "IMG_"}
 {"field": "taken", "gte": {"time": "2024-05-01"}}
 {"field": "place", "box": {"south": 45.8, "west": 5.9, "north": 47.8, "east": 10.5}}
+{"field": "place", "radius": {"lat": 41.9, "lon": 12.5, "km": 10}}
 {"field": "@caption", "exists": true}
 {"and": [...]}, {"or": [...]}, {"not": {...}}
 """
@@ -22,6 +23,7 @@ from search.filters.tree import (
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -31,6 +33,7 @@ from search.filters.tree import (
 )
 
 _SIDES = ("south", "west", "north", "east")
+_RADIUS = ("lat", "lon", "km")
 _OPERATORS = {operator.value: operator for operator in Operator}
 
 
@@ -65,7 +68,7 @@ def _condition(members: Mapping[str, Any]) -> Filter:
         raise BadFilter(f"the field of a filter must be the name of an attribute, not {_shown(field)}")
     parts = [_one(field, word, value) for word, value in members.items() if word != "field"]
     if not parts:
-        raise BadFilter(f"the filter on {field!r} has no condition, such as eq, in, gte, prefix, box or exists")
+        raise BadFilter(f"the filter on {field!r} has no condition, such as eq, in, gte, prefix, box, radius or exists")
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
@@ -81,7 +84,9 @@ def _one(field: str, word: str, value: Any) -> Filter:
             return Exists(field) if value else Not(Exists(field))
         case "box", Mapping() if value.keys() == set(_SIDES):
             return InBox(field, *(_number(field, value[side]) for side in _SIDES))
-    known = ", ".join([*_OPERATORS, "in (a list)", "prefix (a text)", "exists (true or false)", "box"])
+        case "radius", Mapping() if value.keys() == set(_RADIUS):
+            return InRadius(field, *(_number(field, value[name]) for name in _RADIUS))
+    known = ", ".join([*_OPERATORS, "in (a list)", "prefix (a text)", "exists (true or false)", "box", "radius"])
     raise BadFilter(f"the filter on {field!r} has {word!r}: {_shown(value)}; conditions are {known}")
 
 

@@ -6,8 +6,10 @@
                | field ["not"] "in" "(" value {"," value} ")"
                | field "starts" "with" value
                | field "within" "(" south "," west "," north "," east ")"
+               | field "within" number unit "of" ("(" lat "," lon ")" | lat "," lon)
                | field "exists"
     field      = word | `any text`         such as width, camera.make, @key, @caption
+    unit       = "km" | "m" | "mi", which may follow its number at once: 10km
     value      = number | true | false | 2024-05-01 | 2024-05-01T12:00:00Z | word | "text" | 'text'
 
 Keywords may be in any case. In a quoted text, a backslash makes the next character literal.
@@ -25,6 +27,7 @@ from search.filters.tree import (
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -44,6 +47,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_KILOMETRES = {"km": 1.0, "m": 0.001, "mi": 1.609344}
+_DISTANCE = re.compile(r"(\d+\.?\d*|\.\d+)(km|mi|m)?", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _OPERATORS = {
     "=": Operator.EQUAL,
@@ -139,7 +144,7 @@ class _Reader:
             self._expect("with")
             return StartsWith(field, self._text(field))
         if self._take("within"):
-            return self._box(field)
+            return self._area(field)
         raise self._unexpected(f"a condition on {field!r}: =, !=, <, <=, >, >=, in, starts with, within or exists")
 
     def _field(self) -> str:
@@ -174,12 +179,44 @@ class _Reader:
         value = self._value(field)
         return value if isinstance(value, str) else token.text if token is not None else ""
 
-    def _box(self, field: str) -> InBox:
-        sides = self._values(field)
-        numbers = [side for side in sides if isinstance(side, float)]
-        if len(numbers) != 4 or len(sides) != 4:
-            raise BadFilter(f"{field!r} within takes four numbers: (south, west, north, east)")
-        return InBox(field, *numbers)
+    def _area(self, field: str) -> InBox | InRadius:
+        token = self._peek()
+        if token is None or token.text == "(":
+            sides = self._values(field)
+            numbers = [side for side in sides if isinstance(side, float)]
+            if len(numbers) != 4 or len(sides) != 4:
+                raise BadFilter(f"{field!r} within takes four numbers: (south, west, north, east)")
+            return InBox(field, *numbers)
+        km = self._distance(field)
+        self._expect("of")
+        lat, lon = self._point(field)
+        return InRadius(field, lat, lon, km)
+
+    def _distance(self, field: str) -> float:
+        """A number of kilometres, with the unit that it is written in."""
+        token = self._peek()
+        found = _DISTANCE.fullmatch(token.text) if token is not None and token.kind == "word" else None
+        if found is None:
+            raise self._unexpected(f"a distance for {field!r}, such as 10 km, or (south, west, north, east)")
+        self._next += 1
+        if found[2]:
+            return float(found[1]) * _KILOMETRES[found[2].lower()]
+        for unit, kilometres in _KILOMETRES.items():
+            if self._take(unit):
+                return float(found[1]) * kilometres
+        raise self._unexpected("the unit of the distance: km, m or mi")
+
+    def _point(self, field: str) -> tuple[float, float]:
+        """A latitude and a longitude, in parentheses or not."""
+        in_parentheses = self._take("(")
+        lat = self._value(field)
+        self._expect(",")
+        lon = self._value(field)
+        if in_parentheses:
+            self._expect(")")
+        if not isinstance(lat, float) or not isinstance(lon, float):
+            raise BadFilter(f"{field!r} within a distance takes a latitude and a longitude: within 10 km of 41.9, 12.5")
+        return lat, lon
 
     def _peek(self) -> _Token | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from search.errors import BadQuery
+from search.filters.spheres import LONGEST_KM
 
 KEY, CAPTION = "@key", "@caption"
 LONGEST_PATH = 200
@@ -114,6 +115,23 @@ class InBox:
 
 
 @dataclass(frozen=True)
+class InRadius:
+    """The field is an object with `lat` and `lon` in degrees, at most `km` kilometres from a point."""
+
+    field: str
+    lat: float
+    lon: float
+    km: float
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.lat <= 90 and -180 <= self.lon <= 180 and 0 < self.km <= LONGEST_KM):
+            raise BadFilter(
+                f"{self.field!r} is to be within {self.km:g} km of {self.lat:g}, {self.lon:g}; a distance is above 0 "
+                f"and at most {LONGEST_KM:,.0f} km, a latitude -90 to 90, a longitude -180 to 180"
+            )
+
+
+@dataclass(frozen=True)
 class And:
     """All of the parts hold."""
 
@@ -134,7 +152,7 @@ class Not:
     part: "Filter"
 
 
-Condition = Compare | AnyOf | StartsWith | Exists | InBox
+Condition = Compare | AnyOf | StartsWith | Exists | InBox | InRadius
 Filter = Condition | And | Or | Not
 
 
@@ -191,7 +209,7 @@ def _check_field(condition: Condition) -> None:
     if field not in (KEY, CAPTION):
         raise BadFilter(f"there is no field {field!r}; use {KEY}, {CAPTION} or the name of an attribute")
     texts = all(isinstance(value, str) for value in values_of(condition))
-    if isinstance(condition, InBox) or not texts:
+    if isinstance(condition, InBox | InRadius) or not texts:
         raise BadFilter(f"{field} is a text; compare it with texts")
 
 

@@ -37,7 +37,7 @@ def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Pict
         client.query(shapes, parts[:2], fusion="joint")
     assert [hit.rank for hit in results.hits] == [1, 2]
     best = results.hits[0]
-    assert (best.key, best.caption, best.attributes) == ("red disc", "a red disc", {"colour": "red"})
+    assert (best.key, best.caption, best.attributes["colour"]) == ("red disc", "a red disc", "red")
     assert best.assets == ("rgb", "thumbnail")
 
 
@@ -46,7 +46,7 @@ def test_an_item_goes_there_and_back(client: Client, collection: str, picture: P
     file.write_bytes(picture("red", "box"))
     put = client.put_item(collection, "a/ü", {"rgb": file}, "a box", {"n": [1, None]})
     assert client.get_item(collection, "a/ü") == put
-    assert put["attributes"] == {"n": [1, None]}
+    assert put["attributes"]["n"] == [1, None]
     assert client.asset(collection, "a/ü", "rgb") == file.read_bytes()
     assert client.thumbnail(collection, "a/ü")[:2] == b"\xff\xd8"
     client.put_item(collection, "b", caption="words alone")

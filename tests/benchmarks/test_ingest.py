@@ -9,9 +9,12 @@ import pytest
 
 from benchmarks.ingest import moving
 from benchmarks.ingest.memory import peaks
+from benchmarks.ingest.metadata import compare, make_photos_of_cameras
 from benchmarks.ingest.rates import bare_loop, indexer, make_photos, make_tiny
+from indexer.photo_metadata.reading import read_metadata
+from indexer.samples import RawFile
 from model.hashing import HashingEmbedder
-from search.settings import Work
+from search.settings import Settings, Work
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--json", "--large", "2", "--small", "3", "--rounds", "1", "--memory", ""]
@@ -38,8 +41,20 @@ def test_the_bare_loop_embeds_what_the_indexer_does(tmp_path: Path) -> None:
     work = Work(inputs_per_batch=8)
     assert bare_loop(photos, Counting(), work)().rate > 0
     assert seen == [8, 8, 4]
-    assert indexer(photos, Counting(), work)().rate > 0
+    assert indexer(photos, Counting(), Settings(tmp_path, work=work))().rate > 0
     assert seen[3:] == [8, 8, 4]
+
+
+def test_photos_with_metadata_are_compared_with_those_without(tmp_path: Path) -> None:
+    photos = make_photos_of_cameras(tmp_path / "photos", 3, (64, 48))
+    told = compare(photos, HashingEmbedder(), Work(), 1)
+    assert told["photos"] == 3
+    assert told["seconds"].keys() == {"with", "without"}
+    settings = Settings(tmp_path)
+    places = [
+        read_metadata([RawFile("rgb", path.read_bytes(), path.name)], settings).attributes["place"] for path in photos
+    ]
+    assert len({place["lat"] for place in places}) == 3
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from search.catalogue import collections
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.filters.facets import Facet, facets_of
+from search.filters.spheres import kilometres
 from search.filters.tree import (
     CAPTION,
     KEY,
@@ -25,6 +26,7 @@ from search.filters.tree import (
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -148,6 +150,11 @@ def passes(facets: Sequence[Facet], where: Filter) -> bool:
             longitudes = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
             across = (lambda x: west <= x <= east) if west <= east else (lambda x: x >= west or x <= east)
             return any(south <= number <= north for number in latitudes) and any(map(across, longitudes))
+        case InRadius(field, lat, lon, km):
+            lats = [facet.number for facet in facets if facet.path == f"{field}.lat" and facet.number is not None]
+            lons = [facet.number for facet in facets if facet.path == f"{field}.lon" and facet.number is not None]
+            pairs = [(a, o) for a in lats for o in lons if abs(a) <= 90 and abs(o) <= 180]
+            return any(kilometres(lat, lon, np.array([a]), np.array([o]))[0] <= km for a, o in pairs)
         case Compare(field, operator, value):
             return any(compared(facet, operator, value) for facet in facets if facet.path == field)
         case AnyOf(field, values):

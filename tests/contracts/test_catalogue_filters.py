@@ -1,5 +1,6 @@
 """Filters find the same items on every database as a plain reading of what they mean."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.filters.tree import (
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -77,6 +79,9 @@ PICTURES: dict[str, Attributes] = {
         ("@key in (a, d)", "ad"), ("@caption starts with 'caption of b'", "b"), ("@caption exists and @key > b", "cd"),
         ("n > 1e300", "d"), ("width > 0 and (label = dog or taken >= 2024-01-01)", "ab"), ("nothing = 1", ""),
         ("label starts with ''", "abc"), ("place.lat < 0", "bd"),
+        ("place within 100 km of 47, 8", "a"), ("place within 50 km of 47, 8", ""),
+        ("place within 200km of -17, 179", "d"),
+        ("not place within 42 mi of (47, 8)", "bcd"), ("place within 20000 km of 47, 8", "abd"),
     ],
 )  # fmt: skip
 def test_finds_what_it_says(database: Database, collection: Collection, where: str, keys: str) -> None:
@@ -143,6 +148,13 @@ CONDITIONS = st.one_of(
     st.builds(
         lambda field, west: InBox(field, -1.0, west, 1.0, 0.0), st.sampled_from("xy"), st.sampled_from([-1.0, 1.0])
     ),
+    st.builds(
+        InRadius,
+        st.sampled_from("xy"),
+        st.sampled_from([0.0, 1.0, 89.5]),
+        st.sampled_from([0.0, -179.5]),
+        st.sampled_from([1.0, 150.0, 300.0, 20_000.0]),
+    ),
 )
 FILTERS = st.recursive(
     CONDITIONS,
@@ -182,10 +194,25 @@ def holds(where: Filter, attributes: Attributes) -> bool:
             longitudes = [v for p, v in values if p == f"{field}.lon"]
             across = [v for v in longitudes if (west <= v <= east if west <= east else v >= west or v <= east)]
             return bool(inside and across)
+        case InRadius(field, lat, lon, km):
+            values = [(path, value) for path, value in leaves("", attributes) if is_number(value)]
+            lats = [value for path, value in values if path == f"{field}.lat" and abs(value) <= 90]
+            lons = [value for path, value in values if path == f"{field}.lon" and abs(value) <= 180]
+            return any(apart(lat, lon, a, o) <= km for a in lats for o in lons)
         case Exists(field):
             return any(path == field or path.startswith(f"{field}.") for path, _ in leaves("", attributes))
         case _:
             return any(passes(where, value) for path, value in leaves("", attributes) if path == where.field)
+
+
+def apart(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
+    """Kilometres between two points: the angle between their directions from the middle of the earth."""
+
+    def direction(lat: float, lon: float) -> tuple[float, float, float]:
+        phi, along = math.radians(lat), math.radians(lon)
+        return math.cos(phi) * math.cos(along), math.cos(phi) * math.sin(along), math.sin(phi)
+
+    return 6371.0088 * 2 * math.asin(min(math.dist(direction(lat, lon), direction(other_lat, other_lon)) / 2, 1.0))
 
 
 def is_number(value: object) -> bool:

@@ -76,7 +76,9 @@ def test_every_condition_means_the_same(database: Database, collection: Collecti
         "label exists", "not label exists", "open = true", "open in (false)", "camera exists", "camera.lens.mm < 60",
         "camera.make starts with Nik", "camera.make starts with Niko", "label >= a", "label < cat", "label <= cat",
         "taken >= 2023-06-01", "taken < 2024-05-01T12:00:00+02:00", "taken = '2023-01-31'", "place.lat < 0",
-        "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)", "@key in (a, d)", "@key > b",
+        "place within (45, 5, 48, 11)", "place within (-20, 90, 0, -170)", "@key in (a, d)",
+        "place within 100 km of 47, 8", "place within 200 km of -17, 179", "not place within 20000 km of 47, 8",
+        "@key > b",
         "@caption starts with 'caption of b'", "@caption exists and @key > b", "n > 1e300", "nothing = 1",
         "width > 0 and (label = dog or taken >= 2024-01-01)", "label starts with ''", "label > dof and label < doh",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from search.types import Item, OnDuplicate
 from tests.search.gallery import begin_catalogue
 
 NAME = "c"
+OF_ANY_FILE = ("width", "height", "orientation", "file_size", "format")
 
 
 class Counting:
@@ -97,6 +99,11 @@ def held(tools: Tools) -> dict[str, Item]:
     with tools.database.read() as session:
         collection = collections.get(session, NAME)
         return {item.key: item for item in items.list_page(session, collection, None, 10_000)}
+
+
+def given(item: Item) -> dict[str, Any]:
+    """The attributes of an item but those that every picture file has."""
+    return {name: value for name, value in item.attributes.items() if name not in OF_ANY_FILE}
 
 
 def failures(tools: Tools, job: Job) -> dict[str, Failure]:

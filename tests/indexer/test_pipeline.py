@@ -33,6 +33,7 @@ from tests.indexer.harness import (
     Trapped,
     check_agreement,
     failures,
+    given,
     held,
     index,
     installation,
@@ -108,7 +109,7 @@ def test_sidecars_and_modalities(tools: Tools, photos: Path) -> None:
     job = index(tools, photos)
     assert numbers(job) == (5, 0, 0, 0)
     item = held(tools)["zero"]
-    assert (item.caption, item.attributes) == ("a text in a file", {"year": 1987})
+    assert (item.caption, given(item)) == ("a text in a file", {"year": 1987})
     assert set(item.assets) == {"rgb", "thumbnail", "depth", "caption", "canny_edge"}
     (photos / "maps/0.png").write_bytes(depth[:-40])
     job = index(tools, photos)

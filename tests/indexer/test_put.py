@@ -13,7 +13,7 @@ from indexer.runs import Tools
 from indexer.samples import RawFile
 from search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
 from search.types import Part, Query
-from tests.indexer.harness import NAME, check_agreement, held, index, installation
+from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
 from tests.indexer.pictures import noise, png
 
 
@@ -32,7 +32,7 @@ def test_what_is_put_is_found(tools: Tools) -> None:
     for seed in range(3):
         put_item(tools, NAME, str(seed), [picture(seed)], None, {"seed": seed})
     hit = tools.engine.query(NAME, Query((Part("rgb", np.asarray(noise(1))),), k=1)).hits[0]
-    assert (hit.item.key, hit.item.attributes, hit.item.source_id) == ("1", {"seed": 1}, None)
+    assert (hit.item.key, given(hit.item), hit.item.source_id) == ("1", {"seed": 1}, None)
     original = hit.item.assets["rgb"]
     assert (original.stored, original.media_type, tools.assets.read(original)) == (True, "image/png", png(1))
     assert hit.item.assets["thumbnail"].media_type == "image/jpeg"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.settings import BadSetting, Limits, Settings, Work, masked, read_settings, shown, variables
+from search.settings import BadSetting, Limits, Photos, Settings, Work, masked, read_settings, shown, variables
 
 
 def test_without_any_variable_all_is_embedded() -> None:
@@ -24,10 +24,12 @@ def test_every_setting_goes_into_variables_and_comes_back() -> None:
         "hashing",
         (Path("/photos"), Path("/more")),
         work=replace(Work(), lease_seconds=2.5, memory_mb=900),
+        photos=Photos(places=False),
     )
     assert read_settings(dict(variables(settings))) == settings
     assert dict(variables(settings))["ANYSEEK_WORK_LEASE_SECONDS"] == "2.5"
     assert dict(variables(settings))["ANYSEEK_ROOTS"] == "/photos:/more"
+    assert dict(variables(settings))["ANYSEEK_PHOTOS_PLACES"] == "false"
 
 
 def test_an_empty_variable_is_none() -> None:
@@ -48,6 +50,7 @@ def test_an_empty_variable_is_none() -> None:
         ("ANYSEEK_INDEX_BACKEND", "milvus", "faiss, qdrant"),
         ("ANYSEEK_INDEX_KIND", "tree", "auto, flat, hnsw, ivf"),
         ("ANYSEEK_INDEX_DEVICE", "tpu", "cpu, gpu"),
+        ("ANYSEEK_PHOTOS_PLACES", "perhaps", "must be true or false, not 'perhaps'"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(name: str, value: str, says: str) -> None:

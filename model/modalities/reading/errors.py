@@ -4,6 +4,8 @@ BadInput (`model.errors`)
 ├── DecodeError              these bytes are not a value of that modality
 │   ├── EmptyInput           no bytes, or a text of spaces only
 │   ├── NotAPicture          the content is no picture of a known format
+│   ├── FormatNotInstalled   a picture of a format that an extra reads, which is not installed
+│   ├── NoPreview            a camera RAW without a JPEG to look at
 │   ├── BrokenPicture        a picture's header whose pixels cannot be decoded: truncated or damaged
 │   ├── TooManyPixels        (also LimitExceeded)
 │   ├── TooManyBytes         (also LimitExceeded)
@@ -31,6 +33,14 @@ class EmptyInput(DecodeError):
 
 class NotAPicture(DecodeError):
     code = "not-a-picture"
+
+
+class FormatNotInstalled(DecodeError):
+    code = "format-not-installed"
+
+
+class NoPreview(DecodeError):
+    code = "no-preview"
 
 
 class BrokenPicture(DecodeError):

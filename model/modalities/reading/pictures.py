@@ -3,25 +3,49 @@
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from model.modalities.drawings import ByteArray
+from model.modalities.reading import colours
+from model.modalities.reading.containers import KNOWN, open_container
 from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BrokenPicture, EmptyInput, NotAPicture, TooManyPixels
+from model.modalities.reading.errors import (
+    BrokenPicture,
+    DecodeError,
+    EmptyInput,
+    NoPreview,
+    NotAPicture,
+    TooManyPixels,
+)
+from model.modalities.reading.jxl import is_jxl, jxl_size
+from model.modalities.reading.raw import as_tiff, is_raw, preview_of
 
 THUMBNAIL_SIDE = 256
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG with further views, as phones write, is among them
+RAW = "RAW"  # what the `format` of a picture is called that is the preview of a camera RAW
 _PREMULTIPLIED_WELL = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # Pillow scales these as they are
 _WITH_ALPHA = ("RGBA", "LA")
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 _MAY_HAVE_A_TRANSPARENT_COLOUR = frozenset({"1", "L", "P", "RGB"})
+_ORIENTATION = 0x0112
+# How a stored picture is turned upright, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_THE_SIDE = (5, 6, 7, 8)
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # warnings about odd tags help nobody
 Image.init()  # or Pillow knows some formats only after it has failed at another file
@@ -32,24 +56,87 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def open_picture(file: Encoded) -> Image.Image:
-    """Read the header of a picture file; its pixels stay undecoded.
+    """Read the header of a picture file; its pixels stay undecoded. Of a camera RAW it is its largest preview, with
+    what the camera wrote in the EXIF of the whole file.
 
-    Raises `EmptyInput`, `NotAPicture`, `BrokenPicture`, `TooManyPixels`.
+    Raises `EmptyInput`, `NotAPicture`, `BrokenPicture`, `TooManyPixels`, `NoPreview`, `FormatNotInstalled`.
     """
     if not file.data:
         raise EmptyInput(f"{file.name} is empty; it must be a picture file")
-    try:
-        with decoding(file.name):
-            image = Image.open(io.BytesIO(file.data), formats=FORMATS)
-    except BrokenPicture as error:
-        if isinstance(error.__cause__, UnidentifiedImageError):
-            raise NotAPicture(f"{file.name} is not a picture: its content is none of {', '.join(FORMATS)}") from error
-        raise
-    width, height = image.size
+    if is_raw(file.data):
+        return _open_raw(file)
+    if is_jxl(file.data):
+        return _open_jxl(file)
+    image = _open(file)
+    _check_pixels(file, *image.size)
+    return image
+
+
+def _open(file: Encoded) -> Image.Image:
+    with decoding(file.name):
+        try:
+            return open_container(file)
+        except UnidentifiedImageError as error:
+            raise NotAPicture(f"{file.name} is not a picture: its content is none of {', '.join(KNOWN)}") from error
+
+
+def _open_jxl(file: Encoded) -> Image.Image:
+    """Its decoder decodes while it opens, so the size is checked before; and it has turned the picture upright."""
+    size = jxl_size(file.data)
+    if size is None:
+        raise BrokenPicture(f"{file.name} is a damaged picture: its header has no size")
+    _check_pixels(file, *size)
+    image = _open(file)
+    if not getattr(image, "jpeg", None):  # a JPEG that was packed into the file comes out as it went in
+        image.getexif().pop(_ORIENTATION, None)
+    return image
+
+
+def _open_raw(file: Encoded) -> Image.Image:
+    """The preview, whose own orientation counts if it has one: makers store it upright or as the sensor lay."""
+    preview = preview_of(file.data)
+    if preview is None:
+        raise NoPreview(f"{file.name} is a camera RAW without a JPEG preview in it; export it as JPEG or TIFF")
+    _check_pixels(file, preview.width, preview.height)
+    image = _open(replace(file, data=file.data[preview.start :]))
+    image.format = RAW
+    tables = as_tiff(file.data)
+    if tables is not None:
+        exif = image.getexif()
+        own = exif.get(_ORIENTATION)
+        with suppress(BrokenPicture), decoding(file.name):  # a preview is good without them
+            exif.load(tables)
+        if own is not None:
+            exif[_ORIENTATION] = own
+    return image
+
+
+def _check_pixels(file: Encoded, width: int, height: int) -> None:
     most = file.limits.pixels
     if width * height > most:
         raise TooManyPixels(f"{file.name} has {width} x {height} pixels; at most {most:,} are allowed")
-    return image
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The EXIF of a picture of which only the header has been read. That of a PNG may also stand behind its pixels;
+    there it is not looked for, because Pillow would decode them.
+    """
+    if image.format == "PNG" and not image.info.keys() & {"exif", "Raw profile type exif"}:
+        return Image.Exif()
+    return image.getexif()
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the upright picture, of which only the header has been read."""
+    width, height = image.size
+    if image.format == "TIFF":  # Pillow has turned its size already, and will turn its pixels
+        return width, height
+    return (height, width) if exif_of(image).get(_ORIENTATION) in _ON_THE_SIDE else (width, height)
+
+
+def decoding_version(image: Image.Image) -> str:
+    """Raised when the same file is decoded to other pixels than before: by its profile, or from its preview."""
+    return "2" if image.format == RAW or colours.is_converted(image) else "1"
 
 
 @contextmanager
@@ -57,16 +144,18 @@ def decoding(name: str) -> Iterator[None]:
     """Turns whatever Pillow raises into `BrokenPicture`: at damaged bytes a decoder may fail in any way."""
     try:
         yield
+    except DecodeError:
+        raise
     except Exception as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
         raise BrokenPicture(f"{name} is a damaged picture: {sentence}") from error
 
 
 def decode_picture(file: Encoded) -> ByteArray:
-    """Upright RGB on white: uint8 (H, W, 3). Raises `DecodeError`."""
+    """Upright sRGB on white: uint8 (H, W, 3). Raises `DecodeError`."""
     image = _upright(file)
     with decoding(file.name):
-        return np.asarray(_on(image, WHITE))
+        return np.asarray(_on(colours.to_srgb(image), WHITE))
 
 
 def decode_drawing(file: Encoded) -> ByteArray:
@@ -101,28 +190,22 @@ def _upright(file: Encoded) -> Image.Image:
             # JPEG only: decodes at 1/2, 1/4 or 1/8 of the size, whichever is still at least the wanted one.
             image.draft(None, (file.side, file.side))
         image.load()  # of an animation: the first frame
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         small = _shrunk(_scalable(image), file.side)
-        ImageOps.exif_transpose(small, in_place=True)
-        return small
+        return small if turn is None else small.transpose(turn)
 
 
 def _scalable(image: Image.Image) -> Image.Image:
     """The picture in a mode that can be scaled without mixing palette numbers or losing transparency."""
     if image.mode in _MAY_HAVE_A_TRANSPARENT_COLOUR and "transparency" in image.info:
-        return _like(image, image.convert("RGBA"))
+        return image.convert("RGBA")
     if image.mode in _PREMULTIPLIED_WELL:
         return image
     if image.mode.startswith("I") or image.mode == "F":
-        return _like(image, Image.fromarray(_as_bytes(np.asarray(image))))
+        return Image.fromarray(_as_bytes(np.asarray(image)))
     if image.mode == "1":
-        return _like(image, image.convert("L"))
-    return _like(image, image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB"))
-
-
-def _like(source: Image.Image, converted: Image.Image) -> Image.Image:
-    """Keep the orientation, which a converted copy loses in some modes."""
-    converted.info.setdefault("exif", source.getexif().tobytes())
-    return converted
+        return image.convert("L")
+    return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
 
 
 def _as_bytes(values: npt.NDArray[np.generic]) -> ByteArray:

@@ -3,12 +3,15 @@
 facets   a list of objects, one for each value: its `path`, and `number`, `text`, `truth` or `moment`; a text also has
          its characters as numbers, two by two, in `order0`, `order1`, …, since Qdrant orders numbers only, and in
          `starts` a number for each of its beginnings of 2, 4, … characters
+points   a list of objects, one for each latitude with each longitude of one path (`place.lat`, `place.lon`): the `path`
+         they are below, and `at`, the point
 paths    every path that has something at or below it
 tenant   whose point it is (`search.spaces.qdrant.index`)
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
 from qdrant_client import models
@@ -24,6 +27,7 @@ from search.filters.tree import (
     Exists,
     Filter,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -35,6 +39,9 @@ from search.types import Item
 
 # Of a code point: 21 bits. Two fit into the 53 of a float, with which Qdrant compares.
 _BITS = 21
+_LAT, _LON = ".lat", ".lon"
+# Of one item: lists of places have each latitude with each longitude.
+MOST_POINTS = 1_000
 _BELOW = (Operator.LESS, Operator.AT_MOST)
 _INCLUSIVE = (Operator.AT_MOST, Operator.AT_LEAST)
 
@@ -49,6 +56,8 @@ INDEXED: Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
     "facets[].moment": models.PayloadSchemaType.FLOAT,
     "facets[].order0": models.PayloadSchemaType.INTEGER,
     "facets[].starts": models.PayloadSchemaType.INTEGER,
+    "points[].path": models.PayloadSchemaType.KEYWORD,
+    "points[].at": models.PayloadSchemaType.GEO,
 }
 
 
@@ -57,7 +66,9 @@ def payload_of(item: Item) -> dict[str, Any]:
     facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
     facets += [Facet(path, text=text[: LONGEST_TEXT + 1]) for path, text in _own_texts(item)]
     paths = {facet.path[:end] for facet in facets for end in _ends(facet.path)}
-    return {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
+    held = {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
+    points = list(islice(_points(facets), MOST_POINTS))
+    return held | {"points": points} if points else held
 
 
 def as_condition(where: Filter) -> models.Filter:
@@ -79,6 +90,10 @@ def as_condition(where: Filter) -> models.Filter:
             return _all(models.FieldCondition(key="paths", match=models.MatchValue(value=field)))
         case InBox():
             return _in_box(where)
+        case InRadius(field, lat, lon, km):
+            centre = models.GeoPoint(lat=lat, lon=lon)
+            circle = models.FieldCondition(key="at", geo_radius=models.GeoRadius(center=centre, radius=km * 1000))
+            return _nested("points", field, _all(circle))
 
 
 def _own_texts(item: Item) -> list[tuple[str, str]]:
@@ -95,6 +110,19 @@ def _as_object(facet: Facet) -> dict[str, Any]:
         held |= {f"order{level}": number for level, number in enumerate(_order(facet.text))}
         held["starts"] = [_number_of(facet.text[:end]) for end in range(2, len(facet.text) + 1, 2)]
     return held
+
+
+def _points(facets: Sequence[Facet]) -> Iterator[dict[str, Any]]:
+    numbers: dict[str, list[float]] = {}
+    for facet in facets:
+        if facet.number is not None and facet.path.endswith((_LAT, _LON)):
+            numbers.setdefault(facet.path, []).append(facet.number)
+    for path, lats in numbers.items():
+        if path.endswith(_LAT):
+            field = path.removesuffix(_LAT)
+            for lat, lon in product(lats, numbers.get(field + _LON, ())):
+                if abs(lat) <= 90 and abs(lon) <= 180:
+                    yield {"path": field, "at": {"lat": lat, "lon": lon}}
 
 
 def _order(text: str) -> list[int]:
@@ -143,8 +171,12 @@ def _in_box(box: InBox) -> models.Filter:
 
 
 def _some_facet(path: str, holds: models.Filter) -> models.Filter:
+    return _nested("facets", path, holds)
+
+
+def _nested(objects: str, path: str, holds: models.Filter) -> models.Filter:
     of_path = models.FieldCondition(key="path", match=models.MatchValue(value=path))
-    nested = models.Nested(key="facets", filter=_all(of_path, holds))
+    nested = models.Nested(key=objects, filter=_all(of_path, holds))
     return _all(models.NestedCondition(nested=nested))
 
 

@@ -15,6 +15,7 @@ from search.filters.tree import (
     Compare,
     Exists,
     InBox,
+    InRadius,
     Moment,
     Not,
     Operator,
@@ -42,6 +43,9 @@ MIDNIGHT = 1_714_521_600.0  # 2024-05-01 in UTC
         ("taken >= 2024-05-01", Compare("taken", Operator.AT_LEAST, Moment(MIDNIGHT))),
         ("taken < 2024-05-01T02:00:00+02:00", Compare("taken", Operator.LESS, Moment(MIDNIGHT))),
         ("place within (45.8, 5.9, 47.8, 10.5)", InBox("place", 45.8, 5.9, 47.8, 10.5)),
+        ("place within 10 km of 41.9, 12.5", InRadius("place", 41.9, 12.5, 10.0)),
+        ("place WITHIN 500m OF (-41.9,-12.5)", InRadius("place", -41.9, -12.5, 0.5)),
+        ("home.place within 2 mi of 0, 0", InRadius("home.place", 0.0, 0.0, 3.218688)),
         ("a = 1 and b = 2 or not c = 3", Or((
             And((Compare("a", Operator.EQUAL, 1.0), Compare("b", Operator.EQUAL, 2.0))),
             Not(Compare("c", Operator.EQUAL, 3.0)),
@@ -69,6 +73,15 @@ def test_what_is_written_is_meant(text: str, where: object) -> None:
         ("label = 'open", "cannot be understood from character 9 on"),
         ("place within (1, 2, 3)", "'place' within takes four numbers"),
         ("place within (50, 2, 3, 4)", "latitudes are -90 to 90"),
+        ("place within 10 of 1, 2", "'of' at character 17, where the unit of the distance: km, m or mi"),
+        ("place within Rome", "'Rome' at character 14, where a distance for 'place', such as 10 km"),
+        ("place within 10 km", "ends where 'of' was expected"),
+        ("place within 10 km of Rome", "ends where ',' was expected"),
+        ("place within 10 km of Rome, Italy", "takes a latitude and a longitude: within 10 km of 41.9, 12.5"),
+        ("place within 10 km of (1, 2", "ends where ')' was expected"),
+        ("place within 0 km of 1, 2", "a distance is above 0 and at most 20,040 km"),
+        ("place within 1 km of 91, 2", "a latitude -90 to 90"),
+        ("@key within 1 km of 1, 2", "@key is a text"),
         ("x = 1e999", "too large"),
         ("(" * 40 + "a = 1" + ")" * 40, "nested more than 32 deep"),
         ("not " * 40 + "a = 1", "nested more than 32 deep"),
@@ -77,7 +90,7 @@ def test_what_is_written_is_meant(text: str, where: object) -> None:
 )
 def test_a_wrong_filter_is_refused_where_it_goes_wrong(text: str, says: str) -> None:
     with pytest.raises(BadFilter, match=r".*") as refused:
-        filter_from_text(text)
+        checked(filter_from_text(text))
     assert says in str(refused.value)
 
 
@@ -108,6 +121,7 @@ def test_any_json_is_a_filter_or_is_refused(members: object) -> None:
         ({"field": "n", "exists": False}, "not n exists"),
         ({"field": "t", "lte": {"time": "2024-05-01"}}, "t <= 2024-05-01"),
         ({"field": "p", "box": {"south": 1, "west": 2, "north": 3, "east": 4}}, "p within (1, 2, 3, 4)"),
+        ({"field": "p", "radius": {"lat": 1, "lon": 2, "km": 3}}, "p within 3 km of 1, 2"),
         ({"or": [{"field": "n", "prefix": "ab"}, {"field": "n", "eq": "x"}]}, "n starts with ab or n = x"),
     ],
 )  # fmt: skip
@@ -123,6 +137,8 @@ def test_both_forms_mean_the_same(members: object, text: str) -> None:
         ({"and": []}, "takes a list of at least one filter"),
         ({"field": "w"}, "has no condition"),
         ({"field": "w", "near": 5}, "conditions are eq"),
+        ({"field": "w", "radius": {"lat": 1, "lon": 2}}, "conditions are eq"),
+        ({"field": "w", "radius": {"lat": 1, "lon": 2, "km": "x"}}, "not a finite number"),
         ({"field": "w", "eq": None}, "a text, a number, true, false"),
         ({"field": "w", "gt": float("nan")}, "not a finite number"),
         ({"field": 5, "eq": 5}, "the field of a filter must be the name"),
