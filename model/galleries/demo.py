@@ -1,4 +1,4 @@
-"""The galleries of the demo: the views of rooms that ship with the project, and the credits for what they show.
+"""The rooms of the demo, which ship with the project, and the credits for what all of its galleries show.
 
 `model.galleries.make_rooms` made the 300 rendered views in `rooms/` and documents their files.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.galleries.openmoji import ATTRIBUTION
+from model.galleries.photos import photo_credits, read_photos
 
 FOLDER = Path(__file__).with_name("rooms")
 CREDITS, _MANIFEST = "CREDITS.txt", "manifest.jsonl"
@@ -23,7 +24,7 @@ _CC_BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
 
 
 def credits_text() -> str:
-    """The credits of both demo collections as plain text."""
+    """Return the credits of all demo collections as plain text. Raises `ShardCorrupt` if the photos are damaged."""
     return "\n".join(
         (
             "The collection openmoji\n",
@@ -31,5 +32,7 @@ def credits_text() -> str:
             _EMOJIBASE_LICENCE.read_text("utf-8"),
             "\nThe collection rooms\n",
             (FOLDER / CREDITS).read_text("utf-8"),
+            "\nThe collection photos\n",
+            photo_credits(read_photos()),
         )
     )
