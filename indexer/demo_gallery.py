@@ -1,4 +1,5 @@
-"""The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, and rendered rooms.
+"""The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, rendered rooms, and
+photographs.
 
 A folder appears completely or not at all: it is filled under another name and renamed. A folder whose manifest is up to
 date is left unchanged.
@@ -6,7 +7,7 @@ date is left unchanged.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from model.files import remove_leftovers, whole_folder
 from model.galleries.demo import CREDITS, read_views
 from model.galleries.demo import FOLDER as ROOMS
 from model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
+from model.galleries.photos import Photo, file_of, photo_credits
 
 PICTURE_SIZE = 224
 
@@ -58,6 +60,22 @@ def write_rooms(folder: Path, source: Path = ROOMS) -> None:
     _write(folder, map(_room_row, views), fill)
 
 
+def write_photos(folder: Path, photos: Sequence[Photo]) -> None:
+    """Write the photos into `folder`, with their credits.
+
+    Titles become the attribute `title`, not captions, so that words find photos by what they show.
+    """
+
+    def fill(unfinished: Path) -> None:
+        for photo in photos:
+            path = unfinished / file_of(photo.id)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(photo.webp)
+        (unfinished / CREDITS).write_text(photo_credits(photos), encoding="utf-8")
+
+    _write(folder, map(_photo_row, photos), fill)
+
+
 def _write(folder: Path, rows: Iterable[_Row], fill: Callable[[Path], None]) -> None:
     manifest = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     written = folder / MANIFEST
@@ -92,6 +110,11 @@ def _room_row(view: _Row) -> _Row:
         "attributes": view["attributes"] | {name: view[name] for name in _TOLD} | {"classes": classes},
         "modalities": view["modalities"] | documents,
     }
+
+
+def _photo_row(photo: Photo) -> _Row:
+    told = {name: getattr(photo, name) for name in ("title", "source", "licence", "origin")}
+    return {"file": file_of(photo.id), "key": photo.id, "attributes": told}
 
 
 def _files_of(view: _Row) -> list[str]:

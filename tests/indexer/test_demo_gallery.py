@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from indexer import demo_gallery
-from indexer.demo_gallery import write_gallery, write_rooms
+from indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from indexer.sources.folder import FolderSource
 from model.galleries.demo import FOLDER
 from model.galleries.openmoji import Concept
+from model.galleries.photos import read_photos
 from model.modalities.reading.decode import decode
 from search.settings import Limits
 
@@ -91,3 +92,22 @@ def test_rooms_are_written_again_only_when_they_are_others(source: Path, tmp_pat
     (source / "manifest.jsonl").write_text(first + "\n", encoding="utf-8")
     write_rooms(tmp_path / "rooms", source)
     assert len((tmp_path / "rooms" / "manifest.jsonl").read_text("utf-8").splitlines()) == 1
+
+
+def test_photos_keep_their_bytes_and_have_titles_but_no_captions(tmp_path: Path) -> None:
+    first, second, *_ = read_photos()
+    write_photos(tmp_path / "photos", [first, second])
+    folder = FolderSource(tmp_path / "photos", Limits())
+    assert [found.reason for found in folder.scan()] == [None, None]
+    assert folder.ignored == 1  # the credits, which go along
+    said = folder.describe(f"{first.id}.webp")
+    assert said.key == first.id
+    assert said.caption is None
+    assert said.attributes == {
+        "title": first.title,
+        "source": first.source,
+        "licence": first.licence,
+        "origin": first.origin,
+    }
+    assert (tmp_path / "photos" / f"{first.id}.webp").read_bytes() == first.webp
+    assert second.title in (tmp_path / "photos" / "CREDITS.txt").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""`anyseek demo` on a gallery of three drawings, one of four rooms, and the hashing model."""
+"""`anyseek demo` on a gallery of three drawings, one of four rooms, one of two photos, and the hashing model."""
 
 import os
 import shlex
@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from api.cli import run
+from api.commands import demo
 from api.commands.demo import examples
 from indexer import demo_gallery
 from model.galleries import openmoji
 from model.galleries.demo import read_views
 from model.galleries.openmoji import Concept
+from model.galleries.photos import read_photos
 from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import SpaceRow
@@ -29,6 +31,7 @@ SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
 </svg>"""
 DRAWN = {"1F355": ("pizza", 20, "ffcc00"), "1F431": ("cat face", 30, "ffaa00"), "1FA75": ("blue heart", 25, "92d3f5")}
 VIEWS = ("test-00014", "test-00015", "test-00083", "test-00270")
+PHOTOS = ("fsa-colour/2017877600", "fsa-colour/2017877584")  # a truck that carries logs, grain elevators
 COMMAND = ["demo", "--no-serve", "--model", "hashing"]
 VALUES = {"rgb", "depth", "normal", "semseg", "bounding_boxes", "metadata"}
 EVERYTHING = {"rgb", "caption", "canny_edge", "color_palette", "depth", "normal", "bounding_boxes", "metadata"}
@@ -45,6 +48,8 @@ def small_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo_gallery, "read_concepts", lambda: concepts)
     views = [view for view in read_views() if view["key"] in VIEWS]
     monkeypatch.setattr(demo_gallery, "read_views", lambda source: views)
+    photos = [photo for photo in read_photos() if photo.id in PHOTOS]
+    monkeypatch.setattr(demo, "read_photos", lambda: photos)
     _download(home)
     return home
 
@@ -73,17 +78,22 @@ def _spoil(home: Path) -> None:
     database.close()
 
 
-def test_both_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
     assert "indexed 3, unchanged 0" in told
     assert "indexed 4, unchanged 0" in told
     assert told.count("$ anyseek query --collection openmoji") == 3
+    assert "indexed 2, unchanged 0" in told
     assert told.count("$ anyseek query --collection rooms") == 2
+    assert told.count("$ anyseek query --collection photos") == 3
     asked = told.split("$ anyseek")[1:]
     assert asked[0].splitlines()[1].split()[2:] == ["1F355", "pizza"]
     assert asked[2].splitlines()[1].split()[2] == "1FA75"
     assert asked[3].splitlines()[1].split()[2] == "test-00270"
+    edges = next(answer for answer in asked if "photo-edges.png" in answer).splitlines()
+    assert edges[1].split()[2] == "fsa-colour/2017877600"
+    assert "Truck load of ponderosa pine" in edges[1], "the title stands where a caption would"
     assert "CC BY-SA 4.0" in told
     assert "CREDITS.txt" in told
     dog = next(item for item in _items(small_home, "rooms") if item.key == "test-00270")
@@ -98,7 +108,7 @@ def test_printed_commands_can_be_typed(capsys: pytest.CaptureFixture[str]) -> No
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
     commands = [line for line in told.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 5
+    assert len(commands) == 8
     for command in commands:
         assert run(shlex.split(command)[2:]) == 0
         answer = capsys.readouterr().out
@@ -106,7 +116,7 @@ def test_printed_commands_can_be_typed(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
-    all_examples = examples(tmp_path / "cat.png", tmp_path)
+    all_examples = examples(tmp_path / "cat.png", tmp_path / "edges.png", tmp_path)
     asked = {part.modality for example in all_examples for part in example.parts}
     assert asked == EVERYTHING - {"rgb"}
     few = [example for example in all_examples if example.asks_only({"caption", "depth"})]
@@ -117,7 +127,8 @@ def test_only_what_the_model_takes_is_asked(tmp_path: Path) -> None:
 def test_again_it_does_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(COMMAND) == 0
     assert run(COMMAND) == 0
-    again = capsys.readouterr().out.split("rendered 3 OpenMoji drawings")[1].split("CREDITS.txt")[1]
+    again = capsys.readouterr().out.split("rendered 3 OpenMoji drawings")[1].partition("photos/CREDITS.txt")[2]
+    assert "indexed 0, unchanged 2" in again
     assert "indexed 0, unchanged 3" in again
     assert "indexed 0, unchanged 4" in again
 
@@ -138,7 +149,7 @@ def test_galleries_of_other_weights_are_indexed_anew(small_home: Path, capsys: p
     capsys.readouterr()
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
-    assert told.count("the weights have changed since") == 2
+    assert told.count("the weights have changed since") == 3
     assert "indexed 3, unchanged 0" in told
     assert "indexed 4, unchanged 0" in told
 
