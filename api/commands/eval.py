@@ -11,7 +11,7 @@ import click
 from search.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from PIL.Image import Image
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from search.evaluation.aligned import AlignedSet
     from search.evaluation.instruments import Compare, Instruments
     from search.evaluation.outputs import OutputRow
+    from search.evaluation.transfer_sets import TransferSet
 
 SUITES = ("emoji", "emoji-matrix", "photos", "transfer", "imagenet-knn")
-_NEED_DATA = ("photos", "transfer", "imagenet-knn")
+_NEED_DATA = ("photos", "imagenet-knn")
+_TAKE_DATA = (*_NEED_DATA, "transfer")
 _NO_MATRIX = ("emoji", "transfer", "imagenet-knn")
 _ALL = "all"
 _COMPARED = ("fusion", "gallery", "decoding", "ceiling", _ALL)
@@ -74,7 +76,7 @@ class _Asked:
 @click.option(
     "--left-out",
     multiple=True,
-    help="With --suite transfer: a source that no training saw, or all; may be repeated.",
+    help="With --suite transfer --data: a source that no training saw, or all; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option(
@@ -92,7 +94,8 @@ def evaluate(name: str, **options: Any) -> None:
     emoji         five kinds of queries for emoji that training never saw (fetched with npm and pip)
     emoji-matrix  the recall matrix of the same emoji
     photos        labelled photos by words, and by their edges (--data)
-    transfer      real photos by captions, sketches, maps and edges, a source a row (--data)
+    transfer      real photos by captions, sketches, maps and edges, a source a row (--data); without
+                  --data a small one: photos that ship with Anyseek, rendered rooms and emoji
     imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
 
     \b
@@ -125,8 +128,10 @@ def evaluate(name: str, **options: Any) -> None:
 def _check(asked: _Asked) -> None:
     if (asked.folder is None) == (asked.suite is None):
         raise click.UsageError("give FOLDER or --suite, one of the two")
-    if (asked.data is not None) != (asked.suite in _NEED_DATA):
-        raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_NEED_DATA)}, which need it")
+    if asked.data is None and asked.suite in _NEED_DATA:
+        raise click.UsageError(f"--suite {asked.suite} needs --data")
+    if asked.data is not None and asked.suite not in _TAKE_DATA:
+        raise click.UsageError(f"--data goes with --suite {' or --suite '.join(_TAKE_DATA)}")
     if asked.split and asked.folder is None:
         raise click.UsageError("--split needs a FOLDER of shards")
     if asked.outputs and (asked.suite or asked.compare or asked.whole_items or asked.space):
@@ -134,8 +139,8 @@ def _check(asked: _Asked) -> None:
             "--outputs needs FOLDER, and can be combined only with --given, --split, --limit, --model, "
             "--json and --picture"
         )
-    if asked.left_out and asked.suite != "transfer":
-        raise click.UsageError("--left-out goes with --suite transfer")
+    if asked.left_out and (asked.suite != "transfer" or asked.data is None):
+        raise click.UsageError("--left-out goes with --suite transfer and --data")
     if asked.given and not asked.outputs:
         raise click.UsageError("--given needs --outputs")
     if (asked.picture or asked.compare or asked.whole_items) and asked.suite in _NO_MATRIX:
@@ -224,17 +229,25 @@ def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 def _transfer(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
     from api.commands.eval_output import transfer_lines
     from search.evaluation.transfer import measure_transfer
-    from search.evaluation.transfer_sets import transfer_sets
 
-    assert asked.data is not None
     instruments = _instruments(asked, embedder, settings)
-    found = measure_transfer(instruments, transfer_sets(asked.data, asked.left_out, asked.limit), _progress)
+    found = measure_transfer(instruments, _transfer_sets(asked, settings), _progress)
     if asked.as_json:
         means = {column: found.mean(column) for column in ("model", "encoders", "ridge")}
         _print_json(embedder, {"suite": "transfer"}, {**dataclasses.asdict(found), "means": means})
         return
     for line in transfer_lines(found):
         click.echo(line)
+
+
+def _transfer_sets(asked: _Asked, settings: Settings) -> "Iterable[TransferSet]":
+    if asked.data is None:
+        from search.evaluation.small_transfer import small_transfer_sets
+
+        return small_transfer_sets(settings.home, asked.limit)
+    from search.evaluation.transfer_sets import transfer_sets
+
+    return transfer_sets(asked.data, asked.left_out, asked.limit)
 
 
 def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "Instruments":

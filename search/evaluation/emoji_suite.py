@@ -152,8 +152,8 @@ class EmojiSources:
         return Material(
             pictures,
             {
-                "same_vendor_line": _queries("canny_edge", {k: _grey(draw_svg(svg)) for k, svg in lines.items()}),
-                "other_vendor_line": _queries("canny_edge", {k: _grey(draw_svg(svg)) for k, svg in foreign.items()}),
+                "same_vendor_line": _queries("canny_edge", {k: grey(draw_svg(svg)) for k, svg in lines.items()}),
+                "other_vendor_line": _queries("canny_edge", {k: grey(draw_svg(svg)) for k, svg in foreign.items()}),
                 "other_vendor_picture": _queries("rgb", coloured),
                 "caption": _queries("caption", names),
                 "palette": _queries("color_palette", palettes),
@@ -176,7 +176,7 @@ def _queries(modality: str, values: Mapping[str, Value]) -> Queries:
     return Queries(modality, list(values.values()), list(values))
 
 
-def _grey(picture: Picture) -> Picture:
+def grey(picture: Picture) -> Picture:
     return np.asarray(Image.fromarray(picture).convert("L"))
 
 

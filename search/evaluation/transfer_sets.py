@@ -20,6 +20,7 @@ from model.data.sources.packs import PackOptions
 from model.data.sources.photos import Options as PhotosOptions
 from model.data.sources.photos import PhotosSource
 from model.data.sources.sketches import SketchesSource
+from model.modalities.drawings import ByteArray
 from model.modalities.edge_detection import varied_canny
 from model.seam import Sample, Value
 from search.errors import NotAligned
@@ -183,7 +184,8 @@ def _edges(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[Transf
         keys[source.source_of(key)].append(key)
     for name, own in sorted(keys.items()):
         chosen = evenly(own, min(most or _EDGED, _EDGED))
-        queries = QuerySet("edges", DRAWING, LazySamples(chosen, lambda key: _edged(source.sample(key))), tuple(chosen))
+        edges = LazySamples(chosen, lambda key: edges_of(key, source.sample(key).values[PHOTO]))
+        queries = QuerySet("edges", DRAWING, edges, tuple(chosen))
         yield TransferSet(name, _photos(name, source, chosen, (queries,)), is_whole(name))
 
 
@@ -216,9 +218,9 @@ def _drawing(sample: DataSample) -> Sample:
     return Sample({DRAWING: sample.values["line_drawing"]})
 
 
-def _edged(sample: DataSample) -> Sample:
-    """A photo's Canny edges, drawn with a seed of its own."""
-    drawn: Value = varied_canny(sample.values[PHOTO], np.random.default_rng(zlib.crc32(sample.key.encode())))
+def edges_of(key: str, picture: ByteArray) -> Sample:
+    """Draw a picture's Canny edges with the key as the seed of how."""
+    drawn: Value = varied_canny(picture, np.random.default_rng(zlib.crc32(key.encode())))
     return Sample({DRAWING: drawn})
 
 

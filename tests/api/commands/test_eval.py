@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from api.cli import run as in_process
+from model.data.emoji_art import Art
 from model.fourm.bundled import bundle
+from search.evaluation import small_transfer
 from tests.model.data.sources.packs_kit import about, encoded, write_shard
 from tests.random_bundle import write_random_bundle
 
@@ -183,7 +186,8 @@ def test_a_model_that_takes_nothing_of_it_is_refused(run: Run, folder: Path, tmp
     [
         ((), "FOLDER or --suite, one of the two"),
         (("FOLDER", "--suite", "emoji"), "FOLDER or --suite, one of the two"),
-        (("--suite", "photos"), "--data goes with"),
+        (("--suite", "photos"), "--suite photos needs --data"),
+        (("--suite", "transfer", "--left-out", "all"), "--left-out goes with --suite transfer and --data"),
         (("FOLDER", "--data", "FOLDER"), "--data goes with"),
         (("--suite", "emoji", "--split", "val"), "--split needs"),
         (("--suite", "emoji", "--picture", "x.png"), "has no recall matrix to print;"),
@@ -228,3 +232,24 @@ def test_the_transfer_suite_tells_where_a_model_is_worse_than_its_encoders(run: 
     refused = run("eval", "--suite", "photos", "--data", str(tmp_path), "--left-out", "sketchy")
     assert refused.returncode == 2
     assert "--left-out goes with --suite transfer" in refused.stderr
+
+
+def test_the_transfer_suite_without_data_is_the_small_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72"><g id="line"><path d="M9 9h30v30"/></g></svg>'
+    art = [Art("openmoji", f"{0x1F300 + number:X}", svg) for number in range(90)]
+    monkeypatch.setattr(small_transfer, "fetch_openmoji", lambda downloads: art)
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
+    asked = ["eval", "--suite", "transfer", "--limit", "4", "--model", "hashing", "--no-baselines", "--json"]
+    assert in_process(asked) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [(row["source"], row["query"], row["model"]["queries"]) for row in answer["rows"]] == [
+        ("photos", "title", 4),
+        ("photos", "edges", 4),
+        ("photos", "all", 8),
+        ("rooms", "edges", 4),
+        ("openmoji", "line", 4),
+    ]
+    refused = [f"rooms: {modality}: the model hashing does not take it" for modality in ("depth", "semseg")]
+    assert answer["left_out"] == refused
