@@ -1,5 +1,4 @@
-"""The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, rendered rooms, and
-photographs.
+"""The demo galleries as folders that `anyseek index` can read: OpenMoji drawings, rendered rooms, photographs.
 
 A folder appears completely or not at all: it is filled under another name and renamed. A folder whose manifest is up to
 date is left unchanged.

@@ -177,6 +177,7 @@ def _queries(modality: str, values: Mapping[str, Value]) -> Queries:
 
 
 def grey(picture: Picture) -> Picture:
+    """Return uint8 (H, W, 3) as uint8 (H, W)."""
     return np.asarray(Image.fromarray(picture).convert("L"))
 
 
