@@ -4,7 +4,7 @@
 |---|---|---|
 | `photos` | the demo's 200 photographs, of no training split | their titles, their Canny edges |
 | `rooms` | 100 of the demo's rendered rooms, of the test split | their depth, regions and Canny edges |
-| `openmoji` | 200 emoji of the test split | their lines |
+| `openmoji` | all emoji of the test split | their lines |
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from search.evaluation.emoji_suite import grey, one_each
 from search.evaluation.transfer_sets import CAPTION, DRAWING, PHOTO, TransferSet, edges_of
 from search.settings import Limits
 
-_ROOMS, _EMOJI = 100, 200
+_ROOMS = 100
 
 _View = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def small_transfer_sets(home: Path, most: int | None = None) -> list[TransferSet
     Fetches OpenMoji's drawings into `home` on the first call; raises `DownloadFailed` if that fails, and `ShardCorrupt`
     if the photos that ship with the project are damaged.
     """
-    return [_photos(most), _rooms(min(most or _ROOMS, _ROOMS)), _emoji(home, min(most or _EMOJI, _EMOJI))]
+    return [_photos(most), _rooms(min(most or _ROOMS, _ROOMS)), _emoji(home, most)]
 
 
 def _photos(most: int | None) -> TransferSet:
@@ -81,7 +81,7 @@ def _edges(view: _View) -> Sample:
     return edges_of(view["key"], picture)
 
 
-def _emoji(home: Path, most: int) -> TransferSet:
+def _emoji(home: Path, most: int | None) -> TransferSet:
     art = one_each(fetch_openmoji(home / "downloads"))
     keys = tuple(evenly([key for key in art if split_of(key) is Split.TEST], most))
     svgs = [art[key].svg for key in keys]
