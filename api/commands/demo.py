@@ -75,7 +75,7 @@ def examples(drawing: Path, edges: Path, rooms: Path) -> list[Example]:
             ROOMS, f"'a desk' --input 'metadata={dark}'", (Part("caption", text="a desk"), Part("metadata", text=dark))
         ),
         Example(PHOTOS, '"an airplane"', (Part("caption", text="an airplane"),)),
-        Example(PHOTOS, '"a cow"', (Part("caption", text="a cow"),)),
+        Example(PHOTOS, '"a field of flowers"', (Part("caption", text="a field of flowers"),)),
         Example(PHOTOS, f"--sketch {edges}", (Part("canny_edge", file=edges),)),
     ]
 
