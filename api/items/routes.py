@@ -4,9 +4,9 @@ A key may be any text, so it always stands last in a path, percent-encoded as on
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from api.contents import Upload, classes_from_json
@@ -19,11 +19,17 @@ from indexer.put import put_item
 from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
-from search.catalogue import collections, items
+from search.catalogue import collections, items, listing
+from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
 from search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
+
+Sort = Annotated[Order, Query(description="newest and oldest go by the attribute `taken`; items without it come last")]
+Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 _NOT_MODALITIES = ("attributes", "classes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
@@ -56,12 +62,16 @@ def list_items(
     service: ServiceDependency,
     after: str | None = None,
     limit: Limit = 100,
+    sort: Sort = Order.KEY,
+    where: Where = None,
 ) -> ItemsAnswer:
-    """List items by key, a page at a time."""
+    """List items by key or by date, a page at a time; with `where` only those that pass a filter."""
+    wanted = checked(filter_from_text(where)) if where is not None else None
+    begin = None if after is None else Place.parse(after, sort)
     with service.runtime.database.read() as session:
-        found = items.list_page(session, collections.get(session, collection), after, limit)
-    cursor = following(found, limit, lambda item: item.key)
-    return ItemsAnswer(items=[ItemAnswer.of(item) for item in found], next=cursor)
+        found = listing.page(session, collections.get(session, collection), sort, begin, limit, wanted)
+    cursor = following(found, limit, lambda placed: placed[1].cursor(sort))
+    return ItemsAnswer(items=[ItemAnswer.of(item) for item, _ in found], next=cursor)
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])

@@ -33,9 +33,9 @@ function preview(part, collection) {
 
 // A file's chip lets you say what the file is, where the model takes more than one kind.
 function kindOf(part, modalities, onKind) {
-  const kinds = part.file ? kindsOf(part.file, modalities).filter((one) => one !== "color_palette") : [];
+  const kinds = part.file ? kindsOf(part.file, modalities).filter((name) => name !== "color_palette") : [];
   if (kinds.length < 2) return make("small", {}, kind(part.kind).name);
-  const options = kinds.map((one) => make("option", { value: one, selected: one === part.kind }, kind(one).name));
+  const options = kinds.map((name) => make("option", { value: name, selected: name === part.kind }, kind(name).name));
   const choose = (event) => {
     part.kind = event.target.value;
     onKind();
@@ -48,7 +48,7 @@ function describe(part) {
   return text ? make("span", { class: "name", title: text }, text) : null;
 }
 
-const label = (part) => part.text ?? part.key ?? part.name ?? part.file?.name ?? kind(part.kind).name;
+const label = (part) => part.text ?? part.caption ?? part.key ?? part.name ?? part.file?.name ?? kind(part.kind).name;
 
 function weight(part, onChange, show) {
   const shown = make("output", {}, format(part.weight));

@@ -22,9 +22,19 @@ export class Palette {
     return this.colours.length === 0;
   }
 
-  clear() {
-    this.colours = [];
+  // The colours of a link.
+  restore({ colours }) {
+    this.colours = [...colours];
     this.paint();
+  }
+
+  clear() {
+    this.restore({ colours: [] });
+  }
+
+  // The colours as a part of a query; null without any.
+  part() {
+    return this.isEmpty ? null : { kind: "color_palette", colours: [...this.colours] };
   }
 
   add(colour) {

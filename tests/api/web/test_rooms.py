@@ -94,7 +94,7 @@ def _scribble() -> bytes:
 def test_both_collections_can_be_chosen(rooms: Page) -> None:
     assert rooms.locator("#collection option").all_inner_texts() == ["openmoji", "rooms"]
     rooms.select_option("#collection", "openmoji")
-    rooms.wait_for_selector("text=A look into openmoji")
+    rooms.wait_for_selector("text=All of openmoji")
     assert rooms.inner_text(".card .title") == "red circle"
 
 
@@ -106,13 +106,13 @@ def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> Non
     until(rooms, "[...document.querySelectorAll('.view img')].every((one) => one.naturalWidth > 0)")
     for view in ("depth", "semseg", "bounding_boxes"):  # in colour, and large
         rooms.click(f'.view[data-view="{view}"]')
-        until(rooms, "document.querySelector('#details .picture img')?.naturalWidth === 448")
+        until(rooms, "document.querySelector('#details .stage-picture img')?.naturalWidth === 448")
         assert rooms.get_attribute(f'.view[data-view="{view}"]', "aria-pressed") == "true"
     rooms.click('.view[data-view="metadata"]')
-    rooms.wait_for_selector("#details .picture dl")
-    assert "brightness" in rooms.inner_text("#details .picture")
+    rooms.wait_for_selector("#details .stage-picture dl")
+    assert "brightness" in rooms.inner_text("#details .stage-picture")
     rooms.click("#details summary")
-    rooms.wait_for_selector("#details dt:text-is('room.kind')")
+    rooms.wait_for_selector("#details dt[title='room.kind']")
 
 
 def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
@@ -167,7 +167,7 @@ def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
         rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
         rooms.wait_for_selector(".card .score")
         rooms.click("#clear-all")
-        rooms.wait_for_selector("text=A look into rooms")
+        rooms.wait_for_selector("text=All of rooms")
 
 
 def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(
@@ -247,7 +247,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everyth
 
 
 def test_credits_are_one_press_away(rooms: Page) -> None:
-    rooms.click(".foot a")
+    rooms.click(".foot a[href='/credits']")
     rooms.wait_for_url("**/credits")
     assert "OpenMoji" in rooms.inner_text("body")
     assert "Teapot" in rooms.inner_text("body")
