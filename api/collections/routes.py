@@ -4,7 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.collections.schemas import CollectionAnswer, CollectionBody, CollectionsAnswer, FacetsAnswer, FieldAnswer, ReembedBody, SwitchAnswer
+from api.collections.schemas import (
+    CollectionAnswer,
+    CollectionBody,
+    CollectionsAnswer,
+    FacetsAnswer,
+    FieldAnswer,
+    ReembedBody,
+    SwitchAnswer,
+)
 from api.dependencies import ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.security import Scope

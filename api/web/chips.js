@@ -14,13 +14,20 @@ function chip(part, { collection, modalities, onKind, onChange, onRemove }) {
   const element = make(
     "li",
     { class: "chip", "data-kind": part.kind },
-    preview(part, collection),
+    looking(part, preview(part, collection)),
     make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
     make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
   );
   element.classList.toggle("negative", part.weight < 0);
   return element;
+}
+
+// A map is too small in a chip to see what it shows: a press makes it large.
+function looking(part, look) {
+  if (look.tagName !== "IMG" || part.kind === "item") return look;
+  const show = async () => (await import("./looking.js")).showLarge(look.src, label(part));
+  return make("button", { type: "button", class: "look", "aria-label": `Look at ${label(part)}`, onclick: show }, look);
 }
 
 function preview(part, collection) {

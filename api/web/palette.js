@@ -57,7 +57,7 @@ export class Palette {
 }
 
 export function swatch(colour, label, onclick) {
-  const element = make(onclick ? "button" : "span", { class: "swatch", title: label, "aria-label": label, onclick });
+  const element = make(onclick ? "button" : "span", { class: "swatch", title: label, "aria-label": label, role: !onclick && "img", onclick });
   if (onclick) element.type = "button";
   element.style.backgroundColor = colour;
   return element;

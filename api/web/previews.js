@@ -34,5 +34,5 @@ async function show(image, part) {
 async function draw(part) {
   part.data ??= await base64(part.file);
   const { data, classes, picture } = part;
-  return preview({ modality: part.kind, data, classes, picture, name: part.name ?? part.file?.name });
+  return preview({ modality: part.kind, data, classes, picture, shaded: part.kind === "depth", name: part.name ?? part.file?.name });
 }

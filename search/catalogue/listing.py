@@ -106,9 +106,7 @@ def _rows(session: Session, statement: Select[tuple[int, str, float | None]]) ->
     return [(row[0], row[1], row[2]) for row in session.execute(statement)]
 
 
-def _dated(
-    collection_id: int, order: Order, after: Place | None, limit: int
-) -> Select[tuple[int, str, float | None]]:
+def _dated(collection_id: int, order: Order, after: Place | None, limit: int) -> Select[tuple[int, str, float | None]]:
     """Items with a date; of several dates the earliest counts."""
     of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     dates = select(FacetRow.item_id, func.min(FacetRow.moment).label("moment")).where(*of_taken)
@@ -123,9 +121,7 @@ def _dated(
 
 
 def _undated(collection_id: int, after: Place | None, limit: int) -> Select[tuple[int, str, float | None]]:
-    is_dated = exists().where(
-        FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None)
-    )
+    is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(
         ItemRow.collection_id == collection_id, ~is_dated
     )

@@ -168,7 +168,9 @@ def test_everything_is_within_reach_of_the_keyboard(page: Page) -> None:
 
 def test_the_drawn_line_is_where_the_pen_was(page: Page) -> None:
     page.click("#open-drawing")
-    stroke(page, "#canvas", *[(0.5 + 0.3 * math.cos(step), 0.5 + 0.3 * math.sin(step)) for step in (0, 1, 2, 3, 4, 5, 6)])
+    stroke(
+        page, "#canvas", *[(0.5 + 0.3 * math.cos(step), 0.5 + 0.3 * math.sin(step)) for step in (0, 1, 2, 3, 4, 5, 6)]
+    )
     ink, blank = page.evaluate(
         """() => {
           const sheet = document.getElementById("canvas");
