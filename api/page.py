@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from model.galleries.demo import credits_text
@@ -31,5 +32,5 @@ def demo_credits() -> PlainTextResponse:
 
 def mount_files(app: FastAPI) -> None:
     """Serve the page's style and script below `/web`, and Swagger UI's, which another package brings."""
-    app.mount("/web/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
-    app.mount("/web", StaticFiles(directory=_FOLDER))
+    app.mount("/web/swagger", GZipMiddleware(StaticFiles(packages=[("fastapi_swagger", "resources")])))
+    app.mount("/web", GZipMiddleware(StaticFiles(directory=_FOLDER)))

@@ -67,7 +67,7 @@ def stroke(page: Page, canvas: str, points: Points) -> Iterator[None]:
 
 
 def strokes_of_room(url: str) -> dict[str, list[Points]]:
-    """Level strokes for each class of the room's segmentation, by its name: runs of cells in which it is the largest."""
+    """Level strokes for each class of the room's segmentation, by its name: runs of cells where it is the largest."""
     assets = f"{url}/v1/collections/rooms/assets"
     ids = np.asarray(Image.open(io.BytesIO(httpx.get(f"{assets}/semseg/{ROOM}").content)))
     names = httpx.get(f"{assets}/semseg.classes/{ROOM}").json()

@@ -85,7 +85,7 @@ async function settle(what) {
     state.address = written;
   }
   state.change = what;
-  state.followed = null;
+  state.followed = viewOf(await readAddress(written));
   await search();
 }
 
@@ -99,14 +99,16 @@ async function follow() {
   const isKnown = await chooseCollection(name);
   Object.assign(state, { where: given.where, filters: given.filters, sort: given.sort });
   if (!isKnown) return showUnknown(name);
-  const what = JSON.stringify({ ...given, item: null });
-  if (what !== state.followed) {
+  if (viewOf(given) !== state.followed) {
     state.lost = await composer.restore(given);
     await search();
   }
-  state.followed = what;
+  state.followed = viewOf(given);
   await showItem();
 }
+
+// What an address shows behind an open item: the same grid stays as it is when an item is closed.
+const viewOf = (given) => JSON.stringify({ ...given, item: null });
 
 // ---- searching ----
 

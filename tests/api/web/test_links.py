@@ -128,6 +128,19 @@ def test_back_closes_an_item_and_forward_opens_it(page: Page) -> None:
     page.wait_for_selector("#details[open]")
 
 
+def test_closing_an_item_leaves_the_grid_as_it_was(page: Page) -> None:
+    _search(page, "a blue bar", "blue bar")
+    asked: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and asked.append(request.url))
+    page.click('.card[data-key="red disc"] .picture')
+    page.wait_for_selector("#details[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "item=" not in url)
+    page.wait_for_timeout(600)
+    assert asked == []
+    assert page.input_value("#words") == "a blue bar"
+
+
 def test_an_item_that_is_gone_is_told(browser: Any, site: str) -> None:
     opened = browser.new_context().new_page()
     opened.goto(f"{site}/#c=shapes&item=nobody")
