@@ -1,4 +1,4 @@
-"""Every view is free of findings of axe-core, light and dark, on desktop and phone; and how much is sent first."""
+"""Every view is free of findings of axe-core, light and dark, on desktop and phone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -25,7 +25,6 @@ axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", re
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FIRST_PAINT_BYTES = 100_000
 SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
 
 
@@ -123,27 +122,3 @@ def test_axe_finds_nothing(
             for node in rule["nodes"]
         ]
         assert told == []
-
-
-def test_the_first_paint_is_small(browser: Any, rooms_site: str) -> None:
-    page = browser.new_context().new_page()
-    sent: dict[str, int] = {}
-    page.on("requestfinished", lambda asked: sent.update({asked.url: asked.sizes()["responseBodySize"]}))
-    page.goto(f"{rooms_site}/#c=rooms")
-    page.wait_for_selector(".card img")
-    page.wait_for_timeout(500)
-    page.context.close()
-    assert len(sent) > 20
-    own = {url: size for url, size in sent.items() if "/assets/" not in url}
-    assert all(url.startswith(rooms_site) for url in sent)
-    assert sum(own.values()) < FIRST_PAINT_BYTES, own
-
-
-def test_the_api_is_described_on_a_page_of_its_own(visiting: Visiting, rooms_site: str) -> None:
-    with visiting(f"{rooms_site}/docs") as page:
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.click("#operations-models-list_models_v1_models_get button >> nth=0")
-        page.click(".execute")
-        page.wait_for_selector(".live-responses-table :text('4M-21_B')")
-        assert all(url.startswith((rooms_site, "data:")) for url in asked)

@@ -22,6 +22,8 @@ chromium.require()
 
 pytestmark = pytest.mark.browser
 
+FIRST_PAINT_BYTES = 100_000
+
 
 def test_a_strict_policy_lets_no_inline_script_run(browser: Any, site: str) -> None:
     opened = browser.new_context()
@@ -157,3 +159,27 @@ def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
     until(page, "document.querySelector('.card img').naturalWidth > 0")
     assert page.get_attribute(".card img", "src").startswith("blob:")
     opened.close()
+
+
+def test_the_first_paint_is_small(browser: Any, site: str) -> None:
+    page = browser.new_context().new_page()
+    sent: dict[str, int] = {}
+    page.on("requestfinished", lambda asked: sent.update({asked.url: asked.sizes()["responseBodySize"]}))
+    page.goto(f"{site}/#c=shapes")
+    page.wait_for_selector(".card img")
+    page.wait_for_timeout(500)
+    page.context.close()
+    assert len(sent) > 20
+    own = {url: size for url, size in sent.items() if "/assets/" not in url}
+    assert all(url.startswith(site) for url in sent)
+    assert sum(own.values()) < FIRST_PAINT_BYTES, own
+
+
+def test_the_api_is_described_on_a_page_of_its_own(visiting: Visiting, site: str) -> None:
+    with visiting(f"{site}/docs") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.click("#operations-models-list_models_v1_models_get button >> nth=0")
+        page.click(".execute")
+        page.wait_for_selector(".live-responses-table :text('hashing')")
+        assert all(url.startswith((site, "data:")) for url in asked)
