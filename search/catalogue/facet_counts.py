@@ -65,4 +65,4 @@ def _values(session: Session, collection_id: int, path: str, column: Any, most: 
     held = func.count(FacetRow.item_id.distinct()).label("items")
     statement = select(column, held).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
     ordered = statement.where(column.is_not(None)).group_by(column).order_by(held.desc(), column).limit(most)
-    return dict(session.execute(ordered).tuples().all())
+    return dict(session.execute(ordered).all())

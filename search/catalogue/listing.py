@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
@@ -102,11 +103,11 @@ def _by_date(session: Session, collection_id: int, order: Order) -> _Following:
     return following
 
 
-def _rows(session: Session, statement: Select[tuple[int, str, float | None]]) -> list[_Row]:
+def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
     return [(row[0], row[1], row[2]) for row in session.execute(statement)]
 
 
-def _dated(collection_id: int, order: Order, after: Place | None, limit: int) -> Select[tuple[int, str, float | None]]:
+def _dated(collection_id: int, order: Order, after: Place | None, limit: int) -> "Select[int, str, Any]":
     """Items with a date; of several dates the earliest counts."""
     of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     dates = select(FacetRow.item_id, func.min(FacetRow.moment).label("moment")).where(*of_taken)
@@ -120,7 +121,7 @@ def _dated(collection_id: int, order: Order, after: Place | None, limit: int) ->
     return statement.order_by(direction, ItemRow.key).limit(limit)
 
 
-def _undated(collection_id: int, after: Place | None, limit: int) -> Select[tuple[int, str, float | None]]:
+def _undated(collection_id: int, after: Place | None, limit: int) -> "Select[int, str, Any]":
     is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(
         ItemRow.collection_id == collection_id, ~is_dated
