@@ -70,7 +70,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
-    is_page = path == "/" or path.startswith("/web/")
+    is_page = path in ("/", "/docs") or path.startswith("/web/")
     headers["x-request-id"] = request_id
     headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
     for name, value in _HEADERS.items():

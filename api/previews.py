@@ -13,9 +13,10 @@ from model.modalities.drawings import ByteArray
 from model.modalities.reading.decode import decode, known_modality
 from model.modalities.reading.documents import parse_classes
 from model.modalities.registry import Content
-from model.modalities.rendering.files import PREVIEW
+from model.modalities.rendering.files import PREVIEW, png
+from model.modalities.rendering.previews import depth_relief
 from model.modalities.values import files_of
-from model.seam import Prediction
+from model.seam import FloatArray, Prediction
 from search.errors import BadInput
 from search.settings import Limits
 
@@ -31,6 +32,7 @@ class PreviewBody(Body):
     data: str = Field(description="the file's bytes as base64; for a palette the value itself")
     name: str | None = Field(None, max_length=4096, description="the name that errors give it, such as the file's name")
     classes: dict[str, str] | None = Field(None, description='names of the ids of a segmentation map: {"0": "sky"}')
+    shaded: bool = Field(False, description="a depth map as a relief, lit from the upper left")
     picture: str | None = Field(None, description="a picture to draw on, its bytes as base64; grey without it")
 
 
@@ -42,6 +44,8 @@ def render_preview(body: PreviewBody, limits: Limits) -> bytes:
         raise BadInput(f"{name} has no preview: {kind.name} is {kind.describes}")
     classes = parse_classes(body.classes, name) if body.classes else None
     value = value_of(kind.name, sent_data(body.data, kind.content, name), limits, name, classes)
+    if body.shaded and kind.content is Content.DEPTH:
+        return png(kind.name, depth_relief(cast(FloatArray, value))).data
     files = files_of(Prediction(kind.name, value), _picture(body, limits))
     return next(file.data for file in files if file.name == f"{kind.name}.{PREVIEW}.png")
 

@@ -1,14 +1,27 @@
 """Collections: make, list, show, delete, and move to another model."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
-from api.collections.schemas import CollectionAnswer, CollectionBody, CollectionsAnswer, ReembedBody, SwitchAnswer
+from fastapi import APIRouter, Query, Response
+
+from api.collections.schemas import (
+    CollectionAnswer,
+    CollectionBody,
+    CollectionsAnswer,
+    FacetsAnswer,
+    FieldAnswer,
+    ReembedBody,
+    SwitchAnswer,
+)
 from api.dependencies import ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.security import Scope
-from search.catalogue import collections
+from search.catalogue import collections, facet_counts
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
+Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
 
 
 @router.get("", dependencies=[requires(Scope.READ)])
@@ -34,6 +47,14 @@ def get_collection(collection: str, service: ServiceDependency) -> CollectionAns
     with service.runtime.database.read() as session:
         found = collections.get(session, collection)
         return CollectionAnswer.of(found, collections.count(session, found.id))
+
+
+@router.get("/{collection}/facets", dependencies=[requires(Scope.READ)])
+def count_facets(collection: str, service: ServiceDependency, fields: Fields = 50, values: Values = 20) -> FacetsAnswer:
+    """Get the attributes of the items, those that most items have first, with how many items have each value."""
+    with service.runtime.database.read() as session:
+        counted = facet_counts.count(session, collections.get(session, collection).id, fields, values)
+    return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
 
 
 @router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN)])

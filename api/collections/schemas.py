@@ -1,11 +1,12 @@
 """The JSON of collections, with examples for the OpenAPI description."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import Body, SpaceAnswer
+from search.catalogue.facet_counts import FieldCounts
 from search.types import Collection
 
 
@@ -48,3 +49,40 @@ class CollectionAnswer(BaseModel):
 
 class CollectionsAnswer(BaseModel):
     collections: list[CollectionAnswer]
+
+
+class ValueAnswer(BaseModel):
+    value: str | bool = Field(examples=["Rome"])
+    items: int = Field(description="how many items have this value")
+
+
+class FieldAnswer(BaseModel):
+    """An attribute. `least` and `most` are given for numbers, `first` and `last` for times."""
+
+    field: str = Field(description="its path, as filters call it", examples=["place.city"])
+    items: int = Field(description="how many items have this attribute")
+    distinct: int = Field(description="how many different texts it has")
+    values: list[ValueAnswer] = Field(description="its most frequent texts and truth values")
+    least: float | None = None
+    most: float | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+
+    @classmethod
+    def of(cls, counted: FieldCounts) -> "FieldAnswer":
+        least, most = counted.numbers or (None, None)
+        first, last = [datetime.fromtimestamp(moment, UTC) for moment in counted.moments or ()] or (None, None)
+        return cls(
+            field=counted.field,
+            items=counted.items,
+            distinct=counted.distinct,
+            values=[ValueAnswer(value=each.value, items=each.items) for each in counted.values],
+            least=least,
+            most=most,
+            first=first,
+            last=last,
+        )
+
+
+class FacetsAnswer(BaseModel):
+    fields: list[FieldAnswer]

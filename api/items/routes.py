@@ -20,12 +20,16 @@ from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
 from search.catalogue import collections, items, listing
+from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
 from search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
+
+Sort = Annotated[Order, Query(description="newest and oldest go by the attribute `taken`; items without it come last")]
+Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 _NOT_MODALITIES = ("attributes", "classes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
@@ -59,18 +63,16 @@ def list_items(
     paths: MaySeePaths,
     after: str | None = None,
     limit: Limit = 100,
-    where: Annotated[str | None, Query(description="a filter, such as `width >= 1000 and label in (cat, dog)`")] = None,
+    sort: Sort = Order.KEY,
+    where: Where = None,
 ) -> ItemsAnswer:
-    """List items by key, a page at a time; with `where`, those that pass a filter."""
-    passing = None if where is None else checked(filter_from_text(where))
+    """List items by key or by date, a page at a time; with `where` only those that pass a filter."""
+    wanted = checked(filter_from_text(where)) if where is not None else None
+    begin = None if after is None else Place.parse(after, sort)
     with service.runtime.database.read() as session:
-        held = collections.get(session, collection)
-        if passing is None:
-            found = items.list_page(session, held, after, limit)
-        else:
-            found = listing.page_where(session, held, passing, after, limit)
-    cursor = following(found, limit, lambda item: item.key)
-    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item in found], next=cursor)
+        found = listing.page(session, collections.get(session, collection), sort, begin, limit, wanted)
+    cursor = following(found, limit, lambda placed: placed[1].cursor(sort))
+    return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in found], next=cursor)
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])

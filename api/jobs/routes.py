@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,13 +11,21 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import ServiceDependency, requires
-from api.errors import RootRefused
-from api.jobs.schemas import FailureAnswer, FailuresAnswer, JobAnswer, JobBody, JobEvent, JobsAnswer, RetryAnswer
+from api.jobs.roots import folders_below, inside_roots
+from api.jobs.schemas import (
+    FailureAnswer,
+    FailuresAnswer,
+    FoldersAnswer,
+    JobAnswer,
+    JobBody,
+    JobEvent,
+    JobsAnswer,
+    RetryAnswer,
+)
 from api.jobs.wire import event_text
 from api.pagination import Limit, following
 from api.security import Scope
 from api.service import Service
-from indexer.sources.opening import is_remote
 from indexer.sources.prefixed import read_prefix
 from search.catalogue import jobs, ledger
 from search.catalogue.ledger import Failure
@@ -115,34 +122,13 @@ async def _events(service: Service, job: int) -> AsyncIterator[str]:
 @router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE)])
 def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
-    source = _inside_roots(service, body.source)
+    source = inside_roots(service, body.source)
     service.check_ready()
     prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
     return get_job(service.runtime.submit_index(collection, source, body.prune, body.on_duplicate, prefix), service)
 
 
-def _inside_roots(service: Service, name: str) -> str | Path:
-    """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
-    if is_remote(name):
-        return _inside_remote_roots(service, name)
-    folder = Path(name)
-    roots = service.settings.roots
-    if "\0" not in name and folder.is_absolute():
-        folder = folder.resolve()
-        if any(folder.is_relative_to(root) for root in roots):
-            return folder
-    raise RootRefused(
-        "over HTTP only sources inside the service's roots can be indexed; "
-        + ("this source is outside" if roots else "none are configured (ANYSEEK_ROOTS)")
-    )
-
-
-def _inside_remote_roots(service: Service, address: str) -> str:
-    roots = [root.strip().rstrip("/") for root in service.runtime.settings.remote_roots.split(",") if root.strip()]
-    has_steps_up = ".." in address.split("/")
-    if "\0" not in address and not has_steps_up and any(f"{address}/".startswith(f"{root}/") for root in roots):
-        return address
-    raise RootRefused(
-        "over HTTP only addresses below the service's remote roots can be indexed; "
-        + ("this address is not" if roots else "none are configured (ANYSEEK_REMOTE_ROOTS)")
-    )
+@router.get("/folders", dependencies=[requires(Scope.WRITE)])
+def list_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
+    """List the folders from which jobs may be started: the roots, or those in `path`."""
+    return FoldersAnswer(path=path, folders=folders_below(service, path))

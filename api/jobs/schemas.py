@@ -114,3 +114,8 @@ class FailureAnswer(BaseModel):
 class FailuresAnswer(BaseModel):
     failures: list[FailureAnswer]
     next: Next[int]
+
+
+class FoldersAnswer(BaseModel):
+    path: str | None = Field(description="the folder that was asked for; null for the roots")
+    folders: list[str] = Field(description="absolute paths", examples=[["/srv/photos/2023", "/srv/photos/2024"]])

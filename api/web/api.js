@@ -15,6 +15,10 @@ export const keys = {
   set: (key) => sessionStorage.setItem(KEY, key),
 };
 
+// Told whether the service answered, at each request.
+let onReach = () => {};
+export const watchReach = (told) => (onReach = told);
+
 async function send(path, options = {}) {
   const headers = { ...options.headers };
   if (keys.get()) headers.authorization = `Bearer ${keys.get()}`;
@@ -23,8 +27,10 @@ async function send(path, options = {}) {
     answer = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    onReach(false);
     throw new Problem(0, "unreachable", "The service does not answer. Is it still running?");
   }
+  onReach(true);
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
   throw new Problem(answer.status, problem.type, problem.detail ?? `The service answered ${answer.status}.`);
@@ -43,17 +49,20 @@ export async function readiness() {
 export const collections = async () => (await json("/v1/collections")).collections;
 export const models = async () => (await json("/v1/models")).models;
 
-// The first items of a collection, in the form of hits.
-export async function peek(collection, limit, signal) {
-  const { items } = await json(`${collectionPath(collection)}/items?limit=${limit}`, { signal });
-  return items.map((item) => ({ ...item, assets: item.assets.map((asset) => asset.name) }));
+export const facets = async (collection) => (await json(`${collectionPath(collection)}/facets?fields=100`)).fields;
+export const item = (collection, key) => json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`);
+
+// A page of items: {items, next}, in the order of `sort`, those that pass `where`.
+export function items(collection, { limit, after, sort, where }, signal) {
+  const asked = new URLSearchParams({ limit, ...(sort && { sort }), ...(where && { where }), ...(after && { after }) });
+  return json(`${collectionPath(collection)}/items?${asked}`, { signal });
 }
 
-export function query(collection, parts, k, signal) {
+export function query(collection, parts, { k, where }, signal) {
   return json(`${collectionPath(collection)}/query`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ parts, k }),
+    body: JSON.stringify({ parts, k, ...(where && { where }) }),
     signal,
   });
 }
@@ -61,7 +70,7 @@ export function query(collection, parts, k, signal) {
 // A file of an item as it was put.
 export const asset = async (collection, key, name) => (await send(assetPath(collection, key, name))).blob();
 
-const assetPath = (collection, key, name) =>
+export const assetPath = (collection, key, name) =>
   `${collectionPath(collection)}/assets/${encodeURIComponent(name)}/${encodeURIComponent(key)}`;
 
 // A map or boxes as a picture that can be shown: a data: URL.
@@ -87,6 +96,41 @@ export async function showPicture(image, collection, key, name = "thumbnail") {
     image.src = url;
   } catch {
     image.dispatchEvent(new Event("error"));
+  }
+}
+
+const post = (path, body) =>
+  json(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
+export const createCollection = (name) => post("/v1/collections", { name });
+export const startJob = (collection, source) => post(`${collectionPath(collection)}/jobs`, { source });
+export const cancelJob = (job) => post(`/v1/jobs/${job}/cancel`, {});
+export const failures = async (job) => (await json(`/v1/jobs/${job}/failures`)).failures;
+
+// The folders in `path` from which jobs may be started; without it those that the service allows.
+export const folders = async (path) => (await json(`/v1/folders${path ? `?path=${encodeURIComponent(path)}` : ""}`)).folders;
+
+// Puts a picture into a collection under `key`.
+export function putPicture(collection, key, file) {
+  const form = new FormData();
+  form.append("rgb", file, file.name);
+  return json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`, { method: "PUT", body: form });
+}
+
+// Follows a job: `onEvent` is told its progress; resolves to its last state. By fetch, as EventSource sends no key.
+export async function watchJob(job, onEvent, signal) {
+  const reader = (await send(`/v1/jobs/${job}/events`, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  let last = null;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return last;
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    for (const data of events.map((event) => event.match(/^data: (.*)$/m)?.[1]).filter(Boolean)) {
+      last = JSON.parse(data);
+      onEvent(last);
+    }
   }
 }
 

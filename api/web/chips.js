@@ -14,13 +14,20 @@ function chip(part, { collection, modalities, onKind, onChange, onRemove }) {
   const element = make(
     "li",
     { class: "chip", "data-kind": part.kind },
-    preview(part, collection),
+    looking(part, preview(part, collection)),
     make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
     make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
   );
   element.classList.toggle("negative", part.weight < 0);
   return element;
+}
+
+// A map is too small in a chip to see what it shows: a press makes it large.
+function looking(part, look) {
+  if (look.tagName !== "IMG" || part.kind === "item") return look;
+  const show = async () => (await import("./looking.js")).showLarge(look.src, label(part));
+  return make("button", { type: "button", class: "look", "aria-label": `Look at ${label(part)}`, onclick: show }, look);
 }
 
 function preview(part, collection) {
@@ -33,9 +40,9 @@ function preview(part, collection) {
 
 // A file's chip lets you say what the file is, where the model takes more than one kind.
 function kindOf(part, modalities, onKind) {
-  const kinds = part.file ? kindsOf(part.file, modalities).filter((one) => one !== "color_palette") : [];
+  const kinds = part.file ? kindsOf(part.file, modalities).filter((name) => name !== "color_palette") : [];
   if (kinds.length < 2) return make("small", {}, kind(part.kind).name);
-  const options = kinds.map((one) => make("option", { value: one, selected: one === part.kind }, kind(one).name));
+  const options = kinds.map((name) => make("option", { value: name, selected: name === part.kind }, kind(name).name));
   const choose = (event) => {
     part.kind = event.target.value;
     onKind();
@@ -48,7 +55,7 @@ function describe(part) {
   return text ? make("span", { class: "name", title: text }, text) : null;
 }
 
-const label = (part) => part.text ?? part.key ?? part.name ?? part.file?.name ?? kind(part.kind).name;
+const label = (part) => part.text ?? part.caption ?? part.key ?? part.name ?? part.file?.name ?? kind(part.kind).name;
 
 function weight(part, onChange, show) {
   const shown = make("output", {}, format(part.weight));

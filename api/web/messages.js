@@ -1,9 +1,10 @@
-// What the page says: whether the model is there, that there is nothing, what went wrong.
+// What the page says: whether the service is there, that there is nothing, what went wrong.
 
 import { find, make } from "./dom.js";
 
-export function showState(kind, text) {
+export function showState(kind, text, title = "") {
   find("state").className = `state ${kind}`;
+  find("state").title = title;
   find("state").lastElementChild.textContent = text;
 }
 
@@ -12,15 +13,12 @@ export function showError(sentence) {
   find("error").hidden = false;
 }
 
-export function showEmpty(title, collection) {
+// Nothing to show, and what can be done about it.
+export function showEmpty(title, ...content) {
   hideMessages();
   find("summary").textContent = "";
   find("results").replaceChildren();
-  find("empty").replaceChildren(
-    make("h2", {}, title),
-    make("p", {}, "Put a folder of pictures into it, then reload this page:"),
-    make("code", {}, `anyseek index FOLDER --collection ${collection}`),
-  );
+  find("empty").replaceChildren(make("h2", {}, title), ...content);
   find("empty").hidden = false;
 }
 
@@ -28,11 +26,13 @@ export function hideMessages() {
   find("error").hidden = find("empty").hidden = true;
 }
 
-// Asks for an API key; `onKey` is told the one that was given.
-export function askForKey(onKey) {
+// Asks for an API key, with what was wrong with the last one; `onKey` is told the one that was given.
+export function askForKey(wrong, onKey) {
   const dialog = find("key-dialog");
+  find("key-wrong").textContent = wrong ?? "";
+  find("key-wrong").hidden = !wrong;
   dialog.onclose = () => {
-    const key = find("key").value;
+    const key = find("key").value.trim();
     find("key").value = "";
     if (!key) return;
     hideMessages();

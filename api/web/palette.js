@@ -22,9 +22,19 @@ export class Palette {
     return this.colours.length === 0;
   }
 
-  clear() {
-    this.colours = [];
+  // The colours of a link.
+  restore({ colours }) {
+    this.colours = [...colours];
     this.paint();
+  }
+
+  clear() {
+    this.restore({ colours: [] });
+  }
+
+  // The colours as a part of a query; null without any.
+  part() {
+    return this.isEmpty ? null : { kind: "color_palette", colours: [...this.colours] };
   }
 
   add(colour) {
@@ -47,7 +57,7 @@ export class Palette {
 }
 
 export function swatch(colour, label, onclick) {
-  const element = make(onclick ? "button" : "span", { class: "swatch", title: label, "aria-label": label, onclick });
+  const element = make(onclick ? "button" : "span", { class: "swatch", title: label, "aria-label": label, role: !onclick && "img", onclick });
   if (onclick) element.type = "button";
   element.style.backgroundColor = colour;
   return element;

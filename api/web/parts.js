@@ -32,9 +32,9 @@ export function viewsOf(item) {
 // One of `viewsOf` as a part.
 export async function partOfItem(collection, item, modality) {
   const label = item.caption ?? item.key;
-  if (modality === "color_palette") return { kind: modality, colours: item.attributes.color_palette, label };
+  if (modality === "color_palette") return { kind: modality, colours: item.attributes.color_palette, label, of: item.key };
   const data = await dataOf(collection, item, modality);
-  const part = { kind: modality, data, label, name: `the ${kind(modality).name} of ${item.key}` };
+  const part = { kind: modality, data, label, of: item.key, name: `the ${kind(modality).name} of ${item.key}` };
   if (kind(modality).files.includes("image")) part.url = `data:image/png;base64,${data}`;
   if (modality === "semseg") part.classes = await classesOf(collection, item);
   if (modality === "bounding_boxes" && item.assets.includes("rgb")) part.picture = await dataOf(collection, item, "rgb");

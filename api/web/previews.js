@@ -11,7 +11,7 @@ const drawn = new WeakMap(); // part -> { kind, url: a promise }
 export function lookOf(part) {
   if (part.colours) return make("span", { class: "stripes" }, ...part.colours.map((colour) => swatch(colour, colour)));
   if (part.kind === "caption") return make("span", { class: "glyph quote", "aria-hidden": "true" }, "“");
-  const isDrawn = Boolean(kind(part.kind).drawn);
+  const isDrawn = Boolean(kind(part.kind).drawn) && !part.strokes;
   const image = make("img", { alt: "", class: isDrawn && "drawn" });
   image.addEventListener("error", () => image.replaceWith(braces()), { once: true });
   if (isDrawn) show(image, part);
@@ -34,5 +34,5 @@ async function show(image, part) {
 async function draw(part) {
   part.data ??= await base64(part.file);
   const { data, classes, picture } = part;
-  return preview({ modality: part.kind, data, classes, picture, name: part.name ?? part.file?.name });
+  return preview({ modality: part.kind, data, classes, picture, shaded: part.kind === "depth", name: part.name ?? part.file?.name });
 }

@@ -2,6 +2,7 @@
 //
 // A part has a `kind` (a modality, or "item") and what goes with it: text, colours, key, a file, or data as base64,
 // with `classes` for a segmentation. `url` is what its chip shows, `label` what it is of, `name` what errors call it.
+// `role` names the sheet or palette that makes it, `strokes` is what was drawn, `of` the key of the item it is a view of.
 
 import { base64 } from "./api.js";
 
@@ -38,6 +39,13 @@ export class Query {
     this.parts.forEach(forget);
     this.parts = [];
     this.words = { kind: "caption", text: "", weight: 1 };
+  }
+
+  // Without telling: what a link has.
+  restore(words, parts) {
+    this.clear();
+    this.words.text = words;
+    this.parts = parts.map((part) => ({ weight: 1, ...part }));
   }
 
   // Puts `part` in the place of the one of that `role` and keeps its weight; null removes it.

@@ -1,47 +1,131 @@
-"""Pages of the items of a collection that pass a filter, by key."""
+"""Items by key or by the date they were taken, with or without a filter, a page at a time."""
 
-import numpy as np
-from sqlalchemy import select
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
 from search.catalogue import facets, items
-from search.catalogue.tables import CHUNK, ItemRow, chunks
+from search.catalogue.tables import FacetRow, ItemRow
+from search.errors import BadInput
 from search.filters.tree import Filter
-from search.types import Collection, IdArray, Item
+from search.types import Collection, Item
 
-# Up to so many ids, their keys are read and sorted; with more, reading all keys in order soon meets enough of them.
-_FEW = 5_000
-
-
-def page_where(
-    session: Session, collection: Collection, where: Filter, after_key: str | None, limit: int
-) -> list[Item]:
-    """As `items.list_page`, of the items that pass a `checked` filter."""
-    ids = facets.ids_where(session, collection.id, where)
-    read = _keys_of_few if len(ids) <= _FEW else _keys_of_many
-    keys = read(session, collection, ids, after_key, limit)
-    found = items.by_keys(session, collection, keys)
-    return [found[key] for key in keys if key in found]
+TAKEN = "taken"  # the attribute that says when a picture was taken
+_FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out
 
 
-def _keys_of_few(
-    session: Session, collection: Collection, ids: IdArray, after_key: str | None, limit: int
-) -> list[str]:
-    keys: list[str] = []
-    for some in chunks(ids.tolist()):
-        keys.extend(session.scalars(select(ItemRow.key).where(ItemRow.id.in_(some))))
-    return sorted(key for key in keys if after_key is None or key > after_key)[:limit]
+class Order(StrEnum):
+    """How a listing is sorted; items without a date come last, by key."""
+
+    KEY = "key"
+    NEWEST = "newest"
+    OLDEST = "oldest"
 
 
-def _keys_of_many(
-    session: Session, collection: Collection, ids: IdArray, after_key: str | None, limit: int
-) -> list[str]:
-    keys: list[str] = []
-    after = () if after_key is None else (ItemRow.key > after_key,)
-    query = select(ItemRow.id, ItemRow.key).where(ItemRow.collection_id == collection.id, *after).order_by(ItemRow.key)
-    for some in session.execute(query.execution_options(yield_per=CHUNK)).partitions():
-        passing = np.isin([row.id for row in some], ids)
-        keys.extend(row.key for row, passes in zip(some, passing, strict=True) if passes)
-        if len(keys) >= limit:
+@dataclass(frozen=True)
+class Place:
+    """Where an item stands in a listing: its key, and the seconds since 1970 at which it was taken."""
+
+    key: str
+    moment: float | None = None
+
+    @classmethod
+    def parse(cls, cursor: str, order: Order) -> "Place":
+        """The place that `cursor` names. Raises `BadInput` for a text that is no cursor of this order."""
+        if order is Order.KEY:
+            return cls(cursor)
+        moment, space, key = cursor.partition(" ")
+        try:
+            if space:
+                return cls(key, float(moment) if moment else None)
+        except ValueError:
+            pass  # the same sentence is true of both
+        raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
+
+    def cursor(self, order: Order) -> str:
+        """What a caller sends as `after` to get the items that follow."""
+        if order is Order.KEY:
+            return self.key
+        return f"{'' if self.moment is None else repr(self.moment)} {self.key}"
+
+
+_Row = tuple[int, str, float | None]
+_Following = Callable[[Place | None, int], Sequence[_Row]]
+
+
+def page(
+    session: Session, collection: Collection, order: Order, after: Place | None, limit: int, where: Filter | None = None
+) -> list[tuple[Item, Place]]:
+    """The next `limit` items that pass a checked filter, each with its place."""
+    following = _by_key(session, collection.id) if order is Order.KEY else _by_date(session, collection.id, order)
+    if where is None:
+        rows = following(after, limit)
+    else:
+        passing = set(facets.ids_where(session, collection.id, where).tolist())
+        rows = _passing(following, passing, after, limit)
+    found = items.by_ids(session, [row[0] for row in rows])
+    return [(found[item_id], Place(key, moment)) for item_id, key, moment in rows]
+
+
+def _passing(following: _Following, passing: set[int], after: Place | None, limit: int) -> list[_Row]:
+    """The first `limit` rows whose ids are among `passing`."""
+    found: list[_Row] = []
+    while passing and len(found) < limit:
+        rows = following(after, _FETCHED_AT_ONCE)
+        found += [row for row in rows if row[0] in passing]
+        if len(rows) < _FETCHED_AT_ONCE:
             break
-    return keys[:limit]
+        after = Place(rows[-1][1], rows[-1][2])
+    return found[:limit]
+
+
+def _by_key(session: Session, collection_id: int) -> _Following:
+    def following(after: Place | None, limit: int) -> list[_Row]:
+        above = () if after is None else (ItemRow.key > after.key,)
+        rows = select(ItemRow.id, ItemRow.key).where(ItemRow.collection_id == collection_id, *above)
+        return [(row.id, row.key, None) for row in session.execute(rows.order_by(ItemRow.key).limit(limit))]
+
+    return following
+
+
+def _by_date(session: Session, collection_id: int, order: Order) -> _Following:
+    def following(after: Place | None, limit: int) -> list[_Row]:
+        undated = after is not None and after.moment is None
+        rows = [] if undated else _rows(session, _dated(collection_id, order, after, limit))
+        if len(rows) < limit:
+            rows += _rows(session, _undated(collection_id, after if undated else None, limit - len(rows)))
+        return rows
+
+    return following
+
+
+def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
+    return [(row[0], row[1], row[2]) for row in session.execute(statement)]
+
+
+def _dated(collection_id: int, order: Order, after: Place | None, limit: int) -> "Select[int, str, Any]":
+    """Items with a date; of several dates the earliest counts."""
+    of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
+    dates = select(FacetRow.item_id, func.min(FacetRow.moment).label("moment")).where(*of_taken)
+    date = dates.group_by(FacetRow.item_id).subquery()
+    newest = order is Order.NEWEST
+    statement = select(ItemRow.id, ItemRow.key, date.c.moment).join(date, date.c.item_id == ItemRow.id)
+    if after is not None:
+        beyond = date.c.moment < after.moment if newest else date.c.moment > after.moment
+        statement = statement.where(or_(beyond, and_(date.c.moment == after.moment, ItemRow.key > after.key)))
+    direction = date.c.moment.desc() if newest else date.c.moment
+    return statement.order_by(direction, ItemRow.key).limit(limit)
+
+
+def _undated(collection_id: int, after: Place | None, limit: int) -> "Select[int, str, Any]":
+    is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
+    statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(
+        ItemRow.collection_id == collection_id, ~is_dated
+    )
+    if after is not None:
+        statement = statement.where(ItemRow.key > after.key)
+    return statement.order_by(ItemRow.key).limit(limit)

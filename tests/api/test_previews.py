@@ -43,6 +43,16 @@ def test_depth_goes_from_yellow_to_violet(http: httpx.Client) -> None:
     assert max(far) < 100
 
 
+def test_a_shaded_depth_map_is_lit_from_the_upper_left(http: httpx.Client) -> None:
+    down, across = np.mgrid[0:64, 0:64]
+    ball = (1000 - 400 * np.sqrt(np.clip(1 - ((down - 32) ** 2 + (across - 32) ** 2) / 900, 0, 1))).astype(np.uint16)
+    asked = {"modality": "depth", "data": sent(png(ball)), "shaded": True}
+    picture = shown(http.post("/v1/previews", json=asked))
+    side = picture.width
+    lit, dark = (sum(picture.getpixel((round(share * side), round(share * side)))) for share in (0.35, 0.65))
+    assert lit > 1.3 * dark
+
+
 def test_an_array_that_no_browser_opens_is_shown(http: httpx.Client) -> None:
     file = io.BytesIO()
     np.save(file, np.linspace(1, 5, 64).reshape(8, 8))

@@ -40,6 +40,8 @@ _LEFT_COLOUR, _RIGHT_COLOUR, _MIDDLE_COLOUR = (46, 134, 222), (230, 92, 60), (24
 _AXES = (("left", (46, 134, 222)), ("up", (60, 170, 90)), ("front", (230, 92, 60)))
 _HEAD_RADIUS = 0.055  # in shares of body height
 _LIMB, _RIM = 4, 8
+_LAMP = (0.45, 0.45, 0.77)  # where the light of a relief comes from: left, above, in front
+_STEEPNESS = 0.6
 
 
 def depth_levels(depth: FloatArray) -> npt.NDArray[np.uint16]:
@@ -56,6 +58,23 @@ def depth_preview(depth: FloatArray) -> Image.Image:
     coloured[~np.isfinite(depth)] = UNKNOWN
     note = "" if np.isfinite(depth).all() else "grey: not measured"
     return with_scale(enlarge(coloured), ramp(np.linspace(0, 1, 64)), "near", "far", note)
+
+
+def depth_relief(depth: FloatArray) -> Image.Image:
+    """The preview of a depth map, lit from the upper left, so that its shapes stand out."""
+    coloured = ramp(_unit(depth)) * _light(depth)[..., None]
+    coloured[~np.isfinite(depth)] = UNKNOWN
+    note = "" if np.isfinite(depth).all() else "grey: not measured"
+    shaded = np.rint(coloured).astype(np.uint8)
+    return with_scale(enlarge(shaded), ramp(np.linspace(0, 1, 64)), "near", "far", note)
+
+
+def _light(depth: FloatArray) -> FloatArray:
+    """How much light falls on each place, from 0.3 to 1: float32 (H, W); edges of the unmeasured are as if flat."""
+    down, across = np.gradient(_unit(depth) * max(depth.shape) * _STEEPNESS) if min(depth.shape) > 1 else (0.0, 0.0)
+    facing = (_LAMP[0] * across + _LAMP[1] * down + _LAMP[2]) / np.sqrt(1 + np.square(across) + np.square(down))
+    light: FloatArray = np.where(np.isfinite(facing), 0.3 + 0.7 * np.clip(facing, 0, 1), 1).astype(np.float32)
+    return light
 
 
 def normal_vectors(normal: ByteArray) -> FloatArray:

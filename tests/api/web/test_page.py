@@ -9,6 +9,7 @@ import pytest
 
 from api.service import Service
 from tests.api.web import chromium
+from tests.api.web.views import keys, stroke
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]
@@ -25,30 +26,16 @@ pytestmark = pytest.mark.browser
 NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
 
 
-def _keys(page: Page) -> list[str]:
-    return [card.get_attribute("data-key") for card in page.query_selector_all(".card")]
-
-
 def _wait_for_first(page: Page, key: str) -> None:
     page.wait_for_selector(f'.card:first-child[data-key="{key}"] .score')
 
 
-def _stroke(page: Page, *points: tuple[float, float]) -> None:
-    """Draw through points given as shares of the sheet."""
-    box = page.locator("#canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=8)  # as a hand does; few points would make round corners
-    page.mouse.up()
-
-
 def test_before_any_query_there_is_a_look_into_the_collection(until: Until, page: Page) -> None:
-    assert page.inner_text("#summary") == "A look into shapes"
-    assert sorted(_keys(page)) == sorted(NAMES)
+    assert page.inner_text("#summary") == "All of shapes"
+    assert sorted(keys(page)) == sorted(NAMES)
     assert page.inner_text("#count") == "9 items"
-    assert page.inner_text("#state") == "hashing"
+    assert page.inner_text("#state") == "ready"
+    assert "hashing" in page.get_attribute("#state", "title")
     until(page, "[...document.querySelectorAll('.card img')].every((one) => one.naturalWidth > 0)")
 
 
@@ -58,6 +45,8 @@ def test_typing_finds_and_the_address_remembers(page: Page) -> None:
     page.keyboard.press("Enter")
     _wait_for_first(page, "blue bar")
     assert page.locator(".card:first-child .title").inner_text() == "a blue bar"
+    assert page.locator(".card:first-child .score").inner_text() in ("sure", "likely", "maybe")
+    page.click(".card:first-child .score")
     assert 0 < float(page.locator(".card:first-child .score").inner_text()) <= 1
     page.reload()
     _wait_for_first(page, "blue bar")
@@ -68,19 +57,19 @@ def test_drawing_finds_by_shape_and_undo_takes_it_back(page: Page) -> None:
     page.click("#open-drawing")
     box = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
     before = page.locator("#canvas").bounding_box()
-    _stroke(page, *box)
+    stroke(page, "#canvas", *box)
     page.wait_for_selector('.chip[data-kind="canny_edge"] img')
     after = page.locator("#canvas").bounding_box()
     assert before is not None
     assert after is not None
     assert abs(after["y"] - before["y"]) < 2, "the canvas moved under the pen"
     page.wait_for_selector(".score")
-    assert {key.split()[1] for key in _keys(page)[:3]} == {"box"}
+    assert {key.split()[1] for key in keys(page)[:3]} == {"box"}
     page.click("#undo")
     page.wait_for_selector(".chip", state="detached")
-    page.wait_for_selector("text=A look into shapes")
+    page.wait_for_selector("text=All of shapes")
     assert page.is_disabled("#undo")
-    _stroke(page, *box)
+    stroke(page, "#canvas", *box)
     page.wait_for_selector(".chip")
     page.click("#wipe")
     page.wait_for_selector(".chip", state="detached")
@@ -103,8 +92,8 @@ def test_a_dropped_or_pasted_picture_finds_itself(
     _wait_for_first(page, "green disc")
     assert "mine.png" in page.inner_text(".chip")
     page.select_option(".chip select", "canny_edge")
-    until(page, "document.querySelector('.card .score').textContent !== '1.00'")
-    assert {key.split()[1] for key in _keys(page)[:3]} == {"disc"}
+    until(page, "document.querySelector('.card .score .number').textContent !== '1.00'")
+    assert {key.split()[1] for key in keys(page)[:3]} == {"disc"}
 
 
 def test_a_chosen_file_is_a_part(page: Page, picture: Picture) -> None:
@@ -116,8 +105,9 @@ def test_one_click_finds_more_like_a_result(page: Page) -> None:
     page.fill("#words", "green")
     page.keyboard.press("Enter")
     page.wait_for_selector(".score")
+    page.hover('.card[data-key="green box"]')
     page.locator('.card[data-key="green box"] .like').click()
-    page.wait_for_selector('.card:first-child[data-key="green box"] .score:has-text("1.00")')
+    page.wait_for_selector('.card:first-child[data-key="green box"] .number:text-is("1.00")', state="attached")
     assert page.inner_text(".chip .name") == "a green box"
     assert page.input_value("#words") == ""
 
@@ -126,7 +116,7 @@ def test_parts_are_weighed_pushed_away_and_removed(until: Until, page: Page) -> 
     page.click("#open-palette")
     page.click('[aria-label="Add red"]')
     page.wait_for_selector(".score")
-    assert all(key.startswith("red") for key in _keys(page)[:2])
+    assert all(key.startswith("red") for key in keys(page)[:2])
     page.fill("#words", "disc")
     page.keyboard.press("Enter")
     slider = page.locator('.chip[data-kind="color_palette"] input')
@@ -136,7 +126,7 @@ def test_parts_are_weighed_pushed_away_and_removed(until: Until, page: Page) -> 
     page.click('.chip[data-kind="color_palette"] .cross')
     page.wait_for_selector(".chip", state="detached")
     page.click("#clear-all")
-    page.wait_for_selector("text=A look into shapes")
+    page.wait_for_selector("text=All of shapes")
     assert page.input_value("#words") == ""
 
 
@@ -162,7 +152,7 @@ def test_a_result_opens_in_full_and_closes_by_key(page: Page) -> None:
 
 def test_another_collection_is_chosen(page: Page) -> None:
     page.select_option("#collection", "words")
-    page.wait_for_selector("text=A look into words")
+    page.wait_for_selector("text=All of words")
     assert page.inner_text(".card .words") == "no picture at all"
     assert page.inner_text("#count") == "1 item"
 
@@ -178,7 +168,9 @@ def test_everything_is_within_reach_of_the_keyboard(page: Page) -> None:
 
 def test_the_drawn_line_is_where_the_pen_was(page: Page) -> None:
     page.click("#open-drawing")
-    _stroke(page, *[(0.5 + 0.3 * math.cos(step), 0.5 + 0.3 * math.sin(step)) for step in (0, 1, 2, 3, 4, 5, 6)])
+    stroke(
+        page, "#canvas", *[(0.5 + 0.3 * math.cos(step), 0.5 + 0.3 * math.sin(step)) for step in (0, 1, 2, 3, 4, 5, 6)]
+    )
     ink, blank = page.evaluate(
         """() => {
           const sheet = document.getElementById("canvas");

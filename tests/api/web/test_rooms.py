@@ -1,5 +1,6 @@
 """Items of which more is known than their picture, with a model that takes all of it: views, queries, guesses."""
 
+import base64
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from model.galleries.demo import FOLDER, read_views
 from search.settings import Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
+from tests.api.web.views import stroke
 from workers.runtime import Runtime
 
 Picture = Callable[..., bytes]
@@ -33,7 +35,8 @@ _MODEL = "4M-21_B:token_budget=16"
 ROOM = "test-00014"
 
 
-def _put_room(client: Client, view: dict[str, Any]) -> None:
+def put_room(client: Client, view: dict[str, Any]) -> None:
+    """Put one of the demo's rooms with all that is known of it."""
     maps = {name: file if isinstance(file, str) else file["file"] for name, file in view["modalities"].items()}
     files: dict[str, bytes | Path] = {name: FOLDER / file for name, file in (maps | {"rgb": view["file"]}).items()}
     files |= {name: json.dumps(view[name]).encode() for name in ("bounding_boxes", "metadata")}
@@ -54,7 +57,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory, random_models: Path, pi
             client.create_collection("rooms")
             for view in read_views():
                 if view["key"] in (ROOM, "test-00270"):
-                    _put_room(client, view)
+                    put_room(client, view)
         yield url
 
 
@@ -94,7 +97,7 @@ def _scribble() -> bytes:
 def test_both_collections_can_be_chosen(rooms: Page) -> None:
     assert rooms.locator("#collection option").all_inner_texts() == ["openmoji", "rooms"]
     rooms.select_option("#collection", "openmoji")
-    rooms.wait_for_selector("text=A look into openmoji")
+    rooms.wait_for_selector("text=All of openmoji")
     assert rooms.inner_text(".card .title") == "red circle"
 
 
@@ -106,13 +109,13 @@ def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> Non
     until(rooms, "[...document.querySelectorAll('.view img')].every((one) => one.naturalWidth > 0)")
     for view in ("depth", "semseg", "bounding_boxes"):  # in colour, and large
         rooms.click(f'.view[data-view="{view}"]')
-        until(rooms, "document.querySelector('#details .picture img')?.naturalWidth === 448")
+        until(rooms, "document.querySelector('#details .stage-picture img')?.naturalWidth === 448")
         assert rooms.get_attribute(f'.view[data-view="{view}"]', "aria-pressed") == "true"
     rooms.click('.view[data-view="metadata"]')
-    rooms.wait_for_selector("#details .picture dl")
-    assert "brightness" in rooms.inner_text("#details .picture")
+    rooms.wait_for_selector("#details .stage-picture dl")
+    assert "brightness" in rooms.inner_text("#details .stage-picture")
     rooms.click("#details summary")
-    rooms.wait_for_selector("#details dt:text-is('room.kind')")
+    rooms.wait_for_selector("#details dt[title='room.kind']")
 
 
 def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
@@ -167,7 +170,7 @@ def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
         rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
         rooms.wait_for_selector(".card .score")
         rooms.click("#clear-all")
-        rooms.wait_for_selector("text=A look into rooms")
+        rooms.wait_for_selector("text=All of rooms")
 
 
 def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(
@@ -178,9 +181,55 @@ def test_a_map_without_a_picture_format_is_shown_and_can_be_called_otherwise(
     give(rooms, "drop", "far.npy", file.getvalue(), "")
     rooms.wait_for_selector('.chip[data-kind="depth"] img')
     until(rooms, "document.querySelector('.chip img').naturalWidth === 448")
+    rooms.click(".chip .look")
+    until(rooms, "document.querySelector('#looking[open] img')?.naturalWidth === 448")
+    rooms.keyboard.press("Escape")
     kinds = rooms.locator(".chip select option").all_inner_texts()
     assert kinds[0] == "depth map"
     assert "DINOv2 vector" in kinds
+
+
+def test_a_painted_segmentation_is_a_query(rooms: Page) -> None:
+    rooms.click("#open-painting")
+    rooms.wait_for_selector(".brush:text-is('floor')")
+    assert "desk" in rooms.inner_text("#brushes")
+    rooms.select_option("#rest", "wall")
+    rooms.click(".brush:text-is('floor')")
+    stroke(rooms, "#map", (0.05, 0.9), (0.95, 0.9))
+    rooms.click(".brush:text-is('desk')")
+    (part,) = _asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
+    ids = np.load(io.BytesIO(base64.b64decode(part["data"])))
+    names = {int(number): name for number, name in part["classes"].items()}
+    assert [names[ids[row, column]] for row, column in ((100, 50), (56, 50), (10, 10))] == ["floor", "desk", "wall"]
+    rooms.wait_for_selector(".card .score")
+    rooms.wait_for_timeout(400)
+    (again,) = _asked(rooms, rooms.reload)
+    assert again["data"] == part["data"]
+    assert again["classes"] == part["classes"]
+
+
+def test_a_brush_can_be_called_otherwise(rooms: Page) -> None:
+    rooms.click("#open-painting")
+    rooms.wait_for_selector(".brush")
+    rooms.fill("#other-brush input", "harp")
+    rooms.keyboard.press("Enter")
+    assert rooms.get_attribute(".brush:text-is('harp')", "aria-pressed") == "true"
+    (part,) = _asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
+    assert "harp" in part["classes"].values()
+
+
+def test_on_a_phone_results_stay_in_sight_below_the_sheet(visiting: Visiting, everything: str) -> None:
+    with visiting(f"{everything}/#c=rooms", viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        page.wait_for_selector(".card img")
+        page.tap("#open-painting")
+        page.wait_for_selector(".brush")
+        stroke(page, "#map", (0.3, 0.5), (0.6, 0.5))
+        page.wait_for_selector(".card .score")
+        card = page.locator(".card .picture").first.bounding_box()
+        assert card["y"] + card["height"] < 844
+        sheet = page.locator("#map").bounding_box()
+        assert sheet["y"] >= 0
+        assert sheet["height"] < 0.5 * 844
 
 
 def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, everything: str) -> None:
@@ -247,7 +296,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visiting: Visiting, everyth
 
 
 def test_credits_are_one_press_away(rooms: Page) -> None:
-    rooms.click(".foot a")
+    rooms.click(".foot a[href='/credits']")
     rooms.wait_for_url("**/credits")
     assert "OpenMoji" in rooms.inner_text("body")
     assert "Teapot" in rooms.inner_text("body")

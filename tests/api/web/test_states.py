@@ -22,6 +22,8 @@ chromium.require()
 
 pytestmark = pytest.mark.browser
 
+FIRST_PAINT_BYTES = 100_000
+
 
 def test_a_strict_policy_lets_no_inline_script_run(browser: Any, site: str) -> None:
     opened = browser.new_context()
@@ -62,6 +64,60 @@ def test_an_empty_collection_says_so(visiting: Visiting, start_service: StartSer
         assert "--collection fresh" in page.inner_text("#empty")
 
 
+def test_a_full_collection_is_shown_before_an_empty_one(
+    visiting: Visiting, start_service: StartService, picture: Picture
+) -> None:
+    url, _ = start_service()
+    with Client(url, patience=20) as client:
+        client.create_collection("a-empty")
+        client.create_collection("b-full")
+        client.put_item("b-full", "red disc", {"rgb": picture("red", "disc")})
+    with visiting(url) as page:
+        page.wait_for_selector(".card")
+        assert page.input_value("#collection") == "b-full"
+
+
+def test_an_unknown_collection_is_told_with_those_that_are_there(visiting: Visiting, site: str) -> None:
+    with visiting(f"{site}/#c=nowhere") as page:
+        page.wait_for_selector("text=There is no collection called nowhere")
+        page.click("#empty a:text-is('shapes')")
+        page.wait_for_selector("text=All of shapes")
+
+
+def test_when_the_service_stops_the_page_says_so_and_goes_on_later(
+    browser: Any, start_service: StartService, picture: Picture
+) -> None:
+    url, _ = start_service()
+    with Client(url, patience=20) as client:
+        client.create_collection("shapes")
+        client.put_item("shapes", "red disc", {"rgb": picture("red", "disc")})
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(url)
+    page.wait_for_selector(".card")
+    opened.set_offline(True)
+    page.fill("#words", "red")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body.gone #state.failed")
+    assert page.inner_text("#state") == "no answer"
+    assert "from before" in page.inner_text("#error")
+    opened.set_offline(False)
+    page.wait_for_selector("body:not(.gone) #state.ready")
+    page.wait_for_selector(".card .score")
+    assert page.is_hidden("#error")
+    opened.close()
+
+
+def test_nobody_has_to_ask_to_learn_that_the_service_stopped(browser: Any, site: str) -> None:
+    opened = browser.new_context()
+    page = opened.new_page()
+    page.goto(f"{site}/#c=shapes")
+    page.wait_for_selector(".card")
+    opened.set_offline(True)
+    page.wait_for_selector("body.gone")
+    opened.close()
+
+
 def test_the_page_waits_for_the_model(visiting: Visiting, start_service: StartService) -> None:
     url, service = start_service(lifespan="off")
     with visiting(url) as page:
@@ -95,10 +151,36 @@ def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
     page.wait_for_selector("#key-dialog[open]")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#key-dialog[open]")
+    page.wait_for_selector("#key-wrong:text('The API key is unknown or was revoked.')")
+    assert page.inner_text("#state") == "needs a key"
     page.fill("#key", key)
     page.keyboard.press("Enter")
     page.wait_for_selector(".card img")
     until(page, "document.querySelector('.card img').naturalWidth > 0")
     assert page.get_attribute(".card img", "src").startswith("blob:")
     opened.close()
+
+
+def test_the_first_paint_is_small(browser: Any, site: str) -> None:
+    page = browser.new_context().new_page()
+    sent: dict[str, int] = {}
+    page.on("requestfinished", lambda asked: sent.update({asked.url: asked.sizes()["responseBodySize"]}))
+    page.goto(f"{site}/#c=shapes")
+    page.wait_for_selector(".card img")
+    page.wait_for_timeout(500)
+    page.context.close()
+    assert len(sent) > 20
+    own = {url: size for url, size in sent.items() if "/assets/" not in url}
+    assert all(url.startswith(site) for url in sent)
+    assert sum(own.values()) < FIRST_PAINT_BYTES, own
+
+
+def test_the_api_is_described_on_a_page_of_its_own(visiting: Visiting, site: str) -> None:
+    with visiting(f"{site}/docs") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.click("#operations-models-list_models_v1_models_get button >> nth=0")
+        page.click(".execute")
+        page.wait_for_selector(".live-responses-table")
+        assert '"name": "hashing"' in page.inner_text(".live-responses-table")
+        assert all(url.startswith((site, "data:")) for url in asked)

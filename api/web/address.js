@@ -1,0 +1,78 @@
+// The page's address: all of what is looked for stands behind the #, so that a link, a reload and Back bring it again.
+//
+//   c=rooms          the collection                    sort=newest      the order without a query: key, newest, oldest
+//   q=an+orange+dog  the words                         item=KEY         the item that is open
+//   like=KEY         an item to find more like         where=TEXT       a filter as people write it
+//   f=FIELD=A|B, f=FIELD~FROM~TO                        a filter of the panel
+//   p=…              the other parts (links.js), as JSON, deflated, in base64url
+
+const text = (value) => value?.trim() ?? "";
+
+export async function readAddress(hash) {
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  return {
+    collection: given.get("c"),
+    words: text(given.get("q")),
+    like: given.getAll("like"),
+    where: text(given.get("where")),
+    filters: given.getAll("f").map(readFilter).filter(Boolean),
+    sort: given.get("sort") ?? "key",
+    item: given.get("item"),
+    parts: given.has("p") ? await unpack(given.get("p")) : [],
+  };
+}
+
+export async function writeAddress({ collection, words, like, where, filters, sort, item, parts }) {
+  const address = new URLSearchParams();
+  if (collection) address.set("c", collection);
+  if (text(words)) address.set("q", text(words));
+  for (const key of like) address.append("like", key);
+  if (text(where)) address.set("where", text(where));
+  for (const filter of filters) address.append("f", writeFilter(filter));
+  if (sort !== "key") address.set("sort", sort);
+  if (parts.length) address.set("p", await pack(parts));
+  if (item) address.set("item", item);
+  return `#${address}`;
+}
+
+const escape = encodeURIComponent; // leaves no = ~ | of a value unescaped but ~, which is escaped below
+const safe = (value) => escape(value).replaceAll("~", "%7E");
+
+function writeFilter({ field, values, from, to }) {
+  if (values) return `${safe(field)}=${values.map((value) => safe(JSON.stringify(value))).join("|")}`;
+  return `${safe(field)}~${safe(from ?? "")}~${safe(to ?? "")}`;
+}
+
+// A filter of somebody's broken link is left out.
+function readFilter(written) {
+  try {
+    const [, field, values] = /^([^=~]+)=(.+)$/.exec(written) ?? [];
+    if (field) return { field: decodeURIComponent(field), values: values.split("|").map((value) => JSON.parse(decodeURIComponent(value))) };
+    const [name, from, to] = written.split("~").map(decodeURIComponent);
+    return to === undefined ? null : { field: name, from, to };
+  } catch {
+    return null;
+  }
+}
+
+export async function pack(value) {
+  const bytes = await through(new CompressionStream("deflate-raw"), new TextEncoder().encode(JSON.stringify(value)));
+  const letters = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  return btoa(letters).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+// What `pack` packed; nothing for a link that was cut off on its way.
+async function unpack(packed) {
+  try {
+    const letters = atob(packed.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+    const found = JSON.parse(new TextDecoder().decode(await through(new DecompressionStream("deflate-raw"), bytes)));
+    return Array.isArray(found) ? found : [];
+  } catch {
+    return [];
+  }
+}
+
+async function through(stream, bytes) {
+  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
+}

@@ -1,0 +1,82 @@
+// Filters as chips: what the items' attributes hold, with how many items have each value.
+
+import { make } from "./dom.js";
+import { counted, fieldName, readableDate } from "./words.js";
+
+const MOST_VALUES = 12;
+const MOST_FIELDS = 14;
+// Of models and maps, not of people.
+const HIDDEN = /^(classes|color_palette|bounding_boxes|metadata|human_pose|sam_instance)(\.|$)|(^|\.)(lat|lon)$/;
+
+const quote = (text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
+const named = (field) => (/^[\w.@]+$/.test(field) ? field : `\`${field}\``);
+const endOfDay = (text) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T23:59:59` : text);
+const isDate = (text) => /^\d{4}-\d\d/.test(text);
+
+// The filters as the service takes them; `where` is one written by hand.
+export function filterText(filters, where) {
+  const parts = filters.map(({ field, values, from, to }) => {
+    const name = named(field);
+    if (values) return `${name} in (${values.map((value) => (typeof value === "string" ? quote(value) : value)).join(", ")})`;
+    return [from && `${name} >= ${from}`, to && `${name} <= ${endOfDay(to)}`].filter(Boolean).join(" and ");
+  });
+  if (where) parts.push(`(${where})`);
+  return parts.filter(Boolean).join(" and ");
+}
+
+export function describe({ field, values, from, to }) {
+  if (values) return `${fieldName(field)}: ${values.join(" or ")}`;
+  const shown = (end) => (isDate(end) ? readableDate(end) : end);
+  return `${fieldName(field)} ${[from && `from ${shown(from)}`, to && `to ${shown(to)}`].filter(Boolean).join(" ")}`;
+}
+
+// The filters that hold, each with a cross.
+export function renderFilters(list, filters, where, onRemove) {
+  const chip = (text, remove) =>
+    make("li", { class: "filter" }, text, make("button", { type: "button", class: "cross", "aria-label": `Remove the filter ${text}`, onclick: remove }, "×"));
+  const written = where ? [chip(where, () => onRemove(null))] : [];
+  list.replaceChildren(...filters.map((filter) => chip(describe(filter), () => onRemove(filter))), ...written);
+}
+
+// The panel: a group for each attribute, with its values or the ends of a range. `onChange(field, filter or null)`.
+export function renderFacets(panel, facets, filters, onChange) {
+  const shown = facets.filter(isUseful).slice(0, MOST_FIELDS);
+  const groups = shown.map((facet) => group(facet, filters.find((filter) => filter.field === facet.field), onChange));
+  panel.replaceChildren(...(groups.length ? groups : [make("p", { class: "note" }, "The items of this collection have no attributes to filter by.")]));
+}
+
+// An attribute that has another text for nearly every item tells nobody anything as chips.
+function isUseful({ field, items, distinct, values, least, first }) {
+  if (HIDDEN.test(field)) return false;
+  return Boolean(first) || least !== null || (values.length && (distinct <= MOST_VALUES || distinct < items / 3));
+}
+
+function group(facet, held, onChange) {
+  const content = facet.first ? dates(facet, held, onChange) : facet.values.length ? values(facet, held, onChange) : numbers(facet, held, onChange);
+  return make("fieldset", { class: "facet" }, make("legend", {}, fieldName(facet.field)), ...content);
+}
+
+function values({ field, values: counts }, held, onChange) {
+  const chosen = new Set(held?.values);
+  return counts.slice(0, MOST_VALUES).map(({ value, items }) => {
+    const flip = () => {
+      if (!chosen.delete(value)) chosen.add(value);
+      onChange(field, chosen.size ? { field, values: [...chosen] } : null);
+    };
+    const attributes = { type: "button", class: "value", "aria-pressed": String(chosen.has(value)), title: counted(items, "item"), onclick: flip };
+    return make("button", attributes, String(value), make("small", {}, items.toLocaleString("en")));
+  });
+}
+
+const dates = ({ field, first, last }, held, onChange) => range(field, held, onChange, { type: "date", min: first.slice(0, 10), max: last.slice(0, 10) });
+const numbers = ({ field, least, most }, held, onChange) => range(field, held, onChange, { type: "number", step: "any", min: least, max: most }, [least, most]);
+
+function range(field, held, onChange, attributes, hints = []) {
+  const end = (which, hint) => make("input", { ...attributes, value: held?.[which], placeholder: hint, "aria-label": `${fieldName(field)} ${which}`, onchange: told });
+  const ends = [end("from", hints[0]), end("to", hints[1])];
+  function told() {
+    const [from, to] = ends.map((input) => input.value);
+    onChange(field, from || to ? { field, from, to } : null);
+  }
+  return [make("label", {}, "from", ends[0]), make("label", {}, "to", ends[1])];
+}

@@ -1,0 +1,86 @@
+// The grid of hits: rows that fill the width, every picture in its own shape.
+
+import { showPicture } from "./api.js";
+import { make } from "./dom.js";
+import { confidence, month } from "./words.js";
+
+const SHAPES = [0.45, 2.8]; // width to height; what is longer is cut in the grid alone
+const OF_WORDS = 1.3;
+
+export class Grid {
+  // `onOpen(hit)` shows an item in full, `onMore(hit)` asks for items like it, `onLess(hit)` pushes such away.
+  constructor(list, actions) {
+    Object.assign(this, { list, actions, hits: [] });
+  }
+
+  // Begins anew. `months`: with a heading wherever the month changes; `space`: that the hits were found in.
+  begin(collection, { months = false, space = null, refine = false } = {}) {
+    Object.assign(this, { collection, months, space, refine, hits: [], headed: null });
+    this.list.replaceChildren();
+  }
+
+  append(hits) {
+    this.list.append(...hits.flatMap((hit) => [...this.heading(hit), this.card(hit)]));
+    this.hits.push(...hits);
+  }
+
+  heading(hit) {
+    const found = this.months ? month(hit.attributes.taken) : null;
+    if (found === this.headed) return [];
+    const before = this.headed !== null;
+    this.headed = found;
+    const filler = make("li", { class: "filler", "aria-hidden": "true" }); // keeps the last row above from being torn apart
+    return [...(before ? [filler] : []), make("li", { class: "month" }, make("h2", {}, found))];
+  }
+
+  card(hit) {
+    const { onOpen, onMore, onLess } = this.actions;
+    const title = hit.caption ?? hit.key;
+    const element = make(
+      "li",
+      { class: "card", "data-key": hit.key },
+      make(
+        "button",
+        { type: "button", class: "picture", "aria-label": `Open ${title}`, onclick: () => onOpen(hit) },
+        picture(hit, this.collection, ["thumbnail"], (width, height) => shape(element, width / height)),
+      ),
+      make(
+        "span",
+        { class: "acts" },
+        make("button", { type: "button", class: "like", "aria-label": `More like ${title}`, onclick: () => onMore(hit) }, "More like this"),
+        this.refine ? make("button", { type: "button", class: "less", "aria-label": `Less like ${title}`, onclick: () => onLess(hit) }, "Less") : null,
+      ),
+      make("p", { class: "title", title }, title),
+      this.score(hit),
+    );
+    const { width, height } = hit.attributes;
+    shape(element, !hit.assets.includes("thumbnail") ? OF_WORDS : width > 0 && height > 0 ? width / height : 1);
+    return element;
+  }
+
+  // What is shown before any query has no score. The number shows at a press, in all of the grid.
+  score(hit) {
+    if (hit.score === undefined) return null;
+    const level = confidence(hit.score, this.space);
+    const title = `rank ${hit.rank}, cosine ${hit.score.toFixed(4)}`;
+    const flip = () => document.body.classList.toggle("numbers");
+    const number = make("span", { class: "number" }, hit.score.toFixed(2));
+    return make("button", { type: "button", class: `score ${level}`, title, onclick: flip }, make("span", { class: "level" }, level), number);
+  }
+}
+
+function shape(element, ratio) {
+  const [least, most] = SHAPES;
+  if (Number.isFinite(ratio)) element.style.setProperty("--shape", Math.max(least, Math.min(most, ratio)));
+}
+
+// The first of `assets` that the browser can show; words where there is none. `onSize` is told its width and height.
+export function picture(hit, collection, assets = ["thumbnail"], onSize = () => {}) {
+  const [asset, ...others] = assets.filter((name) => hit.assets.includes(name));
+  if (!asset) return make("span", { class: "words" }, hit.caption ?? hit.key);
+  const image = make("img", { alt: "", decoding: "async", "data-asset": asset });
+  image.addEventListener("load", () => onSize(image.naturalWidth, image.naturalHeight), { once: true });
+  image.addEventListener("error", () => image.replaceWith(picture(hit, collection, others, onSize)), { once: true });
+  showPicture(image, collection, hit.key, asset);
+  return image;
+}

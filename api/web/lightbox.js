@@ -1,0 +1,176 @@
+// One item in full: its picture, which can be zoomed, what is known of it, and what can be done with it.
+
+import * as api from "./api.js";
+import { make } from "./dom.js";
+import { picture } from "./grid.js";
+import { kind } from "./kinds.js";
+import { partOfItem, viewsOf } from "./parts.js";
+import { lookOf } from "./previews.js";
+import { confidence, fieldName, readableDate, readablePlace } from "./words.js";
+import { Zoom } from "./zoom.js";
+
+const PICTURE = "rgb";
+const SHOWN_ELSEWHERE = ["classes", "color_palette", "taken", "place"];
+const FEW_ROWS = 8;
+
+export class Lightbox {
+  // `onStep(by)` goes to a neighbour, `onClose()` is told that it was closed, `onMore(hit)` asks for items like it,
+  // `onLess(hit)` pushes such away, `onUse(part)` asks for what one of its views finds.
+  constructor(dialog, told) {
+    Object.assign(this, { dialog, told, hit: null });
+    dialog.addEventListener("keydown", (event) => this.pressed(event));
+    dialog.addEventListener("close", () => told.onClose());
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  }
+
+  // `given`: collection, model, space, and whether there are neighbours (before, after).
+  show(hit, given) {
+    Object.assign(this, { hit, ...given });
+    const views = viewsOf(hit);
+    this.parts = new Map(views.map((view) => [view, partOfItem(given.collection, hit, view)]));
+    this.stage = make("div", { class: "stage-picture" });
+    this.zoom = new Zoom(this.stage);
+    this.note = make("p", { class: "note", role: "status" });
+    this.act = make("button", { type: "button", class: "primary" });
+    this.tiles = [PICTURE, ...views].map((view) => this.tile(view));
+    const title = make("h2", { id: "lightbox-title" }, hit.caption ?? hit.key);
+    this.dialog.replaceChildren(this.viewer(), make("div", { class: "about" }, title, this.facts(), this.viewTiles(views), this.actions(), this.note, this.rows()));
+    this.choose(PICTURE);
+    if (!this.dialog.open) this.dialog.showModal();
+    this.act.focus();
+  }
+
+  viewer() {
+    const button = (id, label, text, onclick) => make("button", { type: "button", id, class: "over", "aria-label": label, title: label, onclick }, text);
+    const step = (id, by, label, text, there) => Object.assign(button(id, label, text, () => this.told.onStep(by)), { disabled: !there });
+    return make(
+      "div",
+      { class: "viewer" },
+      this.stage,
+      step("previous", -1, "Previous (←)", "‹", this.before),
+      step("next", 1, "Next (→)", "›", this.after),
+      make("div", { class: "zooms" }, button("zoom-out", "Smaller (−)", "−", () => this.zoom.by(1 / 1.5)), button("zoom-in", "Larger (+)", "+", () => this.zoom.by(1.5))),
+      button("close-details", "Close (Esc)", "×", () => this.dialog.close()),
+    );
+  }
+
+  // Date and place where they are known: what a photo's owner looks for first.
+  facts() {
+    const { taken } = this.hit.attributes;
+    const place = readablePlace(this.hit.attributes.place);
+    const facts = [taken && readableDate(taken), place].filter(Boolean);
+    return facts.length ? make("p", { class: "facts" }, ...facts.map((fact) => make("span", {}, fact))) : null;
+  }
+
+  viewTiles(views) {
+    return views.length ? make("div", { class: "views", role: "group", "aria-label": "What is known of it" }, ...this.tiles) : null;
+  }
+
+  tile(view) {
+    const { name, short } = kind(view);
+    const element = make("button", { type: "button", class: "view", "data-view": view, title: name, onclick: () => this.choose(view) }, make("span", {}, short ?? name));
+    if (view === PICTURE) element.prepend(picture(this.hit, this.collection));
+    else this.parts.get(view).then((part) => element.prepend(lookOf(part)), () => element.remove());
+    return element;
+  }
+
+  choose(view) {
+    const { hit, model, told } = this;
+    for (const tile of this.tiles) tile.setAttribute("aria-pressed", tile.dataset.view === view);
+    this.view = view;
+    this.showView();
+    const taken = view === PICTURE || model.modalities.includes(view);
+    this.act.textContent = view === PICTURE ? "More like this" : `Search with its ${kind(view).name}`;
+    this.act.disabled = !taken;
+    this.note.textContent = taken ? "" : `${model.name ?? "The model"} takes no ${kind(view).name} as a query.`;
+    this.act.onclick = async () => (view === PICTURE ? told.onMore(hit) : told.onUse(await this.parts.get(view)));
+  }
+
+  async showView() {
+    const { view, hit, stage } = this;
+    this.zoom.reset();
+    if (view === PICTURE) return this.showPicture();
+    const part = await this.parts.get(view);
+    if (this.view !== view || this.hit !== hit) return; // another one was chosen meanwhile
+    const look = view === "metadata" ? numbers(part) : lookOf(part);
+    if (look.tagName === "IMG") look.alt = part.name;
+    stage.replaceChildren(look);
+  }
+
+  // The original; the thumbnail where that is gone or no browser can show it.
+  showPicture() {
+    const { hit, stage } = this;
+    const image = picture(hit, this.collection, ["rgb", "thumbnail"], () => {
+      const shown = stage.querySelector("img");
+      if (shown?.dataset.asset === "thumbnail" && hit.assets.includes("rgb")) this.sayWhyNot();
+    });
+    if (image.tagName === "IMG") image.alt = hit.caption ?? hit.key;
+    stage.replaceChildren(image);
+  }
+
+  async sayWhyNot() {
+    const { hit } = this;
+    const gone = await api.asset(this.collection, hit.key, "rgb").then(() => false, (problem) => problem.status === 404);
+    if (this.hit !== hit) return;
+    this.note.textContent = gone
+      ? "The original is gone or was moved. This is the small picture that was kept."
+      : "No browser shows this kind of file. This is a small picture of it; the original can be downloaded.";
+    for (const link of this.dialog.querySelectorAll(".original")) link.hidden = gone;
+  }
+
+  actions() {
+    const { hit, told } = this;
+    const less = make("button", { type: "button", id: "less-like", onclick: () => told.onLess(hit) }, "Less like this");
+    const file = hit.assets.includes("rgb") ? [this.link("Open original", {}), this.link("Download", { download: hit.key.split("/").at(-1) })] : [];
+    return make("div", { class: "row" }, this.act, less, ...file);
+  }
+
+  // A link to the original. With an API key the file is fetched first: a link sends no headers.
+  link(text, attributes) {
+    const href = api.assetPath(this.collection, this.hit.key, "rgb");
+    const open = async (event) => {
+      if (!api.keys.get()) return;
+      event.preventDefault();
+      const url = URL.createObjectURL(await api.asset(this.collection, this.hit.key, "rgb"));
+      make("a", { href: url, target: "_blank", rel: "noopener", ...attributes }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    };
+    return make("a", { class: "button original", href, target: "_blank", rel: "noopener", ...attributes, onclick: open }, text);
+  }
+
+  // Score, key, path and attributes; folded where there are many.
+  rows() {
+    const { hit } = this;
+    const found = hit.score === undefined ? [] : [["Match", `${confidence(hit.score, this.space)} (${hit.score.toFixed(4)}, rank ${hit.rank})`]];
+    const path = hit.path && hit.path !== hit.key ? [["Path", hit.path]] : [];
+    const kept = Object.fromEntries(Object.entries(hit.attributes).filter(([name]) => !SHOWN_ELSEWHERE.includes(name)));
+    const attributes = [...flat(kept)].map(([name, values]) => [fieldName(name), [...values].join(", "), name]);
+    const few = attributes.length <= FEW_ROWS;
+    const rows = [["Key", hit.key], ...path, ...found, ...(few ? attributes : [])];
+    if (few) return list(rows);
+    return make("div", {}, list(rows), make("details", {}, make("summary", {}, `${attributes.length} attributes`), list(attributes)));
+  }
+
+  pressed(event) {
+    const act = { ArrowLeft: () => this.before && this.told.onStep(-1), ArrowRight: () => this.after && this.told.onStep(1), "+": () => this.zoom.by(1.5), "-": () => this.zoom.by(1 / 1.5), 0: () => this.zoom.reset() }[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  }
+}
+
+function numbers(part) {
+  const values = JSON.parse(atob(part.data)); // names of fields and numbers: ASCII
+  return list(Object.entries(values).map(([name, value]) => [name.replaceAll("_", " "), value]));
+}
+
+const list = (rows) => make("dl", {}, ...rows.flatMap(([name, value, title]) => [make("dt", { title }, name), make("dd", {}, String(value))]));
+
+// Values by the path that a filter calls them by: {"room": {"kind": "bath"}} is "room.kind" -> {"bath"}.
+function flat(value, path = "", found = new Map()) {
+  if (Array.isArray(value)) for (const each of value) flat(each, path, found);
+  else if (value && typeof value === "object")
+    for (const [name, inner] of Object.entries(value)) flat(inner, path ? `${path}.${name}` : name, found);
+  else if (value !== null) found.set(path, (found.get(path) ?? new Set()).add(value));
+  return found;
+}

@@ -1,0 +1,68 @@
+// Parts of a query as they stand in a link, and back.
+//
+// Strokes, colours, words and keys stand there whole; a file stands there if it is small, and a larger picture as a
+// smaller one. In the tab that was given the file, Back finds the file itself.
+
+import { base64, item as getItem } from "./api.js";
+import { partOfItem } from "./parts.js";
+
+const MOST_BYTES = 48_000; // of a file in a link
+const SIDE = 320; // pixels of a picture in a link: more than models see
+
+const given = new Map(); // what stands in a link -> the file that it stands for
+
+export async function toLink(part) {
+  const { kind, weight, label } = part;
+  const common = { k: kind, ...(weight !== 1 && { w: weight }), ...(label && { l: label }) };
+  if (kind === "item") return { ...common, i: part.key, ...(part.caption && { l: part.caption }) };
+  if (part.of) return { ...common, i: part.of };
+  if (part.strokes) return { ...common, s: part.strokes, ...(part.names && { n: part.names, b: part.rest }) };
+  if (part.colours) return { ...common, c: part.colours, ...(part.role && { r: 1 }) };
+  if (kind === "caption") return { ...common, t: part.text };
+  part.linked ??= inLink(part.file);
+  return { ...common, f: part.file.name, d: await part.linked };
+}
+
+async function inLink(file) {
+  const small = file.size <= MOST_BYTES ? file : await smaller(file);
+  if (!small) return null;
+  const data = `${small.type};${await base64(small)}`;
+  given.set(data, file);
+  return data;
+}
+
+async function smaller(file) {
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(1, SIDE / Math.min(picture.width, picture.height));
+    const sheet = document.createElement("canvas");
+    Object.assign(sheet, { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) });
+    sheet.getContext("2d").drawImage(picture, 0, 0, sheet.width, sheet.height);
+    const small = await new Promise((resolve) => sheet.toBlob(resolve, "image/webp", 0.75));
+    return small?.size <= MOST_BYTES ? small : null;
+  } catch {
+    return null;
+  }
+}
+
+// The part that stands in a link; null where only the name of its file does.
+export async function fromLink(collection, link) {
+  const common = { kind: link.k, weight: link.w ?? 1, ...(link.l && { label: link.l }) };
+  if (link.k === "item") return { ...common, key: link.i, caption: link.l };
+  if (link.i) return { ...(await partOfItem(collection, asHit(await getItem(collection, link.i)), link.k)), ...common };
+  if (link.s) return { ...common, strokes: link.s, ...(link.n ? { names: link.n, rest: link.b, role: "painting" } : { role: "drawing" }) };
+  if (link.c) return { ...common, colours: link.c, ...(link.r && { role: "palette" }) };
+  if (link.t) return { ...common, text: link.t };
+  if (!link.d) return null;
+  const file = given.get(link.d) ?? fileFrom(link);
+  const shown = file.type.startsWith("image/");
+  return { ...common, file, url: shown ? URL.createObjectURL(file) : null, linked: Promise.resolve(link.d) };
+}
+
+function fileFrom({ f: name, d: data }) {
+  const [type, letters] = data.split(";");
+  return new File([Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0))], name, { type });
+}
+
+// An item as the listing has it, in the form of a hit.
+export const asHit = (item) => ({ ...item, assets: item.assets.map((asset) => asset.name) });

@@ -1,0 +1,46 @@
+// Where the grid's hits come from, a page at a time: the answer to a query, or all of a collection.
+//
+// A source has `next(signal)`, which resolves to further hits, and `done`, which says that there are none.
+
+import * as api from "./api.js";
+import { asHit } from "./links.js";
+
+const PAGE = 60;
+const MOST = 10_000; // hits of one answer
+
+export class Answers {
+  constructor(collection, parts, where) {
+    Object.assign(this, { collection, parts, where, shown: 0, k: PAGE, done: false, space: null });
+  }
+
+  // An answer has no second page, so a longer one is asked for and its beginning left out.
+  async next(signal) {
+    const { hits, space } = await api.query(this.collection, this.parts, { k: this.k, where: this.where }, signal);
+    const fresh = hits.slice(this.shown);
+    this.space = space;
+    this.shown = hits.length;
+    this.done = hits.length < this.k || this.k >= MOST;
+    this.k = Math.min(2 * this.k, MOST);
+    return fresh;
+  }
+}
+
+export class Listing {
+  constructor(collection, sort, where) {
+    Object.assign(this, { collection, sort, where, after: null, done: false });
+  }
+
+  async next(signal) {
+    const { sort, where, after } = this;
+    const { items, next } = await api.items(this.collection, { limit: PAGE, after, sort, where }, signal);
+    this.after = next;
+    this.done = next === null;
+    return items.map(asHit);
+  }
+}
+
+// Asks `onNear` for more whenever the end of the page comes near.
+export function whenNear(element, onNear) {
+  const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && onNear(), { rootMargin: "1200px" });
+  observer.observe(element);
+}

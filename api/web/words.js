@@ -1,0 +1,53 @@
+// What people call what the service has its own words for.
+
+const SPACES = {
+  semantic_global: "by meaning",
+  visual_global: "by look",
+  photo_global: "by look and meaning",
+  clip: "by meaning",
+  dinov2_global: "by look",
+  imagebind_global: "by meaning",
+};
+const FIELDS = {
+  taken: "date", "camera.make": "camera", "camera.model": "camera model", "place.city": "place", "place.town": "place",
+  "place.name": "place", "place.country": "country",
+};
+
+// In which manner hits were found: the sense of an embedding space.
+export const manner = (space) => SPACES[space] ?? `by ${space.replaceAll("_", " ")}`;
+
+// How sure a hit is. The levels are of the cosine, which says more in a space of looks than in one of meanings.
+const LEVELS = { "by look": [0.75, 0.45] };
+const USUAL = [0.6, 0.38];
+
+export function confidence(score, space) {
+  const [sure, likely] = LEVELS[manner(space)] ?? USUAL;
+  return score >= sure ? "sure" : score >= likely ? "likely" : "maybe";
+}
+
+export const fieldName = (field) => FIELDS[field] ?? field.replaceAll(/[._]/g, " ");
+
+export const counted = (number, what, many = `${what}s`) => `${number.toLocaleString("en")} ${number === 1 ? what : many}`;
+
+// A date as people read it; the text itself where it is none. Times are shown as the camera wrote them.
+export function readableDate(written) {
+  const [, day, time] = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d))?/.exec(written) ?? [];
+  if (!day || Number.isNaN(Date.parse(day))) return String(written);
+  const shown = new Date(`${day}T00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+  return time ? `${shown}, ${time}` : shown;
+}
+
+export function month(written) {
+  const [, day] = /^(\d{4}-\d\d)/.exec(written ?? "") ?? [];
+  if (!day || Number.isNaN(Date.parse(`${day}-01`))) return "Without a date";
+  return new Date(`${day}-01T00:00Z`).toLocaleDateString("en-GB", { month: "long", year: "numeric", timeZone: "UTC" });
+}
+
+// A place: a text, or the name of the nearest town and country, or coordinates.
+export function readablePlace(place) {
+  if (typeof place === "string") return place;
+  if (!place || typeof place !== "object") return null;
+  const named = [place.name, place.city, place.town, place.region, place.country].filter((part) => typeof part === "string");
+  if (named.length) return [...new Set(named)].join(", ");
+  return typeof place.lat === "number" && typeof place.lon === "number" ? `${place.lat.toFixed(4)}, ${place.lon.toFixed(4)}` : null;
+}

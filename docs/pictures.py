@@ -1,0 +1,182 @@
+"""Makes the README's pictures of the page from a running demo: `python docs/pictures.py http://127.0.0.1:8765`.
+
+`page.png` and `item.png` are the page and an item in full. `page.webp` is animated: an emoji is drawn, then a
+segmentation is painted over that of a room, and the room is found. Needs Chromium and Playwright (the extra
+`test`), and the collections of `make demo`.
+"""
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+FOLDER = Path(__file__).parent
+ROOM = "test-00014"
+ROWS = 56  # strokes' worth of the room's segmentation: a rougher painting does not find it
+STROKES_PER_FRAME = 14
+SIZE = {"width": 960, "height": 660}
+QUICK, PAUSE, LONG = 70, 900, 2600  # milliseconds of a frame
+MOST_BYTES = 1_500_000
+_HEART = [
+    [(0.5, 0.32), (0.4, 0.2), (0.24, 0.2), (0.15, 0.34), (0.2, 0.52), (0.5, 0.84)],
+    [(0.5, 0.32), (0.6, 0.2), (0.76, 0.2), (0.85, 0.34), (0.8, 0.52), (0.5, 0.84)],
+]
+
+Page = Any
+Points = list[tuple[float, float]]
+
+
+class Film:
+    """Frames of a page, each with the time for which it shows."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.frames: list[Image.Image] = []
+        self.times: list[int] = []
+
+    def take(self, milliseconds: int) -> None:
+        self.frames.append(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
+        self.times.append(milliseconds)
+
+    def save(self, path: Path) -> None:
+        """Write an animated WebP, as good as `MOST_BYTES` allow."""
+        for quality in (80, 65, 50, 35, 20):
+            settings = {"quality": quality, "method": 5, "duration": self.times, "loop": 0, "minimize_size": True}
+            self.frames[0].save(path, save_all=True, append_images=self.frames[1:], **settings)
+            if path.stat().st_size <= MOST_BYTES:
+                return
+
+
+def stroke(page: Page, canvas: str, points: Points) -> Iterator[None]:
+    """Draw through points given as shares of the sheet; stops at each."""
+    box = page.locator(canvas).bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=3)
+        yield
+    page.mouse.up()
+
+
+def strokes_of_room(url: str) -> dict[str, list[Points]]:
+    """Level strokes for each class of the room's segmentation, by its name: runs of cells where it is the largest."""
+    assets = f"{url}/v1/collections/rooms/assets"
+    ids = np.asarray(Image.open(io.BytesIO(httpx.get(f"{assets}/semseg/{ROOM}").content)))
+    names = httpx.get(f"{assets}/semseg.classes/{ROOM}").json()
+    found: dict[str, list[Points]] = {}
+    side = ids.shape[0] / ROWS
+    for row in range(ROWS):
+        band = ids[int(row * side) : int((row + 1) * side)]
+        cells = [_largest(band[:, int(column * side) : int((column + 1) * side)]) for column in range(ROWS)]
+        for first, last in _runs(cells):
+            ends = [((first + 0.5) / ROWS, (row + 0.5) / ROWS), ((last + 0.5) / ROWS + 0.001, (row + 0.5) / ROWS)]
+            found.setdefault(names[str(cells[first])], []).append(ends)
+    return found
+
+
+def _largest(cell: Any) -> int:
+    numbers, counts = np.unique(cell, return_counts=True)
+    return int(numbers[counts.argmax()])
+
+
+def _runs(cells: list[int]) -> Iterator[tuple[int, int]]:
+    first = 0
+    for place in range(1, len(cells) + 1):
+        if place == len(cells) or cells[place] != cells[first]:
+            yield first, place - 1
+            first = place
+
+
+def settle(page: Page) -> None:
+    """Wait until results and their pictures are there."""
+    page.wait_for_timeout(300)
+    page.wait_for_selector("body:not(.searching) .card img")
+    while not page.evaluate(
+        "[...document.querySelectorAll('.card img')].slice(0, 20).every((image) => image.complete)"
+    ):
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(300)
+
+
+def film_heart(film: Film, url: str) -> None:
+    page = film.page
+    page.goto(f"{url}/#c=openmoji")
+    settle(page)
+    film.take(PAUSE)
+    page.click("#open-drawing")
+    page.wait_for_timeout(200)
+    for points in _HEART:
+        for _ in stroke(page, "#canvas", points):
+            film.take(QUICK)
+        settle(page)
+        film.take(PAUSE)
+    film.take(LONG)
+
+
+def choose_brush(page: Page, name: str) -> None:
+    """The brush of that name; one that is not offered is written."""
+    offered = page.locator(f'.brush:text-is("{name}")')
+    if offered.count():
+        offered.click()
+    else:
+        page.fill("#other-brush input", name)
+        page.keyboard.press("Enter")
+
+
+def film_room(film: Film, url: str) -> None:
+    page, painted = film.page, strokes_of_room(url)
+    page.goto(f"{url}/#c=rooms")
+    settle(page)
+    page.click("#open-painting")
+    page.wait_for_selector(".brush")
+    page.select_option("#rest", "wall")
+    page.fill("#brush-width", "8")
+    film.take(PAUSE)
+    for name, strokes in painted.items():
+        if name == "wall":
+            continue
+        choose_brush(page, name)
+        for number, points in enumerate(strokes):
+            list(stroke(page, "#map", points))
+            if number % STROKES_PER_FRAME == 0:
+                film.take(QUICK)
+        settle(page)
+        film.take(PAUSE)
+    film.take(LONG)
+
+
+def picture(page: Page, name: str) -> None:
+    """A PNG of the page in 256 colours, which is a third of its size."""
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    shown.quantize(256, kmeans=1).save(FOLDER / name, optimize=True)
+
+
+def main(url: str) -> None:
+    """Make all pictures."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 780})
+        page.goto(f"{url}/#c=rooms&q=an+orange+dog")
+        settle(page)
+        picture(page, "page.png")
+        page.goto(f"{url}/#c=rooms&item={ROOM}")
+        page.wait_for_selector('.view[data-view="bounding_boxes"] img')
+        page.wait_for_timeout(800)
+        picture(page, "item.png")
+        film = Film(browser.new_page(viewport=SIZE))
+        film_heart(film, url)
+        film_room(film, url)
+        film.save(FOLDER / "page.webp")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].rstrip("/"))

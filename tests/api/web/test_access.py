@@ -1,0 +1,124 @@
+"""Every view is free of findings of axe-core, light and dark, on desktop and phone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anyseek import Client
+from api.service import Service, ServiceSettings
+from model.galleries.demo import read_views
+from search.settings import Settings
+from tests.api.conftest import listening
+from tests.api.web import chromium
+from tests.api.web.test_rooms import ROOM, put_room
+from tests.api.web.views import stroke
+from workers.runtime import Runtime
+
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+
+chromium.require()
+axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(scope="module")
+def rooms_site(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Iterator[str]:
+    """A service whose model, of random weights, takes every modality, with two rooms and an empty collection."""
+    home = tmp_path_factory.mktemp("access")
+    (home / "models").symlink_to(random_models / "models")
+    settings = ServiceSettings(roots=(home,))
+    model = "4M-21_B:token_budget=16"
+    with Runtime.open(Settings(home), model) as runtime, listening(Service(runtime, settings)) as url:
+        with Client(url, patience=120) as client:
+            client.create_collection("empty")
+            client.create_collection("rooms")
+            for view in read_views():
+                if view["key"] in (ROOM, "test-00270"):
+                    put_room(client, view)
+        yield url
+
+
+def _grid(page: Page) -> None:
+    page.wait_for_selector(".card img")
+
+
+def _answer(page: Page) -> None:
+    page.fill("#words", "a desk")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".score")
+    page.click("#open-palette")
+    page.click('[aria-label="Add red"]')
+    page.wait_for_selector(".chip >> nth=1")
+
+
+def _filters(page: Page) -> None:
+    page.click("#open-filters")
+    page.click(".value >> nth=0")
+    page.wait_for_selector(".filter")
+
+
+def _months(page: Page) -> None:
+    page.select_option("#sort", "newest")
+    page.wait_for_selector(".month")
+
+
+def _drawing(page: Page) -> None:
+    page.click("#open-drawing")
+    stroke(page, "#canvas", (0.2, 0.2), (0.8, 0.8))
+    page.wait_for_selector(".score")
+
+
+def _painting(page: Page) -> None:
+    page.click("#open-painting")
+    page.wait_for_selector(".brush")
+
+
+def _item(page: Page) -> None:
+    page.click(f'.card[data-key="{ROOM}"] .picture')
+    page.wait_for_selector('.view[data-view="bounding_boxes"] img')
+
+
+def _adding(page: Page) -> None:
+    page.click("#add-pictures")
+    page.click(".folder")
+    page.wait_for_selector("#index-folder")
+
+
+def _empty(page: Page) -> None:
+    page.evaluate("location.hash = '#c=empty'")
+    page.wait_for_selector("#empty:not([hidden])")
+
+
+def _unknown(page: Page) -> None:
+    page.evaluate("location.hash = '#c=nowhere'")
+    page.wait_for_selector("#empty :text('no collection called')")
+
+
+VIEWS = [_grid, _answer, _filters, _months, _drawing, _painting, _item, _adding, _empty, _unknown]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__[1:])
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    visiting: Visiting, rooms_site: str, scheme: str, screen: str, view: Callable[[Page], None]
+) -> None:
+    context = {"viewport": SCREENS[screen], "color_scheme": scheme, "reduced_motion": "reduce"}
+    with visiting(f"{rooms_site}/#c=rooms", **context) as page:
+        page.wait_for_selector(".card img")
+        view(page)
+        page.wait_for_timeout(300)
+        found = axe_playwright.Axe().run(page)
+        told = [
+            (rule["id"], node["target"], node["failureSummary"])
+            for rule in found.response["violations"]
+            for node in rule["nodes"]
+        ]
+        assert told == []

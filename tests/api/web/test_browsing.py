@@ -1,0 +1,196 @@
+"""Browsing a collection: the grid, endless scroll, dates, filters, and an item in full."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anyseek import Client
+from api.service import Service, ServiceSettings
+from search.catalogue import collections, items
+from search.settings import Settings
+from tests.api.conftest import listening
+from tests.api.web import chromium
+from tests.api.web.views import keys
+from workers.runtime import Runtime
+
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+Until = Callable[[Page, str], None]
+
+chromium.require()
+
+pytestmark = pytest.mark.browser
+
+COUNT = 150
+SHAPES = [(90, 60), (60, 90), (80, 80), (200, 50)]
+PLACES = [{"city": "Rome", "country": "Italy"}, {"city": "Ghent", "country": "Belgium"}]
+
+
+def _picture(number: int) -> bytes:
+    width, height = SHAPES[number % len(SHAPES)]
+    pixels = np.full((height, width, 3), [number, 90, 255 - number], dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _attributes(number: int) -> dict[str, Any]:
+    taken = {"taken": f"2024-{1 + number % 12:02}-03T10:20:00+02:00"} if number % 10 else {}
+    return {"place": PLACES[number % 2], "stars": number % 5} | taken
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Runtime]]:
+    """A service with a collection of 150 pictures of four shapes; its address and its parts."""
+    home = tmp_path_factory.mktemp("album")
+    with Runtime.open(Settings(home), "hashing") as runtime, listening(Service(runtime, ServiceSettings())) as url:
+        with Client(url, patience=60) as client:
+            client.create_collection("album")
+            for number in range(COUNT):
+                client.put_item("album", f"day {number:03}", {"rgb": _picture(number)}, attributes=_attributes(number))
+        yield url, runtime
+
+
+@pytest.fixture
+def browsed(visiting: Visiting, album: tuple[str, Runtime]) -> Iterator[Page]:
+    with visiting(f"{album[0]}/#c=album") as page:
+        page.wait_for_selector(".card img")
+        yield page
+
+
+def test_rows_fill_the_width_and_pictures_keep_their_shape(until: Until, browsed: Page) -> None:
+    until(browsed, "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)")
+    boxes = browsed.locator(".card .picture").evaluate_all(
+        "(all) => all.map((each) => each.getBoundingClientRect()).map(({x, y, width, height}) => [x, y, width, height])"
+    )
+    grid = browsed.locator("#results").bounding_box()
+    rows: dict[int, list[list[float]]] = {}
+    for box in boxes:
+        rows.setdefault(round(box[1]), []).append(box)
+    complete = list(rows.values())[:-1]
+    assert len(complete) > 2
+    for row in complete:
+        assert abs(row[-1][0] + row[-1][2] - grid["x"] - grid["width"]) < 2
+        assert max(box[3] for box in row) - min(box[3] for box in row) < 2
+    for box, (width, height) in zip(boxes[:4], SHAPES, strict=True):
+        assert abs(box[2] / box[3] - min(2.8, width / height)) < 0.05
+
+
+def test_scrolling_reaches_every_item_once(until: Until, browsed: Page) -> None:
+    assert len(keys(browsed)) < COUNT
+    for _ in range(40):
+        browsed.mouse.wheel(0, 4000)
+        browsed.wait_for_timeout(150)
+        if len(keys(browsed)) == COUNT:
+            break
+    assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
+
+
+def test_an_answer_goes_on_while_one_scrolls(browsed: Page) -> None:
+    browsed.fill("#words", "something red")
+    browsed.keyboard.press("Enter")
+    browsed.wait_for_selector(".score")
+    for _ in range(40):
+        browsed.mouse.wheel(0, 4000)
+        browsed.wait_for_timeout(150)
+        if len(keys(browsed)) == COUNT:
+            break
+    assert len(set(keys(browsed))) == len(keys(browsed)) == COUNT
+
+
+def test_sorted_by_date_the_months_have_headings(browsed: Page) -> None:
+    browsed.select_option("#sort", "newest")
+    browsed.wait_for_selector(".month")
+    assert browsed.inner_text(".month >> nth=0") == "December 2024"
+    assert "sort=newest" in browsed.url
+    browsed.select_option("#sort", "oldest")
+    browsed.wait_for_selector(".month:first-child :text('January 2024')")
+
+
+def test_filters_are_chips_with_counts(browsed: Page) -> None:
+    browsed.click("#open-filters")
+    browsed.click(".value:has-text('Rome')")
+    browsed.wait_for_selector(".filter:has-text('place: Rome')")
+    assert browsed.inner_text(".value:has-text('Rome') small") == "75"
+    browsed.wait_for_timeout(500)
+    assert all(int(key.split()[1]) % 2 == 0 for key in keys(browsed))
+    browsed.fill("[aria-label='stars from']", "4")
+    browsed.keyboard.press("Tab")
+    browsed.wait_for_selector(".filter:has-text('stars from 4')")
+    browsed.wait_for_selector("#summary:has-text('15 items')")
+    browsed.reload()
+    browsed.wait_for_selector("#summary:has-text('15 items')")
+    browsed.fill("#words", "red")
+    browsed.keyboard.press("Enter")
+    browsed.wait_for_selector("#summary:has-text('15 results')")
+    for _ in range(2):
+        browsed.click(".filter .cross >> nth=0")
+    browsed.wait_for_selector(".filter", state="detached")
+
+
+def test_a_filter_can_be_written_and_leave_nothing(browsed: Page) -> None:
+    browsed.click("#open-filters")
+    browsed.fill("#where", "stars > 40")
+    browsed.keyboard.press("Enter")
+    browsed.wait_for_selector("text=No item passes these filters")
+    browsed.click("text=Remove the filters")
+    browsed.wait_for_selector(".card")
+    assert browsed.locator(".filter").count() == 0
+
+
+def test_arrow_keys_go_through_the_items(browsed: Page) -> None:
+    browsed.click('.card[data-key="day 001"] .picture')
+    browsed.wait_for_selector("#details[open]")
+    shown = browsed.inner_text("#details")
+    assert "3 February 2024, 10:20" in shown
+    assert "Ghent, Belgium" in shown
+    browsed.keyboard.press("ArrowRight")
+    browsed.wait_for_selector("#lightbox-title:text-is('day 002')")
+    browsed.keyboard.press("ArrowLeft")
+    browsed.keyboard.press("ArrowLeft")
+    browsed.wait_for_selector("#lightbox-title:text-is('day 000')")
+    assert browsed.is_disabled("#previous")
+    browsed.keyboard.press("+")
+    assert browsed.evaluate("document.querySelector('.stage-picture').style.getPropertyValue('--zoom')") == "1.5"
+    browsed.keyboard.press("0")
+    browsed.keyboard.press("Escape")
+    browsed.wait_for_selector("#details:not([open])", state="attached")
+    assert browsed.evaluate("document.activeElement.closest('.card').dataset.key") == "day 000"
+
+
+def test_the_original_is_opened_and_downloaded(browsed: Page) -> None:
+    browsed.click('.card[data-key="day 003"] .picture')
+    with browsed.expect_download() as download:
+        browsed.click("#details :text-is('Download')")
+    assert Path(download.value.path()).read_bytes() == _picture(3)
+    assert "/assets/rgb/day%20003" in browsed.get_attribute("#details :text-is('Open original')", "href")
+
+
+def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtime]) -> None:
+    url, runtime = album
+    with runtime.database.read() as session:
+        held = items.get(session, collections.get(session, "album"), "day 004")
+    runtime.assets.path(held.assets["rgb"]).unlink()
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/#c=album&item=day+004")
+    page.wait_for_selector("#details :text('The original is gone')")
+    assert page.locator(".stage-picture img").get_attribute("data-asset") == "thumbnail"
+    assert not page.is_visible("#details :text-is('Download')")
+    page.context.close()
+
+
+def test_on_a_phone_pictures_stand_beside_each_other(visiting: Visiting, album: tuple[str, Runtime]) -> None:
+    with visiting(f"{album[0]}/#c=album", viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        page.wait_for_selector(".card img")
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        tops = page.locator(".card").evaluate_all(
+            "(all) => all.map((each) => Math.round(each.getBoundingClientRect().y))"
+        )
+        assert len(set(tops)) < len(tops)

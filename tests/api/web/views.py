@@ -1,0 +1,21 @@
+"""What is done on the page in several tests: drawing, and reading what it shows."""
+
+from typing import Any
+
+Page = Any
+
+
+def keys(page: Page) -> list[str]:
+    """The keys of the items in the grid, in its order."""
+    return [card.get_attribute("data-key") for card in page.query_selector_all(".card")]
+
+
+def stroke(page: Page, canvas: str, *points: tuple[float, float]) -> None:
+    """Draw through points given as shares of the sheet."""
+    box = page.locator(canvas).bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)  # as a hand does; few points would make round corners
+    page.mouse.up()
