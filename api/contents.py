@@ -104,7 +104,7 @@ def classes_from_json(text: str) -> dict[int, str]:
     """The class names of a segmentation map from a form's field. Raises `BadQuery`, `BadMap`."""
     try:
         names = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadQuery("the field classes is not JSON") from error
     if not isinstance(names, Mapping):
         raise BadQuery('the field classes must be an object such as {"0": "sky"}')

@@ -9,6 +9,8 @@ from pydantic import Field
 T = TypeVar("T")
 Cursor = TypeVar("Cursor", int, str)
 
+# A number of a row: databases number with 64 bits.
+Number = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
 # What a caller may send, and the last member of every page.
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
 Next = Annotated[

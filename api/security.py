@@ -1,6 +1,6 @@
 """Access control: API keys with scopes, and the protection of a service without keys from foreign web pages.
 
-While a service listens on loopback only and no active key exists, anybody on the machine may do everything, but a
+While a service listens on loopback only and no key has ever existed, anybody on the machine may do everything, but a
 web page of another site may not: the Host must name this machine (or a rebound domain name could reach it) and a
 request that a browser marks as another site's is refused.
 """
@@ -8,20 +8,25 @@ request that a browser marks as another site's is refused.
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 import secrets
 import socket
 from collections.abc import Sequence
+from datetime import timedelta
 from enum import StrEnum
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from api.errors import OriginRefused, Unauthenticated
 from search.catalogue import api_keys
 from search.catalogue.session import Database
-from search.catalogue.tables import ApiKeyRow
+from search.catalogue.tables import ApiKeyRow, now
 from search.errors import BadInput
+
+logger = logging.getLogger(__name__)
 
 KEY_PREFIX = "anyseek_"
 
@@ -38,8 +43,8 @@ class Scope(StrEnum):
         return order.index(self) >= order.index(other)
 
 
-def create_key(database: Database, name: str, scope: Scope) -> str:
-    """Make a key of 256 random bits and return it; only its sha256 is kept.
+def create_key(database: Database, name: str, scope: Scope, lasts: timedelta | None = None) -> str:
+    """Make a key of 256 random bits and return it; only its sha256 is kept. It expires when it has lasted for `lasts`.
 
     Raises `BadInput` for a name that is not 1 to 100 of A-Z a-z 0-9 . _ -, `ApiKeyExists`.
     """
@@ -47,7 +52,7 @@ def create_key(database: Database, name: str, scope: Scope) -> str:
         raise BadInput(f"{name!r} cannot be the name of an API key; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with database.write() as session:
-        api_keys.add(session, name, _digest(key), scope.value)
+        api_keys.add(session, name, _digest(key), scope.value, None if lasts is None else now() + lasts)
     return key
 
 
@@ -75,28 +80,40 @@ class Guardian:
     async def admit(self, headers: Headers) -> Scope:
         """The scope of the sender. Raises `OriginRefused`, `Unauthenticated`."""
         _refuse_other_sites(headers)
-        keys = await run_in_threadpool(self._active_keys)
+        keys = await run_in_threadpool(self._keys)
         if not keys and self.loopback:
             _refuse_foreign_host(headers)
             return Scope.ADMIN
-        return _scope_of(headers.get("authorization", ""), keys)
+        key = _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
+        if api_keys.use_is_due(key):
+            await run_in_threadpool(self._note_use, key)
+        return Scope(key.scopes)
 
-    def _active_keys(self) -> Sequence[ApiKeyRow]:
+    def _keys(self) -> Sequence[ApiKeyRow]:
+        """Every key that ever existed: once there was one, the service never opens again to those without."""
         with self.database.read() as session:
-            rows = api_keys.active(session)
+            rows = api_keys.list_all(session)
             session.expunge_all()
             return rows
 
+    def _note_use(self, key: ApiKeyRow) -> None:
+        try:
+            with self.database.write() as session:
+                api_keys.note_use(session, key.id)
+        except SQLAlchemyError as error:  # a full disk must not keep readers out
+            logger.warning("the use of a key is not noted", extra={"fields": {"key": key.name, "reason": str(error)}})
 
-def _scope_of(authorization: str, keys: Sequence[ApiKeyRow]) -> Scope:
+
+def _key_of(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:
+    """The key that was sent. Raises `Unauthenticated`."""
     scheme, _, sent = authorization.partition(" ")
     if scheme.lower() != "bearer" or not sent:
         raise Unauthenticated("this service needs an API key, sent as `Authorization: Bearer KEY`")
     digest = _digest(sent.strip())
     found = [row for row in keys if hmac.compare_digest(row.digest, digest)]
     if not found:
-        raise Unauthenticated("the API key is unknown or was revoked")
-    return Scope(found[0].scopes)
+        raise Unauthenticated("the API key is unknown, was revoked, or has expired")
+    return found[0]
 
 
 def _refuse_other_sites(headers: Headers) -> None:
@@ -110,7 +127,7 @@ def _refuse_foreign_host(headers: Headers) -> None:
     name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
     if not _names_loopback(name):
         raise OriginRefused(
-            f"while no API key exists, this service answers only requests to localhost, not to {name[:100]!r}"
+            f"while no API key has existed, this service answers only requests to localhost, not to {name[:100]!r}"
         )
 
 

@@ -121,6 +121,10 @@ class Settings:
         if self.broker_url:
             _check_address("BROKER_URL", self.broker_url, _BROKERS)
 
+    def make_home(self) -> None:
+        """Make the data directory if it is absent, for its owner alone."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @property
     def assets(self) -> Path:
         return self.home / "assets"

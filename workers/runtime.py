@@ -42,7 +42,7 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings, model: str | None) -> "Runtime":
         """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed."""
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.make_home()
         database = Database(settings.database_url)
         upgrade(database)
         return cls(settings, database, model or settings.model)

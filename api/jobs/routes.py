@@ -23,7 +23,7 @@ from api.jobs.schemas import (
     RetryAnswer,
 )
 from api.jobs.wire import event_text
-from api.pagination import Limit, following
+from api.pagination import Limit, Number, following
 from api.security import Scope
 from api.service import Service
 from indexer.sources.prefixed import read_prefix
@@ -40,7 +40,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 
 
 @router.get("/jobs", dependencies=[requires(Scope.READ)])
-def list_jobs(service: ServiceDependency, before: int | None = None, limit: Limit = 100) -> JobsAnswer:
+def list_jobs(service: ServiceDependency, before: Number | None = None, limit: Limit = 100) -> JobsAnswer:
     """List jobs, newest first."""
     with service.runtime.database.read() as session:
         found = jobs.list_page(session, before, limit)
@@ -49,19 +49,19 @@ def list_jobs(service: ServiceDependency, before: int | None = None, limit: Limi
 
 
 @router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
-def get_job(job: int, service: ServiceDependency) -> JobAnswer:
+def get_job(job: Number, service: ServiceDependency) -> JobAnswer:
     """Get one job with its progress."""
     return JobAnswer.of(service.runtime.queue.status(job))
 
 
 @router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
-def list_failures(job: int, service: ServiceDependency, after: int = 0, limit: Limit = 500) -> FailuresAnswer:
+def list_failures(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
     """List inputs that could not be indexed, each with its reason."""
     return _failures_page(service, job, ledger.failures, after, limit)
 
 
 @router.get("/jobs/{job}/skipped", dependencies=[requires(Scope.READ)])
-def list_skipped(job: int, service: ServiceDependency, after: int = 0, limit: Limit = 500) -> FailuresAnswer:
+def list_skipped(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
     """List inputs that were left out because another key has the same content; the reason names that key."""
     return _failures_page(service, job, ledger.skipped, after, limit)
 
@@ -77,13 +77,13 @@ def _failures_page(
 
 
 @router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE)])
-def cancel_job(job: int, service: ServiceDependency) -> JobAnswer:
+def cancel_job(job: Number, service: ServiceDependency) -> JobAnswer:
     """Stop a job. What it has indexed stays. Harmless if the job has ended."""
     return JobAnswer.of(service.runtime.queue.cancel(job))
 
 
 @router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE)])
-def retry_job(job: int, service: ServiceDependency) -> RetryAnswer:
+def retry_job(job: Number, service: ServiceDependency) -> RetryAnswer:
     """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
     reopened = service.runtime.retry(job)
     return RetryAnswer(reopened=reopened, job=get_job(job, service))
@@ -92,7 +92,7 @@ def retry_job(job: int, service: ServiceDependency) -> RetryAnswer:
 @router.get(
     "/jobs/{job}/events", dependencies=[requires(Scope.READ)], responses=_STREAM, response_class=StreamingResponse
 )
-async def watch_job(job: int, service: ServiceDependency) -> StreamingResponse:
+async def watch_job(job: Number, service: ServiceDependency) -> StreamingResponse:
     """Watch a job by server-sent events: `progress` whenever something has changed, and `end` as the last."""
     await run_in_threadpool(get_job, job, service)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}

@@ -57,7 +57,7 @@ def restore(settings: Settings, path: Path) -> Restored:
     header = check(path)
     if any(settings.indexes.glob("*/*")):
         raise TargetNotEmpty(f"{settings.indexes} holds indexes of another installation; restore into an empty home")
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     database = Database(settings.database_url)
     try:
         with database.engine.begin() as connection:

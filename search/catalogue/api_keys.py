@@ -1,12 +1,16 @@
 """The rows of API keys. A key itself is never stored, only its digest; `api.security` makes and checks them."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import ApiKeyRow, now
+from search.catalogue.tables import ApiKeyRow, now, utc
 from search.errors import Conflict, NotFound
+
+# A time for every request would make every query a write.
+USE_NOTED_EVERY = timedelta(hours=1)
 
 
 class ApiKeyExists(Conflict):
@@ -17,11 +21,11 @@ class ApiKeyNotFound(NotFound):
     code = "api-key-not-found"
 
 
-def add(session: Session, name: str, digest: str, scope: str) -> None:
-    """Store a key's digest. Raises `ApiKeyExists`; a revoked key keeps its name."""
+def add(session: Session, name: str, digest: str, scope: str, expires_at: datetime | None = None) -> None:
+    """Store a key's digest. Raises `ApiKeyExists`; a revoked or expired key keeps its name."""
     if session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)):
         raise ApiKeyExists(f"there is already an API key called {name!r}; choose another name")
-    session.add(ApiKeyRow(name=name, digest=digest, scopes=scope))
+    session.add(ApiKeyRow(name=name, digest=digest, scopes=scope, expires_at=expires_at))
     session.flush()
 
 
@@ -31,8 +35,23 @@ def list_all(session: Session) -> Sequence[ApiKeyRow]:
 
 
 def active(session: Session) -> Sequence[ApiKeyRow]:
-    """The keys that have not been revoked."""
-    return session.scalars(select(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))).all()
+    """The keys that have neither been revoked nor expired."""
+    return [row for row in list_all(session) if is_active(row)]
+
+
+def is_active(row: ApiKeyRow) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or utc(row.expires_at) > now())
+
+
+def use_is_due(row: ApiKeyRow) -> bool:
+    """Whether the use of a key is to be noted, as the last one noted is an hour ago."""
+    return row.last_used_at is None or utc(row.last_used_at) <= now() - USE_NOTED_EVERY
+
+
+def note_use(session: Session, key_id: int) -> None:
+    """Note that a key was used now, unless another process has just done so."""
+    due = or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at <= now() - USE_NOTED_EVERY)
+    session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id, due).values(last_used_at=now()))
 
 
 def revoke(session: Session, name: str) -> None:

@@ -161,6 +161,9 @@ def list_page(session: Session, collection: Collection, after_key: str | None, l
         select(ItemRow.key).where(ItemRow.collection_id == collection.id, *after).order_by(ItemRow.key).limit(limit)
     ).all()
     found = by_keys(session, collection, keys)
+    if len(found) < len(keys):  # both were read in one transaction
+        lacking = next(key for key in keys if key not in found)
+        raise StoreCorrupt(f"an index of the database names the item {lacking!r}, which its table has not")
     return [found[key] for key in keys]
 
 

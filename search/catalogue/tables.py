@@ -283,6 +283,8 @@ class CursorRow(Table):
 
 
 class ApiKeyRow(Table):
+    """`last_used_at` is written at most once an hour (`search.catalogue.api_keys.USE_NOTED_EVERY`)."""
+
     __tablename__ = "api_keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
@@ -290,6 +292,8 @@ class ApiKeyRow(Table):
     scopes: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
 
 def to_bytes(vector: FloatArray) -> bytes:
