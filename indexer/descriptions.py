@@ -22,11 +22,11 @@ from indexer.errors import BadAttributes, BadDescription, DecodeError
 from indexer.paths import inside, one_line, to_uri
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_classes, parse_text
+from search.catalogue.items import KEYS, is_key
 from search.settings import Limits
 from search.types import Attributes
 
 SIDECAR_SUFFIX = ".json"
-KEY_CHARACTERS = 1_000
 ATTRIBUTE_BYTES = 65_536
 ATTRIBUTE_DEPTH = 32
 PICTURE = "rgb"  # the modality of the file that is described
@@ -130,8 +130,8 @@ def _key(fields: Mapping[str, Any]) -> str | None:
     if fields.get("key") is None:
         return None
     key = _text(fields, "key")
-    if not 1 <= len(key) <= KEY_CHARACTERS or "\0" in key or not _is_unicode(key):
-        raise _BadField(f"the key {one_line(key[:80])!r} is not 1 to {KEY_CHARACTERS:,} characters of Unicode text")
+    if not is_key(key):
+        raise _BadField(f"the key {one_line(key[:80])!r} is not {KEYS}")
     return key
 
 
@@ -188,7 +188,3 @@ def _modality_file(name: str, value: Any, resolve: Resolve) -> ModalityFile:
         )
     path = resolve(value["file"])
     return ModalityFile(path, parse_classes(_object(value, "classes"), to_uri(path)))
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,12 +1,14 @@
 """An index job, which makes a collection match a source, from the scan to the snapshot."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from indexer.errors import ModelMismatch
+from indexer.errors import BadDescription, ModelMismatch
+from indexer.paths import one_line
 from indexer.photo_metadata.reading import version
 from indexer.pipeline import Pipeline
 from indexer.runs import JobRun, Owner, Progress, Stores, Tools
@@ -21,9 +23,11 @@ from search.catalogue import collections, items, jobs, ledger, sources, stamps
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
 from search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from search.filters.tree import is_storable
 from search.types import Collection, Item, OnDuplicate
 
 PAGE = 500
+_SHOWN_CHARACTERS = 200  # of a name that is too long to be stored
 
 
 def open_collection(tools: Tools, name: str) -> Collection:
@@ -217,8 +221,22 @@ class IndexRun(JobRun):
 
 
 def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:
-    outcome = ledger.UNCHANGED if is_unchanged else None
-    return ledger.NewInput(found.uri, found.key, found.reason, found.reason_code, outcome)
+    """The input for the ledger; one whose name or key cannot be stored is refused under a shortened name."""
+    uri, key = _storable(found.uri), _storable(found.key)
+    if found.reason is not None or (uri == found.uri and items.is_key(found.key)):
+        outcome = ledger.UNCHANGED if is_unchanged else None
+        return ledger.NewInput(uri, key, found.reason, found.reason_code, outcome)
+    what = "name" if uri != found.uri else "key"
+    reason = f"{uri} has a {what} that cannot be stored, which is {items.KEYS}; give it a shorter name and a key"
+    return ledger.NewInput(uri, key, reason, BadDescription.code)
+
+
+def _storable(text: str) -> str:
+    """The text, or its start and a hash of it if a database cannot index it."""
+    if len(text.encode("utf-8", "surrogateescape")) <= items.KEY_BYTES and is_storable(text):
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{one_line(text[:_SHOWN_CHARACTERS])}…{digest[:16]}"
 
 
 def _pages(found: Iterator[Found]) -> Iterator[list[Found]]:

@@ -12,18 +12,21 @@ from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from indexer.runs import Owner, Progress, check_not_cancelled
+from indexer.paths import one_line
+from indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
 from model.seam import Embedder, FloatArray, Sample
 from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Lease, Settled, Span
-from search.errors import LeaseLost
+from search.errors import AnyseekError, LeaseLost
 
 logger = logging.getLogger(__name__)
 
 MODEL_FAILED = "model-failed"
+PREPARING_FAILED = "preparing-failed"
 MODEL_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # the errors of a model at an input
 
 # Raw vectors of one input by space, each (d,).
@@ -128,7 +131,7 @@ class Pipeline(Generic[P, H]):
         if not leases:
             return None
         self._under_way.extend(leases)
-        prepare = self._strategy.preparer(held)
+        prepare = _refusing(self._strategy.preparer(held))
         return _Range(leases, [pool.submit(prepare, lease) for lease in leases])
 
     def _lease(self, session: Session, job: Job, span: Span | None, is_suspect: bool) -> list[Lease]:
@@ -175,6 +178,22 @@ class Pipeline(Generic[P, H]):
             with self._database.write() as session:
                 ledger.give_back(session, self._under_way)
             self._under_way = []
+
+
+def _refusing(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | Settled]:
+    """`prepare`, but whatever an input alone makes it raise ends as the input's quarantine."""
+
+    def prepare_or_refuse(lease: Lease) -> P | Settled:
+        try:
+            return prepare(lease)
+        except (AnyseekError, SQLAlchemyError, *TRANSIENT):
+            raise
+        except Exception as error:
+            logger.exception("an unforeseen error while %s was prepared", lease.uri)
+            reason = f"{lease.uri} cannot be prepared: {type(error).__name__}: {one_line(str(error))[:500]}"
+            return Settled(lease, None, reason, PREPARING_FAILED)
+
+    return prepare_or_refuse
 
 
 def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:

@@ -127,7 +127,9 @@ class SourceInputs:
             lease for lease, new in new_items.items() if held.get(new.key, ("", new.source_id))[1] != new.source_id
         }
         refused = [Settled(lease, None, _held_elsewhere(lease), KeyHeldElsewhere.code) for lease in elsewhere]
-        mine = {lease: new for lease, new in new_items.items() if lease not in elsewhere}
+        refused += [bad for lease, new in new_items.items() if (bad := self._unfit(lease, new)) is not None]
+        left = {settled.lease for settled in refused}
+        mine = {lease: new for lease, new in new_items.items() if lease not in left}
         again = self._settled_duplicates(session, mine)
         kept = [lease for lease in mine if lease not in {duplicate.lease for duplicate in again}]
         ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
@@ -135,6 +137,13 @@ class SourceInputs:
         again_read = {same.lease.key: same.stamp for same in settled if isinstance(same, Unchanged)}
         stamps.write(session, self._collection, again_read)
         return 0
+
+    def _unfit(self, lease: Lease, new: NewItem) -> Settled | None:
+        try:
+            items.check(self._collection, new)
+        except BadInput as error:
+            return Settled(lease, None, str(error), error.code)
+        return None
 
     def _prepare(self, lease: Lease, held: Held) -> PreparedFile | Settled:
         said = self._source.describe(lease.uri)

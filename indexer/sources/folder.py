@@ -12,16 +12,17 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
-from indexer.errors import BadDescription, InputError, InputUnreadable, SourceGone
+from indexer.errors import BadDescription, InputError, InputUnreadable, InputVanished, SourceGone
 from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
 from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
 from indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
 from indexer.stamps import file_state
-from model.modalities.reading.files import read_file, read_start
+from model.modalities.reading.files import open_file, read_file, read_start
 from search.errors import BadInput
 from search.settings import Limits
 
@@ -95,13 +96,13 @@ class Manifest:
     def lines(self) -> Iterator[Line]:
         """Every line that is not blank."""
         try:
-            with self._path.open("rb") as stream:
+            with self._opened() as stream:
                 number, offset = 1, 0
                 while data := stream.readline(self._limits.bytes_per_file):
                     if data.strip():
                         yield self._line(data, number, offset)
                     number, offset = number + 1, offset + len(data)
-        except FileNotFoundError:
+        except InputVanished:
             return
         except OSError as error:
             raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
@@ -124,11 +125,16 @@ class Manifest:
 
     def _read_line(self, offset: int) -> bytes:
         try:
-            with self._path.open("rb") as stream:
+            with self._opened() as stream:
                 stream.seek(offset)
                 return stream.readline(self._limits.bytes_per_file)
         except OSError as error:
             raise InputUnreadable(f"{MANIFEST} cannot be read: {error.strerror}") from error
+
+    def _opened(self) -> BinaryIO:
+        """The manifest, opened as a picture is. Raises `InputUnreadable`, `InputVanished`, `OutsideFolder`."""
+        check_inside(self._root, MANIFEST)
+        return open_file(self._path, MANIFEST)
 
     def _line(self, data: bytes, number: int, offset: int) -> Line:
         name = f"{MANIFEST}:{number}"
@@ -162,7 +168,7 @@ class FolderSource:
         self.check()
         try:
             self._manifest = Manifest(self.root, limits)
-        except InputUnreadable as error:
+        except InputError as error:
             raise SourceGone(f"the folder {to_uri(str(self.root))} cannot be read: {error}") from error
         self.ignored = 0
         self.threads = LOCAL_THREADS
@@ -239,6 +245,7 @@ class FolderSource:
         if path == relative or not os.path.lexists(f"{self._base}{path}"):
             return None
         name = to_uri(path)
+        check_inside(self.root, path)
         data = read_file(self.root / path, self._limits, name)
         description = parse_description(data, self.root, posixpath.dirname(relative), self._limits, name)
         return description if description.file in (None, relative) else None

@@ -37,8 +37,8 @@ def open_source(settings: Settings, name: str | Path) -> Source:
     if is_remote(str(name)):
         return _remote(settings, str(name))
     path = Path(name).absolute()
-    path = path.resolve() if path.is_file() else path
-    if path.is_dir():
+    path = path.resolve() if posixpath.isfile(path) else path  # unlike Path.is_file, false for an impossible name
+    if posixpath.isdir(path):
         if not _has_shards(path):
             return FolderSource(path, settings.limits, skip=settings.home)
         path = path / f"*{SUFFIX}"

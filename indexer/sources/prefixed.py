@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from indexer.descriptions import KEY_CHARACTERS, Description
+from indexer.descriptions import Description
 from indexer.errors import BadDescription
 from indexer.sources.base import Found, Position, Source
+from search.catalogue.items import KEYS, is_key
 from search.errors import BadInput
 from search.filters.tree import is_storable
 
@@ -81,8 +82,6 @@ class _Prefixed:
         return self._source.input_at(location)
 
     def _keyed(self, key: str) -> str:
-        if len(key) + len(self._prefix) > KEY_CHARACTERS:
-            raise BadDescription(
-                f"with its prefix, the key {key[:40]!r} has more than {KEY_CHARACTERS:,} characters; give a shorter one"
-            )
+        if not is_key(self._prefix + key):
+            raise BadDescription(f"with its prefix, the key {key[:40]!r} is not {KEYS}; give a shorter one")
         return self._prefix + key

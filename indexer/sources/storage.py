@@ -1,21 +1,17 @@
 """The folder that has the files of a table or an archive, local or on another machine (`indexer.sources.remote`)."""
 
 import os
-import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from indexer.errors import InputUnreadable, InputVanished, SourceGone
+from indexer.errors import SourceGone
 from indexer.paths import inside, is_utf8, to_uri
 from indexer.sources.base import LOCAL_THREADS
 from indexer.stamps import file_state
-from model.modalities.reading.files import read_file
+from model.modalities.reading.files import open_file, read_file
 from search.settings import Limits
-
-# Without O_NONBLOCK, opening a named pipe would wait forever for its other end.
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Storage(Protocol):
@@ -100,17 +96,7 @@ class LocalStorage:
         return read_file(self._root / self.resolve(ref), self._limits, to_uri(ref))
 
     def stream(self, ref: str) -> BinaryIO:
-        name = to_uri(ref)
-        try:
-            stream = os.fdopen(os.open(self._root / self.resolve(ref), _FLAGS), "rb")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputVanished(f"{name} does not exist (any more)") from error
-        except OSError as error:
-            raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            stream.close()
-            raise InputUnreadable(f"{name} is not a regular file")
-        return stream
+        return open_file(self._root / self.resolve(ref), to_uri(ref))
 
     def state(self, ref: str) -> str | None:
         return file_state(str(self._root / ref))

@@ -15,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from indexer.descriptions import KEY_CHARACTERS, Description, read_fields
+from indexer.descriptions import Description, read_fields
 from indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
 from indexer.paths import to_key, to_uri
 from indexer.sources.base import Found, Position
 from indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
 from indexer.sources.storage import Storage
 from indexer.sources.web import Web, is_url
+from search.catalogue.items import KEYS, is_key
 from search.errors import BadInput
 from search.settings import Limits
 
@@ -114,8 +115,8 @@ class TableSource:
         said = read_fields({**fields, "file": pictures[0]}, self._resolve, self._limits, name)
         assert said.file is not None
         key = said.key or (said.file if is_url(said.file) else to_key(said.file))
-        if len(key) > KEY_CHARACTERS:
-            raise BadDescription(f"{name} has an address of {len(key):,} characters, too many for a key; give it a key")
+        if not is_key(key):
+            raise BadDescription(f"{name} has an address that cannot be a key, which is {KEYS}; give it a key")
         return replace(said, key=key)
 
     def _resolve(self, path: str) -> str:

@@ -9,6 +9,7 @@
 The members of an item follow each other, as the convention requires.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from search.settings import Limits
 SUFFIX = ".tar"
 _TEXTS = frozenset({"txt", "json", "cls"})
 _OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the files
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}", re.ASCII)
 _MOST_SHARDS = 100_000
 _MOST_MEMBERS = 64  # of one item
 
@@ -257,6 +258,9 @@ def _split(uri: str) -> tuple[str, str, str]:
 
 def _shards(storage: Storage, pattern: str) -> list[str]:
     """Return the sorted names of the shards, including those that a range names but that do not exist."""
+    sizes = [int(high) - int(low) + 1 for low, high in _RANGE.findall(pattern)]
+    if math.prod(max(size, 0) for size in sizes) > _MOST_SHARDS:
+        raise BadSource(f"{pattern} matches more than {_MOST_SHARDS:,} shards, the most that can be indexed at once")
     found: set[str] = set()
     for name in _expanded(pattern):
         found.update(storage.names(name) if set(name) & set("*?") else [name])
@@ -264,13 +268,11 @@ def _shards(storage: Storage, pattern: str) -> list[str]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """The names that `{000..010}` stands for. Raises `BadSource` for too many."""
+    """The names that `{000..010}` stands for."""
     low_high = _RANGE.search(pattern)
     if low_high is None:
         return [pattern]
     low, high = low_high.groups()
     before, after = pattern[: low_high.start()], pattern[low_high.end() :]
-    if int(high) - int(low) >= _MOST_SHARDS:
-        raise BadSource(f"{pattern} matches more than {_MOST_SHARDS:,} shards, the most that can be indexed at once")
     numbers = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
     return [name for number in numbers for name in _expanded(f"{before}{number}{after}")]

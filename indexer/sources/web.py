@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 
 from indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
+from indexer.paths import one_line
 from search.settings import Limits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -92,7 +93,7 @@ class Web:
             answer = self._get(url)
             if isinstance(answer, bytes):
                 return answer
-            url = _checked(urljoin(url, answer.url))
+            url = _redirected(url, answer.url)
         raise InputUnreadable(f"{asked} redirects too often: more than {REDIRECTS} redirects")
 
     def _get(self, url: str) -> "bytes | _Redirect":
@@ -158,6 +159,16 @@ def _told(error: Exception) -> str:
     if isinstance(error, httpcore.TimeoutException):
         return "the server took too long"
     return " ".join(str(error).split()) or "the connection broke"
+
+
+def _redirected(url: str, to: str) -> str:
+    """The address that an answer of `url` names. Raises `AddressRefused`."""
+    try:
+        return _checked(urljoin(url, to))
+    except ValueError as error:
+        raise AddressRefused(
+            f"{url} redirects to {one_line(to[:200])!r}, which is not a web address: {error}"
+        ) from error
 
 
 def _checked(url: str) -> str:

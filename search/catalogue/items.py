@@ -17,11 +17,13 @@ from search.catalogue import collections, facets, log, stamps
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, now, to_bytes
-from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere
+from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from search.filters.tree import is_storable
 from search.types import Asset, Attributes, Collection, Item, NewItem, Space
 
 KEY_CHARACTERS = 1_000
+KEY_BYTES = 2_600  # PostgreSQL cannot index longer texts
+KEYS = f"1 to {KEY_CHARACTERS:,} characters of Unicode text without NUL, at most {KEY_BYTES:,} bytes in UTF-8"
 UNIT_TOLERANCE = 1e-3
 
 _ITEM = (
@@ -261,14 +263,25 @@ def _check(session: Session, collection: Collection, new_items: Sequence[NewItem
     _check_spaces(session, collection)
     seen: set[str] = set()
     for new in new_items:
-        _check_key(new.key)
+        check(collection, new)
         if new.key in seen:
             raise BadInput(f"the key {new.key!r} appears twice among the items written at once; give each key once")
         seen.add(new.key)
-        if new.caption is not None and not is_storable(new.caption):
-            raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
-        _stored_attributes(new.key, new.attributes)
-        _check_vectors(collection, new)
+
+
+def check(collection: Collection, new: NewItem) -> None:
+    """Raises `BadInput` if an item cannot be stored: its key, caption, attributes or vectors."""
+    if not is_key(new.key):
+        raise BadInput(f"{new.key[:80]!r} cannot be a key; use {KEYS}")
+    if new.caption is not None and not is_storable(new.caption):
+        raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
+    _stored_attributes(new.key, new.attributes)
+    _check_vectors(collection, new)
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can be the key of an item, which is `KEYS`."""
+    return 1 <= len(text) <= KEY_CHARACTERS and is_storable(text) and len(text.encode()) <= KEY_BYTES
 
 
 def _stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
@@ -288,13 +301,6 @@ def _check_spaces(session: Session, collection: Collection) -> None:
         raise FingerprintMismatch(
             f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
             "embed the items again"
-        )
-
-
-def _check_key(key: str) -> None:
-    if not 1 <= len(key) <= KEY_CHARACTERS or not is_storable(key):
-        raise BadInput(
-            f"{key[:80]!r} cannot be a key; use 1 to {KEY_CHARACTERS} characters of Unicode text without NUL"
         )
 
 

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from api.problems import problem_of
-from search.catalogue.session import Database
-from tests.api.conftest import StartService
 
 Problem = Callable[..., None]
 WIDE = 1 << 63

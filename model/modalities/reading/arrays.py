@@ -79,6 +79,8 @@ def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
     try:
         version = np.lib.format.read_magic(stream)
         shape, _, dtype = _HEADERS[version](stream)
+        if any(type(length) is not int or length < 0 for length in shape):  # such as True, which numpy lets pass
+            raise ValueError(f"the shape {shape} has something that is no length")
     except Exception as error:  # numpy parses the header as Python text, which fails in many ways
         raise BadMap(f"{file.name} has a damaged NPY header") from error
     if math.prod(shape) > file.limits.pixels:

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from model.modalities.reading.encoded import FileLimits
 from model.modalities.reading.errors import InputUnreadable, InputVanished, TooManyBytes
@@ -24,13 +25,22 @@ def read_file(path: Path, limits: FileLimits, name: str) -> bytes:
 
 def read_start(path: Path, count: int, name: str) -> bytes:
     """The first `count` bytes of a regular file. Raises `InputVanished`, `InputUnreadable`."""
-    try:
-        descriptor = os.open(path, _FLAGS)
-        with os.fdopen(descriptor, "rb") as handle:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputUnreadable(f"{name} is not a regular file")
+    with open_file(path, name) as handle:
+        try:
             return handle.read(count)
+        except OSError as error:
+            raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
+
+
+def open_file(path: Path, name: str) -> BinaryIO:
+    """Open a regular file for reading, with seeking. Raises `InputVanished`, `InputUnreadable`."""
+    try:
+        handle = os.fdopen(os.open(path, _FLAGS), "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputVanished(f"{name} does not exist (any more)") from error
-    except OSError as error:
-        raise InputUnreadable(f"{name} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a ValueError for a NUL in the path
+        raise InputUnreadable(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise InputUnreadable(f"{name} is not a regular file")
+    return handle

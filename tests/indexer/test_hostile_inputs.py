@@ -1,0 +1,198 @@
+"""One bad input is one bad input: it is quarantined with its name and reason, and the others go in."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
+from indexer.runs import Tools
+from indexer.source_inputs import SourceInputs
+from indexer.sources.opening import open_source
+from indexer.sources.web import Web, read_networks
+from model.hashing import HashingEmbedder
+from search.catalogue.jobs import JobState
+from search.settings import Limits
+from tests.indexer import sources_kit as kit
+from tests.indexer.harness import check_agreement, failures, held, index, installation
+from tests.indexer.pictures import png
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home") as tools:
+        yield tools
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with one good picture."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(png(1))
+    return folder
+
+
+def check_refused(tools: Tools, source: Path, code: str, in_reason: str) -> None:
+    """Check that one input of the source is quarantined and `good.png` goes in."""
+    job = index(tools, source)
+    assert job.state == JobState.DONE
+    ((_, failure),) = failures(tools, job).items()
+    assert failure.code == code
+    assert in_reason in failure.reason
+    assert list(held(tools)) == ["good.png"]
+    check_agreement(tools)
+
+
+def npy_of_shape(shape: str) -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (64 - (10 + len(header) + 1) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64
+
+
+@pytest.mark.parametrize("shape", ["(True, True)", "(-1, -4)", "(1.0, 2)"])
+def test_an_array_whose_shape_is_none(tools: Tools, photos: Path, shape: str) -> None:
+    (photos / "bad.png").write_bytes(png(2))
+    (photos / "bad.depth.npy").write_bytes(npy_of_shape(shape))
+    (photos / "bad.json").write_text(json.dumps({"modalities": {"depth": "bad.depth.npy"}}))
+    check_refused(tools, photos, "bad-map", "bad.depth.npy has a damaged NPY header")
+
+
+def deep_folder(photos: Path, length: int) -> Path:
+    """A folder whose path below `photos` has about so many characters."""
+    folder = photos
+    while len(str(folder)) - len(str(photos)) < length:
+        folder = folder / ("d" * 200)
+        folder.mkdir()
+    return folder
+
+
+def test_a_path_that_is_too_long_for_a_key(tools: Tools, photos: Path) -> None:
+    (deep_folder(photos, 1_000) / "far.png").write_bytes(png(2))
+    check_refused(tools, photos, "bad-description", "has a key that cannot be stored")
+
+
+def test_a_path_that_is_too_long_for_a_database(tools: Tools, photos: Path) -> None:
+    (deep_folder(photos, 2_700) / "far.png").write_bytes(png(2))
+    check_refused(tools, photos, "bad-description", "has a name that cannot be stored")
+
+
+def test_a_long_path_goes_in_under_a_key_of_its_own(tools: Tools, photos: Path) -> None:
+    folder = deep_folder(photos, 1_000)
+    (folder / "far.png").write_bytes(png(2))
+    (folder / "far.json").write_text('{"key": "far"}')
+    assert index(tools, photos).state == JobState.DONE
+    assert sorted(held(tools)) == ["far", "good.png"]
+    check_agreement(tools)
+
+
+def test_a_key_that_only_a_database_finds_too_long(tools: Tools, photos: Path) -> None:
+    (photos / "bad.png").write_bytes(png(2))
+    (photos / "bad.json").write_text(json.dumps({"key": "猫" * 1_000}))
+    check_refused(tools, photos, "bad-description", "at most 2,600 bytes in UTF-8")
+
+
+def test_a_member_of_an_archive_with_nul_in_its_name(tools: Tools, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in (("good.png", png(1)), ("other.png", png(2))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            if name != "good.png":
+                member.pax_headers = {"path": "o\0her.png"}
+            archive.addfile(member, io.BytesIO(data))
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "a.tar").write_bytes(stream.getvalue())
+    job = index(tools, tmp_path / "shards" / "a.tar")
+    assert job.state == JobState.DONE
+    ((uri, failure),) = failures(tools, job).items()
+    assert uri.startswith("a.tar#o\\x00her@")
+    assert "has a name that cannot be stored" in failure.reason
+    assert list(held(tools)) == ["good"]
+    check_agreement(tools)
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://[::1", "//[x]/"])
+def test_a_redirect_to_what_is_no_address(target: str) -> None:
+    with kit.site() as site:
+        site.answers["/a.png"] = (302, {"Location": target}, b"")
+        with pytest.raises(AddressRefused, match="redirects to"):
+            Web(Limits(), read_networks(kit.LOOPBACK)).read(site.url + "a.png")
+
+
+def test_whatever_an_input_raises_is_its_own_reason(
+    tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "bad.png").write_bytes(png(2))
+    before = SourceInputs._prepare
+
+    def prepare(self: SourceInputs, lease: object, held: object) -> object:
+        if getattr(lease, "uri", "") == "bad.png":
+            raise ZeroDivisionError("nobody thought\nof this")
+        return before(self, lease, held)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SourceInputs, "_prepare", prepare)
+    check_refused(tools, photos, "preparing-failed", "bad.png cannot be prepared: ZeroDivisionError: nobody")
+
+
+def test_a_vector_that_cannot_be_stored_is_its_inputs_reason(tmp_path: Path, photos: Path) -> None:
+    class ZeroForOne(HashingEmbedder):
+        def embed_gallery(self, samples, spaces):  # type: ignore[no-untyped-def]
+            made = {space: rows.copy() for space, rows in super().embed_gallery(samples, spaces).items()}
+            for row, sample in enumerate(samples):
+                if np.asarray(sample.values["rgb"]).shape[0] == 7:
+                    for rows in made.values():
+                        rows[row] = 0
+            return made
+
+    (photos / "bad.png").write_bytes(_png_of_height(7))
+    with installation(tmp_path / "home", ZeroForOne()) as tools:
+        check_refused(tools, photos, "bad-input", "it takes shape")
+
+
+def _png_of_height(height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (9, height), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_a_manifest_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
+    manifest = photos / "manifest.jsonl"
+    if kind == "pipe":
+        os.mkfifo(manifest)
+    elif kind == "device":
+        manifest.symlink_to("/dev/zero")
+    else:
+        (photos.parent / "private").write_text('{"file": "good.png", "caption": "a secret"}')
+        manifest.symlink_to("../private")
+    with pytest.raises(SourceGone, match=r"manifest\.jsonl"):
+        open_source(tools.settings, photos)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_a_sidecar_that_is_no_file_of_the_folder(tools: Tools, photos: Path, kind: str) -> None:
+    (photos / "bad.png").write_bytes(png(2))
+    sidecar = photos / "bad.json"
+    if kind == "pipe":
+        os.mkfifo(sidecar)
+    elif kind == "device":
+        sidecar.symlink_to("/dev/zero")
+    else:
+        (photos.parent / "private").write_text('{"caption": "a secret"}')
+        sidecar.symlink_to("../private")
+    code = "input-unreadable" if kind == "pipe" else "outside-folder"
+    check_refused(tools, photos, code, "bad.json")
+
+
+def test_a_patterns_product_is_limited(tools: Tools, photos: Path) -> None:
+    with pytest.raises(BadSource, match="more than 100,000 shards"):
+        open_source(tools.settings, photos / "{0..999}-{0..999}-{0..999}.tar")
+    with pytest.raises(InputUnreadable, match="File name too long"):
+        open_source(tools.settings, photos / ("{0.." + "9" * 5_000 + "}.tar"))
