@@ -106,7 +106,7 @@ def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[s
         raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
     members = vars(query) if isinstance(query, Query) else query
     parts = members.get("parts")
-    if isinstance(parts, str | Part | Mapping):
+    if isinstance(query, Query) and isinstance(parts, str | Part | Mapping):
         parts = [parts]
     if not isinstance(parts, list | tuple):
         return dict(members)

@@ -98,10 +98,10 @@ def test_what_is_said_of_a_picture_counts(tools: Tools, photos: Path, settled: N
     index(tools, photos)
     (photos / "2.json").write_text('{"attributes": {"year": 1987}}')
     assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-    assert held(tools)["2.png"].attributes == {"year": 1987}
+    assert held(tools)["2.png"].attributes["year"] == 1987
     (photos / "2.json").unlink()
     assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-    assert held(tools)["2.png"].attributes == {}
+    assert "year" not in held(tools)["2.png"].attributes
 
 
 def test_further_files_count(tools: Tools, photos: Path, settled: None) -> None:

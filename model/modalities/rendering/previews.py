@@ -72,7 +72,7 @@ def depth_relief(depth: FloatArray) -> Image.Image:
 def _light(depth: FloatArray) -> FloatArray:
     """How much light falls on each place, from 0.3 to 1: float32 (H, W); edges of the unmeasured are as if flat."""
     down, across = np.gradient(_unit(depth) * max(depth.shape) * _STEEPNESS) if min(depth.shape) > 1 else (0.0, 0.0)
-    facing = (_LAMP[0] * across + _LAMP[1] * down + _LAMP[2]) / np.sqrt(1 + np.square(across) + np.square(down))
+    facing = (_LAMP[2] - _LAMP[0] * across - _LAMP[1] * down) / np.sqrt(1 + np.square(across) + np.square(down))
     light: FloatArray = np.where(np.isfinite(facing), 0.3 + 0.7 * np.clip(facing, 0, 1), 1).astype(np.float32)
     return light
 

@@ -63,7 +63,6 @@ def test_what_goes_wrong_is_one_line(run: Run, arguments: tuple[str, ...], code:
     "arguments",
     [
         ("query", "--collection", "shapes"),
-        ("query", "x"),
         ("query", "--collection", "shapes", "x", "-k", "0"),
         ("query", "--collection", "shapes", "x", "-k", "10001"),
         ("query", "--collection", "shapes", "x", "--text-weight", "nan"),

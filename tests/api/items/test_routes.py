@@ -157,7 +157,7 @@ def test_items_that_pass_a_filter_come_in_pages(http: httpx.Client, shapes: str,
 def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:
     path = f"/v1/collections/{shapes}/items"
     problem(http.get(path, params={"offset": "3"}), 422, "unknown-parameter")
-    assert "it takes after, limit, where" in http.get(path, params={"offset": "3"}).json()["detail"]
+    assert "it takes after, limit, sort, where" in http.get(path, params={"offset": "3"}).json()["detail"]
     for other in ("/v1/collections", "/v1/jobs", "/v1/models", "/healthz", f"{path}/red disc"):
         problem(http.get(other, params={"k": "1"}), 422, "unknown-parameter")
     problem(

@@ -93,9 +93,9 @@ def test_files_are_relative_to_the_batch_file(tmp_path: Path) -> None:
 
 def test_blank_lines_are_passed_over_and_chunks_are_bounded(tmp_path: Path) -> None:
     line = '{"id": 1, "parts": [{"item": "a"}]}'
-    answers, searcher = _answers(tmp_path, *[line, "", "  \n"] * 100)
-    assert len(answers) == 100
-    assert [len(chunk) for chunk in searcher.chunks] == [64, 36]
+    answers, searcher = _answers(tmp_path, *[line, "", "  \n"] * 300)
+    assert len(answers) == 300
+    assert [len(chunk) for chunk in searcher.chunks] == [256, 44]
 
 
 def test_a_line_too_large_for_a_request_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +117,9 @@ def test_answers_come_as_soon_as_a_chunk_is_full(tmp_path: Path) -> None:
 
     def lines() -> Any:
         nonlocal read
-        for _ in range(200):
+        for _ in range(600):
             read += 1
             yield b'{"id": 1, "parts": [{"item": "a"}]}'
 
     next(answer_lines(lines(), tmp_path, CountingSearcher(), "c", {"k": 10}))
-    assert read == 64
+    assert read == 256

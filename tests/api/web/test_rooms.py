@@ -195,7 +195,7 @@ def test_a_painted_segmentation_is_a_query(rooms: Page) -> None:
     assert "desk" in rooms.inner_text("#brushes")
     rooms.select_option("#rest", "wall")
     rooms.click(".brush:text-is('floor')")
-    stroke(rooms, "#map", (0.05, 0.9), (0.95, 0.9))
+    _asked(rooms, lambda: stroke(rooms, "#map", (0.05, 0.9), (0.95, 0.9)))
     rooms.click(".brush:text-is('desk')")
     (part,) = _asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
     ids = np.load(io.BytesIO(base64.b64decode(part["data"])))

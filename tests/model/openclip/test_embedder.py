@@ -167,4 +167,4 @@ def test_names_are_told_without_importing_torch() -> None:
         "print(known_models(pathlib.Path('.')), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "('4m-tiny', 'hashing') False"
+    assert done.stdout.strip() == "('4m-tiny', '4m-tiny-open', 'hashing') False"

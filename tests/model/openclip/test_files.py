@@ -33,12 +33,11 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 def test_a_published_model_is_made_into_a_folder_once(published: dict[str, Any], tmp_path: Path) -> None:
     made = pull_openclip(NAME, tmp_path)
-    assert [path.name for path in made] == [CONFIG_FILE, WEIGHTS_FILE]
+    assert [path.name for path in made] == [CONFIG_FILE, WEIGHTS_FILE, "pulled.json"]
     assert {path.parent for path in made} == {folder_of(NAME, tmp_path)}
     assert pull_openclip(NAME, tmp_path) == []
     assert pulled_models(tmp_path) == (NAME,)
     assert known_models(tmp_path) == ("4m-tiny", "4m-tiny-open", "hashing", NAME)
-    assert [path.name for path in (tmp_path / "models" / "openclip").iterdir()] == ["small-test"]
 
 
 def test_a_pulled_model_embeds_as_open_clip_does(published: dict[str, Any], tmp_path: Path) -> None:
@@ -72,7 +71,7 @@ def test_a_download_that_fails_leaves_no_model(published: dict[str, Any], tmp_pa
 def test_what_open_clip_does_not_publish_is_refused(published: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="small-test/other"):
         pull_openclip("openclip:small-test/other", tmp_path)
-    assert list(tmp_path.glob("models/openclip/*")) == []
+    assert not [path for path in tmp_path.glob("models/openclip/*") if path.name != ".lock"]
 
 
 @pytest.mark.parametrize(
