@@ -35,7 +35,7 @@ export class Grid {
 
   card(hit) {
     const { onOpen, onMore, onLess } = this.actions;
-    const title = hit.caption ?? hit.key;
+    const title = hit.caption ?? hit.attributes?.title ?? hit.key;
     const element = make(
       "li",
       { class: "card", "data-key": hit.key },
@@ -77,7 +77,7 @@ function shape(element, ratio) {
 // The first of `assets` that the browser can show; words where there is none. `onSize` is told its width and height.
 export function picture(hit, collection, assets = ["thumbnail"], onSize = () => {}) {
   const [asset, ...others] = assets.filter((name) => hit.assets.includes(name));
-  if (!asset) return make("span", { class: "words" }, hit.caption ?? hit.key);
+  if (!asset) return make("span", { class: "words" }, hit.caption ?? hit.attributes?.title ?? hit.key);
   const image = make("img", { alt: "", decoding: "async", "data-asset": asset });
   image.addEventListener("load", () => onSize(image.naturalWidth, image.naturalHeight), { once: true });
   image.addEventListener("error", () => image.replaceWith(picture(hit, collection, others, onSize)), { once: true });

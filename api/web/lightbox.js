@@ -33,7 +33,7 @@ export class Lightbox {
     this.note = make("p", { class: "note", role: "status" });
     this.act = make("button", { type: "button", class: "primary" });
     this.tiles = [PICTURE, ...views].map((view) => this.tile(view));
-    const title = make("h2", { id: "lightbox-title" }, hit.caption ?? hit.key);
+    const title = make("h2", { id: "lightbox-title" }, hit.caption ?? hit.attributes?.title ?? hit.key);
     this.dialog.replaceChildren(this.viewer(), make("div", { class: "about" }, title, this.facts(), this.viewTiles(views), this.actions(), this.note, this.rows()));
     this.choose(PICTURE);
     if (!this.dialog.open) this.dialog.showModal();
@@ -104,7 +104,7 @@ export class Lightbox {
       const shown = stage.querySelector("img");
       if (shown?.dataset.asset === "thumbnail" && hit.assets.includes("rgb")) this.sayWhyNot();
     });
-    if (image.tagName === "IMG") image.alt = hit.caption ?? hit.key;
+    if (image.tagName === "IMG") image.alt = hit.caption ?? hit.attributes?.title ?? hit.key;
     stage.replaceChildren(image);
   }
 

@@ -31,7 +31,7 @@ export function viewsOf(item) {
 
 // One of `viewsOf` as a part.
 export async function partOfItem(collection, item, modality) {
-  const label = item.caption ?? item.key;
+  const label = item.caption ?? item.attributes?.title ?? item.key;
   if (modality === "color_palette") return { kind: modality, colours: item.attributes.color_palette, label, of: item.key };
   const data = await dataOf(collection, item, modality);
   const part = { kind: modality, data, label, of: item.key, name: `the ${kind(modality).name} of ${item.key}` };
