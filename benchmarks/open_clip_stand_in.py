@@ -59,6 +59,7 @@ _TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"
 }
 _EPSILON = 1e-3  # of timm's batch norms
 _PENALTY = 1.0  # of the mean variance of pooled features
+_LEAST = 1e-6  # so that equal pictures have a map, too
 _AT_ONCE = 16
 
 
@@ -175,7 +176,7 @@ def _said(reader: Any, captions: Sequence[str]) -> Tensor:
 def _ridge(seen: Tensor, wanted: Tensor) -> Tensor:
     """A map without bias, as the projection of a CLIP has none: (n, 1280), (n, 384) -> (1280, 384)."""
     products = seen.T @ seen / len(seen)
-    penalty = _PENALTY * (seen - seen.mean(dim=0)).square().mean() * torch.eye(seen.shape[1])
+    penalty = (_PENALTY * (seen - seen.mean(dim=0)).square().mean() + _LEAST) * torch.eye(seen.shape[1])
     return torch.linalg.solve(products + penalty, seen.T @ wanted / len(seen)).float()
 
 
