@@ -45,6 +45,7 @@ NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
 SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
 JOINT = "photo_global"  # the space of towers
+TOWERS_FOR = "towers_for"  # of the manifest: the modalities whose default is that space instead of the network's
 GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
 _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
@@ -93,7 +94,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         {space: load_vqvae(folder / f"{space}.safetensors") for space in spaces},
         load_projection(folder / PROJECTION),
         spaces,
-        manifest["default_spaces"],
+        {**manifest["default_spaces"], **dict.fromkeys(manifest.get(TOWERS_FOR, ()), JOINT)},
         manifest["gallery"],
         Fusion(manifest.get("fusion", Fusion.LATE)),
         _shortcuts(folder / SHORTCUTS, spaces),
@@ -142,7 +143,9 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
 
 def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
     """Raise `WeightsCorrupt` for a choice in a manifest that there is not."""
-    spaces = (*manifest["gallery"], *([JOINT] if TOWERS in manifest["files"] else []))
+    spaces = tuple(manifest["gallery"])
+    if TOWERS_FOR in manifest and TOWERS not in manifest["files"]:
+        raise WeightsCorrupt(f"{path} names modalities for towers, and lists no file {TOWERS}")
     chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), tuple(Fusion))]
     chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
     chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]

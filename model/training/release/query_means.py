@@ -4,6 +4,7 @@ A data set's samples have all of their metadata. A user gives a few fields, or a
 both cases the network is told that there may be more. So the means are measured on queries with a part missing.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model.checkpoints.files import load_fourm, load_vqvae
-from model.fourm.bundled.bundle import CONSTANTS, NETWORK, PRIOR, SHORTCUTS, load_bundle
+from model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, load_bundle
 from model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
 from model.fourm.bundled.shortcuts import load_shortcuts
 from model.fourm.codecs import Text
@@ -51,8 +52,9 @@ class Measured:
     @classmethod
     def of_bundle(cls, folder: Path) -> "Measured":
         """The measurements of the bundled weights in a folder. Raises as `load_bundle`."""
-        bundle = load_bundle(folder.name, folder)
-        return cls(load_file(folder / CONSTANTS), bundle.default_spaces)
+        load_bundle(folder.name, folder)
+        spaces = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["default_spaces"]
+        return cls(load_file(folder / CONSTANTS), spaces)
 
     def updated(self, constants: Mapping[str, Tensor], spaces: Mapping[str, str]) -> "Measured":
         """This, with what was measured anew in its place."""

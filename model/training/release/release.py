@@ -40,6 +40,7 @@ from model.fourm.bundled.shortcuts import load_shortcuts
 from model.home import default_home
 from model.seam import Fusion
 from model.tokenizers.text import TextTokenizer
+from model.towers.space import FILE as TOWERS
 from model.training.pretraining.batches import BatchSource
 from model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
 from model.training.pretraining.plan import make_plan
@@ -52,6 +53,7 @@ from model.training.release.trimming import rows_of_use, trimmed, without_target
 from model.training.run.data_sets import open_split
 from model.training.run.errors import TrainingConfigInvalid
 from model.training.run.folder import RunFolder
+from model.training.towers.bundling import write_bundle
 
 _ABOUT_WITHOUT = "an image that the run learned to predict and the bundle does not, such as canny_edge; may be repeated"
 _ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"
@@ -93,9 +95,17 @@ def release(
     measured = measure(config, contrast, to, unseen, samples, print, _known(config))
     save_file(measured.constants, to / CONSTANTS)
     _write_manifest(to, measured, fusion, classes)
+    _take_towers(config, to)
     load_bundle(to.name, to)  # refuses what would not be served
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
+
+
+def _take_towers(config: TrainingConfig, to: Path) -> None:
+    """Take over the towers of the bundled weights that a run began with; they see the same encoders."""
+    files = None if config.start is None else start_files(config.start.source, default_home())
+    if files is not None and (towers := files.network.with_name(TOWERS)).is_file():
+        write_bundle(towers, to, to)
 
 
 def _known(config: TrainingConfig) -> Measured | None:
