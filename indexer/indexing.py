@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 
 from sqlalchemy.orm import Session
@@ -24,7 +25,9 @@ from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
 from search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
 from search.filters.tree import is_storable
+from search.spaces.opening import open_backend
 from search.types import Collection, Item, OnDuplicate
+from search.upkeep import write_snapshots
 
 PAGE = 500
 _SHOWN_CHARACTERS = 200  # of a name that is too long to be stored
@@ -126,10 +129,14 @@ class IndexRun(JobRun):
             return jobs.complete(session, job.id)
 
     def _step(self, job: Job) -> bool:
-        """As `JobRun._step`, with a snapshot at the end if this run has made vectors."""
+        """As `JobRun._step`, with the snapshots that are due at the end, also those that a killed run left undone."""
         goes_on = super()._step(job)
-        if goes_on and job.state == JobState.RUNNING and self._fitting is not None:
-            self._fitting.engine.write_snapshots(job.collection)
+        if goes_on and job.state == JobState.RUNNING:
+            if self._fitting is not None:
+                self._fitting.engine.write_snapshots(job.collection)
+            else:  # nothing was embedded, so no engine is open
+                with closing(open_backend(self._database, self._owner.settings)) as backend:
+                    write_snapshots(self._database, self._owner.settings, job.collection, backend.open)
         return goes_on
 
     def _load(self, job: Job) -> Tools:
