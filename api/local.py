@@ -13,7 +13,7 @@ from api.predictions.conversion import read_request
 from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
 from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
-from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of
+from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
 from indexer.samples import THUMBNAIL
 from search.catalogue import collections, items
 from search.engine import SearchEngine
@@ -63,7 +63,7 @@ class LocalClient:
         self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
     ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
-        asked = [Query(parts_of(query)) if isinstance(query, str) else query for query in queries]
+        asked = [spelled_out(query) for query in queries]
         outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, asked)
         return [outcome_to_wire(outcome) for outcome in outcomes]
 

@@ -100,10 +100,7 @@ def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[s
 
     Raises `BadQuery`, `InputError`, `TooManyBytes`.
     """
-    if isinstance(query, str):
-        query = Query(parts_of(query))
-    if not isinstance(query, Query | Mapping):
-        raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
+    query = spelled_out(query)
     members = vars(query) if isinstance(query, Query) else query
     parts = members.get("parts")
     if isinstance(query, Query) and isinstance(parts, str | Part | Mapping):
@@ -111,6 +108,25 @@ def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[s
     if not isinstance(parts, list | tuple):
         return dict(members)
     return {**members, "parts": [_part_json(part, limits) for part in parts]}
+
+
+def spelled_out(query: str | Query | Mapping[str, Any]) -> Query | Mapping[str, Any]:
+    """A query whose words are parts: of a text, and of members whose `parts` are words, one part, or a list of both.
+
+    Raises `BadQuery`.
+    """
+    if isinstance(query, str):
+        return Query(parts_of(query))
+    if not isinstance(query, Query | Mapping):
+        raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
+    if isinstance(query, Query):
+        return query
+    parts = query.get("parts")
+    several = [parts] if isinstance(parts, str | Part | Mapping) else parts
+    if not isinstance(several, list | tuple):
+        return query
+    words = [{"modality": "caption", "text": part} if isinstance(part, str) else part for part in several]
+    return {**query, "parts": words}
 
 
 def _part_json(part: Any, limits: Limits) -> Any:

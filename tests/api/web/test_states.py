@@ -151,7 +151,7 @@ def test_with_api_keys_the_page_asks_for_one_and_shows_pictures(
     page.wait_for_selector("#key-dialog[open]")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#key-wrong:text('The API key is unknown or was revoked.')")
+    page.wait_for_selector("#key-wrong:text('The API key is unknown, was revoked, or has expired.')")
     assert page.inner_text("#state") == "needs a key"
     page.fill("#key", key)
     page.keyboard.press("Enter")
