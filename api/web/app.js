@@ -96,8 +96,8 @@ async function follow() {
   const name = given.collection ?? collections.first();
   Object.assign(state, { address: location.hash, change: null, item: given.item });
   clearTimeout(state.timer);
-  const isKnown = await chooseCollection(name);
   Object.assign(state, { where: given.where, filters: given.filters, sort: given.sort });
+  const isKnown = await chooseCollection(name);
   if (!isKnown) return showUnknown(name);
   if (viewOf(given) !== state.followed) {
     state.lost = await composer.restore(given);
@@ -283,10 +283,10 @@ function filtersChanged() {
 async function offerFilters() {
   const { collection } = state;
   if (!collection) return;
+  find("where").value = state.where; // before the facets come: what is typed meanwhile stays
   try {
     const facets = await api.facets(collection);
     if (collection !== state.collection) return;
-    find("where").value = state.where;
     renderFacets(find("facets"), facets, state.filters, (field, filter) => {
       state.filters = [...state.filters.filter((held) => held.field !== field), ...(filter ? [filter] : [])];
       settle("parts");

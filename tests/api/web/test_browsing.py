@@ -144,6 +144,18 @@ def test_a_filter_can_be_written_and_leave_nothing(browsed: Page) -> None:
     assert browsed.locator(".filter").count() == 0
 
 
+def test_a_filter_typed_while_the_facets_load_stays(browsed: Page) -> None:
+    waiting: list[Any] = []
+    browsed.route("**/facets*", lambda route: waiting.append(route))  # a bound method has no signature it can read
+    browsed.click("#open-filters")
+    browsed.fill("#where", "stars > 40")
+    while not waiting:
+        browsed.wait_for_timeout(20)
+    waiting[0].continue_()
+    browsed.wait_for_selector(".facet")
+    assert browsed.input_value("#where") == "stars > 40"
+
+
 def test_arrow_keys_go_through_the_items(browsed: Page) -> None:
     browsed.click('.card[data-key="day 001"] .picture')
     browsed.wait_for_selector("#details[open]")
