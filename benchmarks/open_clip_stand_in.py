@@ -23,7 +23,7 @@ from torch import Tensor
 
 from model.data.samples import Split
 from model.data.sources.captions import CaptionsSource, Options
-from model.encoders.minilm import WIDTH, load_minilm
+from model.encoders.minilm import BERT_NAMES, WIDTH, load_minilm
 from model.encoders.pull import check_encoders
 from model.files import whole_folder
 from model.home import default_home
@@ -128,21 +128,11 @@ def _block_parts(index: int, tensors: dict[str, Tensor]) -> list[str]:
 
 
 def _bert_names(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    names = {
-        "attention.query": "attention.self.query",
-        "attention.key": "attention.self.key",
-        "attention.value": "attention.self.value",
-        "attention.dense": "attention.output.dense",
-        "attention.norm": "attention.output.LayerNorm",
-        "wide": "intermediate.dense",
-        "narrow": "output.dense",
-        "norm": "output.LayerNorm",
-    }
     for name, tensor in tensors.items():
         if name.startswith("blocks."):
             _, index, rest = name.split(".", 2)
             part, _, kind = rest.rpartition(".")
-            yield f"encoder.layer.{index}.{names[part]}.{kind}", tensor.float()
+            yield f"encoder.layer.{index}.{BERT_NAMES[part]}.{kind}", tensor.float()
     yield "embeddings.word_embeddings.weight", tensors["words.weight"].float()
     yield "embeddings.position_embeddings.weight", tensors["positions.weight"].float()
     yield "embeddings.token_type_embeddings.weight", tensors["segment"].float().repeat(2, 1)

@@ -100,39 +100,32 @@ def query_json(query: str | Query | Mapping[str, Any], limits: Limits) -> dict[s
 
     Raises `BadQuery`, `InputError`, `TooManyBytes`.
     """
-    query = spelled_out(query)
-    members = vars(query) if isinstance(query, Query) else query
-    parts = members.get("parts")
-    if isinstance(query, Query) and isinstance(parts, str | Part | Mapping):
-        parts = [parts]
-    if not isinstance(parts, list | tuple):
-        return dict(members)
-    return {**members, "parts": [_part_json(part, limits) for part in parts]}
+    members = spelled_out(query)
+    if not isinstance(members.get("parts"), list):
+        return members
+    return members | {"parts": [_part_json(part, limits) for part in members["parts"]]}
 
 
-def spelled_out(query: str | Query | Mapping[str, Any]) -> Query | Mapping[str, Any]:
-    """A query whose words are parts: of a text, and of members whose `parts` are words, one part, or a list of both.
+def spelled_out(query: str | Query | Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a query. Its `parts` are a list, without words as such, if they can be parts at all.
 
     Raises `BadQuery`.
     """
     if isinstance(query, str):
-        return Query(parts_of(query))
+        query = {"parts": query}
     if not isinstance(query, Query | Mapping):
         raise BadQuery(f"a query is words, a Query or its members, not {type(query).__name__}")
-    if isinstance(query, Query):
-        return query
-    parts = query.get("parts")
+    members = dict(vars(query) if isinstance(query, Query) else query)
+    parts = members.get("parts")
     several = [parts] if isinstance(parts, str | Part | Mapping) else parts
     if not isinstance(several, list | tuple):
-        return query
-    words = [{"modality": "caption", "text": part} if isinstance(part, str) else part for part in several]
-    return {**query, "parts": words}
+        return members
+    return members | {"parts": [_part_of(part) if isinstance(part, str) else part for part in several]}
 
 
 def _part_json(part: Any, limits: Limits) -> Any:
-    if isinstance(part, str | Part):
-        return to_json(vars(_part_of(part)), limits)
-    return to_json(part, limits) if isinstance(part, Mapping) else part
+    members = vars(part) if isinstance(part, Part) else part
+    return to_json(members, limits) if isinstance(members, Mapping) else part
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ BERT is Devlin et al. (2019), MiniLM is Wang et al. (2020); the sentence vector 
 normalised. Tensor names are those of the published `model.safetensors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,17 @@ _BLOCKS, _HEADS, _WIDE = 6, 12, 1536
 _VOCABULARY, _POSITIONS = 30522, 512
 _EPSILON = 1e-12
 LONGEST_TEXT = 64  # tokens; longer texts are cut
+# What BERT calls the parts of a block.
+BERT_NAMES: Mapping[str, str] = {
+    "attention.query": "attention.self.query",
+    "attention.key": "attention.self.key",
+    "attention.value": "attention.self.value",
+    "attention.dense": "attention.output.dense",
+    "attention.norm": "attention.output.LayerNorm",
+    "wide": "intermediate.dense",
+    "narrow": "output.dense",
+    "norm": "output.LayerNorm",
+}
 
 
 @dataclass(frozen=True)
@@ -99,18 +110,8 @@ def convert(published: dict[str, Tensor]) -> dict[str, Tensor]:
         "norm.weight": published["embeddings.LayerNorm.weight"],
         "norm.bias": published["embeddings.LayerNorm.bias"],
     }
-    names = {
-        "attention.query": "attention.self.query",
-        "attention.key": "attention.self.key",
-        "attention.value": "attention.self.value",
-        "attention.dense": "attention.output.dense",
-        "attention.norm": "attention.output.LayerNorm",
-        "wide": "intermediate.dense",
-        "narrow": "output.dense",
-        "norm": "output.LayerNorm",
-    }
     for index in range(_BLOCKS):
-        for ours, theirs in names.items():
+        for ours, theirs in BERT_NAMES.items():
             for kind in ("weight", "bias"):
                 tensors[f"blocks.{index}.{ours}.{kind}"] = published[f"encoder.layer.{index}.{theirs}.{kind}"]
     return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.towers.looks import places_vectors, whole_vectors
 from model.towers.space import Projection, Towers
-from model.training.towers.material import Material, Rendered, rows_of
+from model.training.towers.material import Material, Rendered
 
 _MOST = 8_000  # photos that axes are fitted on, as many of each source as can be
 _MOST_RENDERED = 2_000  # of a source, for its mean
@@ -32,13 +32,13 @@ def balanced(source: np.ndarray, most: int) -> Tensor:
 @torch.no_grad()
 def fit_bases(towers: Towers, material: Material) -> None:
     """Set the axes of both looks, those that the photo tower sees, and the means of modalities by source."""
-    photos = rows_of(material.photos, balanced(material.source, _MOST))
+    photos = material.photos.at(balanced(material.source, _MOST))
     _fit(towers.whole, whole_vectors(photos.pooled), whitened=False)
     _fit(towers.places, places_vectors(photos.parts), whitened=True)
     _fit(towers.seen, towers.seen_rows(photos), whitened=True)
     for modality, by_source in material.rendered.items():
         for number, rendered in enumerate(by_source.values()):
-            few = rows_of(rendered.seen, balanced(np.zeros(len(rendered.seen.pooled)), _MOST_RENDERED))
+            few = rendered.seen.at(balanced(np.zeros(len(rendered.seen.pooled)), _MOST_RENDERED))
             for block, rows in zip(("whole", "places"), towers.looks(few), strict=True):
                 towers.get_buffer(f"{block}_of_{modality}")[number] = rows.mean(dim=0)
         if modality in towers.mapped:

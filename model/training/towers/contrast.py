@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.towers.space import Towers
-from model.training.towers.material import Material, rows_of
+from model.training.towers.material import Material
 
 CHECKPOINT = "checkpoint.pt"
 _BLOCKED = -1e4
@@ -103,7 +103,7 @@ def train_towers(
 def tower_inputs(towers: Towers, material: Material) -> Tensor:
     """The photo tower's input for all photos: (n, seen + 384)."""
     rows = torch.arange(len(material.thing))
-    return torch.cat([towers.tower_input(rows_of(material.photos, some)) for some in torch.split(rows, _AT_ONCE)])
+    return torch.cat([towers.tower_input(material.photos.at(some)) for some in torch.split(rows, _AT_ONCE)])
 
 
 def _loss(

@@ -22,7 +22,7 @@ from model.towers.space import CLASSES_FILE, FILE, Shape, Towers, Weights, save_
 from model.training.towers.bases import balanced, fit_bases
 from model.training.towers.bundling import write_bundle
 from model.training.towers.contrast import Schedule, train_towers
-from model.training.towers.material import Choice, Material, read_material, rows_of
+from model.training.towers.material import Choice, Material, read_material
 
 # Chosen on sources that were left out (docs/transfer.md).
 WEIGHTS: Mapping[str, Weights] = {
@@ -91,7 +91,7 @@ def make_towers(
 def set_means(towers: Towers, material: Material) -> None:
     """The means of what the trained towers give, and of whole photo vectors."""
     rows = balanced(material.source, _FOR_MEANS)
-    seen = rows_of(material.photos, rows)
+    seen = material.photos.at(rows)
     towers.get_buffer("photo_mean").copy_(towers.photo(towers.tower_input(seen)).mean(dim=0))
     asked = balanced(material.captions.source, _FOR_MEANS)
     vectors = material.captions.vectors[asked]

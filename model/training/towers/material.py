@@ -167,11 +167,6 @@ def _together(parts: Sequence[Rendered]) -> Rendered:
     return Rendered(joined([part.seen for part in parts]), torch.cat(paired), torch.cat([p.photos for p in parts]))
 
 
-def rows_of(seen: Seen, rows: Tensor) -> Seen:
-    """Some of a batch's rows."""
-    return Seen(seen.pooled[rows], seen.peak[rows], seen.parts[rows], seen.words[rows])
-
-
 def _present(arrays: Mapping[str, Tensor], modality: str, kept: Sequence[int]) -> list[int]:
     """Which of the rows have a modality whose places are known."""
     if any(f"{modality}/{name}" not in arrays for name in _SEEN):

@@ -15,7 +15,7 @@ from model.training.towers.bases import balanced, fit_bases
 from model.training.towers.contrast import CHECKPOINT, Batches, Schedule, train_towers
 from model.training.towers.features import Described
 from model.training.towers.fit import set_means
-from model.training.towers.material import Captions, Choice, Material, Rendered, rows_of
+from model.training.towers.material import Captions, Choice, Material, Rendered
 
 PHOTOS, TOPICS = 120, 12
 SHAPE = Shape(looks=16, seen=16, hidden=24, learned=12)
@@ -143,7 +143,7 @@ def test_a_rendering_is_centred_on_the_mean_of_the_nearest_source(towers: Towers
 def test_a_map_is_learned_from_renderings_to_their_photos(towers: Towers, material: Material) -> None:
     """Depth maps here look like their photos turned inside out: the look itself finds the wrong ones."""
     asked = material.rendered["depth"]["a/depth"]
-    photos = towers.photos(rows_of(material.photos, asked.paired))["whole"]
+    photos = towers.photos(material.photos.at(asked.paired))["whole"]
 
     def found(share: float) -> float:
         towers.mapped["depth"] = share
