@@ -2,11 +2,12 @@
 
     python -m benchmarks.ingest [--json] [--large 64] [--small 256] [--rounds 3] [--workers] [--memory 1000,10000]
     python -m benchmarks.ingest --large 0 --small 0 --memory "" --metadata 1000
+    python -m benchmarks.ingest --large 0 --memory "" --beside /MODELS/another
 
 Files are generated in a temporary folder, 200 MB for 64 large ones. The model 4m-tiny is measured where its encoders
 have been pulled, `--workers` where PostgreSQL and Redis are installed. `--memory ""` leaves that part out; with 100,000
 files it takes five minutes on two cores. `--metadata` compares indexing photos with and without reading what their
-cameras wrote; a photo takes 3 MB.
+cameras wrote; a photo takes 3 MB. `--beside` indexes with another model in the turns of 4m-tiny.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from model.loading import load_embedder
 from search.settings import Settings, Work
 
 BARE = "bare loop"
+BUNDLED = "4m-tiny"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ CASES = (
     Case("large", "hashing", 1),
     Case("large", "hashing", 2),
     Case("small", "hashing", 2),
-    Case("small", "4m-tiny", 2),
+    Case("small", BUNDLED, 2),
 )
 
 
@@ -62,7 +64,7 @@ def main() -> None:
         report["decoding_ms"] = {name: round(decoding_ms(some), 2) for name, some in files.items() if some}
         for case in CASES:
             if files[case.files]:
-                report["cases"].append(vars(case) | _rates(case, files[case.files], arguments.rounds))
+                report["cases"].append(vars(case) | _rates(case, files[case.files], arguments))
         if arguments.metadata:
             photos = make_photos_of_cameras(Path(scratch, "photos"), arguments.metadata)
             report["metadata"] = compare(photos, load_embedder("hashing", default_home()), Work(), arguments.rounds)
@@ -73,17 +75,18 @@ def main() -> None:
     print(json.dumps(report) if arguments.json else "\n".join(_as_text(report)))
 
 
-def _rates(case: Case, files: Sequence[Path], rounds: int) -> dict[str, Any]:
+def _rates(case: Case, files: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Any]:
     """The bare loop and the indexer, or why they could not be measured."""
+    home = default_home()
+    settings = Settings(Path(), work=replace(Work(), decoding_threads=case.threads))
     try:
-        embedder = load_embedder(case.model, default_home())
+        embedder = load_embedder(case.model, home)
     except WeightsMissing as error:
         return {"left_out": str(error)}
-    work = replace(Work(), decoding_threads=case.threads)
-    return _in_turns(
-        {BARE: bare_loop(files, embedder, work), "indexer": indexer(files, embedder, Settings(Path(), work=work))},
-        rounds,
-    )
+    ways = {BARE: bare_loop(files, embedder, settings.work), "indexer": indexer(files, embedder, settings)}
+    if arguments.beside and case.model == BUNDLED:
+        ways[f"indexer, {arguments.beside}"] = indexer(files, load_embedder(arguments.beside, home), settings)
+    return _in_turns(ways, arguments.rounds)
 
 
 def _workers(scratch: Path, files: Sequence[Path], rounds: int) -> dict[str, Any]:
@@ -177,6 +180,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", type=int, default=256, help="JPEGs of 320 x 240 (default 256)")
     parser.add_argument("--rounds", type=int, default=3, help="in which every way takes its turn (default 3)")
     parser.add_argument("--metadata", type=int, default=0, help="photos to index with and without their metadata")
+    parser.add_argument("--beside", metavar="MODEL", help="another model to index small files with, beside 4m-tiny")
     parser.add_argument("--workers", action="store_true", help="with PostgreSQL and Redis, started for it")
     parser.add_argument("--memory", default="1000,10000", help="numbers of files (default 1000,10000); empty: not")
     return parser.parse_args()

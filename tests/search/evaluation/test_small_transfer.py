@@ -11,7 +11,7 @@ from model.data.emoji_art import Art
 from model.downloads.wheels import DownloadFailed
 from model.encoders.baselines import Encoders, look_once
 from model.errors import WeightsMissing
-from model.loading import load_embedder
+from model.loading import BUNDLED, load_embedder
 from model.seam import Regions
 from search.evaluation import small_transfer
 from search.evaluation.instruments import Instruments
@@ -72,11 +72,11 @@ def test_maps_of_rooms_are_those_of_their_pictures(sets: dict[str, TransferSet])
     assert 0.01 < np.mean(np.asarray(edges) > 0) < 0.2
 
 
-@pytest.fixture(scope="module")
-def rows() -> dict[tuple[str, str], TransferRow]:
-    """The suite as `anyseek eval --suite transfer` measures it."""
+@pytest.fixture(scope="module", params=BUNDLED)
+def rows(request: pytest.FixtureRequest) -> dict[tuple[str, str], TransferRow]:
+    """The suite as `anyseek eval --suite transfer --model` measures it."""
     try:
-        embedder, encoders, sets = load_embedder("4m-tiny", HOME), Encoders(HOME), small_transfer_sets(HOME)
+        embedder, encoders, sets = load_embedder(request.param, HOME), Encoders(HOME), small_transfer_sets(HOME)
     except (WeightsMissing, DownloadFailed) as error:
         pytest.skip(str(error))
     look_once(embedder, encoders)
