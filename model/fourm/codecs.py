@@ -224,7 +224,7 @@ class Text:
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
         """See `Codec.encode`. Sequences longer than in training are cut, as they were in training."""
-        return torch.tensor(self.ids(tokenizers.text, value, row.max_length))
+        return torch.tensor(self.ids(tokenizers.text, value, row.longest))
 
     def ids(self, text: TextTokenizer, value: Value, longest: int) -> list[int]:
         """The first `longest` ids of a value."""

@@ -145,7 +145,7 @@ def _decode(
         observe = _observer(goal, options.progress, passes)
         if goal.modality == "sam_instance" and options.points:
             entry = _ask_everywhere(parts, state, goal, sampling, options.points, observe)
-            state[key] = entry.first(goal.row.max_length)
+            state[key] = entry.first(goal.row.longest)
         else:
             state[key] = empty_target(goal.row, ids)
             state[key] = entry = generate(parts.network, state, goal.steps, ids, sampling, observe)[key]
@@ -231,6 +231,6 @@ def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progre
         if row.is_image:
             progress(modality, done.step + 1, steps)
         else:
-            progress(modality, int(done.positions[0, 0]) + 1, row.max_length)
+            progress(modality, int(done.positions[0, 0]) + 1, row.longest)
 
     return observe

@@ -174,7 +174,7 @@ def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityS
 
 
 def _wanted(run: Run, step: Step, target: ModalityState) -> list[_Wanted]:
-    most = run.network.config.row(step.target).max_length
+    most = run.network.config.row(step.target).longest
     rows = target.target_rows()
     if run.options.reference_faults:
         rows = [rows[0]] * len(rows)

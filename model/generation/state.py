@@ -83,7 +83,7 @@ def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
 
 def empty_target(row: ModalityConfig, ids: SpecialIds) -> ModalityState:
     """A target with nothing decoded yet, as long as the network's `row` allows."""
-    return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.max_length + 1, ids)
+    return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.longest + 1, ids)
 
 
 def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:

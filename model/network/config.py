@@ -43,8 +43,9 @@ class ModalityConfig:
 
     `grid` (rows, columns) and `patch` (pixels a side) belong to pixels and image tokens; where they are None the
     checkpoint's `image_size` and `patch_size` decide. `channels` belongs to pixels, `vocabulary` to ids,
-    `width` to sequence embeddings, `max_length` (at most 512) to both kinds of sequence. `learned_positions` makes the
-    position table of an image modality a trained parameter instead of the sin-cos table.
+    `width` to sequence embeddings, `max_length` (at most 512) to both kinds of sequence: from there on the entries of a
+    target have position 0. `most_tokens` says how many tokens a sequence may have, where that is not `max_length`.
+    `learned_positions` makes the position table of an image modality a trained parameter instead of the sin-cos table.
     """
 
     key: str
@@ -55,6 +56,7 @@ class ModalityConfig:
     vocabulary: int = 0
     width: int = 0
     max_length: int = 0
+    most_tokens: int = 0
     learned_positions: bool = False
 
     @property
@@ -68,6 +70,11 @@ class ModalityConfig:
         if self.grid is None:
             raise ConfigInvalid(f"{self.key} has no grid of its own; take its row from FourMConfig.row")
         return self.grid[0] * self.grid[1]
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a sequence, given or decoded."""
+        return self.most_tokens or self.max_length
 
     @property
     def identifier(self) -> int:
@@ -85,8 +92,9 @@ class ModalityConfig:
         for name, value in needed.items():
             if value < 1:
                 raise ConfigInvalid(f"modality {self.key!r} ({self.kind}) needs {name} of 1 or more, not {value}")
-        if self.max_length > SEQUENCE_POSITIONS:
-            raise ConfigInvalid(f"modality {self.key!r} has max_length {self.max_length}; at most {SEQUENCE_POSITIONS}")
+        for name, length in {"max_length": self.max_length, "most_tokens": self.most_tokens}.items():
+            if not 0 <= length <= SEQUENCE_POSITIONS:
+                raise ConfigInvalid(f"modality {self.key!r} has {name} {length}; at most {SEQUENCE_POSITIONS}")
         return self
 
     @classmethod
@@ -117,8 +125,9 @@ def _image_tokens(key: str, vocabulary: int, side: int = 14, *, learned: bool = 
     return ModalityConfig(key, kind, (side, side), vocabulary=vocabulary, learned_positions=learned)
 
 
-def _sequence(key: str, max_length: int) -> ModalityConfig:
-    return ModalityConfig(key, EmbeddingKind.SEQUENCE, vocabulary=30_000, max_length=max_length)
+def _sequence(key: str, max_length: int, most_tokens: int = 0) -> ModalityConfig:
+    kind = EmbeddingKind.SEQUENCE
+    return ModalityConfig(key, kind, vocabulary=30_000, max_length=max_length, most_tokens=most_tokens)
 
 
 # The modalities of the published checkpoints 4M-7, 4M-7-SR and 4M-21.
@@ -147,7 +156,7 @@ PUBLISHED_MODALITIES: dict[str, ModalityConfig] = {
         _sequence("det", 256),
         _sequence("metadata", 40),
         _sequence("color_palette", 23),
-        _sequence("human_poses", 263),  # samples hold up to 275 tokens; the decoder's positions end at 263
+        _sequence("human_poses", 263, 275),
         _sequence("sam_instance", 290),
         ModalityConfig("t5_caption", EmbeddingKind.SEQUENCE_EMBEDDING, width=4096, max_length=77),
     )

@@ -113,7 +113,7 @@ def _planned(settings: TrainedModality, row: Row, tokenizer: TokenizerConfig | N
         largest = row.tokens
     else:
         largest = LONGEST if settings.kind is FieldKind.STATES else SEQUENCE_POSITIONS
-    wanted = settings.max_tokens or (row.tokens if row.is_image else row.max_length)
+    wanted = settings.max_tokens or (row.tokens if row.is_image else row.longest)
     if wanted > largest:
         raise TrainingConfigInvalid(f"{where} can have at most {largest} tokens, not {wanted}")
     return PlannedModality(settings, row, wanted, 0 if tokenizer is None else tokenizer.n_channels)

@@ -13,6 +13,7 @@ from model.generation.schedule import Scheme, TargetPlan, chain
 from model.generation.state import ModalityState, image_target, sequence_target, text_target
 from model.network.tokens import ModalityInput
 from model.network.transformer import FourM
+from tests.model.conftest import SMALL_CONFIG
 from tests.model.generating import IDS, S1, S2, plan, speaking
 
 
@@ -110,6 +111,16 @@ def test_no_more_tokens_than_the_modality_holds(network: FourM, state: dict[str,
     long = {**state, "palette": sequence_target(3, 30, IDS)}
     out = generate(speaking(network, S1, 20), long, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
     assert len(out["palette"].input_rows()[0]) == 10
+
+
+def test_a_sequence_may_have_more_tokens_than_positions(
+    make_fourm: Callable[..., FourM], state: dict[str, ModalityState]
+) -> None:
+    row = {"kind": "sequence", "vocabulary": 40, "max_length": 10, "most_tokens": 12}
+    network = speaking(make_fourm(modalities=SMALL_CONFIG["modalities"] | {"palette": row}), S1, 20)
+    long = {**state, "palette": sequence_target(3, 30, IDS)}
+    out = generate(network, long, chain([TargetPlan("palette", Scheme.AUTOREGRESSIVE)], []), IDS)
+    assert len(out["palette"].input_rows()[0]) == 12
 
 
 @pytest.mark.parametrize("changes", [{}, {"qk_norm": True, "num_register_tokens": 2}])

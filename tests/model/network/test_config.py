@@ -50,6 +50,18 @@ def test_identifiers_are_those_of_the_specification() -> None:
     assert {key: PUBLISHED_MODALITIES[key].identifier for key in ids} == ids
 
 
+def test_poses_have_more_tokens_than_positions() -> None:
+    poses, caption = PUBLISHED_MODALITIES["human_poses"], PUBLISHED_MODALITIES["caption"]
+    assert (poses.max_length, poses.longest) == (263, 275)
+    assert (caption.max_length, caption.longest) == (256, 256)
+
+
+def test_more_tokens_than_the_position_table_are_refused() -> None:
+    row = {"kind": "sequence", "vocabulary": 40, "max_length": 10, "most_tokens": 513}
+    with pytest.raises(ConfigInvalid, match="most_tokens 513; at most 512"):
+        ModalityConfig.from_fields("palette", row)
+
+
 def test_config_ignores_unknown_keys_and_fills_defaults() -> None:
     config = FourMConfig.from_metadata(REQUIRED | {"format": "pt", "drop_path_rate_encoder": "0.1"})
     assert config.domains_out == ("caption", "tok_dinov2_global")

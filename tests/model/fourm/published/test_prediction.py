@@ -55,7 +55,7 @@ def test_every_target_becomes_a_value_of_its_kind(model: FourMModel, parts: Four
     assert found.tokens is not None
     assert found.tokens.dtype == np.int64
     row = parts.network.config.row(targets_of(parts.network.config)[target].key)
-    assert found.tokens.size <= (row.tokens if row.is_image else row.max_length)
+    assert found.tokens.size <= (row.tokens if row.is_image else row.longest)
     if target in ("rgb", "normal"):
         assert np.asarray(found.value).shape == (224, 224, 3)
     if target.endswith("_global"):
