@@ -209,14 +209,21 @@ class _Reader:
     def _point(self, field: str) -> tuple[float, float]:
         """A latitude and a longitude, in parentheses or not."""
         in_parentheses = self._take("(")
-        lat = self._value(field)
+        lat = self._degrees(field)
         self._expect(",")
-        lon = self._value(field)
+        lon = self._degrees(field)
         if in_parentheses:
             self._expect(")")
-        if not isinstance(lat, float) or not isinstance(lon, float):
-            raise BadFilter(f"{field!r} within a distance takes a latitude and a longitude: within 10 km of 41.9, 12.5")
         return lat, lon
+
+    def _degrees(self, field: str) -> float:
+        value = self._value(field)
+        if isinstance(value, float):
+            return value
+        named = f"; for a name ask {field}.town = Rome" if isinstance(value, str) else ""
+        raise BadFilter(
+            f"{field!r} within a distance takes a latitude and a longitude: within 10 km of 41.9, 12.5{named}"
+        )
 
     def _peek(self) -> _Token | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None

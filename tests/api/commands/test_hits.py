@@ -103,6 +103,9 @@ def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, phot
         ("widht = 7", "no item has the attribute 'widht'; did you mean width?"),
         ("make = Nikon", "no item has the attribute 'make'; did you mean camera.make?"),
         ("zzz = 1", f"no item has the attribute 'zzz'; there are {known}"),
+        ("camera.make = nikon", "no item has 'nikon' as camera.make; did you mean Nikon?"),
+        ("camera.make in (Leica, Fuji)", "no item has 'Leica' as camera.make"),
+        ("camera = Nikon", "the attribute 'camera' is no text; did you mean camera.make?"),
     ):
         code, output, told = anyseek("query", "a dog", "--where", where)
         assert (code, told) == (0, f"{wanted}\n")
