@@ -10,18 +10,23 @@ from api.collections.schemas import (
     CollectionsAnswer,
     FacetsAnswer,
     FieldAnswer,
+    FolderAnswer,
+    FoldersAnswer,
     ReembedBody,
     SwitchAnswer,
 )
 from api.dependencies import ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
+from api.pagination import Limit, following
 from api.security import Scope
-from search.catalogue import collections, facet_counts
+from search.catalogue import collections, facet_counts, folders
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
+
+Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
 
 
 @router.get("", dependencies=[requires(Scope.READ)])
@@ -55,6 +60,19 @@ def count_facets(collection: str, service: ServiceDependency, fields: Fields = 5
     with service.runtime.database.read() as session:
         counted = facet_counts.count(session, collections.get(session, collection).id, fields, values)
     return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
+
+
+@router.get("/{collection}/folders", dependencies=[requires(Scope.READ)])
+def list_folders(
+    collection: str, service: ServiceDependency, folder: Folder = "", after: str | None = None, limit: Limit = 1000
+) -> FoldersAnswer:
+    """List the folders directly in a folder, by path: what stands before a slash of the items' keys."""
+    with service.runtime.database.read() as session:
+        held = collections.get(session, collection)
+        found = folders.inside(session, held.id, folders.named(folder), after, limit)
+    return FoldersAnswer(
+        folders=[FolderAnswer.of(inner) for inner in found], next=following(found, limit, lambda inner: inner.path)
+    )
 
 
 @router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN)])

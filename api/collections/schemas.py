@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.pagination import Next
 from api.schemas import Body, SpaceAnswer
 from search.catalogue.facet_counts import FieldCounts
+from search.catalogue.folders import Folder
 from search.types import Collection
 
 
@@ -49,6 +51,21 @@ class CollectionAnswer(BaseModel):
 
 class CollectionsAnswer(BaseModel):
     collections: list[CollectionAnswer]
+
+
+class FolderAnswer(BaseModel):
+    path: str = Field(examples=["2024/05/"], description="with a slash at its end; what its keys begin with")
+    items: int = Field(description="how many items are in it and in all folders below")
+    cover: str = Field(examples=["2024/05/0001.jpg"], description="the key of the first of them")
+
+    @classmethod
+    def of(cls, folder: Folder) -> "FolderAnswer":
+        return cls(path=folder.path, items=folder.items, cover=folder.cover)
+
+
+class FoldersAnswer(BaseModel):
+    folders: list[FolderAnswer]
+    next: Next[str]
 
 
 class ValueAnswer(BaseModel):

@@ -20,6 +20,7 @@ from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
 from search.catalogue import collections, items, listing
+from search.catalogue.folders import named
 from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
 from search.filters.from_text import filter_from_text
@@ -30,6 +31,9 @@ router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
 
 Sort = Annotated[Order, Query(description="newest and oldest go by the attribute `taken`; items without it come last")]
 Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
+Folder = Annotated[
+    str | None, Query(description="a path before a slash of the keys; empty for keys without one", examples=["2024/05"])
+]
 
 _NOT_MODALITIES = ("attributes", "classes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
@@ -65,12 +69,14 @@ def list_items(
     limit: Limit = 100,
     sort: Sort = Order.KEY,
     where: Where = None,
+    folder: Folder = None,
 ) -> ItemsAnswer:
-    """List items by key or by date, a page at a time; with `where` only those that pass a filter."""
+    """List items by key or by date, a page at a time; only those that pass `where` and are directly in `folder`."""
     wanted = checked(filter_from_text(where)) if where is not None else None
     begin = None if after is None else Place.parse(after, sort)
     with service.runtime.database.read() as session:
-        found = listing.page(session, collections.get(session, collection), sort, begin, limit, wanted)
+        held = collections.get(session, collection)
+        found = listing.page(session, held, sort, begin, limit, wanted, None if folder is None else named(folder))
     cursor = following(found, limit, lambda placed: placed[1].cursor(sort))
     return ItemsAnswer(items=[ItemAnswer.of(item, paths) for item, _ in found], next=cursor)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Double, Select, and_, cast, exists, func, null, or_, select
+from sqlalchemy import ColumnElement, Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import facets, items
+from search.catalogue import facets, folders, items
 from search.catalogue.tables import FacetRow, ItemRow
 from search.errors import BadInput
 from search.filters.tree import Filter
@@ -54,14 +54,24 @@ class Place:
 
 
 _Row = tuple[int, str, float | None]
+_Conditions = tuple[ColumnElement[bool], ...]
 _Following = Callable[[Place | None, int], Sequence[_Row]]
 
 
 def page(
-    session: Session, collection: Collection, order: Order, after: Place | None, limit: int, where: Filter | None = None
+    session: Session,
+    collection: Collection,
+    order: Order,
+    after: Place | None,
+    limit: int,
+    where: Filter | None = None,
+    folder: str | None = None,
 ) -> list[tuple[Item, Place]]:
-    """The next `limit` items that pass a checked filter, each with its place."""
-    following = _by_key(session, collection.id) if order is Order.KEY else _by_date(session, collection.id, order)
+    """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`."""
+    wanted: _Conditions = (ItemRow.collection_id == collection.id,)
+    if folder is not None:
+        wanted = folders.directly_in(session, collection.id, folder)
+    following = _by_key(session, wanted) if order is Order.KEY else _by_date(session, collection.id, wanted, order)
     if where is None:
         rows = following(after, limit)
     else:
@@ -83,21 +93,21 @@ def _passing(following: _Following, passing: set[int], after: Place | None, limi
     return found[:limit]
 
 
-def _by_key(session: Session, collection_id: int) -> _Following:
+def _by_key(session: Session, wanted: _Conditions) -> _Following:
     def following(after: Place | None, limit: int) -> list[_Row]:
         above = () if after is None else (ItemRow.key > after.key,)
-        rows = select(ItemRow.id, ItemRow.key).where(ItemRow.collection_id == collection_id, *above)
+        rows = select(ItemRow.id, ItemRow.key).where(*wanted, *above)
         return [(row.id, row.key, None) for row in session.execute(rows.order_by(ItemRow.key).limit(limit))]
 
     return following
 
 
-def _by_date(session: Session, collection_id: int, order: Order) -> _Following:
+def _by_date(session: Session, collection_id: int, wanted: _Conditions, order: Order) -> _Following:
     def following(after: Place | None, limit: int) -> list[_Row]:
         undated = after is not None and after.moment is None
-        rows = [] if undated else _rows(session, _dated(collection_id, order, after, limit))
+        rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))
         if len(rows) < limit:
-            rows += _rows(session, _undated(collection_id, after if undated else None, limit - len(rows)))
+            rows += _rows(session, _undated(wanted, after if undated else None, limit - len(rows)))
         return rows
 
     return following
@@ -107,13 +117,15 @@ def _rows(session: Session, statement: "Select[int, str, Any]") -> list[_Row]:
     return [(row[0], row[1], row[2]) for row in session.execute(statement)]
 
 
-def _dated(collection_id: int, order: Order, after: Place | None, limit: int) -> "Select[int, str, Any]":
+def _dated(
+    collection_id: int, wanted: _Conditions, order: Order, after: Place | None, limit: int
+) -> "Select[int, str, Any]":
     """Items with a date; of several dates the earliest counts."""
     of_taken = (FacetRow.collection_id == collection_id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
     dates = select(FacetRow.item_id, func.min(FacetRow.moment).label("moment")).where(*of_taken)
     date = dates.group_by(FacetRow.item_id).subquery()
     newest = order is Order.NEWEST
-    statement = select(ItemRow.id, ItemRow.key, date.c.moment).join(date, date.c.item_id == ItemRow.id)
+    statement = select(ItemRow.id, ItemRow.key, date.c.moment).join(date, date.c.item_id == ItemRow.id).where(*wanted)
     if after is not None:
         beyond = date.c.moment < after.moment if newest else date.c.moment > after.moment
         statement = statement.where(or_(beyond, and_(date.c.moment == after.moment, ItemRow.key > after.key)))
@@ -121,11 +133,9 @@ def _dated(collection_id: int, order: Order, after: Place | None, limit: int) ->
     return statement.order_by(direction, ItemRow.key).limit(limit)
 
 
-def _undated(collection_id: int, after: Place | None, limit: int) -> "Select[int, str, Any]":
+def _undated(wanted: _Conditions, after: Place | None, limit: int) -> "Select[int, str, Any]":
     is_dated = exists().where(FacetRow.item_id == ItemRow.id, FacetRow.path == TAKEN, FacetRow.moment.is_not(None))
-    statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(
-        ItemRow.collection_id == collection_id, ~is_dated
-    )
+    statement = select(ItemRow.id, ItemRow.key, cast(null(), Double)).where(*wanted, ~is_dated)
     if after is not None:
         statement = statement.where(ItemRow.key > after.key)
     return statement.order_by(ItemRow.key).limit(limit)

@@ -88,3 +88,62 @@ def test_facets_of_numbers_are_a_range(http: httpx.Client, collection: str) -> N
             client.put_item(collection, str(width), {}, "x", {"size": {"width": width}})
     (field,) = http.get(f"/v1/collections/{collection}/facets").json()["fields"]
     assert (field["field"], field["least"], field["most"], field["values"]) == ("size.width", 3, 4.5, [])
+
+
+KEYS = (
+    "top.jpg",
+    "2024/a.jpg",
+    "2024/05/b.jpg",
+    "2024/05/c.jpg",
+    "2024/05 b/d.jpg",
+    "2023/é/e.jpg",
+    "/odd.jpg",
+    "2024",
+)
+
+
+@pytest.fixture
+def foldered(http: httpx.Client, collection: str) -> str:
+    with Client(str(http.base_url)) as client:
+        for number, key in enumerate(KEYS):
+            client.put_item(collection, key, {}, key, {"taken": f"2024-01-{10 + number}"})
+    return collection
+
+
+def _folders(http: httpx.Client, collection: str, **asked: Any) -> list[tuple[str, int, str]]:
+    answer = http.get(f"/v1/collections/{collection}/folders", params=asked)
+    assert answer.status_code == 200, answer.text
+    return [(folder["path"], folder["items"], folder["cover"]) for folder in answer.json()["folders"]]
+
+
+def test_folders_are_what_stands_before_a_slash_of_keys(http: httpx.Client, foldered: str) -> None:
+    top = [("/", 1, "/odd.jpg"), ("2023/", 1, "2023/é/e.jpg"), ("2024/", 4, "2024/05 b/d.jpg")]
+    assert _folders(http, foldered) == top
+    in_2024 = [("2024/05 b/", 1, "2024/05 b/d.jpg"), ("2024/05/", 2, "2024/05/b.jpg")]
+    assert _folders(http, foldered, folder="2024") == _folders(http, foldered, folder="2024/") == in_2024
+    assert _folders(http, foldered, folder="2023/é") == _folders(http, foldered, folder="none") == []
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_folders_come_a_page_at_a_time(http: httpx.Client, foldered: str, limit: int) -> None:
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = http.get(f"/v1/collections/{foldered}/folders", params={"limit": limit} | after).json()
+        seen += [folder["path"] for folder in page["folders"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert seen == ["/", "2023/", "2024/"]
+
+
+@pytest.mark.parametrize("sort", ["key", "newest", "oldest"])
+def test_a_listing_has_the_items_directly_in_a_folder(http: httpx.Client, foldered: str, sort: str) -> None:
+    def listed(folder: str, **asked: str) -> list[str]:
+        return sorted(_pages(http, foldered, 2, sort=sort, folder=folder, **asked))
+
+    assert listed("") == ["2024", "top.jpg"]
+    assert listed("2024") == ["2024/a.jpg"]
+    assert listed("2024/05/") == ["2024/05/b.jpg", "2024/05/c.jpg"]
+    assert listed("2024/05", where="@key = '2024/05/c.jpg'") == ["2024/05/c.jpg"]
+    assert listed("202") == []
