@@ -1,7 +1,7 @@
 """Which decoder reads a picture file, told by its first bytes and never by its name.
 
 Formats that Pillow does not read by itself are registered with it when the first file of theirs comes: HEIF by
-pillow-heif, JPEG XL by pillow-jxl-plugin where the extra `jxl` is installed.
+pillow-heif, which whoever may not have its GPL parts uninstalls, JPEG XL by pillow-jxl-plugin, of the extra `jxl`.
 """
 
 import io
@@ -54,7 +54,8 @@ def _decoders(file: Encoded) -> tuple[str, ...]:
     if is_avif(file.data):
         return ("AVIF",)
     if is_heif(file.data):
-        _register_heif()
+        if not _register_heif():
+            raise FormatNotInstalled(f"{file.name} is HEIF, which needs pip install pillow-heif")
         return ("HEIF",)
     if is_jxl(file.data):
         if not _register_jxl():
@@ -72,11 +73,14 @@ def _brands(start: bytes) -> frozenset[bytes]:
 
 
 @cache
-def _register_heif() -> None:
-    """Have Pillow read HEIF in one thread: files are decoded side by side already."""
-    import pillow_heif  # 23 MB of code, which an installation without such files need not load
-
+def _register_heif() -> bool:
+    """Have Pillow read HEIF in one thread: files are decoded side by side already. False where it is not installed."""
+    try:
+        import pillow_heif  # 23 MB of code, which an installation without such files need not load
+    except ImportError:
+        return False
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return True
 
 
 @cache

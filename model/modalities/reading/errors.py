@@ -4,7 +4,7 @@ BadInput (`model.errors`)
 ├── DecodeError              these bytes are not a value of that modality
 │   ├── EmptyInput           no bytes, or a text of spaces only
 │   ├── NotAPicture          the content is no picture of a known format
-│   ├── FormatNotInstalled   a picture of a format that an extra reads, which is not installed
+│   ├── FormatNotInstalled   a picture of a format whose package is not installed
 │   ├── NoPreview            a camera RAW without a JPEG to look at
 │   ├── BrokenPicture        a picture's header whose pixels cannot be decoded: truncated or damaged
 │   ├── TooManyPixels        (also LimitExceeded)

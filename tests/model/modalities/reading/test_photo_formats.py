@@ -1,5 +1,6 @@
 """The formats that phones and cameras write: HEIC, AVIF, JPEG XL and RAW, upright and in sRGB."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -129,6 +130,15 @@ def test_without_its_extra_jpeg_xl_is_refused_with_what_would_help(monkeypatch: 
     monkeypatch.setattr(containers, "_register_jxl", lambda: False)
     with pytest.raises(FormatNotInstalled, match=r"a is JPEG XL, which needs pip install 'anyseek\[jxl\]'"):
         rgb(b"\xff\x0a\xfa\x1f\x01\x91\x08\x06\x01\x00")
+
+
+def test_without_its_package_heif_is_refused_with_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = heic_photo()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    containers._register_heif.cache_clear()
+    with pytest.raises(FormatNotInstalled, match="a is HEIF, which needs pip install pillow-heif"):
+        rgb(photo)
+    containers._register_heif.cache_clear()
 
 
 class TestRaw:
