@@ -12,7 +12,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from model.modalities.registry import resolve
-from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
+from model.modalities.rough_maps import rounded
+from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Regions, Sample
 from search.catalogue import items, log
 from search.catalogue.collections import Head, SpaceHead
 from search.errors import (
@@ -82,7 +83,8 @@ def _checked(part: Part, embedder: Embedder) -> Part:
         return part
     if part.modality is None or part.value is None:
         raise BadQuery("a part needs a modality and its content, or the key of an item")
-    return replace(part, modality=_modality(part.modality, embedder))
+    value = rounded(part.value) if isinstance(part.value, Regions) else part.value
+    return replace(part, modality=_modality(part.modality, embedder), value=value)
 
 
 def _modality(name: str, embedder: Embedder) -> str:
