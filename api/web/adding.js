@@ -113,10 +113,12 @@ class Adding {
   // ---- folders of the service ----
 
   async browse(path) {
+    this.path = path;
     try {
-      this.showFolders(path, await api.folders(path));
+      const folders = await api.folders(path);
+      if (path === this.path) this.showFolders(path, folders); // else another one was opened meanwhile
     } catch (problem) {
-      this.places.replaceChildren(make("p", { class: "note" }, problem.message));
+      if (path === this.path) this.places.replaceChildren(make("p", { class: "note" }, problem.message));
     }
   }
 

@@ -4,6 +4,7 @@
 //   q=an+orange+dog  the words                         item=KEY         the item that is open
 //   like=KEY         an item to find more like         where=TEXT       a filter as people write it
 //   f=FIELD=A|B, f=FIELD~FROM~TO                        a filter of the panel
+//   in=2024/05/      the folder that is browsed; empty for the topmost
 //   p=…              the other parts (links.js), as JSON, deflated, in base64url
 
 const text = (value) => value?.trim() ?? "";
@@ -18,11 +19,12 @@ export async function readAddress(hash) {
     filters: given.getAll("f").map(readFilter).filter(Boolean),
     sort: given.get("sort") ?? "key",
     item: given.get("item"),
+    folder: given.has("in") ? given.get("in").replace(/(?<=[^/])$/, "/") : null,
     parts: given.has("p") ? await unpack(given.get("p")) : [],
   };
 }
 
-export async function writeAddress({ collection, words, like, where, filters, sort, item, parts }) {
+export async function writeAddress({ collection, words, like, where, filters, sort, item, folder, parts }) {
   const address = new URLSearchParams();
   if (collection) address.set("c", collection);
   if (text(words)) address.set("q", text(words));
@@ -30,6 +32,7 @@ export async function writeAddress({ collection, words, like, where, filters, so
   if (text(where)) address.set("where", text(where));
   for (const filter of filters) address.append("f", writeFilter(filter));
   if (sort !== "key") address.set("sort", sort);
+  if (folder !== null) address.set("in", folder);
   if (parts.length) address.set("p", await pack(parts));
   if (item) address.set("item", item);
   return `#${address}`;

@@ -52,11 +52,15 @@ export const models = async () => (await json("/v1/models")).models;
 export const facets = async (collection) => (await json(`${collectionPath(collection)}/facets?fields=100`)).fields;
 export const item = (collection, key) => json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`);
 
-// A page of items: {items, next}, in the order of `sort`, those that pass `where`.
-export function items(collection, { limit, after, sort, where }, signal) {
-  const asked = new URLSearchParams({ limit, ...(sort && { sort }), ...(where && { where }), ...(after && { after }) });
+// A page of items: {items, next}, in the order of `sort`, those that pass `where` and are directly in `folder`.
+export function items(collection, { limit, after, sort, where, folder = null }, signal) {
+  const asked = new URLSearchParams({ limit, ...(sort && { sort }), ...(where && { where }), ...(after && { after }), ...(folder !== null && { folder }) });
   return json(`${collectionPath(collection)}/items?${asked}`, { signal });
 }
+
+// The folders directly in `folder`, as slashes in the keys make them: [{path, items, cover}].
+export const foldersOf = async (collection, folder, signal) =>
+  (await json(`${collectionPath(collection)}/folders?folder=${encodeURIComponent(folder)}`, { signal })).folders;
 
 export function query(collection, parts, { k, where }, signal) {
   return json(`${collectionPath(collection)}/query`, {

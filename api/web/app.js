@@ -4,29 +4,33 @@ import { readAddress, writeAddress } from "./address.js";
 import * as api from "./api.js";
 import { Collections } from "./collections.js";
 import { Composer } from "./composer.js";
-import { find, make } from "./dom.js";
+import { find } from "./dom.js";
 import { takeFiles } from "./dropping.js";
-import { filterText, renderFacets, renderFilters } from "./filters.js";
+import { Filtering } from "./filtering.js";
+import { renderFolders } from "./folders.js";
 import { Grid } from "./grid.js";
 import { watchHealth } from "./health.js";
 import { Lightbox } from "./lightbox.js";
 import { asHit } from "./links.js";
-import { askForKey, hideMessages, showEmpty, showError, showState } from "./messages.js";
+import { askForKey, hideMessages, showError, showState } from "./messages.js";
 import { wirePanels } from "./panels.js";
 import { partOfFile } from "./parts.js";
 import { Answers, Listing, whenNear } from "./sources.js";
-import { counted, manner } from "./words.js";
+import * as states from "./states.js";
 
 const NO_MODEL = { name: "the model", modalities: [] };
 const PAUSE = 120; // milliseconds after a change, in which another may follow
 const AHEAD = 12; // items before the end, from which on a step asks for more
 
 const state = {
-  collection: null, model: NO_MODEL, ready: false, filters: [], where: "", sort: "key", item: null,
+  collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null,
   source: null, request: null, timer: null, address: null, change: null, followed: null, lost: 0,
+  starts: 0, turn: 0, // count what was begun: what comes after a later start or turn is dropped
+  heard: 0, // the changes of the composer that are in the address
 };
 const collections = new Collections();
 const composer = new Composer(changed);
+const filtering = new Filtering(() => settle("parts"), showProblem);
 const grid = new Grid(find("results"), { onOpen: (hit) => openItem(hit.key, true), onMore: moreLike, onLess: lessLike });
 const lightbox = new Lightbox(find("details"), { onStep: step, onClose: itemClosed, onMore: moreLike, onLess: lessLike, onUse: searchWith });
 
@@ -34,6 +38,7 @@ const lightbox = new Lightbox(find("details"), { onStep: step, onClose: itemClos
 
 function changed(what) {
   clearTimeout(state.timer);
+  document.body.classList.add("searching");
   state.timer = setTimeout(() => settle(what), PAUSE);
 }
 
@@ -69,16 +74,21 @@ function lessLike(hit) {
 // ---- the address ----
 
 async function address() {
-  const { collection, where, filters, sort, item } = state;
-  return writeAddress({ collection, where, filters, sort, item, ...(await composer.toAddress()) });
+  const { collection, sort, folder, item } = state;
+  const { where, filters } = filtering;
+  return writeAddress({ collection, where, filters, sort, folder, item, ...(await composer.toAddress()) });
 }
 
 // Writes what is looked for into the address and looks for it. Several strokes of one drawing, or moves of one slider,
 // are one step of Back.
 async function settle(what) {
   clearTimeout(state.timer);
-  if (!state.collection) return;
+  if (!state.collection) return document.body.classList.remove("searching");
+  const turn = (state.turn += 1);
+  document.body.classList.add("searching");
+  state.heard = composer.changes;
   const written = await address();
+  if (turn !== state.turn) return;
   if (written !== state.address) {
     const goesOn = what !== "parts" && what === state.change;
     history[goesOn ? "replaceState" : "pushState"](null, "", written);
@@ -89,18 +99,26 @@ async function settle(what) {
   await search();
 }
 
-// Brings back what an address says: at the start, after Back, or when somebody writes another one.
-async function follow() {
+// Brings back what an address says: at the start, after Back, or when somebody writes another one. `heard` are the
+// composer's changes that it may undo; what somebody typed or drew after them stays, and is looked for.
+async function follow(heard = composer.changes) {
   if (location.hash === state.address) return;
+  clearTimeout(state.timer);
+  const turn = (state.turn += 1);
+  const isStale = () => turn !== state.turn;
   const given = await readAddress(location.hash);
   const name = given.collection ?? collections.first();
-  Object.assign(state, { address: location.hash, change: null, item: given.item });
-  clearTimeout(state.timer);
-  Object.assign(state, { where: given.where, filters: given.filters, sort: given.sort });
-  const isKnown = await chooseCollection(name);
-  if (!isKnown) return showUnknown(name);
+  await collections.look(name);
+  if (isStale()) return;
+  const { sort, folder, item } = given;
+  Object.assign(state, { address: location.hash, change: null, sort, folder, item });
+  filtering.restore(given);
+  if (!chooseCollection(name)) return showUnknown(name);
   if (viewOf(given) !== state.followed) {
-    state.lost = await composer.restore(given);
+    const lost = await composer.restore(given, () => isStale() || composer.changes !== heard);
+    if (isStale()) return;
+    if (composer.changes !== heard) return settle("parts");
+    Object.assign(state, { lost, heard });
     await search();
   }
   state.followed = viewOf(given);
@@ -114,19 +132,22 @@ const viewOf = (given) => JSON.stringify({ ...given, item: null });
 
 async function search() {
   state.request?.abort();
-  if (!state.ready || !state.collection) return;
+  if (!state.ready || !state.collection) return document.body.classList.remove("searching");
   const request = (state.request = new AbortController());
   document.body.classList.add("searching");
-  showFilters();
+  filtering.show();
+  find("sort").value = state.sort;
   try {
-    const where = filterText(state.filters, state.where);
+    const { collection, folder, sort } = state;
     const asks = !composer.isEmpty;
-    const source = asks ? new Answers(state.collection, await composer.toJson(), where) : new Listing(state.collection, state.sort, where);
+    const where = filtering.text();
+    const source = asks ? new Answers(collection, await composer.toJson(), filtering.text(folder)) : new Listing(collection, sort, where, folder);
     const started = performance.now();
-    const hits = await source.next(request.signal);
+    const folders = asks || folder === null ? [] : api.foldersOf(collection, folder, request.signal);
+    const [hits, inside] = await Promise.all([source.next(request.signal), folders]);
     if (request.signal.aborted) return;
     state.source = source;
-    show(hits, asks, where, Math.round(performance.now() - started));
+    show({ hits, inside, source }, { asks, where, folder, collection }, Math.round(performance.now() - started));
   } catch (problem) {
     if (problem.name !== "AbortError") showProblem(problem);
   } finally {
@@ -134,24 +155,19 @@ async function search() {
   }
 }
 
-function show(hits, asks, where, milliseconds) {
-  const { source, sort, collection } = state;
+function show(found, asked, milliseconds) {
+  const { hits, inside, source } = found;
+  const { asks, collection, folder } = asked;
   hideMessages();
   document.body.classList.toggle("asking", asks);
-  grid.begin(collection, { months: !asks && sort !== "key", space: source.space, refine: asks });
+  renderFolders({ collection, folder, inside, address: state.address });
+  grid.begin(collection, { months: !asks && state.sort !== "key", space: source.space, refine: asks });
   grid.append(hits);
-  if (!hits.length) return showNothing(asks, where);
-  find("summary").textContent = summary(hits.length, asks, where, milliseconds);
+  if (!hits.length && !inside.length) return showNothing(asked);
+  find("summary").textContent = states.summary(found, asked, milliseconds);
   if (state.lost) showError("One of the files of this link was too large for it; drop the file again.");
   state.lost = 0;
   fillUp();
-}
-
-function summary(count, asks, where, milliseconds) {
-  const { source, collection } = state;
-  if (asks) return `${source.done ? counted(count, "result") : "Best first"}, ${manner(source.space)}, in ${milliseconds} ms`;
-  if (where) return source.done ? counted(count, "item") : "Filtered";
-  return `All of ${collection}`;
 }
 
 // Further hits while the end of the page is near.
@@ -177,20 +193,24 @@ async function fillUp() {
 async function openItem(key, pushes) {
   state.item = key;
   const written = await address();
+  if (state.item !== key) return; // closed, or another one was opened meanwhile
   history[pushes ? "pushState" : "replaceState"]({ opened: pushes || history.state?.opened }, "", written);
   state.address = written;
   await showItem();
 }
 
 async function showItem() {
-  if (!state.item) return leaveItem();
-  const place = grid.hits.findIndex((hit) => hit.key === state.item);
+  const { item: key, collection } = state;
+  if (!key) return leaveItem();
+  const place = grid.hits.findIndex((hit) => hit.key === key);
   try {
-    const hit = grid.hits[place] ?? asHit(await api.item(state.collection, state.item));
+    const hit = grid.hits[place] ?? asHit(await api.item(collection, key));
+    if (key !== state.item || collection !== state.collection) return;
     const after = place >= 0 && place < grid.hits.length - 1;
-    lightbox.show(hit, { collection: state.collection, model: state.model, space: grid.space, before: place > 0, after });
+    lightbox.show(hit, { collection, model: state.model, space: grid.space, before: place > 0, after });
     if (place > grid.hits.length - AHEAD) fillUp();
   } catch (problem) {
+    if (key !== state.item) return;
     leaveItem();
     showProblem(problem);
   }
@@ -209,8 +229,10 @@ async function itemClosed() {
   state.item = null;
   if (history.state?.opened) history.back();
   else {
-    state.address = await address();
-    history.replaceState(null, "", state.address);
+    const written = await address();
+    if (state.item) return; // another one was opened meanwhile
+    state.address = written;
+    history.replaceState(null, "", written);
   }
   document.querySelector(`.card[data-key="${CSS.escape(key)}"] .picture`)?.focus();
 }
@@ -235,76 +257,29 @@ function useKey(key) {
   start();
 }
 
-function showNothing(asks, where) {
-  if (!where) return showEmpty(`The collection ${state.collection} is empty`, ...invitation(state.collection));
-  const clear = make("button", { type: "button", onclick: clearFilters }, "Remove the filters");
-  showEmpty(asks ? "Nothing that passes these filters" : "No item passes these filters", clear);
-}
-
-function invitation(collection) {
-  const add = make("button", { type: "button", class: "primary", onclick: addPictures }, "Add pictures");
-  return [
-    make("p", {}, "Drop pictures or choose a folder:"),
-    make("p", {}, add),
-    make("p", {}, "Or, where the service runs:"),
-    make("code", {}, `anyseek index FOLDER --collection ${collection}`),
-  ];
+function showNothing({ asks, where, folder, collection }) {
+  if (where) return states.showNonePasses(asks, () => filtering.clear());
+  if (folder) return states.showEmptyFolder(asks);
+  states.showEmptyCollection(collection, addPictures);
 }
 
 function showUnknown(name) {
   state.collection = null;
   leaveItem();
-  if (!collections.names.length) return showEmpty("There is nothing to search yet", ...invitation("photos"));
-  const links = collections.names.map((held) => make("a", { class: "button", href: `#c=${encodeURIComponent(held)}` }, held));
-  showEmpty(`There is no collection called ${name}`, make("p", {}, "These are there:"), make("p", { class: "row" }, ...links));
-}
-
-// ---- filters ----
-
-function showFilters() {
-  renderFilters(find("held-filters"), state.filters, state.where, (filter) => {
-    if (filter) state.filters = state.filters.filter((held) => held !== filter);
-    else state.where = "";
-    filtersChanged();
-  });
-  find("sort").value = state.sort;
-}
-
-function clearFilters() {
-  Object.assign(state, { filters: [], where: "" });
-  filtersChanged();
-}
-
-function filtersChanged() {
-  if (!find("filters").hidden) offerFilters();
-  settle("parts");
-}
-
-async function offerFilters() {
-  const { collection } = state;
-  if (!collection) return;
-  find("where").value = state.where; // before the facets come: what is typed meanwhile stays
-  try {
-    const facets = await api.facets(collection);
-    if (collection !== state.collection) return;
-    renderFacets(find("facets"), facets, state.filters, (field, filter) => {
-      state.filters = [...state.filters.filter((held) => held.field !== field), ...(filter ? [filter] : [])];
-      settle("parts");
-    });
-  } catch (problem) {
-    showProblem(problem);
-  }
+  renderFolders({ collection: name, folder: null, inside: [], address: state.address });
+  document.body.classList.remove("searching");
+  states.showUnknown(name, collections.names, addPictures);
 }
 
 // ---- collections ----
 
 // Whether there is one of that name.
-async function chooseCollection(name) {
-  state.collection = (await collections.choose(name)) ? name : null;
+function chooseCollection(name) {
+  state.collection = collections.choose(name) ? name : null;
   composer.use(state.collection, state.model.modalities);
+  filtering.use(state.collection);
   if (!state.collection) return false;
   if (!find("painting").hidden) composer.painting.offer(name);
-  if (!find("filters").hidden) offerFilters();
   return true;
 }
 
@@ -317,7 +292,7 @@ async function showAdded(name) {
   await collections.refresh();
   if (name !== state.collection) location.hash = `#c=${encodeURIComponent(name)}`;
   else {
-    await chooseCollection(name);
+    chooseCollection(name);
     await search();
   }
 }
@@ -325,15 +300,18 @@ async function showAdded(name) {
 // ---- starting ----
 
 async function start() {
+  const begun = (state.starts += 1);
   try {
     await collections.refresh();
     await untilReady();
-    [state.model] = await api.models();
+    const [model] = await api.models();
+    if (begun !== state.starts) return; // started again meanwhile
+    state.model = model;
     state.ready = true;
     showState("ready", "ready", `The model ${state.model.name} is loaded.`);
     showTools();
     Object.assign(state, { address: null, followed: null });
-    await follow();
+    await follow(state.heard);
   } catch (problem) {
     showState("failed", problem.status === 401 ? "needs a key" : problem.status ? "not ready" : "no answer");
     showProblem(problem);
@@ -361,19 +339,15 @@ find("form").onsubmit = (event) => {
   event.preventDefault();
   settle("parts");
 };
-find("collection").onchange = async (event) => {
+find("collection").onchange = (event) => {
   composer.leaveItems();
-  Object.assign(state, { filters: [], where: "" });
-  await chooseCollection(event.target.value);
+  filtering.restore({ filters: [], where: "" });
+  state.folder = null;
+  chooseCollection(event.target.value);
   settle("parts");
 };
 find("sort").onchange = (event) => {
   state.sort = event.target.value;
-  settle("parts");
-};
-find("write-filter").onsubmit = (event) => {
-  event.preventDefault();
-  state.where = find("where").value.trim();
   settle("parts");
 };
 find("pick-file").onclick = () => find("file").click();
@@ -392,10 +366,10 @@ document.addEventListener("keydown", (event) => {
     find("words").focus();
   }
 });
-wirePanels({ painting: () => state.collection && composer.painting.offer(state.collection), filters: offerFilters });
+wirePanels({ painting: () => state.collection && composer.painting.offer(state.collection), filters: () => filtering.offer() });
 takeFiles(find("dropzone"), addFiles);
 whenNear(find("end"), fillUp);
-window.addEventListener("hashchange", follow);
+window.addEventListener("hashchange", () => follow());
 watchHealth({
   onGone() {
     document.body.classList.add("gone");

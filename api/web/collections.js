@@ -26,9 +26,13 @@ export class Collections {
     return full.includes(last) ? last : (full[0] ?? this.names[0] ?? "photos");
   }
 
-  // Resolves to whether there is one of that name; the service is asked again before it is said that there is none.
-  async choose(name) {
+  // Makes sure that it is known whether there is one of that name: the service is asked before it is said there is none.
+  async look(name) {
     if (!this.names.includes(name)) await this.refresh();
+  }
+
+  // Chooses one; whether there is one of that name.
+  choose(name) {
     const found = this.held.find((collection) => collection.name === name);
     this.show(found?.name);
     find("count").textContent = found ? counted(found.items, "item") : "";

@@ -15,6 +15,7 @@ export class Composer {
   // `onChange(what)` is told what was changed: `words` when the box was emptied, the role of a part, or `parts`.
   constructor(onChange) {
     this.onChange = onChange;
+    this.changes = 0; // that people made; what is brought back from a link is none
     this.query = new Query(() => this.changed("parts"));
     this.drawing = new Drawing({ canvas: find("canvas"), pen: find("pen"), undo: find("undo"), wipe: find("wipe"), onChange: () => this.made("drawing") });
     this.painting = new Painting({
@@ -33,6 +34,7 @@ export class Composer {
   }
 
   changed(what) {
+    this.changes += 1;
     if (find("words").value.trim() !== this.query.words.text.trim()) find("words").value = this.query.words.text;
     this.show();
     this.onChange(what);
@@ -45,9 +47,16 @@ export class Composer {
   }
 
   typed(text) {
+    this.changes += 1;
     this.query.words.text = text;
     this.show();
     if (!text) this.onChange("words");
+  }
+
+  // Its slider shows the weight already, and keeps the focus.
+  weighed() {
+    this.changes += 1;
+    this.onChange("weight");
   }
 
   moreWords() {
@@ -96,10 +105,12 @@ export class Composer {
     return { words: words.text, like: parts.filter(plain).map((part) => part.key), parts: links };
   }
 
-  // Resolves to the number of parts that the link had and that could not be made again.
-  async restore({ words, like, parts: links }) {
+  // Resolves to the number of parts that the link had and that could not be made again; does nothing if `isStale()`
+  // by the time that they are there.
+  async restore({ words, like, parts: links }, isStale) {
     const likes = like.map((key) => ({ kind: "item", key, weight: 1 }));
     const found = await Promise.allSettled(links.map((link) => fromLink(this.collection, link)));
+    if (isStale()) return 0;
     const parts = found.map((outcome) => outcome.value).filter(Boolean);
     this.query.restore(words, [...likes, ...parts]);
     find("words").value = words;
@@ -120,7 +131,7 @@ export class Composer {
   show() {
     const { query, collection, modalities = [] } = this;
     const parts = query.parts.length && query.words.text.trim() ? [query.words, ...query.parts] : query.parts;
-    const told = { onKind: () => this.changed("parts"), onChange: () => this.changed("weight"), onRemove: (part) => this.remove(part) };
+    const told = { onKind: () => this.changed("parts"), onChange: () => this.weighed(), onRemove: (part) => this.remove(part) };
     renderChips(find("chips"), parts, { collection, modalities, ...told });
     find("clear-all").hidden = this.isEmpty;
     const likes = query.parts.some((part) => part.kind === "item" && part.weight > 0);

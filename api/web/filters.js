@@ -13,14 +13,15 @@ const named = (field) => (/^[\w.@]+$/.test(field) ? field : `\`${field}\``);
 const endOfDay = (text) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T23:59:59` : text);
 const isDate = (text) => /^\d{4}-\d\d/.test(text);
 
-// The filters as the service takes them; `where` is one written by hand.
-export function filterText(filters, where) {
+// The filters as the service takes them; `where` is one written by hand, `folder` that in or below which items are.
+export function filterText(filters, where, folder) {
   const parts = filters.map(({ field, values, from, to }) => {
     const name = named(field);
     if (values) return `${name} in (${values.map((value) => (typeof value === "string" ? quote(value) : value)).join(", ")})`;
     return [from && `${name} >= ${from}`, to && `${name} <= ${endOfDay(to)}`].filter(Boolean).join(" and ");
   });
   if (where) parts.push(`(${where})`);
+  if (folder) parts.push(`@key starts with ${quote(folder)}`);
   return parts.filter(Boolean).join(" and ");
 }
 
@@ -59,8 +60,9 @@ function group(facet, held, onChange) {
 function values({ field, values: counts }, held, onChange) {
   const chosen = new Set(held?.values);
   return counts.slice(0, MOST_VALUES).map(({ value, items }) => {
-    const flip = () => {
+    const flip = (event) => {
       if (!chosen.delete(value)) chosen.add(value);
+      event.currentTarget.setAttribute("aria-pressed", String(chosen.has(value)));
       onChange(field, chosen.size ? { field, values: [...chosen] } : null);
     };
     const attributes = { type: "button", class: "value", "aria-pressed": String(chosen.has(value)), title: counted(items, "item"), onclick: flip };

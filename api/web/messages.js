@@ -1,6 +1,6 @@
-// What the page says: whether the service is there, that there is nothing, what went wrong.
+// What the page says of the service: whether it is there, what went wrong, that it needs a key.
 
-import { find, make } from "./dom.js";
+import { find } from "./dom.js";
 
 export function showState(kind, text, title = "") {
   find("state").className = `state ${kind}`;
@@ -11,15 +11,6 @@ export function showState(kind, text, title = "") {
 export function showError(sentence) {
   find("error").textContent = sentence;
   find("error").hidden = false;
-}
-
-// Nothing to show, and what can be done about it.
-export function showEmpty(title, ...content) {
-  hideMessages();
-  find("summary").textContent = "";
-  find("results").replaceChildren();
-  find("empty").replaceChildren(make("h2", {}, title), ...content);
-  find("empty").hidden = false;
 }
 
 export function hideMessages() {

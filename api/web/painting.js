@@ -31,6 +31,7 @@ export class Painting extends Sheet {
     if (this.collection === collection) return;
     this.collection = collection;
     const offered = await namesIn(collection);
+    if (this.collection !== collection) return; // another one was chosen meanwhile
     this.names = [...new Set([...this.names, ...offered])];
     if (!this.rest.value) this.rest.dataset.wanted ??= offered[0] ?? "";
     this.showBrushes();
@@ -44,7 +45,7 @@ export class Painting extends Sheet {
 
   choose(number) {
     this.brush = number;
-    this.showBrushes();
+    [...this.brushes.children].forEach((brush, place) => brush.setAttribute("aria-pressed", String(place + 1 === number)));
   }
 
   showBrushes() {

@@ -26,13 +26,13 @@ export class Answers {
 }
 
 export class Listing {
-  constructor(collection, sort, where) {
-    Object.assign(this, { collection, sort, where, after: null, done: false });
+  constructor(collection, sort, where, folder) {
+    Object.assign(this, { collection, sort, where, folder, after: null, done: false });
   }
 
   async next(signal) {
-    const { sort, where, after } = this;
-    const { items, next } = await api.items(this.collection, { limit: PAGE, after, sort, where }, signal);
+    const { sort, where, folder, after } = this;
+    const { items, next } = await api.items(this.collection, { limit: PAGE, after, sort, where, folder }, signal);
     this.after = next;
     this.done = next === null;
     return items.map(asHit);

@@ -14,7 +14,7 @@ from search.settings import Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.test_rooms import ROOM, put_room
-from tests.api.web.views import stroke
+from tests.api.web.views import settled, stroke
 from workers.runtime import Runtime
 
 Page = Any
@@ -29,8 +29,12 @@ SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "h
 
 
 @pytest.fixture(scope="module")
-def rooms_site(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Iterator[str]:
-    """A service whose model, of random weights, takes every modality, with two rooms and an empty collection."""
+def rooms_site(
+    tmp_path_factory: pytest.TempPathFactory, random_models: Path, picture: Callable[..., bytes]
+) -> Iterator[str]:
+    """A service whose model, of random weights, takes every modality: two rooms, a lamp in a folder, and an empty
+    collection.
+    """
     home = tmp_path_factory.mktemp("access")
     (home / "models").symlink_to(random_models / "models")
     settings = ServiceSettings(roots=(home,))
@@ -42,6 +46,7 @@ def rooms_site(tmp_path_factory: pytest.TempPathFactory, random_models: Path) ->
             for view in read_views():
                 if view["key"] in (ROOM, "test-00270"):
                     put_room(client, view)
+            client.put_item("rooms", "cellar/lamp", {"rgb": picture("red", "disc")}, "a lamp")
         yield url
 
 
@@ -67,6 +72,11 @@ def _filters(page: Page) -> None:
 def _months(page: Page) -> None:
     page.select_option("#sort", "newest")
     page.wait_for_selector(".month")
+
+
+def _folders(page: Page) -> None:
+    page.click("#open-folders")
+    page.wait_for_selector(".folder-tile img")
 
 
 def _drawing(page: Page) -> None:
@@ -101,7 +111,7 @@ def _unknown(page: Page) -> None:
     page.wait_for_selector("#empty :text('no collection called')")
 
 
-VIEWS = [_grid, _answer, _filters, _months, _drawing, _painting, _item, _adding, _empty, _unknown]
+VIEWS = [_grid, _answer, _filters, _months, _folders, _drawing, _painting, _item, _adding, _empty, _unknown]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__[1:])
@@ -114,7 +124,7 @@ def test_axe_finds_nothing(
     with visiting(f"{rooms_site}/#c=rooms", **context) as page:
         page.wait_for_selector(".card img")
         view(page)
-        page.wait_for_timeout(300)
+        settled(page)
         found = axe_playwright.Axe().run(page)
         told = [
             (rule["id"], node["target"], node["failureSummary"])

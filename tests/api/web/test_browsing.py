@@ -16,7 +16,7 @@ from search.catalogue import collections, items
 from search.settings import Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
-from tests.api.web.views import keys
+from tests.api.web.views import keys, settled
 from workers.runtime import Runtime
 
 Page = Any
@@ -82,13 +82,18 @@ def test_rows_fill_the_width_and_pictures_keep_their_shape(until: Until, browsed
         assert abs(box[2] / box[3] - min(2.8, width / height)) < 0.05
 
 
+def _scroll_to_the_end(page: Page) -> None:
+    """Scroll until there are as many cards as items, for a minute at most."""
+    for _ in range(600):
+        if len(keys(page)) >= COUNT:
+            return
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(100)
+
+
 def test_scrolling_reaches_every_item_once(until: Until, browsed: Page) -> None:
     assert len(keys(browsed)) < COUNT
-    for _ in range(40):
-        browsed.mouse.wheel(0, 4000)
-        browsed.wait_for_timeout(150)
-        if len(keys(browsed)) == COUNT:
-            break
+    _scroll_to_the_end(browsed)
     assert keys(browsed) == [f"day {number:03}" for number in range(COUNT)]
 
 
@@ -96,11 +101,7 @@ def test_an_answer_goes_on_while_one_scrolls(browsed: Page) -> None:
     browsed.fill("#words", "something red")
     browsed.keyboard.press("Enter")
     browsed.wait_for_selector(".score")
-    for _ in range(40):
-        browsed.mouse.wheel(0, 4000)
-        browsed.wait_for_timeout(150)
-        if len(keys(browsed)) == COUNT:
-            break
+    _scroll_to_the_end(browsed)
     assert len(set(keys(browsed))) == len(keys(browsed)) == COUNT
 
 
@@ -118,7 +119,7 @@ def test_filters_are_chips_with_counts(browsed: Page) -> None:
     browsed.click(".value:has-text('Rome')")
     browsed.wait_for_selector(".filter:has-text('place: Rome')")
     assert browsed.inner_text(".value:has-text('Rome') small") == "75"
-    browsed.wait_for_timeout(500)
+    settled(browsed)
     assert all(int(key.split()[1]) % 2 == 0 for key in keys(browsed))
     browsed.fill("[aria-label='stars from']", "4")
     browsed.keyboard.press("Tab")
@@ -197,10 +198,12 @@ def test_an_original_that_is_gone_is_told(browser: Any, album: tuple[str, Runtim
     page.context.close()
 
 
-def test_on_a_phone_pictures_stand_beside_each_other(visiting: Visiting, album: tuple[str, Runtime]) -> None:
+def test_on_a_phone_pictures_stand_beside_each_other(
+    until: Until, visiting: Visiting, album: tuple[str, Runtime]
+) -> None:
     with visiting(f"{album[0]}/#c=album", viewport={"width": 390, "height": 844}, has_touch=True) as page:
         page.wait_for_selector(".card img")
-        page.wait_for_timeout(500)
+        until(page, "[...document.querySelectorAll('.card img')].slice(0, 9).every((image) => image.naturalWidth > 0)")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         tops = page.locator(".card").evaluate_all(
             "(all) => all.map((each) => Math.round(each.getBoundingClientRect().y))"

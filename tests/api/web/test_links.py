@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.web import chromium
-from tests.api.web.views import keys, stroke
+from tests.api.web.views import keys, settled, stroke
 
 Picture = Callable[..., bytes]
 Page = Any
@@ -55,9 +55,10 @@ def test_strokes_of_one_drawing_are_one_step_back(page: Page) -> None:
     page.click("#open-drawing")
     stroke(page, "#canvas", *_BOX)
     page.wait_for_selector(".score")
+    settled(page)
     before = page.evaluate("history.length")
     stroke(page, "#canvas", (0.3, 0.5), (0.7, 0.5))
-    page.wait_for_timeout(600)
+    settled(page)
     assert page.evaluate("history.length") == before
     page.go_back()
     page.wait_for_selector("text=All of shapes")
@@ -72,7 +73,7 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
     page.set_input_files("#file", {"name": "mine.png", "mimeType": "image/png", "buffer": picture("red", "box")})
     page.wait_for_selector(".chip >> nth=2")
     _search(page, "box", "red box")
-    page.wait_for_timeout(400)
+    settled(page)
     found = keys(page)
     assert len(page.url) < 6_000
     with visiting(page.url) as other:
@@ -88,7 +89,7 @@ def test_a_link_brings_the_whole_query_to_somebody_else(page: Page, visiting: Vi
 def test_what_is_too_large_for_a_link_is_asked_for_again(page: Page, give: Give, browser: Any) -> None:
     give(page, "drop", "noise.png", _noise())
     page.wait_for_selector(".score")
-    page.wait_for_timeout(400)
+    settled(page)
     opened = browser.new_context().new_page()
     opened.goto(page.url)
     opened.wait_for_selector("#error:not([hidden])")
@@ -136,7 +137,7 @@ def test_closing_an_item_leaves_the_grid_as_it_was(page: Page) -> None:
     page.wait_for_selector("#details[open]")
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "item=" not in url)
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(600)  # in which it would ask
     assert asked == []
     assert page.input_value("#words") == "a blue bar"
 

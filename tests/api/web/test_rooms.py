@@ -18,7 +18,7 @@ from model.galleries.demo import FOLDER, read_views
 from search.settings import Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
-from tests.api.web.views import stroke
+from tests.api.web.views import settled, stroke
 from workers.runtime import Runtime
 
 Picture = Callable[..., bytes]
@@ -202,7 +202,7 @@ def test_a_painted_segmentation_is_a_query(rooms: Page) -> None:
     names = {int(number): name for number, name in part["classes"].items()}
     assert [names[ids[row, column]] for row, column in ((100, 50), (56, 50), (10, 10))] == ["floor", "desk", "wall"]
     rooms.wait_for_selector(".card .score")
-    rooms.wait_for_timeout(400)
+    settled(rooms)
     (again,) = _asked(rooms, rooms.reload)
     assert again["data"] == part["data"]
     assert again["classes"] == part["classes"]

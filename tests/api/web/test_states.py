@@ -167,7 +167,7 @@ def test_the_first_paint_is_small(browser: Any, site: str) -> None:
     page.on("requestfinished", lambda asked: sent.update({asked.url: asked.sizes()["responseBodySize"]}))
     page.goto(f"{site}/#c=shapes")
     page.wait_for_selector(".card img")
-    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
     page.context.close()
     assert len(sent) > 20
     own = {url: size for url, size in sent.items() if "/assets/" not in url}

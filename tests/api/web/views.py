@@ -19,3 +19,8 @@ def stroke(page: Page, canvas: str, *points: tuple[float, float]) -> None:
     for place in places[1:]:
         page.mouse.move(*place, steps=8)  # as a hand does; few points would make round corners
     page.mouse.up()
+
+
+def settled(page: Page) -> None:
+    """Wait until what was changed last has been looked for and is shown."""
+    page.wait_for_selector("body:not(.searching)")
