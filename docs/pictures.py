@@ -19,15 +19,21 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).parent
 ROOM = "test-00014"
-ROWS = 56  # strokes' worth of the room's segmentation: a rougher painting does not find it
-STROKES_PER_FRAME = 14
-SIZE = {"width": 960, "height": 660}
+CELLS = 12  # a side, of the painting; a stroke goes along cells of one class
+SHEET = 448  # pixels of the sheet, on which a brush is as wide as a cell
+STROKES_PER_FRAME = 3
+SIZE = {"width": 900, "height": 600}
 QUICK, PAUSE, LONG = 70, 900, 2600  # milliseconds of a frame
-MOST_BYTES = 1_500_000
+MOST_BYTES = 500_000
 _HEART = [
     [(0.5, 0.32), (0.4, 0.2), (0.24, 0.2), (0.15, 0.34), (0.2, 0.52), (0.5, 0.84)],
     [(0.5, 0.32), (0.6, 0.2), (0.76, 0.2), (0.85, 0.34), (0.8, 0.52), (0.5, 0.84)],
 ]
+
+# Pictures that are decoded; one that has only been loaded may still be blank.
+_ALL_SHOWN = """Promise.all([...document.querySelectorAll('.card img')]
+  .filter((image) => image.getBoundingClientRect().top < innerHeight)
+  .map((image) => image.decode().then(() => true, () => false))).then((shown) => shown.every(Boolean))"""
 
 Page = Any
 Points = list[tuple[float, float]]
@@ -47,8 +53,8 @@ class Film:
 
     def save(self, path: Path) -> None:
         """Write an animated WebP, as good as `MOST_BYTES` allow."""
-        for quality in (80, 65, 50, 35, 20):
-            settings = {"quality": quality, "method": 5, "duration": self.times, "loop": 0, "minimize_size": True}
+        for quality in (80, 65, 50, 40, 30, 20):
+            settings = {"quality": quality, "method": 6, "duration": self.times, "loop": 0, "minimize_size": True}
             self.frames[0].save(path, save_all=True, append_images=self.frames[1:], **settings)
             if path.stat().st_size <= MOST_BYTES:
                 return
@@ -72,12 +78,10 @@ def strokes_of_room(url: str) -> dict[str, list[Points]]:
     ids = np.asarray(Image.open(io.BytesIO(httpx.get(f"{assets}/semseg/{ROOM}").content)))
     names = httpx.get(f"{assets}/semseg.classes/{ROOM}").json()
     found: dict[str, list[Points]] = {}
-    side = ids.shape[0] / ROWS
-    for row in range(ROWS):
-        band = ids[int(row * side) : int((row + 1) * side)]
-        cells = [_largest(band[:, int(column * side) : int((column + 1) * side)]) for column in range(ROWS)]
+    for row, band in enumerate(np.array_split(ids, CELLS)):
+        cells = [_largest(cell) for cell in np.array_split(band, CELLS, axis=1)]
         for first, last in _runs(cells):
-            ends = [((first + 0.5) / ROWS, (row + 0.5) / ROWS), ((last + 0.5) / ROWS + 0.001, (row + 0.5) / ROWS)]
+            ends = [((first + 0.5) / CELLS, (row + 0.5) / CELLS), ((last + 0.5) / CELLS + 0.001, (row + 0.5) / CELLS)]
             found.setdefault(names[str(cells[first])], []).append(ends)
     return found
 
@@ -96,14 +100,11 @@ def _runs(cells: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def settle(page: Page) -> None:
-    """Wait until results and their pictures are there."""
-    page.wait_for_timeout(300)
-    page.wait_for_selector("body:not(.searching) .card img")
-    while not page.evaluate(
-        "[...document.querySelectorAll('.card img')].slice(0, 20).every((image) => image.complete)"
-    ):
+    """Wait until results are there, and all pictures of them that are in sight."""
+    page.wait_for_selector("body:not(.searching) .card img", timeout=300_000)
+    while not page.evaluate(_ALL_SHOWN):
         page.wait_for_timeout(100)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(300)  # in which what has been loaded is painted
 
 
 def film_heart(film: Film, url: str) -> None:
@@ -138,7 +139,7 @@ def film_room(film: Film, url: str) -> None:
     page.click("#open-painting")
     page.wait_for_selector(".brush")
     page.select_option("#rest", "wall")
-    page.fill("#brush-width", "8")
+    page.fill("#brush-width", str(SHEET // CELLS + 2))
     film.take(PAUSE)
     for name, strokes in painted.items():
         if name == "wall":
