@@ -170,7 +170,8 @@ def main(url: str) -> None:
         picture(page, "page.png")
         page.goto(f"{url}/#c=rooms&item={ROOM}")
         page.wait_for_selector('.view[data-view="bounding_boxes"] img')
-        page.wait_for_timeout(800)
+        while not page.evaluate("[...document.querySelectorAll('.view img')].every((image) => image.naturalWidth)"):
+            page.wait_for_timeout(100)
         picture(page, "item.png")
         film = Film(browser.new_page(viewport=SIZE))
         film_heart(film, url)
