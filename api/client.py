@@ -90,6 +90,8 @@ class _Service:
     rollback = _Verb(calls.rollback)
     switch = _Verb(calls.switch)
     forget_old = _Verb(calls.forget_old)
+    tune = _Verb(calls.tune)
+    reset_tuning = _Verb(calls.reset_tuning)
     put_item = _Verb(calls.put_item)
     get_item = _Verb(calls.get_item)
     delete_item = _Verb(calls.delete_item)

@@ -7,14 +7,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.collections.schemas import CollectionAnswer
+from api.collections.schemas import CollectionAnswer, TunedAnswer
 from api.jobs.schemas import JobAnswer
 from api.predictions.conversion import read_request
 from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
 from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
 from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
+from indexer.runs import Tools
 from indexer.samples import THUMBNAIL
+from indexer.tuning import DEFAULT_ITEMS, reset, tune
 from search.catalogue import collections, items
 from search.engine import SearchEngine
 from search.errors import AssetNotFound
@@ -33,7 +35,7 @@ class LocalClient:
         self.settings = settings
         self._open = ExitStack()
         self._runtime = self._open.enter_context(Runtime.open(settings, model))
-        self._engines: dict[str, SearchEngine] = {}
+        self._held: dict[str, Tools] = {}
         self._predictor = Predictor(settings.home, self._runtime.model)
 
     def __enter__(self) -> "LocalClient":
@@ -121,18 +123,30 @@ class LocalClient:
         """See `Client.forget_old`."""
         self._runtime.forget_old(name)
 
+    def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> dict[str, Any]:
+        """See `Client.tune`."""
+        tuned = tune(self._tools(name), name, DEFAULT_ITEMS if items is None else items, dry_run)
+        return TunedAnswer.of(tuned, dry_run).model_dump(mode="json")
+
+    def reset_tuning(self, name: str) -> None:
+        """See `Client.reset_tuning`."""
+        reset(self._runtime.database, name)
+
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 
     def _engine(self, collection: str) -> SearchEngine:
-        """The engine with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
-        if collection not in self._engines:
+        return self._tools(collection).engine
+
+    def _tools(self, collection: str) -> Tools:
+        """The tools with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
+        if collection not in self._held:
             with self._runtime.database.read() as session:
                 collections.get(session, collection)
             runtime = self._open.enter_context(Runtime.open_for(self.settings, collection, None))
-            self._engines[collection] = runtime.engine
-        return self._engines[collection]
+            self._held[collection] = runtime.tools()
+        return self._held[collection]
 
 
 def _as_json(session: Session, collection: Collection) -> dict[str, Any]:

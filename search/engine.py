@@ -2,18 +2,28 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import collections, fields, items
+from search.catalogue import collections, fields, items, tunings
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import Filter
-from search.queries import ItemVectors, Plan, ValueVectors, embed_values, fuse_parts, plan, raw_item_vectors
+from search.queries import (
+    ItemVectors,
+    Plan,
+    Tuned,
+    TunedSpaces,
+    ValueVectors,
+    embed_values,
+    fuse_parts,
+    plan,
+    raw_item_vectors,
+)
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved, View
 from search.spaces.opening import open_backend
@@ -42,6 +52,7 @@ class SearchEngine:
         self._settings = settings
         self._backend = backend or open_backend(database, settings)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
+        self._tunings: dict[int, tuple[int, Tuned]] = {}  # by the space's id, with the version
         self._opening = threading.Lock()
 
     def query(self, collection: str, query: Query) -> Results:
@@ -73,7 +84,7 @@ class SearchEngine:
                 plans[number] = plan(query, head, self.embedder, self._settings.limits)
             except AnyseekError as error:
                 answers[number] = error
-        values = embed_values(self.embedder, plans)
+        values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
         answers.update(self._answer(head, plans, values))
         return [answers[number] for number in range(len(queries))]
 
@@ -96,6 +107,7 @@ class SearchEngine:
         """Release the collection's spaces, and remove the backend's data of deleted collections."""
         with self._opening:
             self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
+            self._tunings = {}
         self._backend.remove_unknown()
 
     def close(self) -> None:
@@ -110,6 +122,15 @@ class SearchEngine:
     def _head(self, collection: str) -> Head:
         with self._database.read() as session:
             return collections.head(session, collection)
+
+    def _tuned(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
+        """The means that were fitted on collections, by the id of the space; read when they have changed."""
+        for space in spaces:
+            if space.tuning_version and self._tunings.get(space.id, (0,))[0] != space.tuning_version:
+                with self._database.read() as session:
+                    found = tunings.of_space(session, space.id, space.fingerprint)
+                self._tunings[space.id] = space.tuning_version, {tuning.modality: tuning.mean for tuning in found}
+        return {space.id: self._tunings[space.id][1] for space in spaces if space.tuning_version}
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:

@@ -38,6 +38,10 @@ ITEMS_ARE = "rgb"
 # query is at 0.
 ValueVectors = Mapping[int, Mapping[int, FloatArray]]
 ItemVectors = Mapping[str, FloatArray | AnyseekError]
+# Means of queries that were fitted on a collection, by modality, and those by the id of the space.
+Tuned = Mapping[str, FloatArray]
+TunedSpaces = Mapping[int, Tuned]
+NOT_TUNED: Tuned = {}
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,7 @@ def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
     parts = tuple(_checked(part, embedder) for part in query.parts)
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
-    made_here = embedder.spaces.get(space.name)
-    if made_here is None or made_here.fingerprint != space.fingerprint:
-        raise _mismatch(head, embedder)
+    _check_space(space, head, embedder)
     return Plan(parts, query.k, space, fusion, None if query.where is None else checked(query.where))
 
 
@@ -150,6 +152,18 @@ def _named(name: str, spaces: Mapping[str, SpaceHead], head: Head) -> SpaceHead:
     return spaces[name]
 
 
+def check_made_by(head: Head, embedder: Embedder) -> None:
+    """Raises `FingerprintMismatch` unless the model made the vectors of all spaces that serve the collection."""
+    for space in head.spaces:
+        _check_space(space, head, embedder)
+
+
+def _check_space(space: SpaceHead, head: Head, embedder: Embedder) -> None:
+    made_here = embedder.spaces.get(space.name)
+    if made_here is None or made_here.fingerprint != space.fingerprint:
+        raise _mismatch(head, embedder)
+
+
 def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
     if head.model == embedder.name:
         other = f"other weights of {head.model} than those loaded; use the weights it was made with"
@@ -161,7 +175,7 @@ def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
     )
 
 
-def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
+def embed_values(embedder: Embedder, plans: Mapping[int, Plan], tuned: TunedSpaces) -> ValueVectors:
     """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
 
     Samples of like modalities and length stand together, because models pad those of a batch to the longest.
@@ -173,9 +187,9 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan]) -> ValueVectors:
         spaces = sorted({plan.space.name for plan in plans.values()})
         embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):
-            space = embedder.spaces[plans[number].space.name]
-            raw = embedded[space.name][row : row + 1]
-            vectors[number][place] = centre_queries(space, list(sample.values), raw)[0]
+            held = plans[number].space
+            space, raw = embedder.spaces[held.name], embedded[held.name][row : row + 1]
+            vectors[number][place] = centre_queries(space, list(sample.values), raw, tuned.get(held.id, {}))[0]
     return vectors
 
 
@@ -255,15 +269,25 @@ def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
     return unit
 
 
-def centre_queries(space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray) -> FloatArray:
+def centre_queries(
+    space: EmbeddingSpace, modalities: Sequence[str], vectors: FloatArray, tuned: Tuned = NOT_TUNED
+) -> FloatArray:
     """Unit rows of raw vectors (n, d) of queries, each made of these modalities together, centred in a space.
 
     A query is centred on the average of its modalities' means. Each modality contributes the mean nearest to the query,
-    since queries for drawings, photos and rooms lie around different means. A modality without means counts as zero.
+    since queries for drawings, photos and rooms lie around different means; or the one in `tuned`, which was fitted on
+    the collection itself. A modality without means counts as zero.
     """
-    zero = np.zeros((1, space.dimension), np.float32)
-    means = [_nearest(space.query_means.get(modality, zero), vectors) for modality in modalities]
+    means = [
+        np.broadcast_to(tuned[modality], vectors.shape) if modality in tuned else own_means(space, modality, vectors)
+        for modality in modalities
+    ]
     return centre(vectors, np.mean(means, axis=0, dtype=np.float32), space.blocks)
+
+
+def own_means(space: EmbeddingSpace, modality: str, vectors: FloatArray) -> FloatArray:
+    """The model's own mean nearest to each query (n, d), zero where it has none: (n, d)."""
+    return _nearest(space.query_means.get(modality, np.zeros((1, space.dimension), np.float32)), vectors)
 
 
 def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:

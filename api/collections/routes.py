@@ -14,11 +14,14 @@ from api.collections.schemas import (
     FoldersAnswer,
     ReembedBody,
     SwitchAnswer,
+    TuneBody,
+    TunedAnswer,
 )
 from api.dependencies import ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.pagination import Limit, following
 from api.security import Scope
+from indexer.tuning import reset, tune
 from search.catalogue import collections, facet_counts, folders
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -108,4 +111,26 @@ def switch_collection(collection: str, service: ServiceDependency) -> SwitchAnsw
 def forget_old_vectors(collection: str, service: ServiceDependency) -> Response:
     """Drop the vectors that were kept at the last switch. After that there is no way back to them."""
     service.runtime.forget_old(collection)
+    return Response(status_code=204)
+
+
+@router.post("/{collection}/tune", dependencies=[requires(Scope.WRITE)])
+async def tune_collection(collection: str, body: TuneBody, service: ServiceDependency) -> TunedAnswer:
+    """Fit the means of queries on the collection itself, without labels, and use those that lose nothing.
+
+    This takes some seconds for each hundred items. `DELETE .../tuning` undoes it.
+    """
+    service.check_ready()
+
+    def work() -> TunedAnswer:
+        tools = service.runtime.tools_for(collection)
+        return TunedAnswer.of(tune(tools, collection, body.items, body.dry_run), body.dry_run)
+
+    return await service.predictions.run(work)
+
+
+@router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE)])
+def reset_tuning(collection: str, service: ServiceDependency) -> Response:
+    """Return to the model's own means of queries."""
+    reset(service.runtime.database, collection)
     return Response(status_code=204)

@@ -7,9 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.pagination import Next
 from api.schemas import Body, SpaceAnswer
+from indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
 from search.catalogue.facet_counts import FieldCounts
 from search.catalogue.folders import Folder
-from search.types import Collection
+from search.query_means import FEWEST, Trial
+from search.types import Collection, Space
 
 
 class CollectionBody(Body):
@@ -26,11 +28,83 @@ class SwitchAnswer(BaseModel):
     left_out: int = Field(description="items that have no vectors now")
 
 
+class TuneBody(Body):
+    items: int = Field(
+        DEFAULT_ITEMS, ge=FEWEST, le=MOST_ITEMS, description="how many items, drawn by a seed, to make queries from"
+    )
+    dry_run: bool = Field(False, description="measure, and change nothing")
+
+
+class RecalledAnswer(BaseModel):
+    at_10: float = Field(description="the share of queries whose item is among the first ten", examples=[0.62])
+    at_1: float = Field(description="the share of queries whose item comes first", examples=[0.31])
+
+
+class TrialAnswer(BaseModel):
+    """One kind of query, asked for the pictures of the chosen items; half of them measured by a mean of the others."""
+
+    modality: str = Field(examples=["canny_edge"])
+    space: str = Field(examples=["photo_global"])
+    queries: int = Field(examples=[256])
+    before: RecalledAnswer
+    after: RecalledAnswer
+    kept: bool = Field(description="whether the fitted mean loses nothing, so that it is used")
+
+    @classmethod
+    def of(cls, trial: Trial) -> "TrialAnswer":
+        return cls(
+            modality=trial.modality,
+            space=trial.space,
+            queries=trial.queries,
+            before=RecalledAnswer(**vars(trial.before)),
+            after=RecalledAnswer(**vars(trial.after)),
+            kept=trial.helps,
+        )
+
+
+class TunedAnswer(BaseModel):
+    trials: list[TrialAnswer]
+    items: int = Field(description="how many items were chosen")
+    unreadable: int = Field(description="how many of them could not be read")
+    dry_run: bool
+
+    @classmethod
+    def of(cls, tuned: Tuned, dry_run: bool) -> "TunedAnswer":
+        trials = [TrialAnswer.of(trial) for trial in tuned.trials]
+        return cls(trials=trials, items=tuned.items, unreadable=tuned.unreadable, dry_run=dry_run)
+
+
+class TuningAnswer(BaseModel):
+    modality: str = Field(description="the kind of query", examples=["canny_edge"])
+    queries: int = Field(description="how many queries it was fitted to")
+    before: float = Field(description="the share found among the first ten with the model's own mean")
+    after: float = Field(description="the same with the fitted one, on queries held out")
+    made_at: datetime
+
+
+class CollectionSpaceAnswer(SpaceAnswer):
+    tuned: list[TuningAnswer] = Field(description="what was fitted on the collection itself; see docs/living.md")
+
+    @classmethod
+    def of_space(cls, space: Space) -> "CollectionSpaceAnswer":
+        tuned = [
+            TuningAnswer(
+                modality=tuning.modality,
+                queries=tuning.queries,
+                before=tuning.before,
+                after=tuning.after,
+                made_at=tuning.made_at,
+            )
+            for tuning in space.tunings
+        ]
+        return cls(name=space.name, dimension=space.dimension, fingerprint=space.fingerprint, tuned=tuned)
+
+
 class CollectionAnswer(BaseModel):
     name: str = Field(examples=["photos"])
     model: str = Field(examples=["4m-tiny"])
     items: int = Field(description="the number of items")
-    spaces: list[SpaceAnswer]
+    spaces: list[CollectionSpaceAnswer]
     beside: Mapping[str, str] = Field(
         description="models whose vectors do not serve: being built, kept since the last switch, or returning",
         examples=[{"kept": "hashing"}],
@@ -43,7 +117,7 @@ class CollectionAnswer(BaseModel):
             name=collection.name,
             model=collection.model,
             items=items,
-            spaces=[SpaceAnswer.of(space) for space in collection.spaces.values()],
+            spaces=[CollectionSpaceAnswer.of_space(space) for space in collection.spaces.values()],
             beside=collection.beside,
             created_at=collection.created_at,
         )

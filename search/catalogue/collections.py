@@ -1,7 +1,7 @@
 """Collections and their spaces in the catalogue."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
+from search.catalogue import tunings
 from search.catalogue.tables import (
     CollectionRow,
     FacetRow,
@@ -25,7 +26,7 @@ from search.catalogue.tables import (
     utc,
 )
 from search.errors import BadInput, CollectionExists, CollectionNotFound, FingerprintMismatch, SpaceNotFound
-from search.types import Collection, Space
+from search.types import Collection, Space, Tuning
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -51,6 +52,7 @@ class SpaceHead:
     centre_count: int
     state: SpaceState = SpaceState.SERVING
     blocks: tuple[int, ...] = ()
+    tuning_version: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ _SPACE_HEAD = (
     SpaceRow.centre_count,
     SpaceRow.state,
     SpaceRow.blocks,
+    SpaceRow.tuning_version,
 )
 _HEADS = (
     select(
@@ -229,14 +232,15 @@ def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | i
 
 def _space_of(*values: Any) -> SpaceHead:
     """The space made of the values of `_SPACE_HEAD`."""
-    *held, state, blocks = values
-    return SpaceHead(*[*held, SpaceState(state), tuple(blocks)])
+    *held, state, blocks, tuning_version = values
+    return SpaceHead(*[*held, SpaceState(state), tuple(blocks), tuning_version])
 
 
 def space_head(row: SpaceRow) -> SpaceHead:
     """One row of a space."""
     counts = (row.dimension, row.centre_version, row.centre_count)
-    return SpaceHead(row.id, row.name, row.fingerprint, *counts, SpaceState(row.state), tuple(row.blocks))
+    state, blocks = SpaceState(row.state), tuple(row.blocks)
+    return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version)
 
 
 def _space_values(space: EmbeddingSpace) -> dict[str, object]:
@@ -256,16 +260,18 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
         .order_by(SpaceRow.id)
         .execution_options(populate_existing=True)
     ).all()
+    serving = [space for space in spaces if space.state == SpaceState.SERVING]
     return Collection(
         row.id,
         row.name,
         row.model,
-        {space.name: _space(space) for space in spaces if space.state == SpaceState.SERVING},
+        {space.name: _space(space, tunings.of_space(session, space.id, space.fingerprint)) for space in serving},
         row.last_seq,
         utc(row.created_at),
         {space.state: space.model for space in spaces if space.state != SpaceState.SERVING},
     )
 
 
-def _space(row: SpaceRow) -> Space:
-    return Space(row.id, row.name, row.fingerprint, row.dimension, from_bytes(row.centre), row.centre_version)
+def _space(row: SpaceRow, tuned: Sequence[Tuning]) -> Space:
+    centre = from_bytes(row.centre)
+    return Space(row.id, row.name, row.fingerprint, row.dimension, centre, row.centre_version, tuple(tuned))

@@ -1,5 +1,6 @@
 """Items by key or by the date they were taken, with or without a filter, a page at a time."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,6 +80,12 @@ def page(
         rows = _passing(following, passing, after, limit)
     found = items.by_ids(session, [row[0] for row in rows])
     return [(found[item_id], Place(key, moment)) for item_id, key, moment in rows]
+
+
+def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:
+    """The ids of at most `most` of the collection's items, drawn by a seed, ascending."""
+    ids = sorted(session.scalars(select(ItemRow.id).where(ItemRow.collection_id == collection_id)))
+    return sorted(random.Random(0).sample(ids, min(most, len(ids))))
 
 
 def _passing(following: _Following, passing: set[int], after: Place | None, limit: int) -> list[_Row]:

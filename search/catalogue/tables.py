@@ -1,6 +1,7 @@
 """The tables of the catalogue, the source of truth; Alembic makes them (`migrations/`).
 
 collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
+     │             1 ── n tunings   means of queries that were fitted on the collection itself
      │ 1 ── n sources        folders, tables and buckets that items came from
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
@@ -79,7 +80,7 @@ class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
     `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks` is the
-    list of widths that `EmbeddingSpace` has.
+    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings change.
     """
 
     __tablename__ = "spaces"
@@ -95,6 +96,21 @@ class SpaceRow(Table):
     centre: Mapped[bytes]
     centre_version: Mapped[int] = mapped_column(default=0)
     centre_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    tuning_version: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+class TuningRow(Table):
+    """The mean of queries of one modality in a space, float32 little-endian; see `search.types.Tuning`."""
+
+    __tablename__ = "tunings"
+    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(String(100), primary_key=True)
+    fingerprint: Mapped[str]
+    mean: Mapped[bytes]
+    queries: Mapped[int]
+    before: Mapped[float] = mapped_column(Double)
+    after: Mapped[float] = mapped_column(Double)
+    made_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class SourceRow(Table):

@@ -1,0 +1,31 @@
+"""Means of queries that were fitted on a collection itself, by space and modality."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("spaces", sa.Column("tuning_version", sa.Integer(), server_default="0", nullable=False))
+    op.create_table(
+        "tunings",
+        sa.Column("space_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("modality", sa.String(length=100), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("mean", sa.LargeBinary(), nullable=False),
+        sa.Column("queries", sa.Integer(), nullable=False),
+        sa.Column("before", sa.Double(), nullable=False),
+        sa.Column("after", sa.Double(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["space_id"], ["spaces.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("space_id", "modality"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("tunings")
+    op.drop_column("spaces", "tuning_version")

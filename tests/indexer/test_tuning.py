@@ -1,0 +1,145 @@
+"""Tuning a collection's queries on its own items: what is fitted and kept, and what it belongs to."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from indexer.runs import Tools
+from indexer.tuning import NothingToTune, reset, tune
+from model.hashing import DIMENSION, SPACE, HashingEmbedder
+from model.modalities.edge_detection import varied_canny
+from model.seam import FloatArray, Sample
+from search.catalogue import collections, tunings
+from search.errors import BadInput, CollectionNotFound, FingerprintMismatch
+from search.types import Part, Query, Tuning
+from tests.indexer.harness import NAME, index, installation
+from tests.indexer.mirrored import Mirrored
+
+
+class Leaning(HashingEmbedder):
+    """All drawings lean towards one direction, which some pictures share."""
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        found = super().embed(samples, spaces)
+        drawn = [row for row, sample in enumerate(samples) if "canny_edge" in sample.values]
+        for rows in found.values():
+            rows[drawn] += 3 * self._direction()
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return found
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        found = self.embed(samples, spaces)
+        for rows in found.values():
+            rows[::3] += self._direction()
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return found
+
+    def _direction(self) -> FloatArray:
+        return np.eye(1, DIMENSION, DIMENSION - 1, dtype=np.float32)[0]
+
+
+def scene(seed: int) -> Image.Image:
+    """A few boxes at places of their own."""
+    random = np.random.default_rng(seed)
+    image = Image.new("RGB", (64, 64), "white")
+    for _ in range(4):
+        left, top = random.integers(2, 44, 2).tolist()
+        wide, high = random.integers(6, 18, 2).tolist()
+        ImageDraw.Draw(image).rectangle((left, top, left + wide, top + high), tuple(random.integers(0, 160, 3)))
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "scenes").mkdir()
+    for number in range(60):
+        scene(number).save(tmp_path / "scenes" / f"{number:02}.png")
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def tools(tmp_path: Path, folder: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home", Leaning()) as tools:
+        index(tools, folder)
+        yield tools
+
+
+def place_of(tools: Tools, number: int) -> int:
+    """The rank of a scene for its own edges, 99 if it is not found."""
+    drawing = varied_canny(np.asarray(scene(number)), np.random.default_rng(1000 + number))
+    hits = tools.engine.query(NAME, Query((Part("canny_edge", drawing),), k=60)).hits
+    return next((hit.rank for hit in hits if hit.item.key.startswith(f"{number:02}")), 99)
+
+
+def held(tools: Tools) -> tuple[Tuning, ...]:
+    with tools.database.read() as session:
+        return collections.get(session, NAME).spaces[SPACE].tunings
+
+
+def test_queries_find_more_and_reset_undoes_it(tools: Tools) -> None:
+    before = [place_of(tools, number) for number in range(12)]
+    tuned = tune(tools, NAME)
+    (edges,) = tuned.kept
+    assert (edges.modality, edges.queries, tuned.unreadable) == ("canny_edge", 60, 0)
+    assert edges.after.at_10 > edges.before.at_10
+    (kept,) = held(tools)
+    assert (kept.before, kept.after, kept.queries) == (edges.before.at_10, edges.after.at_10, 60)
+    after = [place_of(tools, number) for number in range(12)]
+    assert sum(after) < sum(before)
+    reset(tools.database, NAME)
+    assert held(tools) == ()
+    assert [place_of(tools, number) for number in range(12)] == before
+
+
+def test_another_process_uses_the_tuning_at_its_next_query(tmp_path: Path, tools: Tools) -> None:
+    with installation(tmp_path / "home", Leaning()) as other:
+        before = [place_of(other, number) for number in range(6)]
+        tune(tools, NAME)
+        assert [place_of(other, number) for number in range(6)] != before
+
+
+def test_a_dry_run_changes_nothing(tools: Tools) -> None:
+    tuned = tune(tools, NAME, dry_run=True)
+    assert tuned.kept
+    assert held(tools) == ()
+
+
+def test_originals_that_are_gone_are_counted_and_left_out(tools: Tools, folder: Path) -> None:
+    for number in range(5):
+        (folder / f"{number:02}.png").unlink()
+    tuned = tune(tools, NAME, dry_run=True)
+    assert (tuned.items, tuned.unreadable, tuned.trials[0].queries) == (60, 5, 55)
+
+
+def test_a_tuning_of_other_weights_is_never_applied(tools: Tools) -> None:
+    tune(tools, NAME)
+    before = [place_of(tools, number) for number in range(6)]
+    reset(tools.database, NAME)
+    untuned = [place_of(tools, number) for number in range(6)]
+    assert before != untuned
+    mean = np.full(DIMENSION, 9, np.float32)
+    with tools.database.write() as session:
+        (space,) = collections.head(session, NAME).spaces
+        now = collections.get(session, NAME).created_at
+        tunings.replace(session, space.id, [Tuning("canny_edge", "other weights", mean, 60, 0.0, 1.0, now)])
+    assert held(tools) == ()
+    assert [place_of(tools, number) for number in range(6)] == untuned
+
+
+def test_a_model_that_did_not_make_the_collection_is_refused(tmp_path: Path, tools: Tools) -> None:
+    with installation(tmp_path / "home", Mirrored()) as other, pytest.raises(FingerprintMismatch, match="mirrored"):
+        tune(other, NAME)
+
+
+def test_too_few_pictures_and_wrong_numbers_are_refused(tmp_path: Path, tools: Tools) -> None:
+    with tools.database.write() as session:
+        collections.create(session, "empty", "hashing", tools.embedder.spaces.values())
+    with pytest.raises(NothingToTune, match="fewer than 20 have a picture"):
+        tune(tools, "empty")
+    with pytest.raises(BadInput, match="20 to 4,096 items, not 5"):
+        tune(tools, NAME, most=5)
+    with pytest.raises(CollectionNotFound):
+        tune(tools, "gone")
