@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.client import AsyncClient, Client
 from api.errors import ApiError, ClientError, ServiceUnreachable
-from api.predictions.wire import Input, Predicted, PredictedFile, Predictions, Refused
+from api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
 from api.queries.wire import Hit, Part, Query, Refusal, Results
 from model.errors import ModelError
 from model.home import default_home
@@ -37,6 +37,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "Guess",
     "Hit",
     "Input",
     "ModelError",

@@ -254,6 +254,27 @@ class PredictOptions(TargetOptions):
 
 
 @dataclass(frozen=True)
+class Guess:
+    """Words that may fit a picture, and how likely they do, 0 to 1."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure a predicted caption is.
+
+    `confidence`, 0 to 1, is how likely it fits the picture it was predicted from, and `sure` whether the model stands
+    by it. `guesses` are what else the picture may show, the likeliest first.
+    """
+
+    confidence: float
+    sure: bool
+    guesses: tuple[Guess, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One predicted modality.
 
@@ -261,13 +282,15 @@ class Prediction:
     colours, where a network predicted none. `tokens` int64 are those that the network predicted: (h, w) of an image or
     a map, (n,) of a vector or a sequence; None where it decodes without choosing any. `arrays` are what codes inside
     the value stand for: `rotations` float32 (people, 23, 3, 3) of `human_pose`, `masks` bool (n, 64, 64) of
-    `sam_instance`, one for each mask of its points in their order.
+    `sam_instance`, one for each mask of its points in their order. `certainty` is None where the model has no measure
+    of it: bundled ones have one of captions that were predicted from a picture.
     """
 
     modality: str
     value: Value
     tokens: npt.NDArray[np.int64] | None = None
     arrays: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    certainty: Certainty | None = None
 
 
 class Predictor(Protocol):

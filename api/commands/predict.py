@@ -21,6 +21,7 @@ from search.errors import BadInput
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")
+_MOST_GUESSES = 3
 _LONGEST_SUMMARY = 80
 RECORD = "prediction.json"  # records how a target's folder was made; a folder that has it may be replaced
 
@@ -153,6 +154,9 @@ def _as_json(found: Predictions, folders: Sequence[Path]) -> str:
         {
             "modality": prediction.modality,
             "value": prediction.value,
+            "confidence": prediction.confidence,
+            "sure": prediction.sure,
+            "guesses": [{"text": guess.text, "probability": guess.probability} for guess in prediction.guesses],
             "folder": str(folder),
             "files": [file.name for file in prediction.files],
         }
@@ -177,14 +181,28 @@ def _file_names(prediction: Predicted) -> str:
 
 
 def _brief(prediction: Predicted) -> str:
-    """A short value itself, such as a caption or a palette."""
+    """A short value itself, such as a caption or a palette, and how sure it is."""
+    if prediction.sure is False:
+        return f"  not sure; {_guessed(prediction)}"
     if prediction.value in ("", [], {}):
         return "  (empty)"
     entries = [prediction.value] if isinstance(prediction.value, str) else prediction.value
     if not isinstance(entries, list) or not isinstance(entries[0], str):
         return ""
     shown = one_line(" ".join(entries))
-    return f"  {shown[:_LONGEST_SUMMARY]}{'…' if len(shown) > _LONGEST_SUMMARY else ''}"
+    certainty = "" if prediction.confidence is None else f" ({prediction.confidence:.0%} sure)"
+    return f"  {shown[:_LONGEST_SUMMARY]}{'…' if len(shown) > _LONGEST_SUMMARY else ''}{certainty}"
+
+
+def _guessed(prediction: Predicted) -> str:
+    """What the picture may show, with how likely each is."""
+    first = [(prediction.value, prediction.confidence)] if prediction.value else []
+    likely = [*first, *((guess.text, guess.probability) for guess in prediction.guesses)]
+    likely.sort(key=lambda guess: -(guess[1] or 0))
+    told = ", ".join(
+        f"{one_line(text)[:_LONGEST_SUMMARY]} ({share or 0:.0%})" for text, share in likely[:_MOST_GUESSES]
+    )
+    return f"perhaps: {told}" if told else "no guess"
 
 
 class OutputTaken(BadInput):
@@ -222,4 +240,6 @@ def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], 
 def _record(predicted: Predicted, made_with: Mapping[str, Any]) -> PredictedFile:
     files = {file.name: hashlib.sha256(file.data).hexdigest() for file in predicted.files}
     members = {"modality": predicted.modality, **made_with, "files": files}
+    if predicted.confidence is not None:
+        members |= {"confidence": predicted.confidence, "sure": predicted.sure}
     return PredictedFile(RECORD, "application/json", f"{json.dumps(members, indent=1)}\n".encode())

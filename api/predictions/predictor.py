@@ -9,7 +9,7 @@ from typing import cast
 
 from api.errors import NotReady, TookTooLong
 from api.predictions.conversion import PredictionRequest
-from api.predictions.wire import Predicted, PredictedFile, Predictions, Refused
+from api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
 from model.errors import UnknownModel, UnsupportedModality
 from model.fourm.published.names import OWNER, PUBLISHED, Role
 from model.loading import load_model
@@ -127,4 +127,9 @@ def _advice(target: str) -> str:
 
 def _rendered(prediction: Prediction, picture: ByteArray | None) -> Predicted:
     files = [PredictedFile(file.name, file.media_type, file.data) for file in files_of(prediction, picture)]
-    return Predicted(prediction.modality, members_of(prediction), tuple(files))
+    predicted = Predicted(prediction.modality, members_of(prediction), tuple(files))
+    certainty = prediction.certainty
+    if certainty is None:
+        return predicted
+    guesses = tuple(Guess(guess.text, guess.probability) for guess in certainty.guesses)
+    return replace(predicted, confidence=certainty.confidence, sure=certainty.sure, guesses=guesses)

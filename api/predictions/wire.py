@@ -54,6 +54,17 @@ class PredictedFile:
 
 
 @dataclass(frozen=True)
+class Guess:
+    """Words that may fit a picture."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    text: str
+    probability: float
+    """how likely they fit, 0 to 1"""
+
+
+@dataclass(frozen=True)
 class Predicted:
     """One predicted modality."""
 
@@ -63,6 +74,12 @@ class Predicted:
     value: Any
     """a text or numbers; null for pictures and maps, which are files"""
     files: tuple[PredictedFile, ...]
+    confidence: float | None = None
+    """how likely the value fits the picture it was predicted from, 0 to 1; null where the model cannot tell"""
+    sure: bool | None = None
+    """whether the model stands by it; if false, the value is only its best guess"""
+    guesses: tuple[Guess, ...] = ()
+    """what else the picture may show, the likeliest first"""
 
 
 @dataclass(frozen=True)
@@ -116,4 +133,7 @@ def _predicted_of(members: Mapping[str, Any]) -> Predicted:
     files = [
         PredictedFile(file["name"], file["media_type"], base64.b64decode(file["data"])) for file in members["files"]
     ]
-    return Predicted(members["modality"], members["value"], tuple(files))
+    guesses = tuple(Guess(guess["text"], guess["probability"]) for guess in members.get("guesses", ()))
+    return Predicted(
+        members["modality"], members["value"], tuple(files), members.get("confidence"), members.get("sure"), guesses
+    )

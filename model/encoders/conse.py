@@ -9,9 +9,14 @@ TEMPERATURE = 2.0
 _CLASSES = Path(__file__).with_name("imagenet_classes.txt")
 
 
+def class_names() -> list[str]:
+    """The 1,000 ImageNet classes, in the encoder's order."""
+    return _CLASSES.read_text(encoding="utf-8").splitlines()
+
+
 def class_sentences() -> list[str]:
     """ "a photo of a CLASS" for the 1,000 ImageNet classes, in the encoder's order."""
-    return [f"a photo of a {name}" for name in _CLASSES.read_text(encoding="utf-8").splitlines()]
+    return [f"a photo of a {name}" for name in class_names()]
 
 
 def conse(logits: Tensor, class_vectors: Tensor, temperature: float = TEMPERATURE) -> Tensor:

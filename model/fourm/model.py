@@ -32,8 +32,11 @@ from model.seam import (
     PredictOptions,
     Sample,
     Value,
+    set_options,
 )
 from model.tokenizers.vqvae import VQVAE
+from model.towers.captions import Captioner
+from model.towers.space import CAPTION, PHOTO
 from model.vector_prediction import check_vector_options, predict_vector
 
 _BATCH = 16  # samples that the network sees together
@@ -44,7 +47,7 @@ class FourMModel:
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
-    in one step, rather than by tokens.
+    in one step, rather than by tokens. `captioner` tells how sure captions of pictures are.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class FourMModel:
         modalities: frozenset[str],
         embedding: Callable[[], Embedding],
         vectors: Sequence[str] = (),
+        captioner: Captioner | None = None,
     ) -> None:
         self.parts, self.modalities = parts, modalities
+        self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
         self._vectors, self._embedding = tuple(vectors), Once(embedding)
         self._lock = threading.Lock()
@@ -133,6 +138,9 @@ class FourMModel:
                 found[name] = predict_vector(self, known, name)
                 continue
             found |= decode_targets(self.parts, known, [name], options, given=values.keys())
+            if name == CAPTION and PHOTO in values and self._captioner is not None:
+                chosen = bool(set_options(options.of_target(name)))  # how its words are drawn
+                found[name] = self._captioner.told(found[name], values[PHOTO], as_it_is=chosen)
             if name in self.modalities and is_value(name, found[name].value):
                 known[name] = found[name].value
         return found

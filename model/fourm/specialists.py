@@ -15,7 +15,7 @@ from model.encoders.minilm import MiniLM
 from model.encoders.preprocess import encoder_input, looked_at
 from model.encoders.remembering import ImageEncoder
 from model.fourm.bundled.layout import LONGEST_CAPTION
-from model.seam import Sample
+from model.seam import Sample, Value
 from model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
@@ -67,6 +67,19 @@ class Specialists:
         with self._lock:
             found = self._see(seen, samples)
             return found | {name: self._read_texts(name, samples) for name in texts}
+
+    @torch.inference_mode()
+    def look(self, picture: Value) -> Features:
+        """The image encoder's output for one picture."""
+        with self._lock:
+            return self.image_encoder(encoder_input([looked_at("rgb", picture)]))
+
+    @torch.inference_mode()
+    def sentences(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors float32 (n, 384) of n texts."""
+        with self._lock:
+            vectors: Tensor = self._text_encoder(texts).pooled
+        return vectors
 
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]

@@ -5,7 +5,8 @@ Two sets of weights may share a network: the manifest of one names the folder of
 
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
-(`classes`), the licence of the weights and the fingerprint. Matrices may be stored quantised
+(`classes`), how sure captions are (`caption_certainty`, `model.towers.captions`), the licence of the weights and the
+fingerprint. Matrices may be stored quantised
 (`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
 (`model.fourm.bundled.images`).
 """
@@ -36,6 +37,7 @@ from model.network.transformer import FourM
 from model.seam import EmbeddingSpace, FloatArray, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
+from model.towers.captions import Calibration, From
 from model.towers.space import CLASSES_FILE, load_towers
 from model.towers.space import FILE as TOWERS
 
@@ -45,6 +47,7 @@ NETWORK, PROJECTION = "network.safetensors", "projection.safetensors"
 SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
 JOINT = "photo_global"  # the space of towers
+CERTAINTY = "caption_certainty"  # of the manifest: how sure captions are, which no vector depends on
 TOWERS_FOR = "towers_for"  # of the manifest: the modalities whose default is that space instead of the network's
 GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
@@ -56,7 +59,8 @@ class Bundle:
     """A bundled model without its encoders, in evaluation mode.
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
-    modalities that it predicts as images. `joint` is the space of towers, if it has these.
+    modalities that it predicts as images. `joint` is the space of towers, if it has these, and `certainty` tells how
+    sure its captions are.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Bundle:
     text: TextTokenizer
     dense: Mapping[str, DenseTarget]
     joint: TowersSpace | None
+    certainty: Calibration | None = None
 
 
 def load_bundle(name: str, folder: Path | None = None) -> Bundle:
@@ -101,6 +106,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         _text(folder / VOCABULARY, network.config),
         load_dense(folder, manifest, network.config),
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE),
+        _certainty(manifest, own / MANIFEST),
     )
 
 
@@ -190,6 +196,17 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path) -> TowersSpac
     prior = towers.get_buffer("prior").numpy()
     about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks)
     return TowersSpace(about, towers, SEMANTIC)
+
+
+def _certainty(manifest: Mapping[str, Any], path: Path) -> Calibration | None:
+    """How sure captions are, None for a bundle that does not say or has no towers. Raises `WeightsCorrupt`."""
+    if CERTAINTY not in manifest or TOWERS not in manifest["files"]:
+        return None
+    try:
+        told = manifest[CERTAINTY]
+        return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsCorrupt(f"{path} does not say how sure captions are: {error}") from error
 
 
 def _constant(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:

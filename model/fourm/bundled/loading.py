@@ -18,6 +18,7 @@ from model.modalities.registry import MODALITIES
 from model.network.config import EmbeddingKind, FourMConfig
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
+from model.towers.captions import Captioner
 from model.vector_prediction import vector_targets
 
 _WINDOW = 16  # samples whose inputs are made together, which is what the network sees together
@@ -37,7 +38,14 @@ def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMMode
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see)
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
-    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces))
+    captioner = None if bundle.joint is None else captioner_of(bundle, specialists)
+    return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
+
+
+def captioner_of(bundle: Bundle, specialists: Specialists) -> Captioner:
+    """What tells how sure the captions of a bundle with towers are."""
+    assert bundle.joint is not None, "a bundle without towers cannot tell"
+    return Captioner(bundle.joint.towers, specialists.look, specialists.sentences, bundle.certainty)
 
 
 def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:

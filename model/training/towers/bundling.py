@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import MANIFEST, TOWERS_FOR, WEIGHTS, fingerprint, load_bundle
+from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, TOWERS_FOR, WEIGHTS, fingerprint, load_bundle
 from model.towers.space import CLASSES_FILE, load_towers
 from model.towers.space import FILE as TOWERS
 
@@ -59,6 +59,7 @@ def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = No
     manifest["name"] = to.name
     manifest["licence"] = licence or manifest["licence"]
     manifest["files"][TOWERS] = file_digest(to / TOWERS)
+    manifest.pop(CERTAINTY, None)  # it was fitted to other towers
     manifest[TOWERS_FOR] = sorted(taken.keys() - BETTER_PREDICTED)
     manifest["fingerprint"] = fingerprint(manifest)
     write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")

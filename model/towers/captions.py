@@ -1,0 +1,191 @@
+"""How sure a caption of a picture is, and what else the picture may show.
+
+A network with a small vocabulary has a caption for every picture, right or wrong. So its caption stands beside three
+guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
+everyday word that fits best. How sure each is comes from a logistic regression for each of the four, on how much better
+the words fit than other words do in the towers' space, and on the classifier's probability. Its weights were fitted on
+pictures of many sources, and checked on sources left out (`model.training.towers.certainty`).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.encoders.conse import class_names
+from model.encoders.efficientnet import Features
+from model.seam import Certainty, Guess, Prediction, Value
+from model.towers.space import LEARNED, WORDS, Towers
+
+SIGNALS = 5  # that a logistic regression sees, with a constant
+_LEAST = 1e-4  # a probability below it says no more than it does
+_HINT = re.compile(r"\s*[(/].*")  # "(bird of prey)" behind a class's name, " / carton"
+
+# Classes of ImageNet by their places: first, and last plus one.
+_KINDS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "fish": ((0, 7), (389, 398)),
+    "bird": ((7, 25), (80, 101), (127, 147)),
+    "lizard": ((38, 49),),
+    "snake": ((52, 69),),
+    "spider": ((72, 78),),
+    "dog": ((151, 269),),
+    "wolf": ((269, 276),),
+    "cat": ((281, 286),),
+    "big cat": ((286, 294),),
+    "bear": ((294, 298),),
+    "insect": ((300, 327),),
+    "butterfly": ((321, 327),),
+    "monkey": ((365, 385),),
+    "elephant": ((385, 387),),
+}
+_EVERYDAY = Path(__file__).with_name("everyday_words.txt")
+
+
+class From(StrEnum):
+    """Where words for a picture come from; those that say more come first."""
+
+    NETWORK = "network"
+    CLASS = "class"
+    KIND = "kind"
+    EVERYDAY = "everyday"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A caption, where it is from, and `SIGNALS` numbers that tell how well it fits."""
+
+    text: str
+    origin: From
+    signals: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`weights` of the signals and a constant at the end, by origin; a caption is sure from a probability of `sure`.
+
+    Raises ValueError for an origin without weights or with another number of them, and a `sure` outside 0 to 1.
+    """
+
+    weights: Mapping[From, tuple[float, ...]]
+    sure: float
+
+    def __post_init__(self) -> None:
+        if set(self.weights) != set(From) or any(len(row) != SIGNALS + 1 for row in self.weights.values()):
+            raise ValueError(f"there are {SIGNALS + 1} weights for each of {', '.join(From)}")
+        if not 0 < self.sure < 1:
+            raise ValueError(f"a caption is sure from a probability between 0 and 1, not {self.sure}")
+
+    def probability(self, candidate: Candidate) -> float:
+        """How likely the caption fits, 0 to 1."""
+        *weights, constant = self.weights[candidate.origin]
+        total = sum(w * signal for w, signal in zip(weights, candidate.signals, strict=True)) + constant
+        return float(torch.sigmoid(torch.tensor(total)))
+
+    def ordered(self, candidates: Sequence[Candidate]) -> tuple[Guess, ...]:
+        """All candidates, the likeliest first, but the chosen one before them.
+
+        Of those that are sure, the one that says most is chosen. Else it is the likeliest; but guesses are of photos,
+        so what the network itself does not call a photo keeps its caption.
+        """
+        told = [(self.probability(candidate), candidate) for candidate in candidates]
+        told.sort(key=lambda pair: -pair[0])
+        order = list(From)
+        sure = [pair for pair in told if pair[0] >= self.sure]
+        drawn = [pair for pair in told if pair[1].origin is From.NETWORK and "photo" not in pair[1].text]
+        chosen = min(sure, key=lambda pair: order.index(pair[1].origin)) if sure else (drawn or told)[0]
+        ranked = [chosen, *(pair for pair in told if pair[1].text != chosen[1].text)]
+        best = {candidate.text: probability for probability, candidate in reversed(ranked)}
+        return tuple(Guess(text, best[text]) for text in dict.fromkeys(candidate.text for _, candidate in ranked))
+
+
+class Captioner:
+    """The words that pictures may be told in, and how sure each is.
+
+    `look` gives the image encoder's output for a picture, `read` the vectors (n, 384) of n texts. Without `calibration`
+    nothing can be told, and only candidates are there.
+    """
+
+    def __init__(
+        self,
+        towers: Towers,
+        look: Callable[[Value], Features],
+        read: Callable[[Sequence[str]], Tensor],
+        calibration: Calibration | None,
+    ) -> None:
+        self._towers, self._look, self._read, self._calibration = towers, look, read, calibration
+        self._classes = [_photo_of(name) for name in class_names()]
+        everyday = _EVERYDAY.read_text(encoding="utf-8").splitlines()
+        self._others = [*map(_photo_of, _KINDS), *(f"a photo of {words}" for words in everyday)]
+
+    @cached_property
+    def _bank(self) -> Mapping[str, Tensor]:
+        """The blocks of all classes, kinds and everyday words, in this order."""
+        classes = F.normalize(self._towers.get_buffer("classes"), dim=1)
+        return self._towers.captions(torch.cat([classes, self._read(self._others)]))
+
+    @torch.inference_mode()
+    def told(self, predicted: Prediction, picture: Value, as_it_is: bool) -> Prediction:
+        """A predicted caption of a picture with how sure it is; another text takes its place where that is surer.
+
+        With `as_it_is` the text stays what the network predicted.
+        """
+        if self._calibration is None or not isinstance(predicted.value, str):
+            return predicted
+        own = predicted.value
+        guesses = self._calibration.ordered(self.candidates(self._look(picture), own))
+        kept = [guess for guess in guesses if guess.text == own] if as_it_is else []
+        first = kept[0] if kept else guesses[0]
+        others = tuple(guess for guess in guesses if guess is not first)
+        certainty = Certainty(first.probability, first.probability >= self._calibration.sure, others)
+        if first.text == own:
+            return replace(predicted, certainty=certainty)
+        if as_it_is:  # an empty caption fits nothing
+            return replace(predicted, certainty=Certainty(0.0, False, guesses))
+        return replace(predicted, value=first.text, tokens=None, certainty=certainty)
+
+    def candidates(self, found: Features, own: str) -> list[Candidate]:
+        """The network's `own` caption, unless it is empty, and three guesses for the picture that `found` is of."""
+        photo = self._towers.photos(self._towers.see(found))
+        known = torch.stack([(self._bank[block] @ photo[block].T)[:, 0] for block in (WORDS, LEARNED)])
+        shares = found.logits[0].softmax(dim=0)
+        kinds = torch.stack([torch.cat([shares[a:b] for a, b in places]).sum() for places in _KINDS.values()])
+        count, behind = len(self._classes), len(self._classes) + len(_KINDS)
+        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
+        best, likeliest = int(fits[:, behind:].sum(dim=0).argmax()) + behind, int(kinds.argmax())
+        texts = [*self._classes, *self._others]
+        guesses = [
+            (From.CLASS, int(shares.argmax()), shares.max()),
+            (From.KIND, count + likeliest, kinds[likeliest]),
+            (From.EVERYDAY, best, shares.max()),
+        ]
+        candidates = [
+            Candidate(texts[place], origin, _signals(known[:, place], known, share)) for origin, place, share in guesses
+        ]
+        if own.strip():
+            asked = self._towers.captions(self._read([own]))
+            cosines = torch.stack([(asked[block] @ photo[block].T)[0, 0] for block in (WORDS, LEARNED)])
+            candidates.insert(0, Candidate(own, From.NETWORK, _signals(cosines, known, shares.max())))
+        return candidates
+
+
+def _signals(cosines: Tensor, known: Tensor, share: Tensor) -> tuple[float, ...]:
+    """How well words fit (2,), beside all that are known (2, n): relative to these, and to the best of them; and the
+    classifier's probability as a logit.
+    """
+    relative = (cosines - known.mean(dim=1)) / known.std(dim=1)
+    behind = cosines - known.amax(dim=1)
+    doubt = share.clamp(_LEAST, 1 - _LEAST).logit()
+    return tuple(float(number) for number in (*relative, *(10 * behind), doubt))
+
+
+def _photo_of(name: str) -> str:
+    plain = _HINT.sub("", name)
+    if plain.endswith("s") and not plain.endswith(("ss", "us", "is", "as")):  # jeans
+        return f"a photo of {plain}"
+    return f"a photo of {'an' if plain[0].lower() in 'aeiou' else 'a'} {plain}"

@@ -1,0 +1,134 @@
+"""What a picture may be told in, how sure that is, and which of it is said."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.encoders.conse import class_names
+from model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from model.encoders.minilm import WIDTH
+from model.seam import Prediction
+from model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
+from model.towers.space import Shape, Towers, Weights
+
+BY_DOUBT = (0.0,) * (SIGNALS - 1) + (1.0, 0.0)  # as likely as the classifier says
+NEVER = (0.0,) * SIGNALS + (-9.0,)
+DALMATIAN = class_names().index("Dalmatian")
+
+
+def calibration(**weights: tuple[float, ...]) -> Calibration:
+    return Calibration({origin: weights.get(origin.value, NEVER) for origin in From}, 0.6)
+
+
+def features(shares: dict[int, float]) -> Features:
+    """What the encoder sees of one picture, with these classes' probabilities."""
+    rest = (1 - sum(shares.values())) / (CLASSES - len(shares))
+    probabilities = torch.full((1, CLASSES), rest)
+    for place, share in shares.items():
+        probabilities[0, place] = share
+    torch.manual_seed(0)
+    return Features(
+        torch.rand(1, CHANNELS, 7, 7),
+        torch.rand(1, CHANNELS),
+        probabilities.log(),
+        torch.rand(1, FINE_CHANNELS, PARTS, PARTS),
+    )
+
+
+def read(texts: Sequence[str]) -> Tensor:
+    rows = [torch.randn(WIDTH, generator=torch.Generator().manual_seed(len(text))) for text in texts]
+    return F.normalize(torch.stack(rows), dim=1)
+
+
+def captioner(known: Calibration | None, shares: dict[int, float]) -> Captioner:
+    torch.manual_seed(0)
+    towers = Towers(Shape(32, 32, 16, 16), {"rgb": Weights(whole=1)}, {}, {})
+    for projection in (towers.whole, towers.places, towers.seen):
+        projection.axes.normal_()
+    towers.get_buffer("classes").normal_()
+    return Captioner(towers.eval(), lambda picture: features(shares), read, known)
+
+
+def told(known: Calibration | None, shares: dict[int, float], own: str, as_it_is: bool = False) -> Prediction:
+    predicted = Prediction("caption", own, np.zeros(3, np.int64))
+    return captioner(known, shares).told(predicted, np.zeros((8, 8, 3), np.uint8), as_it_is)
+
+
+def test_a_class_that_is_surer_takes_the_place_of_the_networks_caption() -> None:
+    found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup")
+    assert found.value == "a photo of a Dalmatian"
+    assert found.tokens is None
+    assert found.certainty is not None
+    assert found.certainty.sure
+    assert found.certainty.confidence == pytest.approx(0.9, abs=1e-3)
+    assert "a photo of cup" in [guess.text for guess in found.certainty.guesses]
+
+
+def test_kinds_add_up_their_classes() -> None:
+    found = told(calibration(kind=BY_DOUBT), {DALMATIAN: 0.4, DALMATIAN + 1: 0.4}, "a photo of cup")
+    assert found.value == "a photo of a dog"
+
+
+def test_a_sure_caption_of_the_network_stays() -> None:
+    sure = calibration(network=(0.0,) * SIGNALS + (0.5,), **{"class": BY_DOUBT})
+    found = told(sure, {DALMATIAN: 0.9}, "a dog with spots")
+    assert found.value == "a dog with spots"
+    assert found.tokens is not None
+    assert found.certainty is not None
+    assert found.certainty.sure
+
+
+def test_not_sure_is_an_answer_with_the_likeliest_guess_first() -> None:
+    found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.3}, "a photo of cup")
+    assert found.value == "a photo of a Dalmatian"
+    assert found.certainty is not None
+    assert not found.certainty.sure
+    probabilities = [guess.probability for guess in found.certainty.guesses]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_what_the_network_does_not_call_a_photo_keeps_its_caption_unless_a_guess_is_sure() -> None:
+    known = calibration(**{"class": BY_DOUBT})
+    doubtful = told(known, {DALMATIAN: 0.4}, "a picture of dog face")
+    assert doubtful.value == "a picture of dog face"
+    assert doubtful.certainty is not None
+    assert not doubtful.certainty.sure
+    assert told(known, {DALMATIAN: 0.8}, "a picture of dog face").value == "a photo of a Dalmatian"
+
+
+def test_a_caption_whose_drawing_was_chosen_is_judged_and_not_replaced() -> None:
+    found = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "a photo of cup", as_it_is=True)
+    assert found.value == "a photo of cup"
+    assert found.certainty is not None
+    assert not found.certainty.sure
+    assert found.certainty.guesses[0].text == "a photo of a Dalmatian"
+    empty = told(calibration(**{"class": BY_DOUBT}), {DALMATIAN: 0.9}, "", as_it_is=True)
+    assert empty.value == ""
+    assert empty.certainty is not None
+    assert empty.certainty.confidence == 0
+
+
+def test_a_model_without_calibration_tells_nothing() -> None:
+    assert told(None, {DALMATIAN: 0.9}, "a photo of cup").certainty is None
+
+
+def test_the_same_words_are_one_guess() -> None:
+    ordered = calibration(kind=BY_DOUBT, everyday=BY_DOUBT).ordered(
+        [
+            Candidate("a photo of a dog", From.KIND, (0.0,) * (SIGNALS - 1) + (-1.0,)),
+            Candidate("a photo of a dog", From.EVERYDAY, (0.0,) * (SIGNALS - 1) + (-2.0,)),
+        ]
+    )
+    assert [guess.text for guess in ordered] == ["a photo of a dog"]
+    assert ordered[0].probability == pytest.approx(1 / (1 + np.e), abs=1e-6)
+
+
+def test_a_calibration_has_weights_for_every_origin() -> None:
+    with pytest.raises(ValueError, match="6 weights for each of network, class, kind, everyday"):
+        Calibration({From.CLASS: BY_DOUBT}, 0.5)
+    with pytest.raises(ValueError, match="between 0 and 1, not 1"):
+        Calibration(dict.fromkeys(From, NEVER), 1.0)
