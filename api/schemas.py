@@ -3,7 +3,6 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.seam import EmbeddingSpace
-from search.types import Space
 
 FINGERPRINT = "9f2c6b0e…"
 
@@ -20,7 +19,7 @@ class SpaceAnswer(BaseModel):
     fingerprint: str = Field(examples=[FINGERPRINT])
 
     @classmethod
-    def of(cls, space: Space | EmbeddingSpace) -> "SpaceAnswer":
+    def of(cls, space: EmbeddingSpace) -> "SpaceAnswer":
         return cls(name=space.name, dimension=space.dimension, fingerprint=space.fingerprint)
 
 
