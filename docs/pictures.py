@@ -54,10 +54,12 @@ class Film:
     def save(self, path: Path) -> None:
         """Write an animated WebP, as good as `MOST_BYTES` allow."""
         for quality in (80, 65, 50, 40, 30, 20):
-            settings = {"quality": quality, "method": 6, "duration": self.times, "loop": 0, "minimize_size": True}
-            self.frames[0].save(path, save_all=True, append_images=self.frames[1:], **settings)
-            if path.stat().st_size <= MOST_BYTES:
-                return
+            settings = {"quality": quality, "method": 4, "duration": self.times, "loop": 0, "minimize_size": True}
+            file = io.BytesIO()
+            self.frames[0].save(file, "WEBP", save_all=True, append_images=self.frames[1:], **settings)
+            if len(file.getbuffer()) <= MOST_BYTES:
+                break
+        path.write_bytes(file.getvalue())
 
 
 def stroke(page: Page, canvas: str, points: Points) -> Iterator[None]:
