@@ -25,9 +25,10 @@ from model.fourm.bundled.bundle import (
     VOCABULARY,
     fingerprint,
 )
-from model.fourm.bundled.dense_shortcuts import DenseShortcut, save_dense_shortcuts
+from model.fourm.bundled.dense_decoder import FILE as DECODER
+from model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
 from model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
-from model.fourm.bundled.images import DENSE_SHORTCUTS, file_of
+from model.fourm.bundled.images import file_of
 from model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
 from model.fourm.bundled.shortcuts import Shortcuts
 from model.golden.weights import fill_weights
@@ -46,11 +47,11 @@ _WORDS = ("a red house", "two blue chairs beside a low table", "a drawing of a d
 
 
 def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, dense: Sequence[str] = ()) -> None:
-    """Write all files of a bundle into `folder`, which is made; always the same ones, about 2.5 MB.
+    """Write all files of a bundle into `folder`, which is made; always the same ones, about 3 MB.
 
     With `says` its network predicts these texts of up to 30 tokens, by modality, whatever it is given; the modalities
-    `dense` as images of 32 x 32 pixels, of which it takes the tokens of `normal` as well. To `depth` and `semseg` among
-    them it has shortcuts from pictures, and from drawings better ones.
+    `dense` as images of 32 x 32 pixels, of which it takes the tokens of `normal` as well, and a decoder of
+    images beside it.
     """
     folder.mkdir(parents=True)
     vocabulary = make_vocabulary(_WORDS, words=100)
@@ -69,8 +70,7 @@ def write_random_bundle(folder: Path, says: Mapping[str, str] | None = None, den
     for name in dense:
         save_checkpoint(ImageDecoder(random_image_tokenizer(name)), folder / file_of(name), torch.int8)
     if dense:
-        to = {name: random_dense_shortcuts() for name in dense if name in ("depth", "semseg")}
-        save_dense_shortcuts(to, folder / DENSE_SHORTCUTS)
+        save_decoder(random_decoder(), folder / DECODER)
     save_file(quantized(_drawn(Projection().state_dict(), 1)), folder / PROJECTION)
     own = {
         name: WIDTH if name == "caption" else 1280 for name, row in INPUTS.items() if row.is_seen or name == "caption"
@@ -94,12 +94,14 @@ def random_image_tokenizer(modality: str, codes: int = 32) -> ImageVQVAE:
     return tokenizer.eval()
 
 
-def random_dense_shortcuts() -> dict[str, DenseShortcut]:
-    """By input what is added to 4 x 4 codes of 8 numbers for the first 16 channels of a map of 7 x 7."""
-    explained = {"rgb": 0.25, "canny_edge": 0.5}
-    shapes = {"down": torch.zeros(6, 784), "up": torch.zeros(6, 128), "bias": torch.zeros(128)}
-    drawn = {name: _drawn(shapes, seed) for seed, name in enumerate(explained, start=7)}
-    return {name: DenseShortcut(**drawn[name], explained=torch.tensor(share)) for name, share in explained.items()}
+def random_decoder(labels: int = 5) -> DenseDecoder:
+    """A decoder of images that finds everything best from drawings, and then from pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        decoder = DenseDecoder(labels)
+    decoder.errors.fill_(0.9)
+    decoder.errors[:, SEEN.index("rgb")], decoder.errors[:, SEEN.index("canny_edge")] = 0.5, 0.25
+    return decoder.eval().requires_grad_(False)
 
 
 def write_manifest(folder: Path) -> None:

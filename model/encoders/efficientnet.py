@@ -21,6 +21,7 @@ CLASSES = 1000
 FINE_GRID, FINE_CHANNELS = 14, 112  # of the map that the last stages begin with
 FINE_BLOCKS = 11  # blocks before it
 PARTS = 4  # a side of the grid of parts that this map is averaged in
+LEVELS = ((28, 40, 5), (14, 112, 11), (7, 320, 16))  # maps at strides 8, 16 and 32: side, channels, blocks before it
 _BATCH_NORM_EPSILON = 1e-3
 
 # kernel, stride, expansion, output channels, repeats
@@ -110,6 +111,16 @@ class EfficientNetLite0(nn.Module):
         for block in self.blocks[:FINE_BLOCKS]:
             x = block(x)
         return x
+
+    def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Pixels as `forward` takes them -> the maps of `LEVELS`, float32 (B, C, side, side) each, the finest first."""
+        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)), inplace=True)
+        ends, found = {blocks for _, _, blocks in LEVELS}, []
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if number in ends:
+                found.append(x)
+        return tuple(found)
 
     def finish(self, fine: Tensor) -> Features:
         """The last stages, from what `begin` returns."""

@@ -90,16 +90,20 @@ class TokenCodec(Codec, TokenDecoder, Protocol):
 class ExpectingDecoder(TokenDecoder, Protocol):
     """A decoder of images that uses the probabilities of all codes, which gives better values than the likeliest."""
 
-    @property
-    def seen_inputs(self) -> Collection[str]:
-        """The modalities whose projected maps it makes use of."""
+    def expected(self, probabilities: Tensor) -> Value:
+        """The value for probabilities float (h, w, K) of the codes at each position."""
         ...
 
-    def expected(self, probabilities: Tensor, maps: Mapping[str, Tensor]) -> Value:
-        """The value for probabilities float (h, w, K) of the codes at each position.
 
-        `maps` (1, C, h, w) are the inputs' maps, by modality.
-        """
+class DirectDecoder(Protocol):
+    """Decodes images from what an encoder sees of an input, without a pass of the network."""
+
+    def best_input(self, target: str, given: Collection[str]) -> str | None:
+        """Which of the modalities `given` shows `target` best; None where it cannot be decoded from any of them."""
+        ...
+
+    def decode(self, target: str, modality: str, value: Value) -> Value:
+        """The image of `target` for the value of an input that `best_input` named."""
         ...
 
 

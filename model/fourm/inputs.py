@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model.errors import UnsupportedModality
-from model.fourm.codecs import EncoderStates, Form, TargetForm, Tokenizers
+from model.fourm.codecs import DirectDecoder, EncoderStates, Form, TargetForm, Tokenizers
 from model.fourm.specialists import Read, Specialists
 from model.modalities.registry import MODALITIES
 from model.modalities.values import check_value
@@ -43,7 +43,8 @@ class FourMParts:
 
     `inputs` and `targets` are by modality, in the order in which the network sees the inputs. `specialists` are the
     encoders that some forms of `inputs` name. `larger` loads the network for super-resolution. With `gives_values` a
-    prediction enters the next target as the value that a user would give, otherwise as its tokens.
+    prediction enters the next target as the value that a user would give, otherwise as its tokens. `direct` decodes
+    images for which the network need not be asked.
     """
 
     name: str
@@ -54,6 +55,7 @@ class FourMParts:
     specialists: Specialists | None = None
     larger: "Callable[[], FourMParts] | None" = None
     gives_values: bool = False
+    direct: DirectDecoder | None = None
 
     def input_form(self, modality: str) -> Form:
         """How the network takes a modality. Raises `UnsupportedModality` naming those it does."""

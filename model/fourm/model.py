@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.errors import UnsupportedModality
 from model.fourm.inputs import Encoded, FourMParts, Once, encode_samples
-from model.fourm.prediction import decode_targets, is_value
+from model.fourm.prediction import decode_directly, decode_targets, is_value
 from model.fourm.spaces import Embedding
 from model.modalities.formats.spans import FormatInvalid
 from model.network.token_budget import within_budget
@@ -137,7 +137,8 @@ class FourMModel:
             if name in self._vectors:
                 found[name] = predict_vector(self, known, name)
                 continue
-            found |= decode_targets(self.parts, known, [name], options, given=values.keys())
+            drawn = decode_directly(self.parts, values, name, options)
+            found |= {name: drawn} if drawn else decode_targets(self.parts, known, [name], options)
             if name == CAPTION and PHOTO in values and self._captioner is not None:
                 chosen = bool(set_options(options.of_target(name)))  # how its words are drawn
                 found[name] = self._captioner.told(found[name], values[PHOTO], as_it_is=chosen)

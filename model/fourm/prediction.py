@@ -1,6 +1,6 @@
 """Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +59,8 @@ def decode_targets(
     values: Mapping[str, Value],
     targets: Sequence[str],
     options: PredictOptions,
-    given: Collection[str] | None = None,
 ) -> dict[str, Prediction]:
-    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens.
-
-    `given` names the `values` that are not predictions themselves, by default all. Only these may add to an image
-    through their maps.
-    """
+    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens."""
 
     def plan_of(modality: str, row: ModalityConfig) -> Plan:
         unseen = row.is_image and row.key not in parts.network.config.domains_in
@@ -78,13 +73,33 @@ def decode_targets(
     enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
     seen = central_squares(values) if any(goal.form.of_centre for goal in goals) else values
     batch = encode_samples(parts, [Sample(seen)]).inputs
-    maps = {name: batch[keys[name]].values for name in (values if given is None else given)}
     state = {key: given_input(entry.values, entry.mask) for key, entry in batch.items()}
     found = _decode(parts, state, goals, options)
     if enlarged and parts.larger is not None:
         found |= _decode(parts.larger(), state, enlarged, options, sum(len(goal.steps) for goal in goals))
     final = {goal.modality: goal for goal in (*goals, *enlarged)}
-    return {name: _prediction(parts, goal, found[goal.form.key], maps, options) for name, goal in final.items()}
+    return {name: _prediction(parts, goal, found[goal.form.key], options) for name, goal in final.items()}
+
+
+def decode_directly(
+    parts: FourMParts, values: Mapping[str, Value], target: str, options: PredictOptions
+) -> Prediction | None:
+    """An image decoded from the best of the inputs without the network; None where the network has to be asked.
+
+    It is asked for what no encoder sees, and when options say how tokens are decoded.
+    """
+    best = None if parts.direct is None else parts.direct.best_input(target, values.keys())
+    if parts.direct is None or best is None or options.weights:
+        return None
+    row = parts.network.config.row(parts.target_form(target).key)
+    if changed_plan(ALONE, options.of_target(target), target, row) != ALONE:
+        return None
+    for name in values:
+        parts.input_form(name)
+    value = parts.direct.decode(target, best, central_squares(values)[best])
+    if options.progress is not None:
+        options.progress(target, 1, 1)
+    return Prediction(target, value)
 
 
 def is_value(name: str, value: Value) -> bool:
@@ -195,12 +210,10 @@ def _repeated(entry: ModalityState, count: int) -> ModalityState:
 
 
 @torch.inference_mode()
-def _prediction(
-    parts: FourMParts, goal: Goal, found: _Found, maps: Mapping[str, Tensor], options: PredictOptions
-) -> Prediction:
+def _prediction(parts: FourMParts, goal: Goal, found: _Found, options: PredictOptions) -> Prediction:
     """A decoded target's value and tokens."""
     if goal.expecting is not None and found.first is not None:
-        return _expected(goal, goal.expecting, found.first, maps)
+        return _expected(goal, goal.expecting, found.first)
     tokens: Tensor = found.entry.values[0][~found.entry.input_mask[0]]
     name, progress = goal.modality, options.progress
     diffusing = Diffusing(
@@ -215,13 +228,12 @@ def _prediction(
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
 
 
-def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass, maps: Mapping[str, Tensor]) -> Prediction:
-    """An image of the mean code of each position, by how likely the network finds each code there, and of `maps`."""
+def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass) -> Prediction:
+    """An image of the mean code of each position, by how likely the network finds each code there."""
     shares = torch.empty_like(done.logits[0])
     shares[done.positions[0]] = done.logits[0].softmax(dim=-1)
     shares = shares.view(*(goal.row.grid or (-1,)), -1)
-    used = {name: maps[name] for name in maps.keys() & set(codec.seen_inputs)}
-    return Prediction(goal.modality, codec.expected(shares, used), np.asarray(shares.argmax(dim=-1)))
+    return Prediction(goal.modality, codec.expected(shares), np.asarray(shares.argmax(dim=-1)))
 
 
 def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:

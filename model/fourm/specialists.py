@@ -14,6 +14,7 @@ from model.encoders.efficientnet import Features
 from model.encoders.minilm import MiniLM
 from model.encoders.preprocess import encoder_input, looked_at
 from model.encoders.remembering import ImageEncoder
+from model.fourm.bundled.dense_decoder import mirrored
 from model.fourm.bundled.layout import LONGEST_CAPTION
 from model.seam import Sample, Value
 from model.towers.space import Seen
@@ -43,7 +44,10 @@ class Read:
 
 
 class Specialists:
-    """Both encoders, the `projection` of maps to fewer channels, and what towers `see`; safe for several threads."""
+    """Both encoders, the `projection` of maps to fewer channels, and what towers `see`; safe for several threads.
+
+    `levels` gives a picture's maps of all strides.
+    """
 
     def __init__(
         self,
@@ -51,8 +55,9 @@ class Specialists:
         text_encoder: MiniLM,
         projection: Callable[[Tensor], Tensor],
         see: Callable[[Features], Seen] | None = None,
+        levels: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
     ) -> None:
-        self.image_encoder, self._towers_see = image_encoder, see
+        self.image_encoder, self._towers_see, self._levels = image_encoder, see, levels
         self._text_encoder, self._projection = text_encoder, projection
         self._lock = threading.Lock()  # an image encoder that remembers is for one thread
 
@@ -80,6 +85,13 @@ class Specialists:
         with self._lock:
             vectors: Tensor = self._text_encoder(texts).pooled
         return vectors
+
+    @torch.inference_mode()
+    def levels_both_ways(self, modality: str, value: Value) -> tuple[Tensor, ...]:
+        """The maps of `model.encoders.efficientnet.LEVELS` (B = 2) of a value's look, as it is and mirrored."""
+        assert self._levels is not None, "a decoder of images comes with what gives it maps"
+        look = looked_at(modality, value)
+        return self._levels(encoder_input([look, mirrored(modality, look)]))
 
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]

@@ -1,14 +1,16 @@
 """Weights that ship with the package: a folder in `model/weights/` with a manifest, safetensors and a vocabulary.
 
 Two sets of weights may share a network: the manifest of one names the folder of the other, beside its own, as its
-`network`, and its own folder has the towers alone (`model.towers`).
+`network`, and its own folder has only the towers (`model.towers`) and the decoder of images
+(`model.fourm.bundled.dense_decoder`).
 
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), how sure captions are (`caption_certainty`, `model.towers.captions`), the licence of the weights and the
-fingerprint. Matrices may be stored quantised
-(`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
-(`model.fourm.bundled.images`).
+fingerprint. The fingerprint is that of vectors: the decoder of images may be exchanged without making collections
+invalid. `retired` has the checksums of files that are gone, and that fingerprints counted before it was so. Matrices
+may be stored quantised (`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with
+a decoder (`model.fourm.bundled.images`).
 """
 
 import hashlib
@@ -26,8 +28,10 @@ from model.encoders.preprocess import VERSION
 from model.encoders.pull import encoders_digest
 from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from model.files import file_digest
+from model.fourm.bundled.dense_decoder import FILE as DECODER
+from model.fourm.bundled.dense_decoder import DenseDecoder, load_decoder
 from model.fourm.bundled.feature_maps import Projection, load_projection
-from model.fourm.bundled.images import DenseTarget, load_dense
+from model.fourm.bundled.images import CLASSES, DenseTarget, load_dense
 from model.fourm.bundled.layout import INPUTS, SEMANTIC
 from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
 from model.fourm.spaces import TowersSpace
@@ -51,7 +55,9 @@ CERTAINTY = "caption_certainty"  # of the manifest: how sure captions are, which
 TOWERS_FOR = "towers_for"  # of the manifest: the modalities whose default is that space instead of the network's
 GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
+RETIRED = "retired"  # of the manifest
 _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
+_OWN = (TOWERS, DECODER)  # files that a set which shares a network has itself
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ class Bundle:
     """A bundled model without its encoders, in evaluation mode.
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
-    modalities that it predicts as images. `joint` is the space of towers, if it has these, and `certainty` tells how
-    sure its captions are.
+    modalities that it predicts as images. `decoder` makes these of inputs that an encoder sees; `joint` is the space of
+    towers, and `certainty` tells how sure its captions are; a bundle may have none of them.
     """
 
     name: str
@@ -77,6 +83,7 @@ class Bundle:
     text: TextTokenizer
     dense: Mapping[str, DenseTarget]
     joint: TowersSpace | None
+    decoder: DenseDecoder | None
     certainty: Calibration | None = None
 
 
@@ -106,13 +113,16 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         _text(folder / VOCABULARY, network.config),
         load_dense(folder, manifest, network.config),
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE),
+        _decoder(manifest, own / DECODER),
         _certainty(manifest, own / MANIFEST),
     )
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """sha256 over the files' checksums, the encoders, the preprocessing version and the manifest's space entries."""
+    """sha256 over all that vectors depend on: files' checksums, encoders, preprocessing and the space entries."""
     told = {key: manifest[key] for key in _TOLD}
+    counted = {name: digest for name, digest in manifest["files"].items() if name != DECODER}
+    told["files"] = {**counted, **manifest.get(RETIRED, {})}
     told |= {"preprocessing": VERSION, "encoders": encoders_digest()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -161,13 +171,13 @@ def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
 
 
 def _folder_of_network(manifest: Mapping[str, Any], folder: Path) -> Path:
-    """The folder with all files but the towers."""
+    """The folder with all files that two sets may share."""
     return folder.parent / manifest["network"] if "network" in manifest else folder
 
 
 def _check_files(listed: Mapping[str, str], folder: Path, shared: Path) -> None:
     for file, digest in listed.items():
-        path = (folder if file == TOWERS else shared) / file
+        path = (folder if file in _OWN else shared) / file
         if not path.is_file():
             raise WeightsMissing(f"the weights file {file} is not in {path.parent}")
         if file_digest(path) != digest:
@@ -207,6 +217,17 @@ def _certainty(manifest: Mapping[str, Any], path: Path) -> Calibration | None:
         return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsCorrupt(f"{path} does not say how sure captions are: {error}") from error
+
+
+def _decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:
+    """The decoder of images. Raises `WeightsCorrupt` for one that has fewer labels than the manifest names."""
+    if DECODER not in manifest["files"]:
+        return None
+    decoder = load_decoder(path)
+    named = manifest.get(CLASSES, {}).get("semseg", {})
+    if decoder.labels <= max(map(int, named), default=0):
+        raise WeightsCorrupt(f"{path} has {decoder.labels} labels; {MANIFEST} names {max(map(int, named))} beside none")
+    return decoder
 
 
 def _constant(constants: Mapping[str, Any], name: str, path: Path) -> FloatArray:

@@ -8,6 +8,7 @@ from model.encoders.efficientnet import load_efficientnet
 from model.encoders.minilm import load_minilm
 from model.encoders.pull import check_encoders
 from model.fourm.bundled.bundle import Bundle, load_bundle
+from model.fourm.bundled.images import SeenImages
 from model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
 from model.fourm.codecs import EncoderStates, Form, TargetForm, Text
 from model.fourm.inputs import FourMParts
@@ -35,7 +36,7 @@ def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMMode
     image_encoder = load_efficientnet(encoders / "efficientnet-lite0.safetensors")
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
     see = None if bundle.joint is None else bundle.joint.towers.see
-    specialists = Specialists(image_encoder, text_encoder, bundle.projection, see)
+    specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
     captioner = None if bundle.joint is None else captioner_of(bundle, specialists)
@@ -59,6 +60,7 @@ def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
         BundledTokenizers(bundle.text, bundle.tokenizers),
         specialists,
         gives_values=True,
+        direct=None if bundle.decoder is None else SeenImages(bundle.decoder, bundle.dense, specialists),
     )
 
 

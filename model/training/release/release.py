@@ -3,9 +3,9 @@
     python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late] [--without NAME]
 
 Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
-vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it fits the
-shortcuts to images on training samples, and measures on validation samples the means of query vectors, and in which
-space queries of each modality do best. The same run makes the same bytes.
+vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it measures
+on validation samples the means of query vectors, and in which space queries of each modality do best. It takes over the
+towers and the decoder of images of the weights that the run began with. The same run makes the same bytes.
 """
 
 import argparse
@@ -33,20 +33,20 @@ from model.fourm.bundled.bundle import (
     fingerprint,
     load_bundle,
 )
-from model.fourm.bundled.dense_shortcuts import save_dense_shortcuts
-from model.fourm.bundled.images import CLASSES, DENSE_SHORTCUTS, file_of, load_dense, predicted_densely
+from model.fourm.bundled.dense_decoder import FILE as DECODER
+from model.fourm.bundled.images import CLASSES
 from model.fourm.bundled.layout import DENSE, INPUTS
 from model.fourm.bundled.shortcuts import load_shortcuts
 from model.home import default_home
 from model.seam import Fusion
 from model.tokenizers.text import TextTokenizer
 from model.towers.space import FILE as TOWERS
+from model.training.dense.bundling import add_decoder
 from model.training.pretraining.batches import BatchSource
 from model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
 from model.training.pretraining.plan import make_plan
 from model.training.pretraining.read_config import read_config
 from model.training.pretraining.start import start_files
-from model.training.release.fit_dense_shortcuts import fit_dense_shortcuts
 from model.training.release.images import Classes, dense_targets, write_decoders
 from model.training.release.query_means import GALLERY, Measured, measure
 from model.training.release.trimming import rows_of_use, trimmed, without_targets
@@ -90,7 +90,6 @@ def release(
     contrast = _checked(config)
     to.mkdir(parents=True, exist_ok=True)
     classes = _write_weights(config, contrast, folder, bundle, to)
-    _write_dense_shortcuts(config, classes, to)
     unseen = batch_source(config, to, Split.VAL)
     measured = measure(config, contrast, to, unseen, samples, print, _known(config))
     save_file(measured.constants, to / CONSTANTS)
@@ -102,10 +101,14 @@ def release(
 
 
 def _take_towers(config: TrainingConfig, to: Path) -> None:
-    """Take over the towers of the bundled weights that a run began with; they see the same encoders."""
+    """Take over the towers and the decoder of images of the weights of before: they see the same encoders."""
     files = None if config.start is None else start_files(config.start.source, default_home())
-    if files is not None and (towers := files.network.with_name(TOWERS)).is_file():
+    if files is None:
+        return
+    if (towers := files.network.with_name(TOWERS)).is_file():
         write_bundle(towers, to, to)
+    if (decoder := files.network.with_name(DECODER)).is_file():
+        add_decoder(decoder, to)
 
 
 def _known(config: TrainingConfig) -> Measured | None:
@@ -144,17 +147,6 @@ def _write_weights(config: TrainingConfig, contrast: ContrastConfig, run: RunFol
     if (bundle / PROJECTION).resolve() != (to / PROJECTION).resolve():
         shutil.copyfile(bundle / PROJECTION, to / PROJECTION)
     return write_decoders(config, network.config, to)
-
-
-def _write_dense_shortcuts(config: TrainingConfig, classes: Classes, to: Path) -> None:
-    """Fit them to the network that was written, and write them; no file where there are none."""
-    (to / DENSE_SHORTCUTS).unlink(missing_ok=True)
-    network = load_fourm(to / NETWORK)
-    manifest = {"files": [file_of(name) for name in predicted_densely(network.config)], CLASSES: classes}
-    if dense := load_dense(to, manifest, network.config):
-        training, validation = (batch_source(config, to, split) for split in (Split.TRAIN, Split.VAL))
-        if shortcuts := fit_dense_shortcuts(network, dense, training, validation, print):
-            save_dense_shortcuts(shortcuts, to / DENSE_SHORTCUTS)
 
 
 def _write_manifest(to: Path, measured: Measured, fusion: Fusion, classes: Classes) -> None:

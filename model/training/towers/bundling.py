@@ -4,7 +4,8 @@
     python -m model.training.towers.bundling runs/towers/open/towers.safetensors --to model/weights/4m-tiny-open --share
 
 The network, its tokenizers and its other files are copied from `--network`, unless it is the same folder. With
-`--share` the new folder, which must lie beside that of the network, has the towers alone and refers to it.
+`--share` the new folder, which must lie beside that of the network, refers to it; it has only the towers, and the
+decoder of images that `model.training.dense.bundling` puts there.
 """
 
 import json
@@ -16,6 +17,7 @@ import click
 
 from model.files import file_digest, write_file
 from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, TOWERS_FOR, WEIGHTS, fingerprint, load_bundle
+from model.fourm.bundled.dense_decoder import FILE as DECODER
 from model.towers.space import CLASSES_FILE, load_towers
 from model.towers.space import FILE as TOWERS
 
@@ -49,6 +51,7 @@ def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = No
     to.mkdir(parents=True, exist_ok=True)
     if share:
         manifest["network"] = network.name
+        _keep_decoder(manifest, to)
     elif network.resolve() != to.resolve():
         for name in manifest["files"].keys() - {TOWERS, CLASSES_FILE}:
             shutil.copyfile(network / name, to / name)
@@ -64,6 +67,13 @@ def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = No
     manifest["fingerprint"] = fingerprint(manifest)
     write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     load_bundle(to.name, to)  # refuses what would not be served
+
+
+def _keep_decoder(manifest: dict[str, Any], to: Path) -> None:
+    """List the folder's own decoder of images instead of the network's, which may have learned from other data."""
+    manifest["files"].pop(DECODER, None)
+    if (to / DECODER).is_file():
+        manifest["files"][DECODER] = file_digest(to / DECODER)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import torch
@@ -62,6 +62,14 @@ class Described:
     key: str
     attributes: Mapping[str, Any]
     captions: tuple[str, ...]
+
+
+class Maker(Protocol):
+    """Makes the arrays of a file."""
+
+    def make(self, samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        """The arrays of one file, of all its samples."""
+        ...
 
 
 class FeatureMaker:
@@ -145,13 +153,18 @@ def described_in(file: Any) -> list[Described]:
 @click.option("--fine", multiple=True, type=click.Choice(_SEEN), help="Keep its map at stride 16; may be repeated.")
 def main(recipe: Path, out: Path, fine: tuple[str, ...]) -> None:
     """Compute what the frozen encoders make of a recipe's samples; go on if it was stopped."""
+    make_files(recipe, out, FeatureMaker(default_home(), fine))
+
+
+def make_files(recipe: Path, out: Path, maker: Maker) -> None:
+    """Write the missing files of a recipe's plan into the folder `out`, with one thread."""
     torch.set_num_threads(1)
     read = read_recipe(recipe)
     place = Place(default_home(), read.image_size, read.splits)
     workshop = Workshop(read, place, open_sources(read, place))
     plan = make_plan(read, workshop.sources, place)
     out.mkdir(parents=True, exist_ok=True)
-    maker, labellers = FeatureMaker(place.home, fine), workshop.labellers()
+    labellers = workshop.labellers()
     small_first = sorted(plan.shards, key=lambda shard: shard.split is Split.TRAIN)  # a part of train serves, too
     for number, shard in enumerate(small_first):
         path = out / shard.name.replace(".tar", ".safetensors")
@@ -160,9 +173,7 @@ def main(recipe: Path, out: Path, fine: tuple[str, ...]) -> None:
         click.echo(f"{path.name}: {number + 1} of {len(plan.shards)} files")
 
 
-def write_file(
-    path: Path, shard: ShardPlan, workshop: Workshop, labellers: Sequence[Labeller], maker: FeatureMaker
-) -> None:
+def write_file(path: Path, shard: ShardPlan, workshop: Workshop, labellers: Sequence[Labeller], maker: Maker) -> None:
     """The features of one shard's samples; those that cannot be made are left out and said."""
     samples, described = [], []
     for job in shard.jobs:

@@ -1,7 +1,6 @@
 """Texts and vectors from a bundle: what its network says becomes a value, and is given to the next target."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -168,49 +167,64 @@ def test_images_are_values_of_their_modalities(dense: FourMModel, picture: ByteA
     np.testing.assert_array_equal(again["depth"].value, found["depth"].value)  # the next ones do not see it differently
 
 
-def test_an_image_in_one_step_is_of_mean_codes_unless_tokens_are_drawn(
-    dense: FourMModel, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
+def test_an_image_of_words_is_of_mean_codes_unless_tokens_are_drawn(
+    dense: FourMModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[torch.Tensor, Mapping[str, torch.Tensor]]] = []
+    told: list[torch.Tensor] = []
 
-    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
-        told.append((probabilities, maps))
+    def expected(target: DenseTarget, probabilities: torch.Tensor) -> Value:
+        told.append(probabilities)
         return target.value(probabilities.argmax(dim=-1))
 
-    soft = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
+    given: dict[str, Value] = {"caption": "a chair"}
+    soft = predict(given, ["depth"], model=dense)["depth"]
     monkeypatch.setattr(DenseTarget, "expected", expected)
-    hard = predict({"rgb": picture}, ["depth"], model=dense)["depth"]
-    ((shares, maps),) = told
+    hard = predict(given, ["depth"], model=dense)["depth"]
+    (shares,) = told
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))
     assert soft.tokens is not None
     np.testing.assert_array_equal(shares.argmax(dim=-1), soft.tokens)
-    depth = _codec(dense, "depth")
+    decoder = _codec(dense, "depth").decoder
     with torch.no_grad():
-        codes = shares @ depth.decoder.codes + depth.shortcuts["rgb"](maps["rgb"]).view(4, 4, 8)
-        image = depth.decoder.decode_codes(codes[None])
+        image = decoder.decode_codes((shares @ decoder.codes)[None])
     np.testing.assert_allclose(soft.value, image[0, 0], atol=1e-5)
-    drawn = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(temperature=0.0))["depth"]
+    drawn = predict(given, ["depth"], model=dense, options=PredictOptions(temperature=0.0))["depth"]
     np.testing.assert_array_equal(drawn.value, hard.value)
     assert (drawn.value != soft.value).any()
-    predict({"rgb": picture, "caption": "a"}, ["depth"], model=dense, options=PredictOptions(weights={"rgb": 2.0}))
+    predict(given, ["depth"], model=dense, options=PredictOptions(weights={"caption": 2.0}))
     assert len(told) == 1
 
 
-def test_only_what_was_given_adds_to_an_image_by_its_map(
-    dense: FourMModel, picture: ByteArray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[set[str]] = []
+def test_an_image_of_what_can_be_seen_is_decoded_without_the_network(dense: FourMModel, picture: ByteArray) -> None:
+    told: list[tuple[str, int, int]] = []
+    options = PredictOptions(progress=lambda *step: told.append(step))
+    targets = ["depth", "normal", "semseg"]
+    found = predict({"rgb": picture, "caption": "a chair"}, targets, model=dense, options=options)
+    assert told == [(name, 1, 1) for name in targets]
+    for name, prediction in found.items():
+        check_value(MODALITIES[name], prediction.value)
+        assert prediction.tokens is None, "the network chose none"
+    assert np.asarray(found["depth"].value).shape == (112, 112)
+    regions = found["semseg"].value
+    assert isinstance(regions, Regions)
+    assert regions.ids.min() > 0
+    (edges,) = predict({"rgb": picture}, ["canny_edge"], model=dense).values()
+    assert edges.tokens is not None, "there is no decoder of edges"
+    for drawn in (PredictOptions(temperature=0.0), PredictOptions(weights={"rgb": 2.0})):
+        assert predict({"rgb": picture}, ["depth"], model=dense, options=drawn)["depth"].tokens is not None
 
-    def expected(target: DenseTarget, probabilities: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Value:
-        told.append(set(maps))
-        return target.value(probabilities.argmax(dim=-1))
 
-    monkeypatch.setattr(DenseTarget, "expected", expected)
+def test_images_are_decoded_from_the_best_input_that_was_given(dense: FourMModel, picture: ByteArray) -> None:
     drawing = np.zeros((32, 32), np.uint8)
-    predict({"rgb": picture, "caption": "a chair"}, ["canny_edge", "depth"], model=dense)
-    predict({"rgb": picture, "canny_edge": drawing}, ["depth"], model=dense)
-    predict({"caption": "a chair"}, ["depth"], model=dense)
-    assert told == [set(), {"rgb"}, {"rgb", "canny_edge"}, set()], "the predicted drawing is none that was given"
+    drawing[8:24, 8:24] = 255
+
+    def depth(targets: tuple[str, ...] = ("depth",), **inputs: Value) -> Value:
+        return predict(inputs, targets, model=dense)["depth"].value
+
+    np.testing.assert_array_equal(depth(rgb=picture, canny_edge=drawing), depth(canny_edge=drawing))
+    assert (depth(rgb=picture) != depth(canny_edge=drawing)).any()
+    after_edges = depth(("canny_edge", "depth"), rgb=picture)
+    np.testing.assert_array_equal(after_edges, depth(rgb=picture), "the predicted drawing is none that was given")
 
 
 def test_images_are_of_the_central_square(dense: FourMModel, picture: ByteArray) -> None:
@@ -230,9 +244,9 @@ def test_a_predicted_map_is_given_on_as_if_the_user_had_given_it(dense: FourMMod
     np.testing.assert_allclose(found[VISUAL].value, both, atol=1e-5)
 
 
-def test_images_have_the_options_of_images(dense: FourMModel, picture: ByteArray) -> None:
+def test_images_have_the_options_of_images(dense: FourMModel) -> None:
     def tokens(**options: object) -> list[list[int]]:
-        found = predict({"rgb": picture}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
+        found = predict({"caption": "a chair"}, ["depth"], model=dense, options=PredictOptions(**options))  # type: ignore[arg-type]
         assert found["depth"].tokens is not None
         return found["depth"].tokens.tolist()
 
@@ -242,7 +256,7 @@ def test_images_have_the_options_of_images(dense: FourMModel, picture: ByteArray
     warm = {"temperature": 30.0, "top_p": 0.0}
     assert tokens(**warm, seed=1) == tokens(**warm, seed=1) != tokens(**warm, seed=2)
     assert tokens(temperature=30.0, top_k=1) == likeliest
-    assert tokens(temperature=0.0, weights={"rgb": -8.0}) != likeliest
+    assert tokens(temperature=0.0, weights={"caption": -8.0}) != likeliest
     with pytest.raises(PredictionInvalid, match="depth has 16 tokens and takes 1 to 16 steps, not 17"):
         tokens(steps=17)
     told: list[tuple[str, int, int]] = []

@@ -12,16 +12,19 @@ import yaml
 
 from model.checkpoints.files import save_checkpoint
 from model.fourm.bundled.bundle import load_bundle
+from model.fourm.bundled.dense_decoder import FILE as DECODER
+from model.fourm.bundled.dense_decoder import save_decoder
 from model.fourm.bundled.layout import SEMANTIC, VISUAL
 from model.fourm.bundled.loading import target_forms
 from model.seam import Fusion
+from model.training.dense.bundling import add_decoder
 from model.training.pretraining.bank import Bank
 from model.training.pretraining.train import train_model
 from model.training.release.query_means import Rows, constants, default_spaces, reciprocal_ranks
 from model.training.release.release import release
 from model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
-from tests.random_bundle import random_image_tokenizer
+from tests.random_bundle import random_decoder, random_image_tokenizer
 
 INPUTS_OF_RUN = ("rgb", "caption", "color_palette", "metadata")
 BUNDLE = Path(__file__).parents[4] / "model" / "weights" / "4m-tiny"
@@ -149,6 +152,8 @@ def _with_images(run: Path, base: Path, folder: Path, tokenizer: Path) -> Path:
 
 def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_path: Path) -> None:
     release(run, tmp_path / "base", BUNDLE, samples=20)
+    save_decoder(random_decoder(62), tmp_path / DECODER)
+    add_decoder(tmp_path / DECODER, tmp_path / "base")
     path = tmp_path / "tokenizer.safetensors"
     tokenizer = random_image_tokenizer("depth", codes=27)
     save_checkpoint(tokenizer, path)
@@ -156,8 +161,8 @@ def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_p
     release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
     bundle = load_bundle("model", tmp_path / "model")
     assert set(target_forms(bundle)) == {"depth", "color_palette", "metadata"}
-    assert bundle.dense["depth"].shortcuts.keys() == {"rgb"}
-    assert 0 < bundle.dense["depth"].shortcuts["rgb"].explained < 1
+    assert bundle.decoder is not None
+    assert bundle.decoder.best_input("depth", {"rgb", "canny_edge"}) == "canny_edge", "it is that of the weights before"
     tokens = torch.arange(16).view(1, 4, 4)
     torch.testing.assert_close(
         bundle.dense["depth"].decoder.decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
@@ -167,7 +172,6 @@ def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_p
         bundle = load_bundle("model", tmp_path / "model")
         assert (bundle.dense, "tok_depth" in bundle.network.config.domains_out) == ({}, False)
         assert not (tmp_path / "model" / "depth.safetensors").exists()
-        assert not (tmp_path / "model" / "dense_shortcuts.safetensors").exists()
         release(with_images, tmp_path / "model", tmp_path / "base", samples=20)
 
 
