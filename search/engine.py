@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import collections, fields, items, tunings
+from search.catalogue import checks, collections, fields, items, tunings
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
@@ -35,6 +35,7 @@ ATTEMPTS = 3
 
 Answer = Results | AnyseekError
 Scores = list[tuple[int, float]]  # item ids with their scores, best first
+Found = dict[int, Scores | AnyseekError]  # by the number of the query
 
 
 class SearchEngine:
@@ -64,7 +65,7 @@ class SearchEngine:
         answer = self.query_batch(collection, [query])[0]
         if isinstance(answer, AnyseekError):
             raise answer
-        if query.where is not None and len(answer.hits) < query.k:
+        if query.where is not None and len(answer.hits) < query.k and answer.note is None:
             return replace(answer, note=self._note(collection, query.where))
         return answer
 
@@ -151,20 +152,26 @@ class SearchEngine:
         answers: dict[int, Answer] = {}
         for space, group in by_space.items():
             for attempt in range(ATTEMPTS):
-                found = self._search(head if attempt == 0 else self._head_again(head), space, group, values)
+                found, lacking = self._search(head if attempt == 0 else self._head_again(head), space, group, values)
                 held = self._items(found)
-                if all(item_id in held for item_id in _ids(found)):
-                    break
+                if gone := [item_id for item_id in _ids(found) if item_id not in held]:
+                    continue
+                break
+            vanished = self._vanished(head, gone)
             for number, outcome in found.items():
-                answers[number] = (
-                    outcome if isinstance(outcome, AnyseekError) else _results(outcome, held, group[number])
-                )
+                if isinstance(outcome, AnyseekError):
+                    answers[number] = outcome
+                else:
+                    answers[number] = _results(outcome, held, group[number], lacking, vanished)
         return answers
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
-    ) -> dict[int, Scores | AnyseekError]:
-        """The nearest ids of each query of one space, as of `head` or later, or the error of that query."""
+    ) -> tuple[Found, int]:
+        """The nearest ids of each query of one space, as of `head` or later, or the error of that query.
+
+        Also how many items the index lacks because their vectors are damaged.
+        """
         live = self._live_space(head, space)
         keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
         filters = {planned.where for planned in plans.values() if planned.where is not None}
@@ -184,14 +191,21 @@ class SearchEngine:
                     vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
                 except AnyseekError as error:
                     errors[number] = error
-            return {**_nearest(view, plans, vectors), **errors}
+            return {**_nearest(view, plans, vectors), **errors}, view.lacking
 
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._head(before.name))
 
-    def _items(self, found: Mapping[int, Scores | AnyseekError]) -> dict[int, Item]:
+    def _items(self, found: Found) -> dict[int, Item]:
         with self._database.read() as session:
             return items.by_ids(session, _ids(found))
+
+    def _vanished(self, head: Head, gone: Sequence[int]) -> set[int]:
+        """Those of `gone` that were never deleted: their rows are damaged."""
+        if not gone:
+            return set()
+        with self._database.read() as session:
+            return set(checks.vanished_items(session, head, gone))
 
 
 def _same(before: Head, now: Head) -> Head:
@@ -214,12 +228,24 @@ def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatA
     return found
 
 
-def _ids(found: Mapping[int, Scores | AnyseekError]) -> list[int]:
+def _ids(found: Found) -> list[int]:
     return [item_id for scores in found.values() if isinstance(scores, list) for item_id, _ in scores]
 
 
-def _results(scores: Scores, held: Mapping[int, Item], planned: Plan) -> Results:
+def _results(scores: Scores, held: Mapping[int, Item], planned: Plan, lacking: int, vanished: set[int]) -> Results:
     """Hits with ranks from 1; scores that rounding has moved outside [-1, 1] are clipped."""
-    alive = [(held[item_id], score) for item_id, score in scores if item_id in held]
-    hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(alive, 1)]
-    return Results(tuple(hits), planned.space.name, planned.fusion if len(planned.parts) > 1 else None)
+    sound = [(held[item_id], score) for item_id, score in scores if item_id in held and not held[item_id].damaged]
+    damaged = sum(item_id in vanished or (item_id in held and held[item_id].damaged) for item_id, _ in scores)
+    hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(sound, 1)]
+    fusion = planned.fusion if len(planned.parts) > 1 else None
+    return Results(tuple(hits), planned.space.name, fusion, _damage_note(damaged, lacking))
+
+
+def _damage_note(hits: int, lacking: int) -> str | None:
+    """What an answer lacks because the database is damaged, in one sentence."""
+    said = []
+    if hits:
+        said.append(f"{hits} of the hits are left out because their rows in the database are damaged")
+    if lacking:
+        said.append(f"{lacking} items are not searched because their vectors are damaged or lost")
+    return f"{' and '.join(said)}; anyseek verify names them" if said else None

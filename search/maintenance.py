@@ -1,26 +1,31 @@
 """Checks that catalogue, log, index and assets agree, and rebuilds what can be derived, even while a service runs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from search.assets import AssetStore
-from search.catalogue import checks, collections, items, log, reembedding
+from search.catalogue import checks, collections, integrity, items, log, reembedding
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.catalogue.tables import CHUNK, chunks
-from search.errors import CollectionNotFound
+from search.errors import CollectionNotFound, StoreCorrupt
+from search.repair import salvage
 from search.settings import Settings
 from search.snapshot_lease import SnapshotLease
 from search.spaces.base import Backend, LiveSpace, View, centre
 from search.spaces.opening import open_backend
 from search.types import Asset, Item, NewItem
-from search.upkeep import refresh_snapshots
+from search.upkeep import CENTRE_FROM, freeze_centre, refresh_snapshots
+
+logger = logging.getLogger(__name__)
 
 # Makes items again from their originals, by key; items whose originals are gone are left out.
 Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
@@ -39,20 +44,47 @@ class Problem:
 
 
 def verify(database: Database, settings: Settings) -> list[Problem]:
-    """All problems; empty if there are none. Log entries newer than the last snapshot are not a problem."""
-    with database.read() as session:
-        found = [
-            Problem("", f"{count} rows of table {table!r} refer to rows that are not there")
-            for table, count in checks.orphans(session)
-        ]
-        names = [collection.name for collection in collections.list_all(session)]
+    """All problems; empty if there are none. Log entries newer than the last snapshot are not a problem.
+
+    Whatever damage makes a check fail is a problem too, and the other checks go on.
+    """
+    found = [*_checked("", database, integrity.faults), *_checked("", database, _orphans)]
+    names: list[str] = []
+
+    def read_names(session: Session) -> Iterable[str]:
+        names.extend(collection.name for collection in collections.list_all(session))
+        return ()
+
+    found += _checked("", database, read_names)
     with closing(open_backend(database, settings)) as backend:
         for name in names:
             try:
-                found += [Problem(name, what) for what in _faults(database, settings, name, backend)]
+                found += list(_problems(database, settings, name, backend))
             except CollectionNotFound:
                 continue  # it has been deleted in the meantime
     return found
+
+
+def notes(database: Database) -> list[Problem]:
+    """What is known and not a problem, as far as damage lets it be read: `verify` names what does not."""
+    found: list[Problem] = []
+    for kind in (unchecked, left_out, missing_originals):
+        try:
+            found += kind(database)
+        except Exception:
+            logger.debug("notes cannot be read", exc_info=True)
+    return found
+
+
+def unchecked(database: Database) -> list[Problem]:
+    """Rows that an older version wrote without checksums, whose damage cannot be told; known, and not a problem."""
+    with database.read() as session:
+        heads = [collections.head(session, collection.name) for collection in collections.list_all(session)]
+        return [
+            Problem(head.name, f"{count} rows have no checksum yet; anyseek rebuild {head.name} writes them")
+            for head in heads
+            if (count := checks.unchecked(session, head))
+        ]
 
 
 def missing_originals(database: Database) -> list[Problem]:
@@ -83,43 +115,109 @@ def left_out(database: Database) -> list[Problem]:
 def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
     """Rebuild the collection's index from its log, and repair the log.
 
-    Items whose vectors or stored files are lost are made again with `remake`. Returns the keys of items for which that
-    failed; the next run of `anyseek index` over their folder makes them. Waits for a process that is writing snapshots.
+    A vector that is damaged in the log is taken from the index, where that has it, and is otherwise made again with
+    `remake`, as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are
+    damaged; the next run of `anyseek index` over their folder makes them, and until then they are left out. Waits for a
+    process that is writing snapshots. Raises `StoreCorrupt` if a space is damaged beyond mending.
     """
     with database.read() as session:
         head = collections.head(session, name)
-    with SnapshotLease(database, settings, head.id) as lease:
-        lost = _lost_items(database, settings, head)
+    with SnapshotLease(database, settings, head.id) as lease, closing(open_backend(database, settings)) as backend:
+        salvage(database, head, backend.open)
+        damaged, lost = _lost_items(database, settings, head)
         with database.write() as session:
-            checks.settle(session, head, lost)
+            checks.settle(session, head, [*damaged, *lost])
         left = lost if remake is None else _remake(database, name, lost, remake)
-        with closing(open_backend(database, settings)) as backend:
-            for space in head.spaces:
-                backend.open(head, space).clear()
-            refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
+        _mend_centres(database, lease, head)
+        for space in head.spaces:
+            backend.open(head, space).clear()
+        refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
     AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
-    return left
+    return sorted({*damaged, *left})
 
 
-def _faults(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[str]:
-    with database.read() as session:
-        head = collections.head(session, name)
-        if missing := checks.missing_numbers(session, head):
-            some = ", ".join(str(seq) for seq in missing[:5])
-            yield f"{len(missing)} entries are missing in the log: {some}{', …' if len(missing) > 5 else ''}"
-        if beyond := checks.entries_beyond_end(session, head):
-            yield f"{beyond} entries of the log have numbers above {head.last_seq}, the last one given"
-        if head.compacted_seq > head.last_seq:
-            yield f"the log is marked as compacted up to {head.compacted_seq}, beyond its last entry {head.last_seq}"
-        for item_id in checks.vanished_items(session, head):
-            yield f"the log has vectors of item number {item_id}, which is gone without having been deleted"
-        yield from _vector_faults(session, head)
-        if stale := list(checks.stale_facets(session, head)):
-            yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
-    for space in head.spaces:
-        live = backend.open(head, space)
-        yield from live.faults()
-        yield from _index_faults(database, live, head, space)
+def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
+    """What a check finds in a transaction of its own."""
+
+    def run() -> list[str]:
+        with database.read() as session:
+            return list(check(session))
+
+    return _tried(collection, "the database", run)
+
+
+def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> list[Problem]:
+    """What a check finds, and that it could not go on if damage stops it, however it does."""
+    found: list[Problem] = []
+    try:
+        for sentence in check():
+            found.append(Problem(collection, sentence))
+    except CollectionNotFound:
+        raise
+    except Exception as error:
+        logger.debug("a check failed", exc_info=True)
+        found.append(Problem(collection, f"{what} cannot be read: {error}"))
+    return found
+
+
+def _orphans(session: Session) -> Iterator[str]:
+    for table, count in checks.orphans(session):
+        yield f"{count} rows of table {table!r} refer to rows that are not there"
+
+
+def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:
+    heads: list[Head] = []
+
+    def read_head(session: Session) -> Iterable[str]:
+        heads.append(collections.head(session, name))
+        return ()
+
+    yield from _checked(name, database, read_head)
+    for head in heads:
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
+            yield from _checked(name, database, partial(check, head=head))
+        for space in head.spaces:
+            where = f"the index of space {space.name!r}"
+            yield from _tried(name, where, partial(_space_faults, database, head, space, backend))
+        yield from _tried(name, "a stored file", partial(_asset_faults, database, settings, name))
+
+
+def _log_faults(session: Session, head: Head) -> Iterator[str]:
+    if missing := checks.missing_numbers(session, head):
+        some = ", ".join(str(seq) for seq in missing[:5])
+        yield f"{len(missing)} entries are missing in the log: {some}{', …' if len(missing) > 5 else ''}"
+    if beyond := checks.entries_beyond_end(session, head):
+        yield f"{beyond} entries of the log have numbers above {head.last_seq}, the last one given"
+    if head.compacted_seq > head.last_seq:
+        yield f"the log is marked as compacted up to {head.compacted_seq}, beyond its last entry {head.last_seq}"
+    for item_id in checks.vanished_items(session, head):
+        yield f"the log has vectors of item number {item_id}, which is gone without having been deleted"
+
+
+def _entry_faults(session: Session, head: Head) -> Iterator[str]:
+    for seq in checks.damaged_entries(session, head):
+        yield f"entry {seq} of the log, which newer ones have replaced, is damaged"
+
+
+def _item_faults(session: Session, head: Head) -> Iterator[str]:
+    for item in checks.damaged_items(session, head):
+        yield f"the row of item {item.key!r} (number {item.id}) or of one of its files is damaged"
+    for name in collections.damaged_spaces(session, head.id):
+        yield f"the row of the space {name!r} is damaged"
+
+
+def _facet_faults(session: Session, head: Head) -> Iterator[str]:
+    if stale := list(checks.stale_facets(session, head)):
+        yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
+
+
+def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Backend) -> Iterator[str]:
+    live = backend.open(head, space)
+    yield from live.faults()
+    yield from _index_faults(database, live, head, space)
+
+
+def _asset_faults(database: Database, settings: Settings, name: str) -> Iterator[str]:
     for item, asset in _broken_assets(database, AssetStore(settings.assets), name):
         yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has changed since it was stored"
 
@@ -168,14 +266,17 @@ def _compare(session: Session, cursor: int, view: View, head: Head, space: Space
 
 
 def _assets(database: Database, name: str) -> Iterator[tuple[Item, Asset]]:
-    after = None
+    """The files of all sound items, by id of the item."""
+    after = 0
     while True:
         with database.read() as session:
-            page = items.list_page(session, collections.get(session, name), after, CHUNK)
-        if not page:
+            ids = items.ids_after(session, collections.head(session, name).id, after, CHUNK)
+            page = items.by_ids(session, ids)
+        if not ids:
             return
-        yield from ((item, asset) for item in page for asset in item.assets.values())
-        after = page[-1].key
+        sound = (item for item in page.values() if not item.damaged)
+        yield from ((item, asset) for item in sound for asset in item.assets.values())
+        after = ids[-1]
 
 
 def _broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
@@ -191,13 +292,26 @@ def _still_has(database: Database, item: Item, asset: Asset) -> bool:
     return item.id in now and now[item.id].assets.get(asset.name) == asset
 
 
-def _lost_items(database: Database, settings: Settings, head: Head) -> list[str]:
-    """Keys of items whose vectors or stored files are lost."""
-    lost = [item.key for item, _ in _broken_assets(database, AssetStore(settings.assets), head.name)]
+def _lost_items(database: Database, settings: Settings, head: Head) -> tuple[list[str], list[str]]:
+    """Keys of items whose rows are damaged, and of others whose vectors or stored files are lost."""
+    lost = {item.key for item, _ in _broken_assets(database, AssetStore(settings.assets), head.name)}
     with database.read() as session:
+        damaged = {item.key for item in checks.damaged_items(session, head)}
         for space in head.spaces:
-            lost += [key for key, _ in checks.faulty_vectors(session, head, space)]
-    return sorted(set(lost))
+            lost.update(key for key, _ in checks.faulty_vectors(session, head, space))
+    return sorted(damaged), sorted(lost - damaged)
+
+
+def _mend_centres(database: Database, lease: SnapshotLease, head: Head) -> None:
+    """Take a new mean for spaces whose own is damaged. Raises `StoreCorrupt` if there are too few vectors for one."""
+    with database.read() as session:
+        damaged = collections.damaged_spaces(session, head.id)
+    for space in head.spaces:
+        if space.name in damaged and not freeze_centre(database, lease, head, space, needed=CENTRE_FROM):
+            raise StoreCorrupt(
+                f"the space {space.name!r} of {head.name} is damaged and has too few vectors to be mended; restore a "
+                f"backup, or give the items vectors again: anyseek collections reembed {head.name} --model {head.model}"
+            )
 
 
 def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) -> list[str]:

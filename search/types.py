@@ -95,7 +95,8 @@ class Asset:
 class Item:
     """A sample's row in the catalogue. `source_id` is the source it came from, None if it was put over the API.
 
-    `sample_hash` is the hash of what a model sees of it, None if it was written before such hashes were kept.
+    `sample_hash` is the hash of what a model sees of it, None if it was written before such hashes were kept. Nothing
+    in a `damaged` item may be believed: its rows do not match their checksum.
     """
 
     id: int
@@ -107,6 +108,7 @@ class Item:
     revision: int
     assets: Mapping[str, Asset] = field(default_factory=dict)
     sample_hash: str | None = None
+    damaged: bool = False
 
     @property
     def path(self) -> str | None:
@@ -169,7 +171,8 @@ class Hit:
 class Results:
     """The hits of one query, best first, the space they were found in, and how its parts became one vector.
 
-    `fusion` is None for a query of one part. `note` says what is odd about the filter if few hits pass it.
+    `fusion` is None for a query of one part. `note` says what was left out because it is damaged, and what is odd about
+    the filter if few hits pass it.
     """
 
     hits: tuple[Hit, ...]

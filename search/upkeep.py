@@ -53,7 +53,7 @@ def refresh_snapshots(
 ) -> None:
     """The work of `write_snapshots`, for callers that hold the lease. Raises `LeaseLost`."""
     for space in head.spaces:
-        _freeze_centre(database, lease, head, space)
+        _freeze_if_due(database, lease, head, space)
     with database.read() as session:
         head = collections.head_by_id(session, head.id)
     oldest = [open_space(head, space).keep(head, minimum_tail) for space in head.spaces]
@@ -71,7 +71,7 @@ def prepare_switch(database: Database, settings: Settings, head: Head, open_spac
     growing = [space for space in head.beside if space.state != SpaceState.KEPT]
     with SnapshotLease(database, settings, head.id) as lease, _overtaken(head.name):
         for space in growing:
-            _freeze_centre(database, lease, head, space)
+            _freeze_if_due(database, lease, head, space)
         with database.read() as session:
             head = collections.head_by_id(session, head.id)
         ids = {space.id for space in growing}
@@ -98,21 +98,29 @@ def _overtaken(name: str) -> Iterator[None]:
         logger.warning("this process does not write snapshots of %s: %s", name, error)
 
 
-def _freeze_centre(database: Database, lease: SnapshotLease, head: Head, space: SpaceHead) -> None:
-    """Centre the space on the mean of its own raw vectors, if there are enough of them.
-
-    A zero prior means that centring does not help; such a space is left as it is.
-    """
-    needed = max(CENTRE_FROM, 2 * space.centre_count)
+def freeze_centre(database: Database, lease: SnapshotLease, head: Head, space: SpaceHead, needed: int) -> bool:
+    """Centre the space on the mean of its own raw vectors; return False if it has fewer than `needed`."""
     total, count = np.zeros(space.dimension), 0
     with database.read() as session:
-        if collections.count(session, head.id) < needed or not collections.centre_of(session, space.id).any():
-            return
         for page in log.latest_vectors(session, head.id, space.id):
             vectors = page.of(space.fingerprint, space.dimension)[1]
             total += vectors.sum(0, dtype=np.float64)
             count += len(vectors)
-    if count >= needed:
-        with database.write() as session:
-            collections.freeze_centre(session, space.id, (total / count).astype(np.float32), count)
-            lease.check(session)
+    if count < needed:
+        return False
+    with database.write() as session:
+        collections.freeze_centre(session, space.id, (total / count).astype(np.float32), count)
+        lease.check(session)
+    return True
+
+
+def _freeze_if_due(database: Database, lease: SnapshotLease, head: Head, space: SpaceHead) -> None:
+    """Centre the space anew if it has no mean of its own yet, or has doubled since.
+
+    A zero prior means that centring does not help; such a space is left as it is.
+    """
+    needed = max(CENTRE_FROM, 2 * space.centre_count)
+    with database.read() as session:
+        if collections.count(session, head.id) < needed or not collections.centre_of(session, space.id).any():
+            return
+    freeze_centre(database, lease, head, space, needed)

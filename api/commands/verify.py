@@ -18,13 +18,13 @@ def verify(as_json: bool) -> int:
     Exits with 0 if they agree, else with 1 and a line for each problem. Two things are noted but are not problems:
     originals that were indexed in place and are gone, and items that a re-embedding left out.
     """
-    from search.maintenance import left_out, missing_originals
+    from search.maintenance import notes as find_notes
     from search.maintenance import verify as find_problems
     from workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
-        notes = [*left_out(runtime.database), *missing_originals(runtime.database)]
         problems = find_problems(runtime.database, runtime.settings)
+        notes = find_notes(runtime.database)
     shown = notes if as_json else notes[:_SHOWN_NOTES]
     for kind, found in (("note", shown), ("problem", problems)):
         for finding in found:

@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import facets, log
+from search.catalogue import collections, facets, integrity, item_rows, items, log
 from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.tables import CHUNK, CollectionRow, ItemRow, LogRow, Table, chunks
+from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table, chunks
 from search.filters.facets import facets_of
+from search.types import Item
 
 NO_VECTOR = "has no vector in the log"
+DAMAGED = "has a damaged vector"
 
 
 def orphans(session: Session) -> list[tuple[str, int]]:
@@ -43,8 +45,10 @@ def entries_beyond_end(session: Session, head: Head) -> int:
     return session.scalar(query) or 0
 
 
-def vanished_items(session: Session, head: Head) -> list[int]:
-    """Ids of items whose vectors are in the log, but that have neither a row nor a deletion entry."""
+def vanished_items(session: Session, head: Head, ids: Sequence[int] | None = None) -> list[int]:
+    """Ids of items (of `ids` only, where given) whose vectors are in the log, but that have neither a row nor a
+    deletion entry.
+    """
     deletion = aliased(LogRow)
     deleted = (
         select(deletion.seq)
@@ -61,7 +65,7 @@ def vanished_items(session: Session, head: Head) -> list[int]:
         .where(LogRow.collection_id == head.id, LogRow.kind == log.UPSERT, ItemRow.id.is_(None), ~deleted)
         .distinct()
     )
-    return list(session.scalars(query))
+    return list(session.scalars(query if ids is None else query.where(LogRow.item_id.in_(ids))))
 
 
 def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[tuple[str, str]]:
@@ -69,8 +73,8 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
     for key in session.scalars(_without_vector(head.id, space.id)):
         yield key, NO_VECTOR
     for page in log.latest_vectors(session, head.id, space.id):
-        faults = {}
-        for item_id, fingerprint, data in zip(page.ids, page.fingerprints, page.data, strict=True):
+        faults = dict.fromkeys(page.damaged, DAMAGED)
+        for item_id, fingerprint, data in page.by_id():
             if fingerprint != space.fingerprint:
                 faults[item_id] = "has a vector made by other weights"
             elif len(data) != 4 * space.dimension:
@@ -85,18 +89,50 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
 
 
 def stale_facets(session: Session, head: Head) -> Iterator[str]:
-    """Keys of items whose facets do not match their attributes."""
-    query = select(ItemRow.id, ItemRow.key, ItemRow.attributes).where(ItemRow.collection_id == head.id)
-    for some in session.execute(query.order_by(ItemRow.id)).partitions(CHUNK):
-        held = facets.held_by(session, [row.id for row in some])
-        yield from (row.key for row in some if held.get(row.id, set()) != set(facets_of(row.attributes)))
+    """Keys of sound items whose facets do not match their attributes."""
+    for some in item_rows.pages(session, items.of_collection(head.id)):
+        held = facets.held_by(session, [item.id for item in some])
+        sound = (item for item in some if not item.damaged)
+        yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
+
+
+def damaged_items(session: Session, head: Head) -> Iterator[Item]:
+    """The items that do not match their checksums."""
+    for some in item_rows.pages(session, items.of_collection(head.id)):
+        yield from (item for item in some if item.damaged)
+
+
+def damaged_entries(session: Session, head: Head) -> list[int]:
+    """The numbers of log entries that do not match their checksums, without those that `faulty_vectors` names."""
+    damaged = log.damaged_entries(session, head.id)
+    for space in (*head.spaces, *head.beside) if damaged else ():
+        for page in log.latest_vectors(session, head.id, space.id):
+            damaged.difference_update(page.seqs)
+    return sorted(damaged)
+
+
+def damaged_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequence[int] | None = None) -> list[int]:
+    """The items (of `ids` only, where given) whose newest vector in the space does not match its checksum."""
+    pages = log.latest_vectors(session, head.id, space.id, ids)
+    return [item_id for page in pages for item_id in sorted(page.damaged)]
+
+
+def unchecked(session: Session, head: Head) -> int:
+    """How many rows of the collection have no checksum, because an older version wrote them."""
+    count = 0
+    for table in (ItemRow, LogRow, SpaceRow):
+        query = select(func.count()).select_from(table).where(table.collection_id == head.id, table.checksum.is_(None))
+        count += session.scalar(query) or 0
+    return count
 
 
 def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     """Repair log and facets: close gaps, drop what deleted items left, and have every reader reopen its index.
 
+    Rows without checksums get them; those that do not match theirs stay so.
     Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
     """
+    integrity.mend_indexes(session)
     remove_orphans(session)
     last = session.scalar(select(CollectionRow.last_seq).where(CollectionRow.id == head.id).with_for_update()) or 0
     highest = session.scalar(select(func.max(LogRow.seq)).where(LogRow.collection_id == head.id)) or 0
@@ -104,9 +140,9 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
     log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
-    for keys in chunks(to_make_again):
-        of_items = and_(ItemRow.collection_id == head.id, ItemRow.key.in_(keys))
-        session.execute(update(ItemRow).where(of_items).values(content_hash="", stamp=None))
+    for module in (collections, log, item_rows):
+        module.fill_checksums(session, head.id)
+    item_rows.forget_content(session, head.id, to_make_again)
 
 
 def _foreign_keys() -> list[ForeignKey]:

@@ -1,18 +1,18 @@
 """Collections and their spaces in the catalogue."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import tunings
+from search.catalogue import checksums, tunings
 from search.catalogue.tables import (
     CollectionRow,
     FacetRow,
@@ -25,7 +25,14 @@ from search.catalogue.tables import (
     to_bytes,
     utc,
 )
-from search.errors import BadInput, CollectionExists, CollectionNotFound, FingerprintMismatch, SpaceNotFound
+from search.errors import (
+    BadInput,
+    CollectionExists,
+    CollectionNotFound,
+    FingerprintMismatch,
+    SpaceNotFound,
+    StoreCorrupt,
+)
 from search.types import Collection, Space, Tuning
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -103,6 +110,16 @@ _HEADS = (
     .join_from(CollectionRow, SpaceRow, SpaceRow.collection_id == CollectionRow.id)
     .order_by(SpaceRow.id)
 )
+_CHECKED = (
+    SpaceRow.collection_id,
+    SpaceRow.name,
+    SpaceRow.fingerprint,
+    SpaceRow.dimension,
+    SpaceRow.blocks,
+    SpaceRow.centre,
+    SpaceRow.centre_version,
+)
+_SPACE = select(*_CHECKED, SpaceRow.checksum)
 # Built once: every query reads a head, and building these statements takes several times as long as running them.
 _HEAD_BY_NAME = _HEADS.where(CollectionRow.name == bindparam("wanted"))
 _HEAD_BY_ID = _HEADS.where(CollectionRow.id == bindparam("wanted"))
@@ -135,7 +152,7 @@ def add_spaces(
 ) -> None:
     """Give a collection the spaces of a model, without vectors."""
     values = {"collection_id": collection_id, "model": model, "state": state}
-    session.execute(insert(SpaceRow), [{**values, **_space_values(space)} for space in spaces])
+    session.execute(insert(SpaceRow), [{**values, **_space_values(collection_id, space)} for space in spaces])
 
 
 def get(session: Session, name: str) -> Collection:
@@ -195,20 +212,49 @@ def count(session: Session, collection_id: int) -> int:
     return session.scalar(select(func.count()).select_from(ItemRow).where(ItemRow.collection_id == collection_id)) or 0
 
 
+def item_ids(session: Session, collection_id: int) -> set[int]:
+    """The ids of all items of a collection."""
+    return set(session.scalars(select(ItemRow.id).where(ItemRow.collection_id == collection_id)))
+
+
 def centre_of(session: Session, space_id: int) -> FloatArray:
-    """The mean on which the space is currently centred. Raises `SpaceNotFound`."""
-    data = session.scalar(select(SpaceRow.centre).where(SpaceRow.id == space_id))
-    if data is None:
+    """The mean on which the space is currently centred. Raises `SpaceNotFound`, and `StoreCorrupt` if it is damaged."""
+    row = session.execute(_SPACE.where(SpaceRow.id == space_id)).one_or_none()
+    if row is None:
         raise SpaceNotFound("the space has been deleted in the meantime")
-    return from_bytes(data)
+    if not _is_sound(row):
+        raise StoreCorrupt(
+            f"the space {row.name!r} is damaged in the database; run anyseek rebuild, or restore a backup"
+        )
+    return from_bytes(row.centre)
+
+
+def damaged_spaces(session: Session, collection_id: int) -> list[str]:
+    """The names of the collection's spaces that do not match their checksums."""
+    rows = session.execute(_SPACE.where(SpaceRow.collection_id == collection_id).order_by(SpaceRow.id)).all()
+    return [row.name for row in rows if not _is_sound(row)]
 
 
 def freeze_centre(session: Session, space_id: int, centre: FloatArray, count: int) -> None:
     """Centre the space on `centre`, the mean of `count` vectors, from now on."""
-    values = {"centre": to_bytes(centre), "centre_count": count, "centre_version": SpaceRow.centre_version + 1}
+    row = session.execute(_SPACE.where(SpaceRow.id == space_id).with_for_update()).one_or_none()
+    if row is None:
+        return  # it has been dropped in the meantime
+    changed = {"centre": to_bytes(centre), "centre_version": row.centre_version + 1}
+    values = {**changed, "centre_count": count, "checksum": _checksum({**row._asdict(), **changed})}
     session.execute(
         update(SpaceRow).where(SpaceRow.id == space_id).values(values).execution_options(synchronize_session=False)
     )
+
+
+def fill_checksums(session: Session, collection_id: int) -> None:
+    """Give spaces that were made before there were checksums the ones of what they hold now."""
+    without = _SPACE.add_columns(SpaceRow.id).where(
+        SpaceRow.collection_id == collection_id, SpaceRow.checksum.is_(None)
+    )
+    for row in session.execute(without).all():
+        filled = update(SpaceRow).where(SpaceRow.id == row.id).values(checksum=_checksum(row._asdict()))
+        session.execute(filled.execution_options(synchronize_session=False))
 
 
 def lock(session: Session, collection: Collection) -> int:
@@ -233,24 +279,46 @@ def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | i
 def _space_of(*values: Any) -> SpaceHead:
     """The space made of the values of `_SPACE_HEAD`."""
     *held, state, blocks, tuning_version = values
-    return SpaceHead(*[*held, SpaceState(state), tuple(blocks), tuning_version])
+    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version])
+
+
+def _state(text: str) -> SpaceState:
+    """Raises `StoreCorrupt` for what no version has written."""
+    try:
+        return SpaceState(text)
+    except ValueError as error:
+        raise StoreCorrupt(f"a space has the state {text!r} in the database, which is damaged") from error
 
 
 def space_head(row: SpaceRow) -> SpaceHead:
     """One row of a space."""
     counts = (row.dimension, row.centre_version, row.centre_count)
-    state, blocks = SpaceState(row.state), tuple(row.blocks)
+    state, blocks = _state(row.state), tuple(row.blocks)
     return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version)
 
 
-def _space_values(space: EmbeddingSpace) -> dict[str, object]:
-    return {
+def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:
+    values = {
         "name": space.name,
         "fingerprint": space.fingerprint,
         "dimension": space.dimension,
         "blocks": list(space.blocks),
         "centre": to_bytes(space.gallery_prior),
     }
+    return values | {"checksum": _checksum({"collection_id": collection_id, "centre_version": 0, **values})}
+
+
+def _is_sound(row: Row[*tuple[Any, ...]]) -> bool:
+    """Whether a row of `_SPACE` matches its checksum."""
+    try:
+        return row.checksum is None or row.checksum == _checksum(row._asdict())
+    except TypeError:  # SQLite gives whatever type a damaged row says
+        return False
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    """The checksum of a space's columns, by name."""
+    return checksums.of_space(*(values[column.key] for column in _CHECKED))
 
 
 def _collection(session: Session, row: CollectionRow) -> Collection:

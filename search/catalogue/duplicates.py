@@ -37,7 +37,7 @@ def vectors_by_sample(
     found: dict[str, dict[str, FloatArray]] = {}
     for space in collection.spaces.values():
         for page in log.latest_vectors(session, collection.id, space.id, sorted(samples)):
-            for item_id, fingerprint, data in zip(page.ids, page.fingerprints, page.data, strict=True):
+            for item_id, fingerprint, data in page.by_id():
                 vector = from_bytes(data) if fingerprint == space.fingerprint else None
                 if vector is not None and fits(space, vector):
                     found.setdefault(samples[item_id], {})[space.name] = vector

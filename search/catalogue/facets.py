@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue.tables import CHUNK, FacetRow, ItemRow, chunks
+from search.catalogue import item_rows
+from search.catalogue.tables import FacetRow, ItemRow, chunks
 from search.filters import spheres
 from search.filters.facets import Facet, facets_of
 from search.filters.tree import (
@@ -60,11 +61,10 @@ def delete(session: Session, ids: Sequence[int]) -> None:
 
 
 def make_again(session: Session, collection_id: int) -> None:
-    """Write the facets of all items of a collection anew."""
+    """Write the facets of all items of a collection anew; a damaged item has none."""
     session.execute(delete_rows(FacetRow).where(FacetRow.collection_id == collection_id))
-    items = select(ItemRow.id, ItemRow.attributes).where(ItemRow.collection_id == collection_id)
-    for some in session.execute(items).partitions(CHUNK):
-        insert_of(session, collection_id, {row.id: row.attributes for row in some})
+    for some in item_rows.pages(session, ItemRow.collection_id + 0 == collection_id):
+        insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
 
 def held_by(session: Session, ids: Sequence[int]) -> dict[int, set[Facet]]:

@@ -8,46 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BindParameter, ColumnElement, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
-from search.catalogue import collections, facets, log, stamps
+from search.catalogue import collections, facets, item_rows, log, stamps
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
-from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, now, to_bytes
+from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, to_bytes
 from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from search.filters.tree import is_storable
-from search.types import Asset, Attributes, Collection, Item, NewItem, Space
+from search.types import Attributes, Collection, Item, NewItem, Space
 
 KEY_CHARACTERS = 1_000
 KEY_BYTES = 2_600  # PostgreSQL cannot index longer texts
 KEYS = f"1 to {KEY_CHARACTERS:,} characters of Unicode text without NUL, at most {KEY_BYTES:,} bytes in UTF-8"
 UNIT_TOLERANCE = 1e-3
-
-_ITEM = (
-    ItemRow.id,
-    ItemRow.key,
-    ItemRow.source_id,
-    ItemRow.content_hash,
-    ItemRow.caption,
-    ItemRow.attributes,
-    ItemRow.revision,
-    ItemRow.sample_hash,
-)
-_ASSET = (
-    AssetRow.name,
-    AssetRow.location,
-    AssetRow.stored,
-    AssetRow.media_type,
-    AssetRow.sha256,
-    AssetRow.size_bytes,
-)
-# Built once: every query reads its hits, and building these statements takes several times as long as running them.
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_ITEMS_BY_ID = select(*_ITEM).where(ItemRow.id.in_(_IDS))
-_ASSETS_BY_ID = select(AssetRow.item_id, *_ASSET).where(AssetRow.item_id.in_(_IDS))
 
 # (item id, space id) -> fingerprint and newest vector
 HeldVectors = Mapping[tuple[int, int], tuple[str, bytes]]
@@ -109,11 +86,20 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
 
 
 def get(session: Session, collection: Collection, key: str) -> Item:
-    """The item called `key`. Raises `ItemNotFound`."""
+    """The item called `key`. Raises `ItemNotFound`, and `StoreCorrupt` if its rows are damaged."""
     item = by_keys(session, collection, [key]).get(key)
     if item is None:
         raise ItemNotFound(f"the collection {collection.name!r} has no item {key!r}")
+    refuse_damaged(item)
     return item
+
+
+def refuse_damaged(item: Item) -> None:
+    """Raises `StoreCorrupt` for an item that is not as it was written."""
+    if item.damaged:
+        raise StoreCorrupt(
+            f"the item {item.key!r} is damaged in the database; index its folder or put it again, or delete it"
+        )
 
 
 def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Item]:
@@ -121,7 +107,7 @@ def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> di
     found: dict[str, Item] = {}
     for some in chunks(list(dict.fromkeys(keys))):
         where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        found.update((item.key, item) for item in _read(session, *where))
+        found.update((item.key, item) for item in item_rows.read(session, *where))
     return found
 
 
@@ -129,7 +115,7 @@ def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
     """Those of `ids` that exist."""
     found: dict[int, Item] = {}
     for some in chunks(list(dict.fromkeys(ids))):
-        found.update((item.id, item) for item in _read_by_ids(session, some))
+        found.update((item.id, item) for item in item_rows.read_by_ids(session, some))
     return found
 
 
@@ -139,12 +125,17 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
     return list(session.scalars(query))
 
 
-def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the items of a collection above `item_id`, to be ordered by id.
+def of_collection(collection_id: int) -> ColumnElement[bool]:
+    """The condition for the items of a collection, where they are ordered by id.
 
     The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
     """
-    return ItemRow.collection_id + 0 == collection_id, ItemRow.id > item_id
+    return ItemRow.collection_id + 0 == collection_id
+
+
+def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the items of a collection above `item_id`, to be ordered by id."""
+    return of_collection(collection_id), ItemRow.id > item_id
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
@@ -163,10 +154,7 @@ def list_page(session: Session, collection: Collection, after_key: str | None, l
         select(ItemRow.key).where(ItemRow.collection_id == collection.id, *after).order_by(ItemRow.key).limit(limit)
     ).all()
     found = by_keys(session, collection, keys)
-    if len(found) < len(keys):  # both were read in one transaction
-        lacking = next(key for key in keys if key not in found)
-        raise StoreCorrupt(f"an index of the database names the item {lacking!r}, which its table has not")
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def hashes(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, tuple[str, int | None]]:
@@ -226,7 +214,7 @@ def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]
         (item_id, space.id): (fingerprint, data)
         for space in collection.spaces.values()
         for page in log.latest_vectors(session, collection.id, space.id, ids)
-        for item_id, fingerprint, data in zip(page.ids, page.fingerprints, page.data, strict=True)
+        for item_id, fingerprint, data in page.by_id()
     }
 
 
@@ -327,18 +315,6 @@ def _check_vector(key: str, space: Space, vector: FloatArray) -> None:
         )
 
 
-def _read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
-    """The items for which `where` holds, with their assets; always two statements."""
-    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
-    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
-
-
-def _read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
-    """Like `_read`, for up to a few hundred `ids`; missing ones are left out."""
-    connection, wanted = session.connection(), {"ids": ids}
-    return _with_assets(connection.execute(_ITEMS_BY_ID, wanted), connection.execute(_ASSETS_BY_ID, wanted))
-
-
 def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
     """Insert rows without assets and return their ids in the same order; no two may have one key.
 
@@ -365,16 +341,9 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 
 
 def _store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Update rows, assets and facets to the state of these items; those of revision 1 have just been inserted."""
-    older = [item for item in changed if item.revision > 1]
-    if older:
-        session.execute(update(ItemRow), [_values(item) for item in older])
-        for some in chunks([item.id for item in older]):
-            session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
-    assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
-    if assets:
-        session.execute(insert(AssetRow), assets)
-    facets.delete(session, [item.id for item in older])
+    """Write rows, assets and facets of these items; those of revision 1 have just been inserted."""
+    item_rows.store(session, collection_id, changed)
+    facets.delete(session, [item.id for item in changed if item.revision > 1])
     facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
 
 
@@ -383,23 +352,3 @@ def _delete(session: Session, ids: Sequence[int]) -> None:
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
-
-
-def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
-    """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
-    held: dict[int, dict[str, Asset]] = {}
-    for row in assets:
-        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
-    return [Item(*[*values, held.get(values[0], {}), sample_hash]) for *values, sample_hash in items]
-
-
-def _values(item: Item) -> dict[str, object]:
-    return {
-        "id": item.id,
-        "content_hash": item.content_hash,
-        "caption": item.caption,
-        "attributes": dict(item.attributes),
-        "revision": item.revision,
-        "sample_hash": item.sample_hash,
-        "updated_at": now(),
-    }

@@ -6,19 +6,32 @@ and `delete`; the last two concern the item in every space and carry no vector.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
+from search.catalogue import checksums
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, chunks, from_bytes, to_bytes
 from search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
 
 PAGE = 1_000
+
+_ENTRY = (
+    LogRow.seq,
+    LogRow.kind,
+    LogRow.item_id,
+    LogRow.space_id,
+    LogRow.fingerprint,
+    LogRow.vector,
+    LogRow.revision,
+    LogRow.checksum,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,10 @@ class NewEntry:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One stored entry; `data` is the raw (not centred) vector, float32 little-endian."""
+    """One stored entry; `data` is the raw (not centred) vector, float32 little-endian.
+
+    One that is not `sound` does not match its checksum: nothing in it may be believed.
+    """
 
     seq: int
     kind: str
@@ -44,10 +60,11 @@ class LogEntry:
     fingerprint: str | None
     data: bytes | None
     revision: int
+    sound: bool = True
 
     def vector(self, fingerprint: str, dimension: int) -> FloatArray | None:
         """The vector (dimension,), None if it was made under another fingerprint or is damaged."""
-        if self.data is None or self.fingerprint != fingerprint or len(self.data) != 4 * dimension:
+        if not self.sound or self.data is None or self.fingerprint != fingerprint or len(self.data) != 4 * dimension:
             return None
         return from_bytes(self.data)
 
@@ -56,19 +73,31 @@ class LogEntry:
 class VectorPage:
     """The newest raw vectors of existing items in one space, by item id, each with its model's fingerprint.
 
-    `data[i]` is float32 little-endian, as it is in the log.
+    `data[i]` is float32 little-endian, as it is in the log at `seqs[i]`; it is damaged where `sound[i]` is false.
     """
 
     ids: tuple[int, ...]
     fingerprints: tuple[str, ...]
     data: tuple[bytes, ...]
+    seqs: tuple[int, ...]
+    sound: tuple[bool, ...]
+
+    @property
+    def damaged(self) -> set[int]:
+        """The ids whose vectors do not match their checksums."""
+        return {item_id for item_id, sound in zip(self.ids, self.sound, strict=True) if not sound}
+
+    def by_id(self) -> Iterator[tuple[int, str, bytes]]:
+        """Id, fingerprint and vector of those that are sound."""
+        for place in np.flatnonzero(self.sound).tolist():
+            yield self.ids[place], self.fingerprints[place], self.data[place]
 
     def of(self, fingerprint: str, dimension: int) -> tuple[IdArray, FloatArray]:
         """Ids and vectors (n, dimension) of those made under `fingerprint`; others and damaged ones are left out."""
         kept = [
             i
             for i, made_by in enumerate(self.fingerprints)
-            if made_by == fingerprint and len(self.data[i]) == 4 * dimension
+            if self.sound[i] and made_by == fingerprint and len(self.data[i]) == 4 * dimension
         ]
         vectors = from_bytes(b"".join(self.data[i] for i in kept)).reshape(len(kept), dimension)
         return np.array([self.ids[i] for i in kept], np.int64), vectors
@@ -78,8 +107,10 @@ def append(session: Session, collection_id: int, last_seq: int, entries: Sequenc
     """Store `entries`, numbered from `last_seq` + 1; the caller holds the collection's lock."""
     if not entries:
         return
-    rows = [_row_values(collection_id, seq, entry) for seq, entry in enumerate(entries, last_seq + 1)]
-    session.execute(insert(LogRow), rows)
+    rows = [_row_values(seq, entry) for seq, entry in enumerate(entries, last_seq + 1)]
+    found = checksums.of_entries(collection_id, [list(row.values()) for row in rows])
+    complete = [row | {"collection_id": collection_id, "checksum": new} for row, new in zip(rows, found, strict=True)]
+    session.execute(insert(LogRow), complete)
     session.execute(
         update(CollectionRow).where(CollectionRow.id == collection_id).values(last_seq=last_seq + len(entries))
     )
@@ -91,20 +122,33 @@ def entries_after(
     """The next `limit` entries after `seq`, in order; with `space_id`, the vectors of other spaces are left out."""
     of_space = () if space_id is None else (or_(LogRow.space_id.is_(None), LogRow.space_id == space_id),)
     rows = session.execute(
-        select(
-            LogRow.seq,
-            LogRow.kind,
-            LogRow.item_id,
-            LogRow.space_id,
-            LogRow.fingerprint,
-            LogRow.vector,
-            LogRow.revision,
-        )
+        select(*_ENTRY)
         .where(LogRow.collection_id == collection_id, LogRow.seq > seq, *of_space)
         .order_by(LogRow.seq)
         .limit(limit)
-    )
-    return [LogEntry(*row) for row in rows]
+    ).all()
+    return [LogEntry(*row[:-1], sound) for row, sound in zip(rows, _are_sound(collection_id, rows), strict=True)]
+
+
+def damaged_entries(session: Session, collection_id: int) -> set[int]:
+    """The numbers of all entries that do not match their checksums."""
+    found: set[int] = set()
+    after = -1
+    while page := entries_after(session, collection_id, after):
+        found.update(entry.seq for entry in page if not entry.sound)
+        after = page[-1].seq
+    return found
+
+
+def fill_checksums(session: Session, collection_id: int) -> None:
+    """Give entries that were written before there were checksums the ones of what they hold now."""
+    of_entry = and_(LogRow.collection_id == collection_id, LogRow.seq == bindparam("of_seq"))
+    fill = update(LogRow).where(of_entry).values(checksum=bindparam("new_checksum"))
+    without = (LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
+    while rows := session.execute(select(*_ENTRY).where(*without).limit(PAGE)).all():
+        found = checksums.of_entries(collection_id, [row[:-1] for row in rows])
+        filled = [{"of_seq": row.seq, "new_checksum": new or 0} for row, new in zip(rows, found, strict=True)]
+        session.connection().execute(fill, filled)
 
 
 def items_after(session: Session, collection_id: int, seq: int) -> set[int]:
@@ -121,7 +165,7 @@ def latest_vectors(
     """
     if ids is not None:
         for some in chunks(sorted(ids)):
-            yield _vector_page(session, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
+            yield _vector_page(session, collection_id, _newest(collection_id, space_id).where(LogRow.item_id.in_(some)))
         return
     in_order = (
         LogRow.collection_id,
@@ -130,7 +174,7 @@ def latest_vectors(
     after = 0
     while True:
         newest = _newest(collection_id, space_id).where(LogRow.item_id > after).order_by(*in_order).limit(page)
-        found = _vector_page(session, newest)
+        found = _vector_page(session, collection_id, newest)
         if not found.ids:
             return
         yield found
@@ -196,10 +240,10 @@ def _newest(collection_id: int, space_id: int) -> Select[int, int, int]:
     )
 
 
-def _vector_page(session: Session, newest: Select[int, int, int]) -> VectorPage:
+def _vector_page(session: Session, collection_id: int, newest: Select[int, int, int]) -> VectorPage:
     found = newest.subquery()
     rows = session.execute(
-        select(LogRow.item_id, LogRow.fingerprint, LogRow.vector)
+        select(*_ENTRY)
         .join(found, and_(found.c.collection_id == LogRow.collection_id, found.c.seq == LogRow.seq))
         .order_by(LogRow.item_id)
     ).all()
@@ -207,12 +251,19 @@ def _vector_page(session: Session, newest: Select[int, int, int]) -> VectorPage:
         tuple(row.item_id for row in rows),
         tuple(row.fingerprint or "" for row in rows),
         tuple(row.vector or b"" for row in rows),
+        tuple(row.seq for row in rows),
+        tuple(_are_sound(collection_id, rows)),
     )
 
 
-def _row_values(collection_id: int, seq: int, entry: NewEntry) -> dict[str, object]:
+def _are_sound(collection_id: int, entries: Sequence[Row[*tuple[Any, ...]]]) -> list[bool]:
+    """Whether the values of each row of `_ENTRY` match their checksum."""
+    found = checksums.of_entries(collection_id, [entry[:-1] for entry in entries])
+    return [entry[-1] in (None, checksum) for entry, checksum in zip(entries, found, strict=True)]
+
+
+def _row_values(seq: int, entry: NewEntry) -> dict[str, Any]:
     return {
-        "collection_id": collection_id,
         "seq": seq,
         "kind": entry.kind,
         "item_id": entry.item_id,

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import collections, jobs, ledger, log, space_switch
+from search.catalogue import collections, item_rows, jobs, ledger, log, space_switch
 from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
 from search.catalogue.ledger import Lease, Settled
 from search.catalogue.log import NewEntry
@@ -182,9 +182,7 @@ def leave_out(session: Session, collection: Collection) -> int:
         )
     out = _lacking_keys(session, target)
     space_switch.switch(session, target)
-    for some in chunks(out):
-        of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        session.execute(update(ItemRow).where(*of_items).values(content_hash="", stamp=None))
+    item_rows.forget_content(session, collection.id, out)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
     return len(out)
 

@@ -3,19 +3,20 @@
 A source is known by its `root`, the text by which it is opened again (`indexer.sources.base.Source.uri`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, items
+from search.catalogue import collections, item_rows, items
 from search.catalogue.jobs import ACTIVE
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, ItemRow, JobRow, SourceRow
 from search.errors import Conflict, NotFound
-from search.types import Collection
+from search.types import Collection, Item
 
 
 class SourceNotFound(NotFound):
@@ -92,13 +93,8 @@ def move(session: Session, collection: Collection, source_id: int, root: str, fo
         raise SourceHeld(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
     session.execute(update(SourceRow).where(SourceRow.id == source_id).values(root=root))
     before, after = (f"{folder.rstrip('/')}/" for folder in folders)
-    below = func.substr(AssetRow.location, 1, len(before)) == before
-    of_source = AssetRow.item_id.in_(select(ItemRow.id).where(ItemRow.source_id == source_id))
-    session.execute(
-        update(AssetRow)
-        .where(of_source, ~AssetRow.stored, below)
-        .values(location=after + func.substr(AssetRow.location, len(before) + 1))
-        .execution_options(synchronize_session=False)
+    item_rows.change(
+        session, collection.id, partial(_moved, before=before, after=after), ItemRow.source_id == source_id
     )
 
 
@@ -119,9 +115,22 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
     with database.write() as session:
         collections.lock(session, collection)
         _check_idle(session, source_id)
-        for table in (ItemRow, JobRow):
-            session.execute(update(table).where(table.source_id == source_id).values(source_id=None))
+        item_rows.change(
+            session, collection.id, lambda item: replace(item, source_id=None), ItemRow.source_id == source_id
+        )
+        session.execute(update(JobRow).where(JobRow.source_id == source_id).values(source_id=None))
         session.execute(delete_rows(SourceRow).where(SourceRow.id == source_id))
+
+
+def _moved(item: Item, before: str, after: str) -> Item:
+    """The item with the files that lie below the folder `before` below `after`."""
+    assets = {
+        name: replace(asset, location=after + asset.location.removeprefix(before))
+        if not asset.stored and asset.location.startswith(before)
+        else asset
+        for name, asset in item.assets.items()
+    }
+    return replace(item, assets=assets)
 
 
 def _check_idle(session: Session, source_id: int) -> None:

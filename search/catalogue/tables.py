@@ -11,6 +11,8 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
 owners                                processes that hold leases, and until when they are believed to live
 
+A `checksum` is that of its row (`search.catalogue.checksums`), null in rows that were written before there were any.
+
 At the end: how vectors, times and long lists go into statements.
 """
 
@@ -97,6 +99,7 @@ class SpaceRow(Table):
     centre_version: Mapped[int] = mapped_column(default=0)
     centre_count: Mapped[int] = mapped_column(BigInteger, default=0)
     tuning_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    checksum: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class TuningRow(Table):
@@ -148,9 +151,12 @@ class ItemRow(Table):
     revision: Mapped[int] = mapped_column(BigInteger, default=1)
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
+    checksum: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class AssetRow(Table):
+    """The checksum of the item's row covers its assets."""
+
     __tablename__ = "assets"
     __table_args__ = (UniqueConstraint("item_id", "name"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -203,6 +209,7 @@ class LogRow(Table):
     fingerprint: Mapped[str | None]
     vector: Mapped[bytes | None]
     revision: Mapped[int] = mapped_column(BigInteger)
+    checksum: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class JobRow(Table):

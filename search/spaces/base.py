@@ -44,6 +44,11 @@ class View(Protocol):
     @property
     def centre(self) -> FloatArray: ...
 
+    @property
+    def lacking(self) -> int:
+        """How many items cannot be found because their vectors are damaged or lost, as far as this process knows."""
+        ...
+
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
         """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass its resolved filter."""
         ...

@@ -82,6 +82,7 @@ class SharedView:
 
     store: SharedStore
     centre: FloatArray
+    lacking: int = 0
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
         return self.store.search(vectors, k, where)
@@ -107,6 +108,7 @@ class SharedSpace:
         self._space = space
         self._store_of = store_of
         self._serving: Cursor | None = None
+        self._lacking: set[int] = set()  # items that this process left out because they are damaged
 
     @property
     def cursor(self) -> int:
@@ -136,7 +138,7 @@ class SharedSpace:
     def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[SharedView]:
         """The serving store."""
         serving = self._opened()
-        yield SharedView(self._store_of(serving.centre_version), serving.centre)
+        yield SharedView(self._store_of(serving.centre_version), serving.centre, len(self._lacking))
 
     def keep(self, head: Head, minimum_tail: int) -> int:
         """Update the store on the space's current centre, and remove stores on older centres."""
@@ -232,6 +234,7 @@ class SharedSpace:
         for page in pages:
             some, vectors = page.of(self._space.fingerprint, self._space.dimension)
             known.update(some.tolist())
+            self._lacking = (self._lacking - known) | page.damaged
             if len(some) and not removing_only:
                 centred = centre(vectors, at.centre, self._space.blocks)
                 store.upsert(some, centred, [held[item_id] for item_id in some.tolist()])

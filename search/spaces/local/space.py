@@ -41,12 +41,16 @@ SNAPSHOT_SHARE = 100
 
 @dataclass
 class _Live:
-    """The index that is searched now. `cursor` is the number of the last log entry in it."""
+    """The index that is searched now. `cursor` is the number of the last log entry in it.
+
+    `lacking` are the items that it does not have because their vectors in the log are damaged or lost.
+    """
 
     index: VectorIndex
     centre: FloatArray
     centre_version: int
     cursor: int
+    lacking: set[int] = field(default_factory=set)
     lock: ReadersLock = field(default_factory=ReadersLock)
 
 
@@ -57,6 +61,7 @@ class LocalView:
     index: VectorIndex
     centre: FloatArray
     resolved: Resolved
+    lacking: int = 0
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
         return self.index.search(vectors, k, None if where is None else self.resolved[where])
@@ -114,7 +119,7 @@ class LocalSpace:
         """The index, unchanged for the length of the block; `refresh` comes first."""
         live = self._opened()
         with live.lock.reading():
-            yield LocalView(live.index, live.centre, resolved)
+            yield LocalView(live.index, live.centre, resolved, len(live.lacking))
 
     @property
     def cursor(self) -> int:
@@ -260,9 +265,21 @@ class LocalSpace:
             if header is None:
                 live.index = self._empty()  # a snapshot that was refused may have been read by half
                 self._fill(session, live)
-                return live
-        live.cursor = header.seq
-        return live if self._tail(live) else self._open()
+            else:
+                live.cursor = header.seq
+        if header is not None and not self._tail(live):
+            return self._open()
+        self._find_lacking(live)
+        return live
+
+    def _find_lacking(self, live: _Live) -> None:
+        """Note the items that have been in the log for longer than the index goes, and are not in the index."""
+        with self._database.read() as session:
+            if live.index.count() >= collections.count(session, self._collection_id):
+                return
+            newer = log.items_after(session, self._collection_id, live.cursor)
+            ids = np.array(sorted(collections.item_ids(session, self._collection_id) - newer), np.int64)
+        live.lacking.update(np.setdiff1d(ids, live.index.vectors(ids)[0]).tolist())
 
     def _empty(self) -> VectorIndex:
         return self._make_index(self._space.dimension)
@@ -296,8 +313,12 @@ class LocalSpace:
     def _apply(self, live: _Live, entries: list[LogEntry]) -> None:
         newest: dict[int, FloatArray | None] = {}
         for entry in entries:
-            if entry.kind != log.PAYLOAD:
+            if entry.kind != log.PAYLOAD or not entry.sound:
                 newest[entry.item_id] = self._vector(entry)
+            if entry.sound:
+                live.lacking.discard(entry.item_id)
+            else:
+                live.lacking.add(entry.item_id)
         for some in chunks(list(newest), APPLIED_AT_ONCE):
             self._change(live, {item_id: newest[item_id] for item_id in some})
 

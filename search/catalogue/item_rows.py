@@ -1,0 +1,166 @@
+"""Items as rows: what is read of them and written, with the checksum that covers an item's row and its assets.
+
+An item whose rows do not match their checksum is read as `damaged`. Whoever shows items leaves it out and says so;
+whoever writes it or deletes it treats it as any other.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Text, bindparam, cast, insert, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from search.catalogue import checksums
+from search.catalogue.tables import CHUNK, AssetRow, ItemRow, chunks, now
+from search.types import Asset, Item
+
+_ITEM = (
+    ItemRow.id,
+    ItemRow.key,
+    ItemRow.source_id,
+    ItemRow.content_hash,
+    ItemRow.caption,
+    cast(ItemRow.attributes, Text).label("attributes"),  # as they are stored, for the checksum
+    ItemRow.revision,
+    ItemRow.sample_hash,
+    ItemRow.collection_id,
+    ItemRow.checksum,
+)
+_ASSET = (
+    AssetRow.name,
+    AssetRow.location,
+    AssetRow.stored,
+    AssetRow.media_type,
+    AssetRow.sha256,
+    AssetRow.size_bytes,
+)
+# Built once: every query reads its hits, and building these statements takes several times as long as running them.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_ITEMS_BY_ID = select(*_ITEM).where(ItemRow.id.in_(_IDS))
+_ASSETS_BY_ID = select(AssetRow.item_id, *_ASSET).where(AssetRow.item_id.in_(_IDS))
+_MOVE_ASSET = (
+    update(AssetRow)
+    .where(AssetRow.item_id == bindparam("of_item"), AssetRow.name == bindparam("called"))
+    .values(location=bindparam("to"))
+)
+
+Change = Callable[[Item], Item]
+
+
+def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
+    """The items for which `where` holds, with their assets; always two statements."""
+    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
+    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
+
+
+def read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
+    """Like `read`, for up to a few hundred `ids`; missing ones are left out."""
+    connection, wanted = session.connection(), {"ids": ids}
+    return _with_assets(connection.execute(_ITEMS_BY_ID, wanted), connection.execute(_ASSETS_BY_ID, wanted))
+
+
+def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Bring rows and assets to the state of these items; those of revision 1 have just been inserted."""
+    if not changed:
+        return
+    session.execute(update(ItemRow), [_values(collection_id, item) for item in changed])
+    for some in chunks([item.id for item in changed if item.revision > 1]):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+    assets = [{"item_id": item.id, **vars(asset)} for item in changed for asset in item.assets.values()]
+    if assets:
+        session.execute(insert(AssetRow), assets)
+
+
+def forget_content(session: Session, collection_id: int, keys: Sequence[str]) -> None:
+    """Have the next run over their sources make these items again, whether or not their files have changed."""
+    for some in chunks(keys):
+        where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
+        session.execute(update(ItemRow).where(*where).values(stamp=None).execution_options(synchronize_session=False))
+        _change(session, collection_id, read(session, *where), lambda item: replace(item, content_hash=""))
+
+
+def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
+    """The items for which `where` holds, in pages by id; changing those of a page while iterating is fine."""
+    after = 0
+    while True:
+        page = select(ItemRow.id).where(ItemRow.id > after, *where).order_by(ItemRow.id).limit(CHUNK)
+        ids = session.scalars(page).all()
+        if not ids:
+            return
+        yield read_by_ids(session, ids)
+        after = ids[-1]
+
+
+def change(session: Session, collection_id: int, change_one: Change, *where: ColumnElement[bool]) -> None:
+    """Give the items for which `where` holds another source, or other places of their files."""
+    for held in pages(session, *where):
+        _change(session, collection_id, held, change_one)
+
+
+def fill_checksums(session: Session, collection_id: int) -> None:
+    """Give the items that were written before there were checksums the ones of what they hold now."""
+    without = (ItemRow.collection_id == collection_id, ItemRow.checksum.is_(None))
+    change(session, collection_id, lambda item: item, *without)
+
+
+def _change(session: Session, collection_id: int, held: Iterable[Item], change_one: Change) -> None:
+    """A damaged item keeps the checksum that it does not match, so it stays damaged whatever is changed."""
+    rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
+    moved = []
+    for item in held:
+        new = change_one(item)
+        row: dict[str, object] = {"id": item.id, "content_hash": new.content_hash, "source_id": new.source_id}
+        rows[item.damaged].append(row if item.damaged else row | {"checksum": _checksum(collection_id, new)})
+        for name, asset in new.assets.items():
+            if asset != item.assets[name]:
+                moved.append({"of_item": item.id, "called": name, "to": asset.location})
+    for values in filter(None, rows.values()):
+        session.execute(update(ItemRow), values)
+    if moved:
+        session.connection().execute(_MOVE_ASSET, moved)
+
+
+def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
+    """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
+    held: dict[int, dict[str, Asset]] = {}
+    for row in assets:
+        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
+    return [_item(row, held.get(row[0], {})) for row in items]
+
+
+def _item(row: Sequence[Any], assets: Mapping[str, Asset]) -> Item:
+    *before, attributes, revision, sample_hash, collection_id, checksum = row
+    values = (*before, attributes, revision, sample_hash)
+    sound = checksum is None or checksum == _checksum_of(collection_id, *values, assets)
+    try:
+        held = json.loads(attributes)
+    except (TypeError, ValueError):
+        held, sound = {}, False
+    return Item(*[*before, held, revision, assets, sample_hash, not sound])
+
+
+def _checksum(collection_id: int, item: Item) -> int:
+    before = (item.id, item.key, item.source_id, item.content_hash, item.caption, json.dumps(dict(item.attributes)))
+    return _checksum_of(collection_id, *before, item.revision, item.sample_hash, item.assets)
+
+
+def _checksum_of(*values: Any) -> int:
+    *of_item, assets = values
+    of_assets = [tuple(vars(asset).values()) for asset in assets.values()]
+    return checksums.of_values(*of_item, sorted(of_assets, key=str) if len(of_assets) > 1 else of_assets)
+
+
+def _values(collection_id: int, item: Item) -> dict[str, object]:
+    return {
+        "id": item.id,
+        "content_hash": item.content_hash,
+        "caption": item.caption,
+        "attributes": dict(item.attributes),
+        "revision": item.revision,
+        "sample_hash": item.sample_hash,
+        "updated_at": now(),
+        "checksum": _checksum(collection_id, item),
+    }
