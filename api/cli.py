@@ -81,11 +81,12 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()  # the reader of stdout is gone; do not report that either
         return 1
     except Exception as error:
-        from api.errors import exit_code_of
+        from api.errors import exit_code_of, own
 
-        code = exit_code_of(error)
+        known = own(error)
+        code = exit_code_of(known)
         if code is None:
             raise
-        click.echo(f"anyseek: {error}", err=True)
+        click.echo(f"anyseek: {known}", err=True)
         return code
     return result if isinstance(result, int) else 0

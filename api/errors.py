@@ -22,7 +22,18 @@ from http import HTTPStatus
 from typing import Any
 
 from model.errors import ModelError, RequestInvalid, UnknownModel, UnsupportedModality
-from search.errors import AnyseekError, BadInput, Conflict, IndexUnavailable, LeaseLost, LimitExceeded, NotFound
+from search.errors import (
+    AnyseekError,
+    AssetChanged,
+    BadInput,
+    Conflict,
+    IndexUnavailable,
+    LeaseLost,
+    LimitExceeded,
+    NotFound,
+    StorageFull,
+    StorageUnavailable,
+)
 
 
 class ServiceError(AnyseekError):
@@ -87,9 +98,12 @@ class ApiError(ClientError):
 # The closest class among an error's ancestors decides; other errors are faults of the service (500).
 STATUS: dict[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
+    AssetChanged: HTTPStatus.GONE,
     Conflict: HTTPStatus.CONFLICT,
     LeaseLost: HTTPStatus.CONFLICT,
     IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
     BadInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedModality: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -109,6 +123,15 @@ STATUS: dict[type[Exception], HTTPStatus] = {
 # Exit codes of commands.
 FAILED, WRONG_USAGE = 1, 2
 _REFUSED_INPUT = (400, 413, 422)
+
+
+def own(error: Exception) -> Exception:
+    """The error itself, or the one of ours that a failure of the database or the disk stands for."""
+    if isinstance(error, AnyseekError | ModelError):
+        return error
+    from search.catalogue.failures import meaning  # a command that asks a service starts without a database
+
+    return meaning(error) or error
 
 
 def status_of(error: Exception) -> HTTPStatus:

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.errors import describe, status_of, wrong_places
+from api.errors import describe, own, status_of, wrong_places
 from model.errors import ModelError
 from search.errors import AnyseekError, LimitExceeded
 
@@ -47,7 +48,8 @@ def problem(
 
 def problem_of(error: Exception, request_id: str) -> JSONResponse:
     """The answer to a domain error. A fault of the service shows its code, but no internals."""
-    status, code = status_of(error), getattr(error, "code", "error")
+    error = own(error)
+    status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
     return problem(status, code, str(error), request_id)
@@ -77,5 +79,7 @@ def install_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(AnyseekError, refuse)
     app.add_exception_handler(ModelError, refuse)
+    app.add_exception_handler(SQLAlchemyError, refuse)
+    app.add_exception_handler(OSError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_invalid)
     app.add_exception_handler(HTTPException, refuse_by_framework)

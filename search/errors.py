@@ -23,10 +23,16 @@ AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
 │   ├── GpuMissing           (`search.spaces.local.candidates`)
 │   ├── IndexUnreachable     (`search.spaces.qdrant.index`)
 │   └── IndexBehind          (`search.spaces.shared`) another process fills it for the first time
+├── AssetChanged             an original is no longer the file that was indexed
 ├── LeaseLost                another worker has taken over this one's work; nothing was written
 ├── BackupCorrupt            a file is cut short, damaged, or not a backup
 ├── BackupUnknown            a backup has a format or tables that this version does not know
-└── StoreCorrupt             a stored file does not match the catalogue
+├── StoreCorrupt             a stored file or a row is damaged
+└── StorageUnavailable       the database or the disk does not do what it should now (`search.catalogue.failures`)
+    ├── DatabaseBusy         another process holds it for too long
+    ├── DatabaseFailed       anything else that it says
+    ├── StorageFull          no space is left
+    └── StorageReadOnly      it cannot be written
 """
 
 from model.errors import AnyseekError as AnyseekError
@@ -48,6 +54,10 @@ class ItemNotFound(NotFound):
 
 class AssetNotFound(NotFound):
     code = "asset-not-found"
+
+
+class AssetChanged(AnyseekError):
+    code = "asset-changed"
 
 
 class SpaceNotFound(NotFound):
@@ -100,6 +110,26 @@ class LeaseLost(AnyseekError):
 
 class StoreCorrupt(AnyseekError):
     code = "store-corrupt"
+
+
+class StorageUnavailable(AnyseekError):
+    code = "storage-unavailable"
+
+
+class DatabaseBusy(StorageUnavailable):
+    code = "database-busy"
+
+
+class DatabaseFailed(StorageUnavailable):
+    code = "database-failed"
+
+
+class StorageFull(StorageUnavailable):
+    code = "storage-full"
+
+
+class StorageReadOnly(StorageUnavailable):
+    code = "storage-read-only"
 
 
 class BackupCorrupt(AnyseekError):
