@@ -3,17 +3,24 @@
 import hashlib
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from model.files import FileLock, file_digest, whole_file, write_file
-from search.errors import AssetNotFound, StoreCorrupt
+from search.errors import AnyseekError, AssetChanged, AssetNotFound, StoreCorrupt
 from search.types import Asset
 
 # A transaction may commit this long after the file that it refers to was put; younger files are never removed.
 GRACE_SECONDS = 3600.0
+# Without O_NONBLOCK opening a named pipe waits for its other end for ever.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+_MOST_CHECKED = 100_000
+# A file that is written twice within the steps of a file system's clock has the same times after both.
+_SETTLED_NS = 2_000_000_000
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
@@ -22,6 +29,7 @@ class AssetStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._checked: dict[Path, tuple[str | int, ...]] = {}  # by path, what was found when its content was checked
 
     def put(self, name: str, data: bytes, media_type: str) -> Asset:
         """Store `data` and return the asset `name` that refers to it; the bytes are on the disk when this returns."""
@@ -58,6 +66,42 @@ class AssetStore:
         """No file is removed while the block runs."""
         with self._lock(shared=True):
             yield
+
+    def open(self, asset: Asset, root: Path | None = None) -> BufferedReader:
+        """The asset's file, open for reading, with the content that was stored or indexed and no other.
+
+        It must be a regular file and lie inside `root`, the folder that it was indexed from, wherever links lead. It is
+        read whole and hashed, unless this store has done so and its size and times are the same since. Raises
+        `AssetNotFound`, `AssetChanged` for an original that is another file now, `StoreCorrupt` for a stored file.
+        """
+        path = self._path(asset)
+        resolved = Path(os.path.realpath(path))
+        inside = self.root if asset.stored else root
+        if inside is not None and not resolved.is_relative_to(os.path.realpath(inside)):
+            raise _changed(asset, path, "leads out of its folder")
+        handle = _opened(asset, resolved)
+        try:
+            self._check_content(asset, path, handle)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
+
+    def _check_content(self, asset: Asset, path: Path, handle: BufferedReader) -> None:
+        """Raises as `open` does, unless the file has the asset's content."""
+        found = os.fstat(handle.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise _changed(asset, path, "is not a regular file")
+        state = (asset.sha256, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._checked.get(path) == state:
+            return
+        if found.st_size != asset.size_bytes or hashlib.file_digest(handle, "sha256").hexdigest() != asset.sha256:
+            raise _changed(asset, path, "has other content")
+        handle.seek(0)
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS:
+            if len(self._checked) >= _MOST_CHECKED:
+                self._checked.clear()
+            self._checked[path] = state
 
     def path(self, asset: Asset) -> Path:
         """The path of the asset's file. Raises `AssetNotFound` if there is none."""
@@ -111,6 +155,24 @@ class AssetStore:
 def reference(name: str, path: Path, media_type: str, sha256: str, size_bytes: int) -> Asset:
     """An asset that stays where the user keeps it, with the checksum and size of the bytes that were read."""
     return Asset(name, str(path.absolute()), False, media_type, sha256, size_bytes)
+
+
+def _opened(asset: Asset, path: Path) -> BufferedReader:
+    """Open a path that has no links in it; a link that took its place since is refused."""
+    try:
+        return os.fdopen(os.open(path, _FLAGS), "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AssetNotFound(f"the file of asset {asset.name!r} is gone: {path}") from error
+    except (OSError, ValueError) as error:  # a ValueError for a NUL in the path
+        raise _changed(asset, path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
+
+
+def _changed(asset: Asset, path: Path, what: str) -> AnyseekError:
+    if asset.stored:
+        return StoreCorrupt(f"the stored file of {asset.name!r} {what}: {path}; run anyseek rebuild, or put it again")
+    return AssetChanged(
+        f"the original of {asset.name!r} is not the file that was indexed: it {what}; index its folder again"
+    )
 
 
 def _content(path: Path) -> bytes | None:

@@ -6,7 +6,6 @@ from collections.abc import Collection as AnyCollection
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -68,7 +67,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 def notes(database: Database) -> list[Problem]:
     """What is known and not a problem, as far as damage lets it be read: `verify` names what does not."""
     found: list[Problem] = []
-    for kind in (unchecked, left_out, missing_originals):
+    for kind in (unchecked, left_out):
         try:
             found += kind(database)
         except Exception:
@@ -85,18 +84,6 @@ def unchecked(database: Database) -> list[Problem]:
             for head in heads
             if (count := checks.unchecked(session, head))
         ]
-
-
-def missing_originals(database: Database) -> list[Problem]:
-    """Files that the user keeps elsewhere and that are missing now; worth a note, but not a problem."""
-    found = []
-    with database.read() as session:
-        names = [collection.name for collection in collections.list_all(session)]
-    for name in names:
-        for item, asset in _assets(database, name):
-            if not asset.stored and not Path(asset.location).is_file():
-                found.append(Problem(name, f"the original of item {item.key!r} is gone: {asset.location}"))
-    return found
 
 
 def left_out(database: Database) -> list[Problem]:

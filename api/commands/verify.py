@@ -1,6 +1,7 @@
 """`anyseek verify` and `anyseek rebuild`: check that the parts of a data directory agree, and rebuild derived ones."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 
 import click
@@ -11,13 +12,19 @@ _SHOWN_NOTES = 10
 
 
 @click.command()
+@click.option("--originals", "every", is_flag=True, help="Read every original too, and compare its content.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def verify(as_json: bool) -> int:
+def verify(every: bool, as_json: bool) -> int:
     """Check that catalogue, log, index and stored files agree. Works while a service runs.
 
-    Exits with 0 if they agree, else with 1 and a line for each problem. Two things are noted but are not problems:
-    originals that were indexed in place and are gone, and items that a re-embedding left out.
+    Exits with 0 if they agree, else with 1 and a line for each problem. Some things are noted but are not problems, and
+    do not change the exit code: originals that were indexed in place and are gone or have changed (which sizes tell,
+    and with --originals their content), items that a re-embedding left out, and rows without checksums.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from search import originals
+    from search.errors import AnyseekError
     from search.maintenance import notes as find_notes
     from search.maintenance import verify as find_problems
     from workers.runtime import Runtime
@@ -25,16 +32,27 @@ def verify(as_json: bool) -> int:
     with Runtime.open(read_settings(), None) as runtime:
         problems = find_problems(runtime.database, runtime.settings)
         notes = find_notes(runtime.database)
-    shown = notes if as_json else notes[:_SHOWN_NOTES]
-    for kind, found in (("note", shown), ("problem", problems)):
-        for finding in found:
-            members = {"collection": finding.collection, kind: finding.what}
-            click.echo(json.dumps(members) if as_json else f"{kind}: {finding.collection}: {finding.what}")
-    if len(shown) < len(notes):
-        click.echo(f"note: and {len(notes) - len(shown)} more like these; --json lists them all")
+        try:
+            lost = originals.check(runtime.database, runtime.settings, every)
+        except (AnyseekError, SQLAlchemyError, ValueError, TypeError):
+            if not problems:
+                raise
+            lost = []  # damage keeps them from being read, as the problems say
+    found = [(note.collection, note.what) for note in (*notes, *lost)]
+    _show("note", found, as_json, _SHOWN_NOTES)
+    _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
-        click.echo("everything agrees")
+        click.echo(f"{originals.summary(lost)}; everything else agrees" if lost else "everything agrees")
     return 1 if problems else 0
+
+
+def _show(kind: str, found: Sequence[tuple[str, str]], as_json: bool, most: int) -> None:
+    shown = found if as_json else found[:most]
+    for collection, what in shown:
+        members = {"collection": collection, kind: what}
+        click.echo(json.dumps(members) if as_json else f"{kind}: {collection}: {what}")
+    if len(shown) < len(found):
+        click.echo(f"{kind}: and {len(found) - len(shown)} more like these; --json lists them all")
 
 
 @click.command()

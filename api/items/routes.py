@@ -4,10 +4,11 @@ A key may be any text, so it always stands last in a path, percent-encoded as on
 """
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from api.contents import Upload, classes_from_json
 from api.dependencies import MaySeePaths, ServiceDependency, read_form, requires
@@ -19,7 +20,7 @@ from indexer.put import put_item
 from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
-from search.catalogue import collections, items, listing
+from search.catalogue import collections, items, listing, sources
 from search.catalogue.folders import named
 from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
@@ -35,6 +36,7 @@ Folder = Annotated[
     str | None, Query(description="a path before a slash of the keys; empty for keys without one", examples=["2024/05"])
 ]
 
+_BLOCK = 256 * 1024
 _NOT_MODALITIES = ("attributes", "classes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
 _FORM = {
@@ -169,8 +171,19 @@ def _file(service: Service, item: Item, name: str, request: Request) -> Response
     headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    path = service.runtime.assets.path(asset)
+    with service.runtime.database.read() as session:
+        root = None if asset.stored else sources.folder_of(session, item.source_id)
+    handle = service.runtime.assets.open(asset, root)
     shown = asset.media_type in _SAFE_TO_SHOW
+    headers["content-disposition"] = "inline" if shown else "attachment"
+    headers["content-length"] = str(asset.size_bytes)
     media_type = asset.media_type if shown else "application/octet-stream"
-    disposition = "inline" if shown else "attachment"
-    return FileResponse(path, headers=headers, media_type=media_type, content_disposition_type=disposition)
+    return StreamingResponse(_blocks(handle, asset.size_bytes), headers=headers, media_type=media_type)
+
+
+def _blocks(handle: BinaryIO, left: int) -> Iterator[bytes]:
+    """The first `left` bytes of an open file, which is closed at the end, or when the caller leaves."""
+    with handle:
+        while left and (block := handle.read(min(_BLOCK, left))):
+            left -= len(block)
+            yield block

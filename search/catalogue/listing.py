@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from search.catalogue import facets, folders, items
 from search.catalogue.tables import FacetRow, ItemRow
-from search.errors import BadInput
+from search.errors import BadInput, StoreCorrupt
 from search.filters.tree import Filter
 from search.types import Collection, Item
 
@@ -68,7 +68,10 @@ def page(
     where: Filter | None = None,
     folder: str | None = None,
 ) -> list[tuple[Item, Place]]:
-    """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`."""
+    """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`.
+
+    Raises `StoreCorrupt` if one of them is damaged.
+    """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
         wanted = folders.directly_in(session, collection.id, folder)
@@ -79,7 +82,16 @@ def page(
         passing = set(facets.ids_where(session, collection.id, where).tolist())
         rows = _passing(following, passing, after, limit)
     found = items.by_ids(session, [row[0] for row in rows])
-    return [(found[item_id], Place(key, moment)) for item_id, key, moment in rows]
+    return [(_sound(found.get(item_id), key), Place(key, moment)) for item_id, key, moment in rows]
+
+
+def _sound(item: Item | None, key: str) -> Item:
+    """The item that was listed as `key`. Raises `StoreCorrupt` if it is damaged, or an index says otherwise."""
+    if item is not None:
+        items.refuse_damaged(item)
+    if item is None or item.key != key:
+        raise StoreCorrupt(f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild")
+    return item
 
 
 def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:

@@ -74,6 +74,12 @@ def find(session: Session, collection: Collection, root: str) -> HeldSource:
     raise SourceNotFound(f"the collection {collection.name!r} has no source {root}; {has}")
 
 
+def folder_of(session: Session, source_id: int | None) -> Path | None:
+    """The folder that a source is, in which the originals of its items lie; None if it is no folder, or is gone."""
+    root = None if source_id is None else session.scalar(select(SourceRow.root).where(SourceRow.id == source_id))
+    return Path(root) if root and root.startswith("/") and Path(root).is_dir() else None
+
+
 def locations(session: Session, source_id: int, limit: int) -> list[str]:
     """Paths of some files of a source that stay where they are, at most `limit`."""
     of_source = (ItemRow.source_id == source_id, ~AssetRow.stored)

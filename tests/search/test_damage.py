@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from search.assets import AssetStore
-from search.catalogue import collections, items, sources
+from search.catalogue import collections, items, listing, sources
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
 from search.engine import SearchEngine
@@ -143,6 +143,8 @@ def test_a_damaged_item_is_named_left_out_of_hits_and_not_shown(
     assert "1 of the hits are left out" in (answered.note or "")
     with database.read() as session, pytest.raises(StoreCorrupt, match="'cat' is damaged"):
         items.get(session, gallery, "cat")
+    with database.read() as session, pytest.raises(StoreCorrupt, match="'cat' is damaged"):
+        listing.page(session, gallery, listing.Order.KEY, None, 10)
     assert rebuild(database, settings, "things", lambda lost: {i.key: thumbnail(store, i.key) for i in lost}) == ["cat"]
     with database.write() as session:
         items.write(session, gallery, [thumbnail(store, "cat")])

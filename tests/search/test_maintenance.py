@@ -1,22 +1,21 @@
 """Each kind of damage is found by verify and mended by rebuild."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, text, update
 
-from search.assets import AssetStore, reference
+from search.assets import AssetStore
 from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow, LogRow
 from search.engine import SearchEngine
-from search.maintenance import missing_originals, rebuild, verify
+from search.maintenance import rebuild, verify
 from search.settings import Settings
 from search.spaces.local import snapshots
 from search.types import Collection, Item, NewItem, Part, Query
-from tests.search.gallery import SPACES, WordsEmbedder, item_of, make_collection, new_item, put, remove, thumbnail
+from tests.search.gallery import SPACES, WordsEmbedder, item_of, make_collection, put, remove, thumbnail
 
 WORDS = ["dog", "cat", "car", "tree", "house"]
 
@@ -230,18 +229,3 @@ def test_entries_beyond_the_last_number(
     rebuild(database, settings, "things")
     assert verify(database, settings) == []
     assert found(engine) == sorted(WORDS)
-
-
-def test_originals_that_stay_with_the_user_and_are_gone_are_notes(
-    database: Database, settings: Settings, collection: Collection, embedder: WordsEmbedder
-) -> None:
-    path = settings.home / "photo.jpg"
-    path.write_bytes(b"photo")
-    with database.write() as session:
-        photo = reference("rgb", path, "image/jpeg", hashlib.sha256(b"photo").hexdigest(), 5)
-        items.write(session, collection, [new_item(embedder, "x", assets=[photo])])
-    assert missing_originals(database) == []
-    path.unlink()
-    assert verify(database, settings) == []
-    (note,) = missing_originals(database)
-    assert (note.collection, str(path) in note.what) == ("things", True)

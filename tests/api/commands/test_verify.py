@@ -85,6 +85,26 @@ def test_originals_that_are_gone_are_notes_and_the_first_ten_are_shown(
     assert run(["verify"]) == 0
     notes = capsys.readouterr().out.splitlines()
     assert "note: photos: the original of item '00.png' is gone" in notes[0]
-    assert notes[10:] == ["note: and 2 more like these; --json lists them all", "everything agrees"]
+    more = "note: and 2 more like these; --json lists them all"
+    assert notes[10:] == [more, "12 originals gone; everything else agrees"]
     assert run(["verify", "--json"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
+
+
+def test_originals_that_changed_are_told_by_size_and_with_originals_by_content(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, picture: Picture, capsys: Shown
+) -> None:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(3):
+        (folder / f"{number:02}.png").write_bytes(picture("blue", "box"))
+    assert run(["index", str(folder), "--collection", "photos", "--model", "hashing"]) == 0
+    (folder / "00.png").write_bytes(b"longer or shorter")
+    data = (folder / "01.png").read_bytes()
+    (folder / "01.png").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    capsys.readouterr()
+    assert run(["verify"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 original changed; everything else agrees"
+    assert run(["verify", "--originals"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "the original of item '01.png' has changed" in told[1]
+    assert told[-1] == "2 originals changed; everything else agrees"
