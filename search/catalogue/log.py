@@ -144,11 +144,13 @@ def fill_checksums(session: Session, collection_id: int) -> None:
     """Give entries that were written before there were checksums the ones of what they hold now."""
     of_entry = and_(LogRow.collection_id == collection_id, LogRow.seq == bindparam("of_seq"))
     fill = update(LogRow).where(of_entry).values(checksum=bindparam("new_checksum"))
-    without = (LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
-    while rows := session.execute(select(*_ENTRY).where(*without).limit(PAGE)).all():
+    without = select(*_ENTRY).where(LogRow.collection_id == collection_id, LogRow.checksum.is_(None))
+    after = -1
+    while rows := session.execute(without.where(LogRow.seq > after).order_by(LogRow.seq).limit(PAGE)).all():
         found = checksums.of_entries(collection_id, [row[:-1] for row in rows])
         filled = [{"of_seq": row.seq, "new_checksum": new or 0} for row, new in zip(rows, found, strict=True)]
         session.connection().execute(fill, filled)
+        after = rows[-1].seq
 
 
 def items_after(session: Session, collection_id: int, seq: int) -> set[int]:
