@@ -38,8 +38,8 @@ def verify(every: bool, as_json: bool) -> int:
             if not problems:
                 raise
             lost = []  # damage keeps them from being read, as the problems say
-    found = [(note.collection, note.what) for note in (*notes, *lost)]
-    _show("note", found, as_json, _SHOWN_NOTES)
+    noted = [(note.collection, note.what) for note in notes] + [(note.collection, note.what) for note in lost]
+    _show("note", noted, as_json, _SHOWN_NOTES)
     _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
     if not problems and not as_json:
         click.echo(f"{originals.summary(lost)}; everything else agrees" if lost else "everything agrees")

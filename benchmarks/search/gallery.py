@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
-from search.catalogue import collections, items, log
+from search.catalogue import collections, item_rows, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow, to_bytes
 from search.catalogue.upgrade import upgrade
@@ -155,6 +155,11 @@ def fill(database: Database, gallery: Gallery, write: Write = items.write) -> No
     for piece in gallery.from_number(held):
         put(database, piece, held, write)
         held += len(piece)
+    if write is write_new:
+        with database.write() as session:
+            collection_id = collections.get(session, COLLECTION).id
+            for module in (log, item_rows):
+                module.fill_checksums(session, collection_id)
 
 
 def put(database: Database, vectors: FloatArray, first: int, write: Write = items.write) -> None:
