@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from search.assets import AssetStore
-from search.catalogue import checks, collections, integrity, items, log, reembedding
+from search.catalogue import checks, collections, integrity, items, log, reembedding, tunings
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.catalogue.tables import CHUNK, chunks
@@ -191,6 +191,9 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
         yield f"the row of item {item.key!r} (number {item.id}) or of one of its files is damaged"
     for name in collections.damaged_spaces(session, head.id):
         yield f"the row of the space {name!r} is damaged"
+    for space in head.spaces:
+        for modality in tunings.damaged(session, space.id):
+            yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
 
 
 def _facet_faults(session: Session, head: Head) -> Iterator[str]:

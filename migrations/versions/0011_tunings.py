@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("before", sa.Double(), nullable=False),
         sa.Column("after", sa.Double(), nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("checksum", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["space_id"], ["spaces.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("space_id", "modality"),
     )

@@ -114,6 +114,7 @@ class TuningRow(Table):
     before: Mapped[float] = mapped_column(Double)
     after: Mapped[float] = mapped_column(Double)
     made_at: Mapped[datetime] = mapped_column(default=now)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class SourceRow(Table):

@@ -5,19 +5,22 @@ from collections.abc import Iterable
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from search.catalogue import checksums
 from search.catalogue.tables import SpaceRow, TuningRow, from_bytes, to_bytes, utc
 from search.types import Tuning
 
 
 def of_space(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
-    """The tunings of a space, by modality; those of another fingerprint than the space has now are left out."""
-    rows = session.scalars(
-        select(TuningRow)
-        .where(TuningRow.space_id == space_id, TuningRow.fingerprint == fingerprint)
-        .order_by(TuningRow.modality)
-        .execution_options(populate_existing=True)
-    )
-    return [_tuning(row) for row in rows]
+    """The tunings of a space, by modality.
+
+    Those of another fingerprint than the space has now are left out, and so are damaged ones.
+    """
+    return [_tuning(row) for row in _rows(session, space_id) if row.fingerprint == fingerprint and _is_sound(row)]
+
+
+def damaged(session: Session, space_id: int) -> list[str]:
+    """The modalities of a space whose tunings do not match their checksums."""
+    return [row.modality for row in _rows(session, space_id) if not _is_sound(row)]
 
 
 def replace(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
@@ -34,12 +37,23 @@ def replace(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
     )
 
 
+def _rows(session: Session, space_id: int) -> Iterable[TuningRow]:
+    query = select(TuningRow).where(TuningRow.space_id == space_id).order_by(TuningRow.modality)
+    return session.scalars(query.execution_options(populate_existing=True))
+
+
+def _is_sound(row: TuningRow) -> bool:
+    return row.checksum == checksums.of_tuning(row.space_id, row.modality, row.fingerprint, row.mean)
+
+
 def _values(space_id: int, tuning: Tuning) -> dict[str, object]:
+    mean = to_bytes(tuning.mean)
     return {
         "space_id": space_id,
         "modality": tuning.modality,
         "fingerprint": tuning.fingerprint,
-        "mean": to_bytes(tuning.mean),
+        "mean": mean,
+        "checksum": checksums.of_tuning(space_id, tuning.modality, tuning.fingerprint, mean),
         "queries": tuning.queries,
         "before": tuning.before,
         "after": tuning.after,

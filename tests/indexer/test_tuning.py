@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from sqlalchemy import select, update
 
 from indexer.runs import Tools
 from indexer.tuning import NothingToTune, reset, tune
@@ -13,7 +14,9 @@ from model.hashing import DIMENSION, SPACE, HashingEmbedder
 from model.modalities.edge_detection import varied_canny
 from model.seam import FloatArray, Sample
 from search.catalogue import collections, tunings
+from search.catalogue.tables import SpaceRow, TuningRow
 from search.errors import BadInput, CollectionNotFound, FingerprintMismatch
+from search.maintenance import verify
 from search.types import Part, Query, Tuning
 from tests.indexer.harness import NAME, index, installation
 from tests.indexer.mirrored import Mirrored
@@ -127,6 +130,21 @@ def test_a_tuning_of_other_weights_is_never_applied(tools: Tools) -> None:
         tunings.replace(session, space.id, [Tuning("canny_edge", "other weights", mean, 60, 0.0, 1.0, now)])
     assert held(tools) == ()
     assert [place_of(tools, number) for number in range(6)] == untuned
+
+
+def test_a_damaged_tuning_is_named_and_never_applied(tools: Tools) -> None:
+    untuned = [place_of(tools, number) for number in range(6)]
+    tune(tools, NAME)
+    with tools.database.write() as session:
+        mean = session.scalars(select(TuningRow.mean)).one()
+        flipped = bytes([mean[0] ^ 64, *mean[1:]])
+        session.execute(update(TuningRow).values(mean=flipped))
+        session.execute(update(SpaceRow).values(tuning_version=SpaceRow.tuning_version + 1))  # read it again
+    (problem,) = verify(tools.database, tools.settings)
+    assert "the tuning of canny_edge queries is damaged and not used" in problem.what
+    assert [place_of(tools, number) for number in range(6)] == untuned
+    tune(tools, NAME)
+    assert verify(tools.database, tools.settings) == []
 
 
 def test_a_model_that_did_not_make_the_collection_is_refused(tmp_path: Path, tools: Tools) -> None:
