@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
+from search.errors import StoreCorrupt
+
 SQLITE_BUSY_SECONDS = 60
 # A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
@@ -71,5 +73,8 @@ def _sqlite_engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """WAL lets readers go on beside a writer; FULL makes a commit outlive a power cut."""
     connection.isolation_level = None  # transactions are begun by hand; BEGIN IMMEDIATE needs that
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except UnicodeDecodeError as error:  # SQLite quotes its damaged schema, and Python cannot read the message
+        raise StoreCorrupt("the database is damaged beyond reading; restore a backup") from error

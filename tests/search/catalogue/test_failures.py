@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.catalogue.failures import meaning
+from search.catalogue.session import Database
 from search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
 
 
@@ -60,6 +61,12 @@ def test_a_file_that_is_no_database_or_a_damaged_one(file: Path) -> None:
     assert isinstance(meaning(failure(file, "SELECT * FROM t")), StoreCorrupt)
     file.write_bytes(b"something else, " * 300)
     assert isinstance(meaning(failure(file, "SELECT * FROM t")), StoreCorrupt)
+
+
+def test_a_schema_that_is_no_text(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE", b"CREATE \xedABLE"))
+    with pytest.raises(StoreCorrupt, match="restore a backup"), Database(f"sqlite:///{file}").read():
+        pass
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
