@@ -1,0 +1,96 @@
+"""A rough painting of a room's segmentation finds the room, on the page and with the bundled weights."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anyseek import Client
+from api.service import Service, ServiceSettings
+from benchmarks.paintings import SHEET, painted
+from model.encoders.pull import encoders_folder
+from model.galleries.demo import FOLDER, read_views
+from model.home import default_home
+from model.modalities.reading.decode import decode_file
+from model.seam import Regions
+from search.settings import Limits, Settings
+from tests.api.conftest import listening
+from tests.api.web import chromium
+from tests.api.web.views import keys, settled, stroke
+from workers.runtime import Runtime
+
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+
+chromium.require()
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOM = "test-00014"
+CELLS = 12  # a side; the brush is as wide as one
+WIDEST = 448  # pixels of the sheet on the screen
+FIRST = 6
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with the bundled weights and 50 of the demo's rooms."""
+    if not encoders_folder(default_home()).is_dir():
+        pytest.skip("the encoders are not pulled; make install does")
+    home = tmp_path_factory.mktemp("rooms")
+    encoders_folder(home).parent.mkdir(parents=True)
+    encoders_folder(home).symlink_to(encoders_folder(default_home()))
+    views = read_views()
+    chosen = {view["key"]: view for view in [*views[::6], *(view for view in views if view["key"] == ROOM)]}
+    with Runtime.open(Settings(home), "4m-tiny") as runtime, listening(Service(runtime, ServiceSettings())) as url:
+        with Client(url, patience=300) as client:
+            client.create_collection("rooms")
+            for key, view in chosen.items():
+                classes = {"classes": view["modalities"]["semseg"]["classes"]}  # which the page offers as brushes
+                client.put_item("rooms", key, {"rgb": FOLDER / view["file"]}, attributes=classes)
+        yield url
+
+
+def test_a_room_is_found_by_its_painting(visiting: Visiting, url: str) -> None:
+    with visiting(f"{url}/#c=rooms") as page:
+        page.set_default_timeout(120_000)
+        page.wait_for_selector(".card")
+        page.wait_for_selector("#state.ready")
+        page.click("#open-painting")
+        page.wait_for_selector(".brush")
+        page.select_option("#rest", "wall")
+        page.fill("#brush-width", str(WIDEST // CELLS + 2))
+        for name, runs in _runs(_painting()).items():
+            if name != "wall":
+                page.fill("#other-brush input", name)
+                page.keyboard.press("Enter")
+                for points in runs:
+                    stroke(page, "#map", *points)
+        settled(page)
+        page.wait_for_selector(".card .score")
+        assert ROOM in keys(page)[:FIRST]
+
+
+def _painting() -> Regions:
+    """The most frequent class of each of the room's cells: (cells, cells)."""
+    (view,) = [view for view in read_views() if view["key"] == ROOM]
+    about = view["modalities"]["semseg"]
+    names = {int(number): name for number, name in about["classes"].items()}
+    regions = decode_file("semseg", FOLDER / about["file"], Limits(), names)
+    assert isinstance(regions, Regions)
+    places = (np.arange(CELLS) * SHEET + SHEET // 2) // CELLS
+    return Regions(painted(regions, CELLS).ids[np.ix_(places, places)], names)
+
+
+def _runs(cells: Regions) -> dict[str, list[list[tuple[float, float]]]]:
+    """Level strokes by class, from end to end of a run of equal cells, in shares of the sheet."""
+    found: dict[str, list[list[tuple[float, float]]]] = {}
+    for row, numbers in enumerate(cells.ids.tolist()):
+        ends = [place for place in range(CELLS) if place == CELLS - 1 or numbers[place] != numbers[place + 1]]
+        for first, last in zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True):
+            level = (row + 0.5) / CELLS
+            points = [((first + 0.5) / CELLS, level), ((last + 0.5) / CELLS + 0.001, level)]
+            found.setdefault(cells.classes[numbers[first]], []).append(points)
+    return found
