@@ -36,7 +36,7 @@ _UNKNOWN = 1e4  # the error of an input that no validation sample has, which is 
 class Schedule:
     """How a decoder is fitted: AdamW, its rate rising for `warm_up` steps and then falling along a cosine."""
 
-    steps: int = 1_000
+    steps: int = 2_500
     batch: int = 32
     rate: float = 2e-3
     decay: float = 0.02
