@@ -22,13 +22,10 @@ ROOM = "test-00014"
 CELLS = 12  # a side, of the painting; a stroke goes along cells of one class
 SHEET = 448  # pixels of the sheet, on which a brush is as wide as a cell
 STROKES_PER_FRAME = 3
-SIZE = {"width": 900, "height": 600}
+SIZE = {"width": 1000, "height": 940}  # sheet, brushes and the first hits
+SHOWN = (750, 705)  # pixels of a frame
 QUICK, PAUSE, LONG = 70, 900, 2600  # milliseconds of a frame
 MOST_BYTES = 500_000
-_HEART = [
-    [(0.5, 0.32), (0.4, 0.2), (0.24, 0.2), (0.15, 0.34), (0.2, 0.52), (0.5, 0.84)],
-    [(0.5, 0.32), (0.6, 0.2), (0.76, 0.2), (0.85, 0.34), (0.8, 0.52), (0.5, 0.84)],
-]
 
 # Pictures that are decoded; one that has only been loaded may still be blank.
 _ALL_SHOWN = """Promise.all([...document.querySelectorAll('.card img')]
@@ -48,7 +45,8 @@ class Film:
         self.times: list[int] = []
 
     def take(self, milliseconds: int) -> None:
-        self.frames.append(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
+        shown = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        self.frames.append(shown.resize(SHOWN, Image.Resampling.LANCZOS))
         self.times.append(milliseconds)
 
     def save(self, path: Path) -> None:
@@ -109,6 +107,14 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(300)  # in which what has been loaded is painted
 
 
+def halves_of_heart() -> list[Points]:
+    """Two strokes, from the notch to the tip."""
+    angles = np.linspace(0, np.pi, 18)
+    across = 0.38 * np.sin(angles) ** 3
+    down = 0.46 - 0.024 * (13 * np.cos(angles) - 5 * np.cos(2 * angles) - 2 * np.cos(3 * angles) - np.cos(4 * angles))
+    return [list(zip((0.5 + side * across).tolist(), down.tolist(), strict=True)) for side in (-1, 1)]
+
+
 def film_heart(film: Film, url: str) -> None:
     page = film.page
     page.goto(f"{url}/#c=openmoji")
@@ -116,9 +122,10 @@ def film_heart(film: Film, url: str) -> None:
     film.take(PAUSE)
     page.click("#open-drawing")
     page.wait_for_timeout(200)
-    for points in _HEART:
-        for _ in stroke(page, "#canvas", points):
-            film.take(QUICK)
+    for points in halves_of_heart():
+        for number, _ in enumerate(stroke(page, "#canvas", points)):
+            if number % STROKES_PER_FRAME == 0:
+                film.take(QUICK)
         settle(page)
         film.take(PAUSE)
     film.take(LONG)
@@ -151,6 +158,7 @@ def film_room(film: Film, url: str) -> None:
             list(stroke(page, "#map", points))
             if number % STROKES_PER_FRAME == 0:
                 film.take(QUICK)
+        page.evaluate("scrollTo(0, 0)")
         settle(page)
         film.take(PAUSE)
     film.take(LONG)
