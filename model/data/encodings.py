@@ -25,6 +25,7 @@ from model.seam import FloatArray, Regions
 T = TypeVar("T")
 
 _STEPS = 65535
+_FORMATS = ("PNG", "JPEG", "WEBP")  # of shards; other decoders raise errors of their own kinds
 
 
 def to_json(value: Any) -> bytes:
@@ -45,7 +46,7 @@ def encode_picture(picture: ByteArray) -> tuple[str, bytes]:
 
 def decode_picture(data: bytes) -> ByteArray:
     """A PNG or JPEG: uint8 (H, W, 3)."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return np.asarray(_opened(data).convert("RGB"))
 
 
 def encode_normal(normal: ByteArray) -> tuple[str, bytes]:
@@ -64,7 +65,7 @@ def encode_drawing(drawing: ByteArray) -> tuple[str, bytes]:
 
 def decode_drawing(data: bytes) -> ByteArray:
     """A PNG: uint8 (H, W)."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    return np.asarray(_opened(data).convert("L"))
 
 
 def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
@@ -83,7 +84,7 @@ def encode_depth(depth: FloatArray) -> tuple[str, bytes]:
 
 def decode_depth(data: bytes) -> FloatArray:
     """float32 (H, W), NaN where not measured."""
-    image = Image.open(io.BytesIO(data))
+    image = _opened(data)
     steps = np.asarray(image).astype(np.float64)
     scale = float(image.info["scale"])
     return np.where(steps > 0, steps * scale, np.nan).astype(np.float32)
@@ -103,7 +104,7 @@ def encode_regions(regions: Regions) -> tuple[str, bytes]:
 
 def decode_regions(data: bytes) -> Regions:
     """Ids int32 (H, W) with the names of those that are there."""
-    image = Image.open(io.BytesIO(data))
+    image = _opened(data)
     ids = np.asarray(image).astype(np.int32)
     return Regions(ids, {int(number): name for number, name in json.loads(image.info["classes"]).items()})
 
@@ -160,6 +161,10 @@ def decode_array(data: bytes) -> npt.NDArray[Any]:
     """The array as it was stored."""
     array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     return array
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def _check(array: npt.NDArray[Any], dtype: type[np.generic], dimensions: int) -> None:
