@@ -162,11 +162,16 @@ def _problems(database: Database, settings: Settings, name: str, backend: Backen
     yield from _checked(name, database, read_head)
     for head in heads:
         for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
-            yield from _checked(name, database, partial(check, head=head))
+            yield from _checked(name, database, partial(_of_now, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
             yield from _tried(name, where, partial(_space_faults, database, head, space, backend))
         yield from _tried(name, "a stored file", partial(_asset_faults, database, settings, name))
+
+
+def _of_now(check: Callable[[Session, Head], Iterable[str]], name: str, session: Session) -> Iterable[str]:
+    """What a check finds with the head of its own transaction: since another one the log may have been compacted."""
+    return check(session, collections.head(session, name))
 
 
 def _log_faults(session: Session, head: Head) -> Iterator[str]:

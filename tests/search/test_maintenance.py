@@ -1,17 +1,20 @@
 """Each kind of damage is found by verify and mended by rebuild."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, text, update
 
+from search import maintenance
 from search.assets import AssetStore
-from search.catalogue import collections, items
+from search.catalogue import collections, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow, LogRow
 from search.engine import SearchEngine
-from search.maintenance import rebuild, verify
+from search.maintenance import Problem, rebuild, verify
 from search.settings import Settings
 from search.spaces.local import snapshots
 from search.types import Collection, Item, NewItem, Part, Query
@@ -81,6 +84,27 @@ def test_compaction_and_a_frozen_centre_are_no_problem(
     with database.read() as session:
         assert collections.head(session, "things").compacted_seq > 0
     assert verify(database, settings) == []
+
+
+def test_what_is_written_and_compacted_between_two_checks_is_no_problem(
+    database: Database,
+    settings: Settings,
+    embedder: WordsEmbedder,
+    engine: SearchEngine,
+    gallery: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked, versions = maintenance._checked, itertools.count()
+
+    def busy(name: str, *rest: Any) -> list[Problem]:
+        found = checked(name, *rest)
+        put(database, gallery, embedder, WORDS, f"version {next(versions)}")
+        with database.write() as session:
+            log.compact(session, gallery.id, collections.head(session, "things").last_seq, whole=True)
+        return found
+
+    monkeypatch.setattr(maintenance, "_checked", busy)
+    assert whats(database, settings) == []
 
 
 def test_rebuilding_what_is_sound_changes_no_answer(
