@@ -1,7 +1,7 @@
 # make install   everything needed to run, into .venv, and the two encoders the bundled model looks through
 # make demo      install, index the demo galleries, show queries, serve the page (SERVE=0: stop before serving)
 # make test      the tests, in two processes (under 8 minutes on 2 cores)
-# make test-all  those and the slow ones
+# make test-all  those and the slow ones, in two processes too
 # make test-openclip  those of the optional open_clip models, with what these need installed
 # make smoke     build a small data set and train a small network on it, in a few minutes
 # make services  real PostgreSQL, Redis and RabbitMQ for tests, each in .services/ on a free port of loopback
@@ -42,7 +42,7 @@ test: install .venv/installed-test
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
 
 test-all: install .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-openclip: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,openclip]'
