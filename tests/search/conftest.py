@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 
 from search.assets import AssetStore
+from search.catalogue import items
 from search.catalogue.session import Database
+from search.engine import SearchEngine
 from search.settings import Settings
 from search.types import Collection
-from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue
+from tests.search.gallery import WORDS, WordsEmbedder, make_collection, open_catalogue, thumbnail
 
 
 @pytest.fixture
@@ -35,3 +37,19 @@ def collection(database: Database, embedder: WordsEmbedder) -> Collection:
 @pytest.fixture
 def store(settings: Settings) -> AssetStore:
     return AssetStore(settings.assets)
+
+
+@pytest.fixture
+def gallery(database: Database, collection: Collection, store: AssetStore) -> Collection:
+    """The collection with five items, each with a thumbnail."""
+    with database.write() as session:
+        items.write(session, collection, [thumbnail(store, key) for key in WORDS])
+    return collection
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection) -> SearchEngine:
+    """An engine that has written the snapshots of the gallery."""
+    engine = SearchEngine(database, settings, embedder)
+    engine.write_snapshots("things")
+    return engine

@@ -14,11 +14,13 @@ from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.errors import AnyseekError
+from search.maintenance import verify
 from search.settings import Settings
 from search.types import Asset, Collection, Item, NewItem, Part, Results
 
 DIMENSION = 16
 SPACES = ("looks", "means")
+WORDS = ["dog", "cat", "car", "tree", "house"]
 
 
 def unit(rows: FloatArray) -> FloatArray:
@@ -145,3 +147,8 @@ def picture(total: int, weight: float = 1.0) -> Part:
 def keys(results: Results | AnyseekError) -> list[str]:
     assert isinstance(results, Results)
     return [hit.item.key for hit in results.hits]
+
+
+def whats(database: Database, settings: Settings) -> list[str]:
+    """What `verify` finds, without the collections."""
+    return [problem.what for problem in verify(database, settings)]

@@ -15,27 +15,7 @@ from search.repair import uncentred
 from search.settings import Settings
 from search.spaces.base import centre
 from search.types import Collection, Part, Query, Results
-from tests.search.gallery import SPACES, WordsEmbedder, item_of, new_item, put, thumbnail, unit
-
-WORDS = ["dog", "cat", "car", "tree", "house"]
-
-
-@pytest.fixture
-def gallery(database: Database, collection: Collection, store: AssetStore) -> Collection:
-    with database.write() as session:
-        items.write(session, collection, [thumbnail(store, key) for key in WORDS])
-    return collection
-
-
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection) -> SearchEngine:
-    engine = SearchEngine(database, settings, embedder)
-    engine.write_snapshots("things")
-    return engine
-
-
-def whats(database: Database, settings: Settings) -> list[str]:
-    return [problem.what for problem in verify(database, settings)]
+from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 
 def ask(database: Database, settings: Settings) -> Results:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, text, update
 
 from search import maintenance
 from search.assets import AssetStore
-from search.catalogue import collections, items, log
+from search.catalogue import collections, log
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow, LogRow
 from search.engine import SearchEngine
@@ -18,27 +18,7 @@ from search.maintenance import Problem, rebuild, verify
 from search.settings import Settings
 from search.spaces.local import snapshots
 from search.types import Collection, Item, NewItem, Part, Query
-from tests.search.gallery import SPACES, WordsEmbedder, item_of, make_collection, put, remove, thumbnail
-
-WORDS = ["dog", "cat", "car", "tree", "house"]
-
-
-@pytest.fixture
-def gallery(database: Database, collection: Collection, store: AssetStore) -> Collection:
-    with database.write() as session:
-        items.write(session, collection, [thumbnail(store, key) for key in WORDS])
-    return collection
-
-
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection) -> SearchEngine:
-    engine = SearchEngine(database, settings, embedder)
-    engine.write_snapshots("things")
-    return engine
-
-
-def whats(database: Database, settings: Settings) -> list[str]:
-    return [problem.what for problem in verify(database, settings)]
+from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, make_collection, put, remove, thumbnail, whats
 
 
 def found(engine: SearchEngine) -> list[str]:

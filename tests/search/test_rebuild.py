@@ -4,8 +4,6 @@ import os
 import time
 from collections.abc import Sequence
 
-import pytest
-
 from search.assets import AssetStore
 from search.catalogue import items
 from search.catalogue.session import Database
@@ -13,27 +11,7 @@ from search.engine import SearchEngine
 from search.maintenance import rebuild, verify
 from search.settings import Settings
 from search.types import Collection, Item, NewItem, Part, Query
-from tests.search.gallery import WordsEmbedder, item_of, put, remove, thumbnail
-
-WORDS = ["dog", "cat", "car", "tree", "house"]
-
-
-@pytest.fixture
-def gallery(database: Database, collection: Collection, store: AssetStore) -> Collection:
-    with database.write() as session:
-        items.write(session, collection, [thumbnail(store, key) for key in WORDS])
-    return collection
-
-
-@pytest.fixture
-def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection) -> SearchEngine:
-    engine = SearchEngine(database, settings, embedder)
-    engine.write_snapshots("things")
-    return engine
-
-
-def whats(database: Database, settings: Settings) -> list[str]:
-    return [problem.what for problem in verify(database, settings)]
+from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thumbnail, whats
 
 
 def found(engine: SearchEngine) -> list[str]:
