@@ -26,6 +26,7 @@ from model.training.dense.finishing import set_offsets, set_unit
 from model.training.dense.labels import bundled_labels
 from model.training.dense.material import Material
 from model.training.dense.objective import label_weights, losses, measured
+from model.training.run.config import warmed_cosine
 
 CHECKPOINT, EVALUATION = "checkpoint.pt", "evaluation.csv"
 _AT_ONCE = 32  # validation samples
@@ -47,7 +48,7 @@ class Schedule:
 
     def rate_at(self, step: int) -> float:
         """The rate of one step."""
-        return self.rate * min(1.0, (step + 1) / self.warm_up) * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
+        return self.rate * warmed_cosine(step, self.steps, self.warm_up)
 
 
 class Fit:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.towers.space import Towers
+from model.training.run.config import warmed_cosine
 from model.training.towers.material import Material
 
 CHECKPOINT = "checkpoint.pt"
@@ -86,7 +87,7 @@ def train_towers(
         tower.train()
     for step in range(first, schedule.steps):
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate * _share(step, schedule)
+            group["lr"] = schedule.rate * warmed_cosine(step, schedule.steps, schedule.warm_up)
         torch.manual_seed(schedule.seed * 1_000_003 + step)  # of dropout, so that a resumed run is the same
         loss = _loss(towers, material, inputs, batches.step(step), scale, schedule.smoothing)
         optimiser.zero_grad()
@@ -123,11 +124,6 @@ def _loss(
     right = torch.arange(len(scores))
     forth = F.cross_entropy(scores, right, label_smoothing=smoothing)
     return (forth + F.cross_entropy(scores.T, right, label_smoothing=smoothing)) / 2
-
-
-def _share(step: int, schedule: Schedule) -> float:
-    """The share of the peak rate: up in a line, down in a cosine."""
-    return min(1.0, (step + 1) / schedule.warm_up) * 0.5 * (1 + float(np.cos(np.pi * step / schedule.steps)))
 
 
 def _told(towers: Towers, material: Material, schedule: Schedule) -> dict[str, Any]:

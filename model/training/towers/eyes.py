@@ -28,6 +28,7 @@ from model.encoders.efficientnet import FINE_BLOCKS, EfficientNetLite0, Features
 from model.encoders.pull import check_encoders
 from model.home import default_home
 from model.towers.space import CONSE_TEMPERATURE, FILE, Seen, Towers, load_towers, save_towers
+from model.training.run.config import warmed_cosine
 from model.training.towers.contrast import Batches, Schedule, tower_inputs
 from model.training.towers.features import described_in
 from model.training.towers.fit import read_classes
@@ -135,7 +136,7 @@ def train_eyes(
             _report(to / EVALUATION, step, eyes, validation, say)
             _save(to / CHECKPOINT, eyes, optimiser, bank, schedule, step)
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * _share(step, schedule)
+            group["lr"] = group["peak"] * warmed_cosine(step, schedule.steps, schedule.warm_up)
         loss = _loss(eyes, training, batches.step(step), bank, schedule, step)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -212,10 +213,6 @@ def _report(path: Path, step: int, eyes: Eyes, validation: Photographed, say: Ca
             writer.writeheader()
         writer.writerow(found)
     say("  ".join(f"{name} {value:.3f}" if name != "step" else f"step {value}" for name, value in found.items()))
-
-
-def _share(step: int, schedule: EyesSchedule) -> float:
-    return min(1.0, (step + 1) / schedule.warm_up) * 0.5 * (1 + float(np.cos(np.pi * step / schedule.steps)))
 
 
 def _save(
