@@ -19,6 +19,7 @@ from api.predictions import routes as predictions
 from api.predictions.schemas import PredictBody
 from api.problems import install_handlers
 from api.queries import routes as queries
+from api.queries.schemas import BatchBody
 from api.queries.wire import Query
 from api.security import Guardian
 from api.service import Service
@@ -73,9 +74,9 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = framework()["components"]["schemas"]
-            for kind in (Query, PredictBody):
+            for kind in (Query, BatchBody, PredictBody):
                 schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
-                schemas |= schema.pop("$defs") | {kind.__name__: schema}
+                schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
         return framework()
 
     app.openapi = openapi  # type: ignore[method-assign]

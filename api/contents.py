@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from model.json_reader import check_unicode, read_json
 from model.modalities.reading.decode import decode, known_modality
 from model.modalities.reading.documents import parse_classes, parse_palette, parse_text
 from model.modalities.reading.files import read_file
@@ -100,12 +100,20 @@ def value_of(modality: str, content: bytes | str, limits: Limits, name: str, cla
     raise BadQuery(f"{name} is a text, but {kind.name} is {kind.describes}: send a file")
 
 
-def classes_from_json(text: str) -> dict[int, str]:
-    """The class names of a segmentation map from a form's field. Raises `BadQuery`, `BadMap`."""
-    try:
-        names = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadQuery("the field classes is not JSON") from error
+def json_of_field(text: str, field: str, limits: Limits) -> Any:
+    """The value that the JSON in a field of a form is.
+
+    Raises `NotJson`, `JsonTooDeep`, `JsonTooLarge`, and `BadInput` for a text that is not Unicode.
+    """
+    name = f"the field {field}"
+    value = read_json(text.encode("utf-8", "surrogatepass"), limits.json, name)
+    check_unicode(value, name)
+    return value
+
+
+def classes_from_json(text: str, limits: Limits) -> dict[int, str]:
+    """The class names of a segmentation map from a form's field. Raises as `json_of_field` does, and `BadMap`."""
+    names = json_of_field(text, "classes", limits)
     if not isinstance(names, Mapping):
         raise BadQuery('the field classes must be an object such as {"0": "sky"}')
     return parse_classes(names, "the field classes")

@@ -1,10 +1,12 @@
 """Dependencies of routes: the service, a granted scope, and the body, as JSON or as the fields of a form."""
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import UploadFile
@@ -14,9 +16,14 @@ from api.errors import ScopeMissing, UnknownParameter
 from api.schemas import ProblemAnswer
 from api.security import Scope
 from api.service import Service
+from model.json_reader import JsonLimits, NotJson, check_unicode
+from model.json_reader import read_json as read_limited
 from search.errors import BadInput
 
 T = TypeVar("T")
+
+BODY = "the body"
+_READ_AT_ONCE = 64 * 1024  # bytes of JSON that the event loop reads itself
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": ProblemAnswer, "description": text, "content": {"application/problem+json": {}}}
@@ -93,14 +100,54 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").startswith("multipart/")
 
 
-async def read_json(request: Request, kind: TypeAdapter[T]) -> T:
-    """The body of a request that may be a form, as JSON. Raises `RequestValidationError`."""
+async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | None = None) -> T:
+    """The body of a request that may be a form, as JSON; without `most` the service's limits of a query hold.
+
+    Raises `RequestValidationError`, `JsonTooDeep`, `JsonTooLarge`, and `BadInput` for a text that is not Unicode.
+    """
+    value = await read_body(request, most)
+    if most is None:  # in a batch each query is checked for itself
+        check_unicode(value, BODY)
     try:
-        return kind.validate_json(await request.body())
+        return kind.validate_python(value)
     except ValidationError as error:
         raise RequestValidationError(
             error.errors(include_url=False, include_input=False, include_context=False)
         ) from error
+
+
+async def read_body(request: Request, most: JsonLimits | None = None) -> Any:
+    """The value that the body of a request is, as JSON; a long one is read in a thread. Raises as `read_json` does."""
+    service, data = get_service(request), await request.body()
+    if len(data) <= _READ_AT_ONCE:
+        return _read(data, most or service.limits.json)
+    return await service.run(_read, data, most or service.limits.json)
+
+
+def _read(data: bytes, most: JsonLimits) -> Any:
+    try:
+        return read_limited(data, most, BODY)
+    except NotJson as error:
+        raise RequestValidationError([{"loc": ("body",), "msg": str(error), "type": "json_invalid"}]) from error
+
+
+class JsonRoute(APIRoute):
+    """A route whose body, where it is JSON, is read as `read_body` does."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_limited(request: Request) -> Response:
+            return await handle(_LimitedRequest(request.scope, request.receive))
+
+        return handle_limited
+
+
+class _LimitedRequest(Request):
+    async def json(self) -> Any:
+        value = await read_body(self)
+        check_unicode(value, BODY)
+        return value
 
 
 async def read_form(request: Request) -> list[Upload]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.contents import sent_data, value_of
-from api.dependencies import ServiceDependency, requires
+from api.dependencies import JsonRoute, ServiceDependency, requires
 from api.schemas import Body
 from api.security import Scope
 from model.modalities.drawings import ByteArray
@@ -20,7 +20,7 @@ from model.seam import FloatArray, Prediction
 from search.errors import BadInput
 from search.settings import Limits
 
-router = APIRouter(prefix="/v1/previews", tags=["previews"], dependencies=[requires(Scope.READ)])
+router = APIRouter(prefix="/v1/previews", tags=["previews"], dependencies=[requires(Scope.READ)], route_class=JsonRoute)
 
 _SHOWN = {Content.DEPTH, Content.REGIONS, Content.BOXES, Content.POSES, Content.PALETTE, Content.FEATURES}
 

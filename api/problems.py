@@ -71,6 +71,11 @@ def install_handlers(app: FastAPI) -> None:
 
     async def refuse_by_framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        cause = error.__cause__  # the framework wraps what is raised while it reads a body
+        if isinstance(cause, RequestValidationError):
+            return await refuse_invalid(request, cause)
+        if isinstance(cause, AnyseekError):
+            return await refuse(request, cause)
         status = HTTPStatus(error.status_code)
         code = _FRAMEWORK_CODES.get(status, "bad-request")
         answer = problem(status, code, str(error.detail), request.state.request_id)

@@ -12,6 +12,7 @@ from typing import Any, cast, get_type_hints
 
 from model.config_reader import AboveZero, Natural, Positive, Refused, read
 from model.home import default_home
+from model.json_reader import JsonLimits
 from model.modalities.reading.encoded import FileLimits
 from search.errors import BadInput
 
@@ -35,12 +36,28 @@ class BadSetting(BadInput):
 
 @dataclass(frozen=True)
 class Limits(FileLimits):
-    """The largest file and request; a larger input is refused, never cut."""
+    """The largest file, request and answer; what is larger is refused, never cut."""
 
     bytes_per_request: Positive = 128 * 1024 * 1024
+    bytes_per_query: Positive = 1024 * 1024  # of JSON, beside the files in it
+    values_per_query: Positive = 100_000  # in lists and objects of that JSON
+    bytes_per_batch: Positive = 16 * 1024 * 1024  # the same of a batch of queries
+    values_per_batch: Positive = 1_000_000
+    bytes_per_answer: Positive = 64 * 1024 * 1024  # of captions and attributes of hits
     parts: Positive = 16
     hits: Positive = 10_000
     queries_per_batch: Positive = 1_000
+    hits_per_batch: Positive = 100_000
+
+    @property
+    def json(self) -> JsonLimits:
+        """Of the body of a request, and of JSON in a field of a form."""
+        return JsonLimits(self.bytes_per_query, self.values_per_query, self.parts)
+
+    @property
+    def batch_json(self) -> JsonLimits:
+        """Of a batch of queries."""
+        return JsonLimits(self.bytes_per_batch, self.values_per_batch, self.parts * self.queries_per_batch)
 
 
 @dataclass(frozen=True)

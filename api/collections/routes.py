@@ -17,14 +17,14 @@ from api.collections.schemas import (
     TuneBody,
     TunedAnswer,
 )
-from api.dependencies import ServiceDependency, requires
+from api.dependencies import JsonRoute, ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.pagination import Limit, following
 from api.security import Scope
 from indexer.tuning import reset, tune
 from search.catalogue import collections, facet_counts, folders
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]

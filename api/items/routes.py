@@ -3,14 +3,13 @@
 A key may be any text, so it always stands last in a path, percent-encoded as one segment.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from api.contents import Upload, classes_from_json
+from api.contents import Upload, classes_from_json, json_of_field
 from api.dependencies import MaySeePaths, ServiceDependency, read_form, requires
 from api.items.schemas import ItemAnswer, ItemsAnswer
 from api.pagination import Limit, following
@@ -26,6 +25,7 @@ from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
+from search.settings import Limits
 from search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
@@ -123,14 +123,15 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> 
     fields = {upload.field: upload for upload in uploads}
     if len(fields) < len(uploads):
         raise BadInput("the form has two fields of the same name; send one file for each modality")
-    classes = classes_from_json(_text(fields["classes"])) if "classes" in fields else {}
+    limits = service.limits
+    classes = classes_from_json(_text(fields["classes"]), limits) if "classes" in fields else {}
     item = put_item(
         service.runtime.tools_for(collection),
         collection,
         key,
         [_raw_file(upload, classes) for upload in uploads if upload.field not in _NOT_MODALITIES],
-        parse_text(_text(fields[CAPTION]), service.limits, "the caption") if CAPTION in fields else None,
-        _attributes(_text(fields["attributes"])) if "attributes" in fields else {},
+        parse_text(_text(fields[CAPTION]), limits, "the caption") if CAPTION in fields else None,
+        _attributes(_text(fields["attributes"]), limits) if "attributes" in fields else {},
     )
     return ItemAnswer.of(item, with_path=False)  # what is put is stored
 
@@ -148,11 +149,8 @@ def _text(upload: Upload) -> str:
         raise BadInput(f"the field {upload.field} is not UTF-8 text") from error
 
 
-def _attributes(text: str) -> dict[str, Any]:
-    try:
-        attributes = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadInput("the field attributes is not JSON") from error
+def _attributes(text: str, limits: Limits) -> dict[str, Any]:
+    attributes = json_of_field(text, "attributes", limits)
     if not isinstance(attributes, dict):
         raise BadInput('the field attributes must be a JSON object, such as {"year": 1987}')
     return attributes

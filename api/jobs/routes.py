@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import ServiceDependency, requires
+from api.dependencies import JsonRoute, ServiceDependency, requires
 from api.jobs.roots import folders_below, inside_roots
 from api.jobs.schemas import (
     FailureAnswer,
@@ -32,7 +32,7 @@ from search.catalogue.ledger import Failure
 from search.errors import JobNotFound
 from workers.pace import Observer
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
 # An idle stream sends comments, or proxies would close it.
 _SILENCE_SECONDS = 15.0

@@ -69,7 +69,7 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
     settings = {upload.field: str(upload.content) for upload in uploads if upload.field in _FORM_SETTINGS}
     contents = [upload for upload in uploads if upload.field not in _FORM_SETTINGS]
     _check_count(len(contents), limits)
-    classes = classes_from_json(settings.pop("classes")) if "classes" in settings else None
+    classes = classes_from_json(settings.pop("classes"), limits) if "classes" in settings else None
     inputs = [_uploaded(upload, limits, classes) for upload in contents]
     targets = [name.strip() for name in settings.pop("targets", "").split(",") if name.strip()]
     model = settings.pop("model", None)

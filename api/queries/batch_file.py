@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from api.queries.wire import MOST_HITS, Refusal, Results
+from model.json_reader import check_unicode
 from model.modalities.reading.files import read_file
 from search.errors import BadInput, BadQuery
 from search.settings import Limits
 
+_LIMITS = Limits()
 # The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.
 _CHUNK_QUERIES = 256
 _CHUNK_BYTES = 32 * 1024 * 1024
-_CHUNK_HITS = 10 * MOST_HITS
-# A line may be added to a chunk that is almost full, and both must fit in one request.
-_LINE_BYTES = Limits().bytes_per_request - _CHUNK_BYTES - 1024 * 1024
+# A line may be added to a chunk that is almost full, and both must fit in one request, also by their number of values.
+_CHUNK_WRITTEN = 512 * 1024
+_CHUNK_HITS = _LIMITS.hits_per_batch - MOST_HITS
+_LINE_BYTES = _LIMITS.bytes_per_request - _CHUNK_BYTES - 1024 * 1024
 
 
 class Searcher(Protocol):
@@ -36,11 +39,14 @@ class _Number(str):
 
 @dataclass(frozen=True)
 class _Line:
-    """A line's query, or the error in it; `id_text` is its id as JSON."""
+    """A line's query, or the error in it; `id_text` is its id as JSON, `size` the bytes that are sent, `written` those
+    without files.
+    """
 
     id_text: str
     query: dict[str, Any] | None = None
     error: str | None = None
+    written: int = 0
     size: int = 0
 
 
@@ -63,8 +69,12 @@ def answer_lines(
 
 
 def _is_full(chunk: list[_Line]) -> bool:
-    hits = sum(_hits(line) for line in chunk)
-    return len(chunk) >= _CHUNK_QUERIES or sum(line.size for line in chunk) >= _CHUNK_BYTES or hits >= _CHUNK_HITS
+    return (
+        len(chunk) >= _CHUNK_QUERIES
+        or sum(line.size for line in chunk) >= _CHUNK_BYTES
+        or sum(line.written for line in chunk) >= _CHUNK_WRITTEN
+        or sum(_hits(line) for line in chunk) > _CHUNK_HITS
+    )
 
 
 def _hits(line: _Line) -> int:
@@ -97,21 +107,30 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
     identifier = members.pop("id")
     id_text = str(identifier) if isinstance(identifier, _Number) else json.dumps(identifier)
     try:
+        check_unicode(members, f"line {number}")
         query = {**defaults, **_query(_plain(members), folder)}
     except (BadInput, RecursionError) as error:
         return _Line(id_text, error=str(error))
-    size = _size(query)
+    written, size = _sizes(query)
+    if written > _LIMITS.bytes_per_query:
+        most = _LIMITS.bytes_per_query
+        return _Line(
+            id_text, error=f"line {number} has {written:,} bytes without its files; at most {most:,} are allowed"
+        )
     if size > _LINE_BYTES:
         return _Line(
             id_text, error=f"line {number} has {size:,} bytes with its files; at most {_LINE_BYTES:,} are allowed"
         )
-    return _Line(id_text, query, size=size)
+    return _Line(id_text, query, written=written, size=size)
 
 
-def _size(query: Mapping[str, Any]) -> int:
-    """The size of a query in a request in bytes, with its files as base64."""
-    files = [part["data"] for part in query["parts"] if isinstance(part, dict) and isinstance(part.get("data"), bytes)]
-    return len(json.dumps(query, default=lambda data: "")) + sum(-(-len(data) // 3) * 4 for data in files)
+def _sizes(query: Mapping[str, Any]) -> tuple[int, int]:
+    """The bytes of a query in a request, without its files and with them as base64."""
+    parts = [part for part in query["parts"] if isinstance(part, dict)]
+    read = [part["data"] for part in parts if isinstance(part.get("data"), bytes)]
+    sent = sum(len(part["data"]) for part in parts if isinstance(part.get("data"), str))
+    written = len(json.dumps(query, default=lambda data: ""))
+    return written - sent, written + sum(-(-len(data) // 3) * 4 for data in read)
 
 
 def _query(members: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Converts queries from their wire form to the engine's, and the engine's results to theirs."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from api.contents import Upload, classes_from_json, sent_value, uploaded_value, 
 from api.errors import describe
 from api.queries import wire
 from model.errors import ModelError
+from model.json_reader import check_unicode
 from model.modalities.reading.decode import known_modality
 from model.seam import Embedder, Fusion
 from search.engine import SearchEngine
@@ -31,6 +33,7 @@ def read_query(given: Any, limits: Limits, embedder: Embedder) -> Query:
 
     Raises `BadQuery`, and what `query_from_wire` raises.
     """
+    check_unicode(given, "the query")
     try:
         query = QUERY.validate_python(given)
     except ValidationError as error:
@@ -56,7 +59,7 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
     settings = {upload.field: str(upload.content) for upload in uploads if upload.field in _SETTINGS}
     contents = [upload for upload in uploads if upload.field not in _SETTINGS]
     _check_count(len(contents), limits)
-    classes = classes_from_json(settings["classes"]) if "classes" in settings else None
+    classes = classes_from_json(settings["classes"], limits) if "classes" in settings else None
     parts = [_part_from_upload(upload, limits, classes, embedder) for upload in contents]
     if not parts:
         raise BadQuery(
@@ -82,6 +85,26 @@ def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
         for hit in results.hits
     ]
     return wire.Results(tuple(hits), results.space, _fusion_name(results.fusion), results.note)
+
+
+def check_batch(queries: Sequence[Any], limits: Limits) -> None:
+    """Raises `LimitExceeded` for a batch of too many queries, or of queries that may have too many hits in all."""
+    if len(queries) > limits.queries_per_batch:
+        raise LimitExceeded(f"a batch has at most {limits.queries_per_batch:,} queries; this one has {len(queries):,}")
+    wanted = [query.get("k", wire.DEFAULT_HITS) for query in queries if isinstance(query, dict)]
+    hits = sum(k for k in wanted if isinstance(k, int) and 0 < k <= limits.hits)
+    if hits > limits.hits_per_batch:
+        raise LimitExceeded(f"a batch asks for at most {limits.hits_per_batch:,} hits in all; this one for {hits:,}")
+
+
+def check_answer(results: Results, limits: Limits) -> None:
+    """Raises `LimitExceeded` if the captions and attributes of the hits are too long for one answer."""
+    size = sum(len(hit.item.caption or "") + len(json.dumps(dict(hit.item.attributes))) for hit in results.hits)
+    if size > limits.bytes_per_answer:
+        raise LimitExceeded(
+            f"the captions and attributes of {len(results.hits):,} hits have {size:,} bytes; an answer has at most "
+            f"{limits.bytes_per_answer:,}: ask for fewer, or for a batch, whose hits have neither"
+        )
 
 
 def answer_batch(

@@ -5,11 +5,14 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import TypeAdapter
 
 from api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
 from api.queries.conversion import (
     QUERY,
     answer_batch,
+    check_answer,
+    check_batch,
     query_from_form,
     query_from_wire,
     results_to_wire,
@@ -19,7 +22,6 @@ from api.queries.wire import Results
 from api.security import Scope
 from api.service import Service
 from model.seam import Embedder
-from search.errors import LimitExceeded
 from search.settings import Limits
 from search.types import Query
 
@@ -51,6 +53,13 @@ _BODY = {
         },
     }
 }
+_BATCH = TypeAdapter(BatchBody)
+_BATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BatchBody"}}},
+    }
+}
 
 
 @router.post("", openapi_extra=_BODY)
@@ -68,19 +77,20 @@ async def query(collection: str, request: Request, service: ServiceDependency, p
     return await service.run(_answer, service, collection, read, paths)
 
 
-@router.post("/batch")
-async def query_batch(collection: str, body: BatchBody, service: ServiceDependency) -> BatchAnswer:
+@router.post("/batch", openapi_extra=_BATCH_BODY)
+async def query_batch(collection: str, request: Request, service: ServiceDependency) -> BatchAnswer:
     """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
-    most = service.limits.queries_per_batch
-    if len(body.queries) > most:
-        raise LimitExceeded(f"a batch has at most {most:,} queries; this one has {len(body.queries):,}")
+    body = await read_json(request, _BATCH, service.limits.batch_json)
+    check_batch(body.queries, service.limits)
     service.check_ready()
     return await service.run(_answer_batch, service, collection, body.queries)
 
 
 def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query], paths: bool) -> Results:
     engine = service.engine_for(collection)
-    return results_to_wire(engine.query(collection, read(service.limits, engine.embedder)), paths)
+    results = engine.query(collection, read(service.limits, engine.embedder))
+    check_answer(results, service.limits)
+    return results_to_wire(results, paths)
 
 
 def _answer_batch(service: Service, collection: str, queries: list[Any]) -> BatchAnswer:

@@ -21,7 +21,18 @@ from search.settings import Limits, Settings
 from tests.search.gallery import begin_catalogue
 from workers.runtime import Runtime
 
-LIMITS = Limits(bytes_per_file=200_000, bytes_per_request=600_000, pixels=1_000_000, queries_per_batch=10)
+LIMITS = Limits(
+    bytes_per_file=200_000,
+    bytes_per_request=600_000,
+    bytes_per_query=100_000,
+    values_per_query=2_000,
+    bytes_per_batch=150_000,
+    values_per_batch=4_000,
+    bytes_per_answer=100_000,
+    pixels=1_000_000,
+    queries_per_batch=10,
+    hits_per_batch=50_000,
+)
 COLOURS = {"red": "#d92d2d", "green": "#4fae4a", "blue": "#2f6fed"}
 SHAPES = ("disc", "box", "bar")
 

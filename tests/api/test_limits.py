@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 
 from api.service import Service
 
+Problem = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("still_alive")
 
 
@@ -73,6 +74,62 @@ def test_a_form_has_a_bounded_number_of_fields(http: httpx.Client, collection: s
     answer = http.put(f"/v1/collections/{collection}/items/k", files=fields)
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+QUERY, BATCH, MADE = "collections/shapes/query", "collections/shapes/query/batch", "collections"
+_WIDE, _DEEP = [{}] * 5_000, b"[" * 40_000 + b"]" * 40_000
+
+
+@pytest.mark.usefixtures("shapes")
+@pytest.mark.parametrize("path", [QUERY, BATCH, MADE, "predict", "previews", "collections/shapes/jobs"])
+def test_json_is_limited_wherever_it_is_sent(http: httpx.Client, problem: Problem, path: str) -> None:
+    headers = {"content-type": "application/json"}
+    wide = {"parts": [{"text": "a"}], "queries": [], "where": {"and": _WIDE}}
+    problem(http.post(f"/v1/{path}", json=wide), 413, "json-too-large")
+    problem(http.post(f"/v1/{path}", json={"x": "y" * 160_000}), 413, "json-too-large")
+    problem(http.post(f"/v1/{path}", content=b'{"where": ' + _DEEP + b"}", headers=headers), 422, "json-too-deep")
+    problem(http.post(f"/v1/{path}", content=b'{"where": NaN}', headers=headers), 422, "invalid-request")
+    problem(http.post(f"/v1/{path}", content=b'{"name": "\xff"}', headers=headers), 422, "invalid-request")
+
+
+@pytest.mark.usefixtures("shapes")
+def test_files_do_not_count_as_json(http: httpx.Client) -> None:
+    answer = _query_with(http, bytes(190_000))
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:anyseek:not-a-picture")
+    queries = [{"parts": [{"modality": "rgb", "data": base64.b64encode(bytes(190_000)).decode()}]}, "a"]
+    answer = http.post(f"/v1/{BATCH}", json={"queries": queries})
+    assert "not a picture" in answer.json()["results"][0]["error"]
+
+
+@pytest.mark.usefixtures("shapes")
+@pytest.mark.parametrize("field", ["classes", "attributes", "where"])
+def test_json_in_a_form_is_limited(http: httpx.Client, collection: str, field: str) -> None:
+    for text in (json.dumps({"a": _WIDE}), _DEEP.decode(), json.dumps({"a": "b" * 120_000})):
+        form = {"caption": (None, "a"), field: (None, text)}
+        asked = http.post("/v1/collections/shapes/query", files=form)  # type: ignore[arg-type]
+        put = http.put(f"/v1/collections/{collection}/items/k", files=form)  # type: ignore[arg-type]
+        for answer in (asked, put):
+            assert answer.status_code in (413, 422), answer.text
+            assert len(answer.json()["detail"]) < 500
+
+
+@pytest.mark.usefixtures("shapes")
+def test_hits_are_limited_over_a_whole_batch(http: httpx.Client, problem: Problem) -> None:
+    queries = [{"parts": [{"text": "a"}], "k": 10_000}] * 6
+    problem(http.post(f"/v1/{BATCH}", json={"queries": queries}), 413, "limit-exceeded")
+    assert http.post(f"/v1/{BATCH}", json={"queries": queries[:5]}).status_code == 200
+
+
+def test_what_hits_say_is_limited(http: httpx.Client, collection: str, problem: Problem) -> None:
+    attributes = json.dumps({"said": "x" * 60_000})
+    for key in ("a", "b"):
+        fields = {"caption": (None, key), "attributes": (None, attributes)}
+        http.put(f"/v1/collections/{collection}/items/{key}", files=fields).raise_for_status()  # type: ignore[arg-type]
+    query = {"parts": [{"text": "a"}]}
+    problem(http.post(f"/v1/collections/{collection}/query", json=query), 413, "limit-exceeded")
+    assert http.post(f"/v1/collections/{collection}/query", json=query | {"k": 1}).status_code == 200
+    batch = {"queries": [query]}
+    assert len(http.post(f"/v1/collections/{collection}/query/batch", json=batch).json()["results"][0]["hits"]) == 2
 
 
 class _Connection:

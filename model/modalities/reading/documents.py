@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape
 from model.modalities.drawings import ByteArray
 from model.modalities.formats.bins import LARGEST_BIN
 from model.modalities.formats.boxes import Box, LabelledBox
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 MOST_ENTRIES = 1_000  # boxes, people, points, or masks of one point
 _LARGEST_CODE = 1_023
+# A thousand points of a thousand masks have at most as many values as fit; no real document comes near.
+_DOCUMENT = JsonLimits(size=64 * 1024 * 1024, values=1_000_000)
 _LARGEST_NUMBER = 1e300
 _CORNERS = 4
 # The names of a person's groups of numbers, and the count of each.
@@ -145,10 +148,12 @@ def parse_json(text: str, name: str) -> Any:
     if not text.strip():
         raise EmptyInput(f"{name} is empty; it must be a JSON document")
     try:
+        check_shape(text.encode("utf-8", "surrogatepass"), _DOCUMENT, name)
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_members)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise BadDocument(f"{name} is not JSON: {_short(reason)}") from error
+    except (JsonTooDeep, JsonTooLarge) as error:
+        raise BadDocument(str(error)) from error
+    except ValueError as error:
+        raise BadDocument(f"{name} is not JSON: {_short(str(error))}") from error
 
 
 def _refuse_constant(constant: str) -> Any:

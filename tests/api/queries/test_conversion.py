@@ -16,7 +16,7 @@ from model.hashing import HashingEmbedder
 from model.modalities.reading.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
 from model.modalities.registry import MODALITIES
 from model.seam import Regions
-from search.errors import AnyseekError, BadQuery, LimitExceeded
+from search.errors import AnyseekError, BadInput, BadQuery, LimitExceeded
 from search.settings import Limits
 from search.types import Part
 
@@ -178,7 +178,7 @@ def test_a_form_is_a_query() -> None:
     ],
 )
 def test_a_wrong_form_is_refused(uploads: list[Upload]) -> None:
-    with pytest.raises(BadQuery):
+    with pytest.raises(BadInput):
         query_from_form(uploads, LIMITS, EMBEDDER)
 
 

@@ -1,0 +1,128 @@
+"""Reads JSON that others wrote. It is measured before a single value is made of it, so that it cannot cost much.
+
+A value costs up to a hundred times as much memory as its two bytes (`{}`), and Python's own parser stops with a
+RecursionError where a text is nested too deeply.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.config_reader import Positive
+from model.errors import BadInput, LimitExceeded
+
+DEEPEST = 100
+# A file as base64 in a member of this name; everything else is written by the caller.
+_UPLOAD = re.compile(rb'"(?:data|picture)"\s*:\s*"')
+_CONTENT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+_TEXT = re.compile(b'"' + _CONTENT.pattern + b'"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LONGEST_WHOLE = 400  # digits; a longer number is infinite, which everybody refuses
+
+
+class NotJson(BadInput):
+    code = "not-json"
+
+
+class JsonTooDeep(BadInput):
+    code = "json-too-deep"
+
+
+class JsonTooLarge(LimitExceeded):
+    code = "json-too-large"
+
+
+@dataclass(frozen=True)
+class JsonLimits:
+    """The most that JSON may be: its `size` in bytes, and the `values` in its lists and objects, all together.
+
+    Files as base64, in members called data or picture, count for neither, as far as there are `uploads`.
+    """
+
+    size: Positive = 1024 * 1024
+    values: Positive = 100_000
+    uploads: int = 0
+
+
+def read_json(data: bytes, most: JsonLimits, name: str) -> Any:
+    """The value; errors call the JSON `name`. Texts may have unpaired surrogates, see `check_unicode`.
+
+    Raises `NotJson`, `JsonTooDeep`, `JsonTooLarge`.
+    """
+    check_shape(data, most, name)
+    try:
+        return json.loads(data.decode("utf-8"), parse_int=_whole, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise NotJson(f"{name} is not JSON: {_reason(error)}") from error
+
+
+def check_unicode(value: Any, name: str) -> None:
+    """Raises `BadInput` if any text in JSON has half of a surrogate pair, which can be neither stored nor sent."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and not one.isascii() and any("\ud800" <= letter <= "\udfff" for letter in one):
+            raise BadInput(f"{name} has a text with an unpaired surrogate, which is not Unicode")
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+
+
+def check_shape(data: bytes, most: JsonLimits, name: str) -> None:
+    """Measure what may be JSON; its texts do not count as values. Raises `JsonTooDeep`, `JsonTooLarge`."""
+    written = _beside_uploads(data, most.uploads)
+    if len(written) > most.size:
+        beside = " beside its files" if most.uploads else ""
+        raise JsonTooLarge(f"{name} has {len(written):,} bytes of JSON{beside}; at most {most.size:,} are taken")
+    bare = _TEXT.sub(b"", written)
+    depth = _depth(bare)
+    if depth > DEEPEST:
+        raise JsonTooDeep(f"{name} is nested {depth:,} deep; at most {DEEPEST} are taken")
+    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+    if values > most.values:
+        raise JsonTooLarge(f"{name} has about {values:,} values; at most {most.values:,} are taken")
+
+
+def _beside_uploads(data: bytes, most: int) -> bytes:
+    """The JSON without the content of its first `most` uploads."""
+    pieces, start = [], 0
+    for _ in range(most):
+        begins = _UPLOAD.search(data, start)
+        ends = _end_of_text(data, begins.end()) if begins else -1
+        if begins is None or ends < 0:
+            break
+        pieces.append(data[start : begins.end()])
+        start = ends
+    return b"".join([*pieces, data[start:]]) if pieces else data
+
+
+def _end_of_text(data: bytes, start: int) -> int:
+    """The place of the quote that ends the text whose content begins at `start`; -1 if there is none."""
+    ends = data.find(b'"', start)
+    if data.find(b"\\", start, ends) < 0:
+        return ends
+    found = _CONTENT.match(data, start)
+    return found.end() if found and data[found.end() : found.end() + 1] == b'"' else -1
+
+
+def _depth(bare: bytes) -> int:
+    """The deepest nesting in JSON without its texts."""
+    brackets = np.frombuffer(bare.translate(None, _NOT_BRACKETS), np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    return int(np.cumsum(2 * opening.astype(np.int8) - 1, dtype=np.int32).max(initial=0))
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_WHOLE else float(digits)
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number that JSON allows")
+
+
+def _reason(error: ValueError) -> str:
+    return f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)[:200]
