@@ -71,8 +71,10 @@ def requires(scope: Scope) -> Any:
 def refuse_unknown_parameters(request: Request) -> None:
     """A dependency that refuses what the route does not know, so that nobody believes it was heeded.
 
-    Raises `UnknownParameter`.
+    Raises `UnknownParameter`, and `BadInput` for a NUL, which PostgreSQL takes for a fault of the program.
     """
+    if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
+        raise BadInput("the address has a NUL (%00), which no name, key or filter can have")
     known = _parameters(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
     if unknown:

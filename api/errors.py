@@ -142,9 +142,13 @@ def status_of(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+_MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in full
+
+
 def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
-    """The place and message of each of pydantic's errors, without the values that were sent."""
-    return [{"where": ".".join(map(str, error["loc"])), "detail": _detail(error)} for error in errors]
+    """The place and message of the first of pydantic's errors, without the values that were sent."""
+    named = errors[:_MOST_PLACES]
+    return [{"where": ".".join(map(str, error["loc"]))[:_LONGEST_PLACE], "detail": _detail(error)} for error in named]
 
 
 def _detail(error: Any) -> str:
@@ -155,7 +159,7 @@ def _detail(error: Any) -> str:
 def describe(errors: Sequence[Any]) -> str:
     """The first wrong places of a request in one sentence."""
     places = [f"{place['where']}: {place['detail']}" for place in wrong_places(errors)]
-    more = f"; and {len(places) - 3} more" if len(places) > 3 else ""
+    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
     return "; ".join(places[:3]) + more
 
 

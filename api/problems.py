@@ -17,6 +17,7 @@ from search.errors import AnyseekError, LimitExceeded
 MEDIA_TYPE = "application/problem+json"
 
 # Errors of the web framework itself.
+LONGEST_DETAIL = 1_000  # characters; a sentence may quote what was sent
 _FRAMEWORK_CODES = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "route-not-found",
@@ -33,7 +34,7 @@ def problem(
         "type": f"urn:anyseek:{code}",
         "title": code.replace("-", " ").capitalize(),
         "status": int(status),
-        "detail": detail,
+        "detail": detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]} …",
         "request_id": request_id,
     }
     if errors:

@@ -8,7 +8,15 @@ import errno
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
+from search.errors import (
+    AnyseekError,
+    BadInput,
+    DatabaseBusy,
+    DatabaseFailed,
+    StorageFull,
+    StorageReadOnly,
+    StoreCorrupt,
+)
 
 _FULL, _READ_ONLY = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS,)
 # Parts of what SQLite and PostgreSQL say, in small letters; the first that fits decides.
@@ -20,6 +28,7 @@ _SAID: tuple[tuple[str, type[AnyseekError], str], ...] = (
     ("readonly database", StorageReadOnly, "the database cannot be written; check its file, its folder and the disk"),
     ("read-only", StorageReadOnly, "the database cannot be written; check its file, its folder and the disk"),
     ("unable to open", StorageReadOnly, "the database cannot be opened; check that its folder can be written"),
+    ("nul (0x00)", BadInput, "a text has a NUL, which the database cannot store or look for"),
     ("malformed", StoreCorrupt, "the database is damaged; anyseek verify says where, or restore a backup"),
     ("not a database", StoreCorrupt, "the database is damaged beyond reading; restore a backup"),
     ("could not decode", StoreCorrupt, "the database is damaged; anyseek verify says where, or restore a backup"),

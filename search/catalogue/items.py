@@ -105,7 +105,7 @@ def refuse_damaged(item: Item) -> None:
 def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Item]:
     """Those of `keys` that the collection has."""
     found: dict[str, Item] = {}
-    for some in chunks(list(dict.fromkeys(keys))):
+    for some in chunks([key for key in dict.fromkeys(keys) if is_key(key)]):
         where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
         found.update((item.key, item) for item in item_rows.read(session, *where))
     return found
@@ -141,7 +141,7 @@ def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
     """The ids of those of `keys` that the collection has."""
     found: dict[str, int] = {}
-    for some in chunks(list(keys)):
+    for some in chunks([key for key in keys if is_key(key)]):
         query = select(ItemRow.key, ItemRow.id).where(ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
         found.update(session.execute(query).all())
     return found
