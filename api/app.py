@@ -46,7 +46,7 @@ def create_app(service: Service) -> FastAPI:
         responses=PROBLEMS,
         middleware=[
             Middleware(RequestContext),
-            Middleware(Guard, guardian=guardian),
+            Middleware(Guard, guardian=guardian, database_seconds=service.runtime.settings.serving.database_seconds),
             Middleware(BodyLimit, most=service.limits.bytes_per_request),
         ],
     )

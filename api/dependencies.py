@@ -1,6 +1,6 @@
 """Dependencies of routes: the service, a granted scope, and the body, as JSON or as the fields of a form."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -60,12 +60,21 @@ ServiceDependency = Annotated[Service, Depends(get_service)]
 def requires(scope: Scope) -> Any:
     """Make a dependency that refuses callers whose key does not include `scope`."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         granted: Scope = request.state.granted
         if not granted.includes(scope):
             raise ScopeMissing(f"this needs an API key with the scope {scope}; the one sent has {granted}")
 
     return Depends(check)
+
+
+async def _take_turn(service: ServiceDependency) -> AsyncIterator[None]:
+    async with service.writes.turn():
+        yield
+
+
+# What a route that writes in a thread depends on, so that writes which wait leave threads for reads.
+IN_TURN = Depends(_take_turn)
 
 
 def refuse_unknown_parameters(request: Request) -> None:

@@ -8,12 +8,14 @@ import re
 import secrets
 import time
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem_of
 from api.security import Guardian
+from search.catalogue.session import patience
 from search.errors import AnyseekError, LimitExceeded
 
 logger = logging.getLogger(__name__)
@@ -94,20 +96,25 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 class Guard:
-    """Lets a request for `/v1` through only if `Guardian.admit` does, before any of its body is read."""
+    """Lets a request for `/v1` through only if `Guardian.admit` does, before any of its body is read.
 
-    def __init__(self, app: ASGIApp, guardian: Guardian) -> None:
+    Its transactions wait `database_seconds` for others.
+    """
+
+    def __init__(self, app: ASGIApp, guardian: Guardian, database_seconds: float) -> None:
         self.app = app
         self.guardian = guardian
+        self.database_seconds = database_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1"):
             return await self.app(scope, receive, send)
-        try:
-            scope["state"]["granted"] = await self.guardian.admit(Headers(scope=scope))
-        except AnyseekError as error:
-            return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
-        await self.app(scope, receive, send)
+        with patience(self.database_seconds):
+            try:
+                scope["state"]["granted"] = await self.guardian.admit(Headers(scope=scope))
+            except (AnyseekError, SQLAlchemyError) as error:
+                return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
+            await self.app(scope, receive, send)
 
 
 class BodyLimit:

@@ -22,13 +22,14 @@ from starlette.datastructures import Headers
 
 from api.errors import OriginRefused, Unauthenticated
 from search.catalogue import api_keys
-from search.catalogue.session import Database
+from search.catalogue.session import Database, patience
 from search.catalogue.tables import ApiKeyRow, now
 from search.errors import BadInput
 
 logger = logging.getLogger(__name__)
 
 KEY_PREFIX = "anyseek_"
+_NOTING_SECONDS = 0.05
 
 
 class Scope(StrEnum):
@@ -98,9 +99,9 @@ class Guardian:
 
     def _note_use(self, key: ApiKeyRow) -> None:
         try:
-            with self.database.write() as session:
+            with patience(_NOTING_SECONDS), self.database.write() as session:
                 api_keys.note_use(session, key.id)
-        except SQLAlchemyError as error:  # a full disk must not keep readers out
+        except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
             logger.warning("the use of a key is not noted", extra={"fields": {"key": key.name, "reason": str(error)}})
 
 

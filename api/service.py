@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 _AT_WORK = max(2, os.cpu_count() or 2)
 _WAITING = 64
+# Writes have threads of their own, because they wait for each other and for the disk, and reading must not.
+_WRITING = 4
 # A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
 _PREDICTIONS_WAITING = 4
@@ -49,11 +52,23 @@ class Pool:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the threads. Raises `Busy` when too many calls wait for one already."""
+        with self._wanted():
+            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The same for a block that has a thread of its own."""
+        with self._wanted():
+            async with self._limiter:
+                yield
+
+    @contextmanager
+    def _wanted(self) -> Iterator[None]:
         if self._wanting >= self.at_work + self.waiting:
             raise Busy("too many requests are waiting; try again in a moment")
         self._wanting += 1
         try:
-            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
+            yield
         finally:
             self._wanting -= 1
 
@@ -75,6 +90,7 @@ class Service:
         self._ready = False
         self._failure: ModelError | None = None
         self.pool = Pool(_AT_WORK, _WAITING)
+        self.writes = Pool(_WRITING, _WAITING)
         self.predictor = Predictor(
             runtime.settings.home, runtime.model, PREDICTION_SECONDS, serving=lambda: cast(Model, runtime.embedder)
         )

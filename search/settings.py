@@ -75,6 +75,13 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How `anyseek serve` treats those who ask; see docs/security.md."""
+
+    database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
+
+
+@dataclass(frozen=True)
 class Photos:
     """What is kept of the metadata in picture files; see docs/indexing.md."""
 
@@ -127,6 +134,7 @@ class Settings:
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     work: Work = field(default_factory=Work)
+    serving: Serving = field(default_factory=Serving)
     photos: Photos = field(default_factory=Photos)
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)

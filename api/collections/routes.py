@@ -17,7 +17,7 @@ from api.collections.schemas import (
     TuneBody,
     TunedAnswer,
 )
-from api.dependencies import JsonRoute, ServiceDependency, requires
+from api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.pagination import Limit, following
 from api.security import Scope
@@ -40,7 +40,7 @@ def list_collections(service: ServiceDependency) -> CollectionsAnswer:
     return CollectionsAnswer(collections=[CollectionAnswer.of(found, items) for found, items in counted])
 
 
-@router.post("", status_code=201, dependencies=[requires(Scope.ADMIN)])
+@router.post("", status_code=201, dependencies=[requires(Scope.ADMIN), IN_TURN])
 def create_collection(body: CollectionBody, service: ServiceDependency) -> CollectionAnswer:
     """Make an empty collection with the spaces of the service's model."""
     embedder = service.embedder
@@ -78,7 +78,7 @@ def list_folders(
     )
 
 
-@router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN)])
+@router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN), IN_TURN])
 def delete_collection(collection: str, service: ServiceDependency) -> Response:
     """Delete a collection with its items. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:
@@ -87,27 +87,27 @@ def delete_collection(collection: str, service: ServiceDependency) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{collection}/reembed", status_code=202, dependencies=[requires(Scope.ADMIN)])
+@router.post("/{collection}/reembed", status_code=202, dependencies=[requires(Scope.ADMIN), IN_TURN])
 def reembed_collection(collection: str, body: ReembedBody, service: ServiceDependency) -> JobAnswer:
     """Give every item the vectors of another model, then switch to them; the job shows the progress."""
     service.check_ready()
     return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_reembed(collection, body.model)))
 
 
-@router.post("/{collection}/rollback", status_code=202, dependencies=[requires(Scope.ADMIN)])
+@router.post("/{collection}/rollback", status_code=202, dependencies=[requires(Scope.ADMIN), IN_TURN])
 def roll_back_collection(collection: str, service: ServiceDependency) -> JobAnswer:
     """Return to the vectors that were kept at the last switch, once newer items have such vectors too."""
     service.check_ready()
     return JobAnswer.of(service.runtime.queue.status(service.runtime.submit_rollback(collection)))
 
 
-@router.post("/{collection}/switch", dependencies=[requires(Scope.ADMIN)])
+@router.post("/{collection}/switch", dependencies=[requires(Scope.ADMIN), IN_TURN])
 def switch_collection(collection: str, service: ServiceDependency) -> SwitchAnswer:
     """Switch although some items could not be embedded. Queries do not find these until they are put again."""
     return SwitchAnswer(left_out=service.runtime.switch(collection))
 
 
-@router.post("/{collection}/forget-old", status_code=204, dependencies=[requires(Scope.ADMIN)])
+@router.post("/{collection}/forget-old", status_code=204, dependencies=[requires(Scope.ADMIN), IN_TURN])
 def forget_old_vectors(collection: str, service: ServiceDependency) -> Response:
     """Drop the vectors that were kept at the last switch. After that there is no way back to them."""
     service.runtime.forget_old(collection)
@@ -129,7 +129,7 @@ async def tune_collection(collection: str, body: TuneBody, service: ServiceDepen
     return await service.predictions.run(work)
 
 
-@router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE)])
+@router.delete("/{collection}/tuning", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
 def reset_tuning(collection: str, service: ServiceDependency) -> Response:
     """Return to the model's own means of queries."""
     reset(service.runtime.database, collection)

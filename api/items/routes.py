@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from api.contents import Upload, classes_from_json, json_of_field
-from api.dependencies import MaySeePaths, ServiceDependency, read_form, requires
+from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, read_form, requires
 from api.items.schemas import ItemAnswer, ItemsAnswer
 from api.pagination import Limit, following
 from api.security import Scope
@@ -88,7 +88,7 @@ async def put(collection: str, key: str, request: Request, service: ServiceDepen
     """Put an item, replacing any item with this key. When this returns, queries find it."""
     service.check_ready()
     uploads = await read_form(request)
-    return await service.run(_put, service, collection, key, uploads)
+    return await service.writes.run(_put, service, collection, key, uploads)
 
 
 @router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
@@ -97,7 +97,7 @@ def get_item(collection: str, key: str, service: ServiceDependency, paths: MaySe
     return ItemAnswer.of(_item(service, collection, key), paths)
 
 
-@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE)])
+@router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
 def delete_item(collection: str, key: str, service: ServiceDependency) -> Response:
     """Delete an item. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:

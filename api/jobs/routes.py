@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import JsonRoute, ServiceDependency, requires
+from api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
 from api.jobs.roots import folders_below, inside_roots
 from api.jobs.schemas import (
     FailureAnswer,
@@ -76,13 +76,13 @@ def _failures_page(
     return FailuresAnswer(failures=[FailureAnswer.of(failure) for failure in found], next=cursor)
 
 
-@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE)])
+@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
 def cancel_job(job: Number, service: ServiceDependency) -> JobAnswer:
     """Stop a job. What it has indexed stays. Harmless if the job has ended."""
     return JobAnswer.of(service.runtime.queue.cancel(job))
 
 
-@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE)])
+@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), IN_TURN])
 def retry_job(job: Number, service: ServiceDependency) -> RetryAnswer:
     """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
     reopened = service.runtime.retry(job)
@@ -119,7 +119,7 @@ async def _events(service: Service, job: int) -> AsyncIterator[str]:
         await anyio.sleep(observer.wait)
 
 
-@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE)])
+@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
 def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
     source = inside_roots(service, body.source)

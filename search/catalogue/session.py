@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
@@ -9,9 +10,24 @@ from sqlalchemy.orm import Session
 
 from search.errors import StoreCorrupt
 
-SQLITE_BUSY_SECONDS = 60
+# How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
+BUSY_SECONDS = 60.0
+_patience: ContextVar[float] = ContextVar("patience", default=BUSY_SECONDS)
 # A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Within the block, and in threads that it waits for, a transaction waits this long for others.
+
+    SQLite then says that it is locked, PostgreSQL that a lock timed out: `DatabaseBusy` (`search.catalogue.failures`).
+    """
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 class Database:
@@ -26,6 +42,7 @@ class Database:
         """Open a consistent, read-only view."""
         with Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
+                session.connection().exec_driver_sql(_busy_timeout())
                 session.connection().exec_driver_sql("BEGIN")
             else:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
@@ -41,13 +58,19 @@ class Database:
         """
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
-                session.execute(text("BEGIN IMMEDIATE"))
+                session.connection().exec_driver_sql(_busy_timeout())
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
+                session.execute(text(f"SET LOCAL lock_timeout = '{round(_patience.get() * 1000)}ms'"))
             yield session
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _busy_timeout() -> str:
+    return f"PRAGMA busy_timeout = {round(_patience.get() * 1000)}"
 
 
 def _postgres_engine(url: str) -> Engine:
@@ -65,7 +88,7 @@ def _have_silence_counted(
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
