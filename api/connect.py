@@ -6,7 +6,7 @@ A running service leaves its address in a record in its data directory.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from api.client import Client
@@ -63,20 +63,38 @@ def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
 
 
 @contextmanager
-def recorded(settings: Settings, url: str) -> Iterator[bool]:
-    """Record `url` while the block runs. Gives False, and writes nothing, if another living service is recorded."""
+def recorded(settings: Settings, url: str) -> Iterator[str | None]:
+    """Record `url` while the block runs. Gives None, or in one sentence why it is not recorded."""
     lock = FileLock(settings.locks / _LOCK)
-    if not lock.try_acquire():
-        yield False
-        return
     try:
-        temporary = settings.server_record.with_suffix(".new")
+        if not lock.try_acquire():
+            yield "Another service already uses this data directory; commands will ask that one."
+            return
+        reason = _record(settings, url)
+    except OSError as error:
+        reason = _unwritable(error)
+    try:
+        yield reason
+    finally:
+        with suppress(OSError):
+            settings.server_record.unlink(missing_ok=True)
+        lock.release()
+
+
+def _record(settings: Settings, url: str) -> str | None:
+    temporary = settings.server_record.with_suffix(".new")
+    try:
         temporary.write_text(json.dumps({"url": url}), encoding="utf-8")
         temporary.replace(settings.server_record)
-        yield True
-    finally:
-        settings.server_record.unlink(missing_ok=True)
-        lock.release()
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return _unwritable(error)
+    return None
+
+
+def _unwritable(error: OSError) -> str:
+    return f"The data directory cannot be written ({error.strerror}); this service only reads, and no command finds it."
 
 
 def recorded_url(settings: Settings) -> str | None:

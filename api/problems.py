@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from api.errors import describe, own, status_of, wrong_places
 from model.errors import ModelError
-from search.errors import AnyseekError, LimitExceeded
+from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,7 +60,8 @@ def install_handlers(app: FastAPI) -> None:
     """Turn every error inside a route into a problem; `api.middleware.RequestContext` catches the rest."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
-        if status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
+        known = own(error)
+        if status_of(known) == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, DatabaseFailed):
             request.state.failure = error  # for the log line
         return problem_of(error, request.state.request_id)
 

@@ -117,19 +117,34 @@ class Service:
 
     def _work(self) -> None:
         self._load()
-        if self._ready:
-            self.runtime.queue.resume()
+        resumed = self._ready and self._resume()
         while self._ready and not self._closing.wait(_HOUSEKEEPING_SECONDS):
+            resumed = resumed or self._resume()
             self._write_snapshots()
 
+    def _resume(self) -> bool:
+        try:
+            self.runtime.queue.resume()
+        except (AnyseekError, SQLAlchemyError, OSError) as error:  # the disk may be full
+            logger.warning("jobs are not resumed", extra={"fields": {"reason": str(error)}})
+            return False
+        return True
+
     def _write_snapshots(self) -> None:
-        with self.runtime.database.read() as session:
-            names = [collection.name for collection in collections.list_all(session)]
-        for name in names:
+        for name in self._names():
             try:
                 self.runtime.tools_for(name).engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
             except (AnyseekError, SQLAlchemyError, OSError) as error:
                 logger.warning("no snapshot", extra={"fields": {"reason": str(error)}})
+
+    def _names(self) -> list[str]:
+        """The collections; none while the database cannot be read, so that this thread goes on."""
+        try:
+            with self.runtime.database.read() as session:
+                return [collection.name for collection in collections.list_all(session)]
+        except (AnyseekError, SQLAlchemyError) as error:
+            logger.warning("no snapshots", extra={"fields": {"reason": str(error)}})
+            return []
 
     def _load(self) -> None:
         started = time.perf_counter()

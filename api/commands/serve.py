@@ -47,10 +47,10 @@ def serve(host: str, port: int, model: str | None) -> None:
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:
             require_key(runtime.database, host)
-        with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as is_recorded:
+        with listen(host, port) as listener, recorded(runtime.settings, address(listener)) as unrecorded:
             click.echo(f"Anyseek is at {address(listener)}")
-            if not is_recorded:
-                click.echo("Another service already uses this data directory; commands will ask that one.", err=True)
+            if unrecorded:
+                click.echo(unrecorded, err=True)
             run(create_app(Service(runtime, settings)), listener)
 
 

@@ -42,7 +42,7 @@ def disk_is_full(trial: Trial) -> int:
     ballast = trial.tools.settings.home / "ballast"
 
     def fill_for_a_while() -> None:
-        _fill(ballast)
+        fill(ballast)
         time.sleep(FULL_SECONDS)
         ballast.unlink()
 
@@ -50,7 +50,7 @@ def disk_is_full(trial: Trial) -> int:
         job_id = submit(trial.tools, trial.gallery.folder)
         filled = harm_until_done(trial, job_id, fill_for_a_while, 3.0, MOST)
         trial.check("No space left" in team.logs, "no worker met the full disk at its assets")
-        _fill(ballast)
+        fill(ballast)
         wait_for(lambda: f"no snapshot of {NAME}" in team.logs, "a snapshot to fail")
         trial.check(not _snapshots(trial), "there is a snapshot in spite of the full disk")
         ballast.unlink()
@@ -59,7 +59,7 @@ def disk_is_full(trial: Trial) -> int:
     return filled + 1
 
 
-def _fill(ballast: Path) -> None:
+def fill(ballast: Path) -> None:
     """Take all room there is."""
     size = _BLOCK
     with ballast.open("wb", buffering=0) as file:
