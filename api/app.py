@@ -21,6 +21,7 @@ from api.problems import install_handlers
 from api.queries import routes as queries
 from api.queries.schemas import BatchBody
 from api.queries.wire import Query
+from api.readiness import readiness_of
 from api.security import Guardian
 from api.service import Service
 
@@ -51,6 +52,8 @@ def create_app(service: Service) -> FastAPI:
         ],
     )
     app.state.service = service
+    app.state.guardian = guardian
+    app.state.readiness = readiness_of(service)
     install_handlers(app)
     for routes in (collections, items, queries, predictions, previews, jobs, models, health):
         app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
@@ -64,6 +67,7 @@ def create_app(service: Service) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.start()
     yield
+    app.state.readiness.close()
     app.state.service.close()
 
 

@@ -54,7 +54,12 @@ def get_service(request: Request) -> Service:
     return service
 
 
-ServiceDependency = Annotated[Service, Depends(get_service)]
+# Dependencies are coroutines, which run on the event loop: the framework would have a thread run each plain function.
+async def _service(request: Request) -> Service:
+    return get_service(request)
+
+
+ServiceDependency = Annotated[Service, Depends(_service)]
 
 
 def requires(scope: Scope) -> Any:
@@ -77,7 +82,7 @@ async def _take_turn(service: ServiceDependency) -> AsyncIterator[None]:
 IN_TURN = Depends(_take_turn)
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency that refuses what the route does not know, so that nobody believes it was heeded.
 
     Raises `UnknownParameter`, and `BadInput` for a NUL, which PostgreSQL takes for a fault of the program.
@@ -97,7 +102,7 @@ def _parameters(dependant: Dependant) -> list[str]:
     return [field.alias for field in dependant.query_params] + below
 
 
-def may_see_paths(request: Request) -> bool:
+async def may_see_paths(request: Request) -> bool:
     """Whether the caller may see where files lie on the service's machine: with the scope admin, or as its user."""
     granted: Scope = request.state.granted
     return granted.includes(Scope.ADMIN)

@@ -1,7 +1,8 @@
 """Errors as HTTP answers: RFC 9457 problem details."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -27,15 +28,24 @@ _FRAMEWORK_CODES = {
 
 
 def problem(
-    status: HTTPStatus, code: str, detail: str, request_id: str, errors: Sequence[dict[str, str]] = ()
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    request_id: str,
+    errors: Sequence[dict[str, str]] = (),
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> JSONResponse:
-    """An RFC 9457 answer; `type` is `urn:anyseek:` and a code that never changes its meaning."""
+    """An RFC 9457 answer; `type` is `urn:anyseek:` and a code that never changes its meaning.
+
+    `more` are further members.
+    """
     body: dict[str, Any] = {
         "type": f"urn:anyseek:{code}",
         "title": code.replace("-", " ").capitalize(),
         "status": int(status),
         "detail": detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]} …",
         "request_id": request_id,
+        **more,
     }
     if errors:
         body["errors"] = list(errors)
@@ -47,13 +57,13 @@ def problem(
     return JSONResponse(body, int(status), headers, MEDIA_TYPE)
 
 
-def problem_of(error: Exception, request_id: str) -> JSONResponse:
+def problem_of(error: Exception, request_id: str, more: Mapping[str, Any] = MappingProxyType({})) -> JSONResponse:
     """The answer to a domain error. A fault of the service shows its code, but no internals."""
     error = own(error)
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
-    return problem(status, code, str(error), request_id)
+    return problem(status, code, str(error), request_id, more=more)
 
 
 def install_handlers(app: FastAPI) -> None:

@@ -109,6 +109,13 @@ class Index:
 
 
 @dataclass(frozen=True)
+class Health:
+    """When `/readyz` warns; see docs/operating.md."""
+
+    free_mb: Natural = 1024  # less free room on the disk of the data directory is a warning
+
+
+@dataclass(frozen=True)
 class Qdrant:
     """The location of Qdrant, if it is the index: a server, or a folder for one process and few vectors."""
 
@@ -138,6 +145,7 @@ class Settings:
     photos: Photos = field(default_factory=Photos)
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)
+    health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
         if not self.database_url:

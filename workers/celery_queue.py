@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from kombu.exceptions import OperationalError
 
+from indexer.paths import one_line
 from indexer.runs import Owner
 from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
@@ -19,6 +20,7 @@ from workers.app import (
     EMBED_TASK,
     END_TASK,
     INGEST,
+    QUEUES,
     SCAN_TASK,
     SWITCH_TASK,
     Task,
@@ -27,7 +29,7 @@ from workers.app import (
     waiting,
 )
 from workers.job_errors import record_wait
-from workers.queue import CatalogueJobs
+from workers.queue import BrokerUnavailable, CatalogueJobs
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,13 @@ class CeleryQueue(CatalogueJobs):
         with self._app.producer_or_acquire() as producer:
             for task, arguments in messages:
                 self._app.send_task(task.name, arguments, queue=name_at_broker(task.queue), producer=producer)
+
+    def waiting(self) -> dict[str, int]:
+        broken = (OperationalError, OSError, *self._app.connection_for_write().connection_errors)
+        try:
+            return {queue: waiting(self._app, queue) for queue in QUEUES}
+        except broken as error:
+            raise BrokerUnavailable(f"the broker cannot be reached: {one_line(str(error))}") from error
 
     def close(self) -> None:
         self._app.close()

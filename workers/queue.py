@@ -18,10 +18,15 @@ from indexer.sources.opening import open_source
 from search.catalogue import jobs
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.session import Database
-from search.errors import JobNotFound
+from search.errors import AnyseekError, JobNotFound
 from workers.job_errors import record_wait
 
 logger = logging.getLogger(__name__)
+
+
+class BrokerUnavailable(AnyseekError):
+    code = "broker-unavailable"
+
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
@@ -43,6 +48,10 @@ class TaskQueue(Protocol):
 
     def resume(self) -> list[int]:
         """Submit active jobs that nobody runs, such as those of a killed service; return their ids."""
+        ...
+
+    def waiting(self) -> dict[str, int] | None:
+        """The messages that wait at the broker, by queue; None without one. Raises `BrokerUnavailable`."""
         ...
 
     def close(self) -> None:
@@ -92,6 +101,9 @@ class InProcessQueue(CatalogueJobs):
         for job_id in waiting:
             self.submit(job_id)
         return waiting
+
+    def waiting(self) -> None:
+        return None
 
     def close(self) -> None:
         self._closing.set()

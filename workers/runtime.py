@@ -17,6 +17,7 @@ from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound
+from search.lag import Lag, lag_of
 from search.settings import Settings
 from search.spaces.opening import open_backend
 from search.types import OnDuplicate
@@ -179,6 +180,10 @@ class Runtime:
     def write_snapshots(self, collection: str) -> bool:
         """As `SearchEngine.write_snapshots`, without a model. Raises `CollectionNotFound`."""
         return write_snapshots(self.database, self.settings, collection, self._backend.open)
+
+    def lag(self, database: Database) -> Lag:
+        """How far the stored indexes lag behind the log, as the catalogue in `database` has it; loads no model."""
+        return lag_of(database, self._backend.open)
 
     def _prepare(self, collection: str) -> None:
         with self.database.read() as session:

@@ -39,16 +39,19 @@ def patience(seconds: float) -> Iterator[None]:
 class Database:
     """A catalogue. Each unit of work is one `read()` or `write()` block, committed or rolled back as a whole."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_seconds: int | None = None) -> None:
+        """`patience_seconds`: the longest wait for a lock, an answer or a connection, else the database's own."""
         self.url = url
-        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url)
+        of_kind = _sqlite_engine if url.startswith("sqlite") else _postgres_engine
+        self.engine = of_kind(url, patience_seconds)
+        self._longest_wait = BUSY_SECONDS if patience_seconds is None else patience_seconds
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a consistent, read-only view."""
         with Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
-                session.connection().exec_driver_sql(_busy_timeout())
+                session.connection().exec_driver_sql(f"PRAGMA busy_timeout = {self._patience_ms()}")
                 session.connection().exec_driver_sql("BEGIN")
             else:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
@@ -64,25 +67,31 @@ class Database:
         """
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
-                session.connection().exec_driver_sql(_busy_timeout())
+                session.connection().exec_driver_sql(f"PRAGMA busy_timeout = {self._patience_ms()}")
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
-                session.execute(text(f"SET LOCAL lock_timeout = '{round(_patience.get() * 1000)}ms'"))
+                session.execute(text(f"SET LOCAL lock_timeout = '{self._patience_ms()}ms'"))
             yield session
 
     def close(self) -> None:
         self.engine.dispose()
 
+    def _patience_ms(self) -> int:
+        return round(1000 * min(_patience.get(), self._longest_wait))
 
-def _busy_timeout() -> str:
-    return f"PRAGMA busy_timeout = {round(_patience.get() * 1000)}"
 
-
-def _postgres_engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+def _postgres_engine(url: str, patience_seconds: int | None) -> Engine:
+    waits = {} if patience_seconds is None else _impatience(patience_seconds)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
     event.listen(engine, "after_cursor_execute", _have_silence_counted)
     return engine
+
+
+def _impatience(seconds: int) -> dict[str, Any]:
+    # A lock is told by its name only if its time is up before that of the statement.
+    options = f"-c lock_timeout={500 * seconds} -c statement_timeout={1000 * seconds}"
+    return {"connect_timeout": seconds, "options": options}
 
 
 def _have_silence_counted(
@@ -93,13 +102,14 @@ def _have_silence_counted(
         cursor.connection.execute("SELECT 1")
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _sqlite_engine(url: str, patience_seconds: int | None) -> Engine:
     path = make_url(url).database
     if not path or path == ":memory:":
         engine = create_engine(url, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", lambda connection, record: _prepare_sqlite(connection))
         return engine
-    engine = create_engine(url, creator=partial(_connect_sqlite, Path(path)))
+    wait = BUSY_SECONDS if patience_seconds is None else patience_seconds
+    engine = create_engine(url, creator=partial(_connect_sqlite, Path(path), wait))
     event.listen(engine, "checkin", _drop_unwritable)
     return engine
 
@@ -108,12 +118,12 @@ class _Unwritable(sqlite3.Connection):
     """A view of a database whose disk is full or read-only, as long as one transaction."""
 
 
-def _connect_sqlite(path: Path) -> sqlite3.Connection:
+def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
     """A connection that can write, or else one that can read: a log (WAL) cannot even be read without writing to it.
 
     Where the log is empty, as after an orderly end, the database is opened as one that nobody changes.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=wait, check_same_thread=False)
     try:
         _prepare_sqlite(connection)
         connection.execute("SELECT 1 FROM sqlite_master")

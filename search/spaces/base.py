@@ -7,6 +7,7 @@ backend.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -36,6 +37,16 @@ class Neighbours(NamedTuple):
 
     ids: IdArray
     scores: FloatArray
+
+
+class Stored(NamedTuple):
+    """How far what is stored of a space reaches, besides the log: up to the log's entry `seq`, 0 if nothing is stored.
+
+    `at` is when it was written; None where that is not known.
+    """
+
+    seq: int
+    at: datetime | None = None
 
 
 class View(Protocol):
@@ -99,6 +110,10 @@ class LiveSpace(Protocol):
 
     def adopt(self) -> None:
         """Load what another process has built, if that is better."""
+        ...
+
+    def stored(self) -> Stored:
+        """What a process that opens the space now need not read from the log; nothing is opened or loaded for it."""
         ...
 
     def faults(self) -> Iterator[str]:

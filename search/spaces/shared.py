@@ -22,7 +22,7 @@ from search.catalogue.cursors import Cursor, Lease
 from search.catalogue.session import Database
 from search.errors import IndexUnavailable, LeaseLost
 from search.filters.tree import Filter
-from search.spaces.base import Neighbours, Resolved, centre
+from search.spaces.base import Neighbours, Resolved, Stored, centre
 from search.types import IdArray, Item
 
 # The most items copied to a store at once.
@@ -153,6 +153,11 @@ class SharedSpace:
 
     def adopt(self) -> None:
         """Do nothing: the next refresh finds what another process has built."""
+
+    def stored(self) -> Stored:
+        """What the store that serves has."""
+        self._look()
+        return Stored(0 if self._serving is None else self._serving.seq)
 
     def faults(self) -> Iterator[str]:
         """No faults: nothing is stored besides what `View.vectors` shows."""

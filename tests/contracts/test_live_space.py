@@ -125,6 +125,19 @@ def test_settings_name_it_and_it_says_that_it_answers(home_settings: Settings) -
     assert check_backend(home_settings)
 
 
+def test_it_says_how_far_what_it_has_stored_reaches(
+    database: Database, backend: Backend, embedder: WordsEmbedder, collection: Collection
+) -> None:
+    put(database, collection, embedder, ["a", "b"])
+    head = head_of(database)
+    live = opened(database, backend)
+    live.keep(head, 1)
+    assert backend.open(head, head.spaces[0]).stored().seq == head.last_seq
+    put(database, collection, embedder, ["c"])
+    stored = backend.open(head, head.spaces[0]).stored()
+    assert stored.seq == head.last_seq < head_of(database).last_seq, "asking brings nothing up to date"
+
+
 def test_settings_take_no_other_name(home_settings: Settings) -> None:
     with pytest.raises(
         BadSetting, match=f"ANYSEEK_INDEX_BACKEND is 'pgvector'; it must be one of {', '.join(BACKENDS)}$"

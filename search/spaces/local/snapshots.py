@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,14 @@ def stands_at(path: Path) -> tuple[int, int]:
     """The last sequence number and the centre version, as the snapshot's name has them."""
     seq, centre_version = path.name.split("-")
     return int(seq), int(centre_version)
+
+
+def written_at(path: Path) -> datetime | None:
+    """When the snapshot was written; None if it is gone."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
 
 
 def read_header(path: Path) -> Header:

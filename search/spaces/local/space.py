@@ -20,7 +20,7 @@ from search.catalogue.tables import chunks
 from search.errors import StoreCorrupt
 from search.filters.tree import Filter
 from search.locks import ReadersLock
-from search.spaces.base import Neighbours, Resolved, centre
+from search.spaces.base import Neighbours, Resolved, Stored, centre
 from search.spaces.local import snapshots
 from search.spaces.local.base import Renewal, VectorIndex
 from search.spaces.local.filters import ResolvedFilters
@@ -176,6 +176,13 @@ class LocalSpace:
         with self._renewing:
             self._adopted = saved[0]
             self._reopen(renewed=False)
+
+    def stored(self) -> Stored:
+        """The newest snapshot, sound or not."""
+        held = snapshots.listed(self.folder)
+        if not held:
+            return Stored(0)
+        return Stored(snapshots.stands_at(held[-1])[0], snapshots.written_at(held[-1]))
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the snapshots."""

@@ -1,0 +1,188 @@
+"""Whether a service can do its work: the checks behind `/readyz`, each with its state.
+
+The checks have threads and database connections of their own, so they are answered while all others are busy. Each
+runs at most once at a time, whoever asks, and unless one failed, results serve for `FRESH_SECONDS`: asking often costs
+little.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.service import Service
+from model.errors import ModelError
+from search.catalogue import probe
+from search.catalogue.failures import meaning
+from search.catalogue.session import Database
+from search.errors import AnyseekError, DatabaseBusy, IndexUnavailable
+from search.settings import Settings
+from search.spaces.opening import check_backend
+from workers.queue import BrokerUnavailable
+from workers.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+FRESH_SECONDS = 2.0
+PATIENCE_SECONDS = 3.0  # for all checks together
+# The database's own waits end before that, so that what they say is heard.
+_DATABASE_SECONDS = 2
+# With less room than this a commit can no longer be relied on.
+LEAST_FREE_MB = 16
+_MB = 1 << 20
+
+
+class State(StrEnum):
+    """`degraded`: the service answers, but somebody should look. Only `failed` makes it not ready."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check; `detail` is one sentence."""
+
+    name: str
+    state: State
+    detail: str
+
+
+Checks = Mapping[str, Callable[[], Check]]
+
+
+class Readiness:
+    """Runs checks in threads of their own, for callers on the event loop."""
+
+    def __init__(self, checks: Checks, close: Callable[[], None] = lambda: None) -> None:
+        self._checks = checks
+        self._close = close
+        self._pool = ThreadPoolExecutor(len(checks), thread_name_prefix="readiness")
+        self._running: dict[str, Future[Check]] = {}
+        self._asking = asyncio.Lock()
+        self._found: list[Check] = []
+        self._fresh_until = 0.0
+
+    async def checks(self) -> Sequence[Check]:
+        """Every result, at most `FRESH_SECONDS` old, a failure never; after `PATIENCE_SECONDS` at the latest."""
+        async with self._asking:
+            if time.monotonic() >= self._fresh_until:
+                self._found = await self._run()
+                if all(check.state is not State.FAILED for check in self._found):
+                    self._fresh_until = time.monotonic() + FRESH_SECONDS
+            return self._found
+
+    async def _run(self) -> list[Check]:
+        for name, check in self._checks.items():
+            if name not in self._running:
+                self._running[name] = self._pool.submit(_safely, name, check)
+        waiting = [asyncio.wrap_future(future) for future in self._running.values()]
+        await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
+        return [self._result(name) for name in self._checks]
+
+    def _result(self, name: str) -> Check:
+        """The result of a check; one that is still running is asked about again, not started again."""
+        if not self._running[name].done():
+            return Check(name, State.FAILED, f"the {name} has not answered for {PATIENCE_SECONDS:g} seconds")
+        return self._running.pop(name).result()
+
+    def close(self) -> None:
+        """Checks that hang are left to end by themselves."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._close()
+
+
+def readiness_of(service: Service) -> Readiness:
+    """All checks of a service."""
+    runtime = service.runtime
+    database = Database(runtime.settings.database_url, _DATABASE_SECONDS)
+    checks = {
+        "model": lambda: check_model(service),
+        "database": lambda: check_database(database),
+        "disk": lambda: check_disk(runtime.settings),
+        "index": lambda: check_index(runtime, database),
+    }
+    if runtime.settings.broker_url:
+        checks["queue"] = lambda: check_queue(runtime)
+    return Readiness(checks, database.close)
+
+
+def check_model(service: Service) -> Check:
+    """The model is loaded and has embedded something."""
+    try:
+        service.check_ready()
+    except (AnyseekError, ModelError) as error:
+        return Check("model", State.FAILED, str(error))
+    return Check("model", State.OK, f"{service.runtime.model} is loaded and has embedded something")
+
+
+def check_database(database: Database) -> Check:
+    """The catalogue can be read, and written: what is written is rolled back.
+
+    A lock that another writer holds is no failure, because queries are answered in the meantime.
+    """
+    try:
+        collections = probe.read(database)
+        probe.write(database)
+    except SQLAlchemyError as error:
+        known = meaning(error)
+        busy = isinstance(known, DatabaseBusy)
+        return Check("database", State.DEGRADED if busy else State.FAILED, str(known))
+    return Check("database", State.OK, f"it can be read and written; collections: {collections}")
+
+
+def check_disk(settings: Settings) -> Check:
+    """The free room on the disk of the data directory."""
+    free = free_bytes(settings.home) // _MB
+    said = f"{free:,} MiB are free on the disk of the data directory"
+    if free < LEAST_FREE_MB:
+        return Check("disk", State.FAILED, f"{said}; writes need {LEAST_FREE_MB} MiB")
+    if free < settings.health.free_mb:
+        return Check("disk", State.DEGRADED, f"{said}; ANYSEEK_HEALTH_FREE_MB asks for {settings.health.free_mb:,}")
+    return Check("disk", State.OK, said)
+
+
+def free_bytes(folder: Path) -> int:
+    """The bytes that this user may still write on the disk of `folder`."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def check_index(runtime: Runtime, database: Database) -> Check:
+    """The backend can be used; how far what it has stored lags behind the log."""
+    try:
+        check_backend(runtime.settings)
+        lag = runtime.lag(database)
+    except IndexUnavailable as error:
+        return Check("index", State.FAILED, str(error))
+    said = f"at most {lag.entries:,} log entries of a collection are in no stored index"
+    age = f"; the oldest snapshot that lacks some is {lag.seconds:,.0f} seconds old" if lag.seconds else ""
+    return Check("index", State.OK, f"{said}{age}")
+
+
+def check_queue(runtime: Runtime) -> Check:
+    """The broker answers, with the messages that wait in each queue. Without it jobs wait, and queries do not."""
+    try:
+        waiting = runtime.queue.waiting() or {}
+    except BrokerUnavailable as error:
+        return Check("queue", State.DEGRADED, str(error))
+    listed = ", ".join(f"{queue} {count:,}" for queue, count in waiting.items())
+    return Check("queue", State.OK, f"the broker answers; waiting messages: {listed}")
+
+
+def _safely(name: str, check: Callable[[], Check]) -> Check:
+    """The result of a check; one that raises has failed, and the log tells why."""
+    try:
+        return check()
+    except Exception as error:
+        logger.exception("the check of readiness %s failed", name)
+        known = meaning(error)
+        return Check(name, State.FAILED, str(known) if known else f"the check failed: {type(error).__name__}")

@@ -1,0 +1,32 @@
+"""A probe reads and writes the catalogue as others do, leaves nothing, and does not wait for long."""
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
+
+from search.catalogue import probe
+from search.catalogue.failures import meaning
+from search.catalogue.session import Database
+from search.catalogue.tables import OwnerRow
+from search.errors import DatabaseBusy
+from search.types import Collection
+
+
+def test_it_leaves_nothing_behind(database: Database, collection: Collection) -> None:
+    assert probe.read(database) == 1
+    probe.write(database)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(OwnerRow)) == 0
+
+
+def test_it_gives_up_on_a_lock_after_its_patience(database: Database) -> None:
+    impatient = Database(database.engine.url.render_as_string(hide_password=False), patience_seconds=1)
+    with database.write() as session:
+        if database.engine.dialect.name == "postgresql":
+            session.execute(text("LOCK TABLE owners IN ACCESS EXCLUSIVE MODE"))
+        assert probe.read(impatient) == 0, "reading goes on"
+        with pytest.raises(OperationalError) as refused:
+            probe.write(impatient)
+    assert isinstance(meaning(refused.value), DatabaseBusy)
+    probe.write(impatient)
+    impatient.close()
