@@ -8,11 +8,12 @@ from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
-from api import health, page, previews
+from api import health, page, previews, scraping
 from api.collections import routes as collections
 from api.dependencies import PROBLEMS, refuse_unknown_parameters
 from api.items import routes as items
 from api.jobs import routes as jobs
+from api.metrics import Measured
 from api.middleware import BodyLimit, Guard, RequestContext
 from api.models import routes as models
 from api.predictions import routes as predictions
@@ -22,6 +23,7 @@ from api.queries import routes as queries
 from api.queries.schemas import BatchBody
 from api.queries.wire import Query
 from api.readiness import readiness_of
+from api.scraping import Exporter
 from api.security import Guardian
 from api.service import Service
 
@@ -46,6 +48,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         responses=PROBLEMS,
         middleware=[
+            Middleware(Measured),
             Middleware(RequestContext),
             Middleware(Guard, guardian=guardian, database_seconds=service.runtime.settings.serving.database_seconds),
             Middleware(BodyLimit, most=service.limits.bytes_per_request),
@@ -54,8 +57,9 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.guardian = guardian
     app.state.readiness = readiness_of(service)
+    app.state.exporter = Exporter(service.runtime, guardian, app.state.readiness)
     install_handlers(app)
-    for routes in (collections, items, queries, predictions, previews, jobs, models, health):
+    for routes in (collections, items, queries, predictions, previews, jobs, models, health, scraping):
         app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(page.router)
     page.mount_files(app)
@@ -67,6 +71,7 @@ def create_app(service: Service) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.start()
     yield
+    app.state.exporter.close()
     app.state.readiness.close()
     app.state.service.close()
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 3.0  # for all checks together
 # The database's own waits end before that, so that what they say is heard.
-_DATABASE_SECONDS = 2
+DATABASE_SECONDS = 2
 # With less room than this a commit can no longer be relied on.
 LEAST_FREE_MB = 16
 _MB = 1 << 20
@@ -103,7 +103,7 @@ class Readiness:
 def readiness_of(service: Service) -> Readiness:
     """All checks of a service."""
     runtime = service.runtime
-    database = Database(runtime.settings.database_url, _DATABASE_SECONDS)
+    database = Database(runtime.settings.database_url, DATABASE_SECONDS)
     checks = {
         "model": lambda: check_model(service),
         "database": lambda: check_database(database),

@@ -35,6 +35,7 @@ _NOTING_SECONDS = 0.05
 class Scope(StrEnum):
     """What a key may do; each includes those before it."""
 
+    METRICS = "metrics"  # read `/metrics`
     READ = "read"  # query, and look at collections, items and jobs
     WRITE = "write"  # put and delete items, start and cancel jobs
     ADMIN = "admin"  # make and delete collections

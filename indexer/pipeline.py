@@ -22,6 +22,7 @@ from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Lease, Settled, Span
 from search.errors import AnyseekError, LeaseLost
+from search.metrics import INPUTS_SETTLED, embedding
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class Pipeline(Generic[P, H]):
             logger.warning("job %d: %s", job.id, error)
         else:
             self._progress.settled(len(current.leases) - given_back)
+            INPUTS_SETTLED.inc(len(current.leases) - given_back)
         done = {lease.id for lease in current.leases}
         self._under_way = [lease for lease in self._under_way if lease.id not in done]
 
@@ -198,7 +200,8 @@ def _refusing(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | 
 
 def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
     """The raw vectors of each sample. Raises what the model raises, `ValueError` for values that are no numbers."""
-    vectors = embedder.embed_gallery(samples, spaces)
+    with embedding(len(samples)):
+        vectors = embedder.embed_gallery(samples, spaces)
     if not all(np.isfinite(rows).all() for rows in vectors.values()):
         raise ValueError("its vector has values that are not numbers")
     return [{space: rows[place] for space, rows in vectors.items()} for place in range(len(samples))]

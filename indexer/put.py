@@ -25,6 +25,7 @@ from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from model.seam import FloatArray, Sample, Value
 from search.catalogue import collections, items
 from search.errors import AnyseekError, BadInput
+from search.metrics import embedding
 from search.types import Asset, Attributes, Item, NewItem
 
 # No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
@@ -114,7 +115,8 @@ def _sample(tools: Tools, key: str, values: Mapping[str, Value]) -> Sample:
 
 
 def _vectors(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
-    vectors = tools.embedder.embed_gallery([sample], spaces)
+    with embedding(1):
+        vectors = tools.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
 
 

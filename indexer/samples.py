@@ -17,6 +17,7 @@ from model.modalities.reading.documents import parse_classes
 from model.modalities.reading.files import read_file
 from model.seam import Sample, Value
 from search.assets import AssetStore
+from search.metrics import Stage, timed
 from search.settings import Limits
 from search.types import Asset, Attributes, Item
 
@@ -75,7 +76,8 @@ def sample_hash(files: Sequence[RawFile], caption: str | None, decoding_version:
 
 def decode_all(files: Sequence[RawFile], caption: str | None, limits: Limits) -> dict[str, Value]:
     """The values of an item's modalities. Raises `DecodeError` for the first file that is not what it should be."""
-    values = {file.modality: decode(file.modality, file.data, limits, file.name, file.classes) for file in files}
+    with timed(Stage.DECODE):
+        values = {file.modality: decode(file.modality, file.data, limits, file.name, file.classes) for file in files}
     if caption is not None:
         values[CAPTION] = caption
     return values

@@ -13,6 +13,7 @@ from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import Filter
+from search.metrics import Stage, timed
 from search.queries import (
     ItemVectors,
     Plan,
@@ -182,16 +183,11 @@ class SearchEngine:
                 head = _same(head, collections.head(session, head.name))
                 stored = raw_item_vectors(session, head, space, keys)
                 resolved = live.resolve(session, head, filters)
-        live.refresh(head)
-        vectors: dict[int, FloatArray] = {}
-        errors: dict[int, AnyseekError] = {}
-        with live.reading(resolved) as view:
-            for number, planned in plans.items():
-                try:
-                    vectors[number] = fuse_parts(planned, values.get(number, {}), stored, view.centre)
-                except AnyseekError as error:
-                    errors[number] = error
-            return {**_nearest(view, plans, vectors), **errors}, view.lacking
+        with timed(Stage.INDEX):
+            live.refresh(head)
+            with live.reading(resolved) as view:
+                vectors, errors = _fused(plans, values, stored, view.centre)
+                return {**_nearest(view, plans, vectors), **errors}, view.lacking
 
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._head(before.name))
@@ -213,6 +209,20 @@ def _same(before: Head, now: Head) -> Head:
     if now.id != before.id:
         raise CollectionNotFound(f"the collection {before.name!r} has been deleted in the meantime")
     return now
+
+
+def _fused(
+    plans: Mapping[int, Plan], values: ValueVectors, stored: ItemVectors, mean: FloatArray
+) -> tuple[dict[int, FloatArray], dict[int, AnyseekError]]:
+    """The vector of each query, or its error."""
+    vectors: dict[int, FloatArray] = {}
+    errors: dict[int, AnyseekError] = {}
+    for number, planned in plans.items():
+        try:
+            vectors[number] = fuse_parts(planned, values.get(number, {}), stored, mean)
+        except AnyseekError as error:
+            errors[number] = error
+    return vectors, errors
 
 
 def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:

@@ -27,6 +27,7 @@ from search.errors import (
     StoreCorrupt,
 )
 from search.filters.tree import Filter, checked
+from search.metrics import embedding
 from search.settings import Limits
 from search.spaces.base import NO_DIRECTION, centre
 from search.types import Part, Query
@@ -185,7 +186,8 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan], tuned: TunedSpac
     vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
     if asked:
         spaces = sorted({plan.space.name for plan in plans.values()})
-        embedded = embedder.embed([sample for _, _, sample in asked], spaces)
+        with embedding(len(asked)):
+            embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):
             held = plans[number].space
             space, raw = embedder.spaces[held.name], embedded[held.name][row : row + 1]

@@ -72,6 +72,8 @@ class Work:
     resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
     concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
+    metrics_port: Natural = 0  # where `anyseek worker` serves its metrics; 0: nowhere
+    metrics_host: str = "127.0.0.1"  # the address for that; no key is asked for
 
 
 @dataclass(frozen=True)

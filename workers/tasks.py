@@ -28,6 +28,7 @@ from search.settings import Settings
 from workers.app import SNAPSHOT_TASK
 from workers.celery_queue import CeleryQueue
 from workers.job_errors import record_wait
+from workers.metrics import measured
 from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Tasks:
         embedder = self._runtime.embedder
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
 
+    @measured("scan")
     def scan(self, job_id: int) -> None:
         with self._errors_handled(job_id), self._owner() as owner:
             job = self._job(job_id)
@@ -61,6 +63,7 @@ class Tasks:
             logger.info("scanned", extra={"fields": {"job": job_id}})
             self._queue.submit(job_id)
 
+    @measured("embed")
     def embed(self, job_id: int, first: int, last: int) -> None:
         with self._errors_handled(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
             job = self._job(job_id)
@@ -70,6 +73,7 @@ class Tasks:
             logger.info("embedded", extra={"fields": {"job": job_id, "first": first, "last": last}})
             self._queue.submit_end(job_id)
 
+    @measured("end")
     def end(self, job_id: int) -> None:
         with self._errors_handled(job_id), self._owner() as owner:
             job = self._job(job_id)
@@ -82,6 +86,7 @@ class Tasks:
             elif job.kind in jobs.REEMBEDDING:
                 self._queue.submit(job_id)  # items that came in the meantime are listed
 
+    @measured("snapshot")
     def snapshot(self, collection: str) -> None:
         try:
             self._runtime.write_snapshots(collection)
@@ -92,6 +97,7 @@ class Tasks:
             time.sleep(PAUSE_SECONDS)
             raise Reject(str(error), requeue=True) from error
 
+    @measured("resubmit")
     def resubmit(self) -> None:
         try:
             self._queue.resume()

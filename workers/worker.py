@@ -33,6 +33,7 @@ from workers.app import (
     name_at_broker,
     waiting,
 )
+from workers.exporter import exporting
 from workers.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run_worker(settings: Settings, options: Options) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
-    with Readiness(settings, options.name) as readiness:
+    with Readiness(settings, options.name) as readiness, exporting(settings):
         processes = _Processes(settings, options, flags, readiness)
         processes.register_tasks(app)
         signals.setup_logging.connect(_keep_log_settings, weak=False)
@@ -134,6 +135,7 @@ class _Processes:
 
     def begin(self, **_: object) -> None:
         """Run in each process after its fork, before it takes a task."""
+        from workers.metrics import counted_as_ready
         from workers.tasks import Tasks
 
         self._readiness.release_in_child()
@@ -147,6 +149,7 @@ class _Processes:
             os.kill(os.getppid(), signal.SIGTERM)
             raise
         self._living = Readiness.of_process(self._settings, self._options.name)
+        counted_as_ready()
 
     def tell_to_stop(self, **_: object) -> None:
         """Run in the first process."""

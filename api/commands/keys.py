@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    Once a key has existed, every request needs one, even after the last was revoked. Scopes: read (query and look),
+    Once a key has existed, every request needs one, even after the last was revoked. Scopes: metrics (for Prometheus,
+    nothing else), read (query and look),
     write (also put and delete items, and run jobs), admin (also make and delete collections).
     """
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--scope", type=click.Choice(["read", "write", "admin"]), required=True, help="What the key may do.")
+@click.option(
+    "--scope", type=click.Choice(["metrics", "read", "write", "admin"]), required=True, help="What the key may do."
+)
 @click.option("--days", type=click.IntRange(1, 36_500), help="After how many days the key expires.  [default: never]")
 def create(name: str, scope: str, days: int | None) -> None:
     """Make a key and print it once. Only its hash is kept."""

@@ -20,8 +20,20 @@ READY, NOT_READY = 0, 1
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Number of processes; each may load the model.")
 @click.option("--name", help="This worker's name, unique on its machine; by default the machine's name.")
 @click.option("--model", help="The model to load at the start; ANYSEEK_MODEL by default.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Where to serve metrics for Prometheus; by default ANYSEEK_WORK_METRICS_PORT, else nowhere.",
+)
 @click.option("--ready", is_flag=True, help="Only check whether the worker of that name is ready: exit with 0 or 1.")
-def worker(queues: str | None, concurrency: int | None, name: str | None, model: str | None, ready: bool) -> int:
+def worker(
+    queues: str | None,
+    concurrency: int | None,
+    name: str | None,
+    model: str | None,
+    metrics_port: int | None,
+    ready: bool,
+) -> int:
     """Work on the index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
 
     A worker is ready when each of its processes has loaded the model and embedded something with it; it then logs
@@ -39,7 +51,8 @@ def worker(queues: str | None, concurrency: int | None, name: str | None, model:
 
     configure_logs()
     options = Options(called, _queues(queues), concurrency or settings.work.concurrency)
-    return run_worker(replace(settings, model=model or settings.model), options)
+    work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
+    return run_worker(replace(settings, model=model or settings.model, work=work), options)
 
 
 def _tell_whether_ready(name: str) -> int:

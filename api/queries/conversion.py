@@ -19,6 +19,7 @@ from search.errors import AnyseekError, BadQuery, LimitExceeded
 from search.filters.from_json import filter_from_json
 from search.filters.from_text import filter_from_text
 from search.filters.tree import Filter
+from search.metrics import Stage, timed
 from search.queries import check_taken
 from search.settings import Limits
 from search.types import Part, Query, Results
@@ -114,7 +115,8 @@ def answer_batch(
 
     Raises errors that concern all queries, such as `CollectionNotFound`.
     """
-    outcomes = [_attempt(query, limits, engine.embedder) for query in queries]
+    with timed(Stage.DECODE):
+        outcomes = [_attempt(query, limits, engine.embedder) for query in queries]
     answers = iter(engine.query_batch(collection, [query for query in outcomes if isinstance(query, Query)]))
     return [next(answers) if isinstance(outcome, Query) else outcome for outcome in outcomes]
 

@@ -22,6 +22,7 @@ from api.queries.wire import Results
 from api.security import Scope
 from api.service import Service
 from model.seam import Embedder
+from search.metrics import Stage, timed
 from search.settings import Limits
 from search.types import Query
 
@@ -88,7 +89,9 @@ async def query_batch(collection: str, request: Request, service: ServiceDepende
 
 def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query], paths: bool) -> Results:
     engine = service.engine_for(collection)
-    results = engine.query(collection, read(service.limits, engine.embedder))
+    with timed(Stage.DECODE):
+        asked = read(service.limits, engine.embedder)
+    results = engine.query(collection, asked)
     check_answer(results, service.limits)
     return results_to_wire(results, paths)
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from search.errors import StoreCorrupt
+from search.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
 BUSY_SECONDS = 60.0
@@ -49,7 +50,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a consistent, read-only view."""
-        with Session(self.engine) as session:
+        with timed(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
                 session.connection().exec_driver_sql(f"PRAGMA busy_timeout = {self._patience_ms()}")
                 session.connection().exec_driver_sql("BEGIN")
@@ -65,7 +66,7 @@ class Database:
         On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway.
         PostgreSQL rolls it back after a silence of `SILENT_WRITER_SECONDS`; the block then raises `InternalError`.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with timed(Stage.CATALOGUE), Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
                 session.connection().exec_driver_sql(f"PRAGMA busy_timeout = {self._patience_ms()}")
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")

@@ -225,7 +225,7 @@ def test_paths_are_for_admins(start_service: StartService, tmp_path: Path) -> No
             return [hits["hits"][0]["path"], listed["items"][0]["path"], item["path"]]
 
         assert paths({}) == [str(photos / "red.png")] * 3
-        for scope in Scope:
+        for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN):
             key = create_key(runtime.database, scope.value, scope)
             wanted = str(photos / "red.png") if scope is Scope.ADMIN else None
             assert paths(_with_key(key)) == [wanted] * 3

@@ -1,0 +1,83 @@
+"""Numbers of the whole installation, for those who watch it: jobs, their inputs, leases, quarantine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from search.catalogue import ledger
+from search.catalogue.jobs import ACTIVE
+from search.catalogue.owners import clock
+from search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
+
+# Reasons are codes of this program, but rows outlive programs: no more than this many are told apart.
+MOST_REASONS = 100
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`jobs`: active ones by state; `inputs`: theirs that are open, by state; `quarantined`: inputs by reason code.
+
+    `leases`: valid ones by what is leased; `owners`: processes that work on jobs and are heard of.
+    """
+
+    jobs: Mapping[str, int]
+    inputs: Mapping[str, int]
+    quarantined: Mapping[str, int]
+    leases: Mapping[str, int]
+    owners: int
+
+
+def figures(session: Session) -> Figures:
+    """Reads the open and the quarantined rows of the ledger, by its index, and a few others."""
+    inputs = _inputs(session)
+    now = clock(session)
+    leases = {
+        "inputs": inputs[ledger.LEASED],
+        "snapshots": _count(session, SnapshotLeaseRow.expires_at > now),
+        "cursors": _count(session, CursorRow.expires_at > now),
+    }
+    return Figures(_jobs(session), inputs, _quarantined(session), leases, _count(session, OwnerRow.expires_at > now))
+
+
+def _jobs(session: Session) -> dict[str, int]:
+    query = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
+    return {state.value: 0 for state in ACTIVE} | _numbers(session, query)
+
+
+def _inputs(session: Session) -> dict[str, int]:
+    active = select(JobRow.id).where(JobRow.state.in_(ACTIVE))
+    opened = (ledger.PENDING, ledger.LEASED)
+    query = (
+        select(LedgerRow.state, func.count())
+        .where(LedgerRow.job_id.in_(active), LedgerRow.state.in_(opened))
+        .group_by(LedgerRow.state)
+    )
+    return dict.fromkeys(opened, 0) | _numbers(session, query)
+
+
+def _quarantined(session: Session) -> dict[str, int]:
+    """Of all jobs, the most frequent reasons first; those beyond `MOST_REASONS` together."""
+    number = func.count().label("number")
+    query = (
+        select(LedgerRow.reason_code, number)
+        .where(LedgerRow.job_id.in_(select(JobRow.id)), LedgerRow.state == ledger.QUARANTINED)
+        .group_by(LedgerRow.reason_code)
+        .order_by(number.desc())
+    )
+    found = [(code or OTHER, count) for code, count in session.execute(query)]
+    told: dict[str, int] = {}
+    for place, (code, count) in enumerate(found):
+        name = code if place < MOST_REASONS else OTHER
+        told[name] = told.get(name, 0) + count
+    return told
+
+
+def _numbers(session: Session, query: Select[str, int]) -> dict[str, int]:
+    return {name: number for name, number in session.execute(query).all()}  # noqa: C416 (mypy knows no dict of rows)
+
+
+def _count(session: Session, where: object) -> int:
+    return session.scalar(select(func.count()).where(where)) or 0  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""The numbers of an installation are those of its rows, on every database."""
+
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from search.catalogue import figures, jobs, ledger, owners, sources
+from search.catalogue.figures import MOST_REASONS, OTHER
+from search.catalogue.ledger import NewInput
+from search.catalogue.session import Database
+from search.catalogue.tables import LedgerRow
+from search.types import Collection
+
+
+def begin(database: Database, collection: Collection, inputs: list[NewInput]) -> int:
+    with database.write() as session:
+        source = sources.ensure(session, collection, "file:///photos")
+        job = jobs.open_index_job(session, collection, source, "me", False, lambda name: True)
+        ledger.add(session, job.id, inputs)
+        jobs.start(session, job.id, "me", 0)
+    return job.id
+
+
+def test_inputs_leases_and_reasons_are_counted(database: Database, collection: Collection) -> None:
+    bad = [NewInput(f"bad{number}", f"bad{number}", "why", "not-a-picture") for number in range(3)]
+    job = begin(database, collection, [*bad, *(NewInput(f"{number}", f"{number}") for number in range(5))])
+    with database.write() as session:
+        owners.renew(session, "alive", timedelta(minutes=1))
+        owners.renew(session, "silent", timedelta(minutes=-1))
+        assert len(ledger.lease_range(session, job, "me", 2, timedelta(minutes=1))) == 2
+    with database.read() as session:
+        found = figures.figures(session)
+    assert found.jobs == {"scanning": 0, "running": 1}
+    assert found.inputs == {"pending": 3, "leased": 2}
+    assert found.quarantined == {"not-a-picture": 3}
+    assert found.leases == {"inputs": 2, "snapshots": 0, "cursors": 0}
+    assert found.owners == 1
+
+
+def test_only_so_many_reasons_are_told_apart(database: Database, collection: Collection) -> None:
+    many = MOST_REASONS + 7
+    begin(database, collection, [NewInput(f"{number}", f"{number}", "why", f"code-{number}") for number in range(many)])
+    with database.write() as session:
+        session.execute(update(LedgerRow).where(LedgerRow.uri == "0").values(reason_code=None))
+    with database.read() as session:
+        found = figures.figures(session).quarantined
+    assert sum(found.values()) == many
+    assert len(found) <= MOST_REASONS + 1
+    assert found[OTHER] >= 7

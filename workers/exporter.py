@@ -1,0 +1,107 @@
+"""A worker's metrics for Prometheus, on a port of their own.
+
+A worker is many processes, of which the first must stay safe to fork. So each writes its numbers to files of a folder
+(the multiprocess mode of `prometheus_client`), and one more process adds them up for whoever asks. It ends, and removes
+the folder, when the worker ends, however that happens: `python -m workers.exporter` reads its input until it is closed.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from search.errors import AnyseekError
+from search.settings import Settings
+
+# Where `prometheus_client` has processes write their numbers; it looks there when it is imported.
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_CLIENT_SECONDS = 10
+
+
+class CannotExport(AnyseekError):
+    code = "cannot-export-metrics"
+
+
+@contextmanager
+def exporting(settings: Settings) -> Iterator[None]:
+    """Serve metrics of this process and those that it forks, if the settings name a port. Raises `CannotExport`."""
+    work = settings.work
+    if not work.metrics_port:
+        yield
+        return
+    with _listening(work.metrics_host, work.metrics_port) as listener:
+        folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="anyseek-metrics-")
+        command = [sys.executable, "-m", "workers.exporter", str(listener.fileno()), folder]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+    try:
+        yield
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CannotExport(
+            f"metrics cannot be served on {host} port {port}: {error.strerror}; choose another "
+            "ANYSEEK_WORK_METRICS_PORT for each worker of a machine"
+        ) from error
+
+
+def serve(listener: socket.socket, folder: Path) -> None:
+    """Answer scrapes until this process's input is closed."""
+    from prometheus_client import CollectorRegistry, Metric, MetricsHandler
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    class Living(MultiProcessCollector):
+        def collect(self) -> Iterable[Metric]:
+            forget_the_dead(folder)
+            found: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+            return found
+
+    class Handler(MetricsHandler):
+        timeout = _CLIENT_SECONDS
+        registry = CollectorRegistry()
+
+    Living(Handler.registry, str(folder))  # type: ignore[no-untyped-call]
+    server = ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
+    server.socket = listener
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.buffer.read()
+    server.shutdown()
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Remove the gauges of processes that have ended; what they counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    for path in folder.glob("gauge_live*.db"):
+        process = int(path.stem.rpartition("_")[2])
+        if not Path(f"/proc/{process}").exists():
+            mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
+
+
+def main(descriptor: int, folder: Path) -> None:
+    """End with the worker, not at the signals that end it, so that its last numbers can be read."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        with socket.socket(fileno=descriptor) as listener:
+            serve(listener, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

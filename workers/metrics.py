@@ -1,0 +1,77 @@
+"""What a worker's processes count of their tasks, beside the stages of `search.metrics`.
+
+Only those processes import this: it reads where to write from the environment (`workers.exporter.FOLDER`).
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from resource import getpagesize
+from typing import ParamSpec
+
+from celery.exceptions import Reject
+from prometheus_client import Counter, Gauge, Histogram
+
+from search.metrics import REGISTRY
+
+_TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by how they ended", ["task", "outcome"], registry=REGISTRY)
+_SECONDS = Histogram(
+    "anyseek_task_seconds",
+    "Seconds that a task took",
+    ["task"],
+    buckets=(0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200),
+    registry=REGISTRY,
+)
+_MEMORY = Gauge(
+    "anyseek_worker_memory_bytes",
+    "Resident memory of a worker's processes after their last tasks, together",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+_PROCESSES = Gauge(
+    "anyseek_worker_processes",
+    "A worker's processes that are ready for tasks",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
+P = ParamSpec("P")
+
+
+def counted_as_ready() -> None:
+    """Count this process from now on until it ends."""
+    _PROCESSES.set(1)
+    _MEMORY.set(resident_bytes())
+
+
+def measured(task: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Have each call counted and timed as the task of this name.
+
+    `sent_back` ended before its time and goes on elsewhere; what fails a job is `done`: jobs tell how they ended.
+    """
+
+    def decorate(work: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(work)
+        def work_and_count(*args: P.args, **kwargs: P.kwargs) -> None:
+            started, outcome = time.perf_counter(), "failed"
+            try:
+                work(*args, **kwargs)
+                outcome = "done"
+            except Reject:
+                outcome = "sent_back"
+                raise
+            finally:
+                _TASKS.labels(task, outcome).inc()
+                _SECONDS.labels(task).observe(time.perf_counter() - started)
+                _MEMORY.set(resident_bytes())
+
+        return work_and_count
+
+    return decorate
+
+
+def resident_bytes() -> int:
+    """The resident memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * getpagesize()
