@@ -21,7 +21,7 @@ async def scope_of(request: Request) -> Scope | None:
     found = None
     with anyio.move_on_after(_SECONDS):
         try:
-            found = await guardian.admit(request.headers)
+            found = (await guardian.admit(request.headers)).scope
         except (ServiceError, SQLAlchemyError):
             return None
     return found

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
 from api import health, page, previews, scraping
+from api.acting import Acting
+from api.audit import routes as audit
 from api.collections import routes as collections
 from api.dependencies import PROBLEMS, refuse_unknown_parameters
 from api.items import routes as items
@@ -51,6 +53,7 @@ def create_app(service: Service) -> FastAPI:
             Middleware(Measured),
             Middleware(RequestContext),
             Middleware(Guard, guardian=guardian, database_seconds=service.runtime.settings.serving.database_seconds),
+            Middleware(Acting),
             Middleware(BodyLimit, most=service.limits.bytes_per_request),
         ],
     )
@@ -59,7 +62,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.readiness = readiness_of(service)
     app.state.exporter = Exporter(service.runtime, guardian, app.state.readiness)
     install_handlers(app)
-    for routes in (collections, items, queries, predictions, previews, jobs, models, health, scraping):
+    for routes in (collections, items, queries, predictions, previews, jobs, models, audit, health, scraping):
         app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(page.router)
     page.mount_files(app)

@@ -25,6 +25,7 @@ COMMANDS = {
     "config": ("api.commands.config:config", "Show the settings, and check what they lead to."),
     "backup": ("api.commands.backup:backup", "Write everything that cannot be derived to one file."),
     "restore": ("api.commands.backup:restore", "Restore a backup into an empty installation."),
+    "audit": ("api.commands.audit:audit", "List who changed what, and when."),
     "keys": ("api.commands.keys:keys", "Make, list and revoke API keys."),
     "models": ("api.commands.models:models", "List models and fetch weights."),
     "model": ("api.commands.model:model", "Check the model against recorded numbers."),

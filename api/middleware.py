@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.acting import fields_of_caller
 from api.problems import problem_of
 from api.security import Guardian
 from search.catalogue.session import patience
@@ -84,6 +85,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     failure = scope["state"].get("failure")
     fields = {
         "request_id": scope["state"]["request_id"],
+        **fields_of_caller(scope),
         "method": scope["method"],
         "route": getattr(scope.get("route"), "path", None),
         "status": status,
@@ -111,7 +113,8 @@ class Guard:
             return await self.app(scope, receive, send)
         with patience(self.database_seconds):
             try:
-                scope["state"]["granted"] = await self.guardian.admit(Headers(scope=scope))
+                admitted = await self.guardian.admit(Headers(scope=scope))
+                scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
             except (AnyseekError, SQLAlchemyError) as error:
                 return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
             await self.app(scope, receive, send)

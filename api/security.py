@@ -13,6 +13,7 @@ import re
 import secrets
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
@@ -72,6 +73,14 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """A sender who may ask: what for, and the name of the key; None while none has ever existed."""
+
+    scope: Scope
+    key: str | None
+
+
 class Guardian:
     """Decides about one request from its headers. `loopback`: the service can only be reached from this machine."""
 
@@ -79,17 +88,17 @@ class Guardian:
         self.database = database
         self.loopback = loopback
 
-    async def admit(self, headers: Headers) -> Scope:
-        """The scope of the sender. Raises `OriginRefused`, `Unauthenticated`."""
+    async def admit(self, headers: Headers) -> Admitted:
+        """Who the sender is. Raises `OriginRefused`, `Unauthenticated`."""
         _refuse_other_sites(headers)
         keys = await run_in_threadpool(self._keys)
         if not keys and self.loopback:
             _refuse_foreign_host(headers)
-            return Scope.ADMIN
+            return Admitted(Scope.ADMIN, None)
         key = _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
         if api_keys.use_is_due(key):
             await run_in_threadpool(self._note_use, key)
-        return Scope(key.scopes)
+        return Admitted(Scope(key.scopes), key.name)
 
     def _keys(self) -> Sequence[ApiKeyRow]:
         """Every key that ever existed: once there was one, the service never opens again to those without."""

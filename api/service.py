@@ -39,6 +39,7 @@ _PREDICTIONS_WAITING = 4
 # How often to gather singly put items into a snapshot, and from how many items on that is worth while.
 _HOUSEKEEPING_SECONDS = 60.0
 _HOUSEKEEPING_TAIL = 500
+_AUDIT_PRUNED_SECONDS = 3600.0
 
 
 class Pool:
@@ -118,9 +119,19 @@ class Service:
     def _work(self) -> None:
         self._load()
         resumed = self._ready and self._resume()
+        pruned_at = -_AUDIT_PRUNED_SECONDS
         while self._ready and not self._closing.wait(_HOUSEKEEPING_SECONDS):
             resumed = resumed or self._resume()
             self._write_snapshots()
+            if time.monotonic() - pruned_at >= _AUDIT_PRUNED_SECONDS:
+                self._prune_audit()
+                pruned_at = time.monotonic()
+
+    def _prune_audit(self) -> None:
+        try:
+            self.runtime.prune_audit()
+        except SQLAlchemyError as error:
+            logger.warning("the audit log is not pruned", extra={"fields": {"reason": str(error)}})
 
     def _resume(self) -> bool:
         try:

@@ -23,7 +23,7 @@ from indexer.samples import (
 )
 from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from model.seam import FloatArray, Sample, Value
-from search.catalogue import collections, items
+from search.catalogue import audit, collections, items
 from search.errors import AnyseekError, BadInput
 from search.metrics import embedding
 from search.types import Asset, Attributes, Item, NewItem
@@ -69,6 +69,7 @@ def put_item(
         sample_hash=sample_hash(files, words, metadata.decoding_version),
     )
     with tools.database.write() as session:
+        audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
 

@@ -15,7 +15,7 @@ from indexer.runs import Tools
 from indexer.samples import PICTURE, read_originals
 from model.modalities.edge_detection import varied_canny
 from model.seam import Embedder, FloatArray, Sample, Value
-from search.catalogue import collections, items, listing, tunings
+from search.catalogue import audit, collections, items, listing, tunings
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.errors import AnyseekError, BadInput
@@ -91,6 +91,7 @@ def reset(database: Database, collection: str) -> None:
     with database.write() as session:
         for space in collections.head(session, collection).spaces:
             tunings.replace(session, space.id, ())
+        audit.record(session, "collection.reset-tuning", collection)
 
 
 def _write(tools: Tools, before: Head, kept: Sequence[Trial]) -> None:
@@ -100,6 +101,7 @@ def _write(tools: Tools, before: Head, kept: Sequence[Trial]) -> None:
         check_made_by(head, tools.embedder)
         for space in head.spaces:
             tunings.replace(session, space.id, [_tuning(trial, space) for trial in kept if trial.space == space.name])
+        audit.record(session, "collection.tune", head.name)
 
 
 def _tuning(trial: Trial, space: SpaceHead) -> Tuning:

@@ -105,9 +105,27 @@ class Index:
             ("kind", ("auto", "flat", "hnsw", "ivf")),
             ("device", ("cpu", "gpu")),
         ):
-            if getattr(self, name) not in offered:
-                value = getattr(self, name)
-                raise BadSetting(f"{PREFIX}_INDEX_{name.upper()} is {value!r}; it must be one of {', '.join(offered)}")
+            _check_offered(f"INDEX_{name.upper()}", getattr(self, name), offered)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How long the audit log keeps its entries; a running service removes others."""
+
+    days: Natural = 90  # 0: for ever
+    rows: Positive = 1_000_000  # at most
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The log on stderr. Raises `BadSetting`."""
+
+    format: str = "auto"  # text, json; auto: text on a terminal
+    level: str = "info"
+
+    def __post_init__(self) -> None:
+        for name, offered in (("format", ("auto", "text", "json")), ("level", ("debug", "info", "warning", "error"))):
+            _check_offered(f"LOGS_{name.upper()}", getattr(self, name), offered)
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,8 @@ class Settings:
     index: Index = field(default_factory=Index)
     qdrant: Qdrant = field(default_factory=Qdrant)
     health: Health = field(default_factory=Health)
+    audit: Audit = field(default_factory=Audit)
+    logs: Logs = field(default_factory=Logs)
 
     def __post_init__(self) -> None:
         if not self.database_url:
@@ -245,6 +265,11 @@ def _value(hint: Any, text: str) -> Any:
 
 def _paths(text: str) -> list[str]:
     return [str(Path(part).expanduser().absolute()) for part in text.split(os.pathsep) if part]
+
+
+def _check_offered(name: str, value: str, offered: tuple[str, ...]) -> None:
+    if value not in offered:
+        raise BadSetting(f"{PREFIX}_{name} is {value!r}; it must be one of {', '.join(offered)}")
 
 
 def _check_address(name: str, address: str, offered: tuple[str, ...]) -> None:

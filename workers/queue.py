@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from indexer.errors import JobCancelled, JobStopped
@@ -15,7 +16,8 @@ from indexer.paths import from_uri
 from indexer.reembed import ReembedRun, ReembedTools
 from indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from indexer.sources.opening import open_source
-from search.catalogue import jobs
+from search.caller import acting, caller
+from search.catalogue import audit, jobs
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, JobNotFound
@@ -74,7 +76,8 @@ class CatalogueJobs:
         """See `TaskQueue.cancel`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
-            jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled")
+            if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):
+                audit.record(session, "job.cancel", jobs.get(session, job_id).collection, job_id)
             return jobs.get(session, job_id)
 
 
@@ -114,7 +117,8 @@ class InProcessQueue(CatalogueJobs):
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:
-                with Owner(self._database, self._settings, self._closing.is_set) as owner:
+                told = acting(replace(caller(), job=job_id))
+                with told, Owner(self._database, self._settings, self._closing.is_set) as owner:
                     self._run_as(owner, job_id)
             except (JobCancelled, JobStopped, JobNotFound) as error:
                 logger.info("job %d: %s", job_id, error)

@@ -12,7 +12,7 @@ from indexer.sources.opening import open_source
 from model.loading import load_embedder
 from model.seam import Embedder
 from search.assets import AssetStore
-from search.catalogue import collections, jobs, reembedding, space_switch
+from search.catalogue import audit, collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
@@ -180,6 +180,10 @@ class Runtime:
     def write_snapshots(self, collection: str) -> bool:
         """As `SearchEngine.write_snapshots`, without a model. Raises `CollectionNotFound`."""
         return write_snapshots(self.database, self.settings, collection, self._backend.open)
+
+    def prune_audit(self) -> int:
+        """Remove entries of the audit log that the settings do not keep; return how many."""
+        return audit.prune(self.database, self.settings.audit.days, self.settings.audit.rows)
 
     def lag(self, database: Database) -> Lag:
         """How far the stored indexes lag behind the log, as the catalogue in `database` has it; loads no model."""

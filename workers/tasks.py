@@ -20,6 +20,7 @@ from indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_j
 from indexer.sources.base import Source
 from indexer.sources.opening import open_source
 from model.seam import Sample
+from search.caller import acting, caller
 from search.catalogue import collections, jobs
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
@@ -144,7 +145,8 @@ class Tasks:
     def _errors_handled(self, job_id: int) -> Iterator[None]:
         """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
         try:
-            yield
+            with acting(replace(caller(), job=job_id)):
+                yield
         except (JobCancelled, JobNotFound, CollectionNotFound) as error:
             logger.info("job %d: %s", job_id, error)
         except JobStopped as error:

@@ -90,7 +90,7 @@ def run(app: object, listener: socket.socket) -> None:
 
     from api.logs import configure_logs
 
-    configure_logs()
+    configure_logs(read_settings().logs)
     # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(

@@ -76,10 +76,13 @@ def rebuild(collection: str | None) -> int:
 def _rebuild_one(settings: Settings, name: str) -> int:
     """Rebuild one collection; returns how many of its items are lost."""
     from indexer.put import remake
+    from search.catalogue import audit
     from search.maintenance import rebuild as rebuild_collection
     from workers.runtime import Runtime
 
     with Runtime.open_for(settings, name, None) as runtime:
+        with runtime.database.write() as session:
+            audit.record(session, "collection.rebuild", name)
         left = rebuild_collection(runtime.database, settings, name, partial(remake, runtime.tools))
     click.echo(f"the index of {name} was made anew")
     for key in left:

@@ -49,7 +49,7 @@ def worker(
     from api.logs import configure_logs
     from workers.worker import Options, run_worker
 
-    configure_logs()
+    configure_logs(settings.logs)
     options = Options(called, _queues(queues), concurrency or settings.work.concurrency)
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

@@ -19,7 +19,7 @@ from indexer.put import put_item
 from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
-from search.catalogue import collections, items, listing, sources
+from search.catalogue import audit, collections, items, listing, sources
 from search.catalogue.folders import named
 from search.catalogue.listing import Order, Place
 from search.errors import AssetNotFound, BadInput, ItemNotFound
@@ -104,6 +104,7 @@ def delete_item(collection: str, key: str, service: ServiceDependency) -> Respon
         found = collections.get(session, collection)
         if not items.delete(session, found, [key]):
             raise ItemNotFound(f"the collection {collection!r} has no item {key!r}")
+        audit.record(session, "item.delete", collection, key)
     return Response(status_code=204)
 
 

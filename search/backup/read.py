@@ -17,9 +17,9 @@ from search.assets import AssetStore
 from search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
 from search.backup.records import Kind, rows_of
 from search.backup.write import FORMAT, NOT_WRITTEN
-from search.catalogue import facets
+from search.catalogue import audit, facets
 from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow
+from search.catalogue.tables import AuditRow, CollectionRow
 from search.catalogue.upgrade import configuration, take_turn
 from search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
 from search.settings import Settings
@@ -69,6 +69,7 @@ def restore(settings: Settings, path: Path) -> Restored:
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
                     facets.make_again(session, collection_id)
+                audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:
         database.close()
@@ -102,8 +103,9 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
     held = MetaData()
     held.reflect(connection)
+    may_have_rows = ("alembic_version", AuditRow.__tablename__, *NOT_WRITTEN)
     for table in held.sorted_tables:
-        if table.name not in ("alembic_version", *NOT_WRITTEN) and connection.execute(select(table).limit(1)).first():
+        if table.name not in may_have_rows and connection.execute(select(table).limit(1)).first():
             raise TargetNotEmpty(
                 f"the database already has rows in {table.name!r}; restore a backup into an empty database"
             )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from search.catalogue import audit
 from search.catalogue.tables import ApiKeyRow, now, utc
 from search.errors import Conflict, NotFound
 
@@ -27,6 +28,7 @@ def add(session: Session, name: str, digest: str, scope: str, expires_at: dateti
         raise ApiKeyExists(f"there is already an API key called {name!r}; choose another name")
     session.add(ApiKeyRow(name=name, digest=digest, scopes=scope, expires_at=expires_at))
     session.flush()
+    audit.record(session, "key.create", target=f"{name} {scope}")
 
 
 def list_all(session: Session) -> Sequence[ApiKeyRow]:
@@ -60,3 +62,4 @@ def revoke(session: Session, name: str) -> None:
     if row is None:
         raise ApiKeyNotFound(f"there is no API key called {name!r}; `anyseek keys list` shows them")
     row.revoked_at = row.revoked_at or now()
+    audit.record(session, "key.revoke", target=name)

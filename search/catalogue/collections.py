@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import checksums, tunings
+from search.catalogue import audit, checksums, tunings
 from search.catalogue.tables import (
     CollectionRow,
     FacetRow,
@@ -144,6 +144,7 @@ def create(session: Session, name: str, embedder_name: str, spaces: Iterable[Emb
     except IntegrityError as error:  # another process made it since it was looked for
         raise CollectionExists(f"there is already a collection called {name!r}") from error
     add_spaces(session, row.id, embedder_name, spaces, SpaceState.SERVING)
+    audit.record(session, "collection.create", name)
     return get(session, name)
 
 
@@ -179,6 +180,7 @@ def delete(session: Session, name: str) -> None:
     for table in (JobRow, LogRow, FacetRow, ItemRow, SourceRow, SpaceRow):
         session.execute(delete_rows(table).where(table.collection_id == collection_id))
     session.execute(delete_rows(CollectionRow).where(CollectionRow.id == collection_id))
+    audit.record(session, "collection.delete", name)
 
 
 def head(session: Session, name: str) -> Head:

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, ledger, space_switch
+from search.catalogue import audit, collections, ledger, space_switch
 from search.catalogue.ledger import Counts
 from search.catalogue.owners import clock
 from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow, now, utc
@@ -99,7 +99,9 @@ def open_index_job(
     else:
         active.prune = active.prune or prune
     session.flush()
-    return get(session, active.id)
+    job = get(session, active.id)
+    audit.record(session, "job.start", collection.name, f"{job.id} {job.root}")
+    return job
 
 
 def adopt(session: Session, job_id: int, owner: str, is_alive: IsAlive) -> bool:
@@ -180,6 +182,7 @@ def reopen(session: Session, job_id: int) -> int:
     if later is not None:
         raise JobNotRetriable(f"job {later} has indexed the folder of job {job_id} since then; retry that job")
     reopened = ledger.reopen(session, job_id)
+    audit.record(session, "job.retry", get(session, job_id).collection, job_id)
     if reopened and row.state == JobState.DONE:
         row.state, row.owner, row.ended_at = JobState.RUNNING, None, None
     session.flush()

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import collections, item_rows, jobs, ledger, log, space_switch
+from search.catalogue import audit, collections, item_rows, jobs, ledger, log, space_switch
 from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
 from search.catalogue.ledger import Lease, Settled
 from search.catalogue.log import NewEntry
@@ -68,6 +68,7 @@ def open_job(
     if served == {space.name: space.fingerprint for space in wanted}:
         raise AlreadyEmbedded(f"the collection {collection.name!r} already has the vectors of {model}")
     space_switch.build(session, collection, model, wanted)
+    audit.record(session, "collection.reembed", collection.name, model)
     return _new_job(session, collection, REEMBED, owner)
 
 
@@ -82,6 +83,7 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
             jobs.adopt(session, active, owner, is_alive)
         return jobs.get(session, active)
     space_switch.bring_back(session, collection)
+    audit.record(session, "collection.rollback", collection.name)
     return _new_job(session, collection, ROLLBACK, owner)
 
 
@@ -184,6 +186,7 @@ def leave_out(session: Session, collection: Collection) -> int:
     space_switch.switch(session, target)
     item_rows.forget_content(session, collection.id, out)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
+    audit.record(session, "collection.switch", collection.name, target.model)
     return len(out)
 
 

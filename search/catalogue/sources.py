@@ -11,7 +11,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, item_rows, items
+from search.catalogue import audit, collections, item_rows, items
 from search.catalogue.jobs import ACTIVE
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, ItemRow, JobRow, SourceRow
@@ -98,6 +98,7 @@ def move(session: Session, collection: Collection, source_id: int, root: str, fo
     if session.scalar(there) is not None:
         raise SourceHeld(f"the collection {collection.name!r} has a source {root} already; forget one of the two first")
     session.execute(update(SourceRow).where(SourceRow.id == source_id).values(root=root))
+    audit.record(session, "source.move", collection.name, root)
     before, after = (f"{folder.rstrip('/')}/" for folder in folders)
     item_rows.change(
         session, collection.id, partial(_moved, before=before, after=after), ItemRow.source_id == source_id
@@ -125,6 +126,8 @@ def forget(database: Database, collection: Collection, source_id: int, with_item
             session, collection.id, lambda item: replace(item, source_id=None), ItemRow.source_id == source_id
         )
         session.execute(update(JobRow).where(JobRow.source_id == source_id).values(source_id=None))
+        root = session.scalar(select(SourceRow.root).where(SourceRow.id == source_id))
+        audit.record(session, "source.forget", collection.name, root)
         session.execute(delete_rows(SourceRow).where(SourceRow.id == source_id))
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace
-from search.catalogue import collections, items, log
+from search.catalogue import audit, collections, items, log
 from search.catalogue.collections import SpaceHead, SpaceState
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from search.errors import Conflict, FingerprintMismatch
@@ -118,6 +118,7 @@ def forget(session: Session, collection: Collection) -> None:
     collections.lock(session, collection)
     if not _drop(session, collection.id, SpaceState.KEPT, SpaceState.RETURNING):
         raise NothingKept(f"the collection {collection.name!r} keeps no older vectors")
+    audit.record(session, "collection.forget-old", collection.name)
 
 
 def switch(session: Session, reached: Target) -> None:

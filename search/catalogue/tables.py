@@ -10,6 +10,7 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      │             1 ── 1 submissions when its tasks were last handed to workers
      └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
 owners                                processes that hold leases, and until when they are believed to live
+audit                                 who changed what, and when
 
 A `checksum` is that of its row (`search.catalogue.checksums`), null in rows that were written before there were any.
 
@@ -318,6 +319,20 @@ class ApiKeyRow(Table):
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+
+
+class AuditRow(Table):
+    """See `search.catalogue.audit`; collections are named, since they may be gone."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str]
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+    action: Mapped[str] = mapped_column(String(40))
+    collection: Mapped[str | None]
+    target: Mapped[str | None]
 
 
 def to_bytes(vector: FloatArray) -> bytes:

@@ -110,7 +110,9 @@ def file(installed: Installed, tmp_path: Path) -> Path:
 
 
 def check_same(before: Installed, after: Installed) -> None:
-    assert after.rows() == before.rows()
+    found = after.rows()
+    assert "restore" in found["audit"].pop(), "the audit log tells it"
+    assert found == before.rows()
     assert verify(after.database, after.settings) == []
     assert after.answer() == before.answer()
     with after.database.read() as session:

@@ -1,0 +1,41 @@
+"""The audit log: who changed what, and when."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from api.audit.schemas import AuditAnswer, EntryAnswer
+from api.dependencies import ServiceDependency, requires
+from api.pagination import Limit, Number, following
+from api.security import Scope
+from search.catalogue import audit
+from search.catalogue.audit import Wanted
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[requires(Scope.ADMIN)])
+
+Who = Annotated[str | None, Query(description="`key:NAME`, `user:NAME` or `anybody`", examples=["key:alice"])]
+Action = Annotated[
+    str | None, Query(description="an action, or its part before the dot", examples=["item", "key.create"])
+]
+Since = Annotated[AwareDatetime | None, Query(description="this moment or later", examples=["2026-01-31T00:00:00Z"])]
+Until = Annotated[AwareDatetime | None, Query(description="before this moment")]
+
+
+@router.get("")
+def list_entries(
+    service: ServiceDependency,
+    who: Who = None,
+    action: Action = None,
+    collection: str | None = None,
+    since: Since = None,
+    until: Until = None,
+    before: Number | None = None,
+    limit: Limit = 100,
+) -> AuditAnswer:
+    """List changes, newest first, a page at a time."""
+    with service.runtime.database.read() as session:
+        found = audit.list_page(session, Wanted(who, action, collection, since, until), before, limit)
+    return AuditAnswer(
+        entries=[EntryAnswer.of(entry) for entry in found], next=following(found, limit, lambda entry: entry.id)
+    )

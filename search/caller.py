@@ -1,0 +1,55 @@
+"""Who has something done: known where a request or a command comes in, told in log lines and in the audit log."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+ANYBODY = "anybody"  # over HTTP, while no API key has ever existed
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`who`: `key:NAME` of an API key, `user:NAME` of this machine, or `anybody`; `address` is that of the sender.
+
+    `job` is the job on which this process works for them.
+    """
+
+    who: str
+    address: str | None = None
+    request_id: str | None = None
+    job: int | None = None
+
+    def fields(self) -> dict[str, object]:
+        """What log lines tell of it: `key`, `address`, `request_id` and `job`, without those that are not known."""
+        key = self.who.removeprefix("key:") if self.who.startswith("key:") else None
+        told = {"request_id": self.request_id, "key": key, "address": self.address, "job": self.job}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+_CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def caller() -> Caller:
+    """The caller in this context, else the user that this process runs as."""
+    return _CALLER.get() or Caller(f"user:{_user()}")
+
+
+@contextmanager
+def acting(caller: Caller) -> Iterator[None]:
+    """Everything in the block, and in the threads that it asks, is done for `caller`."""
+    token = _CALLER.set(caller)
+    try:
+        yield
+    finally:
+        _CALLER.reset(token)
+
+
+def _user() -> str:
+    """The user's name; its number where it has none, as in a container."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
