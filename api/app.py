@@ -12,7 +12,7 @@ from api import health, page, previews, scraping
 from api.acting import Acting
 from api.audit import routes as audit
 from api.collections import routes as collections
-from api.dependencies import PROBLEMS, refuse_unknown_parameters
+from api.dependencies import PROBLEMS, refuse_unheeded
 from api.items import routes as items
 from api.jobs import routes as jobs
 from api.metrics import Measured
@@ -63,7 +63,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.exporter = Exporter(service.runtime, guardian, app.state.readiness)
     install_handlers(app)
     for routes in (collections, items, queries, predictions, previews, jobs, models, audit, health, scraping):
-        app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
+        app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
     app.include_router(page.router)
     page.mount_files(app)
     _describe(app)

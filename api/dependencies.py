@@ -12,12 +12,14 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import UploadFile
 
 from api.contents import Upload
-from api.errors import ScopeMissing, UnknownParameter
+from api.errors import ScopeMissing, UnexpectedBody, UnknownParameter
 from api.schemas import ProblemAnswer
 from api.security import Scope
 from api.service import Service
+from api.unknown import explained
 from model.json_reader import JsonLimits, NotJson, check_unicode
 from model.json_reader import read_json as read_limited
+from model.spelling import unknown
 from search.errors import BadInput
 
 T = TypeVar("T")
@@ -82,18 +84,22 @@ async def _take_turn(service: ServiceDependency) -> AsyncIterator[None]:
 IN_TURN = Depends(_take_turn)
 
 
-async def refuse_unknown_parameters(request: Request) -> None:
-    """A dependency that refuses what the route does not know, so that nobody believes it was heeded.
+async def refuse_unheeded(request: Request) -> None:
+    """A dependency that refuses what the route does not read, so that nobody believes it was heeded.
 
-    Raises `UnknownParameter`, and `BadInput` for a NUL, which PostgreSQL takes for a fault of the program.
+    Raises `UnknownParameter`, `UnexpectedBody` for more than an empty object where no body is read, and `BadInput` for
+    a NUL, which PostgreSQL takes for a fault of the program.
     """
     if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
         raise BadInput("the address has a NUL (%00), which no name, key or filter can have")
-    known = _parameters(request.scope["route"].dependant)
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        takes = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise UnknownParameter(f"this request has no parameter {unknown[0][:40]!r}; {takes}")
+    route = request.scope["route"]
+    known = _parameters(route.dependant)
+    for name in request.query_params:
+        if name not in known:
+            raise UnknownParameter(unknown("parameter", name, known))
+    reads_body = route.body_field is not None or "requestBody" in (route.openapi_extra or {})
+    if not reads_body and (await request.body()).strip() not in (b"", b"{}"):
+        raise UnexpectedBody("this request takes no body; leave it out")
 
 
 def _parameters(dependant: Dependant) -> list[str]:
@@ -127,9 +133,8 @@ async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | N
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        raise RequestValidationError(
-            error.errors(include_url=False, include_input=False, include_context=False)
-        ) from error
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestValidationError(explained(wrong, kind)) from error
 
 
 async def read_body(request: Request, most: JsonLimits | None = None) -> Any:

@@ -10,7 +10,8 @@ ServiceError                 what the service itself refuses, before any domain 
 ├── ScopeMissing             the key is valid but may not do this
 ├── OriginRefused            the request came from another site's page, or to a foreign host name
 ├── RootRefused              a folder outside the configured roots
-└── UnknownParameter         a parameter in the URL that the route does not know
+├── UnknownParameter         a parameter in the URL that the route does not know
+└── UnexpectedBody           a body where the route takes none
 
 ClientError
 ├── ServiceUnreachable       nothing answers at that address
@@ -72,6 +73,10 @@ class UnknownParameter(ServiceError):
     code = "unknown-parameter"
 
 
+class UnexpectedBody(ServiceError):
+    code = "unexpected-body"
+
+
 class ClientError(AnyseekError):
     """Any error of a client."""
 
@@ -118,6 +123,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     OriginRefused: HTTPStatus.FORBIDDEN,
     RootRefused: HTTPStatus.FORBIDDEN,
     UnknownParameter: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnexpectedBody: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 # Exit codes of commands.
@@ -148,12 +154,7 @@ _MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in ful
 def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
     """The place and message of the first of pydantic's errors, without the values that were sent."""
     named = errors[:_MOST_PLACES]
-    return [{"where": ".".join(map(str, error["loc"]))[:_LONGEST_PLACE], "detail": _detail(error)} for error in named]
-
-
-def _detail(error: Any) -> str:
-    unknown = error["type"] == "unexpected_keyword_argument"  # a member of JSON, whatever it becomes in Python
-    return "Extra inputs are not permitted" if unknown else str(error["msg"])
+    return [{"where": ".".join(map(str, one["loc"]))[:_LONGEST_PLACE], "detail": str(one["msg"])} for one in named]
 
 
 def describe(errors: Sequence[Any]) -> str:

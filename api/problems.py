@@ -8,10 +8,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from api.errors import describe, own, status_of, wrong_places
+from api.unknown import explained
 from model.errors import ModelError
 from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
@@ -66,6 +68,12 @@ def problem_of(error: Exception, request_id: str, more: Mapping[str, Any] = Mapp
     return problem(status, code, str(error), request_id, more=more)
 
 
+def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
+    """The errors, with the names of members that were probably meant; a body that FastAPI reads has its type."""
+    body = request.scope["route"].body_field
+    return errors if body is None else explained(errors, TypeAdapter(body.field_info.annotation), before=1)
+
+
 def install_handlers(app: FastAPI) -> None:
     """Turn every error inside a route into a problem; `api.middleware.RequestContext` catches the rest."""
 
@@ -77,7 +85,7 @@ def install_handlers(app: FastAPI) -> None:
 
     async def refuse_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        wrong = error.errors()
+        wrong = _explained(request, error.errors())
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return problem(status, "invalid-request", describe(wrong), request.state.request_id, wrong_places(wrong))
 

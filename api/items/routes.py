@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from api.contents import Upload, classes_from_json, json_of_field
 from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, read_form, requires
+from api.forms import divided
 from api.items.schemas import ItemAnswer, ItemsAnswer
 from api.pagination import Limit, following
 from api.security import Scope
@@ -37,7 +38,7 @@ Folder = Annotated[
 ]
 
 _BLOCK = 256 * 1024
-_NOT_MODALITIES = ("attributes", "classes", CAPTION)
+_SETTINGS = ("attributes", "classes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
 _FORM = {
     "requestBody": {
@@ -121,18 +122,18 @@ def get_asset(collection: str, name: str, key: str, request: Request, service: S
 
 
 def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> ItemAnswer:
-    fields = {upload.field: upload for upload in uploads}
-    if len(fields) < len(uploads):
+    settings, contents = divided(uploads, _SETTINGS)
+    if len({upload.field for upload in contents}) < len(contents):
         raise BadInput("the form has two fields of the same name; send one file for each modality")
     limits = service.limits
-    classes = classes_from_json(_text(fields["classes"]), limits) if "classes" in fields else {}
+    classes = classes_from_json(settings["classes"], limits) if "classes" in settings else {}
     item = put_item(
         service.runtime.tools_for(collection),
         collection,
         key,
-        [_raw_file(upload, classes) for upload in uploads if upload.field not in _NOT_MODALITIES],
-        parse_text(_text(fields[CAPTION]), limits, "the caption") if CAPTION in fields else None,
-        _attributes(_text(fields["attributes"]), limits) if "attributes" in fields else {},
+        [_raw_file(upload, classes) for upload in contents],
+        parse_text(settings[CAPTION], limits, "the caption") if CAPTION in settings else None,
+        _attributes(settings["attributes"], limits) if "attributes" in settings else {},
     )
     return ItemAnswer.of(item, with_path=False)  # what is put is stored
 
@@ -141,13 +142,6 @@ def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:
     modality = known_modality(upload.field).name
     data = upload.content.encode() if isinstance(upload.content, str) else upload.content
     return RawFile(modality, data, upload.filename or upload.field, classes if modality == "semseg" else {})
-
-
-def _text(upload: Upload) -> str:
-    try:
-        return upload.content if isinstance(upload.content, str) else upload.content.decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"the field {upload.field} is not UTF-8 text") from error
 
 
 def _attributes(text: str, limits: Limits) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
 from api.errors import describe
+from api.forms import divided
 from api.predictions.schemas import (
     PredictBody,
     PredictOptionsBody,
@@ -15,6 +16,7 @@ from api.predictions.schemas import (
     WantedBody,
 )
 from api.predictions.wire import Input
+from api.unknown import explained
 from model.modalities.reading.decode import known_modality
 from model.seam import PredictOptions, TargetOptions, Value
 from search.errors import BadQuery, LimitExceeded
@@ -66,8 +68,7 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
     """A request from a form: a field for each input, its modality or `rgb:0.7` with a weight; `targets`, separated by
     commas; `model`, `classes`, and options by name. Raises as `request_from_wire` does.
     """
-    settings = {upload.field: str(upload.content) for upload in uploads if upload.field in _FORM_SETTINGS}
-    contents = [upload for upload in uploads if upload.field not in _FORM_SETTINGS]
+    settings, contents = divided(uploads, _FORM_SETTINGS)
     _check_count(len(contents), limits)
     classes = classes_from_json(settings.pop("classes"), limits) if "classes" in settings else None
     inputs = [_uploaded(upload, limits, classes) for upload in contents]
@@ -80,7 +81,8 @@ def _validated(kind: type[B], members: Any) -> B:
     try:
         return kind.model_validate(members)
     except ValidationError as error:
-        raise BadQuery(describe(error.errors(include_url=False, include_input=False))) from error
+        wrong = error.errors(include_url=False, include_input=False)
+        raise BadQuery(describe(explained(wrong, TypeAdapter(kind)))) from error
 
 
 def _request(inputs: Sequence[_Given], body: WantedBody) -> PredictionRequest:

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
 from api.errors import describe
+from api.forms import divided
 from api.queries import wire
+from api.unknown import explained
 from model.errors import ModelError
 from model.json_reader import check_unicode
 from model.modalities.reading.decode import known_modality
@@ -38,7 +40,8 @@ def read_query(given: Any, limits: Limits, embedder: Embedder) -> Query:
     try:
         query = QUERY.validate_python(given)
     except ValidationError as error:
-        raise BadQuery(describe(error.errors(include_url=False, include_input=False))) from error
+        wrong = error.errors(include_url=False, include_input=False)
+        raise BadQuery(describe(explained(wrong, QUERY))) from error
     return query_from_wire(query, limits, embedder)
 
 
@@ -55,10 +58,9 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Qu
 def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
     """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and those of `_SETTINGS`.
 
-    Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `DecodeError`.
+    Raises `BadInput`, `BadQuery`, `BadFilter`, `LimitExceeded`, `UnknownModality`, `DecodeError`.
     """
-    settings = {upload.field: str(upload.content) for upload in uploads if upload.field in _SETTINGS}
-    contents = [upload for upload in uploads if upload.field not in _SETTINGS]
+    settings, contents = divided(uploads, _SETTINGS, others=("item",))
     _check_count(len(contents), limits)
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else None
     parts = [_part_from_upload(upload, limits, classes, embedder) for upload in contents]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from api.wire import ANSWER, STRICT, JsonType, to_json
+from model.spelling import unknown
 from search.errors import BadQuery
 from search.settings import Limits
 
@@ -89,9 +90,9 @@ def _part_of(given: str | Part | Mapping[str, Any]) -> Part:
     if not isinstance(given, Mapping):
         raise BadQuery(f"a part is words, a Part or its members, not {type(given).__name__}")
     known = Part.__dataclass_fields__
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise BadQuery(f"a part has {', '.join(known)}, not {str(unknown[0])[:40]!r}")
+    strange = [name for name in given if name not in known]
+    if strange:
+        raise BadQuery(unknown("member", str(strange[0]), known))
     return Part(**given)
 
 

@@ -1,11 +1,11 @@
 """What a filter asks for that no item of a collection has, and what may have been meant: a field or a text."""
 
-import difflib
 from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from model.spelling import alike
 from search.catalogue.tables import FacetRow, ItemRow
 from search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
 
@@ -43,7 +43,7 @@ def _note_of_text(session: Session, collection_id: int, condition: Condition) ->
         inner = session.scalars(inside.order_by(FacetRow.path).limit(_SHOWN)).all()
         return f"the attribute {field!r} is no text; did you mean {_either(inner)}?" if inner else None
     absent = f"no item has {texts[0]!r} as {field}"
-    near = _alike(texts[0], [text for text in known if text is not None])
+    near = alike(texts[0], [text for text in known if text is not None])
     return f"{absent}; did you mean {_either(near)}?" if near else absent
 
 
@@ -83,10 +83,4 @@ def _near(field: str, paths: Sequence[str]) -> list[str]:
     """Up to three paths that are spelt alike, in any case, as a whole or in their last step."""
     wanted = field.lower()
     same_step = [path for path in paths if wanted in (path.lower(), path.lower().rpartition(".")[2])]
-    return list(dict.fromkeys([*same_step, *_alike(field, paths)]))[:3]
-
-
-def _alike(text: str, known: Sequence[str]) -> list[str]:
-    """Up to three of `known` that are spelt alike, in any case; the nearest first."""
-    by_lower = {name.lower(): name for name in known}
-    return [by_lower[found] for found in difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=0.7)]
+    return list(dict.fromkeys([*same_step, *alike(field, paths)]))[:3]

@@ -166,3 +166,56 @@ def test_the_page_and_its_files_have_a_strict_policy(http: httpx.Client) -> None
     assert "style=" not in page.text
     assert "http" not in page.text.replace("http-equiv", "")
     assert http.get("/web/app.js").headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "meant"),
+    [
+        ("/v1/collections", {"nam": "a"}, "name"),
+        ("/v1/collections/{shapes}/query", {"parts": [{"text": "a"}], "wher": "a = 1"}, "where"),
+        ("/v1/collections/{shapes}/query", {"parts": [{"text": "a", "wieght": 2}]}, "weight"),
+        ("/v1/collections/{shapes}/query/batch", {"querys": []}, "queries"),
+        ("/v1/collections/{shapes}/tune", {"dryrun": True}, "dry_run"),
+        ("/v1/collections/{shapes}/jobs", {"source": "/", "on_duplicates": "skip"}, "on_duplicate"),
+        ("/v1/predict", {"inputs": [{"modality": "rgb", "txt": ""}], "targets": ["depth"]}, "text"),
+        ("/v1/predict", {"inputs": [], "targets": ["a"], "options": {"targets": {"a": {"step": 1}}}}, "steps"),
+        ("/v1/previews", {"modality": "depth", "date": ""}, "data"),
+    ],
+)
+def test_a_member_that_nobody_heeds_is_refused_with_the_one_that_was_meant(
+    http: httpx.Client, shapes: str, problem: Problem, path: str, body: dict[str, object], meant: str
+) -> None:
+    answer = http.post(path.format(shapes=shapes), json=body)
+    problem(answer, 422, "invalid-request")
+    assert f"did you mean `{meant}`?" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field", "meant"),
+    [
+        ("POST", "/v1/collections/{shapes}/query", "fussion", "fusion"),
+        ("POST", "/v1/collections/{shapes}/query", "captoin:0.5", "caption"),
+        ("POST", "/v1/predict", "modle", "model"),
+        ("PUT", "/v1/collections/{shapes}/items/new", "atributes", "attributes"),
+    ],
+)
+def test_so_is_a_field_of_a_form(
+    http: httpx.Client, shapes: str, problem: Problem, method: str, path: str, field: str, meant: str
+) -> None:
+    fields = {"caption": (None, "a red disc"), field: (None, "late")}
+    answer = http.request(method, path.format(shapes=shapes), files=fields)
+    problem(answer, 422, "unknown-modality")
+    assert f"did you mean `{meant}`?" in answer.json()["detail"]
+
+
+def test_a_setting_of_a_form_comes_once(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    twice = [("caption", (None, "red")), ("k", (None, "1")), ("k", (None, "2"))]
+    problem(http.post(f"/v1/collections/{shapes}/query", files=twice), 422, "bad-input")
+
+
+def test_a_body_that_nobody_reads_is_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path = f"/v1/collections/{shapes}/rollback"
+    problem(http.post(path, json={"model": "hashing"}), 422, "unexpected-body")
+    problem(http.request("DELETE", f"/v1/collections/{shapes}", json={"dry_run": True}), 422, "unexpected-body")
+    assert http.post(path, json={}).status_code != 422
+    assert http.get(f"/v1/collections/{shapes}").status_code == 200

@@ -160,6 +160,7 @@ def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: st
     path = f"/v1/collections/{shapes}/items"
     problem(http.get(path, params={"offset": "3"}), 422, "unknown-parameter")
     assert "it takes after, limit, sort, where" in http.get(path, params={"offset": "3"}).json()["detail"]
+    assert http.get(path, params={"wher": "a"}).json()["detail"] == "unknown parameter `wher`; did you mean `where`?"
     for other in ("/v1/collections", "/v1/jobs", "/v1/models", "/healthz", f"{path}/red disc"):
         problem(http.get(other, params={"k": "1"}), 422, "unknown-parameter")
     problem(

@@ -126,7 +126,11 @@ def test_json_can_name_no_file_and_hold_no_bytes(content: str) -> None:
         (wire.Query([wire.Part(text="a")], k=0), "k: Input should be greater than or equal to 1"),
         (wire.Query([wire.Part(text="a", weight=float("nan"))]), "parts.0.weight: Input should be a finite number"),
         (wire.Query([wire.Part("rgb", file=Path("a.png"), data=b"x")]), "part 1 has file and data"),
-        ({"parts": [{"text": "a", "wait": 2}]}, "parts.0.wait: Extra inputs are not permitted"),
+        (
+            {"parts": [{"text": "a", "wait": 2}]},
+            "parts.0.wait: unknown member `wait`; it takes modality, text, data, item",
+        ),
+        ({"parts": [{"txet": "a"}]}, "parts.0.txet: unknown member `txet`; did you mean `text`?"),
         ({"parts": "abc"}, "parts"),
         (3, "Input should be"),
     ],
