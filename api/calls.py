@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -17,6 +17,7 @@ from api.predictions.wire import Input, Predictions, prediction_json, prediction
 from api.queries.wire import (
     DEFAULT_HITS,
     Fusion,
+    More,
     Parts,
     Query,
     Refusal,
@@ -69,12 +70,13 @@ def query(
     space: str | None = None,
     where: Where | None = None,
     fusion: Fusion | None = None,
+    **more: Unpack[More],
 ) -> Call[Results]:
     """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
 
-    `fusion` is joint or late; None lets the model choose.
+    `fusion` is joint or late; None lets the model choose. Further members of a `Query` are keywords, too.
     """
-    body = query_json(Query(parts_of(parts), k, space, where, fusion), _LIMITS)
+    body = query_json(Query(parts_of(parts), k, space, where, fusion, **more), _LIMITS)
     return _post(f"{_collection(collection)}/query", body, results_of)
 
 

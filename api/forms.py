@@ -1,12 +1,15 @@
 """The fields of multipart forms: settings by their names, and contents, which are named by modality."""
 
+import json
+import math
+import re
 from collections.abc import Collection, Sequence
 
 from api.contents import Upload, weight_of_field
 from model.modalities.reading.errors import UnknownModality
 from model.modalities.registry import MODALITIES, resolve
 from model.spelling import unknown
-from search.errors import BadInput
+from search.errors import BadInput, BadQuery
 
 
 def divided(
@@ -45,3 +48,38 @@ def _check_known(field: str, settings: Collection[str], others: Collection[str])
         resolve(name)
     except KeyError as error:
         raise UnknownModality(unknown("field", name, [*settings, *others, *MODALITIES])) from error
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """Raises `BadQuery` for a field that is no whole number from `least` to `most`."""
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
+        raise BadQuery(f"{name} is a whole number from {least} to {most:,}, not {text[:20]!r}")
+    return int(text)
+
+
+def number(name: str, text: str) -> float:
+    """Raises `BadQuery` for a field that is no finite number."""
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text, re.ASCII) or not math.isfinite(float(text)):
+        raise BadQuery(f"{name} is a number such as 0.3, not {text[:20]!r}")
+    return float(text)
+
+
+def truth(name: str, text: str) -> bool:
+    """Raises `BadQuery` for a field that is neither true nor false."""
+    if text not in ("true", "false"):
+        raise BadQuery(f"{name} is true or false, not {text[:20]!r}")
+    return text == "true"
+
+
+def numbers_of(upload: Upload) -> list[float]:
+    """The numbers of a field: a JSON list. Raises `BadInput`, `BadQuery`."""
+    try:
+        found = json.loads(text_of(upload))
+    except (ValueError, RecursionError) as error:
+        raise BadQuery(f"the field {upload.field} is not JSON; send a list of numbers") from error
+    if not isinstance(found, list) or not all(type(each) in (int, float) for each in found):
+        raise BadQuery(f"the field {upload.field} is not a list of numbers, such as [0.1, -0.2]")
+    try:
+        return [float(each) for each in found]
+    except OverflowError as error:
+        raise BadQuery(f"the field {upload.field} has a number that is too large") from error

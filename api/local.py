@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy.orm import Session
 
@@ -13,7 +13,7 @@ from api.predictions.conversion import read_request
 from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
 from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
-from api.queries.wire import DEFAULT_HITS, Fusion, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
+from api.queries.wire import DEFAULT_HITS, Fusion, More, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
 from indexer.runs import Tools
 from indexer.samples import THUMBNAIL
 from indexer.tuning import DEFAULT_ITEMS, reset, tune
@@ -54,10 +54,11 @@ class LocalClient:
         space: str | None = None,
         where: Where | None = None,
         fusion: Fusion | None = None,
+        **more: Unpack[More],
     ) -> Results:
         """See `Client.query`."""
         engine = self._engine(collection)
-        asked = Query(parts_of(parts), k, space, where, fusion)
+        asked = Query(parts_of(parts), k, space, where, fusion, **more)
         results = engine.query(collection, read_query(asked, self.settings.limits, engine.embedder))
         return results_to_wire(results, with_paths=True)
 

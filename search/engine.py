@@ -24,6 +24,7 @@ from search.queries import (
     fuse_parts,
     plan,
     raw_item_vectors,
+    raw_vectors,
 )
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved, View
@@ -88,6 +89,7 @@ class SearchEngine:
                 answers[number] = error
         values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
         answers.update(self._answer(head, plans, values))
+        self._add_vectors(head, plans, answers)
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -196,6 +198,17 @@ class SearchEngine:
         with self._database.read() as session:
             return items.by_ids(session, _ids(found))
 
+    def _add_vectors(self, head: Head, plans: Mapping[int, Plan], answers: dict[int, Answer]) -> None:
+        """Give the hits of queries that ask for it their items' vectors; a damaged vector is left out."""
+        for number, planned in plans.items():
+            results = answers[number]
+            if not planned.vectors or isinstance(results, AnyseekError) or not results.hits:
+                continue
+            with self._database.read() as session:
+                vectors = raw_vectors(session, head, planned.space, [hit.item.id for hit in results.hits])
+            hits = tuple(replace(hit, vector=vectors.get(hit.item.id)) for hit in results.hits)
+            answers[number] = replace(results, hits=hits)
+
     def _vanished(self, head: Head, gone: Sequence[int]) -> set[int]:
         """Those of `gone` that were never deleted: their rows are damaged."""
         if not gone:
@@ -226,13 +239,13 @@ def _fused(
 
 
 def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
-    """(id, score) of the hits of each query; queries of the same k and filter are searched together."""
+    """(id, score) of the hits of each query; queries that reach as far with the same filter are searched together."""
     alike: dict[tuple[int, Filter | None], list[int]] = defaultdict(list)
     for number in vectors:
-        alike[plans[number].k, plans[number].where].append(number)
+        alike[plans[number].reach, plans[number].where].append(number)
     found: dict[int, Scores] = {}
-    for (k, where), numbers in alike.items():
-        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), k, where)
+    for (reach, where), numbers in alike.items():
+        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), reach, where)
         for row, number in enumerate(numbers):
             found[number] = list(zip(ids[row].tolist(), scores[row].tolist(), strict=True))
     return found
@@ -243,12 +256,29 @@ def _ids(found: Found) -> list[int]:
 
 
 def _results(scores: Scores, held: Mapping[int, Item], planned: Plan, lacking: int, vanished: set[int]) -> Results:
-    """Hits with ranks from 1; scores that rounding has moved outside [-1, 1] are clipped."""
+    """Hits with their ranks; scores that rounding has moved outside [-1, 1] are clipped."""
+    scores = [(item_id, min(1.0, max(-1.0, score))) for item_id, score in scores]
+    best = scores[0][1] if scores else None
+    scores = _page(scores, planned)
     sound = [(held[item_id], score) for item_id, score in scores if item_id in held and not held[item_id].damaged]
     damaged = sum(item_id in vanished or (item_id in held and held[item_id].damaged) for item_id, _ in scores)
-    hits = [Hit(item, min(1.0, max(-1.0, score)), rank) for rank, (item, score) in enumerate(sound, 1)]
+    hits = [Hit(item, score, rank) for rank, (item, score) in enumerate(sound, planned.offset + 1)]
     fusion = planned.fusion if len(planned.parts) > 1 else None
-    return Results(tuple(hits), planned.space.name, fusion, _damage_note(damaged, lacking))
+    note = _damage_note(damaged, lacking) or _score_note(planned, best)
+    return Results(tuple(hits), planned.space.name, fusion, note)
+
+
+def _page(scores: Scores, planned: Plan) -> Scores:
+    """The scores of the hits that were asked for, of all that were found."""
+    page = scores[planned.offset : planned.reach]
+    return [found for found in page if planned.min_score is None or found[1] >= planned.min_score]
+
+
+def _score_note(planned: Plan, best: float | None) -> str | None:
+    """That nothing is good enough, and how good the best is."""
+    if planned.min_score is None or best is None or best >= planned.min_score:
+        return None
+    return f"no item has a score of at least {planned.min_score:g}; the highest is {best:.3f}"
 
 
 def _damage_note(hits: int, lacking: int) -> str | None:

@@ -34,6 +34,8 @@ from search.types import Part, Query
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"
+# A vector whose length is this near to 1 is a unit vector.
+UNIT_TO = 1e-6
 
 # By the number of the query in its batch, then by the number of the part in its query; the single vector of a joint
 # query is at 0.
@@ -54,6 +56,14 @@ class Plan:
     space: SpaceHead
     fusion: Fusion
     where: Filter | None = None
+    offset: int = 0
+    min_score: float | None = None
+    vectors: bool = False
+
+    @property
+    def reach(self) -> int:
+        """How many of the nearest items have to be known."""
+        return self.offset + self.k
 
 
 def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
@@ -63,7 +73,9 @@ def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
     _check_space(space, head, embedder)
-    return Plan(parts, query.k, space, fusion, None if query.where is None else checked(query.where))
+    parts = tuple(_fitted(part, space) for part in parts)
+    where = None if query.where is None else checked(query.where)
+    return Plan(parts, query.k, space, fusion, where, query.offset, query.min_score, query.vectors)
 
 
 def _check_sizes(query: Query, limits: Limits) -> None:
@@ -71,23 +83,56 @@ def _check_sizes(query: Query, limits: Limits) -> None:
         raise BadQuery("the query has no parts; give at least one text, file, palette or item")
     if len(query.parts) > limits.parts:
         raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
+    _check_page(query, limits)
+
+
+def _check_page(query: Query, limits: Limits) -> None:
     if query.k < 1:
         raise BadQuery(f"k is {query.k}; the number of hits must be from 1 to {limits.hits}")
+    if query.offset < 0:
+        raise BadQuery(f"offset is {query.offset}; it is how many of the best hits to leave out, 0 or more")
     if query.k > limits.hits:
         raise LimitExceeded(f"k is {query.k}; the most is {limits.hits}")
+    if query.offset + query.k > limits.hits:
+        raise LimitExceeded(f"offset is {query.offset} and k is {query.k}; together they are at most {limits.hits}")
+    if query.min_score is not None and not -1 <= query.min_score <= 1:
+        raise BadQuery(f"min_score is {query.min_score:g}; scores are from -1 to 1")
+    if query.vectors and query.k > limits.hits_with_vectors:
+        raise LimitExceeded(f"k is {query.k}; the most is {limits.hits_with_vectors} for hits with vectors")
 
 
 def _checked(part: Part, embedder: Embedder) -> Part:
     if not math.isfinite(part.weight):
         raise BadQuery(f"the weight {part.weight} is not a finite number")
     if part.item is not None:
-        if part.value is not None or part.modality is not None:
+        if part.value is not None or part.modality is not None or part.vector is not None:
             raise BadQuery("a part is either an item's key or a modality with its content, not both")
         return part
+    if part.vector is not None:
+        if part.value is not None:
+            raise BadQuery("a part is either a vector or content, not both")
+        return part if part.modality is None else replace(part, modality=_modality(part.modality, embedder))
     if part.modality is None or part.value is None:
         raise BadQuery("a part needs a modality and its content, or the key of an item")
     value = rounded(part.value) if isinstance(part.value, Regions) else part.value
     return replace(part, modality=_modality(part.modality, embedder), value=value)
+
+
+def _fitted(part: Part, space: SpaceHead) -> Part:
+    """The part with its vector, if it has one, as a unit vector. Raises `BadQuery` for one of another space."""
+    if part.vector is None:
+        return part
+    if part.vector.shape != (space.dimension,):
+        raise BadQuery(
+            f"the vector of a part has {part.vector.size} numbers, and those of space {space.name!r} have "
+            f"{space.dimension}"
+        )
+    length = float(np.linalg.norm(part.vector.astype(np.float64)))
+    if not math.isfinite(length) or length <= NO_DIRECTION:
+        raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
+    if abs(length - 1) < UNIT_TO:
+        return part  # to the last bit as its item was stored
+    return replace(part, vector=(part.vector / length).astype(np.float32))
 
 
 def _modality(name: str, embedder: Embedder) -> str:
@@ -123,6 +168,8 @@ def _not_joinable(parts: Sequence[Part]) -> str | None:
     for part in parts:
         if part.item is not None:
             return f"the item {part.item!r} is a stored vector, not content for the encoder"
+        if part.vector is not None:
+            return "a part is a vector, not content for the encoder"
         if part.modality in modalities:
             return f"there are two parts of {part.modality}, and the encoder takes one of each modality"
         if part.weight <= 0:
@@ -137,6 +184,8 @@ def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder
     spaces = {space.name: space for space in head.spaces}
     if query.space is not None:
         return _named(query.space, spaces, head)
+    if any(part.vector is not None for part in parts) and len(spaces) > 1:
+        raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
     modality = heaviest.modality or ITEMS_ARE
     if modality not in embedder.modalities:
@@ -192,6 +241,12 @@ def embed_values(embedder: Embedder, plans: Mapping[int, Plan], tuned: TunedSpac
             held = plans[number].space
             space, raw = embedder.spaces[held.name], embedded[held.name][row : row + 1]
             vectors[number][place] = centre_queries(space, list(sample.values), raw, tuned.get(held.id, {}))[0]
+    for number, plan in plans.items():
+        for place, part in enumerate(plan.parts):
+            if part.vector is not None and part.modality is not None:
+                space, means = embedder.spaces[plan.space.name], tuned.get(plan.space.id, {})
+                centred = centre_queries(space, [part.modality], part.vector[np.newaxis], means)
+                vectors[number][place] = centred[0]
     return vectors
 
 
@@ -217,10 +272,7 @@ def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
 def raw_item_vectors(session: Session, head: Head, space: SpaceHead, keys: Collection[str]) -> ItemVectors:
     """The stored vectors of items in a space, by key; a missing vector is replaced by the error that explains it."""
     ids = items.ids_of_keys(session, head.id, keys)
-    found: dict[int, FloatArray] = {}
-    for page in log.latest_vectors(session, head.id, space.id, list(ids.values())):
-        kept, vectors = page.of(space.fingerprint, space.dimension)
-        found.update(zip(kept.tolist(), vectors, strict=True))
+    found = raw_vectors(session, head, space, list(ids.values()))
     answers: dict[str, FloatArray | AnyseekError] = {}
     for key in keys:
         if key not in ids:
@@ -234,8 +286,18 @@ def raw_item_vectors(session: Session, head: Head, space: SpaceHead, keys: Colle
     return answers
 
 
+def raw_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequence[int]) -> dict[int, FloatArray]:
+    """The sound ones of the stored vectors of items in a space, by id."""
+    found: dict[int, FloatArray] = {}
+    for page in log.latest_vectors(session, head.id, space.id, ids):
+        kept, vectors = page.of(space.fingerprint, space.dimension)
+        found.update(zip(kept.tolist(), vectors, strict=True))
+    return found
+
+
 def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors, mean: FloatArray) -> FloatArray:
-    """The query's unit vector (d,): `values` by part, `stored` raw items, centred here on the gallery's `mean`.
+    """The query's unit vector (d,): `values` by part, `stored` raw items, centred here on the gallery's `mean`, as are
+    the parts' raw vectors that are of no modality.
 
     Raises the error that `stored` has in place of a vector, and `BadQuery` if the parts cancel each other out.
     """
@@ -243,10 +305,10 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
         return fuse(values[0][np.newaxis], [1.0])
     rows = []
     for place, part in enumerate(plan.parts):
-        if part.item is None:
+        vector = part.vector if part.item is None else stored[part.item]
+        if place in values or vector is None:
             rows.append(values[place])
             continue
-        vector = stored[part.item]
         if isinstance(vector, AnyseekError):
             raise vector
         rows.append(centre(vector[np.newaxis], mean, plan.space.blocks)[0])

@@ -46,6 +46,7 @@ class Limits(FileLimits):
     bytes_per_answer: Positive = 64 * 1024 * 1024  # of captions and attributes of hits
     parts: Positive = 16
     hits: Positive = 10_000
+    hits_with_vectors: Positive = 1_000
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
 

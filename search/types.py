@@ -137,18 +137,25 @@ class NewItem:
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a query: a modality with its value, or the key of an item. A negative weight pushes away."""
+    """One piece of a query: a modality with its value, the key of an item, or a raw `vector` (dimension,) of the space
+    that is searched. A negative weight pushes away.
+
+    A vector with a modality is the model's of such a query, one without is that of an item (`Hit.vector`).
+    """
 
     modality: str | None = None
     value: Value | None = None
     item: str | None = None
     weight: float = 1.0
+    vector: FloatArray | None = None
 
 
 @dataclass(frozen=True)
 class Query:
     """What to look for: at least one part, the number of hits, the space and how parts become one vector (None lets
     the model choose both), and which items may be hits (None: all).
+
+    The best `offset` hits are left out, and hits below `min_score`. With `vectors`, hits have their items' vectors.
     """
 
     parts: tuple[Part, ...]
@@ -156,23 +163,31 @@ class Query:
     space: str | None = None
     where: Filter | None = None
     fusion: Fusion | None = None
+    offset: int = 0
+    min_score: float | None = None
+    vectors: bool = False
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer. `score` is a cosine in [-1, 1], higher is better; `rank` starts at 1."""
+    """One answer. `score` is a cosine in [-1, 1], higher is better; `rank` starts at 1.
+
+    `vector` float32 (dimension,) is the item's raw unit vector in the space that was searched, if the query asked for
+    it and it is sound.
+    """
 
     item: Item
     score: float
     rank: int
+    vector: FloatArray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Results:
     """The hits of one query, best first, the space they were found in, and how its parts became one vector.
 
-    `fusion` is None for a query of one part. `note` says what was left out because it is damaged, and what is odd about
-    the filter if few hits pass it.
+    `fusion` is None for a query of one part. `note` says what was left out because it is damaged, what is odd about
+    the filter if few hits pass it, and how high the scores are if none is high enough.
     """
 
     hits: tuple[Hit, ...]

@@ -1,5 +1,7 @@
 """Inputs on a command line: `MODALITY=FILE`, with an optional weight at the end."""
 
+import io
+import json
 import math
 import re
 from pathlib import Path
@@ -9,6 +11,7 @@ import click
 
 from api.predictions.wire import Input
 
+_NPY = b"\x93NUMPY"
 _WEIGHT = re.compile(r"(?P<content>.+):(?P<weight>[+-]?(\d+\.?\d*|\.\d+))", re.DOTALL)
 
 
@@ -43,6 +46,27 @@ def read_input(value: str, text_weight: float | None = None) -> Input:
     if not _is_file(plain) and (kind.content is Content.PALETTE or plain.lstrip()[:1] in ("[", "{")):
         return Input(kind.name, text=plain, weight=weight)
     return Input(kind.name, file=Path(plain), weight=weight)
+
+
+def read_vector(file: Path) -> list[float]:
+    """The numbers of a vector in a file: an NPY array of one dimension or a JSON list. Raises `click.UsageError`."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        numbers = _npy(data) if data.startswith(_NPY) else json.loads(data)
+    except (ValueError, RecursionError):
+        numbers = None
+    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
+        raise click.UsageError(f"{file} is not a vector; it holds a JSON list of numbers or an NPY array (n,)")
+    return numbers
+
+
+def _npy(data: bytes) -> Any:
+    import numpy as np
+
+    return np.load(io.BytesIO(data), allow_pickle=False).tolist()
 
 
 def known_modality(name: str) -> Any:

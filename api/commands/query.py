@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from api.commands.hits import echo_paths, only_collection, open_best, write_sheet
-from api.commands.inputs import finite, read_input, split_weight
+from api.commands.inputs import finite, read_input, read_vector, split_weight
 from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Part, Results
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
+_HOW = ("space", "where", "fusion", "offset", "min_score", "vectors")  # members of a query that options are named by
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
@@ -39,7 +40,14 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 )
 @click.option("--item", multiple=True, metavar="KEY", help="The key of an item of the collection: find more like it.")
 @click.option(
+    "--vector", multiple=True, metavar="FILE", help="An item's vector in --space, as NPY or JSON: find more like it."
+)
+@click.option(
     "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
+)
+@click.option("--offset", type=click.IntRange(0, MOST_HITS - 1), default=0, help="Leave out so many of the best hits.")
+@click.option(
+    "--min-score", type=click.FloatRange(-1, 1), callback=finite, help="Leave out hits whose score is lower: -1 to 1."
 )
 @click.option(
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
@@ -55,6 +63,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of queries, one JSON object per line.",
 )
+@click.option("--vectors", is_flag=True, help="With --json: give each hit's vector, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the hits' files alone, one a line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
@@ -68,14 +77,14 @@ def query(text: str | None, collection: str | None, k: int, **options: Any) -> i
     repeated.
 
     With --batch, each line {"id", "parts": [{"modality", "text" | "file" | "data" | "item", "weight"?}], "k"?,
-    "where"?, "fusion"?} is answered by a line {"id", "hits"} or {"id", "error"}, in order. Files are relative to the
+    "where"?, …} is answered by a line {"id", "hits"} or {"id", "error"}, in order. Files are relative to the
     batch file.
 
     `--paths -0 | xargs -0 COMMAND` hands the files of the hits to a command. Exits with 1 if --open finds no file.
     """
     parts = _parts(text, options)
     _check_options(parts, options)
-    how = {name: options[name] for name in ("space", "where", "fusion")}
+    how = {name: options[name] for name in _HOW if options[name]}
     from api.connect import connect
 
     with connect() as client:
@@ -98,6 +107,8 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
         raise click.UsageError("--paths, --contact-sheet and --open are for one query, not for --batch")
     if options["paths"] and options["as_json"]:
         raise click.UsageError("give --paths or --json; the JSON has the paths too")
+    if options["vectors"] and (options["batch"] or not options["as_json"]):
+        raise click.UsageError("--vectors is for --json, and not for --batch")
     if options["null"] and not options["paths"]:
         raise click.UsageError("-0 is for --paths")
 
@@ -129,6 +140,9 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))
+    for value in options["vector"]:
+        name, weight = (value, 1.0) if Path(value).exists() else split_weight(value)
+        parts.append(Part(vector=read_vector(Path(name)), weight=weight))
     return parts
 
 

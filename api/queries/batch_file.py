@@ -1,4 +1,4 @@
-"""Many queries from a JSONL file: `{"id", "parts"}` with `k`, `where` and `fusion` where wanted in, `{"id", "hits"}` or
+"""Many queries from a JSONL file: `{"id", "parts"}` with any other members of a query in, `{"id", "hits"}` or
 `{"id", "error"}` out.
 
 An id comes back byte for byte as it was written if it is a number, so that neither 2**70 nor 1.10 changes.
@@ -7,13 +7,14 @@ An id comes back byte for byte as it was written if it is a number, so that neit
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from api.queries.wire import MOST_HITS, Refusal, Results
+from api.queries.wire import MOST_HITS, Query, Refusal, Results
 from model.json_reader import check_unicode
 from model.modalities.reading.files import read_file
+from model.spelling import unknown
 from search.errors import BadInput, BadQuery
 from search.settings import Limits
 
@@ -135,13 +136,14 @@ def _sizes(query: Mapping[str, Any]) -> tuple[int, int]:
 
 def _query(members: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A line's query with its files read. Raises `BadQuery`, `InputError`."""
-    unknown = sorted(set(members) - {"parts", "k", "where", "fusion"})
-    if unknown:
-        raise BadQuery(f"a line may have id, parts, k, where and fusion, not {unknown[0][:40]!r}")
+    known = [each.name for each in fields(Query)]
+    for name in members:
+        if name not in known:
+            raise BadQuery(unknown("member", name, ["id", *known]))
     if not isinstance(members.get("parts"), list):
         raise BadQuery("a line needs parts, a list")
     query = {"parts": [_with_file(part, folder) for part in members["parts"]]}
-    return query | {name: members[name] for name in ("k", "where", "fusion") if members.get(name) is not None}
+    return {name: value for name, value in members.items() if value is not None} | query
 
 
 def _with_file(part: Any, folder: Path) -> Any:
@@ -149,9 +151,9 @@ def _with_file(part: Any, folder: Path) -> Any:
     if not isinstance(part, dict) or part.get("file") is None:
         return part
     rest = {name: value for name, value in part.items() if name != "file"}
-    others = [name for name in ("text", "data", "item") if rest.get(name) is not None]
+    others = [name for name in ("text", "data", "item", "vector") if rest.get(name) is not None]
     if others or not isinstance(part["file"], str):
-        raise BadQuery("a part needs exactly one of text, file, data and item; file is a path")
+        raise BadQuery("a part needs exactly one of text, file, data, item and vector; file is a path")
     if "\0" in part["file"]:
         raise BadQuery("a part's file has a NUL in its name")
     path = folder / part["file"]

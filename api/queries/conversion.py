@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
 from api.errors import describe
-from api.forms import divided
+from api.forms import divided, number, numbers_of, text_of, truth, whole_number
 from api.queries import wire
 from api.unknown import explained
 from model.errors import ModelError
@@ -24,11 +25,11 @@ from search.filters.tree import Filter
 from search.metrics import Stage, timed
 from search.queries import check_taken
 from search.settings import Limits
-from search.types import Part, Query, Results
+from search.types import Hit, Part, Query, Results
 
 QUERY: TypeAdapter[wire.Query] = TypeAdapter(wire.Query)
 
-_SETTINGS = ("k", "space", "fusion", "where", "classes")
+_SETTINGS = ("k", "space", "fusion", "where", "classes", "offset", "min_score", "vectors")
 
 
 def read_query(given: Any, limits: Limits, embedder: Embedder) -> Query:
@@ -52,15 +53,24 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Qu
     """
     _check_count(len(query.parts), limits)
     parts = [_part_from_wire(part, limits, number, embedder) for number, part in enumerate(query.parts, 1)]
-    return Query(tuple(parts), query.k, query.space, _filter(query.where), query.fusion and Fusion(query.fusion))
+    return Query(
+        tuple(parts),
+        query.k,
+        query.space,
+        _filter(query.where),
+        query.fusion and Fusion(query.fusion),
+        query.offset,
+        query.min_score,
+        query.vectors,
+    )
 
 
 def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
-    """A query from a form whose fields are modalities or `item`, with `:0.7` for a weight, and those of `_SETTINGS`.
+    """A query from a form whose fields are modalities, `item` or `vector`, with `:0.7` for a weight, and `_SETTINGS`.
 
     Raises `BadInput`, `BadQuery`, `BadFilter`, `LimitExceeded`, `UnknownModality`, `DecodeError`.
     """
-    settings, contents = divided(uploads, _SETTINGS, others=("item",))
+    settings, contents = divided(uploads, _SETTINGS, others=("item", "vector"))
     _check_count(len(contents), limits)
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else None
     parts = [_part_from_upload(upload, limits, classes, embedder) for upload in contents]
@@ -68,9 +78,17 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
         raise BadQuery(
             "the form has no part; it needs a field named by a modality, such as caption or rgb, or named item"
         )
-    k = _hits(settings.get("k", str(wire.DEFAULT_HITS)), limits)
     where, fusion = _filter(settings.get("where")), _fusion(settings.get("fusion"))
-    return Query(tuple(parts), k, settings.get("space"), where, fusion)
+    return Query(
+        tuple(parts),
+        whole_number("k", settings.get("k", str(wire.DEFAULT_HITS)), 1, limits.hits),
+        settings.get("space"),
+        where,
+        fusion,
+        whole_number("offset", settings.get("offset", "0"), 0, limits.hits - 1),
+        number("min_score", settings["min_score"]) if "min_score" in settings else None,
+        truth("vectors", settings.get("vectors", "false")),
+    )
 
 
 def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
@@ -84,6 +102,7 @@ def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
             hit.item.attributes,
             tuple(sorted(hit.item.assets)),
             hit.item.path if with_paths else None,
+            _vector_out(hit),
         )
         for hit in results.hits
     ]
@@ -131,9 +150,16 @@ def outcome_to_wire(outcome: Results | Exception) -> wire.Results | wire.Refusal
     return wire.Results(tuple(hits), outcome.space, _fusion_name(outcome.fusion))
 
 
+def _vector_out(hit: Hit) -> tuple[float, ...] | None:
+    return None if hit.vector is None else tuple(hit.vector.tolist())
+
+
 def _attempt(query: Any, limits: Limits, embedder: Embedder) -> Query | AnyseekError | ModelError:
     try:
-        return read_query(query, limits, embedder)
+        asked = read_query(query, limits, embedder)
+        if asked.vectors:
+            raise BadQuery("the hits of a batch are brief and have no vectors; ask this query alone")
+        return asked
     except (AnyseekError, ModelError) as error:
         return error
 
@@ -160,12 +186,15 @@ def _fusion(text: str | None) -> Fusion | None:
 
 
 def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embedder) -> Part:
-    contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item}
+    contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item, "vector": part.vector}
     found = [member for member, content in contents.items() if content is not None]
     if len(found) != 1:
-        raise BadQuery(f"part {number} has {' and '.join(found) or 'none'} of text, data and item; give exactly one")
+        several = " and ".join(found) or "none"
+        raise BadQuery(f"part {number} has {several} of text, data, item and vector; give exactly one")
     if part.item is not None:
         return Part(item=part.item, weight=part.weight)
+    if part.vector is not None:
+        return _vector_part(part.vector, part.modality, part.weight)
     if part.modality is None and part.text is None:
         raise BadQuery(f"part {number} has data but no modality; name one, such as rgb")
     kind = known_modality(part.modality or "caption")
@@ -174,11 +203,20 @@ def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embe
     return Part(kind.name, value, weight=part.weight)
 
 
+def _vector_part(given: Any, modality: str | None, weight: float) -> Part:
+    """A part that is a vector of the model's. Raises `BadQuery`."""
+    with np.errstate(over="ignore"):  # what is too large has no direction, which the engine says
+        vector = np.asarray(given, np.float32)
+    return Part(None if modality is None else known_modality(modality).name, vector=vector, weight=weight)
+
+
 def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder) -> Part:
     name, given = weight_of_field(upload.field)
     weight = 1.0 if given is None else given
     if name == "item":
-        return Part(item=str(upload.content), weight=weight)
+        return Part(item=text_of(upload), weight=weight)
+    if name == "vector":
+        return _vector_part(numbers_of(upload), None, weight)
     kind = known_modality(name)
     check_taken(kind.name, embedder)
     return Part(kind.name, uploaded_value(upload, kind, limits, classes), weight=weight)
@@ -187,9 +225,3 @@ def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | 
 def _check_count(count: int, limits: Limits) -> None:
     if count > limits.parts:
         raise LimitExceeded(f"a query has at most {limits.parts} parts; this one has {count}")
-
-
-def _hits(text: str, limits: Limits) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= limits.hits:
-        raise BadQuery(f"k is a whole number from 1 to {limits.hits:,}, not {text[:20]!r}")
-    return int(text)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import TypeAdapter
 
 from api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
@@ -17,14 +17,15 @@ from api.queries.conversion import (
     query_from_wire,
     results_to_wire,
 )
+from api.queries.parameters import query_of_url
 from api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
-from api.queries.wire import Results
+from api.queries.wire import Query, Results
 from api.security import Scope
 from api.service import Service
 from model.seam import Embedder
 from search.metrics import Stage, timed
 from search.settings import Limits
-from search.types import Query
+from search.types import Query as EngineQuery
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
 
@@ -47,6 +48,10 @@ _BODY = {
                         "space": {"type": "string"},
                         "fusion": {"type": "string", "enum": ["joint", "late"]},
                         "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
+                        "offset": {"type": "integer", "minimum": 0, "maximum": 9999, "default": 0},
+                        "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+                        "vectors": {"type": "boolean", "default": False},
+                        "vector": {"type": "string", "example": "[0.1, -0.2]", "description": "an item's vector"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
                     },
                 }
@@ -78,6 +83,18 @@ async def query(collection: str, request: Request, service: ServiceDependency, p
     return await service.run(_answer, service, collection, read, paths)
 
 
+@router.get("")
+async def simple_query(
+    collection: str, asked: Annotated[Query, Depends(query_of_url)], service: ServiceDependency, paths: MaySeePaths
+) -> Results:
+    """Find the items nearest to words, items and colours together: a query that a URL can hold.
+
+    Parts have no weights here, and there are no files; `POST` takes both.
+    """
+    service.check_ready()
+    return await service.run(_answer, service, collection, partial(query_from_wire, asked), paths)
+
+
 @router.post("/batch", openapi_extra=_BATCH_BODY)
 async def query_batch(collection: str, request: Request, service: ServiceDependency) -> BatchAnswer:
     """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
@@ -87,7 +104,7 @@ async def query_batch(collection: str, request: Request, service: ServiceDepende
     return await service.run(_answer_batch, service, collection, body.queries)
 
 
-def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], Query], paths: bool) -> Results:
+def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], EngineQuery], paths: bool) -> Results:
     engine = service.engine_for(collection)
     with timed(Stage.DECODE):
         asked = read(service.limits, engine.embedder)

@@ -4,9 +4,9 @@ Imports nothing heavy, so that a client starts at once. `api.queries.conversion`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from api.wire import ANSWER, STRICT, JsonType, to_json
 from model.spelling import unknown
@@ -15,6 +15,7 @@ from search.settings import Limits
 
 DEFAULT_HITS = 10
 MOST_HITS = 10_000
+LONGEST_VECTOR = 65_536
 Fusion = Literal["joint", "late"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
 
@@ -27,7 +28,7 @@ EXAMPLES = [
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a query: a modality with exactly one of `text` and `data`, or the key of an `item`.
+    """One piece of a query: a modality with exactly one of `text` and `data`, the key of an `item`, or a `vector`.
 
     In Python `data` may be bytes, and a `file` may replace it.
     """
@@ -50,6 +51,13 @@ class Part:
     """names of the ids of a segmentation map: {"0": "sky"}"""
     name: Annotated[str, JsonType(str, max_length=4096)] | None = None
     """the name that errors give it, such as the file's name"""
+    vector: Annotated[Sequence[float], JsonType(list[float], max_length=LONGEST_VECTOR)] | None = None
+    """a raw vector of the query's `space`: an item's, as hits have it; with a modality, the model's of such a query"""
+
+    def __post_init__(self) -> None:
+        as_list = getattr(self.vector, "tolist", None)  # which arrays of NumPy's have
+        if as_list is not None:
+            object.__setattr__(self, "vector", as_list())
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,20 @@ class Query:
     fusion: Fusion | None = None
     """joint: all parts in one pass of the model; late: one vector per part, added by weight. The model chooses by
     default."""
+    offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
+    """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
+    min_score: float | None = None
+    """leave out hits whose score is lower, from -1 to 1"""
+    vectors: bool = False
+    """give the items' raw vectors in the space that was searched; then `k` is at most 1,000"""
+
+
+class More(TypedDict, total=False):
+    """Members of a query that few need, as keywords of the clients; `Query` says what they are."""
+
+    offset: int
+    min_score: float | None
+    vectors: bool
 
 
 Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]
@@ -89,7 +111,7 @@ def _part_of(given: str | Part | Mapping[str, Any]) -> Part:
         return Part("caption", text=given)
     if not isinstance(given, Mapping):
         raise BadQuery(f"a part is words, a Part or its members, not {type(given).__name__}")
-    known = Part.__dataclass_fields__
+    known = [each.name for each in fields(Part)]
     strange = [name for name in given if name not in known]
     if strange:
         raise BadQuery(unknown("member", str(strange[0]), known))
@@ -148,6 +170,8 @@ class Hit:
     """names of the item's files"""
     path: str | None = None
     """where its picture lies on the service's machine; null if it is stored, and for keys without the scope admin"""
+    vector: tuple[float, ...] | None = None
+    """the item's raw unit vector in the space that was searched, if the query asked for `vectors`"""
 
 
 @dataclass(frozen=True)
@@ -162,7 +186,8 @@ class Results:
     fusion: Fusion | None = None
     """how the parts became one vector; null for one part"""
     note: str | None = None
-    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it"""
+    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; and how
+    high the scores are if none is as high as `min_score`"""
 
 
 @dataclass(frozen=True)
@@ -186,4 +211,5 @@ def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
 def _hit_of(members: Mapping[str, Any]) -> Hit:
     names = ("key", "score", "rank", "caption", "attributes", "path")
     known = {name: members[name] for name in names if name in members}
-    return Hit(**known, assets=tuple(members.get("assets", ())))
+    vector = members.get("vector")
+    return Hit(**known, assets=tuple(members.get("assets", ())), vector=None if vector is None else tuple(vector))

@@ -108,7 +108,7 @@ def test_a_string_is_words_and_a_dict_is_a_part(client: Client, shapes: str) -> 
         assert client.query(shapes, asked) == words
     both = client.query(shapes, ["disc", {"modality": "color_palette", "text": "#d92d2d", "weight": 0.5}])
     assert both.hits[0].key == "red disc"
-    with pytest.raises(BadQuery, match="not 'words'"):
+    with pytest.raises(BadQuery, match="unknown member `words`; it takes modality, text"):
         client.query(shapes, {"words": "a red disc"})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from anyseek import AnyseekError, Client, Part
@@ -45,6 +46,11 @@ FOUND: list[Callable[[Path], dict[str, Any]]] = [
     lambda _: {"parts": ["a", Part("palette", text="#2f6fed")], "fusion": "joint"},
     lambda _: {"parts": "a green box", "where": "@key starts with red"},
     lambda _: {"parts": "a green box", "where": {"field": "@key", "in": ["blue bar"]}},
+    lambda _: {"parts": "a green box", "k": 3, "offset": 2},
+    lambda _: {"parts": "a green box", "min_score": 0.1},
+    lambda _: {"parts": "a green box", "k": 2, "vectors": True},
+    lambda _: {"parts": [Part(vector=np.eye(512)[3]), Part(item="red box")]},
+    lambda _: {"parts": [Part("caption", vector=[0.0] * 511 + [2.0])]},
 ]
 
 
@@ -85,6 +91,14 @@ REFUSED: list[Callable[[Path], dict[str, Any]]] = [
     lambda _: {"parts": Part(item="nobody")},
     lambda _: {"parts": "a", "space": "nowhere"},
     lambda _: {"parts": "a", "where": "width >"},
+    lambda _: {"parts": "a", "offset": -1},
+    lambda _: {"parts": "a", "offset": 9_991},
+    lambda _: {"parts": "a", "min_score": 1.5},
+    lambda _: {"parts": "a", "min_score": "high"},
+    lambda _: {"parts": "a", "k": 1_001, "vectors": True},
+    lambda _: {"parts": Part(vector=[1.0, 2.0])},
+    lambda _: {"parts": Part("caption", text="a", vector=[1.0, 2.0])},
+    lambda _: {"parts": {"vector": ["a"]}},
 ]
 
 

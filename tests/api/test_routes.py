@@ -148,7 +148,11 @@ def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None
     }
     schemas = described["components"]["schemas"]
     assert schemas["Query"]["examples"]
-    assert set(schemas["Part"]["properties"]) == {"modality", "text", "data", "item", "weight", "classes", "name"}
+    part = {"modality", "text", "data", "item", "weight", "classes", "name", "vector"}
+    assert set(schemas["Part"]["properties"]) == part
+    by_url = described["paths"]["/v1/collections/{collection}/query"]["get"]["parameters"]
+    in_url = {given["name"] for given in by_url} - {"collection", "text", "item", "palette"}
+    assert in_url == set(schemas["Query"]["properties"]) - {"parts"}
     assert schemas["PredictedFile"]["properties"]["data"]["type"] == "string"
     text = json.dumps(described)
     for reference in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:

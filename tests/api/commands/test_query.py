@@ -146,3 +146,20 @@ def test_any_modality_may_be_given_by_its_name(run: Run, picture: Picture, tmp_p
     refused = run("query", "--collection", "shapes", "--input", 'boxes=[{"box": [0, 0, 1, 1], "label": "dog"}]')
     assert refused.returncode == 2
     assert "does not take bounding_boxes" in refused.stderr
+
+
+@pytest.mark.usefixtures("gallery")
+def test_pages_scores_and_vectors(run: Run, tmp_path: Path) -> None:
+    ask = ("query", "--collection", "shapes", "a red disc", "--json", "-k")
+    every = json.loads(run(*ask, "9").stdout)["hits"]
+    assert json.loads(run(*ask, "2", "--offset", "3").stdout)["hits"] == every[3:5]
+    least = str(every[1]["score"] - 1e-9)
+    assert json.loads(run(*ask, "9", "--min-score", least).stdout)["hits"] == every[:2]
+    vector = json.loads(run(*ask, "1", "--vectors").stdout)["hits"][0]["vector"]
+    (tmp_path / "v.json").write_text(json.dumps(vector))
+    found = run("query", "--collection", "shapes", "--vector", str(tmp_path / "v.json"), "--json", "-k", "1")
+    assert json.loads(found.stdout)["hits"][0]["key"] == every[0]["key"]
+    (tmp_path / "v.json").write_text('{"a": 1}')
+    refused = run("query", "--collection", "shapes", "--vector", str(tmp_path / "v.json"))
+    assert (refused.returncode, "is not a vector" in refused.stderr) == (2, True)
+    assert run("query", "--collection", "shapes", "a", "--vectors").returncode == 2

@@ -162,3 +162,62 @@ def test_a_filter_in_a_form_and_in_a_batch(http: httpx.Client, shapes: str) -> N
 def test_a_wrong_filter_is_refused(http: httpx.Client, shapes: str, problem: Problem, where: object) -> None:
     answer = http.post(f"/v1/collections/{shapes}/query", json={"parts": [{"text": "a"}], "where": where})
     problem(answer, 422, "bad-filter")
+
+
+def test_a_url_can_hold_a_query(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    parts = [{"text": "a red"}, {"text": "disc"}, {"item": "blue box"}, {"modality": "palette", "text": "#d92d2d"}]
+    more = {"k": 3, "offset": 1, "where": "not @key starts with green", "min_score": 0.01, "fusion": "late"}
+    by_url = http.get(
+        path, params={"text": ["a red", "disc"], "item": "blue box", "palette": "#d92d2d", "space": "hashing", **more}
+    )
+    assert by_url.json() == http.post(path, json={"parts": parts, "space": "hashing", **more}).json()
+    assert [hit["rank"] for hit in by_url.json()["hits"]] == [2, 3, 4]
+    problem(http.get(path), 422, "bad-query")
+    problem(http.get(path, params={"text": "a", "k": "0"}), 422, "invalid-request")
+    problem(http.get(path, params={"text": "a", "min_score": "nan"}), 422, "invalid-request")
+    problem(http.get(path, params={"text": "a", "where": "width >"}), 422, "bad-filter")
+    problem(http.get(path, params={"texts": "a"}), 422, "unknown-parameter")
+    assert "did you mean `text`?" in http.get(path, params={"texts": "a"}).json()["detail"]
+
+
+def test_pages_scores_and_vectors_are_the_same_in_json_and_in_a_form(http: httpx.Client, shapes: str) -> None:
+    path, more = f"/v1/collections/{shapes}/query", {"k": 2, "offset": 1, "min_score": 0.001, "vectors": True}
+    by_json = http.post(path, json={"parts": [{"text": "a red disc"}], **more}).json()
+    form = {name: (None, str(value).lower()) for name, value in {"caption": "a red disc", **more}.items()}
+    assert http.post(path, files=form).json() == by_json
+    vector = by_json["hits"][0]["vector"]
+    assert len(vector) == 512
+    again = http.post(path, json={"parts": [{"vector": vector, "weight": 0.5}], "k": 1}).json()["hits"][0]
+    assert (again["key"], again["vector"]) == (by_json["hits"][0]["key"], None)
+    by_form = http.post(path, files={"vector:0.5": (None, str(vector)), "k": (None, "1")}).json()["hits"][0]
+    assert by_form == again
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"offset": "-1"}, "offset is a whole number"),
+        ({"min_score": "high"}, "min_score is a number"),
+        ({"min_score": "2"}, "scores are from -1 to 1"),
+        ({"vectors": "yes"}, "vectors is true or false"),
+        ({"vector": "[1, 2"}, "is not JSON"),
+        ({"vector": '["a"]'}, "not a list of numbers"),
+        ({"vector": str(["1e400"] * 512).replace("'", "")}, "no direction"),
+        ({"vector": "[1, 2]"}, "2 numbers"),
+    ],
+)
+def test_wrong_settings_of_a_form_are_refused(
+    http: httpx.Client, shapes: str, fields: dict[str, str], says: str
+) -> None:
+    form = {name: (None, value) for name, value in {"caption": "a", **fields}.items()}
+    answer = http.post(f"/v1/collections/{shapes}/query", files=form)
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+
+
+def test_a_batch_pages_and_gives_no_vectors(http: httpx.Client, shapes: str) -> None:
+    asked = [{"parts": [{"text": "a"}], **more} for more in ({"k": 2, "offset": 1}, {"vectors": True})]
+    paged, refused = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": asked}).json()["results"]
+    assert [hit["rank"] for hit in paged["hits"]] == [2, 3]
+    assert "ask this query alone" in refused["error"]

@@ -1,0 +1,40 @@
+"""The parameters of a simple query in a URL."""
+
+from typing import Annotated
+
+from fastapi import Query as Parameter
+from pydantic import FiniteFloat
+
+from api.queries import wire
+
+Texts = Annotated[list[str], Parameter(description="words; may come several times", examples=[["a red bicycle"]])]
+Items = Annotated[list[str], Parameter(description="keys of items: more like these; may come several times")]
+Palettes = Annotated[list[str], Parameter(description="one to seven colours: #c03020,#ffffff; may come several times")]
+Hits = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits")]
+Offset = Annotated[int, Parameter(ge=0, lt=wire.MOST_HITS, description="how many of the best hits to leave out")]
+Space = Annotated[str | None, Parameter(description="the space to search; by default the model chooses")]
+Where = Annotated[str | None, Parameter(description="which items may be hits", examples=["width >= 1000"])]
+Fusion = Annotated[wire.Fusion | None, Parameter(description="how several parts become one vector")]
+Least = Annotated[FiniteFloat | None, Parameter(ge=-1, le=1, description="leave out hits whose score is lower")]
+Vectors = Annotated[bool, Parameter(description="give the items' vectors in the space that was searched")]
+
+
+def query_of_url(
+    text: Texts = [],  # noqa: B006  FastAPI copies it
+    item: Items = [],  # noqa: B006
+    palette: Palettes = [],  # noqa: B006
+    k: Hits = wire.DEFAULT_HITS,
+    offset: Offset = 0,
+    space: Space = None,
+    where: Where = None,
+    fusion: Fusion = None,
+    min_score: Least = None,
+    vectors: Vectors = False,
+) -> wire.Query:
+    """A query whose parts are all of weight 1."""
+    parts = [
+        *(wire.Part("caption", text=words) for words in text),
+        *(wire.Part(item=key) for key in item),
+        *(wire.Part("color_palette", text=colours) for colours in palette),
+    ]
+    return wire.Query(parts, k, space, where, fusion, offset, min_score, vectors)

@@ -1,0 +1,105 @@
+"""Which of the nearest items become hits: offset, the least score; and vectors in and out of queries."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.seam import FloatArray, Fusion, Sample
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.errors import AnyseekError, BadQuery, LimitExceeded
+from search.filters.from_text import filter_from_text
+from search.settings import Settings
+from search.types import Collection, Part, Query
+from tests.search.gallery import DIMENSION, WordsEmbedder, picture, put, text
+
+ANY = Query((text("cat"),), k=10)
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings, embedder: WordsEmbedder) -> SearchEngine:
+    return SearchEngine(database, settings, embedder)
+
+
+@pytest.fixture
+def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
+    put(database, collection, embedder, ["dog", "cat", "car", "tree", "house"])
+    return collection
+
+
+@pytest.mark.parametrize("where", [None, filter_from_text("not words = dog")])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_pages_are_the_hits_in_pieces(engine: SearchEngine, gallery: Collection, where: object, size: int) -> None:
+    query = replace(ANY, where=where)  # type: ignore[arg-type]
+    every = engine.query("things", query).hits
+    pages = [engine.query("things", replace(query, k=size, offset=start)).hits for start in range(0, 8, size)]
+    assert [hit for page in pages for hit in page] == list(every)
+
+
+def test_no_hit_is_below_the_least_score(engine: SearchEngine, gallery: Collection) -> None:
+    every = engine.query("things", ANY).hits
+    least = every[2].score
+    assert engine.query("things", replace(ANY, min_score=least)).hits == every[:3]
+    assert engine.query("things", replace(ANY, min_score=least, offset=1)).hits == every[1:3]
+    assert engine.query("things", replace(ANY, min_score=-1.0)).hits == every
+
+
+def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEngine, gallery: Collection) -> None:
+    query = Query((text("unicorn"),), min_score=0.99)
+    results = engine.query("things", query)
+    best = engine.query("things", replace(query, min_score=None)).hits[0].score
+    assert results.hits == ()
+    assert results.note == f"no item has a score of at least 0.99; the highest is {best:.3f}"
+    assert engine.query("things", replace(query, min_score=None)).note is None
+
+
+def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine, gallery: Collection) -> None:
+    (dog,) = engine.query("things", Query((Part(item="dog"),), k=1, space="means", vectors=True)).hits
+    assert dog.vector is not None
+    by_item = engine.query("things", Query((Part(item="dog"), text("cat", -0.5)), space="means"))
+    by_vector = engine.query("things", Query((Part(vector=dog.vector), text("cat", -0.5)), space="means"))
+    assert by_vector == by_item
+    longer = engine.query("things", Query((Part(vector=3 * dog.vector), text("cat", -0.5)), space="means"))
+    assert [hit.score for hit in longer.hits] == pytest.approx([hit.score for hit in by_item.hits], abs=1e-6)
+    assert all(hit.vector is None for hit in by_item.hits)
+
+
+def test_a_model_s_vector_asks_what_its_content_asks(
+    engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder
+) -> None:
+    vector = embedder.vector(Sample({"caption": "cat"}), "means")
+    by_vector = engine.query("things", Query((Part("caption", vector=vector), picture(9)), space="means"))
+    assert by_vector == engine.query("things", Query((text("cat"), picture(9)), space="means", fusion=by_vector.fusion))
+
+
+X = np.eye(1, DIMENSION, dtype=np.float32)[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "says"),
+    [
+        (replace(ANY, offset=-1), BadQuery, "offset is -1"),
+        (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
+        (replace(ANY, min_score=1.5), BadQuery, "scores are from -1 to 1"),
+        (replace(ANY, min_score=float("nan")), BadQuery, "min_score is nan"),
+        (replace(ANY, k=1_001, vectors=True), LimitExceeded, "1000 for hits with vectors"),
+        (Query((Part(vector=X),)), BadQuery, "name the space that it belongs to: looks, means"),
+        (Query((Part(vector=X[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
+        (Query((Part(vector=0 * X),), space="means"), BadQuery, "no direction"),
+        (Query((Part(vector=np.full(DIMENSION, np.float32("inf"))),), space="means"), BadQuery, "no direction"),
+        (Query((Part("caption", "cat", vector=X),), space="means"), BadQuery, "not both"),
+        (Query((Part(item="dog", vector=X),), space="means"), BadQuery, "not both"),
+    ],
+)
+def test_others_are_refused(
+    engine: SearchEngine, gallery: Collection, query: Query, kind: type[AnyseekError], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        engine.query("things", query)
+
+
+def test_vectors_are_joined_with_nothing(engine: SearchEngine, gallery: Collection, embedder: WordsEmbedder) -> None:
+    vector: FloatArray = embedder.vector(Sample({"rgb": np.zeros((1, 1, 3), np.uint8)}), "means")
+    with pytest.raises(BadQuery, match="a part is a vector"):
+        engine.query("things", Query((text("cat"), Part("rgb", vector=vector)), space="means", fusion=Fusion.JOINT))
