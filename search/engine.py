@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import checks, collections, fields, items, tunings
+from search.catalogue import checks, collections, facets, fields, items, tunings
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
-from search.filters.tree import Filter
+from search.filters.tree import And, Exists, Filter
 from search.metrics import Stage, timed
 from search.queries import (
     ItemVectors,
@@ -26,18 +26,21 @@ from search.queries import (
     raw_item_vectors,
     raw_vectors,
 )
+from search.ranking import Chosen, Scores, groups, page
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved, View
 from search.spaces.opening import open_backend
-from search.types import Hit, Item, Query, Results
+from search.types import GroupValue, Hit, Item, Query, Results
 from search.upkeep import write_snapshots
 
 # An item may be deleted between the search and the reading of its row; then the search is repeated.
 ATTEMPTS = 3
 
 Answer = Results | AnyseekError
-Scores = list[tuple[int, float]]  # item ids with their scores, best first
 Found = dict[int, Scores | AnyseekError]  # by the number of the query
+Choice = dict[int, list[Chosen] | AnyseekError]
+# How many times as many items are looked at where those before are in too few groups.
+_DEEPER = 8
 
 
 class SearchEngine:
@@ -67,8 +70,11 @@ class SearchEngine:
         answer = self.query_batch(collection, [query])[0]
         if isinstance(answer, AnyseekError):
             raise answer
-        if query.where is not None and len(answer.hits) < query.k and answer.note is None:
-            return replace(answer, note=self._note(collection, query.where))
+        restricting = [query.where] if query.where is not None else []
+        if query.group_by is not None:
+            restricting.append(Exists(query.group_by))
+        if restricting and len(answer.hits) < query.k and answer.note is None:
+            return replace(answer, note=self._note(collection, And(tuple(restricting))))
         return answer
 
     def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
@@ -155,18 +161,57 @@ class SearchEngine:
         answers: dict[int, Answer] = {}
         for space, group in by_space.items():
             for attempt in range(ATTEMPTS):
-                found, lacking = self._search(head if attempt == 0 else self._head_again(head), space, group, values)
-                held = self._items(found)
-                if gone := [item_id for item_id in _ids(found) if item_id not in held]:
+                now = head if attempt == 0 else self._head_again(head)
+                found, lacking = self._search(now, space, group, values)
+                chosen = self._chosen(now, space, group, values, found)
+                held = self._items(chosen)
+                if gone := [item_id for item_id in _ids(chosen) if item_id not in held]:
                     continue
                 break
             vanished = self._vanished(head, gone)
-            for number, outcome in found.items():
+            for number, outcome in chosen.items():
                 if isinstance(outcome, AnyseekError):
                     answers[number] = outcome
-                else:
-                    answers[number] = _results(outcome, held, group[number], lacking, vanished)
+                    continue
+                results = _results(outcome, held, group[number], lacking, vanished)
+                note = results.note or _score_note(group[number], found[number])
+                answers[number] = replace(results, note=note)
         return answers
+
+    def _chosen(
+        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors, found: Found
+    ) -> Choice:
+        """Those of the items found that become hits, by the number of the query."""
+        chosen: Choice = {}
+        for number, scores in found.items():
+            planned = plans[number]
+            if isinstance(scores, AnyseekError):
+                chosen[number] = scores
+            elif planned.group_by is None:
+                chosen[number] = page(scores, planned)
+            else:
+                chosen[number] = self._groups(head, space, number, planned, values, scores)
+        return chosen
+
+    def _groups(
+        self, head: Head, space: SpaceHead, number: int, planned: Plan, values: ValueVectors, scores: Scores
+    ) -> list[Chosen] | AnyseekError:
+        """The best items of the best groups, exactly: as many items are looked at as that takes."""
+        assert planned.group_by is not None
+        known: dict[int, list[GroupValue]] = {}
+        while True:
+            new = [item_id for item_id, _ in scores if item_id not in known]
+            with self._database.read() as session:
+                known |= {item_id: [] for item_id in new}
+                known |= facets.values_of(session, head.id, planned.group_by, new)
+            chosen, complete = groups(scores, known, planned)
+            if complete or len(scores) < planned.depth:
+                return chosen
+            planned = replace(planned, depth=_DEEPER * planned.depth)
+            found = self._search(self._head_again(head), space, {number: planned}, values)[0][number]
+            if isinstance(found, AnyseekError):
+                return found
+            scores = found
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
@@ -194,9 +239,9 @@ class SearchEngine:
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._head(before.name))
 
-    def _items(self, found: Found) -> dict[int, Item]:
+    def _items(self, chosen: Choice) -> dict[int, Item]:
         with self._database.read() as session:
-            return items.by_ids(session, _ids(found))
+            return items.by_ids(session, _ids(chosen))
 
     def _add_vectors(self, head: Head, plans: Mapping[int, Plan], answers: dict[int, Answer]) -> None:
         """Give the hits of queries that ask for it their items' vectors; a damaged vector is left out."""
@@ -239,46 +284,40 @@ def _fused(
 
 
 def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
-    """(id, score) of the hits of each query; queries that reach as far with the same filter are searched together."""
+    """(id, score) of the hits of each query; queries that look as deep with the same filter are searched together."""
     alike: dict[tuple[int, Filter | None], list[int]] = defaultdict(list)
     for number in vectors:
-        alike[plans[number].reach, plans[number].where].append(number)
+        alike[plans[number].depth, plans[number].where].append(number)
     found: dict[int, Scores] = {}
-    for (reach, where), numbers in alike.items():
-        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), reach, where)
+    for (depth, where), numbers in alike.items():
+        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), depth, where)
         for row, number in enumerate(numbers):
-            found[number] = list(zip(ids[row].tolist(), scores[row].tolist(), strict=True))
+            clipped = np.clip(scores[row], -1, 1)  # rounding moves some outside
+            found[number] = list(zip(ids[row].tolist(), clipped.tolist(), strict=True))
     return found
 
 
-def _ids(found: Found) -> list[int]:
-    return [item_id for scores in found.values() if isinstance(scores, list) for item_id, _ in scores]
+def _ids(chosen: Choice) -> list[int]:
+    return [one.item_id for some in chosen.values() if isinstance(some, list) for one in some]
 
 
-def _results(scores: Scores, held: Mapping[int, Item], planned: Plan, lacking: int, vanished: set[int]) -> Results:
-    """Hits with their ranks; scores that rounding has moved outside [-1, 1] are clipped."""
-    scores = [(item_id, min(1.0, max(-1.0, score))) for item_id, score in scores]
-    best = scores[0][1] if scores else None
-    scores = _page(scores, planned)
-    sound = [(held[item_id], score) for item_id, score in scores if item_id in held and not held[item_id].damaged]
-    damaged = sum(item_id in vanished or (item_id in held and held[item_id].damaged) for item_id, _ in scores)
-    hits = [Hit(item, score, rank) for rank, (item, score) in enumerate(sound, planned.offset + 1)]
+def _results(
+    chosen: list[Chosen], held: Mapping[int, Item], planned: Plan, lacking: int, vanished: set[int]
+) -> Results:
+    """The hits; a damaged item leaves its rank empty."""
+    sound = [one for one in chosen if one.item_id in held and not held[one.item_id].damaged]
+    damaged = {one.item_id for one in chosen if one.item_id in held and held[one.item_id].damaged}
+    hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group) for one in sound]
     fusion = planned.fusion if len(planned.parts) > 1 else None
-    note = _damage_note(damaged, lacking) or _score_note(planned, best)
-    return Results(tuple(hits), planned.space.name, fusion, note)
+    left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
+    return Results(tuple(hits), planned.space.name, fusion, _damage_note(left_out, lacking))
 
 
-def _page(scores: Scores, planned: Plan) -> Scores:
-    """The scores of the hits that were asked for, of all that were found."""
-    page = scores[planned.offset : planned.reach]
-    return [found for found in page if planned.min_score is None or found[1] >= planned.min_score]
-
-
-def _score_note(planned: Plan, best: float | None) -> str | None:
+def _score_note(planned: Plan, found: Scores | AnyseekError) -> str | None:
     """That nothing is good enough, and how good the best is."""
-    if planned.min_score is None or best is None or best >= planned.min_score:
+    if planned.min_score is None or isinstance(found, AnyseekError) or not found or found[0][1] >= planned.min_score:
         return None
-    return f"no item has a score of at least {planned.min_score:g}; the highest is {best:.3f}"
+    return f"no item has a score of at least {planned.min_score:g}; the highest is {found[0][1]:.3f}"
 
 
 def _damage_note(hits: int, lacking: int) -> str | None:

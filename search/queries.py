@@ -21,13 +21,13 @@ from search.errors import (
     BadQuery,
     FingerprintMismatch,
     ItemNotFound,
-    LimitExceeded,
     NotJoinable,
     SpaceNotFound,
     StoreCorrupt,
 )
-from search.filters.tree import Filter, checked
+from search.filters.tree import Filter
 from search.metrics import embedding
+from search.query_limits import check_sizes, depth_of, where_of
 from search.settings import Limits
 from search.spaces.base import NO_DIRECTION, centre
 from search.types import Part, Query
@@ -59,46 +59,27 @@ class Plan:
     offset: int = 0
     min_score: float | None = None
     vectors: bool = False
+    group_by: str | None = None
+    group_size: int = 1
+    depth: int = 0
+    """how many of the nearest items to look at"""
 
     @property
     def reach(self) -> int:
-        """How many of the nearest items have to be known."""
+        """How many of the best hits, or groups, have to be known."""
         return self.offset + self.k
 
 
 def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
     """Raises `BadQuery`, `BadFilter`, `NotJoinable`, `LimitExceeded`, `SpaceNotFound`, `FingerprintMismatch`."""
-    _check_sizes(query, limits)
+    check_sizes(query, limits)
     parts = tuple(_checked(part, embedder) for part in query.parts)
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
     _check_space(space, head, embedder)
     parts = tuple(_fitted(part, space) for part in parts)
-    where = None if query.where is None else checked(query.where)
-    return Plan(parts, query.k, space, fusion, where, query.offset, query.min_score, query.vectors)
-
-
-def _check_sizes(query: Query, limits: Limits) -> None:
-    if not query.parts:
-        raise BadQuery("the query has no parts; give at least one text, file, palette or item")
-    if len(query.parts) > limits.parts:
-        raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
-    _check_page(query, limits)
-
-
-def _check_page(query: Query, limits: Limits) -> None:
-    if query.k < 1:
-        raise BadQuery(f"k is {query.k}; the number of hits must be from 1 to {limits.hits}")
-    if query.offset < 0:
-        raise BadQuery(f"offset is {query.offset}; it is how many of the best hits to leave out, 0 or more")
-    if query.k > limits.hits:
-        raise LimitExceeded(f"k is {query.k}; the most is {limits.hits}")
-    if query.offset + query.k > limits.hits:
-        raise LimitExceeded(f"offset is {query.offset} and k is {query.k}; together they are at most {limits.hits}")
-    if query.min_score is not None and not -1 <= query.min_score <= 1:
-        raise BadQuery(f"min_score is {query.min_score:g}; scores are from -1 to 1")
-    if query.vectors and query.k > limits.hits_with_vectors:
-        raise LimitExceeded(f"k is {query.k}; the most is {limits.hits_with_vectors} for hits with vectors")
+    more = (query.offset, query.min_score, query.vectors, query.group_by, query.group_size)
+    return Plan(parts, query.k, space, fusion, where_of(query), *more, depth_of(query))
 
 
 def _checked(part: Part, embedder: Embedder) -> Part:

@@ -14,6 +14,7 @@ from search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
 IdArray = npt.NDArray[np.int64]
+GroupValue = str | float | bool
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ class Query:
     the model choose both), and which items may be hits (None: all).
 
     The best `offset` hits are left out, and hits below `min_score`. With `vectors`, hits have their items' vectors.
+    With `group_by`, the path of an attribute, `k` and `offset` count the groups of items with the same value of it,
+    and the `group_size` best items of each group become hits.
     """
 
     parts: tuple[Part, ...]
@@ -166,11 +169,15 @@ class Query:
     offset: int = 0
     min_score: float | None = None
     vectors: bool = False
+    group_by: str | None = None
+    group_size: int = 1
 
 
 @dataclass(frozen=True)
 class Hit:
     """One answer. `score` is a cosine in [-1, 1], higher is better; `rank` starts at 1.
+
+    In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
 
     `vector` float32 (dimension,) is the item's raw unit vector in the space that was searched, if the query asked for
     it and it is sound.
@@ -180,6 +187,7 @@ class Hit:
     score: float
     rank: int
     vector: FloatArray | None = field(default=None, compare=False)
+    group: GroupValue | None = None
 
 
 @dataclass(frozen=True)

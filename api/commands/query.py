@@ -15,7 +15,8 @@ from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Part, Results
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
-_HOW = ("space", "where", "fusion", "offset", "min_score", "vectors")  # members of a query that options are named by
+# Members of a query that options are named by.
+_HOW = ("space", "where", "fusion", "offset", "min_score", "vectors", "group_by", "group_size")
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
@@ -49,6 +50,12 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), callback=finite, help="Leave out hits whose score is lower: -1 to 1."
 )
+@click.option(
+    "--group-by",
+    metavar="ATTRIBUTE",
+    help="The best hit of each value of an attribute, such as album; -k counts values.",
+)
+@click.option("--group-size", type=click.IntRange(1, MOST_HITS), help="With --group-by: so many hits of each value.")
 @click.option(
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
 )
@@ -84,7 +91,7 @@ def query(text: str | None, collection: str | None, k: int, **options: Any) -> i
     """
     parts = _parts(text, options)
     _check_options(parts, options)
-    how = {name: options[name] for name in _HOW if options[name]}
+    how = {name: options[name] for name in _HOW if options[name] is not None and options[name] is not False}
     from api.connect import connect
 
     with connect() as client:
@@ -172,7 +179,8 @@ def as_table(results: Results, most: int | None = None) -> str:
 
 
 def _told(hit: Hit) -> list[str]:
-    return [_printable(text) for text in (_title(hit), hit.path) if text]
+    group = None if hit.group is None else f"[{hit.group}]"
+    return [_printable(text) for text in (group, _title(hit), hit.path) if text]
 
 
 def _title(hit: Hit) -> str:

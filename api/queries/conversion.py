@@ -1,7 +1,6 @@
 """Converts queries from their wire form to the engine's, and the engine's results to theirs."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ from search.types import Hit, Part, Query, Results
 
 QUERY: TypeAdapter[wire.Query] = TypeAdapter(wire.Query)
 
-_SETTINGS = ("k", "space", "fusion", "where", "classes", "offset", "min_score", "vectors")
+_SETTINGS = ("k", "space", "fusion", "where", "classes", "offset", "min_score", "vectors", "group_by", "group_size")
 
 
 def read_query(given: Any, limits: Limits, embedder: Embedder) -> Query:
@@ -62,6 +61,8 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Qu
         query.offset,
         query.min_score,
         query.vectors,
+        query.group_by,
+        query.group_size,
     )
 
 
@@ -88,6 +89,8 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
         whole_number("offset", settings.get("offset", "0"), 0, limits.hits - 1),
         number("min_score", settings["min_score"]) if "min_score" in settings else None,
         truth("vectors", settings.get("vectors", "false")),
+        settings.get("group_by"),
+        whole_number("group_size", settings.get("group_size", "1"), 1, limits.hits),
     )
 
 
@@ -103,6 +106,7 @@ def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
             tuple(sorted(hit.item.assets)),
             hit.item.path if with_paths else None,
             _vector_out(hit),
+            int(hit.group) if isinstance(hit.group, float) and hit.group.is_integer() else hit.group,
         )
         for hit in results.hits
     ]

@@ -17,6 +17,8 @@ Where = Annotated[str | None, Parameter(description="which items may be hits", e
 Fusion = Annotated[wire.Fusion | None, Parameter(description="how several parts become one vector")]
 Least = Annotated[FiniteFloat | None, Parameter(ge=-1, le=1, description="leave out hits whose score is lower")]
 Vectors = Annotated[bool, Parameter(description="give the items' vectors in the space that was searched")]
+GroupBy = Annotated[str | None, Parameter(description="an attribute: `k` and `offset` count its values")]
+GroupSize = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits of each group")]
 
 
 def query_of_url(
@@ -30,6 +32,8 @@ def query_of_url(
     fusion: Fusion = None,
     min_score: Least = None,
     vectors: Vectors = False,
+    group_by: GroupBy = None,
+    group_size: GroupSize = 1,
 ) -> wire.Query:
     """A query whose parts are all of weight 1."""
     parts = [
@@ -37,4 +41,4 @@ def query_of_url(
         *(wire.Part(item=key) for key in item),
         *(wire.Part("color_palette", text=colours) for colours in palette),
     ]
-    return wire.Query(parts, k, space, where, fusion, offset, min_score, vectors)
+    return wire.Query(parts, k, space, where, fusion, offset, min_score, vectors, group_by, group_size)

@@ -51,6 +51,8 @@ _BODY = {
                         "offset": {"type": "integer", "minimum": 0, "maximum": 9999, "default": 0},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},
                         "vectors": {"type": "boolean", "default": False},
+                        "group_by": {"type": "string", "example": "album"},
+                        "group_size": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1},
                         "vector": {"type": "string", "example": "[0.1, -0.2]", "description": "an item's vector"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
                     },

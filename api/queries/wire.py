@@ -82,6 +82,10 @@ class Query:
     """leave out hits whose score is lower, from -1 to 1"""
     vectors: bool = False
     """give the items' raw vectors in the space that was searched; then `k` is at most 1,000"""
+    group_by: str | None = None
+    """an attribute, such as album: `k` and `offset` count groups of items with the same value; others are left out"""
+    group_size: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = 1
+    """how many of the best items of each group become hits"""
 
 
 class More(TypedDict, total=False):
@@ -90,6 +94,8 @@ class More(TypedDict, total=False):
     offset: int
     min_score: float | None
     vectors: bool
+    group_by: str | None
+    group_size: int
 
 
 Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]
@@ -163,7 +169,7 @@ class Hit:
     score: float
     """cosine, higher is better"""
     rank: int
-    """from 1"""
+    """from 1; with `group_by` that of its group"""
     caption: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
@@ -172,6 +178,8 @@ class Hit:
     """where its picture lies on the service's machine; null if it is stored, and for keys without the scope admin"""
     vector: tuple[float, ...] | None = None
     """the item's raw unit vector in the space that was searched, if the query asked for `vectors`"""
+    group: str | float | bool | None = None
+    """the value of `group_by` that its group has in common; hits stand group by group, best first"""
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,7 @@ def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
 
 
 def _hit_of(members: Mapping[str, Any]) -> Hit:
-    names = ("key", "score", "rank", "caption", "attributes", "path")
+    names = ("key", "score", "rank", "caption", "attributes", "path", "group")
     known = {name: members[name] for name in names if name in members}
     vector = members.get("vector")
     return Hit(**known, assets=tuple(members.get("assets", ())), vector=None if vector is None else tuple(vector))

@@ -83,7 +83,11 @@ X = np.eye(1, DIMENSION, dtype=np.float32)[0]
         (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
         (replace(ANY, min_score=1.5), BadQuery, "scores are from -1 to 1"),
         (replace(ANY, min_score=float("nan")), BadQuery, "min_score is nan"),
-        (replace(ANY, k=1_001, vectors=True), LimitExceeded, "1000 for hits with vectors"),
+        (
+            replace(ANY, k=1_001, vectors=True),
+            LimitExceeded,
+            "1001 hits are asked for; the most is 1000",
+        ),
         (Query((Part(vector=X),)), BadQuery, "name the space that it belongs to: looks, means"),
         (Query((Part(vector=X[:3]),), space="means"), BadQuery, "has 3 numbers, and those of space 'means' have 16"),
         (Query((Part(vector=0 * X),), space="means"), BadQuery, "no direction"),

@@ -159,7 +159,19 @@ def test_pages_scores_and_vectors(run: Run, tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text(json.dumps(vector))
     found = run("query", "--collection", "shapes", "--vector", str(tmp_path / "v.json"), "--json", "-k", "1")
     assert json.loads(found.stdout)["hits"][0]["key"] == every[0]["key"]
+    away = run("query", "--collection", "shapes", "a red disc", "--json", "--text-weight", "-1", "--min-score", "0")
+    assert all(hit["score"] >= 0 for hit in json.loads(away.stdout)["hits"])
+    assert len(json.loads(away.stdout)["hits"]) < len(every)
     (tmp_path / "v.json").write_text('{"a": 1}')
     refused = run("query", "--collection", "shapes", "--vector", str(tmp_path / "v.json"))
     assert (refused.returncode, "is not a vector" in refused.stderr) == (2, True)
     assert run("query", "--collection", "shapes", "a", "--vectors").returncode == 2
+
+
+@pytest.mark.usefixtures("gallery")
+def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "a red disc", "--group-by", "shape", "--where", "shape exists")
+    assert "no item has the attribute 'shape'" in done.stderr
+    done = run("query", "--collection", "shapes", "a red disc", "--group-by", "n", "-k", "2", "--group-size", "2")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [(row[0], row[4]) for row in rows] == [("1", "[1]"), ("1", "[1]")]

@@ -221,3 +221,18 @@ def test_a_batch_pages_and_gives_no_vectors(http: httpx.Client, shapes: str) -> 
     paged, refused = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": asked}).json()["results"]
     assert [hit["rank"] for hit in paged["hits"]] == [2, 3]
     assert "ask this query alone" in refused["error"]
+
+
+def test_the_best_of_each_group_everywhere(http: httpx.Client, shapes: str) -> None:
+    path, more = f"/v1/collections/{shapes}/query", {"group_by": "colour", "k": 2, "group_size": 2}
+    answer = http.post(path, json={"parts": [{"text": "a green box"}], **more}).json()
+    hits = answer["hits"]
+    assert hits[0]["key"] == "green box"
+    assert [hit["rank"] for hit in hits] == [1, 1, 2, 2]
+    assert all(hit["key"].startswith(hit["group"]) for hit in hits)
+    assert hits[0]["group"] == hits[1]["group"] != hits[2]["group"]
+    assert http.get(path, params={"text": "a green box", **more}).json() == answer
+    form = {name: (None, str(value)) for name, value in {"caption": "a green box", **more}.items()}
+    assert http.post(path, files=form).json() == answer
+    said = http.get(path, params={"text": "a", "group_by": "color"}).json()
+    assert (said["hits"], said["note"]) == ([], "no item has the attribute 'color'; did you mean colour?")

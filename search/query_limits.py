@@ -1,0 +1,61 @@
+"""What a query may ask for: how many parts, hits and groups, and of which items."""
+
+from search.errors import BadQuery, LimitExceeded
+from search.filters.tree import And, BadFilter, Exists, Filter, checked
+from search.settings import Limits
+from search.types import Query
+
+# How many items are looked at first for groups: so many for each hit, but at least a few.
+_TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
+
+
+def check_sizes(query: Query, limits: Limits) -> None:
+    """Raises `BadQuery` and `LimitExceeded`."""
+    if not query.parts:
+        raise BadQuery("the query has no parts; give at least one text, file, palette or item")
+    if len(query.parts) > limits.parts:
+        raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
+    _check_page(query, limits)
+    _check_groups(query, limits)
+    hits = query.k * query.group_size
+    if query.vectors and hits > limits.hits_with_vectors:
+        raise LimitExceeded(f"{hits} hits are asked for; the most is {limits.hits_with_vectors} for hits with vectors")
+
+
+def _check_page(query: Query, limits: Limits) -> None:
+    if query.k < 1:
+        raise BadQuery(f"k is {query.k}; the number of hits must be from 1 to {limits.hits}")
+    if query.offset < 0:
+        raise BadQuery(f"offset is {query.offset}; it is how many of the best hits to leave out, 0 or more")
+    if query.k > limits.hits:
+        raise LimitExceeded(f"k is {query.k}; the most is {limits.hits}")
+    if query.offset + query.k > limits.hits:
+        raise LimitExceeded(f"offset is {query.offset} and k is {query.k}; together they are at most {limits.hits}")
+    if query.min_score is not None and not -1 <= query.min_score <= 1:
+        raise BadQuery(f"min_score is {query.min_score:g}; scores are from -1 to 1")
+
+
+def _check_groups(query: Query, limits: Limits) -> None:
+    if query.group_by is None and query.group_size != 1:
+        raise BadQuery(f"group_size is {query.group_size}, but there are no groups; give group_by, too")
+    if query.group_size < 1:
+        raise BadQuery(f"group_size is {query.group_size}; it is how many hits each group may have, 1 or more")
+    if (query.offset + query.k) * query.group_size > limits.hits:
+        raise LimitExceeded(f"offset and k together, times group_size, are at most {limits.hits} hits")
+
+
+def where_of(query: Query) -> Filter | None:
+    """The filter of the items that can be hits; with groups only those that have the attribute. Raises `BadFilter`."""
+    where = None if query.where is None else checked(query.where)
+    if query.group_by is None:
+        return where
+    if query.group_by.startswith("@"):
+        raise BadFilter(f"group_by is {query.group_by[:40]!r}; it takes the path of an attribute, such as place.town")
+    has_value = checked(Exists(query.group_by))
+    return has_value if where is None else And((where, has_value))
+
+
+def depth_of(query: Query) -> int:
+    """How many of the nearest items to look at first; if they are in too few groups, more are looked at."""
+    reach = query.offset + query.k
+    return reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * reach * query.group_size)

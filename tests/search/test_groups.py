@@ -1,0 +1,133 @@
+"""The best items of each group, compared with all items sorted by score, whatever the groups are."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from search.catalogue import items
+from search.catalogue.session import Database
+from search.engine import SearchEngine
+from search.filters.from_text import filter_from_text
+from search.filters.tree import Filter
+from search.ranking import groups
+from search.settings import Settings
+from search.spaces.base import Backend
+from search.spaces.local.backend import LocalBackend
+from search.spaces.qdrant.backend import QdrantBackend
+from search.spaces.qdrant.index import connect
+from search.types import Collection, Hit, Query
+from tests.search.gallery import WordsEmbedder, new_item, text
+
+COUNT = 300
+EVERY = Query((text("item 7"),), k=COUNT)
+
+
+def _attributes(number: int) -> dict[str, Any]:
+    """Groups of every size and kind: lists, numbers, truth values, and items in none."""
+    found: dict[str, Any] = {"thirty": number // 30, "even": number % 2 == 0}
+    if number % 3:
+        found["album"] = f"album {int(number**0.5)}"
+    if number % 5 == 0:
+        found["tags"] = ["five", f"mod {number % 7}"]
+    if number == 150:
+        found["rare"] = 1
+    if number == 151:
+        found["rare"] = True
+    return found
+
+
+@pytest.fixture
+def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
+    new = [replace(new_item(embedder, f"item {number}"), attributes=_attributes(number)) for number in range(COUNT)]
+    with database.write() as session:
+        items.write(session, collection, new)
+    return collection
+
+
+@pytest.fixture(params=["faiss", "qdrant"])
+def engine(
+    database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection, request: pytest.FixtureRequest
+) -> Iterator[SearchEngine]:
+    backend: Backend = LocalBackend(database, settings)
+    if request.param == "qdrant":
+        backend = QdrantBackend(database, settings, connect(":memory:"))
+    engine = SearchEngine(database, settings, embedder, backend)
+    yield engine
+    engine.close()
+
+
+def _values(hit: Hit, field: str) -> list[Any]:
+    value = hit.item.attributes.get(field, [])
+    return value if isinstance(value, list) else [value]
+
+
+def _expected(every: tuple[Hit, ...], query: Query) -> list[tuple[int, Any, str]]:
+    """(rank, group, key) of the hits, from all items in order."""
+    assert query.group_by is not None
+    found: dict[tuple[type, Any], list[str]] = {}
+    for hit in every:
+        for value in _values(hit, query.group_by):
+            found.setdefault((type(value), value), []).append(hit.item.key)
+    ranked = list(enumerate(found.items(), 1))[query.offset : query.offset + query.k]
+    return [(rank, value, key) for rank, ((_, value), held) in ranked for key in held[: query.group_size]]
+
+
+@pytest.mark.parametrize("where", [None, filter_from_text("not even = true"), filter_from_text("thirty in (3, 4)")])
+@pytest.mark.parametrize(
+    ("field", "k", "offset", "size"),
+    [
+        ("album", 5, 0, 1),
+        ("album", 10, 7, 3),
+        ("album", 100, 0, 10),
+        ("thirty", 9, 0, 2),
+        ("thirty", 2, 8, 1),
+        ("even", 2, 0, 4),
+        ("tags", 4, 0, 2),
+        ("rare", 5, 0, 1),
+    ],
+)
+def test_groups_are_exact(
+    engine: SearchEngine, where: Filter | None, field: str, k: int, offset: int, size: int
+) -> None:
+    every = engine.query("things", replace(EVERY, where=where)).hits
+    query = Query((text("item 7"),), k, None, where, offset=offset, group_by=field, group_size=size)
+    found = engine.query("things", query).hits
+    got = [(hit.rank, hit.group, hit.item.key) for hit in found]
+    assert got == _expected(every, query)
+    scores = {hit.item.key: hit.score for hit in every}
+    assert [hit.score for hit in found] == pytest.approx([scores[hit.item.key] for hit in found], abs=1e-6)
+
+
+def test_a_number_and_a_truth_value_are_two_groups(engine: SearchEngine) -> None:
+    found = engine.query("things", Query((text("item 7"),), k=5, group_by="rare")).hits
+    assert sorted(map(repr, (hit.group for hit in found))) == ["1.0", "True"]
+
+
+def test_groups_end_at_the_least_score(engine: SearchEngine) -> None:
+    every = engine.query("things", EVERY).hits
+    least = every[40].score
+    query = Query((text("item 7"),), k=COUNT, group_by="album", min_score=least)
+    found = engine.query("things", query).hits
+    assert [(hit.rank, hit.group, hit.item.key) for hit in found] == _expected(every[:41], query)
+
+
+def test_as_few_items_are_looked_at_as_it_takes(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    def counting(scores: Any, *more: Any) -> Any:
+        looked_at.append(len(scores))
+        return groups(scores, *more)
+
+    monkeypatch.setattr("search.engine.groups", counting)
+    engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
+    assert looked_at == [100]
+    engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))
+    assert looked_at == [100, 100, COUNT]
+
+
+def test_an_attribute_that_nothing_has_is_told(engine: SearchEngine) -> None:
+    results = engine.query("things", Query((text("item 7"),), group_by="albums"))
+    assert results.hits == ()
+    assert results.note == "no item has the attribute 'albums'; did you mean album?"
