@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import checks, collections, facets, fields, items, tunings
+from search.catalogue import checks, collections, facets, fields, tunings
 from search.catalogue.collections import Head, SpaceHead, SpaceState
+from search.catalogue.heads import Heads
+from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import And, Exists, Filter
@@ -60,6 +62,8 @@ class SearchEngine:
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._tunings: dict[int, tuple[int, Tuned]] = {}  # by the space's id, with the version
         self._opening = threading.Lock()
+        self._heads = Heads(database)
+        self._items = ItemCache(database, settings.limits.item_cache_bytes)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
@@ -85,7 +89,7 @@ class SearchEngine:
         most = self._settings.limits.queries_per_batch
         if len(queries) > most:
             raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {most}")
-        head = self._head(collection)
+        head = self._heads.get(collection)
         answers: dict[int, Answer] = {}
         plans: dict[int, Plan] = {}
         for number, query in enumerate(queries):
@@ -100,7 +104,7 @@ class SearchEngine:
 
     def counts(self, collection: str) -> dict[str, int]:
         """The number of searchable vectors in each space. Raises `CollectionNotFound`."""
-        head = self._head(collection)
+        head = self._heads.get(collection)
         counted = {}
         for space in head.spaces:
             live = self._live_space(head, space)
@@ -118,6 +122,8 @@ class SearchEngine:
         with self._opening:
             self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
             self._tunings = {}
+        self._heads.forget()
+        self._items.forget()
         self._backend.remove_unknown()
 
     def close(self) -> None:
@@ -128,10 +134,6 @@ class SearchEngine:
         """What is odd about a filter that few items pass."""
         with self._database.read() as session:
             return fields.note(session, collections.head(session, collection).id, where)
-
-    def _head(self, collection: str) -> Head:
-        with self._database.read() as session:
-            return collections.head(session, collection)
 
     def _tuned(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
         """The means that were fitted on collections, by the id of the space; read when they have changed."""
@@ -162,10 +164,11 @@ class SearchEngine:
         for space, group in by_space.items():
             for attempt in range(ATTEMPTS):
                 now = head if attempt == 0 else self._head_again(head)
-                found, lacking = self._search(now, space, group, values)
+                found, lacking, seen = self._search(now, space, group, values)
                 chosen = self._chosen(now, space, group, values, found)
-                held = self._items(chosen)
-                if gone := [item_id for item_id in _ids(chosen) if item_id not in held]:
+                ids = _ids(chosen)
+                held = self._items.get(seen, ids)
+                if gone := [item_id for item_id in ids if item_id not in held]:
                     continue
                 break
             vanished = self._vanished(head, gone)
@@ -215,10 +218,10 @@ class SearchEngine:
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
-    ) -> tuple[Found, int]:
+    ) -> tuple[Found, int, Head]:
         """The nearest ids of each query of one space, as of `head` or later, or the error of that query.
 
-        Also how many items the index lacks because their vectors are damaged.
+        Also how many items the index lacks because their vectors are damaged, and the head that filters were read at.
         """
         live = self._live_space(head, space)
         keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
@@ -234,14 +237,10 @@ class SearchEngine:
             live.refresh(head)
             with live.reading(resolved) as view:
                 vectors, errors = _fused(plans, values, stored, view.centre)
-                return {**_nearest(view, plans, vectors), **errors}, view.lacking
+                return {**_nearest(view, plans, vectors), **errors}, view.lacking, head
 
     def _head_again(self, before: Head) -> Head:
-        return _same(before, self._head(before.name))
-
-    def _items(self, chosen: Choice) -> dict[int, Item]:
-        with self._database.read() as session:
-            return items.by_ids(session, _ids(chosen))
+        return _same(before, self._heads.get(before.name))
 
     def _add_vectors(self, head: Head, plans: Mapping[int, Plan], answers: dict[int, Answer]) -> None:
         """Give the hits of queries that ask for it their items' vectors; a damaged vector is left out."""
@@ -298,7 +297,9 @@ def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatA
 
 
 def _ids(chosen: Choice) -> list[int]:
-    return [one.item_id for some in chosen.values() if isinstance(some, list) for one in some]
+    """The ids of all hits, each once."""
+    some = (outcome for outcome in chosen.values() if isinstance(outcome, list))
+    return list(dict.fromkeys(one.item_id for outcome in some for one in outcome))
 
 
 def _results(

@@ -304,7 +304,7 @@ def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
     shares = np.asarray(weights, np.float64)
     largest = np.abs(shares).max()
     total = (shares / largest if largest else shares) @ vectors.astype(np.float64)
-    length = np.linalg.norm(total)
+    length = math.sqrt(total @ total)
     if length <= NO_DIRECTION:
         raise BadQuery(
             "the parts of this query cancel each other out, so there is nothing to search for; change a "
@@ -327,7 +327,8 @@ def centre_queries(
         np.broadcast_to(tuned[modality], vectors.shape) if modality in tuned else own_means(space, modality, vectors)
         for modality in modalities
     ]
-    return centre(vectors, np.mean(means, axis=0, dtype=np.float32), space.blocks)
+    mean: FloatArray = means[0] if len(means) == 1 else np.mean(np.stack(means), axis=0, dtype=np.float32)
+    return centre(vectors, mean, space.blocks)
 
 
 def own_means(space: EmbeddingSpace, modality: str, vectors: FloatArray) -> FloatArray:
@@ -337,6 +338,8 @@ def own_means(space: EmbeddingSpace, modality: str, vectors: FloatArray) -> Floa
 
 def _nearest(means: FloatArray, vectors: FloatArray) -> FloatArray:
     """The mean nearest to each vector: means (k, d) and vectors (n, d) -> (n, d)."""
+    if len(means) == 1:
+        return np.broadcast_to(means[0], vectors.shape)
     distances = (means**2).sum(axis=1) - 2 * vectors @ means.T
     nearest: FloatArray = means[distances.argmin(axis=1)]
     return nearest

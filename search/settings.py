@@ -36,7 +36,7 @@ class BadSetting(BadInput):
 
 @dataclass(frozen=True)
 class Limits(FileLimits):
-    """The largest file, request and answer; what is larger is refused, never cut."""
+    """The largest file, request and answer, where more is refused and never cut, and the memory for found items."""
 
     bytes_per_request: Positive = 128 * 1024 * 1024
     bytes_per_query: Positive = 1024 * 1024  # of JSON, beside the files in it
@@ -49,6 +49,7 @@ class Limits(FileLimits):
     hits_with_vectors: Positive = 1_000
     queries_per_batch: Positive = 1_000
     hits_per_batch: Positive = 100_000
+    item_cache_bytes: Natural = 64 * 1024 * 1024  # items that queries found, kept in memory; 0: none
 
     @property
     def json(self) -> JsonLimits:

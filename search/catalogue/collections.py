@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray
 from search.catalogue import audit, checksums, tunings
+from search.catalogue.session import connection_of
 from search.catalogue.tables import (
     CollectionRow,
     FacetRow,
@@ -183,9 +184,9 @@ def delete(session: Session, name: str) -> None:
     audit.record(session, "collection.delete", name)
 
 
-def head(session: Session, name: str) -> Head:
+def head(reader: Session | Connection, name: str) -> Head:
     """The current state of the collection, without counting anything. Raises `CollectionNotFound`."""
-    found = _head(session, _HEAD_BY_NAME, name)
+    found = _head(connection_of(reader), _HEAD_BY_NAME, name)
     if found is None:
         raise CollectionNotFound(f"there is no collection called {name!r}")
     return found
@@ -193,7 +194,7 @@ def head(session: Session, name: str) -> Head:
 
 def head_by_id(session: Session, collection_id: int) -> Head:
     """Like `head`, by the collection's id."""
-    found = _head(session, _HEAD_BY_ID, collection_id)
+    found = _head(session.connection(), _HEAD_BY_ID, collection_id)
     if found is None:
         raise CollectionNotFound("the collection has been deleted in the meantime")
     return found
@@ -267,8 +268,8 @@ def lock(session: Session, collection: Collection) -> int:
     return last_seq
 
 
-def _head(session: Session, statement: Select[*tuple[Any, ...]], wanted: str | int) -> Head | None:
-    rows = session.connection().execute(statement, {"wanted": wanted}).all()
+def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: str | int) -> Head | None:
+    rows = connection.execute(statement, {"wanted": wanted}).all()
     if not rows:
         return None
     spaces = [_space_of(*row[5:]) for row in rows]

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Text, bindparam, cast, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, insert, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import checksums
+from search.catalogue import checksums, log
+from search.catalogue.lookup import Lookup
 from search.catalogue.tables import CHUNK, AssetRow, ItemRow, chunks, now
 from search.types import Asset, Item
 
@@ -37,10 +38,10 @@ _ASSET = (
     AssetRow.sha256,
     AssetRow.size_bytes,
 )
-# Built once: every query reads its hits, and building these statements takes several times as long as running them.
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_ITEMS_BY_ID = select(*_ITEM).where(ItemRow.id.in_(_IDS))
-_ASSETS_BY_ID = select(AssetRow.item_id, *_ASSET).where(AssetRow.item_id.in_(_IDS))
+# One statement for an item and its assets, so that both are of one moment; compiled once, because building or compiling
+# it takes several times as long as running it.
+_JOINED = select(*_ITEM, *_ASSET).outerjoin(AssetRow, AssetRow.item_id == ItemRow.id)
+_BY_IDS = Lookup(_JOINED, ItemRow.__table__.c.id)
 _MOVE_ASSET = (
     update(AssetRow)
     .where(AssetRow.item_id == bindparam("of_item"), AssetRow.name == bindparam("called"))
@@ -56,10 +57,16 @@ def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
     return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
 
 
-def read_by_ids(session: Session, ids: Sequence[int]) -> list[Item]:
-    """Like `read`, for up to a few hundred `ids`; missing ones are left out."""
-    connection, wanted = session.connection(), {"ids": ids}
-    return _with_assets(connection.execute(_ITEMS_BY_ID, wanted), connection.execute(_ASSETS_BY_ID, wanted))
+def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
+    """Like `read`, for up to a few hundred `ids`, in one statement; missing ones are left out."""
+    rows: dict[int, Sequence[Any]] = {}
+    assets: dict[int, dict[str, Asset]] = {}
+    for row in _BY_IDS.rows(connection, ids):
+        item_id, of_asset = row[0], row[len(_ITEM) :]
+        rows[item_id] = row
+        if of_asset[0] is not None:
+            assets.setdefault(item_id, {})[of_asset[0]] = _asset(of_asset)
+    return [_item(row[: len(_ITEM)], assets.get(item_id, {})) for item_id, row in rows.items()]
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
@@ -79,7 +86,9 @@ def forget_content(session: Session, collection_id: int, keys: Sequence[str]) ->
     for some in chunks(keys):
         where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
         session.execute(update(ItemRow).where(*where).values(stamp=None).execution_options(synchronize_session=False))
-        _change(session, collection_id, read(session, *where), lambda item: replace(item, content_hash=""))
+        held = read(session, *where)
+        _change(session, collection_id, held, lambda item: replace(item, content_hash=""))
+        _tell(session, collection_id, held)
 
 
 def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
@@ -90,7 +99,7 @@ def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]
         ids = session.scalars(page).all()
         if not ids:
             return
-        yield read_by_ids(session, ids)
+        yield read_by_ids(session.connection(), ids)
         after = ids[-1]
 
 
@@ -98,12 +107,14 @@ def change(session: Session, collection_id: int, change_one: Change, *where: Col
     """Give the items for which `where` holds another source, or other places of their files."""
     for held in pages(session, *where):
         _change(session, collection_id, held, change_one)
+        _tell(session, collection_id, held)
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
     """Give the items that were written before there were checksums the ones of what they hold now."""
     without = (ItemRow.collection_id == collection_id, ItemRow.checksum.is_(None))
-    change(session, collection_id, lambda item: item, *without)
+    for held in pages(session, *without):
+        _change(session, collection_id, held, lambda item: item)
 
 
 def _change(session: Session, collection_id: int, held: Iterable[Item], change_one: Change) -> None:
@@ -123,12 +134,24 @@ def _change(session: Session, collection_id: int, held: Iterable[Item], change_o
         session.connection().execute(_MOVE_ASSET, moved)
 
 
+def _tell(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Enter changed items in the log, from which other processes learn what they hold is old."""
+    entries = [log.NewEntry(log.PAYLOAD, item.id, item.revision) for item in changed]
+    log.append(session, collection_id, log.lock(session, collection_id), entries)
+
+
 def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
     """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
     held: dict[int, dict[str, Asset]] = {}
     for row in assets:
         held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
     return [_item(row, held.get(row[0], {})) for row in items]
+
+
+def _asset(row: Sequence[Any]) -> Asset:
+    """The asset made of a row of `_ASSET` as the driver gives it, which knows truths as numbers on SQLite."""
+    name, location, stored, *rest = row
+    return Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
 
 
 def _item(row: Sequence[Any], assets: Mapping[str, Asset]) -> Item:

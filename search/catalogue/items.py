@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from model.seam import FloatArray
 from search.catalogue import collections, facets, item_rows, log, stamps
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
+from search.catalogue.session import connection_of
 from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, to_bytes
 from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from search.filters.tree import is_storable
@@ -111,11 +112,11 @@ def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> di
     return found
 
 
-def by_ids(session: Session, ids: Sequence[int]) -> dict[int, Item]:
+def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
     """Those of `ids` that exist."""
-    found: dict[int, Item] = {}
+    connection, found = connection_of(reader), dict[int, Item]()
     for some in chunks(list(dict.fromkeys(ids))):
-        found.update((item.id, item) for item in item_rows.read_by_ids(session, some))
+        found.update((item.id, item) for item in item_rows.read_by_ids(connection, some))
     return found
 
 

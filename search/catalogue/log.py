@@ -103,6 +103,12 @@ class VectorPage:
         return np.array([self.ids[i] for i in kept], np.int64), vectors
 
 
+def lock(session: Session, collection_id: int) -> int:
+    """Take the collection's row lock until the commit, and return the number of its newest entry; 0 if it is gone."""
+    of_collection = CollectionRow.id == collection_id
+    return session.scalar(select(CollectionRow.last_seq).where(of_collection).with_for_update()) or 0
+
+
 def append(session: Session, collection_id: int, last_seq: int, entries: Sequence[NewEntry]) -> None:
     """Store `entries`, numbered from `last_seq` + 1; the caller holds the collection's lock."""
     if not entries:

@@ -1,0 +1,115 @@
+"""Items that queries found, kept for the queries to come."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from search.catalogue import collections, items, log
+from search.catalogue.collections import Head
+from search.catalogue.session import Database
+from search.types import Item
+
+# With more changes it is quicker to read items again than to learn which of them are old.
+MOST_CHANGED = 20_000
+# What an item and each of its assets take in memory besides their texts, measured with tracemalloc.
+_ITEM_BYTES, _ASSET_BYTES = 1_000, 600
+
+
+class _Held(NamedTuple):
+    collection_id: int
+    item: Item
+    size: int
+
+
+class ItemCache:
+    """Sound items by id, at most `most_bytes` of them, the latest used. Safe for many threads.
+
+    What is held of a collection is as of a number of its log, which has every change and deletion of items, whichever
+    process makes it. Damaged items are not held: they are read, and checked, each time.
+    """
+
+    def __init__(self, database: Database, most_bytes: int) -> None:
+        self._database = database
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._seqs: dict[int, int] = {}  # by the collection's id
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory the items take."""
+        return self._bytes
+
+    def get(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
+        """Those of `ids`, all of the collection of `head`, that exist; as of `head` or later.
+
+        Raises `CollectionNotFound` if the collection has been deleted in the meantime.
+        """
+        if self._seqs.get(head.id, -1) < head.last_seq:
+            self._follow(head)
+        with self._lock:
+            seq = self._seqs.get(head.id, -1)
+            found = {item_id: self._held[item_id].item for item_id in ids if item_id in self._held}
+            for item_id in found:
+                self._held.move_to_end(item_id)
+        if len(found) < len(ids):
+            with self._database.once() as connection:
+                read = items.by_ids(connection, [item_id for item_id in ids if item_id not in found])
+            self._keep(head.id, seq, list(read.values()))
+            found.update(read)
+        return found
+
+    def forget(self) -> None:
+        """Hold nothing."""
+        with self._lock:
+            self._held.clear()
+            self._seqs.clear()
+            self._bytes = 0
+
+    def _follow(self, head: Head) -> None:
+        """Let go of what has changed up to `head` or later."""
+        with self._lock:
+            seq = self._seqs.setdefault(head.id, head.last_seq)
+        if seq >= head.last_seq:
+            return
+        with self._database.read() as session:
+            now = collections.head_by_id(session, head.id)
+            follows = now.compacted_seq <= seq and now.last_seq - seq <= MOST_CHANGED
+            changed = log.items_after(session, head.id, seq) if follows else None
+        with self._lock:
+            if self._seqs.get(head.id, -1) >= now.last_seq:
+                return
+            for item_id in self._of(head.id) if changed is None else changed & self._held.keys():
+                self._drop(item_id)
+            self._seqs[head.id] = now.last_seq
+
+    def _keep(self, collection_id: int, seq: int, read: Sequence[Item]) -> None:
+        """Hold items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
+        with self._lock:
+            if self._seqs.get(collection_id) != seq:
+                return
+            for item in read:
+                if not item.damaged:
+                    self._drop(item.id)
+                    self._held[item.id] = _Held(collection_id, item, _size(item))
+                    self._bytes += self._held[item.id].size
+            while self._bytes > self._most_bytes:
+                self._drop(next(iter(self._held)))
+
+    def _of(self, collection_id: int) -> list[int]:
+        return [item_id for item_id, held in self._held.items() if held.collection_id == collection_id]
+
+    def _drop(self, item_id: int) -> None:
+        held = self._held.pop(item_id, None)
+        self._bytes -= held.size if held else 0
+
+
+def _size(item: Item) -> int:
+    """About how many bytes an item takes in memory."""
+    texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
+    return _ITEM_BYTES + texts + sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
