@@ -19,6 +19,7 @@ from indexer.sources.base import Found, Position, Source
 from indexer.sources.folder import FOLDER_UNREADABLE
 from indexer.sources.prefixed import prefixed
 from indexer.stamps import stamp_of
+from model.seam import Embedder
 from search.assets import AssetStore
 from search.catalogue import collections, items, jobs, ledger, sources, stamps
 from search.catalogue.jobs import Job, JobState
@@ -59,13 +60,23 @@ def fitting_collection(tools: Tools, name: str) -> Collection:
     with tools.database.read() as session:
         collection = collections.get(session, name)
     check_model(collection, tools.embedder.name)
-    held = {space.name: space.fingerprint for space in collection.spaces.values()}
-    if held != {space.name: space.fingerprint for space in tools.embedder.spaces.values()}:
+    if not fits(collection, tools.embedder):
         raise FingerprintMismatch(
             f"the collection {name!r} was made with other weights of {collection.model} than those loaded; "
             "index into a new collection, or delete this one first"
         )
     return collection
+
+
+def fits(collection: Collection, embedder: Embedder) -> bool:
+    """Whether the model makes the vectors of all the collection's spaces.
+
+    The collection may lack a space that was added to the model later, for which another one answers.
+    """
+    held = {space.name: space.fingerprint for space in collection.spaces.values()}
+    made = embedder.spaces.items()
+    needed = {name: space.fingerprint for name, space in made if name in held or space.instead is None}
+    return held == needed
 
 
 def check_model(collection: Collection, model: str) -> None:

@@ -5,7 +5,7 @@ items have beside a picture are asked with as they are. Each of them should find
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ from search.catalogue import audit, collections, items, listing, tunings
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.errors import AnyseekError, BadInput
-from search.queries import check_made_by
+from search.queries import check_made_by, default_among
 from search.query_means import FEWEST, Trial, try_mean
 from search.spaces.base import centre
 from search.types import Item, Tuning
@@ -68,11 +68,12 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
         ids = listing.drawn_ids(session, head.id, most)
         means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
         chosen = list(items.by_ids(session, ids).values())
-    gallery, asked, unreadable = _embedded(tools, chosen)
+    usual = _usual_spaces(tools.embedder, means)
+    gallery, asked, unreadable = _embedded(tools, chosen, usual)
     trials = []
     for modality, queries in sorted(asked.items()):
         if len(queries.rows) >= FEWEST:
-            space = tools.embedder.spaces[tools.embedder.default_space(modality)]
+            space = tools.embedder.spaces[usual[modality]]
             stored = centre(gallery[space.name], means[space.name], space.blocks)
             trials.append(try_mean(space, modality, np.stack(queries.rows), stored, queries.answers))
     if not trials:
@@ -109,13 +110,21 @@ def _tuning(trial: Trial, space: SpaceHead) -> Tuning:
     return Tuning(trial.modality, space.fingerprint, trial.mean, trial.queries, *recall, datetime.now(UTC))
 
 
-def _embedded(tools: Tools, chosen: Sequence[Item]) -> tuple[Mapping[str, FloatArray], Mapping[str, _Asked], int]:
+def _usual_spaces(embedder: Embedder, held: Collection[str]) -> Mapping[str, str]:
+    """The space that answers queries of each modality in a collection with the spaces `held`."""
+    found = {modality: default_among(held, modality, embedder) for modality in embedder.modalities}
+    return {modality: space for modality, space in found.items() if space is not None}
+
+
+def _embedded(
+    tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str]
+) -> tuple[Mapping[str, FloatArray], Mapping[str, _Asked], int]:
     """Raw vectors of the items' pictures alone by space, those of queries by modality, and how many are unreadable.
 
     A picture is embedded without its item's caption, or a caption would find itself.
     """
     embedder = tools.embedder
-    spaces = sorted({embedder.default_space(modality) for modality in embedder.modalities})
+    spaces = sorted(set(usual.values()))
     pictures: dict[str, list[FloatArray]] = defaultdict(list)
     asked: dict[str, _Asked] = defaultdict(lambda: _Asked([], []))
     held = unreadable = 0
@@ -128,7 +137,7 @@ def _embedded(tools: Tools, chosen: Sequence[Item]) -> tuple[Mapping[str, FloatA
         for space, rows in vectors.items():
             pictures[space].append(rows)
         for modality, queries in _queries(read, embedder, held).items():
-            space = embedder.default_space(modality)
+            space = usual[modality]
             asked[modality].rows.extend(embedder.embed(list(queries.values()), [space])[space])
             asked[modality].answers.extend(queries)
         held += len(read)

@@ -60,6 +60,9 @@ class EmbeddingSpace:
 
     `blocks` are the widths of the parts of a vector that are centred separately, so that a score is the sum of theirs
     with the same weights in every collection. They add up to `dimension`; empty means a single part.
+
+    `modalities` are those that the space tells apart, None if they are all of the model's. A space may have been added
+    to a model whose collections lack it; queries are then answered in the space `instead`.
     """
 
     name: str
@@ -68,6 +71,12 @@ class EmbeddingSpace:
     gallery_prior: FloatArray
     query_means: Mapping[str, FloatArray] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
+    modalities: frozenset[str] | None = None
+    instead: str | None = None
+
+    def knows(self, modality: str) -> bool:
+        """Whether values of `modality` that differ have different vectors in this space."""
+        return self.modalities is None or modality in self.modalities
 
 
 class Fusion(StrEnum):
@@ -94,7 +103,7 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over weights, preprocessing version and space constants."""
+        """sha256 over weights, preprocessing version and constants of spaces; a space without weights has its own."""
         ...
 
     @property

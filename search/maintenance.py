@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +21,7 @@ from search.settings import Settings
 from search.snapshot_lease import SnapshotLease
 from search.spaces.base import Backend, LiveSpace, View, centre
 from search.spaces.opening import open_backend
-from search.types import Asset, Item, NewItem
+from search.types import Asset, Collection, Item, NewItem
 from search.upkeep import CENTRE_FROM, freeze_centre, refresh_snapshots
 
 logger = logging.getLogger(__name__)
@@ -319,10 +319,15 @@ def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) 
         made = remake(list(held.values()))
         with database.write() as session:
             unchanged = items.hashes(session, collection, keys)
-            wanted = [new for key, new in made.items() if unchanged.get(key, ("gone", None))[0] == ""]
+            wanted = [_of(collection, new) for key, new in made.items() if unchanged.get(key, ("gone", None))[0] == ""]
             items.write(session, collection, wanted)
         left += [key for key in held if key not in made]
     return left
+
+
+def _of(collection: Collection, made: NewItem) -> NewItem:
+    """An item without vectors of spaces that the model has come to have and the collection lacks."""
+    return replace(made, vectors={name: made.vectors[name] for name in made.vectors.keys() & collection.spaces.keys()})
 
 
 def _referenced(database: Database, locations: AnyCollection[str]) -> set[str]:

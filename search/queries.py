@@ -164,17 +164,43 @@ def _not_joinable(parts: Sequence[Part]) -> str | None:
 def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
     spaces = {space.name: space for space in head.spaces}
     if query.space is not None:
-        return _named(query.space, spaces, head)
+        named = _named(query.space, spaces, head)
+        _check_known(named, parts, embedder)
+        return named
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
     modality = heaviest.modality or ITEMS_ARE
     if modality not in embedder.modalities:
         return head.spaces[0]
-    name = embedder.default_space(modality)
-    if name not in spaces:
+    name = default_among(spaces, modality, embedder, {part.modality for part in parts if part.modality})
+    if name is None:
         raise _mismatch(head, embedder)
     return spaces[name]
+
+
+def default_among(held: Collection[str], modality: str, embedder: Embedder, others: Collection[str] = ()) -> str | None:
+    """The space that suits queries of `modality` best among those that a collection has; None if it lacks them.
+
+    A space that does not know one of the modalities `others`, which ask as well, is replaced by the one that stands in.
+    """
+    space = embedder.spaces.get(embedder.default_space(modality))
+    while space is not None:
+        if space.name in held and all(map(space.knows, others)):
+            return space.name
+        space = embedder.spaces.get(space.instead or "")
+    return None
+
+
+def _check_known(held: SpaceHead, parts: Sequence[Part], embedder: Embedder) -> None:
+    """Raises `BadQuery` if the space cannot tell values of a part's modality apart."""
+    space = embedder.spaces.get(held.name)
+    for part in parts:
+        if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
+            raise BadQuery(
+                f"the space {held.name!r} knows nothing of {part.modality}; it knows "
+                f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
+            )
 
 
 def _named(name: str, spaces: Mapping[str, SpaceHead], head: Head) -> SpaceHead:

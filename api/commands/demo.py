@@ -157,7 +157,7 @@ def _index(runtime: Runtime, gallery: Path) -> int:
     """Index the gallery into the collection of its name; return the exit code."""
     held = _held(runtime, gallery.name)
     if held and _is_outdated(runtime, held):
-        click.echo(f"the weights have changed since {held.name!r} was indexed; indexing it anew")
+        click.echo(f"the model has changed since {held.name!r} was indexed; indexing it anew")
         with runtime.database.write() as session:
             collections.delete(session, held.name)
     return index_folder(runtime, gallery, gallery.name, prune=True, as_json=False)
@@ -172,8 +172,8 @@ def _held(runtime: Runtime, name: str) -> Collection | None:
 
 
 def _is_outdated(runtime: Runtime, held: Collection) -> bool:
-    loaded = runtime.embedder.spaces.values()
-    return {space.fingerprint for space in held.spaces.values()} != {space.fingerprint for space in loaded}
+    loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
+    return {space.name: space.fingerprint for space in held.spaces.values()} != loaded
 
 
 def _draw_cat(galleries: Path, wheel: Path) -> Path:

@@ -4,6 +4,7 @@ const SPACES = {
   semantic_global: "by meaning",
   visual_global: "by look",
   photo_global: "by look and meaning",
+  colours: "by colour",
   clip: "by meaning",
   dinov2_global: "by look",
   imagebind_global: "by meaning",

@@ -21,6 +21,8 @@ from model.fourm.inputs import Encoded, FourMParts, Once, encode_samples
 from model.fourm.prediction import decode_directly, decode_targets, is_value
 from model.fourm.spaces import Embedding
 from model.modalities.formats.spans import FormatInvalid
+from model.modalities.registry import MODALITIES
+from model.modalities.values import check_value
 from model.network.token_budget import within_budget
 from model.seam import (
     Decoding,
@@ -155,18 +157,29 @@ class FourMModel:
             decoding: {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
             for decoding in decodings
         }
+        self._check_samples(samples)
+        seen = list(spaces)
+        if embedding.colours is not None and embedding.colours.about.name in spaces:
+            seen.remove(embedding.colours.about.name)
+            coloured = embedding.colours.vectors(samples, gallery)
+            for rows_of in found.values():
+                rows_of[embedding.colours.about.name] = coloured.copy()
+        for start in range(0, len(samples) if seen else 0, embedding.window):
+            encoded = self._encoded(samples[start : start + embedding.window])
+            for rows, batch in _batches(encoded, embedding.window):
+                with self._lock, torch.inference_mode():
+                    vectors = self._forward(batch, seen, decodings, gallery)
+                for decoding, space in product(decodings, seen):
+                    found[decoding][space][start + rows.numpy()] = vectors[decoding, space].cpu().numpy()
+        return found
+
+    def _check_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
             self._check_taken(sample.values)
             if not sample.values:
                 raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
-        for start in range(0, len(samples) if spaces else 0, embedding.window):
-            encoded = self._encoded(samples[start : start + embedding.window])
-            for rows, batch in _batches(encoded, embedding.window):
-                with self._lock, torch.inference_mode():
-                    vectors = self._forward(batch, spaces, decodings, gallery)
-                for decoding, space in product(decodings, spaces):
-                    found[decoding][space][start + rows.numpy()] = vectors[decoding, space].cpu().numpy()
-        return found
+            for name, value in sample.values.items():
+                check_value(MODALITIES[name], value)
 
     def _check_taken(self, modalities: Sequence[str] | Mapping[str, object]) -> None:
         for modality in modalities:

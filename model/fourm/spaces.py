@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.colours.space import ColourSpace
 from model.fourm.bundled.shortcuts import Shortcuts
 from model.fourm.inputs import Encoded
 from model.seam import Decoding, EmbeddingSpace, Fusion
@@ -79,7 +80,8 @@ class Embedding:
     `default_spaces` maps modalities to spaces. At most `token_budget` tokens of each image-like input are encoded, or
     all if it is None. Inputs of `window` samples are prepared together; rows of similar length then pass the network
     together. `residual` maps the inputs' own vectors to a contribution that is added to the network's vector. `joint`
-    is a space beside `spaces` that needs no pass of the network. The extractors of `exact_spaces` are known.
+    is a space beside `spaces` that needs no pass of the network, `colours` one that needs no encoder either. The
+    extractors of `exact_spaces` are known.
     """
 
     fingerprint: str
@@ -91,13 +93,15 @@ class Embedding:
     token_budget: int | None = None
     residual: Shortcuts | None = None
     joint: TowersSpace | None = None
+    colours: ColourSpace | None = None
     exact_spaces: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def about(self) -> Mapping[str, EmbeddingSpace]:
-        """All spaces by name, the joint one first."""
+        """All spaces by name, the joint one first and the colours last."""
         joint = {} if self.joint is None else {self.joint.about.name: self.joint.about}
-        return joint | {name: space.about for name, space in self.spaces.items()}
+        colours = {} if self.colours is None else {self.colours.about.name: self.colours.about}
+        return joint | {name: space.about for name, space in self.spaces.items()} | colours
 
     def vectors(
         self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor], space: str, decoding: Decoding, gallery: bool

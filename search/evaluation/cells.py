@@ -98,7 +98,7 @@ class Cell:
         if not len(self._asking()[0]):
             return
         columns = {"encoders": self._baseline(baselines.encoders), "ridge": self._baseline(baselines.ridge)}
-        for space in self.instruments.spaces:
+        for space in self._spaces():
             usual = self._usual(space)
             fusions = [None] if usual.fusion is None else list(Fusion)
             for kind, fusion in product(self.gallery.kinds(space), fusions):
@@ -114,7 +114,7 @@ class Cell:
         """
         if self._contains_gallery or not len(self._asking()[0]):
             return
-        for space in self.instruments.spaces:
+        for space in self._spaces():
             usual = self._usual(space)
             for what, other in self._others(usual):
                 before, after = scores_of(self._measured(usual)), scores_of(self._measured(other))
@@ -135,6 +135,13 @@ class Cell:
             other_scores=after,
             gain=gain(self._measured(usual), self._measured(other)),
         )
+
+    def _spaces(self) -> Iterator[str]:
+        """Yield the spaces that know all parts of the query and something of the items."""
+        for name in self.instruments.spaces:
+            space = self.instruments.embedder.spaces[name]
+            if all(map(space.knows, self.line.modalities)) and any(map(space.knows, self.gallery.contents)):
+                yield name
 
     def _usual(self, space: str) -> _Way:
         """Return what the service does in a space by default."""

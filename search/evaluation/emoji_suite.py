@@ -20,6 +20,7 @@ from model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
 from model.modalities.formats.color_palette import palette_of, stripes
 from model.seam import Embedder, FloatArray, Sample, Value
 from search.evaluation.aligned import AlignedSet, QuerySet
+from search.evaluation.cells import centred_items
 from search.evaluation.encoder_vectors import Encoders
 from search.evaluation.measures import IntArray, Recall, ranks, recall
 from search.evaluation.picture_cache import cached
@@ -102,7 +103,8 @@ def _model_recall(
     for name, rows in gallery.items():
         space = embedder.spaces[name]
         asked = centre_queries(space, [queries.modality], vectors[name])
-        found[name] = recall(ranks(asked, centre(rows, rows.mean(axis=0), space.blocks), right))
+        if space.knows(queries.modality):
+            found[name] = recall(ranks(asked, centred_items(rows, space), right))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from model.colours.lab import to_lab
 from model.modalities.coco import LABELS, label_of
 from model.modalities.drawings import ink
 from model.modalities.formats.metadata import FIELDS, Metadata
@@ -25,9 +26,6 @@ _FULL_INK = 255
 _NEAR = 1.25  # a depth within this ratio counts as right
 _LEAST_DEPTH = 1e-6
 _RESAMPLES, _SEED = 1000, 0
-# CIE 1931 XYZ of linear sRGB, and the white point D65 (IEC 61966-2-1)
-_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-_WHITE = _TO_XYZ.sum(axis=1)
 
 
 def word_overlap(predicted: str, true: str) -> Measures:
@@ -47,16 +45,6 @@ def palette_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measur
     rows = np.arange(len(few))
     orders = np.array(list(permutations(range(len(many)), len(few))))
     return {"lab_distance": float(distances[rows, orders].mean(axis=1).min())}
-
-
-def to_lab(colours: npt.NDArray[Any]) -> Numbers:
-    """Convert sRGB uint8 (n, 3) to CIE L*a*b* under D65 (n, 3)."""
-    share = colours.astype(np.float64) / 255
-    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-    light = linear @ _TO_XYZ.T / _WHITE
-    bent = np.where(light > (6 / 29) ** 3, np.cbrt(light), light * (29 / 6) ** 2 / 3 + 4 / 29)
-    x, y, z = bent.T
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
 def depth_error(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> Measures:

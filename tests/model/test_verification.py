@@ -70,7 +70,9 @@ def test_an_input_that_makes_no_vector_is_named(whole: Path, tmp_path: Path) -> 
     folder = shutil.copytree(whole, tmp_path / "4m-tiny")
     _without_numbers(folder, "encoder_embeddings.normal_map.proj.weight:scale")
     complaints = verify_embedder(_load(folder), lambda line: None)
-    assert complaints == [f"4m-tiny makes no unit vector of {space} from normal" for space in _load(folder).spaces]
+    assert complaints == [
+        f"4m-tiny makes no unit vector of {space} from normal" for space in _load(folder).embedding.spaces
+    ]
 
 
 def test_an_output_that_is_no_numbers_is_named(whole: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def new_item(embedder: WordsEmbedder, key: str, text: str | None = None, assets:
     """An item whose content is `text`, its key where there is none."""
     text = key if text is None else text
     sample = Sample({"caption": text})
-    vectors = {space: embedder.embed([sample], [space])[space][0] for space in SPACES}
+    vectors = {space: embedder.embed([sample], [space])[space][0] for space in embedder.spaces}
     return NewItem(key, f"hash of {text}", vectors, text, {"words": text}, tuple(assets))
 
 

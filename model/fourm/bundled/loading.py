@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.colours.space import COLOURS, PALETTE, colour_space
 from model.encoders.efficientnet import load_efficientnet
 from model.encoders.minilm import load_minilm
 from model.encoders.pull import check_encoders
@@ -102,13 +103,16 @@ def _embedding(bundle: Bundle) -> Embedding:
         grid = config.row(name).grid or (1, config.row(name).tokens)
         stored = bundle.gallery[name] == "exact"
         spaces[name] = GlobalSpace(about, name, grid, bundle.tokenizers[name], exact_gallery=stored)
+    defaults = dict(bundle.default_spaces)
+    colours = colour_space(instead=defaults[PALETTE]) if PALETTE in bundle.inputs else None
     return Embedding(
         bundle.fingerprint,
         spaces,
-        bundle.default_spaces,
+        defaults if colours is None else {**defaults, PALETTE: COLOURS},
         _WINDOW,
         bundle.fusion,
         residual=bundle.shortcuts,
         joint=bundle.joint,
+        colours=colours,
         exact_spaces=frozenset(spaces),
     )

@@ -150,7 +150,7 @@ def test_galleries_of_other_weights_are_indexed_anew(small_home: Path, capsys: p
     capsys.readouterr()
     assert run(COMMAND) == 0
     told = capsys.readouterr().out
-    assert told.count("the weights have changed since") == 3
+    assert told.count("the model has changed since") == 3
     assert "indexed 3, unchanged 0" in told
     assert "indexed 4, unchanged 0" in told
 

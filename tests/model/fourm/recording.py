@@ -183,7 +183,7 @@ def _embed(found: Recording, embedder: Any, values: Mapping[str, Value], togethe
     assert isinstance(embedder, CodeEmbedder)
     samples = [Sample({name: value}) for name, value in values.items()]
     samples += [Sample({name: values[name] for name in values if name in names}) for names in (*together, set(values))]
-    spaces = list(embedder.spaces)
+    spaces = [name for name, space in embedder.spaces.items() if space.instead is None]  # the others are not networks'
     found.fingerprints["model"] = embedder.fingerprint
     found.fingerprints |= {space: embedder.spaces[space].fingerprint for space in spaces}
     batches = {"embed": embedder.embed(samples * 2, spaces), "gallery": embedder.embed_gallery(samples * 2, spaces)}

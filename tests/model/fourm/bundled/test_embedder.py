@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from model.colours.space import COLOURS
 from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
 from model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
 from model.fourm.bundled.layout import SEMANTIC, VISUAL
@@ -121,14 +122,31 @@ def test_threads_get_what_one_thread_gets(embedder: Embedder, values: dict[str, 
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_palettes_are_asked_in_the_space_of_colours_which_needs_no_pass(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert embedder.default_space("color_palette") == COLOURS
+    assert embedder.spaces[COLOURS].instead == VISUAL
+    red = np.full((8, 8, 3), (220, 30, 40), np.uint8)
+    samples = [Sample({"rgb": red}), Sample({"rgb": 255 - red})]
+    together = embedder.embed_gallery(samples, [VISUAL, COLOURS])
+    monkeypatch.setattr(embedder, "_encoded", None)  # where it were asked, it would fail
+    stored = embedder.embed_gallery(samples, [COLOURS])[COLOURS]
+    np.testing.assert_array_equal(together[COLOURS], stored)
+    asked = embedder.embed([Sample({"color_palette": red[0, :1]})], [COLOURS])[COLOURS]
+    assert asked @ stored[0] > 0.99 > 0.1 > asked @ stored[1]
+    with pytest.raises(FormatInvalid, match="rgb"):
+        embedder.embed([Sample({"rgb": red[:, :, 0]})], [COLOURS])
+
+
 def test_every_modality_has_a_default_space_and_a_mean(embedder: Embedder) -> None:
     assert embedder.modalities >= {"rgb", "caption", "canny_edge", "color_palette"}
     for modality in embedder.modalities:
         assert embedder.default_space(modality) in embedder.spaces
         for name, space in embedder.spaces.items():
-            if name != JOINT:  # its queries are centred block by block as they are made
+            if name not in (JOINT, COLOURS):  # centred block by block as they are made, and not centred
                 assert space.query_means[modality].shape[1:] == (space.dimension,)
-            assert space.fingerprint == embedder.fingerprint
+            assert (space.fingerprint == embedder.fingerprint) == (name != COLOURS)  # which has a version of its own
 
 
 def test_what_it_does_not_take_is_refused(embedder: Embedder) -> None:

@@ -1,0 +1,118 @@
+"""The space `colours`: which colours a picture has, so that one cosine compares a palette with it. Nothing is trained.
+
+A vector is a histogram over a grid of colours in CIE L*a*b*. Each colour counts in all bins around it, by a Gaussian
+of their distance, so near colours share bins and the cosine falls smoothly as colours differ. This is the histogram
+distance with similarities across bins (Hafner et al. 1995, "Efficient color histogram indexing for quadratic form
+distance functions") as an inner product. Square roots of the shares keep large areas from outweighing the rest.
+All colours of a palette count the same. The constants were chosen on emoji of the training split.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from model.colours.lab import Numbers, to_lab
+from model.modalities.drawings import ByteArray
+from model.seam import EmbeddingSpace, FloatArray, Sample, Value
+
+COLOURS = "colours"
+PICTURE, PALETTE = "rgb", "color_palette"
+
+_VERSION = "1"  # part of the fingerprint: raise it whenever a vector changes
+_STEP = 20.0  # between bins, in L*a*b*
+_BANDWIDTH = 12.0  # standard deviation of the Gaussian that spreads a colour over bins
+_SIDE = 64  # a picture's colours are counted at this size
+_LEVELS = 32  # of red, green and blue, to which a picture's colours are rounded first
+_BORDER_DISTANCE = 24  # a pixel nearer than this to the border's colour belongs to the background
+_UNIFORM = 0.8  # the share of a border that has one colour where there is a background
+_LEAST_FOREGROUND = 0.02
+_BACKGROUND = 0.03  # how much a pixel of the background counts: white still finds icons on white, but last
+
+
+def _bins() -> Numbers:
+    """The points (n, 3) of the grid that sRGB comes nearest to."""
+    levels = np.arange(0, 256, 15)
+    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    points: Numbers = np.unique(np.round(to_lab(cube) / _STEP), axis=0) * _STEP
+    return points
+
+
+_BINS = _bins()
+DIMENSION = len(_BINS) + 1  # the last axis is that of samples without colours
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """The space `about`, computed of samples themselves. Safe for many threads."""
+
+    about: EmbeddingSpace
+
+    def vectors(self, samples: Sequence[Sample], gallery: bool) -> FloatArray:
+        """Unit vectors float32 (n, d): of a sample's picture and palette; in a gallery of the picture if it has one.
+
+        A sample with neither has the last axis, which no palette comes near to.
+        """
+        rows = [_row(sample.values, gallery) for sample in samples]
+        return np.stack(rows) if rows else np.zeros((0, DIMENSION), np.float32)
+
+
+def colour_space(instead: str) -> ColourSpace:
+    """The space; `instead` names the one that answers in collections that lack it."""
+    fingerprint = hashlib.sha256(f"{COLOURS} {_VERSION}".encode()).hexdigest()
+    prior = np.zeros(DIMENSION, np.float32)
+    known = frozenset({PICTURE, PALETTE})
+    return ColourSpace(EmbeddingSpace(COLOURS, DIMENSION, fingerprint, prior, modalities=known, instead=instead))
+
+
+def _row(values: Mapping[str, Value], gallery: bool) -> FloatArray:
+    known = [name for name in (PICTURE, PALETTE) if name in values]
+    total = np.zeros(DIMENSION)
+    for name in known[:1] if gallery else known:
+        value = np.asarray(values[name], np.uint8)
+        shares = of_picture(value) if name == PICTURE else of_palette(value)
+        total[:-1] += np.sqrt(shares)  # of length 1, since shares add up to 1
+    if not known:
+        total[-1] = 1.0
+    return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+def of_palette(palette: ByteArray) -> Numbers:
+    """The share of each bin in colours uint8 (n, 3), which count the same: (d - 1,)."""
+    shares: Numbers = _spread(palette).mean(axis=0)
+    return shares
+
+
+def of_picture(picture: ByteArray) -> Numbers:
+    """The share of each bin in a picture uint8 (H, W, 3), whose background hardly counts: (d - 1,)."""
+    small = np.asarray(Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+    rounded = small.reshape(-1, 3).astype(np.int64) * _LEVELS // 256
+    codes, places = np.unique(rounded @ np.array([_LEVELS**2, _LEVELS, 1]), return_inverse=True)
+    counted = np.bincount(places.ravel(), weights=_weights(small).ravel(), minlength=len(codes))
+    levels = np.stack([codes // _LEVELS**2, codes // _LEVELS % _LEVELS, codes % _LEVELS], axis=1)
+    width = 256 // _LEVELS
+    shares: Numbers = counted / counted.sum() @ _spread(levels * width + width // 2)
+    return shares
+
+
+def _weights(picture: ByteArray) -> Numbers:
+    """How much each pixel (H, W, 3) counts: (H, W). A border of one colour makes that colour the background."""
+    border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
+    colour = np.median(border, axis=0)
+    foreground = np.abs(picture - colour).max(axis=2) >= _BORDER_DISTANCE
+    uniform = float((np.abs(border - colour).max(axis=1) < _BORDER_DISTANCE).mean())
+    if uniform < _UNIFORM or foreground.mean() < _LEAST_FOREGROUND:
+        return np.ones(foreground.shape)
+    return np.where(foreground, 1.0, _BACKGROUND)
+
+
+def _spread(colours: npt.NDArray[Any]) -> Numbers:
+    """How far each colour (n, 3) belongs to each bin (n, d - 1); rows add up to 1."""
+    distances = ((to_lab(colours)[:, None] - _BINS[None]) ** 2).sum(axis=2)
+    near = np.exp(-distances / (2 * _BANDWIDTH**2))
+    shares: Numbers = near / near.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,112 @@
+"""Items come and go in a collection of before the model had another space, until a re-embedding adds that space."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import delete
+
+from indexer.put import put_item, remake
+from indexer.reembed import ReembedRun
+from indexer.runs import Owner, Tools
+from indexer.samples import RawFile
+from indexer.tuning import tune
+from model.colours.space import COLOURS, colour_space
+from model.hashing import SPACE, HashingEmbedder
+from model.seam import FloatArray, Sample
+from search.catalogue import collections, reembedding
+from search.catalogue.tables import LogRow
+from search.engine import SearchEngine
+from search.maintenance import rebuild
+from search.query_means import FEWEST
+from search.types import Part, Query, Results
+from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
+from tests.indexer.pictures import png
+
+PICTURES = 12
+
+
+class WithColours(HashingEmbedder):
+    """The hashing model with the space of colours, which answers palettes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = colour_space(instead=SPACE)
+        self.spaces = {**self.spaces, COLOURS: self.colours.about}
+
+    def default_space(self, modality: str) -> str:
+        return COLOURS if modality == "color_palette" else super().default_space(modality)
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        return self._both(samples, spaces, gallery=False)
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        return self._both(samples, spaces, gallery=True)
+
+    def _both(self, samples: Sequence[Sample], spaces: Sequence[str], gallery: bool) -> dict[str, FloatArray]:
+        found = super().embed(samples, [space for space in spaces if space != COLOURS])
+        return found | ({COLOURS: self.colours.vectors(samples, gallery)} if COLOURS in spaces else {})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "photos"
+    made.mkdir()
+    for seed in range(PICTURES):
+        (made / f"{seed}.png").write_bytes(png(seed))
+    return made
+
+
+@pytest.fixture
+def tools(tmp_path: Path, folder: Path) -> Iterator[Tools]:
+    """An installation whose collection was made before its model had colours."""
+    with installation(tmp_path / "home") as before:
+        index(before, folder)
+        embedder = WithColours()
+        engine = SearchEngine(before.database, before.settings, embedder)
+        yield Tools(before.settings, before.database, before.assets, embedder, engine)
+
+
+def by_palette(tools: Tools) -> Results:
+    palette = np.array([[200, 30, 30]], np.uint8)
+    return tools.engine.query(NAME, Query((Part("color_palette", palette),), k=PICTURES))
+
+
+def test_it_is_indexed_and_asked_as_before(tools: Tools, folder: Path) -> None:
+    (folder / "new.png").write_bytes(png(100))
+    assert numbers(index(tools, folder)) == (1, PICTURES, 0, 0)
+    put_item(tools, NAME, "put", [RawFile("rgb", png(101), "put.png")])
+    assert by_palette(tools).space == SPACE
+    assert len(held(tools)) == PICTURES + 2
+    check_agreement(tools)
+
+
+def test_lost_vectors_come_back_without_the_space_that_it_lacks(tools: Tools) -> None:
+    lost = held(tools)["3.png"]
+    with tools.database.write() as session:
+        session.execute(delete(LogRow).where(LogRow.item_id == lost.id))
+    assert rebuild(tools.database, tools.settings, NAME, partial(remake, lambda: tools)) == []
+    check_agreement(tools)
+
+
+def test_it_is_tuned_in_the_spaces_that_it_has(tools: Tools) -> None:
+    for seed in range(FEWEST):
+        files = [RawFile("rgb", png(seed), "put.png"), RawFile("color_palette", b"#c03020,#%06x" % seed, "put.txt")]
+        put_item(tools, NAME, f"put {seed}", files)
+    trials = tune(tools, NAME, dry_run=True).trials
+    assert {(trial.modality, trial.space) for trial in trials} == {("canny_edge", SPACE), ("color_palette", SPACE)}
+
+
+def test_a_reembedding_with_the_same_model_adds_the_space(tools: Tools) -> None:
+    with Owner(tools.database, tools.settings) as owner:
+        with tools.database.write() as session:
+            spaces = tools.embedder.spaces.values()
+            collection = collections.get(session, NAME)
+            job = reembedding.open_job(session, collection, "hashing", spaces, owner.name, owner.living(session))
+        ReembedRun(reembed_tools(tools), owner, Counting()).run(job)
+    found = by_palette(tools)
+    assert found.space == COLOURS
+    assert len(found.hits) == PICTURES
+    check_agreement(tools)
