@@ -1,5 +1,6 @@
 """The web application: routes, middleware, and what happens at its start and end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from api import health, page, previews, scraping
 from api.acting import Acting
 from api.audit import routes as audit
 from api.collections import routes as collections
+from api.connections import report_rarely
 from api.dependencies import PROBLEMS, refuse_unheeded
 from api.items import routes as items
 from api.jobs import routes as jobs
@@ -39,6 +41,7 @@ With API keys: `Authorization: Bearer KEY`.
 
 def create_app(service: Service) -> FastAPI:
     """The application for one service; the model starts to load when it starts."""
+    serving = service.runtime.settings.serving
     guardian = Guardian(service.runtime.database, service.settings.loopback)
     app = FastAPI(
         title="Anyseek",
@@ -52,9 +55,9 @@ def create_app(service: Service) -> FastAPI:
         middleware=[
             Middleware(Measured),
             Middleware(RequestContext),
-            Middleware(Guard, guardian=guardian, database_seconds=service.runtime.settings.serving.database_seconds),
+            Middleware(Guard, guardian=guardian, database_seconds=serving.database_seconds),
             Middleware(Acting),
-            Middleware(BodyLimit, most=service.limits.bytes_per_request),
+            Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         ],
     )
     app.state.service = service
@@ -72,6 +75,7 @@ def create_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    report_rarely(asyncio.get_running_loop())
     app.state.service.start()
     yield
     app.state.exporter.close()

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 
+import anyio
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from api.problems import problem_of
 from api.security import Guardian
 from search.catalogue.session import patience
 from search.errors import AnyseekError, LimitExceeded
+from search.settings import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+_SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -121,11 +124,12 @@ class Guard:
 
 
 class BodyLimit:
-    """Stops reading a request's body above `most` bytes, whether or not it said how long it is."""
+    """Stops reading a body above `most` bytes, whether or not its length was said, and one that comes too slowly."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, serving: Serving) -> None:
         self.app = app
         self.most = most
+        self.serving = serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -134,12 +138,21 @@ class BodyLimit:
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > self.most:
             return await problem_of(LimitExceeded(detail), scope["state"]["request_id"])(scope, receive, send)
-        received = 0
+        received, waited, whole = 0, 0.0, False
 
         async def receive_within_limit() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, waited, whole
+            if whole:
+                return await receive()  # which tells that the client has left
+            patience, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
+            try:
+                with anyio.fail_after(patience - waited):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, _SLOW.format(received, patience)) from None
+            waited += time.monotonic() - started
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > self.most:
                 raise HTTPException(
                     413, detail

@@ -26,6 +26,7 @@ _FRAMEWORK_CODES = {
     HTTPStatus.NOT_FOUND: "route-not-found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: LimitExceeded.code,
+    HTTPStatus.REQUEST_TIMEOUT: "request-timeout",
 }
 
 
@@ -55,6 +56,7 @@ def problem(
         HTTPStatus.UNAUTHORIZED: {"www-authenticate": "Bearer"},
         HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "1"},
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: {"connection": "close"},  # the rest of the body is not read
+        HTTPStatus.REQUEST_TIMEOUT: {"connection": "close"},
     }.get(status)
     return JSONResponse(body, int(status), headers, MEDIA_TYPE)
 

@@ -49,7 +49,7 @@ class Pool:
         self.at_work = at_work
         self.waiting = waiting
         self._limiter = anyio.CapacityLimiter(at_work)
-        self._wanting = 0
+        self.wanted = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of the threads. Raises `Busy` when too many calls wait for one already."""
@@ -65,13 +65,13 @@ class Pool:
 
     @contextmanager
     def _wanted(self) -> Iterator[None]:
-        if self._wanting >= self.at_work + self.waiting:
+        if self.wanted >= self.at_work + self.waiting:
             raise Busy("too many requests are waiting; try again in a moment")
-        self._wanting += 1
+        self.wanted += 1
         try:
             yield
         finally:
-            self._wanting -= 1
+            self.wanted -= 1
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,11 @@ class Serving:
     """How `anyseek serve` treats those who ask; see docs/security.md."""
 
     database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
+    connections: Positive = 1_000  # at once; above it those go that are silent for longest
+    head_seconds: AboveZero = 10.0  # until a request's line and headers have come
+    body_seconds: AboveZero = 30.0  # until its body has come, and a second more for each `body_rate`
+    body_rate: Positive = 16_384  # bytes a second that a client sends at least
+    send_seconds: AboveZero = 60.0  # until a client has read what is ready for it (64 KiB)
 
 
 @dataclass(frozen=True)

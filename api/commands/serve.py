@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from search.errors import AnyseekError, BadInput
-from search.settings import read_settings
+from search.settings import Serving, read_settings
 
-_BACKLOG = 2048
+_BACKLOG = 256
 
 
 class CannotListen(AnyseekError):
@@ -51,7 +51,7 @@ def serve(host: str, port: int, model: str | None) -> None:
             click.echo(f"Anyseek is at {address(listener)}")
             if unrecorded:
                 click.echo(unrecorded, err=True)
-            run(create_app(Service(runtime, settings)), listener)
+            run(create_app(Service(runtime, settings)), listener, installation.serving)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -84,10 +84,11 @@ def checked_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(root.resolve() for root in roots)
 
 
-def run(app: object, listener: socket.socket) -> None:
+def run(app: object, listener: socket.socket, serving: Serving) -> None:
     """Serve until the process is told to stop; open requests get a few seconds to end."""
     import uvicorn
 
+    from api.connections import protocol
     from api.logs import configure_logs
 
     configure_logs(read_settings().logs)
@@ -95,6 +96,8 @@ def run(app: object, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=protocol(serving),
+        backlog=_BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,

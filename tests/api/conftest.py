@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from anyseek import Client
 from api.app import create_app
+from api.connections import protocol
 from api.logs import JsonLines
 from api.service import Service, ServiceSettings
 from search.settings import Limits, Settings
@@ -52,7 +53,13 @@ def logs_as_before() -> Iterator[None]:
 def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
     """The service behind uvicorn while the block runs; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(service), log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        create_app(service),
+        http=protocol(service.runtime.settings.serving),
+        log_config=None,
+        access_log=False,
+        lifespan=lifespan,  # type: ignore[arg-type]
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
