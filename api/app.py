@@ -26,6 +26,7 @@ from api.problems import install_handlers
 from api.queries import routes as queries
 from api.queries.schemas import BatchBody
 from api.queries.wire import Query
+from api.rates import Rates
 from api.readiness import readiness_of
 from api.scraping import Exporter
 from api.security import Guardian
@@ -42,6 +43,7 @@ With API keys: `Authorization: Bearer KEY`.
 def create_app(service: Service) -> FastAPI:
     """The application for one service; the model starts to load when it starts."""
     serving = service.runtime.settings.serving
+    rates = Rates(serving, service.settings.loopback)
     guardian = Guardian(service.runtime.database, service.settings.loopback)
     app = FastAPI(
         title="Anyseek",
@@ -55,7 +57,7 @@ def create_app(service: Service) -> FastAPI:
         middleware=[
             Middleware(Measured),
             Middleware(RequestContext),
-            Middleware(Guard, guardian=guardian, database_seconds=serving.database_seconds),
+            Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
             Middleware(Acting),
             Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         ],

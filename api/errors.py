@@ -5,6 +5,7 @@
 ServiceError                 what the service itself refuses, before any domain code runs
 ├── NotReady                 the model is still loading, or could not be loaded
 ├── Busy                     too many requests are waiting
+├── TooManyRequests          an API key asks too often, or an address sends too many wrong keys
 ├── TookTooLong              a prediction was stopped
 ├── Unauthenticated          no API key was sent, or not a valid one
 ├── ScopeMissing             the key is valid but may not do this
@@ -47,6 +48,16 @@ class NotReady(ServiceError):
 
 class Busy(ServiceError):
     code = "busy"
+
+
+class TooManyRequests(ServiceError):
+    """`retry_after`: in how many seconds it may be tried again."""
+
+    code = "too-many-requests"
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class TookTooLong(ServiceError):
@@ -117,6 +128,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     TookTooLong: HTTPStatus.SERVICE_UNAVAILABLE,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     ScopeMissing: HTTPStatus.FORBIDDEN,

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import time
+from contextlib import ExitStack
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,8 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.acting import fields_of_caller
+from api.errors import Unauthenticated
 from api.problems import problem_of
-from api.security import Guardian
+from api.rates import Rates
+from api.security import Admitted, Guardian
 from search.catalogue.session import patience
 from search.errors import AnyseekError, LimitExceeded
 from search.settings import Serving
@@ -101,26 +104,38 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 class Guard:
-    """Lets a request for `/v1` through only if `Guardian.admit` does, before any of its body is read.
+    """Lets a request for `/v1` through only if `Guardian.admit` and its rate do, before any of its body is read.
 
     Its transactions wait `database_seconds` for others.
     """
 
-    def __init__(self, app: ASGIApp, guardian: Guardian, database_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
         self.app = app
         self.guardian = guardian
+        self.rates = rates
         self.database_seconds = database_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/v1"):
             return await self.app(scope, receive, send)
-        with patience(self.database_seconds):
+        with patience(self.database_seconds), ExitStack() as counted:
             try:
-                admitted = await self.guardian.admit(Headers(scope=scope))
-                scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
+                admitted = await self._admit(scope)
+                counted.enter_context(self.rates.request(admitted.key or ""))
             except (AnyseekError, SQLAlchemyError) as error:
                 return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
+            scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
             await self.app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> Admitted:
+        """Raises as `Guardian.admit` does, and `TooManyRequests`."""
+        address = scope["client"][0] if scope.get("client") else ""
+        self.rates.check_address(address)
+        try:
+            return await self.guardian.admit(Headers(scope=scope))
+        except Unauthenticated:
+            self.rates.note_wrong_key(address)
+            raise
 
 
 class BodyLimit:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.errors import describe, own, status_of, wrong_places
+from api.errors import TooManyRequests, describe, own, status_of, wrong_places
 from api.unknown import explained
 from model.errors import ModelError
 from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
@@ -67,7 +67,10 @@ def problem_of(error: Exception, request_id: str, more: Mapping[str, Any] = Mapp
     status, code = status_of(error), error.code if isinstance(error, AnyseekError | ModelError) else "error"
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(status, code, f"the service failed; its log tells more under request {request_id}", request_id)
-    return problem(status, code, str(error), request_id, more=more)
+    answer = problem(status, code, str(error), request_id, more=more)
+    if isinstance(error, TooManyRequests):
+        answer.headers["retry-after"] = str(error.retry_after)
+    return answer
 
 
 def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:

@@ -83,6 +83,8 @@ class Serving:
     """How `anyseek serve` treats those who ask; see docs/security.md."""
 
     database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
+    requests_per_minute: Natural = 6_000  # of one API key, a quarter of them at once; 0: any number. Not on loopback
+    requests_at_once: Natural = 32  # the same
     connections: Positive = 1_000  # at once; above it those go that are silent for longest
     head_seconds: AboveZero = 10.0  # until a request's line and headers have come
     body_seconds: AboveZero = 30.0  # until its body has come, and a second more for each `body_rate`
