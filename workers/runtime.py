@@ -12,6 +12,7 @@ from indexer.sources.opening import open_source
 from model.loading import load_embedder
 from model.seam import Embedder
 from search.assets import AssetStore
+from search.backup.unfinished import remove_abandoned
 from search.catalogue import audit, collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
@@ -42,8 +43,12 @@ class Runtime:
 
     @classmethod
     def open(cls, settings: Settings, model: str | None) -> "Runtime":
-        """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed."""
+        """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
+
+        What killed backups left behind is removed.
+        """
         settings.make_home()
+        remove_abandoned(settings.locks)
         database = Database(settings.database_url)
         upgrade(database)
         return cls(settings, database, model or settings.model)

@@ -1,6 +1,7 @@
 """`anyseek backup`: writes everything of an installation that cannot be derived into one file, even during service."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from model.files import whole_file
 from search.assets import AssetStore
 from search.backup.archive import HEADER, TABLES, Writer
 from search.backup.records import Kind, Part, kinds_of
+from search.backup.unfinished import noted
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table
 from search.errors import BackupCorrupt
@@ -32,13 +34,21 @@ class Written:
     size: int  # bytes
 
 
-def backup(database: Database, store: AssetStore, path: Path, with_assets: bool = True) -> Written:
+def backup(
+    database: Database, store: AssetStore, path: Path, with_assets: bool = True, notes: Path | None = None
+) -> Written:
     """Write the backup `path`, replacing an existing file only when the new one is complete and flushed.
 
     All rows are read in one transaction, as of one moment. No stored file is removed in the meantime. Raises `OSError`
-    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged.
+    if the backup cannot be written, and `BackupCorrupt`, writing nothing, if a stored file is missing or damaged. It is
+    noted in the folder `notes` for `unfinished.remove_abandoned`, should this process be killed.
     """
-    with whole_file(path.absolute()) as temporary, store.kept(), temporary.open("xb") as file:
+    with ExitStack() as open_until_done:
+        temporary = open_until_done.enter_context(whole_file(path.absolute()))
+        if notes is not None:
+            open_until_done.enter_context(noted(notes, temporary))
+        open_until_done.enter_context(store.kept())
+        file = open_until_done.enter_context(temporary.open("xb"))
         rows, assets = _write(database, store, Writer(file), with_assets)
         size = file.tell()
     return Written(rows, assets, size)
