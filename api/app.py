@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from api import health, page, previews, scraping
 from api.acting import Acting
+from api.admission import Admission
 from api.audit import routes as audit
 from api.collections import routes as collections
 from api.connections import report_rarely
@@ -63,9 +64,9 @@ def create_app(service: Service) -> FastAPI:
         ],
     )
     app.state.service = service
-    app.state.guardian = guardian
+    app.state.admission = Admission(guardian)
     app.state.readiness = readiness_of(service)
-    app.state.exporter = Exporter(service.runtime, guardian, app.state.readiness)
+    app.state.exporter = Exporter(service.runtime, app.state.readiness)
     install_handlers(app)
     for routes in (collections, items, queries, predictions, previews, jobs, models, audit, health, scraping):
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])

@@ -1,15 +1,11 @@
 """`GET /metrics`: who may read it, and the answer, which neither a failing database nor busy threads keep away."""
 
 import asyncio
-import hmac
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
 
-import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -19,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics import Installation, state_metrics
 from api.readiness import DATABASE_SECONDS, Check, Readiness
-from api.security import Guardian
 from search.catalogue.failures import meaning
 from search.catalogue.session import Database
 from search.errors import AnyseekError
@@ -32,39 +27,18 @@ router = APIRouter(tags=["health"])
 
 # A look at the installation that takes longer is not waited for; what was seen before is sent with its age.
 _LOOK_SECONDS = 4.0
-_ADMISSION_SECONDS = 1.0
-# While keys cannot be looked up, the sender who was admitted last may go on for so long.
-_REMEMBERED_SECONDS = 600.0
 
 
 class Exporter:
     """Makes the answers to scrapes, one at a time, in a thread of its own."""
 
-    def __init__(self, runtime: Runtime, guardian: Guardian, readiness: Readiness) -> None:
+    def __init__(self, runtime: Runtime, readiness: Readiness) -> None:
         self._database = Database(runtime.settings.database_url, DATABASE_SECONDS)
         self._installation = Installation(runtime, self._database)
-        self._guardian = guardian
         self._readiness = readiness
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="metrics-text")
         self._look: asyncio.Future[None] | None = None
-        self._last: tuple[bytes, float] = b"", 0.0
-
-    async def admit(self, request: Request) -> None:
-        """Every key may read metrics, as those of the scope `metrics` may read nothing else.
-
-        Raises `OriginRefused`, `Unauthenticated`, SQLAlchemy's errors.
-        """
-        sent = sha256(request.headers.get("authorization", "").encode()).digest()
-        try:
-            with anyio.fail_after(_ADMISSION_SECONDS):
-                await self._guardian.admit(request.headers)
-        except (SQLAlchemyError, TimeoutError):
-            known, until = self._last
-            if not (hmac.compare_digest(sent, known) and time.monotonic() < until):
-                raise
-        else:
-            self._last = sent, time.monotonic() + _REMEMBERED_SECONDS
 
     async def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
@@ -109,5 +83,5 @@ class _Scrape(Collector):
 async def metrics(request: Request) -> Response:
     """Get metrics for Prometheus. Every key may, also of the scope `metrics`, which may do nothing else."""
     exporter: Exporter = request.app.state.exporter
-    await exporter.admit(request)
+    await request.app.state.admission.admit(request.headers)
     return Response(await exporter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -27,6 +27,7 @@ BACKENDS = {
 
 _TRUTHS = {"true": True, "false": False}
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
+_LAST_PORT = 65_535
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 
 
@@ -64,7 +65,7 @@ class Limits(FileLimits):
 
 @dataclass(frozen=True)
 class Work:
-    """How bulk jobs are worked on; the same for the jobs of one process and for workers."""
+    """How bulk jobs are worked on; the same for the jobs of one process and for workers. Raises `BadSetting`."""
 
     lease_seconds: AboveZero = 60.0  # a process that is silent for this long loses its leases
     task_seconds: Positive = 900  # the longest that one task may take; then its leases are revoked
@@ -76,6 +77,10 @@ class Work:
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
     metrics_port: Natural = 0  # where `anyseek worker` serves its metrics; 0: nowhere
     metrics_host: str = "127.0.0.1"  # the address for that; no key is asked for
+
+    def __post_init__(self) -> None:
+        if self.metrics_port > _LAST_PORT:
+            raise BadSetting(f"{PREFIX}_WORK_METRICS_PORT is {self.metrics_port}; the last port is {_LAST_PORT}")
 
 
 @dataclass(frozen=True)

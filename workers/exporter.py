@@ -53,8 +53,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
+        why = str(error.strerror).partition(" (while")[0]
         raise CannotExport(
-            f"metrics cannot be served on {host} port {port}: {error.strerror}; choose another "
+            f"metrics cannot be served on {host} port {port}: {why}; choose another "
             "ANYSEEK_WORK_METRICS_PORT for each worker of a machine"
         ) from error
 

@@ -73,6 +73,10 @@ def test_only_admins_see_the_checks(started: tuple[str, Service]) -> None:
         assert "checks" not in answer.json()
         assert "database" not in answer.text
     assert states(ready(url, keys[Scope.ADMIN]))["database"] == "failed"
+    with service.runtime.database.write() as session:
+        session.execute(text("ALTER TABLE api_keys RENAME TO keys_elsewhere"))
+    assert states(ready(url, keys[Scope.ADMIN]))["database"] == "failed", "a known admin sees it without the database"
+    assert "checks" not in ready(url, keys[Scope.READ]).json()
 
 
 def test_a_database_that_cannot_be_written_is_not_ready(started: tuple[str, Service]) -> None:
