@@ -70,12 +70,14 @@ class Readiness:
         self._asking = asyncio.Lock()
         self._found: list[Check] = []
         self._fresh_until = 0.0
+        self._told: dict[str, State] = {}
 
     async def checks(self) -> Sequence[Check]:
         """Every result, at most `FRESH_SECONDS` old, a failure never; after `PATIENCE_SECONDS` at the latest."""
         async with self._asking:
             if time.monotonic() >= self._fresh_until:
                 self._found = await self._run()
+                self._log_changes()
                 if all(check.state is not State.FAILED for check in self._found):
                     self._fresh_until = time.monotonic() + FRESH_SECONDS
             return self._found
@@ -93,6 +95,15 @@ class Readiness:
         if not self._running[name].done():
             return Check(name, State.FAILED, f"the {name} has not answered for {PATIENCE_SECONDS:g} seconds")
         return self._running.pop(name).result()
+
+    def _log_changes(self) -> None:
+        """Log each check whose state is another than it was, so that the log tells when trouble began and ended."""
+        for check in self._found:
+            if self._told.get(check.name, State.OK) is not check.state:
+                level = logging.INFO if check.state is State.OK else logging.WARNING
+                fields = {"check": check.name, "state": check.state.value, "detail": check.detail}
+                logger.log(level, "readiness changed", extra={"fields": fields})
+            self._told[check.name] = check.state
 
     def close(self) -> None:
         """Checks that hang are left to end by themselves."""

@@ -92,6 +92,22 @@ def test_a_database_that_cannot_be_written_is_not_ready(started: tuple[str, Serv
     assert ready(url).status_code == 200
 
 
+def test_the_log_tells_when_trouble_began_and_ended(caplog: pytest.LogCaptureFixture) -> None:
+    states = iter([State.OK, State.FAILED, State.FAILED, State.OK])
+    readiness = Readiness({"disk": lambda: Check("disk", next(states), "said")})
+
+    async def ask() -> None:
+        for _ in range(4):
+            await readiness.checks()
+            readiness._fresh_until = 0.0
+
+    caplog.set_level("INFO")
+    asyncio.run(ask())
+    readiness.close()
+    told = [made.__dict__["fields"] for made in caplog.records if made.getMessage() == "readiness changed"]
+    assert [(line["check"], line["state"]) for line in told] == [("disk", "failed"), ("disk", "ok")]
+
+
 def test_a_database_that_another_writer_holds_is_told_and_still_ready(started: tuple[str, Service]) -> None:
     url, service = started
     with service.runtime.database.write():
