@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.seam import Embedder, FloatArray
-from search.catalogue import checks, collections, facets, fields, tunings
+from search.catalogue import checks, collections, facets, fields, tunings, words
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.heads import Heads
 from search.catalogue.item_cache import ItemCache
@@ -28,7 +28,7 @@ from search.queries import (
     raw_item_vectors,
     raw_vectors,
 )
-from search.ranking import Chosen, Scores, groups, page
+from search.ranking import Chosen, Scores, fused, groups, page
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved, View
 from search.spaces.opening import open_backend
@@ -164,7 +164,7 @@ class SearchEngine:
         for space, group in by_space.items():
             for attempt in range(ATTEMPTS):
                 now = head if attempt == 0 else self._head_again(head)
-                found, lacking, seen = self._search(now, space, group, values)
+                found, lacking, seen = self._found(now, space, group, values)
                 chosen = self._chosen(now, space, group, values, found)
                 ids = _ids(chosen)
                 held = self._items.get(seen, ids)
@@ -180,6 +180,28 @@ class SearchEngine:
                 note = results.note or _score_note(group[number], found[number])
                 answers[number] = replace(results, note=note)
         return answers
+
+    def _found(
+        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
+    ) -> tuple[Found, int, Head]:
+        """As `_search`, with what words find fused in."""
+        of_parts = {number: planned for number, planned in plans.items() if planned.parts}
+        found, lacking, seen = self._search(head, space, of_parts, values) if of_parts else ({}, 0, head)
+        for number, planned in plans.items():
+            by_parts = found.get(number, [])
+            if planned.words and not isinstance(by_parts, AnyseekError):
+                found[number] = self._with_words(head, planned, by_parts)
+        return found, lacking, seen
+
+    def _with_words(self, head: Head, planned: Plan, by_parts: Scores) -> Scores:
+        """What parts and words find, each as deep as the plan says, fused by reciprocal rank."""
+        ranks = [(item_id, rank) for rank, (item_id, _) in enumerate(by_parts, 1)]
+        lists: list[tuple[float, list[tuple[int, int]]]] = [(1.0, ranks)] if planned.parts else []
+        with self._database.read() as session:
+            for asked in planned.words:
+                ranked = words.ranked(session, head.id, asked.text, planned.where, planned.depth)
+                lists.append((asked.weight, ranked))
+        return fused(lists)
 
     def _chosen(
         self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors, found: Found
@@ -208,7 +230,7 @@ class SearchEngine:
                 known |= {item_id: [] for item_id in new}
                 known |= facets.values_of(session, head.id, planned.group_by, new)
             chosen, complete = groups(scores, known, planned)
-            if complete or len(scores) < planned.depth:
+            if complete or planned.words or len(scores) < planned.depth:
                 return chosen
             planned = replace(planned, depth=_DEEPER * planned.depth)
             found = self._search(self._head_again(head), space, {number: planned}, values)[0][number]
@@ -311,7 +333,8 @@ def _results(
     hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group) for one in sound]
     fusion = planned.fusion if len(planned.parts) > 1 else None
     left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
-    return Results(tuple(hits), planned.space.name, fusion, _damage_note(left_out, lacking))
+    space = planned.space.name if planned.parts or planned.vectors else None
+    return Results(tuple(hits), space, fusion, _damage_note(left_out, lacking))
 
 
 def _score_note(planned: Plan, found: Scores | AnyseekError) -> str | None:

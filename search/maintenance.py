@@ -161,7 +161,7 @@ def _problems(database: Database, settings: Settings, name: str, backend: Backen
 
     yield from _checked(name, database, read_head)
     for head in heads:
-        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults, _word_faults):
             yield from _checked(name, database, partial(_of_now, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
@@ -204,6 +204,11 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
 def _facet_faults(session: Session, head: Head) -> Iterator[str]:
     if stale := list(checks.stale_facets(session, head)):
         yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
+
+
+def _word_faults(session: Session, head: Head) -> Iterator[str]:
+    if stale := list(checks.stale_words(session, head)):
+        yield f"words would not find {len(stale)} items as they are, such as {stale[0]!r}"
 
 
 def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Backend) -> Iterator[str]:

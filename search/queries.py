@@ -30,7 +30,7 @@ from search.metrics import embedding
 from search.query_limits import check_sizes, depth_of, where_of
 from search.settings import Limits
 from search.spaces.base import NO_DIRECTION, centre
-from search.types import Part, Query
+from search.types import Part, Query, Words
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"
@@ -63,6 +63,7 @@ class Plan:
     group_size: int = 1
     depth: int = 0
     """how many of the nearest items to look at"""
+    words: tuple[Words, ...] = ()
 
     @property
     def reach(self) -> int:
@@ -79,7 +80,7 @@ def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
     _check_space(space, head, embedder)
     parts = tuple(_fitted(part, space) for part in parts)
     more = (query.offset, query.min_score, query.vectors, query.group_by, query.group_size)
-    return Plan(parts, query.k, space, fusion, where_of(query), *more, depth_of(query))
+    return Plan(parts, query.k, space, fusion, where_of(query), *more, depth_of(query, limits), query.words)
 
 
 def _checked(part: Part, embedder: Embedder) -> Part:
@@ -135,6 +136,8 @@ def check_taken(modality: str, embedder: Embedder) -> None:
 
 def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     """The requested fusion, else the one that suits the model best, where the parts allow it."""
+    if not parts:
+        return Fusion.LATE
     obstacle = _not_joinable(parts)
     if query.fusion is Fusion.JOINT and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
@@ -169,6 +172,8 @@ def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder
         return named
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
+    if not parts:
+        return head.spaces[0]
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
     modality = heaviest.modality or ITEMS_ARE
     if modality not in embedder.modalities:

@@ -1,25 +1,44 @@
 """What a query may ask for: how many parts, hits and groups, and of which items."""
 
+import math
+
 from search.errors import BadQuery, LimitExceeded
 from search.filters.tree import And, BadFilter, Exists, Filter, checked
 from search.settings import Limits
-from search.types import Query
+from search.types import Query, Words
+from search.words import words_of
 
 # How many items are looked at first for groups: so many for each hit, but at least a few.
 _TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
+# How many of the best by parts and by words are fused: the same for all pages, so that they are pieces of one order.
+_DEPTH_WITH_WORDS = 1_000
+_MOST_WORDS = 100
 
 
 def check_sizes(query: Query, limits: Limits) -> None:
     """Raises `BadQuery` and `LimitExceeded`."""
-    if not query.parts:
+    if not query.parts and not query.words:
         raise BadQuery("the query has no parts; give at least one text, file, palette or item")
-    if len(query.parts) > limits.parts:
-        raise LimitExceeded(f"the query has {len(query.parts)} parts; the most is {limits.parts}")
+    parts = len(query.parts) + len(query.words)
+    if parts > limits.parts:
+        raise LimitExceeded(f"the query has {parts} parts; the most is {limits.parts}")
+    for words in query.words:
+        _check_words(words)
     _check_page(query, limits)
     _check_groups(query, limits)
     hits = query.k * query.group_size
     if query.vectors and hits > limits.hits_with_vectors:
         raise LimitExceeded(f"{hits} hits are asked for; the most is {limits.hits_with_vectors} for hits with vectors")
+
+
+def _check_words(words: Words) -> None:
+    if not (math.isfinite(words.weight) and words.weight > 0):
+        raise BadQuery(f"words have the weight {words.weight:g}; it is above 0, as words push nothing away")
+    count = len(words_of(words.text))
+    if count == 0:
+        raise BadQuery(f"the words {words.text[:40]!r} hold no letter or digit")
+    if count > _MOST_WORDS:
+        raise LimitExceeded(f"{count} words are asked for at once; the most is {_MOST_WORDS}")
 
 
 def _check_page(query: Query, limits: Limits) -> None:
@@ -55,7 +74,9 @@ def where_of(query: Query) -> Filter | None:
     return has_value if where is None else And((where, has_value))
 
 
-def depth_of(query: Query) -> int:
+def depth_of(query: Query, limits: Limits) -> int:
     """How many of the nearest items to look at first; if they are in too few groups, more are looked at."""
     reach = query.offset + query.k
+    if query.words:
+        return _DEPTH_WITH_WORDS if reach * query.group_size <= _DEPTH_WITH_WORDS else limits.hits
     return reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * reach * query.group_size)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from search.queries import Plan
 from search.types import GroupValue
 
+# The constant of Cormack, Clarke and Büttcher (2009): the larger, the less the first ranks count.
+_SMOOTHING = 60
+
 Scores = list[tuple[int, float]]  # item ids with their scores, best first
 
 
@@ -17,6 +20,20 @@ class Chosen:
     score: float
     rank: int
     group: GroupValue | None = None
+
+
+def fused(found: Sequence[tuple[float, Sequence[tuple[int, int]]]]) -> Scores:
+    """Lists of (item id, rank), each with its weight, fused by reciprocal rank: 1 for what comes first in all.
+
+    Those of equal score are ordered by id.
+    """
+    scores: dict[int, float] = {}
+    for weight, ranked in found:
+        for item_id, rank in ranked:
+            scores[item_id] = scores.get(item_id, 0.0) + weight / (_SMOOTHING + rank)
+    highest = sum(weight for weight, _ in found) / (_SMOOTHING + 1)
+    order = sorted(scores.items(), key=lambda item: (-round(item[1], 12), item[0]))
+    return [(item_id, score / highest) for item_id, score in order]
 
 
 def page(scores: Scores, planned: Plan) -> list[Chosen]:

@@ -152,13 +152,21 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Words:
+    """Words to find in keys, captions and attributes by full text; `weight` is above 0, and 1 is that of all parts."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Query:
-    """What to look for: at least one part, the number of hits, the space and how parts become one vector (None lets
-    the model choose both), and which items may be hits (None: all).
+    """What to look for: at least one part or words, the number of hits, the space and how parts become one vector
+    (None lets the model choose both), and which items may be hits (None: all).
 
     The best `offset` hits are left out, and hits below `min_score`. With `vectors`, hits have their items' vectors.
     With `group_by`, the path of an attribute, `k` and `offset` count the groups of items with the same value of it,
-    and the `group_size` best items of each group become hits.
+    and the `group_size` best items of each group become hits. Parts and `words` are fused by reciprocal rank.
     """
 
     parts: tuple[Part, ...]
@@ -171,11 +179,14 @@ class Query:
     vectors: bool = False
     group_by: str | None = None
     group_size: int = 1
+    words: tuple[Words, ...] = ()
 
 
 @dataclass(frozen=True)
 class Hit:
     """One answer. `score` is a cosine in [-1, 1], higher is better; `rank` starts at 1.
+
+    For a query with words `score` is from its ranks, 1 for what comes first by parts and by all words.
 
     In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
 
@@ -194,11 +205,13 @@ class Hit:
 class Results:
     """The hits of one query, best first, the space they were found in, and how its parts became one vector.
 
+    `space` is None if no vectors were searched or given.
+
     `fusion` is None for a query of one part. `note` says what was left out because it is damaged, what is odd about
     the filter if few hits pass it, and how high the scores are if none is high enough.
     """
 
     hits: tuple[Hit, ...]
-    space: str
+    space: str | None
     fusion: Fusion | None = None
     note: str | None = None

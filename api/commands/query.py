@@ -11,7 +11,7 @@ import click
 
 from api.commands.hits import echo_paths, only_collection, open_best, write_sheet
 from api.commands.inputs import finite, read_input, read_vector, split_weight
-from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Part, Results
+from api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
@@ -29,6 +29,9 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     default=1.0,
     callback=finite,
     help="The weight of the words; a negative one pushes away.",
+)
+@click.option(
+    "--words", multiple=True, metavar="WORDS", help="Words to find in keys, captions and attributes themselves."
 )
 @click.option("--image", multiple=True, metavar="FILE", help="A photo or any other picture.")
 @click.option("--sketch", multiple=True, metavar="FILE", help="A drawing of any kind.")
@@ -134,6 +137,9 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
 
 def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
     parts = [Part("caption", text=text, weight=options["text_weight"])] if text is not None else []
+    for value in options["words"]:
+        words, weight = split_weight(value)
+        parts.append(Part(WORDS, text=words, weight=weight))
     for option, modality in _FILE_OPTIONS.items():
         for value in options[option]:
             name, weight = (value, 1.0) if Path(value).exists() else split_weight(value)

@@ -15,6 +15,7 @@ from api.unknown import explained
 from model.errors import ModelError
 from model.json_reader import check_unicode
 from model.modalities.reading.decode import known_modality
+from model.modalities.reading.documents import parse_text
 from model.seam import Embedder, Fusion
 from search.engine import SearchEngine
 from search.errors import AnyseekError, BadQuery, LimitExceeded
@@ -24,7 +25,7 @@ from search.filters.tree import Filter
 from search.metrics import Stage, timed
 from search.queries import check_taken
 from search.settings import Limits
-from search.types import Hit, Part, Query, Results
+from search.types import Hit, Part, Query, Results, Words
 
 QUERY: TypeAdapter[wire.Query] = TypeAdapter(wire.Query)
 
@@ -51,9 +52,10 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Qu
     Raises `BadQuery`, `BadFilter`, `LimitExceeded`, `InputError`, `DecodeError`.
     """
     _check_count(len(query.parts), limits)
-    parts = [_part_from_wire(part, limits, number, embedder) for number, part in enumerate(query.parts, 1)]
+    read = [_part_from_wire(part, limits, number, embedder) for number, part in enumerate(query.parts, 1)]
+    parts, words = _divided(read)
     return Query(
-        tuple(parts),
+        parts,
         query.k,
         query.space,
         _filter(query.where),
@@ -63,25 +65,27 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder) -> Qu
         query.vectors,
         query.group_by,
         query.group_size,
+        words,
     )
 
 
 def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedder) -> Query:
-    """A query from a form whose fields are modalities, `item` or `vector`, with `:0.7` for a weight, and `_SETTINGS`.
+    """A query from a form with fields for parts (modalities, `item`, `vector`, `words`; `:0.7` is a weight) and
+    `_SETTINGS`.
 
     Raises `BadInput`, `BadQuery`, `BadFilter`, `LimitExceeded`, `UnknownModality`, `DecodeError`.
     """
-    settings, contents = divided(uploads, _SETTINGS, others=("item", "vector"))
+    settings, contents = divided(uploads, _SETTINGS, others=("item", "vector", wire.WORDS))
     _check_count(len(contents), limits)
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else None
-    parts = [_part_from_upload(upload, limits, classes, embedder) for upload in contents]
-    if not parts:
+    parts, words = _divided([_part_from_upload(upload, limits, classes, embedder) for upload in contents])
+    if not parts and not words:
         raise BadQuery(
             "the form has no part; it needs a field named by a modality, such as caption or rgb, or named item"
         )
     where, fusion = _filter(settings.get("where")), _fusion(settings.get("fusion"))
     return Query(
-        tuple(parts),
+        parts,
         whole_number("k", settings.get("k", str(wire.DEFAULT_HITS)), 1, limits.hits),
         settings.get("space"),
         where,
@@ -91,6 +95,7 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
         truth("vectors", settings.get("vectors", "false")),
         settings.get("group_by"),
         whole_number("group_size", settings.get("group_size", "1"), 1, limits.hits),
+        words,
     )
 
 
@@ -189,7 +194,19 @@ def _fusion(text: str | None) -> Fusion | None:
         raise BadQuery(f"fusion is {' or '.join(Fusion)}, not {text[:20]!r}") from None
 
 
-def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embedder) -> Part:
+def _divided(read: Sequence[Part | Words]) -> tuple[tuple[Part, ...], tuple[Words, ...]]:
+    parts = tuple(part for part in read if isinstance(part, Part))
+    return parts, tuple(part for part in read if isinstance(part, Words))
+
+
+def _words(text: str | None, weight: float, called: str, limits: Limits) -> Words:
+    """Raises `BadQuery` for what is no text, and `BadText`."""
+    if text is None:
+        raise BadQuery(f"{called} is words, which are a text")
+    return Words(parse_text(text, limits, called), weight)
+
+
+def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embedder) -> Part | Words:
     contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item, "vector": part.vector}
     found = [member for member, content in contents.items() if content is not None]
     if len(found) != 1:
@@ -199,6 +216,8 @@ def _part_from_wire(part: wire.Part, limits: Limits, number: int, embedder: Embe
         return Part(item=part.item, weight=part.weight)
     if part.vector is not None:
         return _vector_part(part.vector, part.modality, part.weight)
+    if part.modality == wire.WORDS:
+        return _words(part.text, part.weight, part.name or f"part {number}", limits)
     if part.modality is None and part.text is None:
         raise BadQuery(f"part {number} has data but no modality; name one, such as rgb")
     kind = known_modality(part.modality or "caption")
@@ -214,11 +233,15 @@ def _vector_part(given: Any, modality: str | None, weight: float) -> Part:
     return Part(None if modality is None else known_modality(modality).name, vector=vector, weight=weight)
 
 
-def _part_from_upload(upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder) -> Part:
+def _part_from_upload(
+    upload: Upload, limits: Limits, classes: dict[int, str] | None, embedder: Embedder
+) -> Part | Words:
     name, given = weight_of_field(upload.field)
     weight = 1.0 if given is None else given
     if name == "item":
         return Part(item=text_of(upload), weight=weight)
+    if name == wire.WORDS:
+        return _words(text_of(upload), weight, "the field words", limits)
     if name == "vector":
         return _vector_part(numbers_of(upload), None, weight)
     kind = known_modality(name)

@@ -10,6 +10,7 @@ from api.queries import wire
 Texts = Annotated[list[str], Parameter(description="words; may come several times", examples=[["a red bicycle"]])]
 Items = Annotated[list[str], Parameter(description="keys of items: more like these; may come several times")]
 Palettes = Annotated[list[str], Parameter(description="one to seven colours: #c03020,#ffffff; may come several times")]
+Words = Annotated[list[str], Parameter(description="words to find in keys, captions and attributes themselves")]
 Hits = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits")]
 Offset = Annotated[int, Parameter(ge=0, lt=wire.MOST_HITS, description="how many of the best hits to leave out")]
 Space = Annotated[str | None, Parameter(description="the space to search; by default the model chooses")]
@@ -25,6 +26,7 @@ def query_of_url(
     text: Texts = [],  # noqa: B006  FastAPI copies it
     item: Items = [],  # noqa: B006
     palette: Palettes = [],  # noqa: B006
+    words: Words = [],  # noqa: B006
     k: Hits = wire.DEFAULT_HITS,
     offset: Offset = 0,
     space: Space = None,
@@ -40,5 +42,6 @@ def query_of_url(
         *(wire.Part("caption", text=words) for words in text),
         *(wire.Part(item=key) for key in item),
         *(wire.Part("color_palette", text=colours) for colours in palette),
+        *(wire.Part(wire.WORDS, text=wanted) for wanted in words),
     ]
     return wire.Query(parts, k, space, where, fusion, offset, min_score, vectors, group_by, group_size)

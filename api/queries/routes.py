@@ -44,6 +44,7 @@ _BODY = {
                         "caption": {"type": "string", "example": "a red bicycle"},
                         "color_palette": {"type": "string", "example": "#ff0000,#ffffff"},
                         "item": {"type": "string", "example": "holiday/0042.jpg"},
+                        "words": {"type": "string", "example": "Rimini 1987"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
                         "space": {"type": "string"},
                         "fusion": {"type": "string", "enum": ["joint", "late"]},

@@ -15,6 +15,7 @@ from search.settings import Limits
 
 DEFAULT_HITS = 10
 MOST_HITS = 10_000
+WORDS = "words"  # the modality of a part that is looked for by full text
 LONGEST_VECTOR = 65_536
 Fusion = Literal["joint", "late"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
@@ -23,6 +24,7 @@ EXAMPLES = [
     {"parts": [{"modality": "caption", "text": "a red bicycle"}], "k": 5},
     {"parts": [{"item": "holiday/0042.jpg"}, {"modality": "caption", "text": "night", "weight": -0.5}]},
     {"parts": [{"modality": "caption", "text": "a dog"}], "where": "width >= 1000 and label in (dog, wolf)"},
+    {"parts": [{"modality": "caption", "text": "a dog on a beach"}, {"modality": "words", "text": "Rimini 1987"}]},
 ]
 
 
@@ -36,7 +38,8 @@ class Part:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     modality: str | None = None
-    """such as rgb, caption, sketch, color_palette; caption unless given, not needed for an item"""
+    """such as rgb, caption, sketch, color_palette; caption unless given, not needed for an item; or `words`, whose
+    `text` is looked for in keys, captions and attributes themselves"""
     text: str | None = None
     """words, or colours as #rrggbb,#rrggbb"""
     file: Annotated[Path | None, JsonType(None)] = None
@@ -189,8 +192,8 @@ class Results:
     __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
 
     hits: tuple[Hit, ...]
-    space: str
-    """that they were found in"""
+    space: str | None
+    """that they were found in; null if words alone were looked for"""
     fusion: Fusion | None = None
     """how the parts became one vector; null for one part"""
     note: str | None = None

@@ -17,9 +17,9 @@ from search.assets import AssetStore
 from search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
 from search.backup.records import Kind, rows_of
 from search.backup.write import FORMAT, NOT_WRITTEN
-from search.catalogue import audit, facets
+from search.catalogue import audit, facets, words
 from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow, CollectionRow
+from search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
 from search.catalogue.upgrade import configuration, take_turn
 from search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
 from search.settings import Settings
@@ -69,6 +69,7 @@ def restore(settings: Settings, path: Path) -> Restored:
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
                     facets.make_again(session, collection_id)
+                    words.make_again(session, collection_id)
                 audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:
@@ -102,7 +103,7 @@ def check(path: Path) -> Header:
 def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     """Make empty tables of the backup's version. Raises `TargetNotEmpty`, `BackupUnknown`."""
     held = MetaData()
-    held.reflect(connection)
+    held.reflect(connection, only=_is_table)
     may_have_rows = ("alembic_version", AuditRow.__tablename__, *NOT_WRITTEN)
     for table in held.sorted_tables:
         if table.name not in may_have_rows and connection.execute(select(table).limit(1)).first():
@@ -122,10 +123,14 @@ def _make_tables(connection: Connection, header: Header, path: Path) -> None:
     command.upgrade(settings, header.schema)
 
 
+def _is_table(name: str, _metadata: MetaData) -> bool:
+    return is_of_catalogue(name, "table")
+
+
 def _fill(connection: Connection, header: Header, path: Path, store: AssetStore) -> tuple[dict[str, int], int]:
     """Insert all rows and store all files; return their numbers."""
     there = MetaData()
-    there.reflect(connection)
+    there.reflect(connection, only=_is_table)
     rows = dict.fromkeys(header.tables, 0)
     assets = 0
     for name, lines, blobs in _parts(members(path), store):
@@ -165,7 +170,7 @@ def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, Kind]]
 def _go_on_numbering(connection: Connection) -> None:
     """Continue the numbering of ids after the highest one used."""
     there = MetaData()
-    there.reflect(connection)
+    there.reflect(connection, only=_is_table)
     for table in there.sorted_tables:
         if "id" not in table.c:
             continue

@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import collections, facets, integrity, item_rows, items, log
+from search.catalogue import collections, facets, integrity, item_rows, items, log, words
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table, chunks
 from search.filters.facets import facets_of
 from search.types import Item
+from search.words import document
 
 NO_VECTOR = "has no vector in the log"
 DAMAGED = "has a damaged vector"
@@ -96,6 +97,19 @@ def stale_facets(session: Session, head: Head) -> Iterator[str]:
         yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
 
 
+def stale_words(session: Session, head: Head) -> Iterator[str]:
+    """Keys of sound items that full text does not find by their words, or finds by others."""
+    indexed = words.indexed(session)
+    for some in item_rows.pages(session, items.of_collection(head.id)):
+        held = words.held_by(session, [item.id for item in some])
+        for item in some:
+            right = document(item.key, item.caption, item.attributes)
+            if not item.damaged and (
+                held.get(item.id) != right or (indexed is not None and indexed.get(item.id, 0) != words.mark_of(right))
+            ):
+                yield item.key
+
+
 def damaged_items(session: Session, head: Head) -> Iterator[Item]:
     """The items that do not match their checksums."""
     for some in item_rows.pages(session, items.of_collection(head.id)):
@@ -127,7 +141,7 @@ def unchecked(session: Session, head: Head) -> int:
 
 
 def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
-    """Repair log and facets: close gaps, drop what deleted items left, and have every reader reopen its index.
+    """Repair log, facets and words: close gaps, drop what deleted items left, and have every reader reopen its index.
 
     Rows without checksums get them; those that do not match theirs stay so.
     Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
@@ -140,6 +154,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
     log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
+    words.make_again(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)
     item_rows.forget_content(session, head.id, to_make_again)

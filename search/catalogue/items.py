@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
-from search.catalogue import collections, facets, item_rows, log, stamps
+from search.catalogue import collections, facets, item_rows, log, stamps, words
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.session import connection_of
@@ -342,14 +342,17 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 
 
 def _store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Write rows, assets and facets of these items; those of revision 1 have just been inserted."""
+    """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
     facets.delete(session, [item.id for item in changed if item.revision > 1])
     facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
+    words.delete(session, [item.id for item in changed if item.revision > 1])
+    words.insert_of(session, collection_id, changed)
 
 
 def _delete(session: Session, ids: Sequence[int]) -> None:
     facets.delete(session, ids)
+    words.delete(session, ids)
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))

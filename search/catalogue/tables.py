@@ -5,6 +5,7 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      │ 1 ── n sources        folders, tables and buckets that items came from
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
+     │              1 ── 1 words    by which full text finds it; derived from the item
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      │ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
      │             1 ── 1 submissions when its tasks were last handed to workers
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -35,6 +37,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -196,6 +199,42 @@ for _column in (FacetRow.number, FacetRow.text, FacetRow.moment):
         sqlite_where=_held,
         postgresql_where=_held,
     )
+
+
+class WordsRow(Table):
+    """The words by which full text finds an item (`search.words`); the databases index them by `INDEX_WORDS`."""
+
+    __tablename__ = "words"
+    item_id: Mapped[int] = mapped_column(
+        ForeignKey("items.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    words: Mapped[str]
+
+
+# FTS5 keeps no copy of the words. Its tokenizer `ascii` takes every sign beyond ASCII for part of a word.
+INDEX_WORDS = {
+    "sqlite": (
+        "CREATE VIRTUAL TABLE words_index USING fts5(collection_id, words, content='words', content_rowid='item_id', "
+        "detail='column', tokenize='ascii')",
+        "CREATE TRIGGER words_added AFTER INSERT ON words BEGIN INSERT INTO words_index (rowid, collection_id, words) "
+        "VALUES (new.item_id, new.collection_id, new.words); END",
+        "CREATE TRIGGER words_removed AFTER DELETE ON words BEGIN INSERT INTO words_index (words_index, rowid, "
+        "collection_id, words) VALUES ('delete', old.item_id, old.collection_id, old.words); END",
+    ),
+    "postgresql": (
+        "CREATE INDEX words_by_word ON words USING gin (array_to_tsvector(array_prepend('@' || CAST(collection_id AS "
+        "text), string_to_array(words, ' '))))",
+    ),
+}
+for _dialect, _statements in INDEX_WORDS.items():
+    for _statement in _statements:
+        event.listen(WordsRow.__table__, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+
+
+def is_of_catalogue(name: str | None, kind: str, _parents: object = None) -> bool:
+    """Whether a table is one of those here, and not of SQLite's full text, which makes some for itself."""
+    return kind != "table" or name is None or not name.startswith("words_index")
 
 
 class LogRow(Table):

@@ -151,7 +151,7 @@ def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None
     part = {"modality", "text", "data", "item", "weight", "classes", "name", "vector"}
     assert set(schemas["Part"]["properties"]) == part
     by_url = described["paths"]["/v1/collections/{collection}/query"]["get"]["parameters"]
-    in_url = {given["name"] for given in by_url} - {"collection", "text", "item", "palette"}
+    in_url = {given["name"] for given in by_url} - {"collection", "text", "item", "palette", "words"}
     assert in_url == set(schemas["Query"]["properties"]) - {"parts"}
     assert schemas["PredictedFile"]["properties"]["data"]["type"] == "string"
     text = json.dumps(described)

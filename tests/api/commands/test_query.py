@@ -175,3 +175,11 @@ def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
     done = run("query", "--collection", "shapes", "a red disc", "--group-by", "n", "-k", "2", "--group-size", "2")
     rows = [line.split() for line in done.stdout.splitlines()]
     assert [(row[0], row[4]) for row in rows] == [("1", "[1]"), ("1", "[1]")]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_words_are_looked_for_in_captions_themselves(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "--words", "green", "--words", "blue:0.5", "--json")
+    answer = json.loads(done.stdout)
+    assert [hit["key"] for hit in answer["hits"]] == ["green box", "blue bar"]
+    assert answer["space"] is None

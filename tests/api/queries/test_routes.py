@@ -236,3 +236,21 @@ def test_the_best_of_each_group_everywhere(http: httpx.Client, shapes: str) -> N
     assert http.post(path, files=form).json() == answer
     said = http.get(path, params={"text": "a", "group_by": "color"}).json()
     assert (said["hits"], said["note"]) == ([], "no item has the attribute 'color'; did you mean colour?")
+
+
+def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    alone = http.post(path, json={"parts": [{"modality": "words", "text": "GREEN discs"}]}).json()
+    assert [hit["key"] for hit in alone["hits"]][:1] == ["green disc"]
+    assert {hit["key"] for hit in alone["hits"]} == {"green disc", "green box", "green bar", "red disc", "blue disc"}
+    assert (alone["hits"][0]["score"], alone["space"]) == (1, None)
+    assert http.get(path, params={"words": "GREEN discs"}).json() == alone
+    assert http.post(path, files={"words": (None, "GREEN discs")}).json() == alone
+    mixed = {"parts": [{"item": "blue bar"}, {"modality": "words", "text": "red", "weight": 3}], "k": 4}
+    both = http.post(path, json=mixed).json()
+    assert {hit["key"] for hit in both["hits"][:3]} == {"red disc", "red box", "red bar"}
+    assert both["space"] == "hashing"
+    form = {"item": (None, "blue bar"), "words:3": (None, "red"), "k": (None, "4")}
+    assert http.post(path, files=form).json() == both
+    problem(http.post(path, files={"words:-1": (None, "red")}), 422, "bad-query")
+    problem(http.get(path, params={"words": "?"}), 422, "bad-query")

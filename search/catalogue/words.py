@@ -1,0 +1,125 @@
+"""Full text: which items have a word in their key, caption or attributes.
+
+The table `words` has a row for each item. SQLite indexes it by FTS5 in the table `words_index`, which triggers keep
+true; PostgreSQL by an index of the row as a `tsvector`. The words come normalised from `search.words`, so both find the
+same.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from search.catalogue import collections, facets, item_rows
+from search.catalogue.tables import ItemRow, WordsRow, chunks
+from search.filters.tree import Filter
+from search.types import IdArray, Item
+from search.words import document, words_of
+
+_FIND = {
+    "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :wanted"),
+    "postgresql": text(
+        "SELECT item_id FROM words WHERE array_to_tsvector(array_prepend('@' || CAST(collection_id AS text), "
+        "string_to_array(words, ' '))) @@ CAST(:wanted AS tsquery)"
+    ),
+}
+_INDEXED = text("SELECT doc, term FROM temp.words_indexed WHERE col = 'words'")
+_SEE_INDEXED = text(
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words_indexed USING fts5vocab(main, words_index, instance)"
+)
+_INDEX_AGAIN = text("INSERT INTO words_index (words_index) VALUES ('rebuild')")
+
+
+def insert_of(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Write the words of items that have none."""
+    rows = [
+        {
+            "item_id": item.id,
+            "collection_id": collection_id,
+            "words": document(item.key, item.caption, item.attributes),
+        }
+        for item in changed
+    ]
+    if rows:
+        session.connection().execute(insert(WordsRow), rows)
+
+
+def delete(session: Session, ids: Sequence[int]) -> None:
+    """Delete the words of items."""
+    for some in chunks(ids):
+        session.execute(delete_rows(WordsRow).where(WordsRow.item_id.in_(some)))
+
+
+def make_again(session: Session, collection_id: int) -> None:
+    """Write the words of all items of a collection anew, and the index of them; a damaged item has none."""
+    if _is_sqlite(session):
+        session.execute(_INDEX_AGAIN)  # first, or a damaged index could not follow what comes now
+    session.execute(delete_rows(WordsRow).where(WordsRow.collection_id == collection_id))
+    for some in item_rows.pages(session, ItemRow.collection_id + 0 == collection_id):
+        insert_of(session, collection_id, [item for item in some if not item.damaged])
+
+
+def ranked(session: Session, collection_id: int, asked: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
+    """The items that have one of the words asked for and pass a `checked` filter: (item id, rank), at most `most`.
+
+    Those with more of the words come first, and rarer words count more. Items with the same words have the same rank.
+    """
+    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(asked))}
+    every = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
+    if where is not None:
+        every = facets.ids_where(session, collection_id, where, among=every)
+    if not len(every):
+        return []
+    count, scores = collections.count(session, collection_id), np.zeros(len(every))
+    for ids in found.values():
+        if len(ids):
+            scores[np.isin(every, ids, assume_unique=True)] += math.log(1 + count / len(ids))
+    scores = scores.round(9)  # the order of a sum makes no rank
+    order = np.lexsort((every, -scores))
+    ranks = 1 + np.searchsorted(-scores[order], -scores[order], side="left")
+    return list(zip(every[order][:most].tolist(), ranks[:most].tolist(), strict=True))
+
+
+def held_by(session: Session, ids: Sequence[int]) -> dict[int, str]:
+    """The words of items as they are stored, by item id."""
+    found: dict[int, str] = {}
+    for some in chunks(ids):
+        rows = session.execute(select(WordsRow.item_id, WordsRow.words).where(WordsRow.item_id.in_(some)))
+        found.update((row.item_id, row.words) for row in rows)
+    return found
+
+
+def indexed(session: Session) -> Mapping[int, int] | None:
+    """`mark_of` the words that SQLite's index has of each item of all collections; None on PostgreSQL."""
+    if not _is_sqlite(session):
+        return None
+    session.execute(_SEE_INDEXED)
+    marks: dict[int, int] = {}
+    for item_id, word in session.execute(_INDEXED):
+        marks[item_id] = marks.get(item_id, 0) ^ hash(word)
+    return marks
+
+
+def mark_of(words: str) -> int:
+    """A number that two sets of words have in common only by chance, in one process."""
+    mark = 0
+    for word in words.split():
+        mark ^= hash(word)
+    return mark
+
+
+def _ids(session: Session, collection_id: int, word: str) -> IdArray:
+    """Words are letters, digits and marks, so quotes hold them."""
+    if _is_sqlite(session):
+        wanted = f'collection_id : "{collection_id}" AND words : "{word}"'
+        rows: Iterator[int] = iter(session.scalars(_FIND["sqlite"], {"wanted": wanted}))
+    else:
+        rows = iter(session.scalars(_FIND["postgresql"], {"wanted": f"'@{collection_id}' & '{word}'"}))
+    return np.unique(np.fromiter(rows, np.int64))
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
