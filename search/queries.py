@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from model.modalities.registry import resolve
@@ -36,6 +37,8 @@ from search.types import Part, Query, Words
 ITEMS_ARE = "rgb"
 # A vector whose length is this near to 1 is a unit vector.
 UNIT_TO = 1e-6
+# How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
+PUSH = 0.3
 
 # By the number of the query in its batch, then by the number of the part in its query; the single vector of a joint
 # query is at 0.
@@ -328,20 +331,34 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
 
 
 def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
-    """The weighted sum of unit rows (parts, d), renormalised to a unit vector (d,); weights may be negative.
+    """The unit vector (d,) of unit rows (parts, d) by weight: the sum of those above 0, less what the others say else.
+
+    A negative row loses what it shares with the sum, counts `PUSH` of its weight relative to the weights above 0, and
+    all of them together are at most as long as the sum. So the vector always points more towards the sum than away:
+    fruit minus banana is still fruit. Without a weight above 0 it points away from the others.
 
     Raises `BadQuery` if the parts cancel each other out or all weights are zero.
     """
     shares = np.asarray(weights, np.float64)
     largest = np.abs(shares).max()
-    total = (shares / largest if largest else shares) @ vectors.astype(np.float64)
-    length = math.sqrt(total @ total)
+    shares, rows = shares / largest if largest else shares, vectors.astype(np.float64)
+    total, positive = _direction(shares @ rows), shares > 0
+    if positive.any() and not positive.all():
+        wanted = _direction(shares[positive] @ rows[positive])
+        unwanted = -np.minimum(shares, 0) @ rows / shares[positive].sum()
+        unwanted = PUSH * (unwanted - max(0.0, float(unwanted @ wanted)) * wanted)
+        total = _direction(wanted - unwanted / max(1.0, float(np.linalg.norm(unwanted))))
+    return total.astype(np.float32)
+
+
+def _direction(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    length = math.sqrt(vector @ vector)
     if length <= NO_DIRECTION:
         raise BadQuery(
             "the parts of this query cancel each other out, so there is nothing to search for; change a "
             "part or a weight"
         )
-    unit: FloatArray = (total / length).astype(np.float32)
+    unit: npt.NDArray[np.float64] = vector / length
     return unit
 
 

@@ -17,7 +17,7 @@ from search.errors import (
     NotJoinable,
     SpaceNotFound,
 )
-from search.queries import centre_queries, fuse
+from search.queries import PUSH, centre_queries, fuse
 from search.settings import Limits, Settings
 from search.types import Collection, Part, Query
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
@@ -184,8 +184,24 @@ def test_only_ratios_of_weights_matter() -> None:
         np.testing.assert_allclose(fuse(np.stack([X, Y]), [3 * scale, 4 * scale]), [0.6, 0.8], atol=1e-6)
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.95, -0.5])
+@pytest.mark.parametrize("weights", [(1, -1), (1, -100), (0.1, -7)])
+def test_a_negative_part_takes_away_what_it_says_else_and_never_turns_the_query_round(
+    shared: float, weights: tuple[float, float]
+) -> None:
+    wanted, unwanted = X, np.array([shared, np.sqrt(1 - shared**2)], np.float32)
+    found = fuse(np.stack([wanted, unwanted]), weights)
+    assert found @ wanted >= np.sqrt(0.5) - 1e-6, "what was wanted still is"
+    assert found @ unwanted < wanted @ unwanted or found @ unwanted <= 0, "what was unwanted is less so"
+    sister = np.array([shared, -np.sqrt(1 - shared**2)], np.float32)  # shares with the wanted what the unwanted shares
+    assert found @ sister > found @ unwanted
+
+
 def test_a_negative_weight_pushes_away() -> None:
-    np.testing.assert_allclose(fuse(np.stack([X, Y]), [1, -1]), [np.sqrt(0.5), -np.sqrt(0.5)], atol=1e-6)
+    pushed = np.array([1, -PUSH]) / np.hypot(1, PUSH)
+    np.testing.assert_allclose(fuse(np.stack([X, Y]), [1, -1]), pushed, atol=1e-6)
+    np.testing.assert_allclose(fuse(np.stack([X, Y]), [5, -5]), pushed, atol=1e-6)
+    np.testing.assert_allclose(fuse(np.stack([Y]), [-2]), -Y)
     np.testing.assert_allclose(fuse(X[np.newaxis], [-2]), -X)
 
 
