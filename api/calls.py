@@ -74,7 +74,7 @@ def query(
 ) -> Call[Results]:
     """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
 
-    `fusion` is joint or late; None lets the model choose. Further members of a `Query` are keywords, too.
+    `fusion` is joint, late or ranks; None lets the model choose. Further members of a `Query` are keywords, too.
     """
     body = query_json(Query(parts_of(parts), k, space, where, fusion, **more), _LIMITS)
     return _post(f"{_collection(collection)}/query", body, results_of)

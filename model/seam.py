@@ -80,10 +80,14 @@ class EmbeddingSpace:
 
 
 class Fusion(StrEnum):
-    """How the parts of a query become one vector."""
+    """How the parts of a query become one vector, or one ranking."""
 
     JOINT = "joint"  # all parts in one encoder pass
     LATE = "late"  # a vector a part, added by weight
+    RANKS = "ranks"  # a ranking a space or part, added by reciprocal rank
+
+
+ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model does with parts
 
 
 class Decoding(StrEnum):

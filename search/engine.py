@@ -15,20 +15,21 @@ from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.filters.tree import And, Exists, Filter
+from search.hits import Chosen, Scores, groups, page
 from search.metrics import Stage, timed
 from search.queries import (
     ItemVectors,
+    Place,
     Plan,
     Tuned,
     TunedSpaces,
     ValueVectors,
     embed_values,
     fuse_parts,
-    plan,
     raw_item_vectors,
     raw_vectors,
 )
-from search.ranking import Chosen, Scores, fused, groups, page
+from search.rankings import Asked, Ranked, ask
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved, View
 from search.spaces.opening import open_backend
@@ -39,6 +40,7 @@ from search.upkeep import write_snapshots
 ATTEMPTS = 3
 
 Answer = Results | AnyseekError
+Ranks = dict[Place, Scores | AnyseekError]
 Found = dict[int, Scores | AnyseekError]  # by the number of the query
 Choice = dict[int, list[Chosen] | AnyseekError]
 # How many times as many items are looked at where those before are in too few groups.
@@ -91,15 +93,14 @@ class SearchEngine:
             raise LimitExceeded(f"the batch has {len(queries)} queries; the most is {most}")
         head = self._heads.get(collection)
         answers: dict[int, Answer] = {}
-        plans: dict[int, Plan] = {}
+        asked: dict[int, Asked] = {}
         for number, query in enumerate(queries):
             try:
-                plans[number] = plan(query, head, self.embedder, self._settings.limits)
+                asked[number] = ask(query, head, self.embedder, self._settings.limits)
             except AnyseekError as error:
                 answers[number] = error
-        values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
-        answers.update(self._answer(head, plans, values))
-        self._add_vectors(head, plans, answers)
+        answers.update(self._answer(head, asked))
+        self._add_vectors(head, asked, answers)
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -156,92 +157,101 @@ class SearchEngine:
         kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
         self._spaces = {key: held for key, held in self._spaces.items() if held[0] != head.name or key in kept}
 
-    def _answer(self, head: Head, plans: Mapping[int, Plan], values: ValueVectors) -> dict[int, Answer]:
-        by_space: dict[SpaceHead, dict[int, Plan]] = defaultdict(dict)
-        for number, planned in plans.items():
-            by_space[planned.space][number] = planned
+    def _answer(self, head: Head, asked: Mapping[int, Asked]) -> dict[int, Answer]:
+        plans = {(number, place): each for number, one in asked.items() for place, each in enumerate(one.rankings)}
+        values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
+        for attempt in range(ATTEMPTS):
+            now = head if attempt == 0 else self._head_again(head)
+            ranked, lacking, seen = self._ranked(now, plans, values)
+            found = self._merged(now, asked, ranked)
+            chosen = self._chosen(now, asked, found, values)
+            ids = _ids(chosen)
+            held = self._items.get(seen, ids)
+            if gone := [item_id for item_id in ids if item_id not in held]:
+                continue
+            break
+        vanished = self._vanished(head, gone)
         answers: dict[int, Answer] = {}
-        for space, group in by_space.items():
-            for attempt in range(ATTEMPTS):
-                now = head if attempt == 0 else self._head_again(head)
-                found, lacking, seen = self._found(now, space, group, values)
-                chosen = self._chosen(now, space, group, values, found)
-                ids = _ids(chosen)
-                held = self._items.get(seen, ids)
-                if gone := [item_id for item_id in ids if item_id not in held]:
-                    continue
-                break
-            vanished = self._vanished(head, gone)
-            for number, outcome in chosen.items():
-                if isinstance(outcome, AnyseekError):
-                    answers[number] = outcome
-                    continue
-                results = _results(outcome, held, group[number], lacking, vanished)
-                note = results.note or _score_note(group[number], found[number])
-                answers[number] = replace(results, note=note)
+        for number, outcome in chosen.items():
+            one = asked[number]
+            if isinstance(outcome, AnyseekError):
+                answers[number] = outcome
+                continue
+            missing = max((lacking[ranking.space.id] for ranking in one.rankings), default=0)
+            results = _results(outcome, held, one, missing, vanished)
+            answers[number] = replace(results, note=results.note or _score_note(one.query, found[number]))
         return answers
 
-    def _found(
-        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
-    ) -> tuple[Found, int, Head]:
-        """As `_search`, with what words find fused in."""
-        of_parts = {number: planned for number, planned in plans.items() if planned.parts}
-        found, lacking, seen = self._search(head, space, of_parts, values) if of_parts else ({}, 0, head)
-        for number, planned in plans.items():
-            by_parts = found.get(number, [])
-            if planned.words and not isinstance(by_parts, AnyseekError):
-                found[number] = self._with_words(head, planned, by_parts)
-        return found, lacking, seen
+    def _ranked(
+        self, head: Head, plans: Mapping[Place, Plan], values: ValueVectors
+    ) -> tuple[Ranks, dict[int, int], Head]:
+        """The nearest ids of each ranking, by the space's id how many items its index lacks, and the latest head."""
+        by_space: dict[SpaceHead, dict[Place, Plan]] = defaultdict(dict)
+        for place, planned in plans.items():
+            by_space[planned.space][place] = planned
+        ranked: Ranks = {}
+        lacking: dict[int, int] = {}
+        latest = head
+        for space, group in by_space.items():
+            of_space, lacking[space.id], seen = self._search(head, space, group, values)
+            ranked |= of_space
+            latest = max(latest, seen, key=lambda one: one.last_seq)
+        return ranked, lacking, latest
 
-    def _with_words(self, head: Head, planned: Plan, by_parts: Scores) -> Scores:
-        """What parts and words find, each as deep as the plan says, fused by reciprocal rank."""
-        ranks = [(item_id, rank) for rank, (item_id, _) in enumerate(by_parts, 1)]
-        lists: list[tuple[float, list[tuple[int, int]]]] = [(1.0, ranks)] if planned.parts else []
+    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: Ranks) -> Found:
+        """The outcome of each query from those of its rankings, with what words find."""
+        found: Found = {}
+        for number, one in asked.items():
+            own = [ranked[number, place] for place in range(len(one.rankings))]
+            failed = [outcome for outcome in own if isinstance(outcome, AnyseekError)]
+            sound = [outcome for outcome in own if not isinstance(outcome, AnyseekError)]
+            found[number] = failed[0] if failed else one.merged(sound, self._by_words(head, one))
+        return found
+
+    def _by_words(self, head: Head, asked: Asked) -> list[Ranked]:
+        if not asked.query.words:
+            return []
         with self._database.read() as session:
-            for asked in planned.words:
-                ranked = words.ranked(session, head.id, asked.text, planned.where, planned.depth)
-                lists.append((asked.weight, ranked))
-        return fused(lists)
+            return [words.ranked(session, head.id, given.text, asked.where, asked.depth) for given in asked.query.words]
 
-    def _chosen(
-        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors, found: Found
-    ) -> Choice:
+    def _chosen(self, head: Head, asked: Mapping[int, Asked], found: Found, values: ValueVectors) -> Choice:
         """Those of the items found that become hits, by the number of the query."""
         chosen: Choice = {}
         for number, scores in found.items():
-            planned = plans[number]
             if isinstance(scores, AnyseekError):
                 chosen[number] = scores
-            elif planned.group_by is None:
-                chosen[number] = page(scores, planned)
+            elif asked[number].query.group_by is None:
+                chosen[number] = page(scores, asked[number].query)
             else:
-                chosen[number] = self._groups(head, space, number, planned, values, scores)
+                chosen[number] = self._groups(head, number, asked[number], scores, values)
         return chosen
 
     def _groups(
-        self, head: Head, space: SpaceHead, number: int, planned: Plan, values: ValueVectors, scores: Scores
+        self, head: Head, number: int, asked: Asked, scores: Scores, values: ValueVectors
     ) -> list[Chosen] | AnyseekError:
-        """The best items of the best groups, exactly: as many items are looked at as that takes."""
-        assert planned.group_by is not None
+        """The best items of the best groups; of one ranking exactly: as many items are looked at as that takes."""
+        assert asked.query.group_by is not None
         known: dict[int, list[GroupValue]] = {}
+        depth = asked.depth
         while True:
             new = [item_id for item_id, _ in scores if item_id not in known]
             with self._database.read() as session:
                 known |= {item_id: [] for item_id in new}
-                known |= facets.values_of(session, head.id, planned.group_by, new)
-            chosen, complete = groups(scores, known, planned)
-            if complete or planned.words or len(scores) < planned.depth:
+                known |= facets.values_of(session, head.id, asked.query.group_by, new)
+            chosen, complete = groups(scores, known, asked.query)
+            if complete or not asked.is_one_ranking or len(scores) < depth:
                 return chosen
-            planned = replace(planned, depth=_DEEPER * planned.depth)
-            found = self._search(self._head_again(head), space, {number: planned}, values)[0][number]
+            depth *= _DEEPER
+            planned = replace(asked.rankings[0], depth=depth)
+            found = self._search(self._head_again(head), planned.space, {(number, 0): planned}, values)[0][number, 0]
             if isinstance(found, AnyseekError):
                 return found
             scores = found
 
     def _search(
-        self, head: Head, space: SpaceHead, plans: Mapping[int, Plan], values: ValueVectors
-    ) -> tuple[Found, int, Head]:
-        """The nearest ids of each query of one space, as of `head` or later, or the error of that query.
+        self, head: Head, space: SpaceHead, plans: Mapping[Place, Plan], values: ValueVectors
+    ) -> tuple[Ranks, int, Head]:
+        """The nearest ids of each ranking in one space, as of `head` or later, or the error of that ranking.
 
         Also how many items the index lacks because their vectors are damaged, and the head that filters were read at.
         """
@@ -264,14 +274,14 @@ class SearchEngine:
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._heads.get(before.name))
 
-    def _add_vectors(self, head: Head, plans: Mapping[int, Plan], answers: dict[int, Answer]) -> None:
+    def _add_vectors(self, head: Head, asked: Mapping[int, Asked], answers: dict[int, Answer]) -> None:
         """Give the hits of queries that ask for it their items' vectors; a damaged vector is left out."""
-        for number, planned in plans.items():
+        for number, one in asked.items():
             results = answers[number]
-            if not planned.vectors or isinstance(results, AnyseekError) or not results.hits:
+            if one.vectors_of is None or isinstance(results, AnyseekError) or not results.hits:
                 continue
             with self._database.read() as session:
-                vectors = raw_vectors(session, head, planned.space, [hit.item.id for hit in results.hits])
+                vectors = raw_vectors(session, head, one.vectors_of, [hit.item.id for hit in results.hits])
             hits = tuple(replace(hit, vector=vectors.get(hit.item.id)) for hit in results.hits)
             answers[number] = replace(results, hits=hits)
 
@@ -291,30 +301,30 @@ def _same(before: Head, now: Head) -> Head:
 
 
 def _fused(
-    plans: Mapping[int, Plan], values: ValueVectors, stored: ItemVectors, mean: FloatArray
-) -> tuple[dict[int, FloatArray], dict[int, AnyseekError]]:
-    """The vector of each query, or its error."""
-    vectors: dict[int, FloatArray] = {}
-    errors: dict[int, AnyseekError] = {}
-    for number, planned in plans.items():
+    plans: Mapping[Place, Plan], values: ValueVectors, stored: ItemVectors, mean: FloatArray
+) -> tuple[dict[Place, FloatArray], dict[Place, AnyseekError]]:
+    """The vector of each ranking, or its error."""
+    vectors: dict[Place, FloatArray] = {}
+    errors: dict[Place, AnyseekError] = {}
+    for place, planned in plans.items():
         try:
-            vectors[number] = fuse_parts(planned, values.get(number, {}), stored, mean)
+            vectors[place] = fuse_parts(planned, values.get(place, {}), stored, mean)
         except AnyseekError as error:
-            errors[number] = error
+            errors[place] = error
     return vectors, errors
 
 
-def _nearest(view: View, plans: Mapping[int, Plan], vectors: Mapping[int, FloatArray]) -> dict[int, Scores]:
-    """(id, score) of the hits of each query; queries that look as deep with the same filter are searched together."""
-    alike: dict[tuple[int, Filter | None], list[int]] = defaultdict(list)
-    for number in vectors:
-        alike[plans[number].depth, plans[number].where].append(number)
-    found: dict[int, Scores] = {}
-    for (depth, where), numbers in alike.items():
-        ids, scores = view.search(np.stack([vectors[number] for number in numbers]), depth, where)
-        for row, number in enumerate(numbers):
+def _nearest(view: View, plans: Mapping[Place, Plan], vectors: Mapping[Place, FloatArray]) -> dict[Place, Scores]:
+    """(id, score) of what each ranking finds; those that look as deep with the same filter are searched together."""
+    alike: dict[tuple[int, Filter | None], list[Place]] = defaultdict(list)
+    for place in vectors:
+        alike[plans[place].depth, plans[place].where].append(place)
+    found: dict[Place, Scores] = {}
+    for (depth, where), places in alike.items():
+        ids, scores = view.search(np.stack([vectors[place] for place in places]), depth, where)
+        for row, place in enumerate(places):
             clipped = np.clip(scores[row], -1, 1)  # rounding moves some outside
-            found[number] = list(zip(ids[row].tolist(), clipped.tolist(), strict=True))
+            found[place] = list(zip(ids[row].tolist(), clipped.tolist(), strict=True))
     return found
 
 
@@ -324,24 +334,20 @@ def _ids(chosen: Choice) -> list[int]:
     return list(dict.fromkeys(one.item_id for outcome in some for one in outcome))
 
 
-def _results(
-    chosen: list[Chosen], held: Mapping[int, Item], planned: Plan, lacking: int, vanished: set[int]
-) -> Results:
+def _results(chosen: list[Chosen], held: Mapping[int, Item], asked: Asked, lacking: int, vanished: set[int]) -> Results:
     """The hits; a damaged item leaves its rank empty."""
     sound = [one for one in chosen if one.item_id in held and not held[one.item_id].damaged]
     damaged = {one.item_id for one in chosen if one.item_id in held and held[one.item_id].damaged}
     hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group) for one in sound]
-    fusion = planned.fusion if len(planned.parts) > 1 else None
     left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
-    space = planned.space.name if planned.parts or planned.vectors else None
-    return Results(tuple(hits), space, fusion, _damage_note(left_out, lacking))
+    return Results(tuple(hits), asked.space, asked.fusion, _damage_note(left_out, lacking))
 
 
-def _score_note(planned: Plan, found: Scores | AnyseekError) -> str | None:
+def _score_note(query: Query, found: Scores | AnyseekError) -> str | None:
     """That nothing is good enough, and how good the best is."""
-    if planned.min_score is None or isinstance(found, AnyseekError) or not found or found[0][1] >= planned.min_score:
+    if query.min_score is None or isinstance(found, AnyseekError) or not found or found[0][1] >= query.min_score:
         return None
-    return f"no item has a score of at least {planned.min_score:g}; the highest is {found[0][1]:.3f}"
+    return f"no item has a score of at least {query.min_score:g}; the highest is {found[0][1]:.3f}"
 
 
 def _damage_note(hits: int, lacking: int) -> str | None:

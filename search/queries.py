@@ -28,10 +28,10 @@ from search.errors import (
 )
 from search.filters.tree import Filter
 from search.metrics import embedding
-from search.query_limits import check_sizes, depth_of, where_of
+from search.query_limits import check_sizes, where_of
 from search.settings import Limits
 from search.spaces.base import NO_DIRECTION, centre
-from search.types import Part, Query, Words
+from search.types import Part, Query
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"
@@ -40,9 +40,10 @@ UNIT_TO = 1e-6
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
 PUSH = 0.3
 
-# By the number of the query in its batch, then by the number of the part in its query; the single vector of a joint
-# query is at 0.
-ValueVectors = Mapping[int, Mapping[int, FloatArray]]
+# The number of a query in its batch, and of a ranking in the query.
+Place = tuple[int, int]
+# By the place of the ranking, then by the number of its part; the single vector of a joint query is at 0.
+ValueVectors = Mapping[Place, Mapping[int, FloatArray]]
 ItemVectors = Mapping[str, FloatArray | AnyseekError]
 # Means of queries that were fitted on a collection, by modality, and those by the id of the space.
 Tuned = Mapping[str, FloatArray]
@@ -52,38 +53,32 @@ NOT_TUNED: Tuned = {}
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked query: canonical names of modalities, the space that answers, and how parts become one vector."""
+    """Checked parts that become one vector: how, the space that answers, and which items can be found."""
 
     parts: tuple[Part, ...]
-    k: int
     space: SpaceHead
     fusion: Fusion
-    where: Filter | None = None
-    offset: int = 0
-    min_score: float | None = None
-    vectors: bool = False
-    group_by: str | None = None
-    group_size: int = 1
-    depth: int = 0
+    where: Filter | None
+    depth: int
     """how many of the nearest items to look at"""
-    words: tuple[Words, ...] = ()
-
-    @property
-    def reach(self) -> int:
-        """How many of the best hits, or groups, have to be known."""
-        return self.offset + self.k
 
 
-def plan(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Plan:
-    """Raises `BadQuery`, `BadFilter`, `NotJoinable`, `LimitExceeded`, `SpaceNotFound`, `FingerprintMismatch`."""
+def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
+    """The parts of a query of an allowed size, with canonical names. Raises `BadQuery`, `LimitExceeded`."""
     check_sizes(query, limits)
-    parts = tuple(_checked(part, embedder) for part in query.parts)
+    return tuple(_checked(part, embedder) for part in query.parts)
+
+
+def plan(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, depth: int) -> Plan:
+    """What becomes one vector: all of a query's checked parts, or some of them, as deep as `depth`.
+
+    Raises `BadQuery`, `BadFilter`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
+    """
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
     _check_space(space, head, embedder)
     parts = tuple(_fitted(part, space) for part in parts)
-    more = (query.offset, query.min_score, query.vectors, query.group_by, query.group_size)
-    return Plan(parts, query.k, space, fusion, where_of(query), *more, depth_of(query, limits), query.words)
+    return Plan(parts, space, fusion, where_of(query), depth)
 
 
 def _checked(part: Part, embedder: Embedder) -> Part:
@@ -139,8 +134,6 @@ def check_taken(modality: str, embedder: Embedder) -> None:
 
 def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     """The requested fusion, else the one that suits the model best, where the parts allow it."""
-    if not parts:
-        return Fusion.LATE
     obstacle = _not_joinable(parts)
     if query.fusion is Fusion.JOINT and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
@@ -170,13 +163,11 @@ def _not_joinable(parts: Sequence[Part]) -> str | None:
 def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
     spaces = {space.name: space for space in head.spaces}
     if query.space is not None:
-        named = _named(query.space, spaces, head)
+        named = named_space(query.space, head)
         _check_known(named, parts, embedder)
         return named
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
-    if not parts:
-        return head.spaces[0]
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
     modality = heaviest.modality or ITEMS_ARE
     if modality not in embedder.modalities:
@@ -211,7 +202,9 @@ def _check_known(held: SpaceHead, parts: Sequence[Part], embedder: Embedder) -> 
             )
 
 
-def _named(name: str, spaces: Mapping[str, SpaceHead], head: Head) -> SpaceHead:
+def named_space(name: str, head: Head) -> SpaceHead:
+    """The space of a collection that has the name. Raises `SpaceNotFound`."""
+    spaces = {space.name: space for space in head.spaces}
     if name not in spaces:
         raise SpaceNotFound(f"the collection {head.name!r} has no space {name!r}; it has {', '.join(sorted(spaces))}")
     return spaces[name]
@@ -240,14 +233,29 @@ def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
     )
 
 
-def embed_values(embedder: Embedder, plans: Mapping[int, Plan], tuned: TunedSpaces) -> ValueVectors:
+def embed_values(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
     """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
+
+    What is asked in a space that knows few modalities is embedded apart, as such a space needs no pass of the others.
+    """
+    vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
+    alike: dict[frozenset[str] | None, dict[Place, Plan]] = defaultdict(dict)
+    for number, plan in plans.items():
+        alike[embedder.spaces[plan.space.name].modalities][number] = plan
+    for group in alike.values():
+        for number, of_query in _embedded(embedder, group, tuned).items():
+            vectors[number].update(of_query)
+    return vectors
+
+
+def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
+    """The centred vectors of plans in one model pass.
 
     Samples of like modalities and length stand together, because models pad those of a batch to the longest.
     """
     asked = [(number, place, sample) for number, plan in plans.items() for place, sample in _samples(plan)]
     asked.sort(key=lambda part: _alike(part[2]))
-    vectors: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+    vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
     if asked:
         spaces = sorted({plan.space.name for plan in plans.values()})
         with embedding(len(asked)):

@@ -10,8 +10,8 @@ from search.words import words_of
 
 # How many items are looked at first for groups: so many for each hit, but at least a few.
 _TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
-# How many of the best by parts and by words are fused: the same for all pages, so that they are pieces of one order.
-_DEPTH_WITH_WORDS = 1_000
+# How many of the best of each ranking are added: the same for the first pages, so that they are pieces of one order.
+_DEPTH_OF_RANKINGS, _DEEPER_THAN_HITS = 1_000, 10
 _MOST_WORDS = 100
 
 
@@ -74,9 +74,9 @@ def where_of(query: Query) -> Filter | None:
     return has_value if where is None else And((where, has_value))
 
 
-def depth_of(query: Query, limits: Limits) -> int:
-    """How many of the nearest items to look at first; if they are in too few groups, more are looked at."""
-    reach = query.offset + query.k
-    if query.words:
-        return _DEPTH_WITH_WORDS if reach * query.group_size <= _DEPTH_WITH_WORDS else limits.hits
-    return reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * reach * query.group_size)
+def depth_of(query: Query, rankings: int, limits: Limits) -> int:
+    """How many of the nearest items to look at first; if one ranking is in too few groups, more are looked at."""
+    hits = query.reach * query.group_size
+    if rankings > 1:
+        return min(max(_DEPTH_OF_RANKINGS, _DEEPER_THAN_HITS * hits), limits.hits)
+    return query.reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)

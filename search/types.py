@@ -153,7 +153,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Words:
-    """Words to find in keys, captions and attributes by full text; `weight` is above 0, and 1 is that of all parts."""
+    """Words to find in keys, captions and attributes by full text; `weight` is above 0, and beside those of parts."""
 
     text: str
     weight: float = 1.0
@@ -161,12 +161,12 @@ class Words:
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for: at least one part or words, the number of hits, the space and how parts become one vector
-    (None lets the model choose both), and which items may be hits (None: all).
+    """What to look for: at least one part or words, the number of hits, the space and how parts become one (None lets
+    the model choose both), and which items may be hits (None: all).
 
     The best `offset` hits are left out, and hits below `min_score`. With `vectors`, hits have their items' vectors.
     With `group_by`, the path of an attribute, `k` and `offset` count the groups of items with the same value of it,
-    and the `group_size` best items of each group become hits. Parts and `words` are fused by reciprocal rank.
+    and the `group_size` best items of each group become hits. What `words` find is added by rank.
     """
 
     parts: tuple[Part, ...]
@@ -181,12 +181,16 @@ class Query:
     group_size: int = 1
     words: tuple[Words, ...] = ()
 
+    @property
+    def reach(self) -> int:
+        """How many of the best hits, or groups, have to be known."""
+        return self.offset + self.k
+
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer. `score` is a cosine in [-1, 1], higher is better; `rank` starts at 1.
-
-    For a query with words `score` is from its ranks, 1 for what comes first by parts and by all words.
+    """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.rankings` makes;
+    `rank` starts at 1.
 
     In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
 
@@ -203,12 +207,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """The hits of one query, best first, the space they were found in, and how its parts became one vector.
+    """The hits of one query, best first, the space they were found in, and how its parts became one.
 
-    `space` is None if no vectors were searched or given.
-
-    `fusion` is None for a query of one part. `note` says what was left out because it is damaged, what is odd about
-    the filter if few hits pass it, and how high the scores are if none is high enough.
+    Several spaces are joined by `+`; `space` is None if no vectors were searched or given. `fusion` is None for a query
+    of one part. `note` says what was left out because it is damaged, what is odd about the filter if few hits pass it,
+    and how high the scores are if none is high enough.
     """
 
     hits: tuple[Hit, ...]

@@ -65,8 +65,8 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option("--space", help="The space to search; by default the model chooses.")
 @click.option(
     "--fusion",
-    type=click.Choice(["joint", "late"]),
-    help="How several parts become one vector; by default the model chooses.",
+    type=click.Choice(["joint", "late", "ranks"]),
+    help="How several parts become one query; by default the model chooses.",
 )
 @click.option(
     "--batch",

@@ -191,7 +191,7 @@ def _fusion(text: str | None) -> Fusion | None:
     try:
         return Fusion(text)
     except ValueError:
-        raise BadQuery(f"fusion is {' or '.join(Fusion)}, not {text[:20]!r}") from None
+        raise BadQuery(f"fusion is {', '.join(Fusion)}, not {text[:20]!r}") from None
 
 
 def _divided(read: Sequence[Part | Words]) -> tuple[tuple[Part, ...], tuple[Words, ...]]:

@@ -17,7 +17,7 @@ DEFAULT_HITS = 10
 MOST_HITS = 10_000
 WORDS = "words"  # the modality of a part that is looked for by full text
 LONGEST_VECTOR = 65_536
-Fusion = Literal["joint", "late"]
+Fusion = Literal["joint", "late", "ranks"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
 
 EXAMPLES = [
@@ -77,8 +77,8 @@ class Query:
     where: Where | None = None
     """which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}"""
     fusion: Fusion | None = None
-    """joint: all parts in one pass of the model; late: one vector per part, added by weight. The model chooses by
-    default."""
+    """joint: all parts in one pass of the model; late: one vector per part, added by weight; ranks: one ranking per
+    part, added by rank. By default the model chooses, and parts at home in different spaces are added by rank."""
     offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
     """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
     min_score: float | None = None
@@ -193,9 +193,9 @@ class Results:
 
     hits: tuple[Hit, ...]
     space: str | None
-    """that they were found in; null if words alone were looked for"""
+    """that they were found in; several are joined by +; null if words alone were looked for"""
     fusion: Fusion | None = None
-    """how the parts became one vector; null for one part"""
+    """how the parts became one; null for one part"""
     note: str | None = None
     """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; and how
     high the scores are if none is as high as `min_score`"""

@@ -15,14 +15,16 @@ const FIELDS = {
 };
 
 // In which manner hits were found: the sense of an embedding space.
-export const manner = (space) => SPACES[space] ?? `by ${space.replaceAll("_", " ")}`;
+export const manner = (space) =>
+  space.split("+").map((one) => SPACES[one] ?? `by ${one.replaceAll("_", " ")}`).join(" and ");
 
 // How sure a hit is. The levels are of the cosine, which says more in a space of looks than in one of meanings.
 const LEVELS = { "by look": [0.75, 0.45] };
+const RANKED = [0.9, 0.6]; // of rankings that were added, where 1 is first in all
 const USUAL = [0.6, 0.38];
 
 export function confidence(score, space) {
-  const [sure, likely] = LEVELS[manner(space)] ?? USUAL;
+  const [sure, likely] = space.includes("+") ? RANKED : (LEVELS[manner(space)] ?? USUAL);
   return score >= sure ? "sure" : score >= likely ? "likely" : "maybe";
 }
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from model.seam import CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
+from model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
 from search.errors import BadQuery
 from search.evaluation.baselines import Baselines, Sides
 from search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
@@ -100,7 +100,7 @@ class Cell:
         columns = {"encoders": self._baseline(baselines.encoders), "ridge": self._baseline(baselines.ridge)}
         for space in self._spaces():
             usual = self._usual(space)
-            fusions = [None] if usual.fusion is None else list(Fusion)
+            fusions = [None] if usual.fusion is None else list(ONE_VECTOR)
             for kind, fusion in product(self.gallery.kinds(space), fusions):
                 way = replace(usual, gallery=kind, fusion=fusion)
                 model = scores_of(self._measured(way))

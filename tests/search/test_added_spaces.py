@@ -1,56 +1,14 @@
-"""A model that has come to have another space: collections of before go on, and get the space when they are remade."""
+"""A model that has come to have another space: collections of before go on, others are answered in it."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from model.seam import EmbeddingSpace, FloatArray, Sample
-from search.catalogue import items
 from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import BadQuery
 from search.settings import Settings
 from search.types import Collection, Query
-from tests.search.gallery import (
-    DIMENSION,
-    WORDS,
-    WordsEmbedder,
-    direction,
-    keys,
-    make_collection,
-    new_item,
-    picture,
-    put,
-    text,
-    words,
-)
-
-
-class SeesHues(WordsEmbedder):
-    """`WordsEmbedder` with a space that tells pictures apart, and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        known = frozenset({"rgb"})
-        zero = np.zeros(DIMENSION, np.float32)
-        hues = EmbeddingSpace("hues", DIMENSION, "hues-1", zero, modalities=known, instead="looks")
-        self.spaces = {**self.spaces, "hues": hues}
-
-    def default_space(self, modality: str) -> str:
-        return "hues" if modality == "rgb" else super().default_space(modality)
-
-    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
-        found = super().embed(samples, [space for space in spaces if space != "hues"])
-        if "hues" in spaces:
-            found["hues"] = np.stack([self._hue(sample) for sample in samples])
-        return found
-
-    embed_gallery = embed
-
-    def _hue(self, sample: Sample) -> FloatArray:
-        return direction(words(sample.values["rgb"]) if "rgb" in sample.values else "nothing", "hues")
+from tests.search.gallery import WORDS, keys, make_collection, picture, put, text
+from tests.search.hues import SeesHues, put_hued
 
 
 @pytest.fixture
@@ -69,15 +27,14 @@ def test_a_collection_that_lacks_the_space_is_answered_in_the_one_that_stands_in
     results = engine.query("things", Query((picture(9),), k=5))
     assert results.space == "looks"
     assert len(results.hits) == len(WORDS)
+    both = engine.query("things", Query((picture(9, weight=2.0), text("cat"))))
+    assert (both.space, both.fusion) == ("looks", "late")
 
 
 def test_a_collection_with_the_space_is_answered_in_it(database: Database, engine: SearchEngine, now: SeesHues) -> None:
     made = make_collection(database, now, "hued")
     for total in (3, 9, 12):
-        (hue,) = now.embed([Sample({"rgb": picture(total).value})], ["hues"])["hues"]
-        new = new_item(now, str(total))
-        with database.write() as session:
-            items.write(session, made, [replace(new, vectors={**new.vectors, "hues": hue})])
+        put_hued(database, made, now, str(total), "thing", total)
     results = engine.query("hued", Query((picture(9),), k=1))
     assert results.space == "hues"
     assert keys(results) == ["9"]
@@ -99,4 +56,5 @@ def test_one_vector_of_several_parts_is_in_a_space_that_knows_them_all(
     database: Database, engine: SearchEngine, now: SeesHues
 ) -> None:
     put(database, make_collection(database, now, "hued"), now, ["dog"])
-    assert engine.query("hued", Query((picture(9, weight=2.0), text("cat")))).space == "looks"
+    parts = (picture(9, weight=2.0), text("cat"))
+    assert engine.query("hued", Query(parts, fusion="late")).space == "looks"

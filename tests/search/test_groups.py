@@ -11,7 +11,7 @@ from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.filters.from_text import filter_from_text
 from search.filters.tree import Filter
-from search.ranking import groups
+from search.hits import groups
 from search.settings import Settings
 from search.spaces.base import Backend
 from search.spaces.local.backend import LocalBackend

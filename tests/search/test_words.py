@@ -13,7 +13,7 @@ from search.engine import SearchEngine
 from search.errors import AnyseekError, BadQuery, LimitExceeded
 from search.filters.from_text import filter_from_text
 from search.maintenance import rebuild
-from search.ranking import fused
+from search.rankings import fused
 from search.settings import Settings
 from search.types import Collection, Query, Words
 from search.words import words_of

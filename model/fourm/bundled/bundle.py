@@ -38,7 +38,7 @@ from model.fourm.spaces import TowersSpace
 from model.modalities.registry import DECLARATIONS
 from model.network.config import EmbeddingKind, FourMConfig
 from model.network.transformer import FourM
-from model.seam import EmbeddingSpace, FloatArray, Fusion
+from model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.towers.captions import Calibration, From
@@ -162,7 +162,7 @@ def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
     spaces = tuple(manifest["gallery"])
     if TOWERS_FOR in manifest and TOWERS not in manifest["files"]:
         raise WeightsCorrupt(f"{path} names modalities for towers, and lists no file {TOWERS}")
-    chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), tuple(Fusion))]
+    chosen: list[tuple[str, object, tuple[str, ...]]] = [("fusion", manifest.get("fusion", Fusion.LATE), ONE_VECTOR)]
     chosen += [(f"the gallery of {space}", kind, GALLERIES) for space, kind in manifest["gallery"].items()]
     chosen += [(f"the default space of {name}", space, spaces) for name, space in manifest["default_spaces"].items()]
     for what, value, known in chosen:

@@ -38,7 +38,7 @@ from model.fourm.bundled.images import CLASSES
 from model.fourm.bundled.layout import DENSE, INPUTS
 from model.fourm.bundled.shortcuts import load_shortcuts
 from model.home import default_home
-from model.seam import Fusion
+from model.seam import ONE_VECTOR, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.towers.space import FILE as TOWERS
 from model.training.dense.bundling import add_decoder
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="the bundle's folder; its name is the model's")
     parser.add_argument("--bundle", type=Path, default=WEIGHTS / "4m-tiny", help="whose projection made the data sets")
     parser.add_argument("--samples", type=int, default=600, help="validation samples of each data set")
-    parser.add_argument("--fusion", type=Fusion, choices=list(Fusion), default=Fusion.LATE, help=_ABOUT_FUSION)
+    parser.add_argument("--fusion", type=Fusion, choices=ONE_VECTOR, default=Fusion.LATE, help=_ABOUT_FUSION)
     parser.add_argument("--without", choices=list(DENSE), action="append", default=[], help=_ABOUT_WITHOUT)
     options = parser.parse_args()
     release(options.run, options.to, options.bundle, options.samples, options.fusion, options.without)

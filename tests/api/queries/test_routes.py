@@ -55,14 +55,14 @@ def test_a_negative_weight_pushes_away(http: httpx.Client, shapes: str) -> None:
 def test_parts_are_fused_as_asked_and_the_answer_says_how(http: httpx.Client, shapes: str) -> None:
     path = f"/v1/collections/{shapes}/query"
     parts = [{"text": "a red disc"}, {"modality": "color_palette", "text": "#d92d2d"}]
-    bodies = [{"parts": parts, **how} for how in ({"fusion": "joint"}, {"fusion": "late"}, {})]
+    bodies = [{"parts": parts, **how} for how in ({"fusion": "joint"}, {"fusion": "late"}, {"fusion": "ranks"}, {})]
     answers = [http.post(path, json=body).json() for body in bodies]
-    assert [answer["fusion"] for answer in answers] == ["joint", "late", "late"]
+    assert [answer["fusion"] for answer in answers] == ["joint", "late", "ranks", "late"]
     assert all(answer["hits"][0]["key"] == "red disc" for answer in answers)
     form = {"caption": (None, "a red disc"), "color_palette": (None, "#d92d2d"), "fusion": (None, "joint")}
     assert http.post(path, files=form).json() == answers[0]
     results = http.post(f"{path}/batch", json={"queries": bodies}).json()["results"]
-    assert [result["fusion"] for result in results] == ["joint", "late", "late"]
+    assert [result["fusion"] for result in results] == ["joint", "late", "ranks", "late"]
     assert http.post(path, json={"parts": parts[:1]}).json()["fusion"] is None
 
 

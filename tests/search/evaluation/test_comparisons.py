@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.hashing import HashingEmbedder
-from model.seam import Decoding, FloatArray, Fusion, Sample
+from model.seam import ONE_VECTOR, Decoding, FloatArray, Fusion, Sample
 from search.evaluation.instruments import Compare, Comparison, Instruments, comparable
 from search.evaluation.matrix import Matrix, recall_matrix
 from search.evaluation.measures import Outcomes, gain
@@ -68,7 +68,7 @@ def test_nothing_is_compared_unless_asked_for() -> None:
     assert matrix.comparisons == matrix.ceilings == ()
 
 
-@pytest.mark.parametrize("usual", Fusion)
+@pytest.mark.parametrize("usual", ONE_VECTOR)
 def test_joint_and_late_fusion_change_places_with_the_models_choice(usual: Fusion) -> None:
     embedder = NumbersEmbedder(("rgb", "depth", "semseg"))
     embedder.fusion = usual
@@ -77,7 +77,7 @@ def test_joint_and_late_fusion_change_places_with_the_models_choice(usual: Fusio
     assert {pair.gallery for pair in matrix.comparisons} == {"rgb"}, "what holds the item's own file says nothing"
     pair = _only(matrix, "depth+semseg", "rgb", "main")
     assert (pair.usual, pair.fusion) == (usual, usual)
-    assert {pair.usual, pair.other} == set(Fusion)
+    assert {pair.usual, pair.other} == set(ONE_VECTOR)
     rows = {
         row.fusion: row
         for row in matrix.rows

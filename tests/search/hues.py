@@ -1,0 +1,50 @@
+"""A model that has come to have another space, which tells pictures apart and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from model.seam import EmbeddingSpace, FloatArray, Sample
+from search.catalogue import items
+from search.catalogue.session import Database
+from search.types import Collection
+from tests.search.gallery import DIMENSION, WordsEmbedder, direction, new_item, picture, words
+
+
+class SeesHues(WordsEmbedder):
+    """`WordsEmbedder` with the space `hues`. `embedded` has the modalities and spaces of each sample in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        zero = np.zeros(DIMENSION, np.float32)
+        hues = EmbeddingSpace("hues", DIMENSION, "hues-1", zero, modalities=frozenset({"rgb"}), instead="looks")
+        self.spaces = {**self.spaces, "hues": hues}
+
+    def default_space(self, modality: str) -> str:
+        return "hues" if modality == "rgb" else super().default_space(modality)
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.embedded += [(tuple(sample.values), tuple(spaces)) for sample in samples]
+        found = super().embed(samples, [space for space in spaces if space != "hues"])
+        if "hues" in spaces:
+            found["hues"] = np.stack([self._hue(sample) for sample in samples])
+        return found
+
+    embed_gallery = embed
+
+    def _hue(self, sample: Sample) -> FloatArray:
+        return direction(words(sample.values["rgb"]) if "rgb" in sample.values else "nothing", "hues")
+
+
+def put_hued(
+    database: Database, collection: Collection, embedder: SeesHues, key: str, text: str, total: int | None = None
+) -> None:
+    """An item that says `text` and has the hue of `picture(total)`, or none."""
+    new = new_item(embedder, key, text)
+    if total is not None:
+        (hue,) = embedder.embed([Sample({"rgb": picture(total).value})], ["hues"])["hues"]
+        new = replace(new, vectors={**new.vectors, "hues": hue})
+    with database.write() as session:
+        items.write(session, collection, [new])
