@@ -23,12 +23,14 @@ from api.pagination import Limit, following
 from api.security import Scope
 from indexer.tuning import reset, tune
 from search.catalogue import collections, facet_counts, folders
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
-
+Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
 
 
@@ -58,10 +60,16 @@ def get_collection(collection: str, service: ServiceDependency) -> CollectionAns
 
 
 @router.get("/{collection}/facets", dependencies=[requires(Scope.READ)])
-def count_facets(collection: str, service: ServiceDependency, fields: Fields = 50, values: Values = 20) -> FacetsAnswer:
-    """Get the attributes of the items, those that most items have first, with how many items have each value."""
+def count_facets(
+    collection: str, service: ServiceDependency, fields: Fields = 50, values: Values = 20, where: Where = None
+) -> FacetsAnswer:
+    """Get the attributes of the items, those that most items have first, with how many items have each value.
+
+    With `where`, only the items that pass the filter count.
+    """
+    wanted = checked(filter_from_text(where)) if where is not None else None
     with service.runtime.database.read() as session:
-        counted = facet_counts.count(session, collections.get(session, collection).id, fields, values)
+        counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
     return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])
 
 

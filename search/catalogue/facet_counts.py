@@ -1,13 +1,16 @@
-"""Which attributes the items of a collection have, and how many items have each value."""
+"""Which attributes the items of a collection have, or those that pass a filter, and how many items have each value."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import FacetRow
+from search.catalogue import facets
+from search.catalogue.tables import FacetRow, chunks
+from search.filters.tree import Filter
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,45 @@ class FieldCounts:
     moments: tuple[float, float] | None = None
 
 
-def count(session: Session, collection_id: int, fields: int, values: int) -> list[FieldCounts]:
-    """The `fields` attributes that most items have, each with its `values` most frequent values."""
+@dataclass
+class _Tally:
+    """What is counted of one attribute while the items are read one after the other."""
+
+    items: int = 0
+    last_item: int = 0
+    texts: Counter[str] = field(default_factory=Counter)
+    truths: Counter[bool] = field(default_factory=Counter)
+    numbers: list[float] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+
+    def add(self, row: Any) -> None:
+        """Count a row of facets; those of one item stand together."""
+        self.items += row.item_id != self.last_item
+        self.last_item = row.item_id
+        if row.text is not None:
+            self.texts[row.text] += 1
+        if row.truth is not None:
+            self.truths[row.truth] += 1
+        for bounds, value in ((self.numbers, row.number), (self.moments, row.moment)):
+            if value is not None:
+                bounds[:] = [min([value, *bounds]), max([value, *bounds])]
+
+    def counts(self, path: str, most: int) -> FieldCounts:
+        found = [*_most_frequent(self.texts, most), *_most_frequent(self.truths, most)]
+        return FieldCounts(
+            path, self.items, len(self.texts), tuple(found), _bounds(self.numbers), _bounds(self.moments)
+        )
+
+
+def count(
+    session: Session, collection_id: int, fields: int, values: int, where: Filter | None = None
+) -> list[FieldCounts]:
+    """The `fields` attributes that most items have, each with its `values` most frequent values.
+
+    Only the items that pass a `checked` filter count; what they hold is read, so that takes longer the more pass.
+    """
+    if where is not None:
+        return _count_of(session, facets.ids_where(session, collection_id, where).tolist(), fields, values)
     number, text, moment = FacetRow.number, FacetRow.text, FacetRow.moment
     held = func.count(FacetRow.item_id.distinct()).label("items")
     columns = (func.count(text.distinct()), func.count(FacetRow.truth), func.min(number), func.max(number))
@@ -43,6 +83,26 @@ def count(session: Session, collection_id: int, fields: int, values: int) -> lis
     of_collection = statement.where(FacetRow.collection_id == collection_id).group_by(FacetRow.path)
     rows = session.execute(of_collection.order_by(held.desc(), FacetRow.path).limit(fields)).all()
     return [_field(session, collection_id, row, values) for row in rows]
+
+
+def _count_of(session: Session, ids: Sequence[int], fields: int, values: int) -> list[FieldCounts]:
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    columns = (FacetRow.path, FacetRow.item_id, FacetRow.number, FacetRow.text, FacetRow.truth, FacetRow.moment)
+    for some in chunks(ids):
+        rows = select(*columns).where(FacetRow.item_id.in_(some)).order_by(FacetRow.item_id)
+        for row in session.execute(rows):
+            tallies[row.path].add(row)
+    ordered = sorted(tallies.items(), key=lambda item: (-item[1].items, item[0]))
+    return [tally.counts(path, values) for path, tally in ordered[:fields]]
+
+
+def _most_frequent(counted: Mapping[Any, int], most: int) -> list[ValueCount]:
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return [ValueCount(value, items) for value, items in ordered[:most]]
+
+
+def _bounds(found: Sequence[float]) -> tuple[float, float] | None:
+    return (found[0], found[1]) if found else None
 
 
 def _field(session: Session, collection_id: int, row: Sequence[Any], values: int) -> FieldCounts:

@@ -82,6 +82,15 @@ def test_facets_count_the_items_of_each_value(http: httpx.Client, dated: str) ->
     assert len(http.get(f"/v1/collections/{dated}/facets?values=1").json()["fields"][1]["values"]) == 1
 
 
+def test_facets_of_the_items_that_pass_a_filter(http: httpx.Client, dated: str, problem: Problem) -> None:
+    path = f"/v1/collections/{dated}/facets"
+    fields = {field["field"]: field for field in http.get(path, params={"where": "even = true"}).json()["fields"]}
+    assert (fields["even"]["items"], fields["even"]["values"]) == (3, [{"value": True, "items": 3}])
+    assert http.get(path, params={"where": "@key exists"}).json() == http.get(path).json()
+    assert http.get(path, params={"where": "@key = nobody"}).json() == {"fields": []}
+    problem(http.get(path, params={"where": "even ="}), 422, "bad-filter")
+
+
 def test_facets_of_numbers_are_a_range(http: httpx.Client, collection: str) -> None:
     with Client(str(http.base_url)) as client:
         for width in (3, 4.5):

@@ -1,0 +1,62 @@
+"""The values of attributes are counted alike by the database and of items that pass a filter, on every database."""
+
+import random
+from typing import Any
+
+import pytest
+
+from search.catalogue import facet_counts, items
+from search.catalogue.facet_counts import FieldCounts, ValueCount
+from search.catalogue.session import Database
+from search.filters.from_text import filter_from_text
+from search.types import Collection, NewItem
+from tests.search.gallery import SPACES, direction
+
+COUNT = 1_100  # more than one statement asks for
+
+
+def attributes(number: int) -> dict[str, Any]:
+    chosen = random.Random(number)
+    found: dict[str, Any] = {"n": number, "label": chosen.choice(["a", "B", "c", "ä", "d"])}
+    if number % 2:
+        found["tags"] = chosen.sample(["x", "y", "z", 3, True, False, 2.5], 3)
+    if number % 5 == 0:
+        found["taken"] = f"20{10 + number % 9}-05-01"
+        found["place"] = {"lat": number / 100, "town": None}
+    return found
+
+
+@pytest.fixture
+def filled(database: Database, collection: Collection) -> Collection:
+    vectors = {space: direction("x", space) for space in SPACES}
+    new = [NewItem(f"k{number}", f"{number}", vectors, None, attributes(number)) for number in range(COUNT)]
+    with database.write() as session:
+        items.write(session, collection, new)
+    return collection
+
+
+def counted(database: Database, collection: Collection, where: str | None, *most: int) -> list[FieldCounts]:
+    with database.read() as session:
+        wanted = None if where is None else filter_from_text(where)
+        return facet_counts.count(session, collection.id, *(most or (50, 20)), wanted)
+
+
+@pytest.mark.parametrize("most", [(50, 20), (3, 2)])
+def test_a_filter_that_all_pass_changes_nothing(database: Database, filled: Collection, most: tuple[int, int]) -> None:
+    assert counted(database, filled, "@key exists", *most) == counted(database, filled, None, *most)
+
+
+def test_only_items_that_pass_count(database: Database, filled: Collection) -> None:
+    by_path = {found.field: found for found in counted(database, filled, "n >= 100 and n < 120")}
+    held = [attributes(number) for number in range(100, 120)]
+    labels = [item["label"] for item in held]
+    assert by_path["n"] == FieldCounts("n", 20, 0, (), (100.0, 119.0))
+    assert {found.value: found.items for found in by_path["label"].values} == {
+        each: labels.count(each) for each in labels
+    }
+    assert by_path["tags"].items == 10
+    assert by_path["place.lat"].numbers == (1.0, 1.15)
+    truths = sum(any(each is True for each in item.get("tags", [])) for item in held)
+    assert truths
+    assert [found for found in by_path["tags"].values if found.value is True] == [ValueCount(True, truths)]
+    assert counted(database, filled, "n < 0") == []
