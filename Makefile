@@ -60,7 +60,7 @@ services-stop:
 
 test-services: services
 	status=0; env $$(cat .services/environment) ANYSEEK_FAULT_INPUTS=$${ANYSEEK_FAULT_INPUTS:-300} \
-	$(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers tests/faults tests/api/test_hostile_values.py || status=$$?; \
+	$(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers tests/faults tests/api/test_hostile_values.py tests/api/test_locked_database.py || status=$$?; \
 	$(BIN)/python -m tests.services stop .services; exit $$status
 
 lint: .venv/installed-dev

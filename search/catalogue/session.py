@@ -79,7 +79,8 @@ class Database:
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
-                session.execute(text(f"SET LOCAL lock_timeout = '{self._patience_ms()}ms'"))
+                if self._patience_ms() < 1000 * BUSY_SECONDS:  # others wait as long as a silent writer may be silent
+                    session.execute(text(f"SET LOCAL lock_timeout = '{self._patience_ms()}ms'"))
             yield session
 
     @contextmanager

@@ -1,5 +1,6 @@
 """While another process holds the database, reads go on, and writes are refused soon and may be tried again."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +10,23 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from anyseek import Client
 from api.security import Scope, create_key
 from api.service import Service, ServiceSettings
+from search.catalogue import collections
+from search.catalogue.failures import meaning
 from search.catalogue.session import BUSY_SECONDS, Database, patience
+from search.catalogue.upgrade import upgrade
+from search.errors import DatabaseBusy
 from search.settings import Serving, Settings
 from tests.api.conftest import LIMITS, listening
-from tests.search.gallery import begin_catalogue
+from tests.contracts.catalogue import empty
+from tests.search.gallery import WordsEmbedder, begin_catalogue, make_collection
 from workers.runtime import Runtime
 
+_POSTGRES = os.environ.get("ANYSEEK_TEST_POSTGRES", "")
 Problem = Callable[..., None]
 QUERY = {"parts": [{"text": "x"}]}
 
@@ -94,6 +102,22 @@ def test_a_key_is_let_in_although_its_use_cannot_be_noted(service: tuple[str, Se
     assert answer.status_code == 200
     with database.read() as session:
         assert session.connection().exec_driver_sql("SELECT last_used_at FROM api_keys").scalar() is None
+
+
+@pytest.mark.skipif(not _POSTGRES, reason="ANYSEEK_TEST_POSTGRES is not set")
+def test_a_locked_row_of_postgresql() -> None:
+    database = Database(_POSTGRES)
+    upgrade(database)
+    empty(database)
+    try:
+        held = make_collection(database, WordsEmbedder())
+        with database.write() as holder:
+            collections.lock(holder, held)
+            with pytest.raises(OperationalError) as refused, patience(0.3), database.write() as session:
+                collections.lock(session, held)
+        assert isinstance(meaning(refused.value), DatabaseBusy)
+    finally:
+        database.close()
 
 
 def test_jobs_wait_longer_than_requests(tmp_path: Path) -> None:
