@@ -28,8 +28,9 @@ from workers.app import (
     name_at_broker,
     waiting,
 )
+from workers.catalogue_jobs import CatalogueJobs
 from workers.job_errors import record_wait
-from workers.queue import BrokerUnavailable, CatalogueJobs
+from workers.queue import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 

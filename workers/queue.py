@@ -17,10 +17,10 @@ from indexer.reembed import ReembedRun, ReembedTools
 from indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from indexer.sources.opening import open_source
 from search.caller import acting, caller
-from search.catalogue import audit, jobs
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
+from search.catalogue import jobs
+from search.catalogue.jobs import Job
 from search.errors import AnyseekError, JobNotFound
+from workers.catalogue_jobs import CatalogueJobs
 from workers.job_errors import record_wait
 
 logger = logging.getLogger(__name__)
@@ -59,26 +59,6 @@ class TaskQueue(Protocol):
     def close(self) -> None:
         """Close the queue. Jobs that this process runs stop at their next step, stay active and are resumed later."""
         ...
-
-
-class CatalogueJobs:
-    """What all queues have in common: answers from the catalogue."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def status(self, job_id: int) -> Job:
-        """See `TaskQueue.status`."""
-        with self._database.read() as session:
-            return jobs.get_with_counts(session, job_id)
-
-    def cancel(self, job_id: int) -> Job:
-        """See `TaskQueue.cancel`."""
-        with self._database.write() as session:
-            jobs.get(session, job_id)
-            if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):
-                audit.record(session, "job.cancel", jobs.get(session, job_id).collection, job_id)
-            return jobs.get(session, job_id)
 
 
 class InProcessQueue(CatalogueJobs):

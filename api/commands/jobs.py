@@ -1,22 +1,27 @@
-"""`anyseek jobs …`: shows jobs, their progress and the inputs that could not be indexed, and retries those."""
+"""`anyseek jobs …`: shows jobs, their progress and the inputs that could not be indexed, and retries those.
+
+What works on jobs is imported by `retry` alone, so that looking at them starts at once.
+"""
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.commands.index import Teller, all_failures, failure_line, finish, follow, watched
-from indexer.paths import from_uri
-from indexer.runs import Owner
-from indexer.sources.opening import open_source
 from search.catalogue import jobs as catalogue_jobs
 from search.catalogue.jobs import Job
-from search.settings import read_settings
-from workers.pace import Seen
-from workers.runtime import Runtime
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.settings import Settings, read_settings
+from workers.catalogue_jobs import CatalogueJobs
+
+if TYPE_CHECKING:
+    from workers.pace import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 
@@ -32,11 +37,12 @@ def jobs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
     """List the newest jobs, newest first."""
-    with Runtime.open(read_settings(), None) as runtime:
-        with runtime.database.read() as session:
+    settings = read_settings()
+    with _opened(settings) as database:
+        with database.read() as session:
             found = catalogue_jobs.list_page(session, None, limit, collection)
         for job in found:
-            _echo(runtime, runtime.queue.status(job.id), as_json)
+            _echo(database, settings, CatalogueJobs(database).status(job.id), as_json)
 
 
 @jobs.command()
@@ -44,8 +50,9 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(job: int, as_json: bool) -> None:
     """Show the progress of JOB, or how it ended."""
-    with Runtime.open(read_settings(), None) as runtime:
-        _echo(runtime, runtime.queue.status(job), as_json)
+    settings = read_settings()
+    with _opened(settings) as database:
+        _echo(database, settings, CatalogueJobs(database).status(job), as_json)
 
 
 @jobs.command()
@@ -53,13 +60,17 @@ def show(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
     """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
-    with Runtime.open(read_settings(), None) as runtime:
+    from api.commands.index import Teller, follow, watched
+
+    settings = read_settings()
+    with _opened(settings) as database:
+        held = CatalogueJobs(database)
         if as_json:
-            follow(lambda: runtime.queue.status(job), _echo_seen)
+            follow(lambda: held.status(job), _echo_seen)
             return
         with watched(quiet=False) as progress:
-            ended = follow(lambda: runtime.queue.status(job), Teller(progress))
-        _echo(runtime, ended, as_json=False)
+            ended = follow(lambda: held.status(job), Teller(progress))
+        _echo(database, settings, ended, as_json=False)
 
 
 @jobs.command()
@@ -70,9 +81,11 @@ def watch(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def failures(job: int, skipped: bool, as_json: bool) -> None:
     """List the quarantined inputs of JOB, each on a line with its reason."""
-    with Runtime.open(read_settings(), None) as runtime:
-        runtime.queue.status(job)
-        for failure in all_failures(runtime.database, job, skipped):
+    from api.commands.index import all_failures, failure_line
+
+    with _opened(read_settings()) as database:
+        CatalogueJobs(database).status(job)
+        for failure in all_failures(database, job, skipped):
             members = {"uri": failure.uri, "key": failure.key, "code": failure.code, "reason": failure.reason}
             click.echo(json.dumps(members) if as_json else failure_line(failure))
 
@@ -81,8 +94,9 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
 @click.argument("job", type=int)
 def cancel(job: int) -> None:
     """Stop JOB, wherever it runs. What it has indexed stays."""
-    with Runtime.open(read_settings(), None) as runtime:
-        _echo(runtime, runtime.queue.cancel(job), as_json=False)
+    settings = read_settings()
+    with _opened(settings) as database:
+        _echo(database, settings, CatalogueJobs(database).cancel(job), as_json=False)
 
 
 @jobs.command()
@@ -94,9 +108,15 @@ def retry(job: int, as_json: bool) -> int:
     Inputs that were refused while the folder was listed need `anyseek index` instead. The exit codes are those of that
     command. After Ctrl-C, run the same command again to go on with the rest.
     """
+    from api.commands.index import finish
+    from indexer.paths import from_uri
+    from indexer.runs import Owner
+    from indexer.sources.opening import open_source
+    from workers.runtime import Runtime
+
     started, settings = time.monotonic(), read_settings()
-    with Runtime.open(settings, None) as runtime:
-        collection = runtime.queue.status(job).collection
+    with _opened(settings) as database:
+        collection = CatalogueJobs(database).status(job).collection
     with Runtime.open_for(settings, collection, None) as runtime:
         with runtime.database.write() as session:
             catalogue_jobs.reopen(session, job)
@@ -109,8 +129,20 @@ def retry(job: int, as_json: bool) -> int:
             return finish(runtime, found, source, owner, started, as_json, once=False)
 
 
-def _echo(runtime: Runtime, job: Job, as_json: bool) -> None:
-    state = INTERRUPTED if _is_interrupted(runtime, job) else job.state.value
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    """The catalogue of the data directory; both are made or upgraded as needed."""
+    settings.make_home()
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        yield database
+    finally:
+        database.close()
+
+
+def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> None:
+    state = INTERRUPTED if _is_interrupted(database, settings, job) else job.state.value
     if as_json:
         click.echo(json.dumps({**_members(job), "state": state}))
         return
@@ -135,7 +167,7 @@ def _times(job: Job) -> str:
     return f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {took}"
 
 
-def _echo_seen(seen: Seen) -> None:
+def _echo_seen(seen: "Seen") -> None:
     members = {**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}
     click.echo(json.dumps(members))
 
@@ -145,9 +177,11 @@ def _members(job: Job) -> dict[str, Any]:
     return {**asdict(job), "created_at": job.created_at.isoformat(), "ended_at": ended}
 
 
-def _is_interrupted(runtime: Runtime, job: Job) -> bool:
+def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
     """Whether the owner of an active job has died; a job without an owner waits for workers or is in work."""
     if not job.active or job.owner is None:
         return False
-    with runtime.database.read() as session:
-        return not Owner(runtime.database, runtime.settings).living(session)(job.owner)
+    from indexer.runs import Owner
+
+    with database.read() as session:
+        return not Owner(database, settings).living(session)(job.owner)

@@ -1,25 +1,22 @@
 """Upgrades the catalogue's tables to the version that this program knows."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.files import FileLock
-from search.catalogue.failures import meaning
 from search.catalogue.session import Database
-from search.errors import StorageFull, StorageReadOnly
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from alembic.config import Config
 
+# The newest of `migrations/versions`. Tables that have it need no upgrade, and Alembic need not be imported.
+NEWEST = "0014"
 # An arbitrary number that nothing else in the same database uses for a lock.
 _POSTGRES_LOCK = 4_921_021
 
@@ -27,26 +24,26 @@ _POSTGRES_LOCK = 4_921_021
 def upgrade(database: Database) -> None:
     """Make or alter the tables as `migrations/` says; safe for many processes at once, quick when nothing is to do.
 
-    A process that is killed midway leaves the tables as they were. Where the disk is full or cannot be written, tables
-    of this version may still be read.
+    A process that is killed midway leaves the tables as they were. Tables of this version are not written to, so they
+    can be read on a disk that is full or read-only.
     """
-    try:
-        with _alone(database), database.engine.begin() as connection:
-            take_turn(connection)
-            command.upgrade(configuration(connection), "head")
-    except (OSError, SQLAlchemyError) as error:
-        reason = meaning(error)
-        if not isinstance(reason, StorageFull | StorageReadOnly) or not _is_current(database):
-            raise
-        logger.warning("the catalogue can only be read: %s", reason)
+    if _is_newest(database):
+        return
+    from alembic import command
+
+    with _alone(database), database.engine.begin() as connection:
+        take_turn(connection)
+        command.upgrade(configuration(connection), "head")
 
 
-def _is_current(database: Database) -> bool:
-    """Whether the tables are of the version that this program knows."""
+def _is_newest(database: Database) -> bool:
+    """Whether the tables are those that this program knows; False as well if that cannot be told."""
+    name = make_url(database.url).database
+    if database.url.startswith("sqlite") and not (name and Path(name).exists()):
+        return False  # asking would make the file, without the lock that `_alone` takes
     try:
-        with database.engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-            return found == ScriptDirectory.from_config(configuration(connection)).get_current_head()
+        with database.once() as connection:
+            return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST)
     except SQLAlchemyError:
         return False
 
@@ -59,11 +56,13 @@ def take_turn(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _POSTGRES_LOCK})
 
 
-def configuration(connection: Connection) -> Config:
+def configuration(connection: Connection) -> "Config":
     """Alembic's settings for one connection, with the script folder found wherever the package is installed."""
     migrations = find_spec("migrations")
     if migrations is None or not migrations.submodule_search_locations:
         raise RuntimeError("the package 'migrations' is not installed; install anyseek again")
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(next(iter(migrations.submodule_search_locations))).replace("%", "%%"))
     config.attributes["connection"] = connection

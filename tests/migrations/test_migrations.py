@@ -8,11 +8,12 @@ from pathlib import Path
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 from search.catalogue.session import Database
 from search.catalogue.tables import Table, is_of_catalogue
-from search.catalogue.upgrade import configuration, upgrade
+from search.catalogue.upgrade import NEWEST, configuration, upgrade
 
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
@@ -60,6 +61,21 @@ def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
 def test_upgrading_again_changes_nothing(tmp_path: Path) -> None:
     database = migrated(tmp_path / "a.sqlite")
     before = statements(database.url)
+    upgrade(database)
+    assert statements(database.url) == before
+
+
+def test_the_newest_version_is_the_one_that_the_program_says(tmp_path: Path) -> None:
+    with migrated(tmp_path / "a.sqlite").engine.connect() as connection:
+        assert ScriptDirectory.from_config(configuration(connection)).get_current_head() == NEWEST
+
+
+def test_tables_of_an_older_version_are_upgraded(tmp_path: Path) -> None:
+    database = migrated(tmp_path / "a.sqlite")
+    before = statements(database.url)
+    with database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "-2")
+    assert statements(database.url) != before
     upgrade(database)
     assert statements(database.url) == before
 

@@ -22,7 +22,8 @@ _PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main(
 # Says on stderr which heavy packages a command imported.
 _WATCHED = (
     "import sys; from api.cli import run; code = run(sys.argv[1:]); "
-    "heavy = [m for m in ('torch', 'faiss', 'sqlalchemy', 'numpy', 'fastapi', 'PIL', 'pydantic') if m in sys.modules]; "
+    "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic'); "
+    "heavy = [name for name in heavy if name in sys.modules]; "
     "print('imported', heavy, file=sys.stderr); sys.exit(code)"
 )
 

@@ -22,6 +22,12 @@ def test_help_imports_nothing_heavy(imported: Callable[..., tuple[str, str]]) ->
         assert f"\n  {command}" in shown
 
 
+def test_listing_jobs_imports_nothing_that_works_on_them(imported: Callable[..., tuple[str, str]]) -> None:
+    imported("jobs", "list")  # makes the catalogue if there is none, for which Alembic is needed
+    _, heavy = imported("jobs", "list")
+    assert heavy == "imported ['sqlalchemy', 'numpy']\n"
+
+
 @pytest.mark.parametrize("command", list(api.cli.COMMANDS))
 def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
     done = run(command, "--help")
