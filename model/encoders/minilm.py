@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from model.checkpoints.files import shapes_only
+
 WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536
 _VOCABULARY, _POSITIONS = 30522, 512
@@ -119,6 +121,7 @@ def convert(published: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def load_minilm(weights: Path, vocabulary: Path) -> MiniLM:
     """The encoder with the converted weights and the tokenizer file, in evaluation mode and float32."""
-    network = MiniLM(Tokenizer.from_file(str(vocabulary)))
-    network.load_state_dict(load_file(weights))
+    with shapes_only():  # drawing random numbers for what the file replaces takes longer than reading it
+        network = MiniLM(Tokenizer.from_file(str(vocabulary)))
+    network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()}, assign=True)
     return network.eval().requires_grad_(False)
