@@ -46,7 +46,7 @@ _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
 def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Attributes]) -> None:
     """Write the facets of items that have none, by item id."""
     rows = [
-        {"collection_id": collection_id, "item_id": item_id, **asdict(facet)}
+        {"collection_id": collection_id, "item_id": item_id, **vars(facet)}
         for item_id, values in attributes.items()
         for facet in facets_of(values)
     ]
