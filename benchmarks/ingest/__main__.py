@@ -7,7 +7,7 @@
 Files are generated in a temporary folder, 200 MB for 64 large ones. The model 4m-tiny is measured where its encoders
 have been pulled, `--workers` where PostgreSQL and Redis are installed. `--memory ""` leaves that part out; with 100,000
 files it takes five minutes on two cores. `--metadata` compares indexing photos with and without reading what their
-cameras wrote; a photo takes 3 MB. `--beside` indexes with another model in the turns of 4m-tiny.
+cameras wrote, by `--model`; a photo takes 3 MB. `--beside` indexes with another model in the turns of 4m-tiny.
 """
 
 import argparse
@@ -67,7 +67,8 @@ def main() -> None:
                 report["cases"].append(vars(case) | _rates(case, files[case.files], arguments))
         if arguments.metadata:
             photos = make_photos_of_cameras(Path(scratch, "photos"), arguments.metadata)
-            report["metadata"] = compare(photos, load_embedder("hashing", default_home()), Work(), arguments.rounds)
+            embedder = load_embedder(arguments.model, default_home())
+            report["metadata"] = {"model": embedder.name} | compare(photos, embedder, Work(), arguments.rounds)
         if arguments.workers:
             report["cases"].append(_workers(Path(scratch), files["large"], arguments.rounds))
     report["memory"] = [peaks(int(count)) for count in arguments.memory.split(",") if count]
@@ -149,8 +150,8 @@ def _as_text(report: Mapping[str, Any]) -> Iterator[str]:
         yield from _rows(case)
     if told := report.get("metadata"):
         yield (
-            f"\n{told['photos']} photos of 12 megapixels: {told['seconds']['without']} s without metadata, "
-            f"{told['seconds']['with']} s with it: {told['slower_by_clock']}% slower by the clock, "
+            f"\n{told['photos']} photos of 12 megapixels, model {told['model']}: "
+            f"{told['seconds']['without']} s without metadata, {told['seconds']['with']} s with it: {told['slower_by_clock']}% slower by the clock, "
             f"{told['slower_by_processor']}% by processor time"
         )
     if report["memory"]:
@@ -180,6 +181,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", type=int, default=256, help="JPEGs of 320 x 240 (default 256)")
     parser.add_argument("--rounds", type=int, default=3, help="in which every way takes its turn (default 3)")
     parser.add_argument("--metadata", type=int, default=0, help="photos to index with and without their metadata")
+    parser.add_argument("--model", default=BUNDLED, help=f"the model of that comparison (default {BUNDLED})")
     parser.add_argument("--beside", metavar="MODEL", help="another model to index small files with, beside 4m-tiny")
     parser.add_argument("--workers", action="store_true", help="with PostgreSQL and Redis, started for it")
     parser.add_argument("--memory", default="1000,10000", help="numbers of files (default 1000,10000); empty: not")
