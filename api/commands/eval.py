@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from search.evaluation.outputs import OutputRow
     from search.evaluation.transfer_sets import TransferSet
 
-SUITES = ("emoji", "emoji-matrix", "photos", "transfer", "imagenet-knn")
+SUITES = ("emoji", "emoji-matrix", "queries", "photos", "transfer", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
 _TAKE_DATA = (*_NEED_DATA, "transfer")
-_NO_MATRIX = ("emoji", "transfer", "imagenet-knn")
+_NO_MATRIX = ("emoji", "queries", "transfer", "imagenet-knn")
 _ALL = "all"
 _COMPARED = ("fusion", "gallery", "decoding", "ceiling", _ALL)
 _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -93,6 +93,7 @@ def evaluate(name: str, **options: Any) -> None:
     \b
     emoji         five kinds of queries for emoji that training never saw (fetched with npm and pip)
     emoji-matrix  the recall matrix of the same emoji
+    queries       queries of several parts, of emoji, rooms and photos that ship, beside their best part alone
     photos        labelled photos by words, and by their edges (--data)
     transfer      real photos by captions, sketches, maps and edges, a source a row (--data); without
                   --data a small one: photos that ship with Anyseek, rendered rooms and emoji
@@ -117,6 +118,8 @@ def evaluate(name: str, **options: Any) -> None:
     _check_space(asked, embedder)
     if asked.suite == "emoji":
         _emoji(asked, embedder, settings)
+    elif asked.suite == "queries":
+        _queries(asked, embedder, settings)
     elif asked.suite == "transfer":
         _transfer(asked, embedder, settings)
     elif asked.suite == "imagenet-knn":
@@ -205,6 +208,18 @@ def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
         _print_json(embedder, {"suite": "emoji"}, {"rows": [dataclasses.asdict(row) for row in rows]})
         return
     for line in emoji_lines(rows):
+        click.echo(line)
+
+
+def _queries(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
+    from api.commands.eval_output import combined_lines
+    from search.evaluation.combined_queries import measure_combined
+
+    found = measure_combined(embedder, settings.home, asked.limit, _progress)
+    if asked.as_json:
+        _print_json(embedder, {"suite": "queries"}, dataclasses.asdict(found))
+        return
+    for line in combined_lines(found):
         click.echo(line)
 
 

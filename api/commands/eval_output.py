@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from search.evaluation.cells import Row
+from search.evaluation.combined_queries import Combined
 from search.evaluation.emoji_suite import Row as EmojiRow
 from search.evaluation.instruments import Compare, Comparison
 from search.evaluation.matrix import Ceiling, Matrix, Summary, summary
@@ -25,6 +26,32 @@ def emoji_lines(rows: Sequence[EmojiRow]) -> Iterator[str]:
     for row in rows:
         numbers = [_pair(recall) for recall in (row.model, row.baseline, row.ridge)]
         yield f"{row.kind:22}{row.model.queries:5}  {numbers[0]:16}{numbers[1]:14}{numbers[2]:14}{row.space}"
+
+
+def combined_lines(found: Combined) -> Iterator[str]:
+    """The table of the queries of several parts, each beside its parts alone, and the queries with negative parts."""
+    wide = _width([row.name for row in found.rows])
+    yield f"{'query':{wide}}{'n':>5}{'items':>7}  {'R@10':24}{'over the best part':28}aim      parts alone"
+    for row in found.rows:
+        alone = ", ".join(f"{name} {part.value:.3f}" for name, part in row.parts.items())
+        told = f"{row.name:{wide}}{row.queries:5}{row.gallery:7}  {_interval(row.together):24}"
+        yield f"{told}{_interval(row.gain, '+'):28}{_aim(row.reached):9}{alone}"
+    if found.palette is not None:
+        yield f"a palette of five colours alone: {_interval(found.palette.together)} of {found.palette.queries} emoji"
+    for unlike in found.negatives:
+        yield (
+            f"{unlike.name}, n {unlike.queries} in {unlike.gallery}: mAP of the rest of the class "
+            f"{unlike.before.value:.3f} -> {unlike.after.value:.3f}, change {_interval(unlike.change, '+')}; "
+            f"the unwanted fell in {unlike.fell.value:.2f}, rose in {unlike.rose.value:.2f}; {_aim(unlike.reached)}"
+        )
+
+
+def _aim(reached: bool) -> str:
+    return "reached" if reached else "missed"
+
+
+def _interval(value: Estimate, sign: str = "") -> str:
+    return f"{value.value:{sign}.3f} ({value.low:{sign}.3f} to {value.high:{sign}.3f})"
 
 
 def transfer_lines(found: Transfer) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""A collection in a temporary folder that the search engine answers from, for what only whole queries show."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.seam import Embedder, Sample
+from search.catalogue import collections, items
+from search.catalogue.session import Database
+from search.catalogue.upgrade import upgrade
+from search.engine import SearchEngine
+from search.errors import AnyseekError
+from search.settings import Settings
+from search.types import NewItem, Query
+
+_NAME = "measured"
+_AT_ONCE = 64
+
+
+class RealCollection:
+    """Items that were embedded and written as the service does it."""
+
+    def __init__(self, engine: SearchEngine, settings: Settings, size: int) -> None:
+        self._engine, self._most, self.size = engine, settings.limits.queries_per_batch, size
+
+    def found(self, queries: Sequence[Query]) -> list[list[str]]:
+        """The keys of each query's hits, best first. Raises the error of a query that has one."""
+        keys = []
+        for start in range(0, len(queries), self._most):
+            for answer in self._engine.query_batch(_NAME, queries[start : start + self._most]):
+                if isinstance(answer, AnyseekError):
+                    raise answer
+                keys.append([hit.item.key for hit in answer.hits])
+        return keys
+
+
+@contextmanager
+def real_collection(embedder: Embedder, samples: Mapping[str, Sample]) -> Iterator[RealCollection]:
+    """A collection of these samples by key, for the length of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder))
+        database = Database(settings.database_url)
+        try:
+            upgrade(database)
+            _write(database, embedder, samples)
+            engine = SearchEngine(database, settings, embedder)
+            engine.write_snapshots(_NAME)
+            yield RealCollection(engine, settings, len(samples))
+            engine.close()
+        finally:
+            database.close()
+
+
+def _write(database: Database, embedder: Embedder, samples: Mapping[str, Sample]) -> None:
+    with database.write() as session:
+        made = collections.create(session, _NAME, embedder.name, embedder.spaces.values())
+    keys, spaces = list(samples), list(embedder.spaces)
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        vectors = embedder.embed_gallery([samples[key] for key in some], spaces)
+        new = [
+            NewItem(key, f"content of {key}", {space: rows[place] for space, rows in vectors.items()})
+            for place, key in enumerate(some)
+        ]
+        with database.write() as session:
+            items.write(session, made, new)
