@@ -22,7 +22,7 @@ from model.errors import ModelError
 from search.catalogue import probe
 from search.catalogue.failures import meaning
 from search.catalogue.session import Database
-from search.errors import AnyseekError, DatabaseBusy, IndexUnavailable
+from search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
 from search.settings import Settings
 from search.spaces.opening import check_backend
 from workers.queue import BrokerUnavailable
@@ -138,24 +138,24 @@ def check_model(service: Service) -> Check:
 def check_database(database: Database) -> Check:
     """The catalogue can be read, and written: what is written is rolled back.
 
-    A lock that another writer holds is no failure, because queries are answered in the meantime.
+    A lock that another writer holds is no failure, nor a disk that cannot be written: queries are answered nonetheless.
     """
     try:
         collections = probe.read(database)
         probe.write(database)
     except SQLAlchemyError as error:
         known = meaning(error)
-        busy = isinstance(known, DatabaseBusy)
-        return Check("database", State.DEGRADED if busy else State.FAILED, str(known))
+        answers = isinstance(known, DatabaseBusy | StorageFull | StorageReadOnly)
+        return Check("database", State.DEGRADED if answers else State.FAILED, str(known))
     return Check("database", State.OK, f"it can be read and written; collections: {collections}")
 
 
 def check_disk(settings: Settings) -> Check:
-    """The free room on the disk of the data directory."""
+    """The free room on the disk of the data directory; without any, queries are answered and nothing else."""
     free = free_bytes(settings.home) // _MB
     said = f"{free:,} MiB are free on the disk of the data directory"
     if free < LEAST_FREE_MB:
-        return Check("disk", State.FAILED, f"{said}; writes need {LEAST_FREE_MB} MiB")
+        return Check("disk", State.DEGRADED, f"{said}; writes need {LEAST_FREE_MB} MiB")
     if free < settings.health.free_mb:
         return Check("disk", State.DEGRADED, f"{said}; ANYSEEK_HEALTH_FREE_MB asks for {settings.health.free_mb:,}")
     return Check("disk", State.OK, said)

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.catalogue.sqlite import Unwritable
+
 # The connection that was asked, and its number; numbers of two connections cannot be compared.
 Version = tuple[int, int]
 
@@ -34,6 +36,8 @@ class CommitWatch:
             try:
                 if self._connection is None or self._process != os.getpid():
                     self._open()
+                if self._connection is None:
+                    return None
                 return self._opened, self._connection.cursor().execute("PRAGMA data_version").fetchone()[0]
             except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
                 self._connection = None
@@ -46,7 +50,14 @@ class CommitWatch:
             self._connection = None
 
     def _open(self) -> None:
-        """A connection must not be used on the other side of a fork, so each process opens its own."""
-        self._connection, self._process = self._engine.raw_connection(), os.getpid()
-        self._connection.detach()
+        """A connection must not be used on the other side of a fork, so each process opens its own.
+
+        None is kept while the database can only be read: what others commit later would not change its number.
+        """
+        connection = self._engine.raw_connection()
+        if isinstance(connection.dbapi_connection, Unwritable):
+            connection.close()
+            return
+        connection.detach()
+        self._connection, self._process = connection, os.getpid()
         self._opened += 1

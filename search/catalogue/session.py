@@ -3,26 +3,20 @@
 Queries need less than a transaction: `once` is for a single statement, and `version` tells whether anything changed.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from search.catalogue.commits import CommitWatch, Version
-from search.errors import StoreCorrupt
+from search.catalogue.sqlite import sqlite_engine
 from search.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
 BUSY_SECONDS = 60.0
-_CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 _patience: ContextVar[float] = ContextVar("patience", default=BUSY_SECONDS)
 # A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
@@ -47,9 +41,11 @@ class Database:
     def __init__(self, url: str, patience_seconds: int | None = None) -> None:
         """`patience_seconds`: the longest wait for a lock, an answer or a connection, else the database's own."""
         self.url = url
-        of_kind = _sqlite_engine if url.startswith("sqlite") else _postgres_engine
-        self.engine = of_kind(url, patience_seconds)
         self._longest_wait = BUSY_SECONDS if patience_seconds is None else patience_seconds
+        if url.startswith("sqlite"):
+            self.engine = sqlite_engine(url, self._longest_wait)
+        else:
+            self.engine = _postgres_engine(url, patience_seconds)
         self._commits = CommitWatch(self.engine)
         # SQLite's driver commits by itself already (`_prepare_sqlite`), and must not be told to again.
         self._single = self.engine if url.startswith("sqlite") else _committing_by_itself(self.engine)
@@ -132,63 +128,3 @@ def _have_silence_counted(
     """After a batch of statements (psycopg's pipeline), PostgreSQL does not count silence until the next statement."""
     if executemany:
         cursor.connection.execute("SELECT 1")
-
-
-def _sqlite_engine(url: str, patience_seconds: int | None) -> Engine:
-    path = make_url(url).database
-    if not path or path == ":memory:":
-        engine = create_engine(url, connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", lambda connection, record: _prepare_sqlite(connection))
-        return engine
-    wait = BUSY_SECONDS if patience_seconds is None else patience_seconds
-    engine = create_engine(url, creator=partial(_connect_sqlite, Path(path), wait))
-    event.listen(engine, "checkin", _drop_unwritable)
-    return engine
-
-
-class _Unwritable(sqlite3.Connection):
-    """A view of a database whose disk is full or read-only, as long as one transaction."""
-
-
-def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
-    """A connection that can write, or else one that can read: a log (WAL) cannot even be read without writing to it.
-
-    Where the log is empty, as after an orderly end, the database is opened as one that nobody changes.
-    """
-    connection = sqlite3.connect(path, timeout=wait, check_same_thread=False)
-    try:
-        _prepare_sqlite(connection)
-        connection.execute("SELECT 1 FROM sqlite_master")
-        return connection
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE or not _has_no_log(path):
-            raise
-    return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1",
-        uri=True,
-        check_same_thread=False,
-        isolation_level=None,
-        factory=_Unwritable,
-    )
-
-
-def _has_no_log(path: Path) -> bool:
-    log = path.with_name(f"{path.name}-wal")
-    return path.exists() and path.stat().st_size > 0 and (not log.exists() or log.stat().st_size == 0)
-
-
-def _drop_unwritable(connection: object, record: ConnectionPoolEntry) -> None:
-    """The next transaction looks anew: others may have changed the database, or the disk can be written again."""
-    if isinstance(connection, _Unwritable):
-        record.invalidate()
-
-
-def _prepare_sqlite(connection: Any) -> None:
-    """WAL lets readers go on beside a writer; FULL makes a commit outlive a power cut."""
-    connection.isolation_level = None  # transactions are begun by hand; BEGIN IMMEDIATE needs that
-    try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-    except UnicodeDecodeError as error:  # SQLite quotes its damaged schema, and Python cannot read the message
-        raise StoreCorrupt("the database is damaged beyond reading; restore a backup") from error

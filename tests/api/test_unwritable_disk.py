@@ -91,6 +91,8 @@ def test_a_full_disk(disk: Path, killed: bool, caplog: pytest.LogCaptureFixture)
         _read(http)
         (disk / "ballast").unlink()
         assert [answer.status_code for answer in _writes(http)] == [200, 204, 201]
+        found = http.post("/collections/a/query", json=QUERY).json()["hits"]
+        assert [hit["key"] for hit in found] == ["y"], "what is written after all is seen"
     assert not [record for record in caplog.records if record.exc_info]
 
 
