@@ -163,8 +163,8 @@ class SearchEngine:
         for attempt in range(ATTEMPTS):
             now = head if attempt == 0 else self._head_again(head)
             ranked, lacking, seen = self._ranked(now, plans, values)
-            found = self._merged(now, asked, ranked)
-            chosen = self._chosen(now, asked, found, values)
+            found, seen = self._merged(seen, asked, ranked)
+            chosen, seen = self._chosen(seen, asked, found, values)
             ids = _ids(chosen)
             held = self._items.get(seen, ids)
             if gone := [item_id for item_id in ids if item_id not in held]:
@@ -198,24 +198,35 @@ class SearchEngine:
             latest = max(latest, seen, key=lambda one: one.last_seq)
         return ranked, lacking, latest
 
-    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: Ranks) -> Found:
-        """The outcome of each query from those of its rankings, with what words find."""
+    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: Ranks) -> tuple[Found, Head]:
+        """The outcome of each query from those of its rankings, with what words find, and the latest head."""
         found: Found = {}
+        by_words, head = self._by_words(head, asked)
         for number, one in asked.items():
             own = [ranked[number, place] for place in range(len(one.rankings))]
             failed = [outcome for outcome in own if isinstance(outcome, AnyseekError)]
             sound = [outcome for outcome in own if not isinstance(outcome, AnyseekError)]
-            found[number] = failed[0] if failed else one.merged(sound, self._by_words(head, one))
-        return found
+            found[number] = failed[0] if failed else one.merged(sound, by_words.get(number, []))
+        return found, head
 
-    def _by_words(self, head: Head, asked: Asked) -> list[Ranked]:
-        if not asked.query.words:
-            return []
+    def _by_words(self, head: Head, asked: Mapping[int, Asked]) -> tuple[dict[int, list[Ranked]], Head]:
+        """What the words of each query find, and the head as of which they do."""
+        having = {number: one for number, one in asked.items() if one.query.words}
+        if not having:
+            return {}, head
+        found: dict[int, list[Ranked]] = {}
         with self._database.read() as session:
-            return [words.ranked(session, head.id, given.text, asked.where, asked.depth) for given in asked.query.words]
+            head = _same(head, collections.head(session, head.name))
+            for number, one in having.items():
+                found[number] = [
+                    words.ranked(session, head.id, given.text, one.where, one.depth) for given in one.query.words
+                ]
+        return found, head
 
-    def _chosen(self, head: Head, asked: Mapping[int, Asked], found: Found, values: ValueVectors) -> Choice:
-        """Those of the items found that become hits, by the number of the query."""
+    def _chosen(
+        self, head: Head, asked: Mapping[int, Asked], found: Found, values: ValueVectors
+    ) -> tuple[Choice, Head]:
+        """Those of the items found that become hits, by the number of the query, and the latest head."""
         chosen: Choice = {}
         for number, scores in found.items():
             if isinstance(scores, AnyseekError):
@@ -223,12 +234,12 @@ class SearchEngine:
             elif asked[number].query.group_by is None:
                 chosen[number] = page(scores, asked[number].query)
             else:
-                chosen[number] = self._groups(head, number, asked[number], scores, values)
-        return chosen
+                chosen[number], head = self._groups(head, number, asked[number], scores, values)
+        return chosen, head
 
     def _groups(
         self, head: Head, number: int, asked: Asked, scores: Scores, values: ValueVectors
-    ) -> list[Chosen] | AnyseekError:
+    ) -> tuple[list[Chosen] | AnyseekError, Head]:
         """The best items of the best groups; of one ranking exactly: as many items are looked at as that takes."""
         assert asked.query.group_by is not None
         known: dict[int, list[GroupValue]] = {}
@@ -236,17 +247,19 @@ class SearchEngine:
         while True:
             new = [item_id for item_id, _ in scores if item_id not in known]
             with self._database.read() as session:
+                head = _same(head, collections.head(session, head.name))
                 known |= {item_id: [] for item_id in new}
                 known |= facets.values_of(session, head.id, asked.query.group_by, new)
             chosen, complete = groups(scores, known, asked.query)
             if complete or not asked.is_one_ranking or len(scores) < depth:
-                return chosen
+                return chosen, head
             depth *= _DEEPER
             planned = replace(asked.rankings[0], depth=depth)
-            found = self._search(self._head_again(head), planned.space, {(number, 0): planned}, values)[0][number, 0]
-            if isinstance(found, AnyseekError):
-                return found
-            scores = found
+            found, _, head = self._search(self._head_again(head), planned.space, {(number, 0): planned}, values)
+            deeper = found[number, 0]
+            if isinstance(deeper, AnyseekError):
+                return deeper, head
+            scores = deeper
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[Place, Plan], values: ValueVectors

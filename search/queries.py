@@ -28,7 +28,7 @@ from search.errors import (
 )
 from search.filters.tree import Filter
 from search.metrics import embedding
-from search.query_limits import check_sizes, where_of
+from search.query_limits import check_sizes
 from search.settings import Limits
 from search.spaces.base import NO_DIRECTION, centre
 from search.types import Part, Query
@@ -69,16 +69,18 @@ def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Par
     return tuple(_checked(part, embedder) for part in query.parts)
 
 
-def plan(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, depth: int) -> Plan:
+def plan(
+    query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, where: Filter | None, depth: int
+) -> Plan:
     """What becomes one vector: all of a query's checked parts, or some of them, as deep as `depth`.
 
-    Raises `BadQuery`, `BadFilter`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
+    Raises `BadQuery`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
     """
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
     _check_space(space, head, embedder)
     parts = tuple(_fitted(part, space) for part in parts)
-    return Plan(parts, space, fusion, where_of(query), depth)
+    return Plan(parts, space, fusion, where, depth)
 
 
 def _checked(part: Part, embedder: Embedder) -> Part:

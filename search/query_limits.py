@@ -10,8 +10,9 @@ from search.words import words_of
 
 # How many items are looked at first for groups: so many for each hit, but at least a few.
 _TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
-# How many of the best of each ranking are added: the same for the first pages, so that they are pieces of one order.
-_DEPTH_OF_RANKINGS, _DEEPER_THAN_HITS = 1_000, 10
+# Up to so many hits, so many of the best of each ranking are added: the same for these pages, so that they are pieces
+# of one order. Beyond them as many are added as a query may have hits.
+_USUAL_HITS, _DEPTH_OF_RANKINGS = 100, 1_000
 _MOST_WORDS = 100
 
 
@@ -78,5 +79,5 @@ def depth_of(query: Query, rankings: int, limits: Limits) -> int:
     """How many of the nearest items to look at first; if one ranking is in too few groups, more are looked at."""
     hits = query.reach * query.group_size
     if rankings > 1:
-        return min(max(_DEPTH_OF_RANKINGS, _DEEPER_THAN_HITS * hits), limits.hits)
+        return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits
     return query.reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)

@@ -77,17 +77,18 @@ def fused(found: Sequence[tuple[float, Ranked]]) -> Scores:
 
 
 def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
-    """Raises what `search.queries.plan` raises."""
+    """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `search.queries.plan` raises."""
     parts = checked_parts(query, embedder, limits)
     groups = list(_groups(query, parts, head, embedder)) if parts else []
     depth = depth_of(query, len(groups) + len(query.words), limits)
-    are_added = len(groups) + len(query.words) > 1
+    are_added, where = len(groups) + len(query.words) > 1, where_of(query)
     each = replace(query, fusion=None) if len(groups) > 1 or query.fusion is Fusion.RANKS else query
     shown = [_upright(group) if are_added else group for group in groups]
-    plans = tuple(plan(each, group, head, embedder, depth) for group in shown)
-    weights = tuple(map(_weight, groups))
-    fusion = None if len(parts) < 2 else Fusion.RANKS if len(groups) > 1 else plans[0].fusion
-    return Asked(query, plans, weights, where_of(query), depth, fusion, _vectors_of(query, plans, head))
+    plans = tuple(plan(each, group, head, embedder, where, depth) for group in shown)
+    if not plans and query.space is not None:
+        named_space(query.space, head)  # words need none, but what is asked for must be there
+    fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None
+    return Asked(query, plans, tuple(map(_weight, groups)), where, depth, fusion, _vectors_of(query, plans, head))
 
 
 def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | None:

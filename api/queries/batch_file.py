@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from api.queries.wire import MOST_HITS, Query, Refusal, Results
+from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
 from model.json_reader import check_unicode
 from model.modalities.reading.files import read_file
 from model.spelling import unknown
@@ -74,13 +74,14 @@ def _is_full(chunk: list[_Line]) -> bool:
         len(chunk) >= _CHUNK_QUERIES
         or sum(line.size for line in chunk) >= _CHUNK_BYTES
         or sum(line.written for line in chunk) >= _CHUNK_WRITTEN
-        or sum(_hits(line) for line in chunk) > _CHUNK_HITS
+        or sum(hits_of(line.query) for line in chunk if line.query) > _CHUNK_HITS
     )
 
 
-def _hits(line: _Line) -> int:
-    k = line.query["k"] if line.query else 0
-    return k if isinstance(k, int) else 0
+def hits_of(query: Mapping[str, Any]) -> int:
+    """How many hits a query in JSON may have, before it is checked."""
+    wanted = query.get("k", DEFAULT_HITS), query.get("group_size", 1)
+    return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
 
 
 def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:
@@ -94,8 +95,13 @@ def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator
 def _members(outcome: Results | Refusal) -> str:
     if isinstance(outcome, Refusal):
         return f'"error": {json.dumps(outcome.error)}'
-    hits = [{"key": hit.key, "score": hit.score, "rank": hit.rank} for hit in outcome.hits]
+    hits = [_brief(hit) for hit in outcome.hits]
     return f'"hits": {json.dumps(hits)}'
+
+
+def _brief(hit: Hit) -> dict[str, Any]:
+    brief = {"key": hit.key, "score": hit.score, "rank": hit.rank}
+    return brief if hit.group is None else brief | {"group": hit.group}
 
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:

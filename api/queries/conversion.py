@@ -11,6 +11,7 @@ from api.contents import Upload, classes_from_json, sent_value, uploaded_value, 
 from api.errors import describe
 from api.forms import divided, number, numbers_of, text_of, truth, whole_number
 from api.queries import wire
+from api.queries.batch_file import hits_of
 from api.unknown import explained
 from model.errors import ModelError
 from model.json_reader import check_unicode
@@ -25,7 +26,7 @@ from search.filters.tree import Filter
 from search.metrics import Stage, timed
 from search.queries import check_taken
 from search.settings import Limits
-from search.types import Hit, Part, Query, Results, Words
+from search.types import GroupValue, Hit, Part, Query, Results, Words
 
 QUERY: TypeAdapter[wire.Query] = TypeAdapter(wire.Query)
 
@@ -111,19 +112,23 @@ def results_to_wire(results: Results, with_paths: bool) -> wire.Results:
             tuple(sorted(hit.item.assets)),
             hit.item.path if with_paths else None,
             _vector_out(hit),
-            int(hit.group) if isinstance(hit.group, float) and hit.group.is_integer() else hit.group,
+            _group_out(hit),
         )
         for hit in results.hits
     ]
     return wire.Results(tuple(hits), results.space, _fusion_name(results.fusion), results.note)
 
 
+def _group_out(hit: Hit) -> GroupValue | None:
+    """The value that a group has in common; whole numbers as such."""
+    return int(hit.group) if isinstance(hit.group, float) and hit.group.is_integer() else hit.group
+
+
 def check_batch(queries: Sequence[Any], limits: Limits) -> None:
     """Raises `LimitExceeded` for a batch of too many queries, or of queries that may have too many hits in all."""
     if len(queries) > limits.queries_per_batch:
         raise LimitExceeded(f"a batch has at most {limits.queries_per_batch:,} queries; this one has {len(queries):,}")
-    wanted = [query.get("k", wire.DEFAULT_HITS) for query in queries if isinstance(query, dict)]
-    hits = sum(k for k in wanted if isinstance(k, int) and 0 < k <= limits.hits)
+    hits = sum(min(hits_of(query), limits.hits) for query in queries if isinstance(query, dict))
     if hits > limits.hits_per_batch:
         raise LimitExceeded(f"a batch asks for at most {limits.hits_per_batch:,} hits in all; this one for {hits:,}")
 
@@ -155,8 +160,8 @@ def outcome_to_wire(outcome: Results | Exception) -> wire.Results | wire.Refusal
     """The wire form of one answer of a batch, with brief hits."""
     if isinstance(outcome, Exception):
         return wire.Refusal(str(outcome))
-    hits = [wire.Hit(hit.item.key, hit.score, hit.rank) for hit in outcome.hits]
-    return wire.Results(tuple(hits), outcome.space, _fusion_name(outcome.fusion))
+    hits = [wire.Hit(hit.item.key, hit.score, hit.rank, group=_group_out(hit)) for hit in outcome.hits]
+    return wire.Results(tuple(hits), outcome.space, _fusion_name(outcome.fusion), outcome.note)
 
 
 def _vector_out(hit: Hit) -> tuple[float, ...] | None:

@@ -7,7 +7,10 @@ from pydantic import FiniteFloat
 
 from api.queries import wire
 
-Texts = Annotated[list[str], Parameter(description="words; may come several times", examples=[["a red bicycle"]])]
+Texts = Annotated[
+    list[str],
+    Parameter(description="what it shows, in words; may come several times", examples=[["a red bicycle"]]),
+]
 Items = Annotated[list[str], Parameter(description="keys of items: more like these; may come several times")]
 Palettes = Annotated[list[str], Parameter(description="one to seven colours: #c03020,#ffffff; may come several times")]
 Words = Annotated[list[str], Parameter(description="words to find in keys, captions and attributes themselves")]
@@ -15,10 +18,12 @@ Hits = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many h
 Offset = Annotated[int, Parameter(ge=0, lt=wire.MOST_HITS, description="how many of the best hits to leave out")]
 Space = Annotated[str | None, Parameter(description="the space to search; by default the model chooses")]
 Where = Annotated[str | None, Parameter(description="which items may be hits", examples=["width >= 1000"])]
-Fusion = Annotated[wire.Fusion | None, Parameter(description="how several parts become one vector")]
+Fusion = Annotated[wire.Fusion | None, Parameter(description="how several parts become one")]
 Least = Annotated[FiniteFloat | None, Parameter(ge=-1, le=1, description="leave out hits whose score is lower")]
 Vectors = Annotated[bool, Parameter(description="give the items' vectors in the space that was searched")]
-GroupBy = Annotated[str | None, Parameter(description="an attribute: `k` and `offset` count its values")]
+GroupBy = Annotated[
+    str | None, Parameter(description="an attribute: `k` and `offset` count its values; others are left out")
+]
 GroupSize = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits of each group")]
 
 

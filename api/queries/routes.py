@@ -37,7 +37,7 @@ _BODY = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "description": "A field for each part: its modality or `item`, and `:0.7` for a weight.",
+                    "description": "A field for each part: a modality, `item`, `vector`, `words`; `:0.7` for a weight.",
                     "properties": {
                         "rgb": {"type": "string", "format": "binary"},
                         "sketch": {"type": "string", "format": "binary"},
@@ -75,8 +75,8 @@ _BATCH_BODY = {
 async def query(collection: str, request: Request, service: ServiceDependency, paths: MaySeePaths) -> Results:
     """Find the items nearest to the weighted parts together, best first.
 
-    As JSON, with files as base64, or as a form, with fields named by modality. Fewer than `k` hits only when the
-    collection is smaller.
+    As JSON, with files as base64, or as a form, with fields named by modality. There are `k` hits unless fewer items
+    are left by filters, `offset`, `min_score` or words.
     """
     service.check_ready()
     if is_form(request):
@@ -90,7 +90,7 @@ async def query(collection: str, request: Request, service: ServiceDependency, p
 async def simple_query(
     collection: str, asked: Annotated[Query, Depends(query_of_url)], service: ServiceDependency, paths: MaySeePaths
 ) -> Results:
-    """Find the items nearest to words, items and colours together: a query that a URL can hold.
+    """Find the items nearest to texts, items and colours, and with words in them: a query that a URL can hold.
 
     Parts have no weights here, and there are no files; `POST` takes both.
     """

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from api.queries.wire import EXAMPLES
 from api.schemas import Body
 from model.seam import Fusion
-from search.types import Results
+from search.types import GroupValue, Results
 
 
 class BatchBody(Body):
@@ -20,6 +20,7 @@ class BriefHit(BaseModel):
     key: str
     score: float
     rank: int
+    group: GroupValue | None = Field(default=None, exclude_if=lambda group: group is None)
 
 
 class BatchEntry(BaseModel):
@@ -28,14 +29,15 @@ class BatchEntry(BaseModel):
     hits: list[BriefHit] | None = None
     space: str | None = None
     fusion: Fusion | None = None
+    note: str | None = None
     error: str | None = None
 
     @classmethod
     def of(cls, outcome: Results | Exception) -> "BatchEntry":
         if isinstance(outcome, Exception):
             return cls(error=str(outcome))
-        hits = [BriefHit(key=hit.item.key, score=hit.score, rank=hit.rank) for hit in outcome.hits]
-        return cls(hits=hits, space=outcome.space, fusion=outcome.fusion)
+        hits = [BriefHit(key=hit.item.key, score=hit.score, rank=hit.rank, group=hit.group) for hit in outcome.hits]
+        return cls(hits=hits, space=outcome.space, fusion=outcome.fusion, note=outcome.note)
 
 
 class BatchAnswer(BaseModel):

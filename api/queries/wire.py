@@ -84,7 +84,7 @@ class Query:
     min_score: float | None = None
     """leave out hits whose score is lower, from -1 to 1"""
     vectors: bool = False
-    """give the items' raw vectors in the space that was searched; then `k` is at most 1,000"""
+    """give the items' raw vectors in the space that was searched; then there are at most 1,000 hits"""
     group_by: str | None = None
     """an attribute, such as album: `k` and `offset` count groups of items with the same value; others are left out"""
     group_size: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = 1
@@ -195,7 +195,7 @@ class Results:
     space: str | None
     """that they were found in; several are joined by +; null if words alone were looked for"""
     fusion: Fusion | None = None
-    """how the parts became one; null for one part"""
+    """how the parts became one, ranks wherever words are added to others; null for one part"""
     note: str | None = None
     """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; and how
     high the scores are if none is as high as `min_score`"""

@@ -151,8 +151,8 @@ def _as_text(report: Mapping[str, Any]) -> Iterator[str]:
     if told := report.get("metadata"):
         yield (
             f"\n{told['photos']} photos of 12 megapixels, model {told['model']}: "
-            f"{told['seconds']['without']} s without metadata, {told['seconds']['with']} s with it: {told['slower_by_clock']}% slower by the clock, "
-            f"{told['slower_by_processor']}% by processor time"
+            f"{told['seconds']['without']} s without metadata, {told['seconds']['with']} s with it: "
+            f"{told['slower_by_clock']}% slower by the clock, {told['slower_by_processor']}% by processor time"
         )
     if report["memory"]:
         yield "\n| files | peak before the index is written | peak of all | seconds |\n|---|---|---|---|"

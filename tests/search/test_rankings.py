@@ -89,8 +89,14 @@ def test_a_filter_and_k_hold_for_every_ranking(engine: SearchEngine, monkeypatch
     for k in range(1, 6):
         assert keys(ask(engine, *BOTH, k=k)) == whole[:k]
     monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 1)
-    monkeypatch.setattr(query_limits, "_DEEPER_THAN_HITS", 1)
     assert keys(ask(engine, *BOTH, k=1)) == ["cat in 9"]
+
+
+def test_the_first_pages_are_pieces_of_one_order(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 2)
+    whole = keys(ask(engine, *BOTH, k=100))
+    assert [key for offset in range(4) for key in keys(ask(engine, *BOTH, k=1, offset=offset))] == whole[:4]
+    assert len(keys(ask(engine, *BOTH, k=101))) > len(whole), "beyond them more items count"
 
 
 def test_rankings_are_no_deeper_than_the_most_hits(

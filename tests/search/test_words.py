@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from model.seam import Fusion
 from search.assets import AssetStore
 from search.backup.read import restore
 from search.backup.write import backup
 from search.catalogue import items
 from search.catalogue.session import Database
 from search.engine import SearchEngine
-from search.errors import AnyseekError, BadQuery, LimitExceeded
+from search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
 from search.filters.from_text import filter_from_text
 from search.maintenance import rebuild
 from search.rankings import fused
@@ -78,6 +79,17 @@ def test_words_alone_find_what_has_them(engine: SearchEngine, embedder: WordsEmb
     assert keys(results) == ["a", "b", "c"]
     assert [hit.score for hit in results.hits] == [1.0, pytest.approx(61 / 62), pytest.approx(61 / 62)]
     assert (results.space, results.fusion, embedder.calls) == (None, None, calls)
+
+
+def test_words_beside_others_are_added_by_rank_and_so_it_is_said(engine: SearchEngine) -> None:
+    results = engine.query("things", Query((text("cat"),), words=words("Rex")))
+    assert results.fusion is Fusion.RANKS
+    assert results.hits[0].score < 1, "nothing is first in both"
+
+
+def test_words_alone_are_not_asked_in_a_space_that_is_not_there(engine: SearchEngine) -> None:
+    with pytest.raises(SpaceNotFound, match="nowhere"):
+        engine.query("things", Query((), words=words("Rome"), space="nowhere"))
 
 
 def test_words_decide_among_what_parts_find_and_parts_among_what_words_find(engine: SearchEngine) -> None:

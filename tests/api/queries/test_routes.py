@@ -126,6 +126,9 @@ def test_a_batch_answers_in_order_and_one_bad_query_spoils_no_other(http: httpx.
     assert [bool(result["error"]) for result in results] == [False, True, True, True, True, False]
     assert [hit["key"] for hit in results[0]["hits"]] == ["red disc"]
     assert set(results[5]["hits"][0]) == {"key", "score", "rank"}
+    grouped = {"parts": [{"text": "a"}], "k": 1, "group_by": "colour"}
+    (result,) = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": [grouped]}).json()["results"]
+    assert result["hits"][0]["key"].startswith(result["hits"][0]["group"])
     assert results[5]["hits"][0]["key"] == "blue bar"
 
 
