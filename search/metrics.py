@@ -22,7 +22,7 @@ class Stage(StrEnum):
     DECODE = "decode"  # of all parts of a query, or of all files of an item
     MODEL = "model"  # one pass
     INDEX = "index"  # following the log, and searching
-    CATALOGUE = "catalogue"  # a transaction of the database, with the wait for its lock
+    CATALOGUE = "catalogue"  # a transaction of the database or a single read, with the wait for its lock
 
 
 _STAGE_SECONDS = Histogram(

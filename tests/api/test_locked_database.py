@@ -129,5 +129,8 @@ def test_jobs_wait_longer_than_requests(tmp_path: Path) -> None:
             waits.append(session.connection().exec_driver_sql("PRAGMA busy_timeout").scalar())
     with database.read() as session:
         waits.append(session.connection().exec_driver_sql("PRAGMA busy_timeout").scalar())
+    for seconds in (0.05, 2.0, 2.0):
+        with patience(seconds), database.once() as connection:
+            waits.append(connection.exec_driver_sql("PRAGMA busy_timeout").scalar())
     database.close()
-    assert waits == [300, 60_000, 2_000, 60_000]
+    assert waits == [300, 60_000, 2_000, 60_000, 50, 2_000, 2_000]

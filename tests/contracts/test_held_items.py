@@ -15,6 +15,7 @@ from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
 from search.catalogue.tables import ItemRow
 from search.errors import CollectionNotFound
+from search.metrics import REGISTRY
 from search.types import Asset, Collection, Item
 from tests.contracts.catalogue import PICTURE
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, put, remove
@@ -188,6 +189,12 @@ class TestItems:
 
 
 class TestHeads:
+    def test_reading_one_is_timed_as_a_stage_of_the_catalogue(self, database: Database, collection: Collection) -> None:
+        counted = ("anyseek_stage_seconds_count", {"stage": "catalogue"})
+        before = REGISTRY.get_sample_value(*counted)
+        Heads(database).get("things")
+        assert REGISTRY.get_sample_value(*counted) == (before or 0) + 1
+
     def test_one_is_current_whoever_changes_the_collection(
         self, database: Database, elsewhere: Database, collection: Collection, embedder: WordsEmbedder
     ) -> None:
