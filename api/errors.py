@@ -160,12 +160,12 @@ def status_of(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-_MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in full
+MOST_PLACES, _LONGEST_PLACE = 100, 200  # what was sent is not sent back in full
 
 
 def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
     """The place and message of the first of pydantic's errors, without the values that were sent."""
-    named = errors[:_MOST_PLACES]
+    named = errors[:MOST_PLACES]
     return [{"where": ".".join(map(str, one["loc"]))[:_LONGEST_PLACE], "detail": str(one["msg"])} for one in named]
 
 

@@ -8,12 +8,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import TypeAdapter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from api.errors import TooManyRequests, describe, own, status_of, wrong_places
-from api.unknown import explained
+from api.unknown import adapter, explained
 from model.errors import ModelError
 from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
@@ -76,7 +75,7 @@ def problem_of(error: Exception, request_id: str, more: Mapping[str, Any] = Mapp
 def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
     """The errors, with the names of members that were probably meant; a body that FastAPI reads has its type."""
     body = request.scope["route"].body_field
-    return errors if body is None else explained(errors, TypeAdapter(body.field_info.annotation), before=1)
+    return errors if body is None else explained(errors, adapter(body.field_info.annotation), before=1)
 
 
 def install_handlers(app: FastAPI) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
 from api.errors import describe
@@ -16,7 +16,7 @@ from api.predictions.schemas import (
     WantedBody,
 )
 from api.predictions.wire import Input
-from api.unknown import explained
+from api.unknown import adapter, explained
 from model.modalities.reading.decode import known_modality
 from model.seam import PredictOptions, TargetOptions, Value
 from search.errors import BadQuery, LimitExceeded
@@ -82,7 +82,7 @@ def _validated(kind: type[B], members: Any) -> B:
         return kind.model_validate(members)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise BadQuery(describe(explained(wrong, TypeAdapter(kind)))) from error
+        raise BadQuery(describe(explained(wrong, adapter(kind)))) from error
 
 
 def _request(inputs: Sequence[_Given], body: WantedBody) -> PredictionRequest:

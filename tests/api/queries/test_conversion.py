@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.contents import Upload
+from api.errors import MOST_PLACES
 from api.queries import wire
 from api.queries.conversion import QUERY, query_from_form, read_query
 from indexer.errors import InputVanished
@@ -138,6 +139,35 @@ def test_json_can_name_no_file_and_hold_no_bytes(content: str) -> None:
 def test_a_query_in_python_is_checked_as_one_in_json_is(query: object, says: str) -> None:
     with pytest.raises(BadQuery, match=re.escape(says)):
         read_query(query, LIMITS, EMBEDDER)
+
+
+def test_queries_with_unknown_members_cost_no_schema_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    make = TypeAdapter.json_schema
+
+    def count(kind: TypeAdapter[object]) -> dict[str, object]:
+        made.append(kind)
+        return make(kind)
+
+    monkeypatch.setattr(TypeAdapter, "json_schema", count)
+    for _ in range(5):
+        with pytest.raises(BadQuery, match="did you mean `where`"):
+            read_query({"parts": [{"text": "a"}], "wher": "a = 1"}, LIMITS, EMBEDDER)
+    assert len(made) <= 1
+
+
+def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    def look_up(what: str, name: str, known: object) -> str:
+        looked_up.append(name)
+        return name
+
+    monkeypatch.setattr("api.unknown.unknown", look_up)
+    wrong = {f"wher{number}": 1 for number in range(1_000)}
+    with pytest.raises(BadQuery, match="and 997 more"):
+        read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER)
+    assert looked_up == list(wrong)[:MOST_PLACES]
 
 
 def test_parts_are_limited() -> None:
