@@ -64,7 +64,7 @@ def create_app(service: Service) -> FastAPI:
         ],
     )
     app.state.service = service
-    app.state.admission = Admission(guardian)
+    app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
     app.state.readiness = readiness_of(service)
     app.state.exporter = Exporter(service.runtime, app.state.readiness)
     install_handlers(app)
@@ -82,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.start()
     yield
     app.state.exporter.close()
+    app.state.admission.close()
     app.state.readiness.close()
     app.state.service.close()
 

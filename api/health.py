@@ -50,7 +50,7 @@ async def readyz(request: Request, service: ServiceDependency) -> ReadyAnswer | 
     """
     readiness: Readiness = request.app.state.readiness
     found = await readiness.checks()
-    is_admin = await request.app.state.admission.scope_of(request.headers) is Scope.ADMIN
+    is_admin = await request.app.state.admission.scope_of(request) is Scope.ADMIN
     if any(check.state is State.FAILED for check in found):
         more = {"checks": [CheckAnswer.of(check).model_dump() for check in found]} if is_admin else {}
         return problem_of(_reason(service, found, is_admin), request.state.request_id, more)

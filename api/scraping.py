@@ -83,5 +83,5 @@ class _Scrape(Collector):
 async def metrics(request: Request) -> Response:
     """Get metrics for Prometheus. Every key may, also of the scope `metrics`, which may do nothing else."""
     exporter: Exporter = request.app.state.exporter
-    await request.app.state.admission.admit(request.headers)
+    await request.app.state.admission.admit(request)
     return Response(await exporter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
