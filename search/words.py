@@ -19,9 +19,7 @@ _WORD = re.compile(rf"[{_SPACELESS}]|[^\W_{_SPACELESS}]+")
 
 def words_of(text: str) -> list[str]:
     """The words of a text in their order."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return [_singular(word)[:LONGEST_WORD] for word in _WORD.findall(plain)]
+    return [_singular(word[:LONGEST_WORD]) for word in _WORD.findall(_folded(text))]
 
 
 def document(key: str, caption: str | None, attributes: Attributes) -> str:
@@ -32,6 +30,13 @@ def document(key: str, caption: str | None, attributes: Attributes) -> str:
         if len(found) >= MOST_WORDS:
             break
     return " ".join(list(found)[:MOST_WORDS])
+
+
+def _folded(text: str) -> str:
+    """The text without case, accents and compatibility forms; folding it again changes nothing."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", plain.casefold())  # ™ and ℌ have only now become capitals
+    return "".join(sign for sign in plain if not unicodedata.combining(sign))
 
 
 def _texts(value: object) -> Iterator[str]:

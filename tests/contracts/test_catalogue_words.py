@@ -2,6 +2,8 @@
 
 import pytest
 from alembic import command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from search.catalogue import checks, collections, items, words
@@ -9,7 +11,7 @@ from search.catalogue.session import Database
 from search.catalogue.upgrade import configuration, upgrade
 from search.filters.from_text import filter_from_text
 from search.types import Attributes, Collection, NewItem
-from search.words import MOST_WORDS
+from search.words import MOST_WORDS, words_of
 from tests.search.gallery import SPACES, WordsEmbedder, direction, make_collection
 
 _INDEX = "INSERT INTO words_index"
@@ -20,6 +22,7 @@ ITEMS: dict[str, tuple[str | None, Attributes]] = {
     "x2": ("a dog", {}),
     "x3": ("東京の猫 ไทย", {"note": "नमस्ते"}),
     "boxes": ("glass of cities", {"big": 10**50}),
+    "signs": ("Lego™ ℌi 5㎒ №5", {}),
 }
 
 
@@ -69,6 +72,11 @@ def found(database: Database, collection: Collection, asked: str) -> set[str]:
         ("नमस्ते", {"x3"}),
         ("city", {"boxes"}),
         ("glass", {"boxes"}),
+        ("legotm", {"signs"}),
+        ("LEGO™", {"signs"}),
+        ("hi 5mhz", {"signs"}),
+        ("№5", {"signs"}),
+        ("no5", {"signs"}),
         ("glas", set()),
         ("true", set()),
         ("town", set()),
@@ -129,6 +137,15 @@ def test_an_item_may_hold_very_many_and_long_words(database: Database, collectio
     assert found(database, collection, "x" * 3_000) == set()
     assert found(database, collection, f"w7{'ü' * 60}") == {"long"}
     assert stale(database, collection) == []
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(caption=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
+def test_an_item_is_indexed_by_the_words_of_any_text(database: Database, collection: Collection, caption: str) -> None:
+    put(database, collection, {"any": (caption, {})})
+    assert stale(database, collection) == []
+    for word in words_of(caption):
+        assert found(database, collection, word) == {"any"}
 
 
 @pytest.mark.parametrize(

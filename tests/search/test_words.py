@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.seam import Fusion
 from search.assets import AssetStore
@@ -57,12 +59,26 @@ def words(asked: str, weight: float = 1.0) -> tuple[Words, ...]:
         ("cities glass bus his", ["city", "glass", "bus", "his"]),
         ("東京タワー", ["東", "京", "タ", "ワ", "ー"]),
         ("½ ① x²", ["1", "2", "1", "x2"]),
+        ("Lego™ ℌi 5㎒ №5", ["legotm", "hi", "5mhz", "no5"]),
         ("", []),
         ("?!", []),
     ],
 )
 def test_words_of_a_text(given: str, expected: list[str]) -> None:
     assert words_of(given) == expected
+
+
+@given(st.text())
+def test_words_of_words_are_these_words(given: str) -> None:
+    found = words_of(given)
+    assert words_of(" ".join(found)) == found
+    assert not any(sign.isascii() and sign.isupper() for sign in "".join(found))
+
+
+def test_words_of_every_sign_are_these_words() -> None:
+    for start in range(0, 0x110000, 256):
+        found = words_of(" ".join(chr(number) * 3 for number in range(start, start + 256)))
+        assert words_of(" ".join(found)) == found
 
 
 def test_lists_are_fused_by_reciprocal_rank() -> None:
