@@ -32,7 +32,7 @@ from search.filters.tree import (
 )
 from search.types import Attributes, GroupValue, IdArray
 
-_FEW = 5_000  # ids, from which on it is faster to read the values of all items
+_FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: lambda column, value: column == value,
@@ -110,6 +110,8 @@ def ids_where(session: Session, collection_id: int, where: Filter, among: IdArra
     """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them."""
     if among is None:
         return _ids_where(session, collection_id, where, _Tables())
+    if len(among) > _FEW:
+        return np.intersect1d(_ids_where(session, collection_id, where, _Tables()), among)
     some = [_ids_where(session, collection_id, where, _Tables.of(ids)) for ids in chunks(np.unique(among).tolist())]
     return np.concatenate([np.empty(0, np.int64), *some])
 

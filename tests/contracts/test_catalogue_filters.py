@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from search.catalogue import checks, collections, facets, items
 from search.catalogue.session import Database
@@ -87,6 +88,18 @@ PICTURES: dict[str, Attributes] = {
 def test_finds_what_it_says(database: Database, collection: Collection, where: str, keys: str) -> None:
     put(database, collection, PICTURES)
     assert found(database, collection, where) == set(keys)
+
+
+def test_many_ids_cost_no_more_statements_than_a_whole_collection(database: Database, collection: Collection) -> None:
+    put(database, collection, PICTURES)
+    where, asked = checked(filter_from_text("label exists and @key != b")), list[str]()
+    with database.read() as session:
+        right = facets.ids_where(session, collection.id, where)
+        event.listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+        among = np.concatenate([right[:1], np.arange(1_000_000, 1_006_000)])
+        assert facets.ids_where(session, collection.id, where, among).tolist() == right[:1].tolist()
+    assert len(right) > 1
+    assert len(asked) <= 3
 
 
 def test_a_changed_item_is_found_by_what_it_is_now(database: Database, collection: Collection) -> None:
