@@ -43,8 +43,12 @@ def fill() -> None:
     """Words of the items that are there already, a page at a time."""
     connection = op.get_bind()
     words = sa.Table("words", sa.MetaData(), autoload_with=connection)
-    columns = "id, collection_id, key, caption, attributes"
-    page = sa.text(f"SELECT {columns} FROM items WHERE id > :after ORDER BY id LIMIT :most")
+    kind = "BLOB" if connection.dialect.name == "sqlite" else "text"  # SQLite could not give damaged text as text
+    columns = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column in ("key", "caption", "attributes"))
+    page = sa.text(
+        f"SELECT id, collection_id, {columns} FROM items WHERE id > :after AND collection_id IN (SELECT id FROM "
+        "collections) ORDER BY id LIMIT :most"
+    )
     after = 0
     while found := connection.execute(page, {"after": after, "most": PAGE}).all():
         after = found[-1].id
@@ -52,19 +56,27 @@ def fill() -> None:
             {
                 "item_id": item.id,
                 "collection_id": item.collection_id,
-                "words": document(item.key, item.caption, _json(item.attributes)),
+                "words": document(_text(item.key), _text(item.caption), _json(_text(item.attributes))),
             }
             for item in found
         ]
         connection.execute(words.insert(), rows)
 
 
-def _json(attributes: object) -> dict[str, object]:
-    """SQLite gives JSON as text, PostgreSQL as an object; what is no JSON has no words, as in a damaged item."""
-    if not isinstance(attributes, str):
-        return dict(attributes)  # type: ignore[call-overload]
+def _text(held: object) -> str:
+    """What is no text, as in a damaged item, has no words."""
+    if isinstance(held, bytes):
+        try:
+            return held.decode()
+        except UnicodeDecodeError:
+            return ""
+    return held if isinstance(held, str) else ""
+
+
+def _json(text: str) -> dict[str, object]:
+    """What is no object, as in a damaged item, has no words."""
     try:
-        held: dict[str, object] = json.loads(attributes)
-    except ValueError:
+        held = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
-    return held
+    return held if isinstance(held, dict) else {}

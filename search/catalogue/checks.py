@@ -102,11 +102,9 @@ def stale_words(session: Session, head: Head) -> Iterator[str]:
     indexed = words.indexed(session)
     for some in item_rows.pages(session, items.of_collection(head.id)):
         held = words.held_by(session, [item.id for item in some])
-        for item in some:
+        for item in (item for item in some if not item.damaged):  # a damaged one may have a key that is no text
             right = document(item.key, item.caption, item.attributes)
-            if not item.damaged and (
-                held.get(item.id) != right or (indexed is not None and indexed.get(item.id, 0) != words.mark_of(right))
-            ):
+            if held.get(item.id) != right or (indexed is not None and indexed.get(item.id, 0) != words.mark_of(right)):
                 yield item.key
 
 

@@ -180,3 +180,39 @@ def test_items_from_before_there_were_words_get_them(database: Database, filled:
     upgrade(database)
     assert stale(database, filled) == []
     assert found(database, filled, "zurich cafe") == {"pets/IMG_0042.jpg", "x1"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["key = x'ff'", "caption = x'ff'", "caption = CAST(x'ff' AS TEXT)", "attributes = 5", "attributes = '{'"],
+)
+def test_a_damaged_item_keeps_no_other_from_getting_words(database: Database, filled: Collection, damage: str) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL lets a column hold nothing but its type")
+    with database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "0013")
+        connection.execute(text(f"UPDATE items SET {damage} WHERE key = 'x2'"))
+    upgrade(database)
+    assert found(database, filled, "zurich cafe") == {"pets/IMG_0042.jpg", "x1"}
+
+
+def test_an_item_of_no_collection_keeps_no_other_from_getting_words(database: Database, filled: Collection) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL keeps its foreign keys true itself")
+    with database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "0013")
+    with database.engine.connect() as connection:
+        connection.execute(text("PRAGMA foreign_keys=OFF"))
+        connection.execute(text("UPDATE items SET collection_id = 77 WHERE key = 'x2'"))
+        connection.execute(text("PRAGMA foreign_keys=ON"))
+    upgrade(database)
+    assert found(database, filled, "zurich cafe") == {"pets/IMG_0042.jpg", "x1"}
+
+
+@pytest.mark.parametrize("damage", ["key = x'ff'", "caption = x'ff'", "attributes = 5"])
+def test_damaged_items_are_not_asked_for_their_words(database: Database, filled: Collection, damage: str) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL lets a column hold nothing but its type")
+    with database.write() as session:
+        session.execute(text(f"UPDATE items SET {damage} WHERE key = 'x2'"))
+    assert stale(database, filled) == []
