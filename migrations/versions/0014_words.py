@@ -1,12 +1,15 @@
-"""Words of items, for full text: a table that both databases index in their own way."""
+"""Words of items, for full text: a table that both databases index in their own way.
+
+What the program did with words at this version is written out, so that a later change of it alters nothing here.
+"""
 
 import json
+import re
+import unicodedata
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import op
-
-from search.catalogue.tables import INDEX_WORDS
-from search.words import document
 
 revision = "0014"
 down_revision = "0013"
@@ -15,6 +18,24 @@ depends_on = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 PAGE = 500
+INDEX = {
+    "sqlite": (
+        "CREATE VIRTUAL TABLE words_index USING fts5(collection_id, words, content='words', content_rowid='item_id', "
+        "detail='column', tokenize='ascii')",
+        "CREATE TRIGGER words_added AFTER INSERT ON words BEGIN INSERT INTO words_index (rowid, collection_id, words) "
+        "VALUES (new.item_id, new.collection_id, new.words); END",
+        "CREATE TRIGGER words_removed AFTER DELETE ON words BEGIN INSERT INTO words_index (words_index, rowid, "
+        "collection_id, words) VALUES ('delete', old.item_id, old.collection_id, old.words); END",
+    ),
+    "postgresql": (
+        "CREATE INDEX words_by_word ON words USING gin (array_to_tsvector(array_prepend('@' || CAST(collection_id AS "
+        "text), string_to_array(words, ' '))))",
+    ),
+}
+LONGEST_WORD = 40
+MOST_WORDS = 4_000
+SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han
+WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
 
 
 def upgrade() -> None:
@@ -28,7 +49,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id"),
     )
     op.create_index("ix_words_collection_id", "words", ["collection_id"])
-    for statement in INDEX_WORDS[op.get_bind().dialect.name]:
+    for statement in INDEX[op.get_bind().dialect.name]:
         op.execute(statement)
     fill()
 
@@ -56,7 +77,7 @@ def fill() -> None:
             {
                 "item_id": item.id,
                 "collection_id": item.collection_id,
-                "words": document(_text(item.key), _text(item.caption), _json(_text(item.attributes))),
+                "words": _document(_text(item.key), _text(item.caption), *_texts(_json(_text(item.attributes)))),
             }
             for item in found
         ]
@@ -80,3 +101,37 @@ def _json(text: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) else {}
+
+
+def _document(*texts: str) -> str:
+    """The words of texts, each once, with spaces between them."""
+    found: dict[str, None] = {}
+    for text in texts:
+        found.update(dict.fromkeys(_words(text)))
+    return " ".join(list(found)[:MOST_WORDS])
+
+
+def _words(text: str) -> Iterator[str]:
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", plain.casefold())
+    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return (_singular(word[:LONGEST_WORD]) for word in WORD.findall(plain))
+
+
+def _singular(word: str) -> str:
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("us", "ss")):
+        return word
+    if word.endswith("ies") and not word.endswith(("eies", "aies")):
+        return f"{word[:-3]}y"
+    return word[:-1]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts and whole numbers inside attributes; not their names."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**LONGEST_WORD:
+        yield str(value)

@@ -182,6 +182,20 @@ def test_items_from_before_there_were_words_get_them(database: Database, filled:
     assert found(database, filled, "zurich cafe") == {"pets/IMG_0042.jpg", "x1"}
 
 
+def test_a_later_change_of_the_program_alters_nothing_that_the_migration_makes(
+    database: Database, filled: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.engine.begin() as connection:
+        command.downgrade(configuration(connection), "0013")
+    with monkeypatch.context() as changed:
+        changed.setattr("search.words.document", lambda *_: "other")
+        changed.setattr("search.words.words_of", lambda _: ["other"])
+        changed.setattr("search.catalogue.tables.INDEX_WORDS", {"sqlite": (), "postgresql": ()})
+        upgrade(database)
+    assert stale(database, filled) == []
+    assert found(database, filled, "zurich legotm") == {"pets/IMG_0042.jpg", "signs"}
+
+
 @pytest.mark.parametrize(
     "damage",
     ["key = x'ff'", "caption = x'ff'", "caption = CAST(x'ff' AS TEXT)", "attributes = 5", "attributes = '{'"],
