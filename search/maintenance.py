@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from search.assets import AssetStore
-from search.catalogue import checks, collections, integrity, items, log, reembedding, tunings
+from search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
 from search.catalogue.tables import CHUNK, chunks
@@ -61,7 +61,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
                 found += list(_problems(database, settings, name, backend))
             except CollectionNotFound:
                 continue  # it has been deleted in the meantime
-    return found
+    return [*found, *_word_problems(database, names)]
 
 
 def notes(database: Database) -> list[Problem]:
@@ -99,8 +99,12 @@ def left_out(database: Database) -> list[Problem]:
         ]
 
 
-def rebuild(database: Database, settings: Settings, name: str, remake: Remake | None = None) -> list[str]:
+def rebuild(
+    database: Database, settings: Settings, name: str, remake: Remake | None = None, index_words: bool = True
+) -> list[str]:
     """Rebuild the collection's index from its log, and repair the log.
+
+    Full text has one index for all collections: `index_words=False` if the rebuild of another has just made it.
 
     A vector that is damaged in the log is taken from the index, where that has it, and is otherwise made again with
     `remake`, as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are
@@ -113,7 +117,7 @@ def rebuild(database: Database, settings: Settings, name: str, remake: Remake | 
         salvage(database, head, backend.open)
         damaged, lost = _lost_items(database, settings, head)
         with database.write() as session:
-            checks.settle(session, head, [*damaged, *lost])
+            checks.settle(session, head, [*damaged, *lost], index_words)
         left = lost if remake is None else _remake(database, name, lost, remake)
         _mend_centres(database, lease, head)
         for space in head.spaces:
@@ -161,7 +165,7 @@ def _problems(database: Database, settings: Settings, name: str, backend: Backen
 
     yield from _checked(name, database, read_head)
     for head in heads:
-        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults, _word_faults):
+        for check in (_log_faults, _entry_faults, _item_faults, _vector_faults, _facet_faults):
             yield from _checked(name, database, partial(_of_now, check, name))
         for space in head.spaces:
             where = f"the index of space {space.name!r}"
@@ -206,8 +210,24 @@ def _facet_faults(session: Session, head: Head) -> Iterator[str]:
         yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
 
 
-def _word_faults(session: Session, head: Head) -> Iterator[str]:
-    if stale := list(checks.stale_words(session, head)):
+def _word_problems(database: Database, names: Sequence[str]) -> list[Problem]:
+    """Of all collections in one transaction, because they share an index, which is read once."""
+    found: list[Problem] = []
+
+    def check(session: Session) -> Iterable[str]:
+        indexed = words.indexed(session)
+        for name in names:
+            with suppress(CollectionNotFound):
+                found.extend(_tried(name, "the database", partial(_word_faults, session, name, indexed)))
+        return ()
+
+    return [*_checked("", database, check), *found]
+
+
+def _word_faults(session: Session, name: str, indexed: Mapping[int, int] | None) -> Iterator[str]:
+    with session.begin_nested():  # or PostgreSQL would go on with no other collection after a failure
+        stale = list(checks.stale_words(session, collections.head(session, name), indexed))
+    if stale:
         yield f"words would not find {len(stale)} items as they are, such as {stale[0]!r}"
 
 

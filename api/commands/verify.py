@@ -69,11 +69,12 @@ def rebuild(collection: str | None) -> int:
     settings = read_settings()
     with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
         known = [held.name for held in collections.list_all(session)]
-    lost = sum(_rebuild_one(settings, name) for name in ([collection] if collection else known))
+    names = [collection] if collection else known
+    lost = sum(_rebuild_one(settings, name, index_words=name == names[0]) for name in names)
     return 1 if lost else 0
 
 
-def _rebuild_one(settings: Settings, name: str) -> int:
+def _rebuild_one(settings: Settings, name: str, index_words: bool) -> int:
     """Rebuild one collection; returns how many of its items are lost."""
     from indexer.put import remake
     from search.catalogue import audit
@@ -83,7 +84,7 @@ def _rebuild_one(settings: Settings, name: str) -> int:
     with Runtime.open_for(settings, name, None) as runtime:
         with runtime.database.write() as session:
             audit.record(session, "collection.rebuild", name)
-        left = rebuild_collection(runtime.database, settings, name, partial(remake, runtime.tools))
+        left = rebuild_collection(runtime.database, settings, name, partial(remake, runtime.tools), index_words)
     click.echo(f"the index of {name} was made anew")
     for key in left:
         click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)

@@ -69,7 +69,7 @@ def restore(settings: Settings, path: Path) -> Restored:
             with Session(connection) as session:
                 for collection_id in session.scalars(select(CollectionRow.id)).all():
                     facets.make_again(session, collection_id)
-                    words.make_again(session, collection_id)
+                    words.make_again(session, collection_id)  # into an index that the migrations have just made
                 audit.record(session, "restore", target=path.name)
                 session.flush()
     finally:

@@ -1,6 +1,6 @@
 """Checks that the catalogue is consistent, and repairs of what is not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
@@ -97,9 +97,11 @@ def stale_facets(session: Session, head: Head) -> Iterator[str]:
         yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
 
 
-def stale_words(session: Session, head: Head) -> Iterator[str]:
-    """Keys of sound items that full text does not find by their words, or finds by others."""
-    indexed = words.indexed(session)
+def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None) -> Iterator[str]:
+    """Keys of sound items that full text does not find by their words, or finds by others.
+
+    `indexed` is what `words.indexed` says in the same transaction.
+    """
     for some in item_rows.pages(session, items.of_collection(head.id)):
         held = words.held_by(session, [item.id for item in some])
         for item in (item for item in some if not item.damaged):  # a damaged one may have a key that is no text
@@ -138,10 +140,11 @@ def unchecked(session: Session, head: Head) -> int:
     return count
 
 
-def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
+def settle(session: Session, head: Head, to_make_again: Sequence[str], index_words: bool = True) -> None:
     """Repair log, facets and words: close gaps, drop what deleted items left, and have every reader reopen its index.
 
     Rows without checksums get them; those that do not match theirs stay so.
+    The index of words is that of all collections: `index_words=False` if it has just been made anew.
     Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
     """
     integrity.mend_indexes(session)
@@ -152,6 +155,8 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str]) -> None:
     session.execute(update(CollectionRow).where(CollectionRow.id == head.id).values(last_seq=end))
     log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
+    if index_words:
+        words.index_again(session)
     words.make_again(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)

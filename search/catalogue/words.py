@@ -53,10 +53,14 @@ def delete(session: Session, ids: Sequence[int]) -> None:
         session.execute(delete_rows(WordsRow).where(WordsRow.item_id.in_(some)))
 
 
-def make_again(session: Session, collection_id: int) -> None:
-    """Write the words of all items of a collection anew, and the index of them; a damaged item has none."""
+def index_again(session: Session) -> None:
+    """Make SQLite's index of all collections' words anew; a damaged one cannot follow what `make_again` writes."""
     if _is_sqlite(session):
-        session.execute(_INDEX_AGAIN)  # first, or a damaged index could not follow what comes now
+        session.execute(_INDEX_AGAIN)
+
+
+def make_again(session: Session, collection_id: int) -> None:
+    """Write the words of all items of a collection anew; a damaged item has none."""
     session.execute(delete_rows(WordsRow).where(WordsRow.collection_id == collection_id))
     for some in item_rows.pages(session, ItemRow.collection_id + 0 == collection_id):
         insert_of(session, collection_id, [item for item in some if not item.damaged])

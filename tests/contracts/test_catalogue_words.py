@@ -118,7 +118,7 @@ def test_collections_have_their_own_words(database: Database, filled: Collection
 
 def stale(database: Database, collection: Collection) -> list[str]:
     with database.read() as session:
-        return list(checks.stale_words(session, collections.head(session, collection.name)))
+        return list(checks.stale_words(session, collections.head(session, collection.name), words.indexed(session)))
 
 
 def test_words_follow_every_write(database: Database, filled: Collection) -> None:
@@ -169,6 +169,7 @@ def test_wrong_words_are_seen_and_made_again(
         session.execute(text(statement.format(id=item_id)))
     assert stale(database, filled) == stale_keys
     with database.write() as session:
+        words.index_again(session)
         words.make_again(session, filled.id)
     assert stale(database, filled) == []
     assert found(database, filled, "dog") == {"pets/IMG_0042.jpg", "x2"}

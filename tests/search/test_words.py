@@ -5,22 +5,24 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from model.seam import Fusion
 from search.assets import AssetStore
 from search.backup.read import restore
 from search.backup.write import backup
 from search.catalogue import items
+from search.catalogue import words as catalogue_words
 from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
 from search.filters.from_text import filter_from_text
-from search.maintenance import rebuild
+from search.maintenance import rebuild, verify
 from search.rankings import fused
 from search.settings import Settings
 from search.types import Collection, Query, Words
 from search.words import words_of
-from tests.search.gallery import WordsEmbedder, keys, new_item, text, whats
+from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
 
 HELD = {
     "a": ("dog", {"album": "one", "title": "Rex in Rome"}),
@@ -188,3 +190,34 @@ def test_a_restored_catalogue_finds_words(
     assert whats(again, other) == []
     assert keys(SearchEngine(again, other, embedder).query("things", Query((), words=words("rex")))) == ["a", "b"]
     again.close()
+
+
+def test_the_index_that_collections_share_is_read_and_made_once(
+    database: Database,
+    settings: Settings,
+    engine: SearchEngine,
+    embedder: WordsEmbedder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    def note(name: str) -> None:
+        do = getattr(catalogue_words, name)
+
+        def noted(session: Session) -> object:
+            done.append(name)
+            return do(session)
+
+        monkeypatch.setattr(catalogue_words, name, noted)
+
+    note("indexed")
+    note("index_again")
+    make_collection(database, embedder, "other")
+    assert verify(database, settings) == []
+    rebuild(database, settings, "things")
+    rebuild(database, settings, "other", index_words=False)
+    assert done == ["indexed", "index_again"]
+    file = settings.home / "backup.tar"
+    backup(database, AssetStore(settings.assets), file)
+    restore(Settings(home=settings.home / "other"), file)
+    assert done == ["indexed", "index_again"]
