@@ -174,7 +174,7 @@ def _as_json(results: Results) -> str:
 def as_table(results: Results, most: int | None = None) -> str:
     """One line for each hit: rank, score, key, caption or title, path. Keys beyond `most` characters keep their end."""
     if not results.hits:
-        return "nothing was found: the collection is empty, or no item passes the filter"
+        return "nothing was found: the collection has no hit for this query and its options"
     keys = [_shortened(_printable(hit.key), most) for hit in results.hits]
     width = min(max(map(len, keys)), _KEY_WIDTH)
     rows = [

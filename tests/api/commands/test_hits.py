@@ -115,6 +115,12 @@ def test_an_attribute_that_no_item_has_is_told_with_near_ones(anyseek: Run, phot
         assert anyseek("query", "a dog", "--where", where)[2] == ""
 
 
+def test_an_answer_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> None:
+    for options in (("--words", "unheard"), ("a dog", "--offset", "100"), ("a dog", "--min-score", "1")):
+        code, output, _ = anyseek("query", *options)
+        assert (code, output) == (0, "nothing was found: the collection has no hit for this query and its options\n")
+
+
 def test_a_long_key_keeps_its_end() -> None:
     results = Results((Hit("holidays/" * 20 + "0042.jpg", 0.5, 1, path="/p/0042.jpg"),), "space")
     line = as_table(results, most=20)
