@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from model.config_reader import Positive
 from model.errors import BadInput, LimitExceeded
 
@@ -111,6 +109,8 @@ def _end_of_text(data: bytes, start: int) -> int:
 
 def _depth(bare: bytes) -> int:
     """The deepest nesting in JSON without its texts."""
+    import numpy as np  # which clients do not need, and which takes a tenth of a second to import
+
     brackets = np.frombuffer(bare.translate(None, _NOT_BRACKETS), np.uint8)
     opening = (brackets == ord("[")) | (brackets == ord("{"))
     return int(np.cumsum(2 * opening.astype(np.int8) - 1, dtype=np.int32).max(initial=0))

@@ -117,9 +117,7 @@ def test_a_database_that_another_writer_holds_is_told_and_still_ready(started: t
     assert "another process holds the database" in detail(answer, "database")
 
 
-def test_a_full_disk_and_a_nearly_full_one_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_and_a_nearly_full_one_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(tmp_path)
     assert check_disk(settings).state is State.OK
     low = check_disk(replace(settings, health=Health(free_mb=1 << 40)))
