@@ -76,7 +76,7 @@ class Database:
                 session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
-                if self._patience_ms() < 1000 * BUSY_SECONDS:  # others wait as long as a silent writer may be silent
+                if _patience.get() < self._longest_wait:  # else as long as the connection says, or others are silent
                     session.execute(text(f"SET LOCAL lock_timeout = '{self._patience_ms()}ms'"))
             yield session
 

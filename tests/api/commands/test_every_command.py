@@ -88,7 +88,7 @@ def test_without_a_service_everything_works_in_the_process(run: Run, home: Path,
     assert run("collections", "list", **alone).stdout == ""
     assert "model hashing" in run("collections", "create", "mine", **alone).stdout
     assert json.loads(run("collections", "show", "mine", "--json", **alone).stdout)["items"] == 0
-    assert "empty" in run("query", "--collection", "mine", "x", **alone).stdout
+    assert "nothing was found" in run("query", "--collection", "mine", "x", **alone).stdout
     assert run("verify", **alone).returncode == 0
     assert run("rebuild", "mine", **alone).returncode == 0
     assert run("rebuild", **alone).returncode == 0
