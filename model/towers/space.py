@@ -10,11 +10,18 @@ Before comparison, the look of a drawing or map is centred on the nearest mean o
 source that the model knows, because renderings of different origin lie around different means. If `mapped` has the
 drawing's modality, a linear map's prediction of the photo's whole look is added to the drawing's own.
 
+Some sources are of one *kind*: their captions are all alike, such as lists of the furniture of rendered rooms. A
+caption is centred on the mean of a kind only as far as it is near it, because other captions would lose what they say.
+
+Besides ConSE's words, a photo may have those that a linear map `tells` of its pooled vector. The map belongs to the
+network beside the towers and knows the pictures that the network learned from, which ConSE's classes do not. So it
+counts as far as a photo looks like those of a kind; in the words of other photos it did harm.
+
 B samples.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +45,12 @@ TOLD = "towers"  # of the file's metadata
 PHOTO, CAPTION = "rgb", "caption"
 CONSE_TEMPERATURE = 3.0  # chosen on sources that were left out
 WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
+_MEANS_OF = {PHOTO: (WHOLE,), CAPTION: (WORDS, LEARNED)}  # of the kinds; of other modalities both looks
 _PLACES = FINE_CHANNELS * PARTS * PARTS
 _PEAK_POWER = 0.7
+# Cosines to a kind's mean, of looks and of captions: up to the first a thing is not of the kind, from the second it is.
+# Everyday captions of kitchens come as near as 0.5 to lists of furniture.
+_LOOKS_LIKE, _READS_LIKE = (0.35, 0.55), (0.5, 0.65)
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,18 @@ class Weights:
 
 @dataclass(frozen=True)
 class Shape:
-    """Lengths of the blocks, of what the photo tower sees beside words, and of the towers' hidden layer."""
+    """Lengths of the blocks, of what the photo tower sees beside words, and of the towers' hidden layer.
+
+    `told` counts the axes of what the network's linear map tells of photos of a known kind, which the photo tower sees,
+    0 without that map; `telling` is its weight in the block of words, relative to ConSE's.
+    """
 
     looks: int = 512
     seen: int = 512
     hidden: int = 384
     learned: int = 256
+    told: int = 0
+    telling: float = 0.0
 
     @property
     def dimension(self) -> int:
@@ -117,39 +134,44 @@ class Projection(nn.Module):
 class Towers(nn.Module):
     """The towers' space.
 
-    `known` counts the means of each visual modality, one for each source it was fitted on; `mapped` gives the weight of
+    `known` counts the means of each visual modality, one for each source it was fitted on, and the kinds of captions
+    and of their photos; `mapped` gives the weight of
     a modality's linear map relative to the look itself. `classes` (1000, 384), the sentences of ConSE's classes, are
     the same for all towers and have a file of their own.
     """
 
     def __init__(
-        self, shape: Shape, weights: Mapping[str, Weights], known: Mapping[str, int], mapped: Mapping[str, float]
+        self,
+        shape: Shape,
+        weights: Mapping[str, Weights],
+        known: Mapping[str, int],
+        mapped: Mapping[str, float],
+        tells: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self._tells = tells
         self.shape, self.weights = shape, dict(weights)
         self.known, self.mapped = dict(known), dict(mapped)
         self.whole, self.places = Projection(CHANNELS, shape.looks), Projection(_PLACES, shape.looks)
         self.seen = Projection(2 * CHANNELS, shape.seen)
-        self.photo = Tower(shape.seen + WIDTH, shape.hidden, shape.learned)
+        if shape.told:
+            self.told = Projection(WIDTH, shape.told)
+        self.photo = Tower(shape.seen + WIDTH + shape.told, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
         self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
         for name, width in self._means().items():
             self.register_buffer(name, torch.zeros(width))
         for modality, count in known.items():
-            for block in (WHOLE, PLACES):
-                self.register_buffer(f"{block}_of_{modality}", torch.zeros(count, shape.looks))
+            for block in _MEANS_OF.get(modality, (WHOLE, PLACES)):
+                width = dict(zip((WHOLE, PLACES, WORDS, LEARNED), self.blocks, strict=True))[block]
+                self.register_buffer(f"{block}_of_{modality}", torch.zeros(count, width))
         for modality in mapped:
             self.register_buffer(f"map_of_{modality}", torch.zeros(shape.looks, shape.looks))
 
     def _means(self) -> dict[str, int]:
         """What is taken off by name: of ConSE's vectors, of both towers', and of whole photo vectors."""
         learned = self.shape.learned
-        return {
-            "words_mean": WIDTH,
-            "photo_mean": learned,
-            "caption_mean": learned,
-            "prior": self.shape.dimension,
-        }
+        return {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": self.shape.dimension}
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -190,8 +212,25 @@ class Towers(nn.Module):
         return torch.cat([whole_vectors(seen.pooled), peak], dim=1)
 
     def tower_input(self, seen: Seen) -> Tensor:
-        """The photo tower's input: (B, seen + 384)."""
-        return torch.cat([self.seen(self.seen_rows(seen)), seen.words - self.get_buffer("words_mean")], dim=1)
+        """The photo tower's input: (B, seen + 384 + told)."""
+        parts = [self.seen(self.seen_rows(seen)), seen.words - self.get_buffer("words_mean")]
+        if self.shape.told:
+            parts.append(self._told(seen) @ self.told.axes)
+        return torch.cat(parts, dim=1)
+
+    def _told(self, seen: Seen) -> Tensor:
+        """What the network's linear map tells of photos, less its mean: (B, 384), 1 long of those of a known kind.
+
+        It is zero of photos that look like none.
+        """
+        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
+        told = F.normalize(self.tells(seen) - self.told.mean, dim=1)
+        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
+
+    def tells(self, seen: Seen) -> Tensor:
+        """What the network's linear map tells of photos: unit (B, 384)."""
+        assert self._tells is not None, "towers with told words are loaded with what tells them"
+        return F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
 
     def looks(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Both looks of pictures, not centred for their modality: two of (B, looks)."""
@@ -201,12 +240,20 @@ class Towers(nn.Module):
         """The blocks of photos, each of length 1."""
         whole, places = self.looks(seen)
         words = seen.words - self.get_buffer("words_mean")
+        if self.shape.told:
+            words = F.normalize(words, dim=1) + self.shape.telling * self._told(seen)
         learned = self.photo(self.tower_input(seen)) - self.get_buffer("photo_mean")
         return _unit({WHOLE: whole, PLACES: places, WORDS: words, LEARNED: learned})
 
     def captions(self, vectors: Tensor) -> dict[str, Tensor]:
-        """The blocks of captions, from MiniLM's vectors (B, 384)."""
-        return _unit({WORDS: vectors, LEARNED: self.caption(vectors) - self.get_buffer("caption_mean")})
+        """The blocks of captions, from MiniLM's vectors (B, 384), centred as far as they are of a known kind."""
+        words, mean = vectors, self.get_buffer("caption_mean").expand(len(vectors), -1)
+        if self.known.get(CAPTION):
+            of_words, of_learned = (self.get_buffer(f"{block}_of_{CAPTION}") for block in (WORDS, LEARNED))
+            share, nearest = _of_kind(vectors, of_words, *_READS_LIKE)
+            words = words - share * of_words[nearest]
+            mean = torch.lerp(mean, of_learned[nearest], share)
+        return _unit({WORDS: words, LEARNED: self.caption(vectors) - mean})
 
     def rendered(self, modality: str, seen: Seen) -> dict[str, Tensor]:
         """The blocks of drawings and maps, each centred on the nearest of its modality's means."""
@@ -255,8 +302,10 @@ def save_classes(classes: Tensor, path: Path) -> None:
     save_file(quantized({"classes": classes}), path)
 
 
-def load_towers(path: Path, classes: Path | None = None) -> Towers:
+def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor], Tensor] | None = None) -> Towers:
     """The space in a file, in float32, with the classes in the file `classes`; without these it sees no words.
+
+    `tells` is the network's map from unit vectors (B, 1280) of pictures to words (B, 384), if the towers need it.
 
     Raises `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
     """
@@ -267,7 +316,7 @@ def load_towers(path: Path, classes: Path | None = None) -> Towers:
             told: dict[str, Any] = json.loads((file.metadata() or {})[TOLD])
             tensors = dequantized({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         weights = {name: Weights(**one) for name, one in told["weights"].items()}
-        towers = Towers(Shape(**told["shape"]), weights, told["known"], told["mapped"])
+        towers = Towers(Shape(**told["shape"]), weights, told["known"], told["mapped"], tells)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsCorrupt(f"{path} holds no towers: {error}") from error
     try:
@@ -287,6 +336,12 @@ def _load_classes(path: Path) -> Tensor:
     if found.shape != (CLASSES, WIDTH):
         raise WeightsCorrupt(f"{path} has classes of shape {tuple(found.shape)}; they are ({CLASSES}, {WIDTH})")
     return found
+
+
+def _of_kind(rows: Tensor, means: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
+    """How far rows (B, d) are of the nearest of some kinds, 0 to 1 (B, 1), and which it is (B,)."""
+    cosines, nearest = (F.normalize(rows, dim=1) @ F.normalize(means, dim=1).T).max(dim=1)
+    return ((cosines - far) / (near - far)).clamp(0, 1)[:, None], nearest
 
 
 def _unit(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:

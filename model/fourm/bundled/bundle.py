@@ -42,7 +42,7 @@ from model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.towers.captions import Calibration, From
-from model.towers.space import CLASSES_FILE, load_towers
+from model.towers.space import CLASSES_FILE, PHOTO, load_towers
 from model.towers.space import FILE as TOWERS
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -98,6 +98,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
     network = load_fourm(folder / NETWORK)
     inputs = tuple(modality for modality, row in INPUTS.items() if row.key in network.config.domains_in)
     spaces = _spaces(manifest, inputs, folder)
+    shortcuts = _shortcuts(folder / SHORTCUTS, spaces)
     return Bundle(
         name,
         manifest["fingerprint"],
@@ -109,10 +110,10 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         {**manifest["default_spaces"], **dict.fromkeys(manifest.get(TOWERS_FOR, ()), JOINT)},
         manifest["gallery"],
         Fusion(manifest.get("fusion", Fusion.LATE)),
-        _shortcuts(folder / SHORTCUTS, spaces),
+        shortcuts,
         _text(folder / VOCABULARY, network.config),
         load_dense(folder, manifest, network.config),
-        _joint(manifest, own / TOWERS, folder / CLASSES_FILE),
+        _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
         _decoder(manifest, own / DECODER),
         _certainty(manifest, own / MANIFEST),
     )
@@ -198,11 +199,17 @@ def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) 
     return spaces
 
 
-def _joint(manifest: Mapping[str, Any], path: Path, classes: Path) -> TowersSpace | None:
-    """The towers' space, None for a bundle without towers. Raises what `load_towers` raises."""
+def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Shortcuts) -> TowersSpace | None:
+    """The towers' space, None for a bundle without towers. Raises what `load_towers` raises.
+
+    Raises `WeightsCorrupt` for towers that need words of pictures where no shortcut tells any.
+    """
     if TOWERS not in manifest["files"]:
         return None
-    towers = load_towers(path, classes)
+    has_words = PHOTO in shortcuts.inputs and SEMANTIC in shortcuts.spaces
+    towers = load_towers(path, classes, shortcuts.of(PHOTO, SEMANTIC).forward if has_words else None)
+    if towers.shape.told and not has_words:
+        raise WeightsCorrupt(f"{path} needs words of pictures; {SHORTCUTS} beside its network has no map to {SEMANTIC}")
     prior = towers.get_buffer("prior").numpy()
     about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks)
     return TowersSpace(about, towers, SEMANTIC)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from model.towers.looks import places_vectors, whole_vectors
-from model.towers.space import Projection, Towers
-from model.training.towers.material import Material, Rendered
+from model.towers.space import PHOTO, WHOLE, Projection, Towers
+from model.training.towers.material import Captions, Material, Rendered
 
 _MOST = 8_000  # photos that axes are fitted on, as many of each source as can be
 _MOST_RENDERED = 2_000  # of a source, for its mean
+_ALIKE = 0.5  # the length of the mean of unit vectors from which captions count as alike
 _SHRINKING = 0.3  # of the mean standard deviation is added before axes are divided by their own
 _PENALTY = 1.0  # of the mean variance of a look's numbers
 _FEWEST_PAIRS = 20  # of a source
@@ -31,7 +32,7 @@ def balanced(source: np.ndarray, most: int) -> Tensor:
 
 @torch.no_grad()
 def fit_bases(towers: Towers, material: Material) -> None:
-    """Set the axes of both looks, those that the photo tower sees, and the means of modalities by source."""
+    """Set the axes of both looks, those that the photo tower sees, and the means of kinds and modalities by source."""
     photos = material.photos.at(balanced(material.source, _MOST))
     _fit(towers.whole, whole_vectors(photos.pooled), whitened=False)
     _fit(towers.places, places_vectors(photos.parts), whitened=True)
@@ -45,6 +46,20 @@ def fit_bases(towers: Towers, material: Material) -> None:
             towers.get_buffer(f"map_of_{modality}").copy_(_map_of(towers, list(by_source.values())))
     words = photos.words.mean(dim=0)
     towers.get_buffer("words_mean").copy_(words)
+    if towers.shape.told:
+        _fit(towers.told, towers.tells(photos), whitened=False)
+        for number, source in enumerate(kinds(material.captions)):
+            few = material.photos.at(torch.from_numpy(np.flatnonzero(material.source == source)[:_MOST_RENDERED]))
+            towers.get_buffer(f"{WHOLE}_of_{PHOTO}")[number] = towers.looks(few)[0].mean(dim=0)
+
+
+def kinds(captions: Captions) -> list[int]:
+    """The sources of one kind, whose captions are all alike: the mean of their unit vectors is long."""
+    return [
+        int(number)
+        for number in np.unique(captions.source)
+        if captions.vectors[torch.from_numpy(captions.source == number)].mean(dim=0).norm() >= _ALIKE
+    ]
 
 
 def _map_of(towers: Towers, sources: Sequence[Rendered]) -> Tensor:

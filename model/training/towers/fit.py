@@ -17,12 +17,26 @@ from model.encoders.conse import class_sentences
 from model.encoders.minilm import load_minilm
 from model.encoders.pull import check_encoders
 from model.fourm.bundled.bundle import WEIGHTS as BUNDLES
+from model.fourm.bundled.bundle import load_bundle
+from model.fourm.bundled.layout import SEMANTIC
 from model.home import default_home
-from model.towers.space import CLASSES_FILE, FILE, Shape, Towers, Weights, save_classes, save_towers
-from model.training.towers.bases import balanced, fit_bases
+from model.towers.space import (
+    CAPTION,
+    CLASSES_FILE,
+    FILE,
+    LEARNED,
+    PHOTO,
+    WORDS,
+    Shape,
+    Towers,
+    Weights,
+    save_classes,
+    save_towers,
+)
+from model.training.towers.bases import balanced, fit_bases, kinds
 from model.training.towers.bundling import write_bundle
 from model.training.towers.contrast import Schedule, train_towers
-from model.training.towers.material import Choice, Material, read_material
+from model.training.towers.material import Captions, Choice, Material, read_material
 
 # Chosen on sources that were left out (docs/transfer.md).
 WEIGHTS: Mapping[str, Weights] = {
@@ -39,6 +53,8 @@ WEIGHTS: Mapping[str, Weights] = {
 OPEN_WEIGHTS: Mapping[str, Weights] = {**WEIGHTS, "caption": Weights(words=1.0, learned=0.5)}
 # Open data has no sketches of photos by hand, which is what a map is for.
 MAPPED: Mapping[str, float] = {"canny_edge": 1.0}
+TOLD, TELLING = 64, 4.0  # the rank of the network's linear map to words, and their weight, chosen like the others
+NETWORK = "4m-tiny"
 _FOR_MEANS = 2_000  # photos, and captions, that the means of towers are taken over
 
 
@@ -61,7 +77,7 @@ def main(folders: tuple[Path, ...], to: Path, left_out: tuple[str, ...], open_on
     set_means(towers, material)
     save_towers(towers, to / FILE)
     save_classes(classes, to / CLASSES_FILE)
-    write_bundle(to / FILE, BUNDLES / "4m-tiny", to / "bundle")
+    write_bundle(to / FILE, BUNDLES / NETWORK, to / "bundle")
     click.echo(f"written to {to / FILE} and, with the bundled network, to {to / 'bundle'}")
 
 
@@ -78,10 +94,14 @@ def read_classes() -> torch.Tensor:
 def make_towers(
     material: Material, classes: torch.Tensor, weights: Mapping[str, Weights], mapped: Mapping[str, float]
 ) -> Towers:
-    """Towers whose axes and means by modality are fitted, with random weights."""
+    """Towers whose axes and means by modality are fitted, with random weights; words are told by `NETWORK`."""
     torch.manual_seed(0)
     known = {modality: len(found) for modality, found in material.rendered.items()}
-    towers = Towers(Shape(), weights, known, {name: share for name, share in mapped.items() if name in known})
+    count = len(kinds(material.captions))
+    known |= {PHOTO: count, CAPTION: count} if count else {}
+    mapped = {name: share for name, share in mapped.items() if name in known}
+    shape = Shape(told=TOLD, telling=TELLING) if count else Shape()
+    towers = Towers(shape, weights, known, mapped, load_bundle(NETWORK).shortcuts.of(PHOTO, SEMANTIC).forward)
     towers.get_buffer("classes").copy_(classes)
     fit_bases(towers, material)
     return towers
@@ -96,8 +116,17 @@ def set_means(towers: Towers, material: Material) -> None:
     asked = balanced(material.captions.source, _FOR_MEANS)
     vectors = material.captions.vectors[asked]
     towers.get_buffer("caption_mean").copy_(towers.caption(vectors).mean(dim=0))
+    _set_kinds(towers, material.captions)
     items = towers.item(towers.photos(seen))
     towers.get_buffer("prior").copy_(torch.nn.functional.normalize(items, dim=1).mean(dim=0))
+
+
+def _set_kinds(towers: Towers, captions: Captions) -> None:
+    """The means of each kind's captions, and of what their tower makes of them."""
+    for number, source in enumerate(kinds(captions)):
+        own = captions.vectors[torch.from_numpy(captions.source == source)]
+        towers.get_buffer(f"{WORDS}_of_{CAPTION}")[number] = own.mean(dim=0)
+        towers.get_buffer(f"{LEARNED}_of_{CAPTION}")[number] = towers.caption(own).mean(dim=0)
 
 
 if __name__ == "__main__":

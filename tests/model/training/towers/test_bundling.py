@@ -77,7 +77,7 @@ def test_two_sets_share_a_network(bundle: Path) -> None:
     assert load_bundle("open", to).fingerprint == load_bundle("whole", bundle).fingerprint, "they are the same weights"
 
 
-def test_every_sample_has_a_vector_in_every_space(model: FourMModel) -> None:
+def test_network_and_towers_have_a_vector_for_every_sample(model: FourMModel) -> None:
     samples = [
         Sample({"rgb": GREY}),
         Sample({"caption": "a red car"}),

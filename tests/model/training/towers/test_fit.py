@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
 from model.encoders.minilm import WIDTH
 from model.towers.space import FILE, Seen, Shape, Towers, Weights, load_towers, save_towers
-from model.training.towers.bases import balanced, fit_bases
+from model.training.towers.bases import balanced, fit_bases, kinds
 from model.training.towers.contrast import CHECKPOINT, Batches, Schedule, train_towers
 from model.training.towers.features import Described
 from model.training.towers.fit import set_means
@@ -152,6 +152,18 @@ def test_a_map_is_learned_from_renderings_to_their_photos(towers: Towers, materi
 
     assert found(0.0) < 0.1
     assert found(5.0) > 0.9
+
+
+@torch.no_grad()
+def test_a_source_of_captions_that_are_all_alike_is_a_kind(material: Material) -> None:
+    alike = F.normalize(torch.eye(WIDTH)[:1] + 0.02 * torch.randn(30, WIDTH), dim=1)
+    vectors = torch.cat([alike, F.normalize(torch.randn(PHOTOS - 30, WIDTH), dim=1)])
+    source = (np.arange(PHOTOS) >= 30).astype(np.int64)
+    captions = replace(material.captions, vectors=vectors, source=source)
+    assert kinds(captions) == [0]
+    towers = Towers(SHAPE, WEIGHTS, {"rgb": 1, "caption": 1}, {})
+    set_means(towers, replace(material, captions=captions, source=source))
+    assert towers.captions(alike)["words"].mean(dim=0).norm() < 0.2, "centred on their own mean"
 
 
 @torch.no_grad()
