@@ -52,6 +52,7 @@ class Modality:
 _PLAIN_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 PICTURE_SUFFIXES = (*_PLAIN_SUFFIXES, ".heic", ".heif", ".hif", ".avif", ".jxl")
 _JSON, _NPY = (".json",), (".npy",)
+_DEPTH_SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".exr")
 
 _BUILT_IN: dict[str, Modality] = {
     m.name: m
@@ -67,7 +68,7 @@ _BUILT_IN: dict[str, Modality] = {
         ),
         Modality("sam_edge", Content.DRAWING, "the outlines of all objects", (), PICTURE_SUFFIXES),
         Modality("color_palette", Content.PALETTE, "one to seven colours, as #rrggbb", ("palette",)),
-        Modality("depth", Content.DEPTH, "a depth map, larger is farther", (), (".png", ".npy")),
+        Modality("depth", Content.DEPTH, "a depth map, larger is farther", (), _DEPTH_SUFFIXES),
         Modality("normal", Content.NORMAL, "surface normals as a picture", (), (".png",)),
         Modality("semseg", Content.REGIONS, "a map of region or class ids", (), (".png", ".npy")),
         Modality("bounding_boxes", Content.BOXES, "boxes and what is in them", ("boxes",), _JSON),
@@ -93,7 +94,7 @@ DECLARATIONS = "modalities.yaml"
 _SUFFIXES = {
     Content.PICTURE: PICTURE_SUFFIXES,
     Content.DRAWING: PICTURE_SUFFIXES,
-    Content.DEPTH: (".png", ".npy"),
+    Content.DEPTH: _DEPTH_SUFFIXES,
 }
 _MEMBERS = {"content", "describes", "aliases"}
 

@@ -17,7 +17,7 @@ from model.modalities.formats.metadata import Metadata
 from model.modalities.formats.sam_instances import QueryPoint
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.formats.text_states import TextStates
-from model.modalities.reading import arrays, documents, pictures
+from model.modalities.reading import arrays, depth_forms, documents, pictures
 from model.modalities.reading.encoded import Encoded
 from model.modalities.registry import Content, Modality, resolve
 from model.modalities.rendering import documents as written
@@ -144,7 +144,7 @@ CONTENTS: Mapping[Content, ContentRecord] = {
     Content.DEPTH: ContentRecord(
         words="a float32 array (height, width) with a finite number in it",
         holds=_is_depth,
-        decode=arrays.decode_depth,
+        decode=depth_forms.decode_depth,
         files=files.depth_files,
         look=looks.depth_look,
     ),

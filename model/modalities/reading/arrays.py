@@ -1,4 +1,4 @@
-"""Numbers as PNG and NPY files: depth, regions, and vectors of other networks.
+"""Numbers as PNG and NPY files: regions, and vectors of other networks.
 
 Pixels of maps are measurements or ids, so they are never blended, only picked. The header of an array is checked before
 memory is taken.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from model.modalities.formats.text_states import LONGEST, TextStates
 from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BadMap, TooManyPixels
+from model.modalities.reading.errors import BadMap
 from model.modalities.reading.pictures import decoding, open_picture
 from model.seam import FloatArray, Regions
 
@@ -22,34 +22,20 @@ NumberArray = npt.NDArray[np.generic]
 _NPY_MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
-_MAP_AXES = ("height", "width")
+MAP_AXES = ("height", "width")
 _FEATURE_AXES = ("channels", "height", "width")
 _VECTOR_AXES = ("dimension",)
 _STATE_AXES = ("tokens", "width")
 
 _GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L"})
-_ID_MODES = _GREY_MODES | {"P", "1"}  # in a palette picture the ids are the palette's numbers
+ID_MODES = _GREY_MODES | {"P", "1"}  # in a palette picture the ids are the palette's numbers
 _LARGEST_ID = np.iinfo(np.int32).max
-
-
-def decode_depth(file: Encoded) -> FloatArray:
-    """A grey PNG (0 is not measured) or an NPY array: float32 (H, W), larger is farther, NaN where not measured.
-
-    Large maps keep every n-th pixel. Raises `DecodeError`.
-    """
-    values = read_npy(file, _MAP_AXES) if _is_npy(file) else _read_png(file, _GREY_MODES)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, thus not measured
-        depth = _picked(values, file.side).astype(np.float32)
-    depth[~np.isfinite(depth) | (depth == 0)] = np.nan
-    if np.isnan(depth).all():
-        raise BadMap(f"{file.name} has no measured pixel: all are 0 or not a number")
-    return depth
 
 
 def decode_regions(file: Encoded) -> Regions:
     """A PNG or an NPY array of ids: int32 (H, W), every n-th pixel of large maps. Raises `DecodeError`."""
-    values = _read_ids(file) if _is_npy(file) else _read_png(file, _ID_MODES)
-    return Regions(_picked(values, file.side).astype(np.int32), dict(file.classes))
+    values = read_ids(file) if is_npy(file) else _read_png(file, ID_MODES)
+    return Regions(picked(values, file.side).astype(np.int32), dict(file.classes))
 
 
 def decode_features(file: Encoded) -> FloatArray:
@@ -73,7 +59,7 @@ def decode_text_states(file: Encoded) -> TextStates:
 def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
     """The real numbers of an NPY file with one dimension for each of `axes`, of any shape without them.
 
-    Objects (pickles) are refused. Raises `BadMap`, `TooManyPixels`.
+    Objects (pickles) are refused. Raises `BadMap`, `TooManyPixels`, `RequestTooCostly`.
     """
     stream = io.BytesIO(file.data)
     try:
@@ -83,9 +69,8 @@ def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
             raise ValueError(f"the shape {shape} has something that is no length")
     except Exception as error:  # numpy parses the header as Python text, which fails in many ways
         raise BadMap(f"{file.name} has a damaged NPY header") from error
-    if math.prod(shape) > file.limits.pixels:
-        most = file.limits.pixels
-        raise TooManyPixels(f"{file.name} has the shape {shape}; at most {most:,} values are allowed")
+    count = math.prod(shape)
+    file.take_pixels(count, f"the shape {shape} and thus {count:,} values")
     if dtype.kind not in "fiu" or 0 in shape or (axes is not None and len(shape) != len(axes)):
         wanted = "" if axes is None else f" ({', '.join(axes)})"
         raise BadMap(f"{file.name} holds {dtype} of shape {shape}; an array{wanted} of real numbers is wanted")
@@ -96,12 +81,14 @@ def read_npy(file: Encoded, axes: tuple[str, ...] | None = None) -> NumberArray:
         raise BadMap(f"{file.name} ends before its {' x '.join(map(str, shape))} values do: {error}") from error
 
 
-def _is_npy(file: Encoded) -> bool:
+def is_npy(file: Encoded) -> bool:
+    """Whether a file is an array of NumPy's."""
     return file.data.startswith(_NPY_MAGIC)
 
 
-def _read_ids(file: Encoded) -> NumberArray:
-    ids = np.asarray(read_npy(file, _MAP_AXES))
+def read_ids(file: Encoded) -> NumberArray:
+    """The ids (H, W) of an NPY file, whole numbers from 0. Raises `DecodeError`."""
+    ids = np.asarray(read_npy(file, MAP_AXES))
     if ids.dtype.kind not in "iu" or int(ids.min()) < 0 or int(ids.max()) > _LARGEST_ID:
         raise BadMap(f"{file.name} holds {ids.dtype} numbers that are no ids; whole numbers from 0 are wanted")
     return ids
@@ -124,7 +111,7 @@ def _read_png(file: Encoded, modes: frozenset[str]) -> NumberArray:
         return np.asarray(image)
 
 
-def _picked(values: NumberArray, side: int | None) -> NumberArray:
+def picked(values: NumberArray, side: int | None) -> NumberArray:
     """Every n-th row and column, so that no side is above `side`; all of them where there is no such bound."""
     step = 1 if side is None else -(-max(values.shape) // side)
     return values[::step, ::step].copy()

@@ -7,6 +7,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from model.modalities.reading.budget import budget_of_request
+from model.modalities.reading.decoder_messages import Wanted
+from model.modalities.reading.decoders import decoders_of_service, goes_apart
 from model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
 from model.modalities.reading.errors import TooManyBytes, UnknownModality
 from model.modalities.reading.files import read_file
@@ -20,18 +23,34 @@ def decode(
 ) -> Value:
     """The value that `data` stands for as `modality` (a name or an alias); `name` is what errors call the input.
 
-    Pictures and maps come with sides of at most `WORKING_SIDE`; `classes` names the ids of a region map. Raises a
-    `DecodeError`, and nothing else whatever the bytes.
+    Pictures and maps come with sides of at most `WORKING_SIDE`; `classes` names the ids of a region map. What it
+    costs is taken from the budget of the request, whose large pictures are decoded in a process apart. Raises a
+    `DecodeError`, and nothing else whatever the bytes; `RequestAbandoned` for a request whose client has left.
     """
-    return decode_content(known_modality(modality).content, Encoded(data, name, limits, classes or {}, WORKING_SIDE))
+    budget = budget_of_request()
+    file = Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget)
+    content = known_modality(modality).content
+    if budget is None:
+        return decode_content(content, file)
+    budget.check()
+    decoders = decoders_of_service()
+    if decoders is not None and goes_apart(content, data):
+        return decoders.read(Wanted(content), file, budget).value
+    with budget.decoding(name):
+        return decode_content(content, file)
 
 
 def decode_content(content: Content, file: Encoded) -> Value:
     """The value of that content in a file. Raises a `DecodeError`, and nothing else whatever the bytes."""
+    return CONTENTS[content].decode(checked(file))
+
+
+def checked(file: Encoded) -> Encoded:
+    """The file itself. Raises `TooManyBytes`."""
     most = file.limits.bytes_per_file
     if len(file.data) > most:
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
-    return CONTENTS[content].decode(file)
+    return file
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape
+from model.modalities.class_tables import COLOUR
 from model.modalities.drawings import ByteArray
 from model.modalities.formats.bins import LARGEST_BIN
 from model.modalities.formats.boxes import Box, LabelledBox
@@ -79,7 +80,21 @@ def decode_poses(file: Encoded) -> tuple[HumanPose, ...]:
     """`[{"box": [...], "pose": [8 codes], "rotation": [9], "camera": [3], "shape": [10]}]`, the box in [0, 1]. Raises
     `DecodeError`.
     """
-    return _list(parse_json(utf8(file), file.name), file.name, _person)
+    members = parse_json(utf8(file), file.name)
+    if _has_key_points(members):
+        raise BadDocument(
+            f"{file.name} holds key points, as of COCO or OpenPose, of which no pose codes can be made; human_pose is "
+            "what a model predicts of a picture (box, pose, rotation, camera and shape), so send the picture"
+        )
+    return _list(members, file.name, _person)
+
+
+def _has_key_points(members: Any) -> bool:
+    """Whether it is a file of OpenPose, or annotations or results of COCO's."""
+    if isinstance(members, dict) and "people" in members:
+        return True
+    listed = members.get("annotations", [members]) if isinstance(members, dict) else members
+    return isinstance(listed, list) and any(isinstance(one, dict) and "keypoints" in one for one in listed)
 
 
 def decode_instances(file: Encoded) -> tuple[QueryPoint, ...]:
@@ -126,6 +141,18 @@ def _palette_json(text: str, name: str) -> Any:
         return parse_json(text, name)
     except DecodeError as error:
         raise BadPalette(str(error)) from error
+
+
+def parse_legend(names: Mapping[str, str], name: str) -> dict[int, str]:
+    """Class names of a query's map by id or by colour, `{"0": "sky"}` or `{"#87ceeb": "sky"}`. Raises `BadMap`.
+
+    A colour is the id `COLOUR` + 0xrrggbb.
+    """
+    coloured = {key: label for key, label in names.items() if re.fullmatch("#[0-9a-fA-F]{6}", key)}
+    numbered = parse_classes({key: label for key, label in names.items() if key not in coloured}, name)
+    if not all(isinstance(label, str) for label in coloured.values()):
+        raise BadMap(f'the classes of {name} must be written {{"#87ceeb": "sky"}}: colours to names')
+    return numbered | {COLOUR + int(key[1:], 16): label for key, label in coloured.items()}
 
 
 def parse_classes(names: Mapping[str, str], name: str) -> dict[int, str]:

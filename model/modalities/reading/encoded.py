@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model.config_reader import Positive
+from model.modalities.reading.budget import Budget
+from model.modalities.reading.errors import TooManyPixels
 
 WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
 
@@ -23,6 +25,8 @@ class Encoded:
 
     `name` is what errors call the file, `classes` names the ids of a region map. Pictures and maps come with sides of
     at most `side` pixels, or as large as they are where `side` is None: training scales all maps of a sample together.
+    `form` is the convention that its sender named, such as `near-bright`, for whoever reads it by `understanding`.
+    `budget` is that of the request with which the file came.
     """
 
     data: bytes
@@ -30,3 +34,16 @@ class Encoded:
     limits: FileLimits = field(default_factory=FileLimits)
     classes: Mapping[int, str] = field(default_factory=dict)
     side: int | None = WORKING_SIDE
+    budget: Budget | None = None
+    form: str | None = None
+
+    def take_pixels(self, count: int, described: str) -> None:
+        """Check the declared size of what is about to be decoded, and take it from the budget of the request.
+
+        `described` is that size in words. Raises `TooManyPixels`, `RequestTooCostly`.
+        """
+        most = self.limits.pixels
+        if count > most:
+            raise TooManyPixels(f"{self.name} has {described}; at most {most:,} are allowed")
+        if self.budget is not None:
+            self.budget.take_pixels(self.name, count)

@@ -9,10 +9,13 @@ BadInput (`model.errors`)
 │   ├── BrokenPicture        a picture's header whose pixels cannot be decoded: truncated or damaged
 │   ├── TooManyPixels        (also LimitExceeded)
 │   ├── TooManyBytes         (also LimitExceeded)
+│   ├── RequestTooCostly     (also LimitExceeded) the files of one request together
 │   ├── TextTooLong          (also LimitExceeded)
 │   ├── BadText              not UTF-8, or characters that cannot be stored
 │   ├── BadPalette
 │   ├── BadMap               a map or an array of the wrong shape or kind
+│   ├── BadRegion            a box that is not inside its picture, or empty
+│   ├── UnknownForm          a convention that the modality does not have
 │   ├── BadDocument          no JSON, or JSON with other members or numbers than the modality has
 │   └── UnknownModality
 └── InputError               a file that cannot be had
@@ -55,6 +58,10 @@ class TooManyBytes(DecodeError, LimitExceeded):
     code = "too-many-bytes"
 
 
+class RequestTooCostly(DecodeError, LimitExceeded):
+    code = "limit-exceeded"
+
+
 class TextTooLong(DecodeError, LimitExceeded):
     code = "text-too-long"
 
@@ -69,6 +76,14 @@ class BadPalette(DecodeError):
 
 class BadMap(DecodeError):
     code = "bad-map"
+
+
+class BadRegion(DecodeError):
+    code = "bad-region"
+
+
+class UnknownForm(DecodeError):
+    code = "unknown-form"
 
 
 class BadDocument(DecodeError):

@@ -5,11 +5,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from model.modalities.drawings import ByteArray
 from model.modalities.reading import colours
@@ -21,7 +20,6 @@ from model.modalities.reading.errors import (
     EmptyInput,
     NoPreview,
     NotAPicture,
-    TooManyPixels,
 )
 from model.modalities.reading.jxl import is_jxl, jxl_size
 from model.modalities.reading.raw import as_tiff, is_raw, preview_of
@@ -46,6 +44,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ON_THE_SIDE = (5, 6, 7, 8)
+_LARGEST_TILE = 4096 * 4096  # pixels of a TIFF's tile that may be larger than its picture
+_AT_ONCE = 1 << 20  # numbers of a picture of floats or of 32 bits that are turned into bytes at once
 
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # warnings about odd tags help nobody
 Image.init()  # or Pillow knows some formats only after it has failed at another file
@@ -59,7 +59,8 @@ def open_picture(file: Encoded) -> Image.Image:
     """Read the header of a picture file; its pixels stay undecoded. Of a camera RAW it is its largest preview, with
     what the camera wrote in the EXIF of the whole file.
 
-    Raises `EmptyInput`, `NotAPicture`, `BrokenPicture`, `TooManyPixels`, `NoPreview`, `FormatNotInstalled`.
+    Raises `EmptyInput`, `NotAPicture`, `BrokenPicture`, `TooManyPixels`, `NoPreview`, `FormatNotInstalled`, and
+    `RequestTooCostly` where the file has a budget.
     """
     if not file.data:
         raise EmptyInput(f"{file.name} is empty; it must be a picture file")
@@ -75,9 +76,23 @@ def open_picture(file: Encoded) -> Image.Image:
 def _open(file: Encoded) -> Image.Image:
     with decoding(file.name):
         try:
-            return open_container(file)
+            image = open_container(file)
+            _check_tiles(file, image)
+            return image
         except UnidentifiedImageError as error:
             raise NotAPicture(f"{file.name} is not a picture: its content is none of {', '.join(KNOWN)}") from error
+
+
+def _check_tiles(file: Encoded, image: Image.Image) -> None:
+    """Raises `BrokenPicture` for a TIFF with tiles beyond reason, each of which libtiff takes memory for as a whole."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    width, height = (int(image.tag_v2.get(tag, 0)) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+    if width * height > max(image.width * image.height, _LARGEST_TILE):
+        raise BrokenPicture(
+            f"{file.name} is a damaged picture: it has tiles of {width} x {height} pixels for {image.width} x "
+            f"{image.height}"
+        )
 
 
 def _open_jxl(file: Encoded) -> Image.Image:
@@ -112,9 +127,7 @@ def _open_raw(file: Encoded) -> Image.Image:
 
 
 def _check_pixels(file: Encoded, width: int, height: int) -> None:
-    most = file.limits.pixels
-    if width * height > most:
-        raise TooManyPixels(f"{file.name} has {width} x {height} pixels; at most {most:,} are allowed")
+    file.take_pixels(width * height, f"{width} x {height} pixels")
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
@@ -209,12 +222,26 @@ def _scalable(image: Image.Image) -> Image.Image:
 
 
 def _as_bytes(values: npt.NDArray[np.generic]) -> ByteArray:
-    """Grey of more than 8 bits as uint8: integers are taken as 16-bit, floats are stretched over their range."""
+    """Grey of more than 8 bits as uint8: integers are taken as 16-bit, floats are stretched over their range.
+
+    A piece at a time: the steps between would take several times the memory of the picture.
+    """
+    flat = values.reshape(-1)
+    shades = np.empty(flat.shape, np.uint8)
+    pieces = [slice(start, start + _AT_ONCE) for start in range(0, flat.size, _AT_ONCE)]
     if np.issubdtype(values.dtype, np.integer):
-        return cast(ByteArray, (np.clip(values, 0, 65535) // 257).astype(np.uint8))
-    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    return cast(ByteArray, ((finite - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8))
+        for piece in pieces:
+            shades[piece] = np.clip(flat[piece], 0, 65535) // 257
+        return shades.reshape(values.shape)
+    ranges = [(float(finite.min()), float(finite.max())) for finite in (_finite(flat[piece]) for piece in pieces)]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    for piece in pieces:
+        shades[piece] = ((_finite(flat[piece]) - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
+    return shades.reshape(values.shape)
+
+
+def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _shrunk(image: Image.Image, side: int | None) -> Image.Image:

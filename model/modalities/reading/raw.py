@@ -12,7 +12,6 @@ from dataclasses import dataclass
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_ALIKE = {b"IIRO": "<", b"IIRS": "<", b"MMOR": ">", b"IIU\0": "<"}  # Olympus and Panasonic
 _FUJIFILM, _CANON_3 = b"FUJIFILMCCD-RAW", b"crx "
-_LONGEST_MARK = 16  # bytes of a file's start that tell its kind
 
 _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 262, 330, 50_706
 _OF_A_SENSOR = (32_803, 34_892)  # photometric interpretations: a mosaic of colours, or linear numbers

@@ -58,7 +58,7 @@ def test_declared_modalities_are_read(tmp_path: Path) -> None:
     )
     assert read_declarations(path) == {
         "thermal": Modality("thermal", Content.PICTURE, "warm is bright", ("heat",), PICTURE_SUFFIXES),
-        "range": Modality("range", Content.DEPTH, "range", (), (".png", ".npy")),
+        "range": Modality("range", Content.DEPTH, "range", (), (".png", ".npy", ".npz", ".tif", ".tiff", ".exr")),
     }
     assert read_declarations(tmp_path / "none.yaml") == {}
     assert read_declarations(_write(tmp_path, "")) == {}

@@ -249,3 +249,17 @@ def test_an_array_above_the_limit_is_refused_by_its_header() -> None:
         decode("clip", file.getvalue(), FileLimits(pixels=10**6), "x")
     with pytest.raises(BadMap):
         decode("clip", file.getvalue(), LIMITS, "x")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"image_id": 1, "category_id": 1, "keypoints": [120, 80, 2] * 17, "score": 0.9}],
+        {"images": [], "annotations": [{"keypoints": [120, 80, 2] * 17, "num_keypoints": 17}]},
+        {"version": 1.3, "people": [{"pose_keypoints_2d": [120, 80, 0.9] * 25}]},
+        {"people": []},
+    ],
+)
+def test_key_points_are_told_from_poses(given: object) -> None:
+    with pytest.raises(BadDocument, match=r"x holds key points, as of COCO or OpenPose, .* send the picture"):
+        decode("human_pose", json.dumps(given).encode(), LIMITS, "x")

@@ -1,0 +1,201 @@
+"""Photographed drawings, less shadows, the table around the paper, its slant, ruled lines and the colour of the pen.
+
+A drawing that a program made has paper of one shade, and stays as it is to the bit. NumPy and Pillow only.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from model.modalities.drawings import ByteArray
+from model.seam import FloatArray
+
+SIDE = 512  # pixels of the longer side; the sizes below are for it
+_ONE_SHADE, _WITHIN = 0.4, 3  # paper of one shade: so many pixels differ by no more from the most frequent one
+_BACKGROUND_SIDE, _WIDEST_STROKE = 128, 17  # what the paper's shade is looked for in, and what is a stroke there
+_LEAST_PAPER, _MOST_PAPER, _FIT = 0.15, 0.97, 0.93  # shares of a photo; how well four corners must cover the paper
+_LEVELS = (1.0, 0.9, 0.8, 0.7, 0.6)  # of the threshold between paper and table
+_INSET = 0.025  # of the paper's sides: its edges are no strokes
+_FAINTEST, _ABOVE_NOISE = 0.1, 5.0  # ink, of the paper's light; and in deviations of the paper's noise
+_MOST_INK = 0.35  # of the sheet: more is no drawing on paper
+_RULED_WINDOW, _FEWEST_RULES = 8, 6  # ruled lines run on through eighths of the sheet, and are at least six
+_DARKEST, _STROKE, _FULL = 97, 0.42, 0.7  # a percentile of the ink, and shares of it
+_MARGIN = 0.06
+
+Mask = npt.NDArray[np.bool_]
+Corners = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class CleanedDrawing:
+    """Dark strokes on white, uint8 (H, W), and in words what was taken away."""
+
+    drawing: ByteArray
+    removed: tuple[str, ...]
+
+
+def is_photographed(grey: ByteArray) -> bool:
+    """Whether the paper of a drawing (H, W) has many shades, as only light and noise make them."""
+    counts = np.bincount(grey.reshape(-1), minlength=256)
+    shade = int(counts.argmax())
+    alike = counts[max(shade - _WITHIN, 0) : shade + _WITHIN + 1].sum()
+    return bool(alike < _ONE_SHADE * grey.size)
+
+
+def cleaned(picture: ByteArray) -> CleanedDrawing | None:
+    """The drawing on a photograph uint8 (H, W, 3); None if no paper with a drawing can be told from the rest."""
+    photo = Image.fromarray(picture)
+    photo.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+    corners = _paper(photo)
+    sheet = photo if corners is None else _straightened(photo, corners)
+    ink = _ink(sheet)
+    plain = _without_rules(ink)
+    ruled = float(np.mean(ink - plain > _FAINTEST)) > 0.01
+    strength = _strokes(plain)
+    if not strength.any() or np.mean(strength > 0) > _MOST_INK:
+        return None
+    more = {"the table and the slant": corners is not None, "ruled lines": ruled}
+    removed = ("light and shadow", *(name for name, there in more.items() if there))
+    return CleanedDrawing(255 - _cropped(strength), removed)
+
+
+def _paper(photo: Image.Image) -> Corners | None:
+    """The corners of a sheet that is brighter than what it lies on, clockwise from top left; None if there is none."""
+    # Paper is bright in each channel, wood only in red.
+    small = Image.fromarray(np.asarray(photo).min(axis=2))
+    small.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.BOX)
+    bright = np.asarray(small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5)), np.float32)
+    level = _threshold(bright)
+    found = [_quadrilateral(_largest(bright > level * share)) for share in _LEVELS]  # a shadow needs a lower one
+    fit, corners = max(found, key=lambda one: one[0])
+    if fit < _FIT:
+        return None
+    scale = photo.width / small.width
+    return tuple(((x + 0.5) * scale, (y + 0.5) * scale) for x, y in corners)
+
+
+def _quadrilateral(mask: Mask) -> tuple[float, Corners]:
+    """The outermost corners of a mask, and how well the quadrilateral between them covers it: 0 to 1."""
+    if not _LEAST_PAPER < mask.mean() < _MOST_PAPER:
+        return 0.0, ()
+    rows, columns = np.nonzero(mask)
+    ends = [int((rows + columns).argmin()), int((columns - rows).argmax()), int((rows + columns).argmax())]
+    ends.append(int((columns - rows).argmin()))
+    corners = tuple((float(columns[place]), float(rows[place])) for place in ends)
+    height, width = mask.shape
+    if any(x in (0, width - 1) and y in (0, height - 1) for x, y in corners):  # the photo's own corner
+        return 0.0, ()
+    drawn = Image.new("1", (width, height))
+    ImageDraw.Draw(drawn).polygon(corners, fill=1)
+    covered = np.asarray(drawn)
+    return float((covered & mask).sum() / (covered | mask).sum()), corners
+
+
+def _threshold(grey: FloatArray) -> float:
+    """Otsu's: the level that parts the pixels into the two groups that differ most."""
+    counts = np.bincount(grey.astype(np.uint8).reshape(-1), minlength=256).astype(np.float64)
+    below = np.cumsum(counts)
+    sums = np.cumsum(counts * np.arange(256))
+    above = below[-1] - below
+    means = sums / np.maximum(below, 1) - (sums[-1] - sums) / np.maximum(above, 1)
+    return float((below * above * means**2).argmax())
+
+
+def _largest(mask: Mask) -> Mask:
+    """The connected part of the mask around its middle."""
+    if not mask.any():
+        return mask
+    rows, columns = np.nonzero(mask)
+    middle = int(np.hypot(rows - np.median(rows), columns - np.median(columns)).argmin())
+    image = Image.fromarray(mask.astype(np.uint8)).copy()  # or it is written elsewhere
+    ImageDraw.floodfill(image, (int(columns[middle]), int(rows[middle])), 2)
+    return cast(Mask, np.asarray(image) == 2)
+
+
+def _straightened(photo: Image.Image, corners: Corners) -> Image.Image:
+    """The sheet between the corners as a rectangle, without its edges."""
+    points = np.array(corners)
+    centre = points.mean(axis=0)
+    points = centre + (points - centre) * (1 - 2 * _INSET)
+    sides = np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1)
+    width, height = (max(32, int(max(sides[first], sides[first + 2]))) for first in (0, 1))
+    target = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+    numbers = _perspective(target, points)
+    return photo.transform((width, height), Image.Transform.PERSPECTIVE, numbers, Image.Resampling.BICUBIC)
+
+
+def _perspective(target: npt.NDArray[np.float64], source: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """The eight numbers by which Pillow finds for each point of the target that of the source."""
+    rows = []
+    for (x, y), (u, v) in zip(target, source, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    return tuple(np.linalg.lstsq(np.array(rows), source.reshape(-1), rcond=None)[0].tolist())
+
+
+def _ink(sheet: Image.Image) -> FloatArray:
+    """How much light each pixel lacks beside the paper around it, in the channel that lacks most: [0, 1] (H, W)."""
+    small = sheet.copy()
+    small.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.BOX)
+    paper = small.filter(ImageFilter.MaxFilter(_WIDEST_STROKE)).filter(ImageFilter.MinFilter(_WIDEST_STROKE))
+    paper = paper.filter(ImageFilter.GaussianBlur(3)).resize(sheet.size, Image.Resampling.BICUBIC)
+    seen = np.asarray(sheet.filter(ImageFilter.MedianFilter(3)), np.float32)
+    light = seen / np.maximum(np.asarray(paper, np.float32), 1)
+    return np.asarray(1 - np.clip(light.min(axis=2), 0, 1), np.float32)
+
+
+def _without_rules(ink: FloatArray) -> FloatArray:
+    """Less what runs on across or down a whole window, which strokes seldom do."""
+    across = _running(ink)
+    down = _running(np.ascontiguousarray(ink.T)).T
+    return np.asarray(np.clip(ink - np.maximum(across, down), 0, 1), np.float32)
+
+
+def _running(ink: FloatArray) -> FloatArray:
+    """The median of each row of each window that is ruled in many rows alike, 0 in other windows."""
+    if ink.shape[1] < _RULED_WINDOW:
+        return np.zeros_like(ink)
+    windows = np.array_split(ink, _RULED_WINDOW, axis=1)
+    medians = np.stack([np.median(window, axis=1) for window in windows], axis=1)
+    base = np.median(medians, axis=0, keepdims=True)
+    runs = np.clip(medians - base, 0, 1)
+    # A ruled line is in most windows side by side; a stroke is in few.
+    shared = np.median(np.stack([np.roll(runs, shift, axis=0) for shift in (-2, -1, 0, 1, 2)]).max(axis=0), axis=1)
+    ruled = shared > _FAINTEST / 2
+    if np.count_nonzero(ruled[1:] & ~ruled[:-1]) < _FEWEST_RULES:
+        return np.zeros_like(ink)
+    runs = np.where(ruled[:, None], runs, 0)
+    widths = [window.shape[1] for window in windows]
+    return np.asarray(np.repeat(runs, widths, axis=1), np.float32)
+
+
+def _strokes(ink: FloatArray) -> ByteArray:
+    """Ink above the paper's noise, at full strength where it is darkest: uint8 (H, W)."""
+    height, width = ink.shape
+    edge_rows, edge_columns = max(1, int(height * _INSET)), max(1, int(width * _INSET))
+    inside = np.zeros_like(ink)
+    inside[edge_rows:-edge_rows, edge_columns:-edge_columns] = ink[edge_rows:-edge_rows, edge_columns:-edge_columns]
+    middle = float(np.median(ink))
+    noise = 1.4826 * float(np.median(np.abs(ink - middle)))
+    least = max(_FAINTEST, middle + _ABOVE_NOISE * noise)
+    found = inside[inside > least]
+    if not found.size:
+        return np.zeros(ink.shape, np.uint8)
+    darkest = float(np.percentile(found, _DARKEST))
+    least = max(least, _STROKE * darkest)  # printed rules are fainter than a pen
+    most = max(_FULL * darkest, least + 0.02)
+    strength = np.clip((inside - least) / (most - least), 0, 1)
+    return cast(ByteArray, np.rint(strength * 255).astype(np.uint8))
+
+
+def _cropped(strength: ByteArray) -> ByteArray:
+    """The drawing with a margin, square padding left to whoever scales it. Lone specks say nothing of where it is."""
+    solid = np.asarray(Image.fromarray(strength).filter(ImageFilter.MedianFilter(3))) > 64
+    rows, columns = np.nonzero(solid if solid.any() else strength > 64)
+    if not len(rows):
+        return strength
+    margin = 2 + int(_MARGIN * max(np.ptp(rows), np.ptp(columns)))
+    top, left = max(int(rows.min()) - margin, 0), max(int(columns.min()) - margin, 0)
+    return strength[top : int(rows.max()) + margin + 1, left : int(columns.max()) + margin + 1]

@@ -1,0 +1,79 @@
+"""A process that decodes pictures for a service, one at a time, until the service closes the connection or is gone.
+
+    python -m model.modalities.reading.decoder_process SOCKET MEGABYTES
+
+It may take so much memory beyond what it starts with, and writes no files. If a file takes too long, its alarm ends
+it, even in the midst of a decoder and with nobody left to kill it.
+"""
+
+import math
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from model.modalities.reading.decode import decode_content, known_modality
+from model.modalities.reading.decoder_messages import Wanted, answer_of, file_of, receive, send
+from model.modalities.reading.encoded import Encoded
+from model.modalities.reading.errors import DecodeError, RequestTooCostly
+from model.modalities.reading.understanding import understand_file
+from model.modalities.reading.understood import Reading
+
+READY = {"ready": True}
+
+
+def main(socket_number: int, megabytes: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which then closes the connection
+    connection = socket.socket(fileno=socket_number)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this goes and the service stays
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_AS, _held() + megabytes * 1024 * 1024)
+    send(connection, READY)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries complain about damaged files, as often as one is sent
+    while (message := receive(connection)) is not None:
+        task, data = message
+        signal.alarm(math.ceil(task["seconds"]) + 1)
+        send(connection, *_answer(task, bytes(data), megabytes))
+        signal.alarm(0)
+
+
+def _answer(task: dict[str, Any], data: bytes, megabytes: int) -> tuple[dict[str, Any], bytes | memoryview]:
+    wanted, file = file_of(task, data)
+    assert file.budget is not None
+    try:
+        head, value = answer_of(read(wanted, file))
+    except DecodeError as error:
+        told: Exception = error
+        if isinstance(error.__cause__, MemoryError):
+            told = RequestTooCostly(f"{file.name} takes more than {megabytes:,} MB of memory to decode")
+        return {"error": type(told).__name__, "text": str(told), "left": file.budget.pixels_left}, b""
+    return {**head, "left": file.budget.pixels_left}, value
+
+
+def read(wanted: Wanted, file: Encoded) -> Reading:
+    """What is wanted of a file. Raises a `DecodeError`."""
+    if wanted.modality is None:
+        return Reading(decode_content(wanted.content, file))
+    return understand_file(known_modality(wanted.modality), file, wanted.box)
+
+
+def _held() -> int:
+    """The bytes of address space that the process has already; 0 where the system does not tell."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return 0
+
+
+def _limit(kind: int, most: int) -> None:
+    with suppress(OSError, ValueError):  # macOS has no limit of memory
+        resource.setrlimit(kind, (most, most))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,148 @@
+"""What the numbers of a depth map mean: distances, brightness that falls with distance, or inverse distances.
+
+A file rarely says it. Two things tell: what holds such numbers (16 bits that are not used to the end come from a
+sensor, in millimetres or another unit of distance), and the scene. Almost everywhere the bottom edge of a picture is
+nearer than its middle. The unit makes no difference to a model, which sees the order of distances and their ratios.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.modalities.reading.arrays import NumberArray, picked
+from model.modalities.reading.depth_files import DepthNumbers, read_depth_numbers
+from model.modalities.reading.encoded import WORKING_SIDE, Encoded
+from model.modalities.reading.errors import BadMap
+from model.modalities.reading.understood import Reading, Understood, told_form
+from model.seam import FloatArray
+
+FAR_BRIGHT, NEAR_BRIGHT, INVERSE = "far-bright", "near-bright", "inverse"
+FORMS = {
+    FAR_BRIGHT: "larger is farther",
+    NEAR_BRIGHT: "larger is nearer",
+    INVERSE: "larger is nearer, as 1 / distance",
+}
+
+_ROWS = 6  # the scene's rank of distances is compared between rows 2 to 4 of so many and the last
+# Log odds of "larger is farther". The scene's are `_SCENE` times the difference of mean ranks, which is from -1 to 1;
+# `_SCENE` is the slope of a logistic fit on the rooms alone (`anyseek eval --suite queries` gives what it finds).
+_SCENE, _SENSOR, _LONG, _NAMED = 11.0, 7.0, 1.5, 4.0
+_LONG_DISTANCE = 5.0  # inverse distances in 1/m are seldom as large
+_SENTINEL = 4.0  # the largest number is no measurement if the second largest is smaller by this factor
+_NEARNESS, _DISTANCE = re.compile("dispar|inverse|inv_?depth|midas"), re.compile("distance|metres|meters|_mm\\b")
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Something that speaks for larger being farther (`odds`, log, above 0) or nearer (below 0), in words."""
+
+    odds: float
+    words: str
+
+
+def decode_depth(file: Encoded) -> FloatArray:
+    """A depth map in which larger is farther: float32 (H, W), NaN where it is 0 or not finite, thus not measured.
+
+    Large maps keep every n-th pixel. Raises `DecodeError`.
+    """
+    return _distances(file, read_depth_numbers(file).values)
+
+
+def understand_depth(file: Encoded) -> Reading:
+    """A depth map of any form in FORMS, guessed unless `file.form` names it: float32 (H, W), larger is farther.
+
+    Numbers that mark what was not measured (0, NaN, the format's largest) become NaN. Raises `DecodeError`.
+    """
+    numbers = read_depth_numbers(file)
+    values = _measured(numbers, _distances(file, numbers.values))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low == high:
+        raise BadMap(f"{file.name} is {low:g} wherever it was measured; a depth map has near and far places")
+    told = told_form(file, FORMS)
+    form, sure, why = (told, 1.0, "as you said") if told else _guess(numbers, values, low)
+    sentence = f"{file.name} is a depth map in which {FORMS[form]}: {why}"
+    return Reading(_as_distances(values, form, low, high), Understood(file.name, form, sure, sentence))
+
+
+def _distances(file: Encoded, values: NumberArray) -> FloatArray:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, thus not measured
+        depth = picked(values, file.side).astype(np.float32)
+    depth[~np.isfinite(depth) | (depth == 0)] = np.nan
+    if np.isnan(depth).all():
+        raise BadMap(f"{file.name} has no measured pixel: all are 0 or not a number")
+    return depth
+
+
+def _measured(numbers: DepthNumbers, depth: FloatArray) -> FloatArray:
+    """Without numbers that stand for "nothing": the only negative one, or a largest one far from all others."""
+    if np.nanmax(depth) < 0:  # along an axis that points at the viewer
+        return -depth
+    levels = np.unique(depth[np.isfinite(depth)])
+    marks = []
+    if len(levels) > 2 and levels[0] < 0 < levels[1]:
+        marks.append(levels[0])
+    full = numbers.full is None or levels[-1] == numbers.full
+    if len(levels) > 2 and full and 0 < levels[-2] * _SENTINEL < levels[-1]:
+        marks.append(levels[-1])
+    return np.where(np.isin(depth, marks), np.float32(np.nan), depth)
+
+
+def _as_distances(values: FloatArray, form: str, low: float, high: float) -> FloatArray:
+    if form == FAR_BRIGHT:
+        return values
+    if form == NEAR_BRIGHT:
+        return np.asarray(low + high - values, np.float32)
+    return np.asarray(1 / np.maximum(values, 1e-6 * high), np.float32)
+
+
+def _guess(numbers: DepthNumbers, values: FloatArray, low: float) -> tuple[str, float, str]:
+    """The likeliest form, how sure that is, and why."""
+    grounds = [ground for ground in (_by_name(numbers), _by_format(numbers, values), _by_scene(values)) if ground]
+    odds = sum(ground.odds for ground in grounds)
+    far = odds > 0
+    sure = 1 / (1 + math.exp(-abs(odds)))
+    words = " and ".join(ground.words for ground in grounds if (ground.odds > 0) == far) or "nothing speaks against it"
+    if far:
+        return FAR_BRIGHT, sure, words
+    return (INVERSE if numbers.full is None and low > 0 else NEAR_BRIGHT), sure, words
+
+
+def _by_name(numbers: DepthNumbers) -> _Ground | None:
+    called = numbers.called.lower()
+    if _NEARNESS.search(called):
+        return _Ground(-_NAMED, "it is called so")
+    return _Ground(_NAMED, "it is called so") if _DISTANCE.search(called) else None
+
+
+def _by_format(numbers: DepthNumbers, values: FloatArray) -> _Ground | None:
+    if numbers.full is None:
+        is_long = float(np.nanmax(values)) > _LONG_DISTANCE
+        return _Ground(_LONG, "its numbers are as large as distances") if is_long else None
+    if numbers.full > 255 and float(np.nanmax(values)) < numbers.full:
+        return _Ground(_SENSOR, "its 16 bits are not used to the end, as by sensors")
+    return None
+
+
+def _by_scene(values: FloatArray) -> _Ground:
+    """By the bottom edge, which is nearer than the middle in most pictures."""
+    rows = _rank_rows(values)
+    known = [row for row in rows[1:4] if math.isfinite(row)]
+    if not known or not math.isfinite(rows[-1]):
+        return _Ground(0.0, "")
+    apart = sum(known) / len(known) - rows[-1]
+    bottom = "smaller" if apart > 0 else "larger"
+    return _Ground(_SCENE * apart, f"its numbers are {bottom} at the bottom edge, which is mostly nearest")
+
+
+def _rank_rows(values: FloatArray) -> list[float]:
+    """The mean rank, 0 to 1, of the numbers in each of `_ROWS` strips from top to bottom; NaN for one without any."""
+    small = picked(values, WORKING_SIDE // 4)
+    known = np.isfinite(small)
+    ordered = np.sort(small[known])
+    ranks = np.full(small.shape, np.nan)
+    below, upto = (np.searchsorted(ordered, small[known], side) for side in ("left", "right"))
+    ranks[known] = (below + upto) / (2 * len(ordered))
+    strips = np.array_split(ranks, min(_ROWS, len(ranks)))
+    return [float(np.nanmean(strip)) if np.isfinite(strip).any() else math.nan for strip in strips]

@@ -1,0 +1,108 @@
+"""Surface normals in the usual conventions: which way their axes point, and how their numbers stand for [-1, 1].
+
+A camera sees only what faces it, so the axis towards the viewer has one sign almost everywhere. At the bottom of a
+picture are mostly floors, which face up, and the sides of a room face each other.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from model.modalities.drawings import ByteArray
+from model.modalities.reading.arrays import NumberArray, is_npy, picked, read_npy
+from model.modalities.reading.encoded import Encoded
+from model.modalities.reading.errors import BadMap, EmptyInput
+from model.modalities.reading.pictures import decode_normal, decoding, open_picture
+from model.modalities.reading.understood import Reading, Understood, told_form
+from model.seam import FloatArray
+
+# Where x, y and z point. The first is what items and predictions have.
+_AXES_POINT = list(product(("right", "left"), ("up", "down"), ("viewer", "away")))
+FORMS = {"-".join(axes): f"x, y and z point {', '.join(axes)}" for axes in _AXES_POINT}
+_OF_ITEMS = next(iter(FORMS))
+_AXES = ("height", "width", "channels")
+_SHORT, _LONG = 0.5, 1.5  # lengths of vectors that can be normals
+_UNIT = 0.8  # so many vectors have such a length, or it is no map of normals
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """That an axis points as in the first form if `evidence` is above 0, and how often that is right."""
+
+    evidence: float
+    sure: float
+
+
+def understand_normal(file: Encoded) -> Reading:
+    """Normals of any form in FORMS, as PNG of 8 bits, TIFF or NPY: uint8 (H, W, 3), [0, 255] stands for [-1, 1].
+
+    They come out as right, up and towards the viewer; what has no normal is (128, 128, 128). Raises `DecodeError`.
+    """
+    told = told_form(file, FORMS)
+    vectors = _vectors(file)
+    form, sure, why = (told, 1.0, "as you said") if told else _guess(vectors)
+    x, y, z = (1.0 if right else -1.0 for right in _rights(form))
+    turned = vectors * np.array([x, y, z], np.float32)
+    sentence = f"{file.name} has normals whose {FORMS[form]}: {why}"
+    value: ByteArray = np.rint((turned + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    if form == _OF_ITEMS and not is_npy(file):  # as it is, like items, whose vectors depend on every level
+        value = decode_normal(file)
+    return Reading(value, Understood(file.name, form, sure, sentence))
+
+
+def _rights(form: str) -> tuple[bool, bool, bool]:
+    x, y, z = form.split("-")
+    return x == "right", y == "up", z == "viewer"
+
+
+def _vectors(file: Encoded) -> FloatArray:
+    """Float32 (H, W, 3) of length 1, or 0 where there is no normal. Raises `BadMap` for what holds no normals."""
+    if not file.data:
+        raise EmptyInput(f"{file.name} is empty; it must be a map of normals")
+    stored = read_npy(file, _AXES) if is_npy(file) else _picture(file)
+    if stored.shape[0] == 3 and stored.shape[2] != 3:  # channels first, as PyTorch has them
+        stored = np.moveaxis(stored, 0, 2)
+    if stored.shape[2] != 3:
+        raise BadMap(f"{file.name} has {stored.shape[2]} numbers a pixel; a normal has three")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = picked(stored, file.side).astype(np.float32)
+    known = np.isfinite(values).all(axis=2) & (values != 0).any(axis=2)
+    values = np.where(known[..., None], values, np.float32(0))
+    vectors = np.where(known[..., None], _unpacked(stored.dtype, values), np.float32(0))
+    lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+    fits = (lengths > _SHORT) & (lengths < _LONG)
+    if fits.sum() < _UNIT * max(int(known.sum()), 1):
+        raise BadMap(f"{file.name} holds no normals: most of its pixels are no vectors of length 1")
+    return np.where(fits, vectors / np.where(fits, lengths, 1), 0).astype(np.float32)
+
+
+def _picture(file: Encoded) -> NumberArray:
+    image = open_picture(file)
+    with decoding(file.name):
+        image.load()
+        if image.mode not in ("RGB", "RGBA", "P"):
+            raise BadMap(f"{file.name} is a picture of kind {image.mode}; normals have three numbers a pixel (RGB)")
+        return np.asarray(image.convert("RGB"))
+
+
+def _unpacked(dtype: np.dtype[np.generic], values: FloatArray) -> FloatArray:
+    """The numbers in [-1, 1]: whole ones fill 8 or 16 bits, others are as they are or fill [0, 1]."""
+    if dtype.kind in "iu":
+        full = 255 if values.max() <= 255 else 65535
+        return values * np.float32(2 / full) - np.float32(1)
+    return values if values.min() < 0 else values * 2 - 1
+
+
+def _guess(vectors: FloatArray) -> tuple[str, float, str]:
+    rows, columns = len(vectors) // 3 or 1, vectors.shape[1] // 3 or 1
+    bottom, left, right = vectors[-rows:, :, 1], vectors[:, :columns, 0], vectors[:, -columns:, 0]
+    signs = (
+        _Sign(float(left.mean() - right.mean()), 0.95),
+        _Sign(float(bottom.mean()), 0.95),
+        _Sign(float(vectors[:, :, 2].mean()), 0.99),
+    )
+    names = (("right", "left"), ("up", "down"), ("viewer", "away"))
+    form = "-".join(pair[sign.evidence < 0] for pair, sign in zip(names, signs, strict=True))
+    sure = float(np.prod([sign.sure for sign in signs]))
+    return form, sure, "what a camera sees faces it, floors face up, and the sides of a picture face each other"

@@ -1,0 +1,173 @@
+"""What the numbers or colours of a segmentation stand for: classes of a known data set, of its sender, or of nobody.
+
+Numbers alone hardly tell a data set: nearly all use the low ones. So a map of numbers is compared as it is unless its
+name, its palette or a number that only one table has speaks for a table.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
+from model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
+from model.modalities.reading.encoded import Encoded
+from model.modalities.reading.errors import BadMap, EmptyInput
+from model.modalities.reading.pictures import decoding, open_picture
+from model.modalities.reading.understood import Reading, Understood, told_form
+from model.seam import Regions
+
+IDS, COLOURS = "ids", "colours"
+FORMS = {
+    IDS: "numbers that are compared as they are",
+    COLOURS: "a region for each colour",
+    **{name: f"in {table.title}" for name, table in TABLES.items()},
+}
+_MOST_COLOURS = 256
+_NEAR = 40  # colours of blended edges and of JPEG belong to the nearest of a legend, if it is as near in RGB
+_COVERED = 0.98  # of the pixels, by a table's colours, for its picture to be one of the table's
+_NAMED = {
+    "cityscapes-train": re.compile("labeltrainids"),
+    "cityscapes": re.compile("labelids|gtfine_color|gtcoarse_color"),
+    "ade20k": re.compile("ade20k|ade_(train|val)"),
+    "coco-panoptic": re.compile("coco.?panoptic|panoptic.?coco"),
+    "coco": re.compile("coco"),
+    "voc": re.compile(r"\bvoc|voc20\d\d"),
+}
+_SURE_BY_COLOUR, _SURE_BY_NAME, _SURE_BY_NUMBER, _UNSURE = 0.99, 0.95, 0.9, 0.5
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def understand_regions(file: Encoded) -> Reading:
+    """A segmentation of any form in FORMS: `Regions` with the names of the table, or of `file.classes`.
+
+    Ids that stand for no class become 0. Raises `DecodeError`.
+    """
+    told = told_form(file, FORMS)
+    pixels, colours = _read(file)
+    if told == IDS and colours is not None and pixels is None:
+        raise BadMap(f"{file.name} is a picture in colours; its form is colours, or a table with colours such as voc")
+    if colours is not None and (told == COLOURS or any(number >= COLOUR for number in file.classes)):
+        return _by_legend(file, colours, told)
+    if file.classes and told not in TABLES and pixels is not None:
+        return _plain(file, pixels, 1.0, "named by its classes")
+    form, sure, why = _guess(file, pixels, colours) if told is None else (told, 1.0, "as you said")
+    if form in TABLES:
+        return _of_table(file, form, pixels, colours, sure, why)
+    if pixels is None and colours is not None:
+        return _by_legend(file, colours, told)
+    assert pixels is not None
+    return _plain(file, pixels, sure, why)
+
+
+def _read(file: Encoded) -> tuple[NumberArray | None, Bytes | None]:
+    """The ids (H, W) of a file and its colours (H, W, 3); a picture with a palette has both."""
+    if not file.data:
+        raise EmptyInput(f"{file.name} is empty; it must be a segmentation")
+    if is_npy(file):
+        return picked(read_ids(file), file.side), None
+    image = open_picture(file)
+    with decoding(file.name):
+        image.load()
+        ids = picked(np.asarray(image), file.side) if image.mode in ID_MODES else None
+        if image.mode in ID_MODES - {"P"}:
+            return ids, None
+        colours = np.asarray(image.convert("RGB"))
+    kept = picked(colours, file.side).astype(np.uint8)
+    is_grey = ids is None and bool((kept == kept[:, :, :1]).all())
+    return (kept[:, :, 0], None) if is_grey else (ids, kept)
+
+
+def _guess(file: Encoded, pixels: NumberArray | None, colours: Bytes | None) -> tuple[str, float, str]:
+    if colours is not None:
+        for name, table in TABLES.items():
+            if table.colours and _covered(colours, table) >= _COVERED:
+                return name, _SURE_BY_COLOUR, "its colours are those of that table"
+    for name, pattern in _NAMED.items():
+        if pattern.search(file.name.lower()) and (pixels is None or _fits(pixels, TABLES[name])):
+            return name, _SURE_BY_NAME, "it is called so"
+    if pixels is not None and int(pixels.max()) > max(TABLES["ade20k"].names) and _fits(pixels, TABLES["coco"]):
+        return "coco", _SURE_BY_NUMBER, "only that table has all of its numbers"
+    return IDS, _UNSURE, "nothing tells its table, so its numbers are compared as they are; name one as its form"
+
+
+def _fits(pixels: NumberArray, table: ClassTable) -> bool:
+    return set(np.unique(pixels).tolist()) <= table.names.keys() | table.void
+
+
+def _covered(colours: Bytes, table: ClassTable) -> float:
+    """The share of the pixels that have a colour of the table, or 0 if all of those are black."""
+    found, counts = np.unique(colours.reshape(-1, 3), axis=0, return_counts=True)
+    known = np.array([tuple(colour) in table.colours for colour in found.tolist()])
+    coloured = known & found.any(axis=1)
+    return float(counts[known].sum() / counts.sum()) if coloured.any() else 0.0
+
+
+def _of_table(
+    file: Encoded, form: str, pixels: NumberArray | None, colours: Bytes | None, sure: float, why: str
+) -> Reading:
+    table = TABLES[form]
+    if pixels is None and colours is not None:
+        if not table.colours:
+            raise BadMap(f"{file.name} is a picture in colours, and {form} has none; send ids, or classes by colour")
+        pixels = _nearest(colours, table.colours)
+    assert pixels is not None
+    ids = np.where(np.isin(pixels, list(table.void)), 0, pixels.astype(np.int32) + (0 not in table.void))
+    classes = {number + (0 not in table.void): name for number, name in table.names.items()}
+    strange = sorted(set(np.unique(ids).tolist()) - classes.keys() - {0})
+    if strange:
+        raise BadMap(f"{file.name} has the number {strange[0]}, which is none of {table.title}")
+    used = [classes[number] for number in np.unique(ids).tolist() if number]
+    shown = ", ".join(used[:5]) + (", …" if len(used) > 5 else "")
+    sentence = f"{file.name} is a segmentation in {table.title} ({shown or 'no class'}): {why}"
+    return Reading(Regions(ids.astype(np.int32), classes), Understood(file.name, form, sure, sentence))
+
+
+def _plain(file: Encoded, pixels: NumberArray, sure: float, why: str) -> Reading:
+    if int(pixels.max()) >= COLOUR:
+        raise BadMap(f"{file.name} has the number {int(pixels.max())}; the ids of a segmentation are below {COLOUR}")
+    regions = Regions(pixels.astype(np.int32), dict(file.classes))
+    count = len(np.unique(pixels))
+    sentence = f"{file.name} is a segmentation of {count} ids: {why}"
+    return Reading(regions, Understood(file.name, IDS, sure, sentence))
+
+
+def _by_legend(file: Encoded, colours: Bytes, told: str | None) -> Reading:
+    """Each colour is a region: one of the legend's, or without a legend one without a name."""
+    legend = {_colour(number): number for number in file.classes if number >= COLOUR}
+    found = np.unique(colours.reshape(-1, 3), axis=0)
+    if not legend and len(found) > _MOST_COLOURS:
+        raise BadMap(f"{file.name} has {len(found):,} colours; a segmentation has at most {_MOST_COLOURS} flat ones")
+    ids = _nearest(colours, legend) if legend else _packed(colours.astype(np.int32))
+    named = {number: name for number, name in file.classes.items() if number >= COLOUR}
+    if legend and not ids.any():
+        raise BadMap(f"{file.name} has no colour of its classes; they name {', '.join(map(_written, sorted(legend)))}")
+    why = "named by its classes" if legend else "as you said" if told else "each is a region without a name"
+    sure = 1.0 if legend or told else _UNSURE
+    sentence = f"{file.name} is a segmentation in {len(np.unique(ids))} colours: {why}"
+    return Reading(Regions(ids, named), Understood(file.name, COLOURS, sure, sentence))
+
+
+def _nearest(colours: Bytes, numbers: Mapping[Colour, int]) -> npt.NDArray[np.int32]:
+    """The number of the nearest colour for each pixel, 0 where none is near."""
+    found, where = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
+    known = np.array(list(numbers), np.int32)
+    apart = np.array([np.abs(known - colour).max(axis=1).argmin() for colour in found.astype(np.int32)])
+    near = np.abs(known[apart] - found).max(axis=1) <= _NEAR
+    values = np.where(near, np.array(list(numbers.values()), np.int32)[apart], 0)
+    return np.asarray(values[where.reshape(-1)].reshape(colours.shape[:2]), np.int32)
+
+
+def _packed(colours: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return np.asarray(COLOUR + (colours[:, :, 0] << 16) + (colours[:, :, 1] << 8) + colours[:, :, 2], np.int32)
+
+
+def _colour(number: int) -> Colour:
+    red, green, blue = (number - COLOUR).to_bytes(3, "big")
+    return red, green, blue
+
+
+def _written(colour: Colour) -> str:
+    return "#" + bytes(colour).hex()

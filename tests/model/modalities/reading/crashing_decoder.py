@@ -1,0 +1,25 @@
+"""A decoder process whose decoder crashes, hangs or takes memory, as the name of the file asks for."""
+
+import os
+import signal
+import sys
+import time
+
+from model.modalities.reading import decoder_process
+from model.modalities.reading.decoder_messages import Wanted
+from model.modalities.reading.encoded import Encoded
+from model.modalities.reading.understood import Reading
+
+_read = decoder_process.read
+
+
+def _misbehaving(wanted: Wanted, file: Encoded) -> Reading:
+    if file.name == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if file.name == "hang":
+        time.sleep(600)
+    return _read(wanted, file)
+
+
+decoder_process.read = _misbehaving
+decoder_process.main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,171 @@
+"""Large and risky pictures are decoded in processes of their own, whose death is the file's and nobody else's."""
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from model.modalities.reading.decode import decode
+from model.modalities.reading.decoders import Decoders, decoding_apart, goes_apart
+from model.modalities.reading.encoded import FileLimits
+from model.modalities.reading.errors import BadMap, BrokenPicture, RequestTooCostly, UnknownForm
+from model.modalities.reading.understanding import understand
+from model.modalities.registry import Content
+from model.seam import Regions, Value
+from tests.indexer.pictures import encoded
+
+LIMITS = FileLimits()
+_PROGRAM = (str(Path(__file__).with_name("crashing_decoder.py")),)
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    found = Decoders(1, 200, _PROGRAM)
+    yield found
+    found.close()
+
+
+def _plenty(seconds: float = 120) -> Budget:
+    return Budget(10**9, seconds)
+
+
+def _picture(kind: str = "WEBP", mode: str = "RGB") -> bytes:
+    rows, columns = np.mgrid[:40, :60]
+    return encoded(Image.fromarray((rows * 6 + columns).astype(np.uint8)).convert(mode), kind)
+
+
+@pytest.mark.parametrize(
+    ("modality", "data"),
+    [
+        ("rgb", _picture()),
+        ("sketch", _picture()),
+        ("normal", _picture("TIFF")),
+        ("depth", _picture("TIFF", "L")),
+        ("semseg", _picture("TIFF", "L")),
+    ],
+)
+def test_values_are_those_of_the_own_process(decoders: Decoders, modality: str, data: bytes) -> None:
+    here = decode(modality, data, LIMITS, "a", {6: "sky"})
+    with spending(_plenty()), decoding_apart(decoders):
+        there = decode(modality, data, LIMITS, "a", {6: "sky"})
+    if isinstance(here, Regions):
+        assert isinstance(there, Regions)
+        assert there.classes == here.classes == {6: "sky"}
+        here, there = here.ids, there.ids
+    assert isinstance(there, np.ndarray)
+    assert isinstance(here, np.ndarray)
+    assert there.dtype == here.dtype
+    assert there.flags.writeable
+    np.testing.assert_array_equal(there, here)
+
+
+@pytest.mark.parametrize(
+    ("modality", "data", "form", "box"),
+    [
+        ("depth", _picture("TIFF", "L"), None, None),
+        ("depth", _picture("TIFF", "L"), "near-bright", None),
+        ("normal", encoded(Image.new("RGB", (60, 40), (128, 100, 250)), "TIFF"), None, None),
+        ("semseg", _picture("TIFF", "L"), "ids", None),
+        ("sketch", _picture(), None, None),
+        ("rgb", _picture(), None, (0.0, 0.0, 0.5, 0.5)),
+        ("rgb", _picture(), None, None),
+    ],
+)
+def test_what_is_understood_of_a_query_is_that_of_the_own_process(
+    decoders: Decoders, modality: str, data: bytes, form: str | None, box: tuple[float, ...] | None
+) -> None:
+    here = understand(modality, data, LIMITS, "a", {6: "sky"}, form, box)
+    with spending(_plenty()), decoding_apart(decoders):
+        there = understand(modality, data, LIMITS, "a", {6: "sky"}, form, box)
+    assert there.understood == here.understood
+    np.testing.assert_array_equal(_numbers(there.value), _numbers(here.value))
+    assert _numbers(there.value).dtype == _numbers(here.value).dtype
+
+
+def test_files_of_queries_go_apart(decoders: Decoders) -> None:
+    with spending(_plenty()), decoding_apart(decoders):
+        with pytest.raises(BrokenPicture, match="crash is a damaged picture: its decoder was ended by SIGSEGV"):
+            understand("depth", _picture("TIFF", "L"), LIMITS, "crash")
+        with pytest.raises(UnknownForm, match="'upside-down'"):
+            understand("depth", _picture("TIFF", "L"), LIMITS, "a", form="upside-down")
+
+
+def _numbers(value: Value) -> np.ndarray:
+    return np.asarray(value.ids if isinstance(value, Regions) else value)
+
+
+def test_refusals_are_those_of_the_own_process(decoders: Decoders) -> None:
+    with spending(_plenty()), decoding_apart(decoders):
+        with pytest.raises(BrokenPicture, match="half is a damaged picture"):
+            decode("rgb", _picture()[:60], LIMITS, "half")
+        with pytest.raises(BadMap, match="colours is a picture in colours"):
+            decode("depth", encoded(Image.new("RGB", (60, 40), "red"), "TIFF"), LIMITS, "colours")
+
+
+def test_a_crash_is_one_bad_input(decoders: Decoders) -> None:
+    with spending(_plenty()), decoding_apart(decoders):
+        for _ in range(3):
+            with pytest.raises(BrokenPicture, match="crash is a damaged picture: its decoder was ended by SIGSEGV"):
+                decode("rgb", _picture(), LIMITS, "crash")
+        assert decode("rgb", _picture(), LIMITS, "a").shape == (40, 60, 3)
+
+
+def test_a_process_that_was_killed_while_idle_is_no_picture_s_fault(decoders: Decoders) -> None:
+    with spending(_plenty()), decoding_apart(decoders):
+        decode("rgb", _picture(), LIMITS, "a")
+        for process in decoders._idle:
+            process._process.kill()
+            process._process.wait()
+        decode("rgb", _picture(), LIMITS, "b")
+
+
+def test_what_takes_too_long_is_killed(decoders: Decoders) -> None:
+    with spending(_plenty(0.5)), decoding_apart(decoders), pytest.raises(RequestTooCostly, match=r"more than 0\.5 s"):
+        decode("rgb", _picture(), LIMITS, "hang")
+    with spending(_plenty()), decoding_apart(decoders):
+        assert decode("rgb", _picture(), LIMITS, "a").shape == (40, 60, 3)
+
+
+def test_what_takes_too_much_memory_is_refused(decoders: Decoders) -> None:
+    bomb = encoded(Image.new("RGB", (10_000, 10_000)), "TIFF", compression="tiff_adobe_deflate")
+    with spending(_plenty()), decoding_apart(decoders):
+        with pytest.raises(RequestTooCostly, match="bomb takes more than 200 MB of memory"):
+            decode("rgb", bomb, LIMITS, "bomb")
+        assert decode("rgb", _picture(), LIMITS, "a").shape == (40, 60, 3)
+
+
+def test_pixels_of_all_files_count_there_too(decoders: Decoders) -> None:
+    with spending(Budget(2 * 40 * 60, 120)), decoding_apart(decoders):
+        for name in ("a", "b"):
+            decode("rgb", _picture(), LIMITS, name)
+        with pytest.raises(RequestTooCostly, match="c has 2,400 pixels, and the request has 0 left"):
+            decode("rgb", _picture(), LIMITS, "c")
+
+
+def test_nobody_decodes_for_a_client_that_has_left(decoders: Decoders) -> None:
+    budget = _plenty()
+    timer = threading.Timer(0.3, budget.abandon)
+    timer.start()
+    with spending(budget), decoding_apart(decoders):
+        with pytest.raises(RequestAbandoned):
+            decode("rgb", _picture(), LIMITS, "hang")
+        with pytest.raises(RequestAbandoned):
+            decode("rgb", _picture("PNG"), LIMITS, "a")
+    timer.join()
+
+
+def test_small_plain_pictures_stay() -> None:
+    for kind in ("PNG", "JPEG", "GIF", "BMP"):
+        assert not goes_apart(Content.PICTURE, _picture(kind))
+    for kind in ("WEBP", "TIFF", "AVIF"):
+        assert goes_apart(Content.PICTURE, _picture(kind))
+    assert goes_apart(Content.PICTURE, encoded(Image.new("1", (4_000, 4_000)), "PNG"))
+    array = io.BytesIO()
+    np.save(array, np.ones((4, 4)))
+    assert not goes_apart(Content.DEPTH, array.getvalue())
+    assert not goes_apart(Content.TEXT, _picture())

@@ -1,0 +1,67 @@
+"""Parts of pictures by a box."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.modalities.reading.encoded import FileLimits
+from model.modalities.reading.errors import BadRegion
+from model.modalities.reading.understanding import understand
+
+LIMITS = FileLimits()
+
+
+def _png(size: tuple[int, int] = (40, 20), exif: Image.Exif | None = None) -> bytes:
+    stream, image = io.BytesIO(), Image.new("RGB", size, "blue")
+    image.paste("red", (0, 0, size[0] // 2, size[1]))
+    image.save(stream, "PNG", exif=exif or Image.Exif())
+    return stream.getvalue()
+
+
+def _cut(data: bytes, *box: float) -> np.ndarray:
+    return np.asarray(understand("rgb", data, LIMITS, "a.png", box=box).value)
+
+
+def test_a_box_is_cut_out_in_fractions() -> None:
+    right = understand("rgb", _png(), LIMITS, "a.png", box=(0.5, 0.25, 1, 0.75))
+    assert np.asarray(right.value).shape == (10, 20, 3)
+    assert np.unique(np.asarray(right.value).reshape(-1, 3), axis=0).tolist() == [[0, 0, 255]]
+    assert right.understood is not None
+    assert right.understood.sentence == "of a.png only the box 0.5, 0.25, 1, 0.75 is looked for, 20 x 10 pixels"
+    assert _cut(_png(), 0.999, 0.999, 1, 1).shape == (1, 1, 3)
+    np.testing.assert_array_equal(_cut(_png(), 0, 0, 1, 1), understand("rgb", _png(), LIMITS, "a").value)  # type: ignore[arg-type]
+
+
+def test_a_small_part_of_a_large_picture_keeps_its_details() -> None:
+    assert _cut(_png((2000, 1000)), 0.4, 0.4, 0.6, 0.6).shape == (200, 400, 3)
+    assert max(_cut(_png((2000, 1000)), 0, 0, 1, 1).shape) == 512
+
+
+def test_a_box_is_of_the_upright_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its left half is at the top once it is upright
+    top = _cut(_png(exif=exif), 0, 0, 1, 0.5)
+    assert np.unique(top.reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("box", "says"),
+    [
+        ((0.5, 0, 0.5, 1), "the box of a.png is 0.5, 0, 0.5, 1 and empty"),
+        ((0.6, 0, 0.5, 1), "empty; left is below right"),
+        ((0, 0, 2, 1), "from 0 to 1"),
+        ((-0.1, 0, 1, 1), "from 0 to 1"),
+        ((float("nan"), 0, 1, 1), "from 0 to 1"),
+        ((0, 0, 1), "left, top, right and bottom"),
+    ],
+)
+def test_a_box_outside_or_empty_is_one_sentence(box: tuple[float, ...], says: str) -> None:
+    with pytest.raises(BadRegion, match=says):
+        _cut(_png(), *box)
+
+
+def test_a_box_is_of_pictures_alone() -> None:
+    with pytest.raises(BadRegion, match="a is canny_edge and has a box; a box is of a picture"):
+        understand("sketch", _png(), LIMITS, "a", box=(0, 0, 1, 1))

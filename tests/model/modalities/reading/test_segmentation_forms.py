@@ -1,0 +1,181 @@
+"""Segmentations by ids of known tables, by colours with and without a legend, and by numbers that nobody explains."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from model.modalities.class_tables import COLOUR, TABLES
+from model.modalities.reading.documents import parse_legend
+from model.modalities.reading.encoded import FileLimits
+from model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
+from model.modalities.reading.understanding import understand
+from model.modalities.reading.understood import Understood
+from model.seam import Regions
+
+LIMITS = FileLimits()
+
+
+def _read(
+    data: bytes, form: str | None = None, name: str = "map", classes: dict[int, str] | None = None
+) -> tuple[Regions, Understood]:
+    reading = understand("semseg", data, LIMITS, name, classes, form)
+    assert isinstance(reading.value, Regions)
+    assert reading.understood is not None
+    return reading.value, reading.understood
+
+
+def _png(values: np.ndarray, palette: list[int] | None = None) -> bytes:
+    stream, image = io.BytesIO(), Image.fromarray(values)
+    if palette is not None:
+        image.putpalette(palette)
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def _names(regions: Regions) -> list[list[str | None]]:
+    return [[regions.classes.get(number) for number in row] for row in regions.ids.tolist()]
+
+
+def _ids(*numbers: int) -> np.ndarray:
+    return np.array([numbers], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers", "names"),
+    [
+        ("coco", (1, 90, 92, 200, 0), ["person", "toothbrush", "banner", "rug-merged", None]),
+        ("coco", (11, 13, 187), ["fire hydrant", "stop sign", "sky-other-merged"]),
+        ("coco-panoptic", (1, 80, 81, 133), ["person", "toothbrush", "banner", "rug-merged"]),
+        ("ade20k", (1, 3, 20, 150, 0), ["wall", "sky", "chair", "flag", None]),
+        ("voc", (1, 15, 20, 255), ["aeroplane", "person", "tv", None]),
+        ("cityscapes", (7, 11, 26, 33, 4), ["road", "building", "car", "bicycle", None]),
+        ("cityscapes-train", (0, 2, 13, 18, 255), ["road", "building", "car", "bicycle", None]),
+    ],
+)
+def test_ids_of_each_table(form: str, numbers: tuple[int, ...], names: list[str | None]) -> None:
+    regions, understood = _read(_png(_ids(*numbers)), form)
+    assert _names(regions) == [names]
+    assert (understood.form, understood.sure) == (form, 1.0)
+    assert understood.sentence.startswith(f"map is a segmentation in {TABLES[form].title} (")
+    assert _names(_read(_npy(_ids(*numbers).astype(np.int64)), form)[0]) == [names]
+
+
+def test_the_tables_are_whole() -> None:
+    counts = {name: len(table.names) for name, table in TABLES.items()}
+    assert counts == {
+        "coco": 133,
+        "coco-panoptic": 133,
+        "ade20k": 150,
+        "voc": 20,
+        "cityscapes": 29,
+        "cityscapes-train": 19,
+    }
+    assert all(set(table.colours.values()) <= table.names.keys() | table.void for table in TABLES.values())
+    assert TABLES["voc"].colours[(192, 128, 128)] == 15  # person, in the development kit's own list
+    assert set(TABLES["cityscapes-train"].names.values()) <= set(TABLES["cityscapes"].names.values())
+
+
+@pytest.mark.parametrize("form", ["voc", "cityscapes"])
+def test_a_table_is_known_by_its_colours(form: str) -> None:
+    table = TABLES[form]
+    numbers = [number for number in table.colours.values() if number in table.names]
+    colours = {number: colour for colour, number in table.colours.items()}
+    picture = np.array([[colours[number] for number in numbers]], np.uint8)
+    regions, understood = _read(_png(np.repeat(picture, 3, axis=0)))
+    assert understood.form == form
+    assert _names(regions)[0] == [table.names[number] for number in numbers]
+
+
+def test_a_palette_tells_voc() -> None:
+    palette = [channel for colour in TABLES["voc"].colours for channel in colour]
+    regions, understood = _read(_png(_ids(0, 12, 15), palette))
+    assert (_names(regions), understood.form) == ([[None, "dog", "person"]], "voc")
+    plain, understood = _read(_png(_ids(0, 1, 2), [9, 9, 9, 200, 0, 0, 0, 90, 0]))
+    assert (plain.ids.tolist(), understood.form) == ([[0, 1, 2]], "ids")
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("aachen_000000_gtFine_labelTrainIds.png", "cityscapes-train"),
+        ("aachen_000000_gtFine_labelIds.png", "cityscapes"),
+        ("ADE_val_00000001.png", "ade20k"),
+        ("coco_panoptic/1.png", "coco-panoptic"),
+        ("VOC2012/2007_000033.png", "voc"),
+        ("room.png", "ids"),
+    ],
+)
+def test_a_table_is_known_by_the_name(name: str, form: str) -> None:
+    assert _read(_png(_ids(7, 11)), name=name)[1].form == form
+
+
+def test_numbers_that_one_table_alone_has() -> None:
+    assert _read(_png(_ids(1, 187)))[1].form == "coco"
+    assert _read(_png(_ids(1, 183)))[1].form == "ids"  # no table has it
+
+
+@given(st.lists(st.integers(0, 132), min_size=1, max_size=30))
+def test_ids_that_nobody_explains_stay_as_they_are(numbers: list[int]) -> None:
+    regions, understood = _read(_png(_ids(*numbers)))
+    assert regions.ids.tolist() == [numbers]
+    assert (dict(regions.classes), understood.form, understood.sure) == ({}, "ids", 0.5)
+    assert _read(_png(np.repeat(_ids(*numbers)[..., None], 3, axis=2)))[0].ids.tolist() == [numbers]  # grey in colour
+
+
+def test_classes_name_ids_and_colours() -> None:
+    regions, understood = _read(_png(_ids(1, 2)), classes={1: "sky"})
+    assert (_names(regions), understood.sure) == ([["sky", None]], 1.0)
+    legend = parse_legend({"#87ceeb": "sky", "#000000": "road", "3": "x"}, "map")
+    assert legend == {COLOUR + 0x87CEEB: "sky", COLOUR: "road", 3: "x"}
+    blended = np.array([[[135, 206, 235], [130, 200, 240], [10, 0, 0], [255, 0, 0]]], np.uint8)
+    regions, understood = _read(_png(blended), classes=legend)
+    assert (_names(regions), understood.form) == ([["sky", "sky", "road", None]], "colours")
+
+
+def test_colours_without_a_legend_are_regions_without_names() -> None:
+    regions, understood = _read(_png(np.array([[[1, 2, 3], [200, 100, 50]]], np.uint8)))
+    assert regions.ids.tolist() == [[COLOUR + 0x010203, COLOUR + 0xC86432]]
+    assert (dict(regions.classes), understood.form) == ({}, "colours")
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "error", "says"),
+    [
+        (b"", None, EmptyInput, "map is empty"),
+        (
+            _png(_ids(1)),
+            "pets",
+            UnknownForm,
+            "the forms are ids, colours, coco, coco-panoptic, ade20k, voc",
+        ),
+        (_png(_ids(200)), "ade20k", BadMap, "map has the number 200, which is none of the 150 classes of ADE20K"),
+        (_png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ade20k", BadMap, "ade20k has none"),
+        (_png(np.zeros((2, 2, 3), np.uint8) + np.array([9, 8, 7], np.uint8)), "ids", BadMap, "its form is colours"),
+        (_npy(np.array([[0.5]])), None, BadMap, "no ids"),
+        (_npy(np.array([[-1]])), None, BadMap, "no ids"),
+        (_npy(np.array([[COLOUR]])), None, BadMap, "below 16777216"),
+    ],
+)
+def test_what_is_no_segmentation_is_one_sentence(
+    data: bytes, form: str | None, error: type[DecodeError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        _read(data, form)
+
+
+def test_a_photo_and_a_legend_of_other_colours_are_refused() -> None:
+    many = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    with pytest.raises(BadMap, match=r"map has 1,\d+ colours; a segmentation has at most 256 flat ones"):
+        _read(_png(many))
+    with pytest.raises(BadMap, match="map has no colour of its classes; they name #87ceeb"):
+        _read(_png(np.full((2, 2, 3), (250, 9, 9), np.uint8)), classes={COLOUR + 0x87CEEB: "sky"})
