@@ -39,19 +39,32 @@ def predict(
     that it does not predict, `PredictionInvalid`, `FormatInvalid` for a value that is not what its modality holds,
     `ScheduleInvalid`, and what loading raises.
     """
+    return predict_samples([inputs], targets, model=model, home=home, options=options)[0]
+
+
+def predict_samples(
+    samples: Sequence[Mapping[str, Value]],
+    targets: Sequence[str],
+    *,
+    model: str | Predictor = "4m-tiny",
+    home: Path | None = None,
+    options: PredictOptions = _DEFAULT,
+) -> list[dict[str, Prediction]]:
+    """`predict` of each of `samples`, which 4M networks decode together: what each gives alone, up to rounding.
+
+    Every sample draws with the same seed, as it would alone. Raises as `predict` does if any sample is wrong.
+    """
     predictor = load_model(model, home or default_home()) if isinstance(model, str) else model
-    values = {_known(name): value for name, value in inputs.items()}
-    if len(values) < len(inputs):
-        raise PredictionInvalid(f"the same input is given under two names: {', '.join(inputs)}")
     wanted, asked = [_known(name) for name in targets], _with_known_names(options)
-    _check(values, wanted, asked)
+    given = [_checked(inputs, wanted, asked) for inputs in samples]
     for name in wanted:
         if name not in predictor.targets:
             known = ", ".join(predictor.targets) or "none"
             raise UnsupportedModality(f"the model {predictor.name} does not predict {name}; it predicts {known}")
-    for name, value in values.items():
-        check_value(MODALITIES[name], value)
-    return predictor.predict(values, wanted, asked)
+    for values in given:
+        for name, value in values.items():
+            check_value(MODALITIES[name], value)
+    return predictor.predict(given, wanted, asked)
 
 
 def _known(name: str) -> str:
@@ -66,6 +79,15 @@ def _with_known_names(options: PredictOptions) -> PredictOptions:
     weights = {_known(name): weight for name, weight in options.weights.items()}
     targets = {_known(name): of_target for name, of_target in options.targets.items()}
     return replace(options, weights=weights, targets=targets)
+
+
+def _checked(inputs: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> dict[str, Value]:
+    """The inputs by canonical name, if a model may predict `targets` from them. Raises as `predict` does."""
+    values = {_known(name): value for name, value in inputs.items()}
+    if len(values) < len(inputs):
+        raise PredictionInvalid(f"the same input is given under two names: {', '.join(inputs)}")
+    _check(values, targets, options)
+    return values
 
 
 def _check(values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions) -> None:

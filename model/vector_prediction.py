@@ -16,11 +16,12 @@ class PredictsVectors:
         return vector_targets(self.spaces)
 
     def predict(
-        self: Embedder, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
-    ) -> dict[str, Prediction]:
+        self: Embedder, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
+    ) -> list[dict[str, Prediction]]:
         """See `Predictor.predict`. Raises `PredictionInvalid` for any option but `seed` and `progress`."""
         check_vector_options(self.name, targets, targets, options)
-        return {name: predict_vector(self, values, name) for name in targets}
+        found = {name: predict_vectors(self, samples, name) for name in targets}
+        return [{name: found[name][place] for name in targets} for place in range(len(samples))]
 
 
 def vector_targets(spaces: Mapping[str, EmbeddingSpace]) -> tuple[str, ...]:
@@ -29,9 +30,10 @@ def vector_targets(spaces: Mapping[str, EmbeddingSpace]) -> tuple[str, ...]:
     return tuple(name for name in vectors if name in spaces)
 
 
-def predict_vector(embedder: Embedder, values: Mapping[str, Value], name: str) -> Prediction:
-    """The vector of the space `name`."""
-    return Prediction(name, embedder.embed([Sample(values)], [name])[name][0])
+def predict_vectors(embedder: Embedder, samples: Sequence[Mapping[str, Value]], name: str) -> list[Prediction]:
+    """The vectors of samples in the space `name`."""
+    vectors = embedder.embed([Sample(values) for values in samples], [name])[name]
+    return [Prediction(name, vector) for vector in vectors]
 
 
 def check_vector_options(model: str, vectors: Collection[str], targets: Sequence[str], options: PredictOptions) -> None:

@@ -6,9 +6,20 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from api.contents import Upload, classes_from_json, sent_value, uploaded_value, weight_of_field
+from api.contents import (
+    Upload,
+    check_named,
+    classes_from_json,
+    forms_from_json,
+    legend_from_json,
+    sent_reading,
+    sent_value,
+    uploaded_reading,
+    uploaded_value,
+    weight_of_field,
+)
 from api.errors import describe
-from api.forms import divided
+from api.forms import divided, numbers_of
 from api.predictions.schemas import (
     PredictBody,
     PredictOptionsBody,
@@ -18,8 +29,10 @@ from api.predictions.schemas import (
 from api.predictions.wire import Input
 from api.unknown import adapter, explained
 from model.modalities.reading.decode import known_modality
+from model.modalities.registry import Modality
 from model.seam import PredictOptions, TargetOptions, Value
 from search.errors import BadQuery, LimitExceeded
+from search.item_files import PICTURE
 from search.settings import Limits
 
 B = TypeVar("B", bound=WantedBody)
@@ -29,6 +42,8 @@ _FORM_SETTINGS = (
     "targets",
     "model",
     "classes",
+    "forms",
+    "box",
     *(name for name in PredictOptionsBody.model_fields if name != "targets"),
 )
 
@@ -48,6 +63,15 @@ class _Given:
     modality: str
     value: Value
     weight: float | None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the other fields of a form say of its files."""
+
+    classes: dict[int, str] | None
+    forms: Mapping[str, str]
+    box: tuple[float, ...] | None
 
 
 def read_request(members: Any, limits: Limits) -> PredictionRequest:
@@ -70,11 +94,24 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
     """
     settings, contents = divided(uploads, _FORM_SETTINGS)
     _check_count(len(contents), limits)
-    classes = classes_from_json(settings.pop("classes"), limits) if "classes" in settings else None
-    inputs = [_uploaded(upload, limits, classes) for upload in contents]
+    told = _told(settings, contents, limits)
+    inputs = [_uploaded(upload, limits, told) for upload in contents]
     targets = [name.strip() for name in settings.pop("targets", "").split(",") if name.strip()]
     model = settings.pop("model", None)
     return _request(inputs, _validated(WantedBody, {"targets": targets, "model": model, "options": settings}))
+
+
+def _told(settings: dict[str, str], contents: Sequence[Upload], limits: Limits) -> _Told:
+    """What some fields of a form say of the others; they are taken out of the settings. Raises `BadQuery`."""
+    forms = forms_from_json(settings.pop("forms"), limits) if "forms" in settings else {}
+    read = legend_from_json if "semseg" in forms else classes_from_json  # only some forms have colours
+    classes = read(settings.pop("classes"), limits) if "classes" in settings else None
+    box = tuple(numbers_of(Upload("box", settings.pop("box")))) if "box" in settings else None
+    check_named(classes, forms, contents)
+    named = {known_modality(weight_of_field(upload.field)[0]).name for upload in contents}
+    if box is not None and PICTURE not in named:
+        raise BadQuery("the form has a box, but no picture; a box is of a picture")
+    return _Told(classes, forms, box)
 
 
 def _validated(kind: type[B], members: Any) -> B:
@@ -115,13 +152,23 @@ def _input(given: Input, limits: Limits, number: int) -> _Given:
     if sum(content is not None for content in contents) != 1:
         raise BadQuery(f"input {number} needs exactly one of text and data")
     kind = known_modality(given.modality)
-    return _Given(kind.name, sent_value(given, kind, f"input {number} ({given.modality})", limits), given.weight)
+    return _Given(kind.name, _value(given, kind, f"input {number} ({given.modality})", limits), given.weight)
 
 
-def _uploaded(upload: Upload, limits: Limits, classes: dict[int, str] | None) -> _Given:
+def _value(given: Input, kind: Modality, called: str, limits: Limits) -> Value:
+    """The value of an input. Nothing is guessed: what was predicted is often given back, and has the form of items."""
+    if given.form is None and given.box is None:
+        return sent_value(given, kind, called, limits)
+    return sent_reading(given, kind, called, limits, given.form, given.box).value
+
+
+def _uploaded(upload: Upload, limits: Limits, told: _Told) -> _Given:
     field, weight = weight_of_field(upload.field)
     kind = known_modality(field)
-    return _Given(kind.name, uploaded_value(upload, kind, limits, classes), weight)
+    form, box = told.forms.get(kind.name), told.box if kind.name == PICTURE else None
+    if form is None and box is None:
+        return _Given(kind.name, uploaded_value(upload, kind, limits, told.classes), weight)
+    return _Given(kind.name, uploaded_reading(upload, kind, limits, told.classes, form, box).value, weight)
 
 
 def _check_count(count: int, limits: Limits) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -10,23 +10,30 @@ from typing import cast
 from api.errors import NotReady, TookTooLong
 from api.predictions.conversion import PredictionRequest
 from api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
-from model.errors import UnknownModel, UnsupportedModality
+from model.devices import CPU, names_device
+from model.encoders.openvino_allowed import allowing_openvino
+from model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from model.fourm.published.names import OWNER, PUBLISHED, Role
+from model.fourm.published.options import predicting_name
 from model.loading import load_model
 from model.modalities.drawings import ByteArray
+from model.modalities.reading.budget import check_wanted
 from model.modalities.values import files_of, members_of
-from model.predict import predict
+from model.predict import predict_samples
 from model.seam import Model, Prediction, PredictOptions, Progress
 from search.settings import DEFAULT_MODEL
 
 _BUNDLED, _PUBLISHED = DEFAULT_MODEL, "4M-21_B"
+_IN_A_REQUEST = (BadInput, RequestInvalid, UnsupportedModality)  # what is wrong with what is asked
 
 
 class Predictor:
     """Predicts with one model at a time and keeps it for the next request; safe to use from several threads.
 
-    `seconds` is the longest that one prediction may take, None for no limit. `serving` gives the model that already
-    embeds under the name `default_model`: it also predicts, and is not loaded again.
+    `device` is where models are loaded, and `openvino` whether they may use it, None as the environment says.
+    `seconds` is the longest that one prediction may take, None for no limit.
+    `serving` gives the model that already embeds under the name `default_model`: it also predicts, and is not loaded
+    again. Whoever names it without a dtype gets the one that is served.
     """
 
     def __init__(
@@ -35,11 +42,12 @@ class Predictor:
         default_model: str = DEFAULT_MODEL,
         seconds: float | None = None,
         serving: Callable[[], Model] | None = None,
+        device: str = CPU,
+        openvino: bool | None = None,
     ) -> None:
-        self._home = home
-        network = network_of(default_model)
-        self._default = network if network in predicting_models() else _BUNDLED
-        self._serves, self._serving = network, serving
+        self._home, self._device, self._openvino = home, device, openvino
+        self._default = default_model if network_of(default_model) in predicting_models() else _BUNDLED
+        self._serves, self._serving = default_model, serving
         self._seconds = seconds
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -48,41 +56,64 @@ class Predictor:
     def predict(self, request: PredictionRequest, progress: Progress | None = None) -> Predictions:
         """Predict and render. Targets that the model does not predict are refused, and the others predicted.
 
-        Raises `UnsupportedModality` if all are refused, `UnknownModel`, `TookTooLong`, `NotReady` once closed, and
-        what `model.predict.predict` raises.
+        Raises `UnsupportedModality` if all are refused, `UnknownModel`, `DeviceInName`,
+        `TookTooLong`, `NotReady` once closed, `RequestAbandoned`, and what `model.predict.predict` raises.
         """
+        (outcome,) = self.predict_batch([request], progress)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def predict_batch(
+        self, requests: Sequence[PredictionRequest], progress: Progress | None = None
+    ) -> list[Predictions | Exception]:
+        """What each of several requests gives alone, up to rounding, or the error in it.
+
+        All have the same model, targets and options; the model predicts as many together as it can. Raises as
+        `predict` does what concerns all of them.
+        """
+        first = requests[0]
         with self._lock:
-            model = self._model((request.model or self._default).removeprefix(f"{OWNER}/"))
-            refused = _refused(model, request.targets)
-            targets = [name for name in request.targets if name not in {refusal.modality for refusal in refused}]
+            model = self._model(first.model or self._default)
+            refused = _refused(model, first.targets)
+            targets = [name for name in first.targets if name not in {refusal.modality for refusal in refused}]
             if not targets:
                 raise UnsupportedModality("; ".join(refusal.detail for refusal in refused))
-            options = self._watched(request.options, progress)
-            found = predict(request.inputs, targets, model=model, options=options)
-        picture = cast("ByteArray | None", request.inputs.get("rgb", found["rgb"].value if "rgb" in found else None))
-        return Predictions(network_of(model.name), tuple(_rendered(found[name], picture) for name in targets), refused)
+            found = _found(model, requests, targets, self._watched(first.options, progress))
+        name = predicting_name(model.name)
+        return [
+            one if isinstance(one, Exception) else Predictions(name, _rendered_all(request, one), refused)
+            for request, one in zip(requests, found, strict=True)
+        ]
 
     def close(self) -> None:
         """Stop a running prediction at its next step; no prediction starts after that."""
         self._closing.set()
 
     def _model(self, name: str) -> Model:
-        if name not in predicting_models():
+        if names_device(name):  # where a model runs is for whoever runs it to say
+            raise DeviceInName(
+                f"a request cannot choose a device, as {name!r} does; ANYSEEK_DEVICE of the service says it"
+            )
+        wanted = predicting_name(name)
+        if network_of(wanted) not in predicting_models():
             raise UnknownModel(
                 f"{name!r} is not a model that predicts; those models are {', '.join(predicting_models())}"
             )
-        if self._serving is not None and name == self._serves:
+        if self._serving is not None and wanted in (network_of(self._serves), predicting_name(self._serves)):
             self._held = None
             return self._serving()
-        if self._held is None or self._held.name != name:
+        if self._held is None or self._held.name != wanted:
             self._held = None  # two models may not fit into memory
-            self._held = load_model(name, self._home)
+            with allowing_openvino(self._openvino):
+                self._held = load_model(wanted, self._home, self._device)
         return self._held
 
     def _watched(self, options: PredictOptions, progress: Progress | None) -> PredictOptions:
         ends = None if self._seconds is None else time.monotonic() + self._seconds
 
         def watch(what: str, done: int, of: int) -> None:
+            check_wanted()
             if self._closing.is_set():
                 raise NotReady("the service is stopping")
             if ends is not None and time.monotonic() > ends:
@@ -123,6 +154,24 @@ def _advice(target: str) -> str:
     if any(isinstance(form.codec, TokenCodec) for form in FORMS.get(target, ())):
         return f"; {_PUBLISHED} does: get it with `anyseek models pull {_PUBLISHED}`"
     return f"; {_BUNDLED} does" if target.endswith("_global") else "; no model does"
+
+
+def _found(
+    model: Model, requests: Sequence[PredictionRequest], targets: Sequence[str], options: PredictOptions
+) -> list[dict[str, Prediction] | Exception]:
+    """What is predicted for each request, all together; each alone, and the errors, where that fails for one."""
+    try:
+        return list(predict_samples([each.inputs for each in requests], targets, model=model, options=options))
+    except _IN_A_REQUEST as error:
+        if len(requests) == 1:
+            return [error]
+    return [one for request in requests for one in _found(model, [request], targets, options)]
+
+
+def _rendered_all(request: PredictionRequest, found: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
+    """A request's predictions; those that are drawn on a photo are drawn on its own, or on the predicted one."""
+    picture = cast("ByteArray | None", request.inputs.get("rgb", found["rgb"].value if "rgb" in found else None))
+    return tuple(_rendered(prediction, picture) for prediction in found.values())
 
 
 def _rendered(prediction: Prediction, picture: ByteArray | None) -> Predicted:

@@ -32,6 +32,12 @@ _BODY = {
                         "seed": {"type": "integer", "minimum": 0, "default": 0},
                         "steps": {"type": "integer", "minimum": 1},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
+                        "forms": {"type": "string", "example": '{"depth": "near-bright"}'},
+                        "box": {
+                            "type": "string",
+                            "example": "[0.1, 0.2, 0.6, 0.9]",
+                            "description": "the part of the picture to predict from",
+                        },
                     },
                 }
             },

@@ -38,6 +38,10 @@ class Input:
     """names of the ids of a segmentation map: {"0": "sky"}"""
     name: Annotated[str, JsonType(str, max_length=4096)] | None = None
     """the name that errors give it, such as the file's name"""
+    form: str | None = None
+    """the convention of a map, as in a query's part; without one it is that of the files that Anyseek writes"""
+    box: Annotated[Sequence[float], JsonType(list[float], min_length=4, max_length=4)] | None = None
+    """the part of a picture to predict from: left, top, right and bottom as fractions of its sides, 0 to 1"""
 
 
 @dataclass(frozen=True)

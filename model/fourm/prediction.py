@@ -1,7 +1,7 @@
 """Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from model.network.config import ModalityConfig
 from model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
 from model.tokenizers.samplers import Scheduler
 
+MOST_TOGETHER = 16  # samples decoded together
 _MOST_ROWS = 64  # points asked about in one batch
 _LONGEST_ANSWER = 3 * 21 + 1  # tokens: three masks, which is what an ambiguous point has, and what ends them
 
@@ -48,37 +49,62 @@ class Goal:
 
 @dataclass(frozen=True)
 class _Found:
-    """A decoded target; `first` is the first pass of the decoder where its probabilities are wanted."""
+    """A decoded target of all samples; `first` is the first pass of the decoder where its probabilities are wanted."""
 
     entry: ModalityState
     first: Pass | None = None
 
 
-def decode_targets(
+def decode_samples(
     parts: FourMParts,
-    values: Mapping[str, Value],
+    samples: Sequence[Mapping[str, Value]],
     targets: Sequence[str],
     options: PredictOptions,
-) -> dict[str, Prediction]:
-    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens."""
+) -> list[dict[str, Prediction]]:
+    """See `Predictor.predict`. Every target that was decoded is an input of the next, as its tokens.
+
+    Samples of the same modalities are decoded together, at most 16 at once.
+    """
+    found: list[dict[str, Prediction]] = [{} for _ in samples]
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, values in enumerate(samples):
+        alike.setdefault(tuple(values), []).append(place)
+    for places in alike.values():
+        for start in range(0, len(places), MOST_TOGETHER):
+            some = places[start : start + MOST_TOGETHER]
+            decoded = _decode_alike(parts, [samples[place] for place in some], targets, options)
+            for place, predictions in zip(some, decoded, strict=True):
+                found[place] = predictions
+    return found
+
+
+def _decode_alike(
+    parts: FourMParts, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
+) -> list[dict[str, Prediction]]:
+    """`decode_samples` of a few samples that have the same modalities in the same order."""
+    given = samples[0].keys()
 
     def plan_of(modality: str, row: ModalityConfig) -> Plan:
         unseen = row.is_image and row.key not in parts.network.config.domains_in
-        plan = ALONE if unseen else default_plan(modality, row, values.keys())
+        plan = ALONE if unseen else default_plan(modality, row, given)
         return changed_plan(plan, options.of_target(modality), modality, row)
 
-    keys = {name: parts.input_form(name).key for name in values}
+    keys = {name: parts.input_form(name).key for name in given}
     weights = {keys[name]: weight for name, weight in options.weights.items()}
     goals = _goals(parts, targets, plan_of, list(weights or keys.values()), tuple(weights.values()))
     enlarged = _enlarged_goals(parts, goals, list(keys.values())) if options.super_resolution else []
-    seen = central_squares(values) if any(goal.form.of_centre for goal in goals) else values
-    batch = encode_samples(parts, [Sample(seen)]).inputs
-    state = {key: given_input(entry.values, entry.mask) for key, entry in batch.items()}
-    found = _decode(parts, state, goals, options)
+    of_centre = any(goal.form.of_centre for goal in goals)
+    seen = [Sample(central_squares(values) if of_centre else values) for values in samples]
+    state = {key: given_input(entry.values, entry.mask) for key, entry in encode_samples(parts, seen).inputs.items()}
+    found = _decode(parts, state, len(samples), goals, options)
     if enlarged and parts.larger is not None:
-        found |= _decode(parts.larger(), state, enlarged, options, sum(len(goal.steps) for goal in goals))
+        steps = sum(len(goal.steps) for goal in goals)
+        found |= _decode(parts.larger(), state, len(samples), enlarged, options, steps)
     final = {goal.modality: goal for goal in (*goals, *enlarged)}
-    return {name: _prediction(parts, goal, found[goal.form.key], options) for name, goal in final.items()}
+    return [
+        {name: _prediction(parts, goal, found[goal.form.key], place, options) for name, goal in final.items()}
+        for place in range(len(samples))
+    ]
 
 
 def decode_directly(
@@ -148,22 +174,33 @@ def _enlarged_goals(parts: FourMParts, goals: Sequence[Goal], inputs: Sequence[s
 
 
 def _decode(
-    parts: FourMParts, state: State, goals: Sequence[Goal], options: PredictOptions, steps_before: int = 0
+    parts: FourMParts,
+    state: State,
+    samples: int,
+    goals: Sequence[Goal],
+    options: PredictOptions,
+    steps_before: int = 0,
 ) -> dict[str, _Found]:
-    """Decode all targets in order, add each to `state`, give them all; the seed has advanced by `steps_before`."""
+    """Decode all targets in order, add each to `state`, give them all; the seed has advanced by `steps_before`.
+
+    `state` has a row for each of `samples`.
+    """
     ids, found = SpecialIds.of(parts.tokenizers.text), {}
     for goal in goals:
         key, seed = goal.form.key, None if options.seed is None else options.seed + steps_before
+        parts.ready(key)
         steps_before += len(goal.steps)
         sampling = Options(goal.plan.top_k, goal.plan.top_p, seed)
         passes: list[Pass] = []
         observe = _observer(goal, options.progress, passes)
         if goal.modality == "sam_instance" and options.points:
-            entry = _ask_everywhere(parts, state, goal, sampling, options.points, observe)
+            entry = _ask_everywhere(parts, state, samples, goal, sampling, options.points, observe)
             state[key] = entry.first(goal.row.longest)
         else:
-            state[key] = empty_target(goal.row, ids)
-            state[key] = entry = generate(parts.network, state, goal.steps, ids, sampling, observe)[key]
+            state[key] = empty_target(goal.row, ids, samples)
+            together = replace(sampling, samples=samples)
+            done = generate(parts.network, state, goal.steps, ids, together, observe, parts.unconditional)
+            state[key] = entry = done[key]
         found[key] = _Found(entry, *passes)
     return found
 
@@ -184,15 +221,38 @@ def _observer(goal: Goal, progress: Progress | None, passes: list[Pass]) -> Obse
 
 
 def _ask_everywhere(
-    parts: FourMParts, state: State, goal: Goal, sampling: Options, side: int, observe: Observer | None
+    parts: FourMParts,
+    state: State,
+    samples: int,
+    goal: Goal,
+    sampling: Options,
+    side: int,
+    observe: Observer | None,
 ) -> ModalityState:
-    """The points of a grid of side x side and the masks that contain them, as one sequence, whatever its length.
+    """The points of a grid of side x side and the masks that contain them, as one sequence for each sample.
 
-    Everything in `state` has one row; points are asked about in batches with a row for each.
+    The sequences are as long as they are. Points of one sample are asked about in batches with a row for each.
     """
-    text, points = parts.tokenizers.text, query_grid(side)
-    ids = SpecialIds.of(text)
-    answers: list[QueryPoint] = []
+    text = parts.tokenizers.text
+    found = []
+    for place in range(samples):
+        of_one = {name: entry.at(slice(place, place + 1)) for name, entry in state.items()}
+        answers = _answers(parts, of_one, goal, sampling, query_grid(side), observe)
+        found.append(text.encode(instances_to_text(answers)))
+    return given_sequence(found, SpecialIds.of(text)).to(parts.network.mask_token.device)
+
+
+def _answers(
+    parts: FourMParts,
+    state: State,
+    goal: Goal,
+    sampling: Options,
+    points: Sequence[tuple[int, int]],
+    observe: Observer | None,
+) -> list[QueryPoint]:
+    """The masks that contain each point (y, x) of a sample; everything in `state` has one row."""
+    text = parts.tokenizers.text
+    ids, answers = SpecialIds.of(text), list[QueryPoint]()
     for start in range(0, len(points), _MOST_ROWS):
         rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MOST_ROWS]]
         batch = {name: _repeated(entry, len(rows)) for name, entry in state.items()}
@@ -200,7 +260,7 @@ def _ask_everywhere(
         done = generate(parts.network, batch, goal.steps, ids, sampling, observe)[goal.form.key]
         # the first point is the one that was asked about; the network may go on to others
         answers += [instances_from_text(text.decode(row))[0] for row in done.input_rows()]
-    return given_sequence([text.encode(instances_to_text(answers))], ids).to(done.values.device)
+    return answers
 
 
 def _repeated(entry: ModalityState, count: int) -> ModalityState:
@@ -210,11 +270,11 @@ def _repeated(entry: ModalityState, count: int) -> ModalityState:
 
 
 @torch.inference_mode()
-def _prediction(parts: FourMParts, goal: Goal, found: _Found, options: PredictOptions) -> Prediction:
-    """A decoded target's value and tokens."""
+def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, options: PredictOptions) -> Prediction:
+    """The value and tokens of a decoded target, of the sample at `place`."""
     if goal.expecting is not None and found.first is not None:
-        return _expected(goal, goal.expecting, found.first)
-    tokens: Tensor = found.entry.values[0][~found.entry.input_mask[0]]
+        return _expected(goal, goal.expecting, found.first, place)
+    tokens: Tensor = found.entry.values[place][~found.entry.input_mask[place]]
     name, progress = goal.modality, options.progress
     diffusing = Diffusing(
         options.decoding_steps,
@@ -228,12 +288,12 @@ def _prediction(parts: FourMParts, goal: Goal, found: _Found, options: PredictOp
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
 
 
-def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass) -> Prediction:
+def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass, place: int) -> Prediction:
     """An image of the mean code of each position, by how likely the network finds each code there."""
-    shares = torch.empty_like(done.logits[0])
-    shares[done.positions[0]] = done.logits[0].softmax(dim=-1)
+    shares = torch.empty_like(done.logits[place])
+    shares[done.positions[place]] = done.logits[place].softmax(dim=-1)
     shares = shares.view(*(goal.row.grid or (-1,)), -1)
-    return Prediction(goal.modality, codec.expected(shares), np.asarray(shares.argmax(dim=-1)))
+    return Prediction(goal.modality, codec.expected(shares), np.asarray(shares.argmax(dim=-1).cpu()))
 
 
 def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:

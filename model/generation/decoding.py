@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.errors import UnsupportedModality
@@ -30,6 +31,27 @@ class _BlockCache:
     values: Tensor
     context_keys: Tensor
     context_values: Tensor
+
+
+def together(contexts: Sequence[Context]) -> list[Context]:
+    """One context of all rows of `contexts`, shorter ones padded on the right, or all apart where one is empty.
+
+    An empty context adds nothing to the decoder; one that is padding alone might.
+    """
+    lengths = [context.states.shape[1] for context in contexts]
+    if len(contexts) == 1 or min(lengths) == 0:
+        return list(contexts)
+    padding = [(context, max(lengths) - length) for context, length in zip(contexts, lengths, strict=True)]
+    masks = [F.pad(_mask(context), (0, more), value=True) for context, more in padding]
+    mask = torch.cat(masks)
+    states = torch.cat([F.pad(context.states, (0, 0, 0, more)) for context, more in padding])
+    return [Context(states, mask if mask.any() else None)]
+
+
+def _mask(context: Context) -> Tensor:
+    """A context's mask bool (B, N), also where all is used."""
+    nothing = torch.zeros(context.states.shape[:2], dtype=torch.bool, device=context.states.device)
+    return nothing if context.mask is None else context.mask
 
 
 class PrefixDecoder:
@@ -82,8 +104,8 @@ def _empty_cache(block: DecoderBlock, context: Context) -> _BlockCache:
 def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> ModalityState:
     """The target's state after `step.tokens` more of its tokens were decoded, in all rows alike.
 
-    ROAR decodes that many places in random order, the same for all rows; MaskGIT decodes all open places and keeps the
-    surest tokens of each row.
+    ROAR decodes that many places in random order, the same for all rows of a sample; MaskGIT decodes all open places
+    and keeps the surest tokens of each row.
     """
     target = state[step.target]
     open_places, wanted = _open_places(step, target), step.tokens or 0
@@ -93,14 +115,28 @@ def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> Modal
     for place in range(step.guidance.passes):
         seen = run.seen(place, step, state)
         positions = _first_open(seen[step.target], order, kept if step.scheme is Scheme.ROAR else open_places)
-        context = run.views.context(place, seen, step.guidance)
-        logits.append(run.network.decode_image_tokens_at(context, step.target, positions))
+        logits.append(_pass_logits(run, place, step, seen, positions))
         run.observe(index, step, positions, logits[-1])
     tokens, probabilities = run.sample(step, combine(logits, step.guidance))
     if step.scheme is Scheme.MASKGIT:
         surest = _surest(run, step, probabilities, kept)
         positions, tokens = positions.gather(1, surest), tokens.gather(1, surest)
     return target.written(positions, tokens)
+
+
+def _pass_logits(run: Run, place: int, step: Step, seen: State, positions: Tensor) -> Tensor:
+    """Logits (B, m, V) of pass number `place` at positions int64 (B, m)."""
+    network, key, guidance = run.network, step.target, step.guidance
+    last = bool(guidance.conditions) and place == len(guidance.terms)
+    everything = torch.arange(seen[key].values.shape[1], device=positions.device)
+    emptied = run.views.emptied(seen, guidance) if last and positions.shape[1] == len(everything) else None
+    if emptied is None:
+        return network.decode_image_tokens_at(run.views.context(place, seen, guidance), key, positions)
+
+    def compute() -> Tensor:
+        return network.decode_image_tokens_at(run.views.unconditional(seen, guidance), key, everything[None])[0]
+
+    return run.unconditional.logits(key, emptied, compute)[positions]
 
 
 def _open_places(step: Step, target: ModalityState) -> int:
@@ -116,16 +152,16 @@ def _open_places(step: Step, target: ModalityState) -> int:
 
 
 def _order(run: Run, step: Step, target: ModalityState) -> Tensor:
-    """Numbers float (n,) by which places are taken, smallest first."""
-    tokens = target.target_mask.shape[1]
+    """Numbers float (B, n) by which places are taken, smallest first."""
+    rows, tokens = target.target_mask.shape
     if step.scheme is Scheme.ROAR:
-        return torch.rand(tokens, generator=run.random, device=run.random.device)
-    return torch.arange(tokens, dtype=torch.float32, device=target.target_mask.device)
+        return run.order(rows, tokens)
+    return torch.arange(tokens, dtype=torch.float32, device=target.target_mask.device).expand(rows, tokens)
 
 
 def _first_open(target: ModalityState, order: Tensor, count: int) -> Tensor:
     """The first `count` open places of each row by `order`: int64 (B, count)."""
-    ranked = order.expand(target.target_mask.shape).masked_fill(target.target_mask, torch.inf)
+    ranked = order.masked_fill(target.target_mask, torch.inf)
     return ranked.argsort(dim=1, stable=True)[:, :count]
 
 
@@ -159,12 +195,13 @@ def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityS
     wanted = _wanted(run, step, target)
     longest = max(row.count for row in wanted)
     contexts = [run.views.context(place, state, step.guidance) for place in range(step.guidance.passes)]
-    decoders = [PrefixDecoder(run.network, step.target, context, longest) for context in contexts]
+    decoders = [PrefixDecoder(run.network, step.target, context, longest) for context in together(contexts)]
+    passes = step.guidance.passes // len(decoders)
     tokens = torch.tensor([row.start for row in wanted], device=target.values.device)
     drawn: list[list[int]] = [[] for _ in wanted]
     while not all(row.is_met(new) for row, new in zip(wanted, drawn, strict=True)):
         position = torch.full((len(wanted), 1), len(drawn[0]), device=tokens.device)
-        logits = [decoder.step(tokens) for decoder in decoders]
+        logits = [seen for decoder in decoders for seen in decoder.step(tokens.repeat(passes)).chunk(passes)]
         for seen in logits:
             run.observe(index, step, position, seen[:, None])
         tokens, _ = run.sample(step, combine(logits, step.guidance))

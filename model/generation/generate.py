@@ -30,6 +30,7 @@ from model.generation.decoding import decode_image_tokens, decode_sequence
 from model.generation.run import GenerationInvalid, Observer, Options, Run
 from model.generation.schedule import Scheme, Step
 from model.generation.state import ModalityState, State
+from model.generation.unconditional import Unconditional
 from model.modalities.formats.spans import SpecialIds
 from model.network.transformer import FourM
 
@@ -42,12 +43,14 @@ def generate(
     ids: SpecialIds,
     options: Options | None = None,
     observe: Observer | None = None,
+    unconditional: Unconditional | None = None,
 ) -> dict[str, ModalityState]:
     """Run the steps of a schedule and return the final state: every target is decoded and has become an input.
 
     `state` holds the inputs and the still empty targets by checkpoint key (`state.py` makes both); it
     stays as it is. `steps` come from `schedule.chain`, `ids` are the vocabulary's special ids. `observe` is told
-    of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed.
+    of every run of the decoder, which also serves to show progress. The encoder runs only where its input changed, and
+    `unconditional` keeps what is alike in every call for the network.
 
     Raises `GenerationInvalid` where a step's target or condition is not in the state or has nothing left to decode,
     `UnsupportedModality` where the network does not predict it that way, `SamplingInvalid` for a filter out of range.
@@ -56,7 +59,13 @@ def generate(
         for key in (step.target, *step.guidance.conditions):
             if key not in state:
                 raise GenerationInvalid(f"the schedule needs {key!r}; the state holds {', '.join(state)}")
-    run = Run(network, ids, options or Options(), observe)
+    options = options or Options()
+    if uneven := [key for key, entry in state.items() if len(entry.input_mask) % options.samples]:
+        rows = len(state[uneven[0]].input_mask)
+        raise GenerationInvalid(
+            f"{uneven[0]} has {rows} rows, which are not as many for each of {options.samples} samples"
+        )
+    run = Run(network, ids, options, observe, unconditional or Unconditional())
     result = {key: entry.to(network.mask_token.device) for key, entry in state.items()}
     for index, step in enumerate(steps):
         decode = decode_sequence if step.scheme is Scheme.AUTOREGRESSIVE else decode_image_tokens

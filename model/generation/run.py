@@ -15,6 +15,7 @@ from model.generation.guidance import Guidance
 from model.generation.sampling import sample
 from model.generation.schedule import Scheme, Step
 from model.generation.state import ModalityState, State, emptied
+from model.generation.unconditional import Unconditional
 from model.modalities.formats.spans import SpecialIds
 from model.network.tokens import ModalityInput
 from model.network.transformer import Context, FourM
@@ -39,6 +40,24 @@ class ViewEncoder:
         if kept is None or not _same(kept[0], inputs):
             kept = self._kept[place] = inputs, self._network.encode(inputs)
         return kept[1]
+
+    def emptied(self, state: State, guidance: Guidance) -> tuple[str, ...] | None:
+        """The sequences of which `[S_1]` remains in the pass that sees no condition; None where it sees more than that.
+
+        With that, its context is the same in every row, whatever the inputs are.
+        """
+        config = self._network.config
+        taken = [key for key in state if key in config.domains_in]
+        seen = [key for key in taken if key not in guidance.conditions and not state[key].input_mask.all()]
+        if not taken or seen:
+            return None
+        hidden = [key for key in taken if key in guidance.conditions and not guidance.separate]
+        return tuple(key for key in hidden if not config.row(key).is_image)
+
+    def unconditional(self, state: State, guidance: Guidance) -> Context:
+        """The context of one row in the pass that sees no condition."""
+        first = {key: entry.at(slice(1)) for key, entry in state.items()}
+        return self._network.encode(self._inputs(first, guidance.conditions, separate=guidance.separate))
 
     def _inputs(self, state: State, hidden: frozenset[str], *, separate: bool) -> Inputs:
         """What the encoder sees: modalities with an input entry, or one without any where there is no other."""
@@ -79,8 +98,10 @@ class Options:
     """How tokens are drawn.
 
     `top_k` and `top_p` as in `sampling.filter_logits`. With a `seed` a run is repeatable on the same kind of
-    device; its step i draws with seed + i. `reference_faults` repeats the published implementation's mistakes,
-    only for comparison with its recorded output:
+    device; its step i draws with seed + i. The rows of a batch are those of `samples` samples, as many of each, one
+    sample after the other; each draws the numbers that it would draw alone.
+
+    `reference_faults` repeats the published implementation's mistakes, only for comparison with its recorded output:
 
     - with a weight for each condition it draws with the same seed at every step; and with ROAR its conditional passes
       never see the target's new tokens and decode other places than the unconditional pass;
@@ -92,6 +113,7 @@ class Options:
     top_k: int | float = 0
     top_p: float = 0.0
     seed: int | None = None
+    samples: int = 1
     reference_faults: bool = False
 
 
@@ -113,28 +135,45 @@ Observer = Callable[[Pass], None]
 
 
 class Run:
-    """One call of `generate`. `random` is seeded anew for each step."""
+    """One call of `generate`. `random` has a source of numbers for each sample, seeded anew for each step."""
 
-    def __init__(self, network: FourM, ids: SpecialIds, options: Options, observe: Observer | None) -> None:
+    def __init__(
+        self,
+        network: FourM,
+        ids: SpecialIds,
+        options: Options,
+        observe: Observer | None,
+        unconditional: Unconditional,
+    ) -> None:
         self.network, self.ids, self.options = network, ids, options
-        self.views = ViewEncoder(network, ids)
-        self.random = torch.Generator(network.mask_token.device)
+        self.views, self.unconditional = ViewEncoder(network, ids), unconditional
+        self.random = [torch.Generator(network.mask_token.device) for _ in range(options.samples)]
         self._observe = observe
         self._untouched: dict[str, ModalityState] = {}
 
     def begin(self, index: int, step: Step) -> None:
         """Seed the random numbers of step number `index`."""
         options = self.options
-        if options.seed is None:
-            self.random.seed()
-        elif options.reference_faults and step.guidance.separate:
-            self.random.manual_seed(options.seed)
-        else:
-            self.random.manual_seed(options.seed + index)
+        constant = options.reference_faults and step.guidance.separate
+        for random in self.random:
+            if options.seed is None:
+                random.seed()
+            else:
+                random.manual_seed(options.seed if constant else options.seed + index)
 
     def sample(self, step: Step, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and their probabilities for logits (..., V): int64 and float32 (...)."""
-        return sample(logits, step.temperature, self.options.top_k, self.options.top_p, self.random)
+        """Tokens and their probabilities for logits (B, ..., V): int64 and float32 (B, ...)."""
+        options, rows = self.options, logits.chunk(len(self.random))
+        drawn = [
+            sample(of_one, step.temperature, options.top_k, options.top_p, random)
+            for of_one, random in zip(rows, self.random, strict=True)
+        ]
+        return torch.cat([tokens for tokens, _ in drawn]), torch.cat([probabilities for _, probabilities in drawn])
+
+    def order(self, rows: int, places: int) -> Tensor:
+        """Random numbers float (rows, places), the same in all rows of a sample."""
+        drawn = [torch.rand(places, generator=random, device=random.device) for random in self.random]
+        return torch.stack(drawn).repeat_interleave(rows // len(drawn), dim=0)
 
     def observe(self, index: int, step: Step, positions: Tensor, logits: Tensor) -> None:
         """Tell the observer of a pass."""

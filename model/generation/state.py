@@ -40,6 +40,10 @@ class ModalityState:
         """The first `count` entries of a sequence."""
         return ModalityState(self.values[:, :count], self.input_mask[:, :count], self.target_mask[:, :count])
 
+    def at(self, rows: slice) -> "ModalityState":
+        """Some rows."""
+        return ModalityState(self.values[rows], self.input_mask[rows], self.target_mask[rows])
+
     def to(self, device: torch.device) -> "ModalityState":
         """The same state on a device."""
         return ModalityState(self.values.to(device), self.input_mask.to(device), self.target_mask.to(device))
@@ -81,9 +85,9 @@ def sequence_target(batch: int, tokens: int, ids: SpecialIds) -> ModalityState:
     return text_target([[ids.sentinel(1)]] * batch, tokens - 1, ids, end=ids.sentinel(2))
 
 
-def empty_target(row: ModalityConfig, ids: SpecialIds) -> ModalityState:
+def empty_target(row: ModalityConfig, ids: SpecialIds, batch: int = 1) -> ModalityState:
     """A target with nothing decoded yet, as long as the network's `row` allows."""
-    return image_target(1, row.tokens) if row.is_image else sequence_target(1, row.longest + 1, ids)
+    return image_target(batch, row.tokens) if row.is_image else sequence_target(batch, row.longest + 1, ids)
 
 
 def text_target(rows: Sequence[Sequence[int]], tokens: int, ids: SpecialIds, end: int | None = None) -> ModalityState:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from api.commands.predict import _summary
+from api.commands.predict_output import summary
 from api.predictions.conversion import PredictionRequest
 from api.predictions.predictor import Predictor
 from api.predictions.wire import Predictions, predictions_of
@@ -27,9 +27,9 @@ class Told:
         self._certainty = certainty
 
     def predict(
-        self, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
-    ) -> dict[str, Prediction]:
-        return {"caption": Prediction("caption", "a photo of a dog", certainty=self._certainty)}
+        self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
+    ) -> list[dict[str, Prediction]]:
+        return [{"caption": Prediction("caption", "a photo of a dog", certainty=self._certainty)} for _ in samples]
 
 
 def predictions(certainty: Certainty | None, tmp_path: Path) -> Predictions:
@@ -62,4 +62,4 @@ def test_certainty_travels_and_is_told(certainty: Certainty | None, words: str, 
     assert caption.sure == (None if certainty is None else certainty.sure)
     given = () if certainty is None else certainty.guesses
     assert [(guess.text, guess.probability) for guess in caption.guesses] == [(g.text, g.probability) for g in given]
-    assert _summary(found, [tmp_path]).endswith(f"  {words}")
+    assert summary(found, [tmp_path]).endswith(f"  {words}")

@@ -5,13 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from api.errors import NotReady
+from api.errors import NotReady, status_of
 from api.predictions import predictor as predicting
 from api.predictions.conversion import PredictionRequest, read_request
 from api.predictions.predictor import Predictor, predicting_models
-from model.errors import UnknownModel
+from model.encoders.openvino_allowed import may_use_openvino
+from model.errors import DeviceInName, UnknownModel, UnsupportedModality
+from model.modalities.formats.spans import FormatInvalid
+from model.modalities.reading.budget import Budget, RequestAbandoned, spending
 from search.settings import Limits
 
 
@@ -37,6 +41,20 @@ def test_a_closed_predictor_stops_at_the_next_step(random_models: Path) -> None:
         predictor.predict(_request("metadata"))
 
 
+def test_a_prediction_whose_client_left_stops_at_the_next_step(random_models: Path) -> None:
+    budget, seen = Budget(1, 1), []
+
+    def leave_at_the_third_step(what: str, done: int, of: int) -> None:
+        seen.append(what)
+        if len(seen) == 3:
+            budget.abandon()
+
+    predictor = Predictor(random_models)
+    with spending(budget), pytest.raises(RequestAbandoned):
+        predictor.predict(_request("clip", steps=100), leave_at_the_third_step)
+    assert len(seen) == 3
+
+
 def test_progress_tells_of_every_step_and_of_pictures(random_models: Path) -> None:
     told: list[tuple[str, int, int]] = []
     Predictor(random_models).predict(
@@ -53,7 +71,7 @@ def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, monkeypat
     loaded: list[str] = []
     load_truly = predicting.load_model
 
-    def load(name: str, home: Path) -> Any:
+    def load(name: str, home: Path, device: str) -> Any:
         loaded.append(name)
         return load_truly(name, home)
 
@@ -70,7 +88,7 @@ def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, monkeypat
 def test_the_model_that_embeds_predicts_too_unless_another_is_asked_for(random_models: Path) -> None:
     members = {"inputs": [{"modality": "caption", "text": "a dog"}], "targets": ["metadata"]}
     predictor = Predictor(random_models, "4M-21_B:token_budget=98,dtype=bfloat16")
-    assert predictor.predict(read_request(members, Limits())).model == "4M-21_B"
+    assert predictor.predict(read_request(members, Limits())).model == "4M-21_B:dtype=bfloat16"
 
 
 def test_the_served_model_predicts_without_being_loaded_again(
@@ -81,8 +99,33 @@ def test_the_served_model_predicts_without_being_loaded_again(
     predictor = Predictor(random_models, served.name, serving=lambda: served)
     for name in ("4M-21_B", "EPFL-VILAB/4M-21_B", None):
         found = predictor.predict(replace(_request("metadata"), model=name))
-        assert found.model == "4M-21_B"
+        assert found.model == "4M-21_B:dtype=bfloat16"
     assert isinstance(served.spaces, dict), "the same object embeds"
+
+
+def test_a_dtype_of_its_own_is_loaded_beside_the_served_model(random_models: Path) -> None:
+    served = predicting.load_model("4M-21_B", random_models)
+    predictor = Predictor(random_models, served.name, serving=lambda: served)
+    asked = replace(_request("metadata"), model="EPFL-VILAB/4M-21_B:token_budget=98,dtype=bfloat16")
+    assert predictor.predict(asked).model == "4M-21_B:dtype=bfloat16"
+    with pytest.raises(UnknownModel, match="must be float32 or bfloat16"):
+        predictor.predict(replace(asked, model="4M-21_B:dtype=float8"))
+
+
+def test_one_bad_input_of_a_batch_is_one_bad_input(random_models: Path) -> None:
+    predictor, plain = Predictor(random_models), _request("metadata", temperature=2)
+    given = {
+        "right": np.ones(768, np.float32),
+        "short": np.ones(5, np.float32),
+        "other": np.arange(768, dtype=np.float32),
+    }
+    requests = [replace(plain, inputs={"dinov2_global": vector}) for vector in given.values()]
+    right, short, other = predictor.predict_batch(requests)
+    assert (right, other) == tuple(predictor.predict(requests[place]) for place in (0, 2))
+    assert isinstance(short, FormatInvalid)
+    assert "has the shape (768,), not (5,)" in str(short)
+    with pytest.raises(UnsupportedModality, match="does not predict t5_caption"):
+        predictor.predict_batch([replace(request, targets=("t5_caption",)) for request in requests])
 
 
 def test_only_models_that_predict_are_taken(random_models: Path) -> None:
@@ -92,3 +135,28 @@ def test_only_models_that_predict_are_taken(random_models: Path) -> None:
         members = {"model": name, "inputs": [{"modality": "caption", "text": "a"}], "targets": ["depth"]}
         with pytest.raises(UnknownModel):
             Predictor(random_models).predict(read_request(members, Limits()))
+
+
+@pytest.mark.parametrize("name", ["4m-tiny:device=cuda", "4M-21_B:dtype=bfloat16,device=cpu", "4M-21_B:device=tpu"])
+def test_a_request_cannot_choose_a_device(random_models: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else any client could fill a card, and have the service load the model anew for each request."""
+    monkeypatch.setattr(predicting, "load_model", lambda *_: pytest.fail("a model is loaded"))
+    with pytest.raises(DeviceInName, match="cannot choose a device") as raised:
+        Predictor(random_models).predict(replace(_request("metadata"), model=name))
+    assert status_of(raised.value) == 422
+    assert raised.value.code == "device-in-name"
+
+
+def test_models_are_loaded_with_openvino_as_is_said(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_truly, found = predicting.load_model, []
+
+    def load(name: str, home: Path, device: str) -> Any:
+        found.append(may_use_openvino())
+        return load_truly(name, home)
+
+    monkeypatch.setattr(predicting, "load_model", load)
+    for said in (False, True, None):
+        Predictor(random_models, openvino=said).predict(_request("metadata"))
+    monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
+    Predictor(random_models).predict(_request("metadata"))
+    assert found == [False, True, True, False]
