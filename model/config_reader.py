@@ -25,6 +25,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 from model.errors import ModelError
 
 _Config = TypeVar("_Config")
+TRUTHS = {"true": True, "false": False}  # spellings of a boolean in an environment, in lower case
 _WHOLE = "the config"  # what the path of all of it is called in sentences
 
 

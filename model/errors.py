@@ -30,6 +30,8 @@ class ModelError(Exception):
     ModelError
     ├── UnsupportedModality   the embedder does not take this modality
     ├── UnknownModel          no embedder of that name
+    ├── BadDevice             no device of that name, or none on this machine
+    │   └── DeviceInName      a model's name says a device where it must not
     ├── PackageMissing        the model needs an optional package; says which extra has it
     ├── WeightsMissing        weights are not there; says which command gets them
     ├── WeightsCorrupt        a weights file is not what its checksum says
@@ -63,6 +65,16 @@ class ModalityInvalid(ModelError):
 
 class UnknownModel(ModelError):
     code = "unknown-model"
+
+
+class BadDevice(ModelError):
+    code = "bad-device"
+
+
+class DeviceInName(BadDevice):
+    """A kind of its own because the request is wrong, and not the service that has no such device."""
+
+    code = "device-in-name"
 
 
 class PackageMissing(ModelError):

@@ -14,7 +14,7 @@ from model.errors import BadInput, LimitExceeded
 
 DEEPEST = 100
 # A file as base64 in a member of this name; everything else is written by the caller.
-_UPLOAD = re.compile(rb'"(?:data|picture)"\s*:\s*"')
+_UPLOAD = re.compile(rb'"(?:data|picture|mask)"\s*:\s*"')
 _CONTENT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _TEXT = re.compile(b'"' + _CONTENT.pattern + b'"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -37,7 +37,7 @@ class JsonTooLarge(LimitExceeded):
 class JsonLimits:
     """The most that JSON may be: its `size` in bytes, and the `values` in its lists and objects, all together.
 
-    Files as base64, in members called data or picture, count for neither, as far as there are `uploads`.
+    Files as base64, in members called data, picture or mask, count for neither, as far as there are `uploads`.
     """
 
     size: Positive = 1024 * 1024

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from model.bridges.files import PREFIX as BRIDGE
 from model.bridges.files import bridges
+from model.devices import CPU, split_device
 from model.errors import UnknownModel
 from model.fourm.published.options import is_published
 from model.fourm.published.store import installed_networks
 from model.openclip.files import pulled_models
 from model.seam import Model
 
-_Load = Callable[[str, Path], Model]
+_Load = Callable[[str, Path, str], Model]
 
 BUNDLED = ("4m-tiny", "4m-tiny-open")
 KNOWN_MODELS = (*BUNDLED, "hashing")
@@ -26,65 +27,67 @@ def known_models(home: Path) -> tuple[str, ...]:
     return KNOWN_MODELS + installed_networks(home) + pulled_models(home) + bridges(home)
 
 
-def load_model(name: str, home: Path) -> Model:
+def load_model(name: str, home: Path, device: str = CPU) -> Model:
     """Load the model called `name`, whose weights lie beside the package, below `home` or in the folder `name`.
 
-    What it loads embeds and predicts with one network. Only a model that needs torch imports it. Raises
-    `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    What it loads embeds and predicts with one network on `device`, one that `model.devices` offers; a `name` such as
+    `4m-tiny:device=cuda` says another, which is no part of the model's own name. Only a model that needs torch imports
+    it. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
     """
+    name, own = split_device(name)
     for row in _TABLE:
         if row.takes(name):
-            return row.load(name, home)
+            return row.load(name, home, own or device)
     known = ", ".join(
         (*known_models(home), "openclip:ARCH/PRETRAINED", "openclip:local-dir:/PATH", "bridge:NAME", "/FOLDER")
     )
     raise UnknownModel(f"{name!r} is not a model; the models are {known}")
 
 
-def load_embedder(name: str, home: Path) -> Model:
+def load_embedder(name: str, home: Path, device: str = CPU) -> Model:
     """Like `load_model`, for a model that must embed: it also loads what only vectors need.
 
     Raises `WeightsMissing` where a published network has no tokenizer of any space.
     """
-    model = load_model(name, home)
+    model = load_model(name, home, device)
     _ = model.spaces
     return model
 
 
-def _hashing(name: str, home: Path) -> Model:
+def _hashing(name: str, home: Path, device: str) -> Model:
     from model.hashing import HashingEmbedder
 
     return HashingEmbedder()
 
 
-def _bundled(name: str, home: Path) -> Model:
+def _bundled(name: str, home: Path, device: str) -> Model:
     from model.fourm.bundled.loading import load_bundled
 
-    return load_bundled(name, home)
+    return load_bundled(name, home, device=device)
 
 
-def _own_folder(name: str, home: Path) -> Model:
+def _own_folder(name: str, home: Path, device: str) -> Model:
     from model.fourm.bundled.loading import load_bundled
 
-    return load_bundled(name, home, Path(name))
+    return load_bundled(name, home, Path(name), device)
 
 
-def _published(name: str, home: Path) -> Model:
+def _published(name: str, home: Path, device: str) -> Model:
     from model.fourm.published.loading import load_published
 
-    return load_published(name, home)
+    return load_published(name, home, device)
 
 
-def _openclip(name: str, home: Path) -> Model:
+def _openclip(name: str, home: Path, device: str) -> Model:
     from model.openclip.embedder import load_openclip_embedder
 
-    return load_openclip_embedder(name, home)
+    return load_openclip_embedder(name, home, device)
 
 
-def _bridge(name: str, home: Path) -> Model:
+def _bridge(name: str, home: Path, device: str) -> Model:
     from model.bridges.embedder import load_bridge_embedder
 
-    return load_bridge_embedder(name, home)
+    return load_bridge_embedder(name, home, device)
 
 
 @dataclass(frozen=True)

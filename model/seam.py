@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -63,6 +63,9 @@ class EmbeddingSpace:
 
     `modalities` are those that the space tells apart, None if they are all of the model's. A space may have been added
     to a model whose collections lack it; queries are then answered in the space `instead`.
+
+    `shares` say how much a part of a query counts beside one of another modality where vectors are added by weight:
+    `shares["depth"]["caption"]` that of a caption beside depth, 1 where nothing is said.
     """
 
     name: str
@@ -73,10 +76,15 @@ class EmbeddingSpace:
     blocks: tuple[int, ...] = ()
     modalities: frozenset[str] | None = None
     instead: str | None = None
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def knows(self, modality: str) -> bool:
         """Whether values of `modality` that differ have different vectors in this space."""
         return self.modalities is None or modality in self.modalities
+
+    def share(self, modality: str | None, others: Iterable[str | None]) -> float:
+        """How much a part of `modality` counts beside parts of `others`; None is an item or a vector."""
+        return min((self.shares.get(other or "", {}).get(modality or "", 1.0) for other in others), default=1.0)
 
 
 class Fusion(StrEnum):
@@ -84,10 +92,12 @@ class Fusion(StrEnum):
 
     JOINT = "joint"  # all parts in one encoder pass
     LATE = "late"  # a vector a part, added by weight
-    RANKS = "ranks"  # a ranking a space or part, added by reciprocal rank
+    GUIDED = "guided"  # codes predicted from each part, led towards it or away from it by its weight
+    RANKS = "ranks"  # a ranking a space or part, added by rank and by how far items stand out
 
 
-ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model does with parts
+ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model may do with parts by default
+ONE_PASS = (Fusion.JOINT, Fusion.GUIDED)  # the parts' content becomes one vector inside the model
 
 
 class Decoding(StrEnum):
@@ -160,6 +170,23 @@ class CodeEmbedder(Embedder, Protocol):
 
         Raises as `embed`.
         """
+        ...
+
+    @property
+    def code_spaces(self) -> frozenset[str]:
+        """The spaces whose vectors are predicted as codes of a tokenizer of vectors."""
+        ...
+
+    def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
+        """How likely each code is at each place of the vectors of samples in one of `code_spaces`: float32 (n, h, K).
+
+        Takes one model pass. What a model adds to the decoded vector from the inputs' own vectors is not in it. Raises
+        as `embed`.
+        """
+        ...
+
+    def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
+        """The codes nearest to unit vectors (n, d) of one of `code_spaces`: (n, h)."""
         ...
 
     def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
@@ -320,11 +347,12 @@ class Predictor(Protocol):
         ...
 
     def predict(
-        self, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
-    ) -> dict[str, Prediction]:
-        """Predict `targets` one after the other, each from `values` and the targets before it; by name, in their order.
+        self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
+    ) -> list[dict[str, Prediction]]:
+        """Predict `targets` one after the other, each from a sample's values and the targets before it.
 
-        All names are canonical; every target is one of `self.targets`. Raises `UnsupportedModality` for an input that
+        Gives what each sample gives alone, up to rounding: its targets by name, in their order. All names are
+        canonical; every target is one of `self.targets`. Raises `UnsupportedModality` for an input that
         the model does not take, `PredictionInvalid` for options that it does not have.
         """
         ...

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from model.agreement import LEAST_COSINE, lowest_cosines
 from model.bridges.files import PREFIX as BRIDGE
 from model.bridges.files import read_record
+from model.devices import CPU, split_device
 from model.encoders.pull import check_encoders
-from model.errors import ModelError, UnknownModel
+from model.errors import BadDevice, ModelError, UnknownModel
 from model.fourm.model import FourMModel
 from model.fourm.published.installing import Say
 from model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
+from model.fourm.published.options import is_published
 from model.fourm.published.verify import try_network, verify_published
 from model.loading import load_embedder
 from model.modalities.formats.boxes import Box, LabelledBox
@@ -19,18 +22,73 @@ from model.modalities.registry import MODALITIES, Content
 from model.openclip.aliases import full_name
 from model.openclip.files import PREFIX as OPENCLIP
 from model.openclip.pull import changed_files
+from model.placement import settled_device
 from model.predict import predict
 from model.seam import Embedder, Model, Regions, Sample, Value
 
 _LONGEST_ERROR = 1e-3  # of the length of a unit vector
+_WORDS = "a red bicycle"
 
 
-def verify_model(name: str, home: Path, say: Say) -> list[str]:
+def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str]:
     """Check everything that belongs to `name` and run it; returns what is wrong, nothing if all is right.
 
-    `say` gets a line for what is right. Raises `UnknownModel`.
+    On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
+    (`model.agreement`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
-    name = full_name(name)
+    name, own = split_device(name)
+    name, device = _known_as(full_name(name)), settled_device(own or device)
+    complaints = _verify_alone(name, home, say)
+    embeds = is_published(name) or (name not in (*PUBLISHED, VOCABULARY, "encoders") and not name.startswith(OWNER))
+    if complaints or device == CPU or not embeds:
+        return complaints
+    return _verify_on(device, name, home, say)
+
+
+def _known_as(name: str) -> str:
+    """A published network without its owner, which may precede options too."""
+    return name.removeprefix(f"{OWNER}/") if is_published(name) else name
+
+
+def _verify_on(device: str, name: str, home: Path, say: Say) -> list[str]:
+    """What is wrong with a model on a device: that it does not run, or has other vectors than on the CPU.
+
+    Raises `BadDevice` for a device that is not there.
+    """
+    try:
+        there = load_embedder(name, home, device)
+        wrong = verify_embedder(there, lambda line: None)
+        return wrong or _compare(load_embedder(name, home), there, device, say)
+    except (BadDevice, UnknownModel):
+        raise
+    except ModelError as error:
+        return [f"on {device}: {error}"]
+
+
+def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str]:
+    """What is wrong with a model's vectors on a device, beside those of the CPU."""
+    if here.fingerprint != there.fingerprint:
+        say(f"{there.name}  right on {device}, where its vectors have a fingerprint of their own: {there.fingerprint}")
+        return []
+    samples = [Sample({name: _TRIALS[MODALITIES[name].content]}) for name in _tried(here)]
+    cosines = lowest_cosines(here, there, samples)
+    wrong = [
+        f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
+        f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"
+        for space, cosine in cosines.items()
+        if not cosine >= LEAST_COSINE
+    ]
+    if not wrong:
+        say(f"{here.name}  right on {device}  lowest cosine with the CPU {min(cosines.values()):.6f}")
+    return wrong
+
+
+def _tried(embedder: Embedder) -> list[str]:
+    """The modalities of an embedder of whose kind there is a trial."""
+    return [name for name in sorted(embedder.modalities) if MODALITIES[name].content in _TRIALS]
+
+
+def _verify_alone(name: str, home: Path, say: Say) -> list[str]:
     if name in (*PUBLISHED, VOCABULARY) or name.startswith(f"{OWNER}/"):
         return verify_published(name, home, say)
     try:
@@ -58,16 +116,18 @@ def _verify_encoders(home: Path, say: Say) -> list[str]:
 
 
 def verify_embedder(embedder: Model, say: Say) -> list[str]:
-    """Let a model make vectors of every modality that it takes, and everything else that it predicts.
+    """Let a model make vectors of every modality that there is a trial of, and everything else that it predicts.
 
     Returns what is wrong. Raises `CheckpointMismatch` for an output that is no numbers.
     """
-    complaints = []
-    for modality in sorted(embedder.modalities):
+    complaints, tried = [], _tried(embedder)
+    for modality in tried:
         complaints += _try(embedder, Sample({modality: _TRIALS[MODALITIES[modality].content]}), modality)
     outputs = [] if complaints else _try_outputs(embedder)
     if not complaints:
-        takes, predicts = ", ".join(sorted(embedder.modalities)), f"  predicts {', '.join(outputs)}" if outputs else ""
+        untried = ", ".join(sorted(embedder.modalities - set(tried)))
+        takes = ", ".join(tried) + (f"  not tried {untried}" if untried else "")
+        predicts = f"  predicts {', '.join(outputs)}" if outputs else ""
         say(f"{embedder.name}  right  fingerprint {embedder.fingerprint}  takes {takes}{predicts}")
     return complaints
 
@@ -91,7 +151,8 @@ def _try_outputs(model: Model) -> list[str]:
     if isinstance(model, FourMModel):
         try_network(model.name, model.parts.network)
     for name in decoded:
-        predict({"rgb": _gradient()}, [name], model=model)
+        seen = {"caption": _WORDS} if name == "rgb" else {"rgb": _gradient()}
+        predict(seen, [name], model=model)
     return decoded
 
 
@@ -100,7 +161,7 @@ def _gradient() -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     return np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(90)), axis=2)
 
 
-# One value of each kind that embedders with weights take.
+# One value of each kind that embedders with weights take, except for maps and vectors of other networks.
 _TRIALS: dict[Content, Value] = {
     Content.PICTURE: _gradient(),
     Content.DRAWING: _gradient()[:, :, 0],
@@ -108,7 +169,7 @@ _TRIALS: dict[Content, Value] = {
     Content.NORMAL: _gradient(),
     Content.REGIONS: Regions(_gradient()[:, :, 0].astype(np.int64) // 100, {0: "wall", 1: "floor", 2: "chair"}),
     Content.BOXES: (LabelledBox(Box(0.1, 0.2, 0.6, 0.9), "chair"),),
-    Content.TEXT: "a red bicycle",
+    Content.TEXT: _WORDS,
     Content.PALETTE: np.array([[200, 10, 10], [0, 90, 200]], np.uint8),
     Content.METADATA: Metadata({"brightness": 100.0, "contrast": 40.0}),
 }

@@ -8,6 +8,7 @@ import numpy as np
 from model.bridges.features import features_of
 from model.bridges.files import NUMBERS_FILE, folder_of, read_record
 from model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
+from model.devices import CPU
 from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.registry import MODALITIES, Content
@@ -126,13 +127,14 @@ def _seen_by_base(modality: str, value: Value) -> Sample:
     return Sample({PHOTO: picture})
 
 
-def load_bridge_embedder(name: str, home: Path) -> BridgeEmbedder:
+def load_bridge_embedder(name: str, home: Path, device: str = CPU) -> BridgeEmbedder:
     """The bridge called `bridge:NAME` below `home`, with the open_clip model that it belongs to.
 
-    Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    That model is on `device`. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`,
+    `CheckpointMismatch`.
     """
     record, path = read_record(name, home), folder_of(name, home) / NUMBERS_FILE
-    base = load_openclip_embedder(record.base, home)
+    base = load_openclip_embedder(record.base, home, device)
     if base.fingerprint != record.base_fingerprint:
         raise CheckpointMismatch(
             f"{name} was fitted to other weights of {record.base} than those that are there; make it anew with "

@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 
 from model.encoders.conse import class_sentences, conse
-from model.encoders.efficientnet import load_efficientnet
+from model.encoders.fastest import load_fastest
 from model.encoders.minilm import load_minilm
+from model.encoders.openvino_allowed import may_use_openvino
 from model.encoders.preprocess import VERSION, encoder_input, picture_pixels
 from model.encoders.pull import check_encoders, encoders_digest
 from model.encoders.remembering import ImageEncoder, Remembering
 from model.fourm.model import FourMModel
 from model.modalities.drawings import ByteArray
+from model.network.packing import pack_linears
 from model.seam import Embedder, FloatArray
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
@@ -38,8 +40,9 @@ class Encoders:
     def __init__(self, home: Path) -> None:
         """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
         folder = check_encoders(home)
-        self.image_encoder: ImageEncoder = load_efficientnet(folder / "efficientnet-lite0.safetensors")
+        self.image_encoder: ImageEncoder = load_fastest(folder / "efficientnet-lite0.safetensors", may_use_openvino())
         self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
+        pack_linears(self._text)
 
     @property
     def fingerprint(self) -> str:
@@ -53,8 +56,8 @@ class Encoders:
         for start in range(0, len(pictures), _PICTURES_AT_ONCE):
             batch = [picture_pixels(picture) for picture in pictures[start : start + _PICTURES_AT_ONCE]]
             features = self.image_encoder(encoder_input(batch))
-            pooled.append(F.normalize(features.pooled, dim=1).numpy())
-            logits.append(features.logits.numpy())
+            pooled.append(F.normalize(features.pooled, dim=1).cpu().numpy())
+            logits.append(features.logits.cpu().numpy())
         return np.concatenate(pooled), np.concatenate(logits)
 
     @torch.inference_mode()

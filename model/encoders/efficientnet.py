@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from model.checkpoints.files import shapes_only
+from model.placement import moved
+
 IMAGE_SIZE = 224
 GRID = 7
 CHANNELS = 1280
@@ -51,19 +54,31 @@ class Features:
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: the odd pixel of padding goes right and below."""
+    """A convolution with TensorFlow's "same" padding: the odd pixel of padding goes right and below.
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+    A ReLU6 follows if `clamped`.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1, clamped: bool = False
+    ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, groups=groups)
+        self.clamped = clamped
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        tall, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (x.shape[2], x.shape[3]))
+        tall, wide = self.padding_of(x.shape[2]), self.padding_of(x.shape[3])
         if tall % 2 == wide % 2 == 0:  # without a copy
-            return F.conv2d(x, self.weight, self.bias, self.stride, (tall // 2, wide // 2), 1, self.groups)
-        x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
+            x = F.conv2d(x, self.weight, self.bias, self.stride, (tall // 2, wide // 2), 1, self.groups)
+        else:
+            x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
+            x = F.conv2d(x, self.weight, self.bias, self.stride, 0, 1, self.groups)
+        return F.relu6(x, inplace=True) if self.clamped else x
+
+    def padding_of(self, size: int) -> int:
+        """The pixels of padding, both sides together, of an input of `size` pixels."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        return max((-(-size // stride) - 1) * stride + kernel - size, 0)
 
 
 class InvertedBottleneck(nn.Module):
@@ -72,15 +87,14 @@ class InvertedBottleneck(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = channels_in * expansion
-        self.expand = SameConv(channels_in, wide, 1) if expansion != 1 else None
-        self.depthwise = SameConv(wide, wide, kernel, stride, groups=wide)
+        self.expand = SameConv(channels_in, wide, 1, clamped=True) if expansion != 1 else None
+        self.depthwise = SameConv(wide, wide, kernel, stride, groups=wide, clamped=True)
         self.project = SameConv(wide, channels_out, 1)
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
         out: Tensor = y.add_(x) if self.residual else y
         return out
 
@@ -90,7 +104,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = SameConv(3, 32, 3, 2)
+        self.stem = SameConv(3, 32, 3, 2, clamped=True)
         blocks, channels = [], 32
         for kernel, stride, expansion, channels_out, repeats in _STAGES:
             for index in range(repeats):
@@ -98,23 +112,23 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(InvertedBottleneck(channels, channels_out, kernel, stride if first else 1, expansion))
                 channels = channels_out
         self.blocks = nn.ModuleList(blocks)
-        self.head = SameConv(channels, CHANNELS, 1)
+        self.head = SameConv(channels, CHANNELS, 1, clamped=True)
         self.classifier = nn.Linear(CHANNELS, CLASSES)
 
     def forward(self, pixels: Tensor) -> Features:
-        """`pixels` float32 (B, 3, 224, 224) with values (x - 127) / 128 for bytes x."""
+        """`pixels` float32 (B, 3, 224, 224) with values (x - 127) / 128 for bytes x, on any device."""
         return self.finish(self.begin(pixels))
 
     def begin(self, pixels: Tensor) -> Tensor:
         """The first stages: pixels as `forward` takes them -> the map at stride 16, (B, 112, 14, 14)."""
-        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)), inplace=True)
+        x = self._stem(pixels)
         for block in self.blocks[:FINE_BLOCKS]:
             x = block(x)
         return x
 
     def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Pixels as `forward` takes them -> the maps of `LEVELS`, float32 (B, C, side, side) each, the finest first."""
-        x = F.relu6(self.stem(pixels.contiguous(memory_format=torch.channels_last)), inplace=True)
+        x = self._stem(pixels)
         ends, found = {blocks for _, _, blocks in LEVELS}, []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
@@ -122,12 +136,17 @@ class EfficientNetLite0(nn.Module):
                 found.append(x)
         return tuple(found)
 
+    def _stem(self, pixels: Tensor) -> Tensor:
+        here = moved(pixels, self.classifier.weight.device)
+        x: Tensor = self.stem(here.contiguous(memory_format=torch.channels_last))
+        return x
+
     def finish(self, fine: Tensor) -> Features:
         """The last stages, from what `begin` returns."""
         x = fine
         for block in self.blocks[FINE_BLOCKS:]:
             x = block(x)
-        grid = F.relu6(self.head(x), inplace=True)
+        grid = self.head(x)
         pooled = grid.mean(dim=(2, 3))
         return Features(grid, pooled, self.classifier(pooled), parts_of(fine))
 
@@ -159,6 +178,7 @@ def convert(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load_efficientnet(path: Path) -> EfficientNetLite0:
     """The encoder with the converted weights at `path`, in evaluation mode and channels-last."""
-    network = EfficientNetLite0()
-    network.load_state_dict(load_file(path))
+    with shapes_only():  # drawing random numbers for what the file replaces takes longer than reading it
+        network = EfficientNetLite0()
+    network.load_state_dict(load_file(path), assign=True)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

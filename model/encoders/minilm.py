@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from model.checkpoints.files import shapes_only
+from model.placement import moved
 
 WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536
@@ -36,11 +37,15 @@ BERT_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class TextStates:
-    """The encoder's output for B texts: `states` float32 (B, n, 384), `unused` bool (B, n), `pooled` unit (B, 384)."""
+    """The encoder's output for B texts: `states` float32 (B, n, 384), `unused` bool (B, n), `pooled` unit (B, 384).
+
+    `lengths` says how many states each text has, from the first on.
+    """
 
     states: Tensor
     unused: Tensor
     pooled: Tensor
+    lengths: tuple[int, ...]
 
 
 class _Attention(nn.Module):
@@ -90,17 +95,22 @@ class MiniLM(nn.Module):
         self.norm = nn.LayerNorm(WIDTH, eps=_EPSILON)
         self.blocks = nn.ModuleList(_Block() for _ in range(_BLOCKS))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.segment.device
+
     def forward(self, texts: Sequence[str]) -> TextStates:
         """Encode B texts (B >= 1), each cut to 64 tokens."""
         encoded = self.tokenizer.encode_batch(list(texts))
-        ids = torch.tensor([text.ids for text in encoded])
-        used = torch.tensor([text.attention_mask for text in encoded]).bool()
+        ids = moved(torch.tensor([text.ids for text in encoded]), self.device)
+        used = moved(torch.tensor([text.attention_mask for text in encoded]).bool(), self.device)
         x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.segment
         x = self.norm(x)
         for block in self.blocks:
             x = block(x, used[:, None, None, :])
         mean = (x * used[..., None]).sum(dim=1) / used.sum(dim=1, keepdim=True)
-        return TextStates(x, ~used, F.normalize(mean, dim=1))
+        return TextStates(x, ~used, F.normalize(mean, dim=1), tuple(sum(text.attention_mask) for text in encoded))
 
 
 def convert(published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,39 +2,29 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from model.devices import CPU
 from model.errors import UnsupportedModality
-from model.fourm.codecs import DirectDecoder, EncoderStates, Form, TargetForm, Tokenizers
+from model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
 from model.fourm.specialists import Read, Specialists
+from model.generation.unconditional import Unconditional
 from model.modalities.registry import MODALITIES
 from model.modalities.values import check_value
 from model.network.config import ModalityConfig
-from model.network.tokens import ModalityInput
+from model.network.packing import pack_head
+from model.network.tokens import Fill, ModalityInput
 from model.network.transformer import FourM
+from model.placement import moved, prepared, room_for
 from model.seam import Sample
 from model.towers.space import Seen
 
 _Form = TypeVar("_Form", Form, TargetForm)
-_T = TypeVar("_T")
-
-
-class Once(Generic[_T]):
-    """The result of `make`, computed once by the first thread that asks for it."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make, self._made = make, list[_T]()
-        self._lock = threading.Lock()
-
-    def __call__(self) -> _T:
-        with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-            return self._made[0]
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,8 @@ class FourMParts:
     `inputs` and `targets` are by modality, in the order in which the network sees the inputs. `specialists` are the
     encoders that some forms of `inputs` name. `larger` loads the network for super-resolution. With `gives_values` a
     prediction enters the next target as the value that a user would give, otherwise as its tokens. `direct` decodes
-    images for which the network need not be asked.
+    images for which the network need not be asked. `packed` says that the network's weights are
+    (`model.network.packing`). `unconditional` keeps what guidance computes once for all.
     """
 
     name: str
@@ -56,6 +47,15 @@ class FourMParts:
     larger: "Callable[[], FourMParts] | None" = None
     gives_values: bool = False
     direct: DirectDecoder | None = None
+    packed: bool = False
+    unconditional: Unconditional = field(init=False, repr=False, compare=False, default_factory=Unconditional)
+    _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
+
+    def ready(self, key: str) -> None:
+        """Pack what gives the logits of the target `key`, before it is first predicted."""
+        if self.packed:
+            with self._lock:
+                pack_head(self.network, key)
 
     def input_form(self, modality: str) -> Form:
         """How the network takes a modality. Raises `UnsupportedModality` naming those it does."""
@@ -72,23 +72,39 @@ class Encoded:
 
     `inputs` are the network's inputs by checkpoint key. `own` float32 (B, d) holds, by modality, the specialist
     encoders' unit vectors, `seen` what towers take of pictures; both are zero where a sample lacks the modality.
+
+    `read` are, by row, the modalities that encoders have read. Masks are on the CPU, and so are values that no
+    tokenizer or encoder made. `fill` is known once all are `on` the network's device.
     """
 
     inputs: dict[str, ModalityInput]
     own: dict[str, Tensor]
     seen: dict[str, Seen] = field(default_factory=dict)
+    read: tuple[frozenset[str], ...] = ()
+    fill: Fill | None = None
+
+    def on(self, device: torch.device) -> "Encoded":
+        """The same with all inputs on the network's device."""
+        inputs = {
+            key: ModalityInput(moved(given.values, device), moved(given.mask, device))
+            for key, given in self.inputs.items()
+        }
+        return replace(self, inputs=inputs, fill=Fill.of(given.mask for given in self.inputs.values()))
 
     def at(self, rows: Tensor) -> "Encoded":
         """Its rows int64 (b,), without what none of them has."""
+        if torch.equal(rows, torch.arange(len(next(iter(self.inputs.values())).mask))):
+            return self
         used = {key: given for key, given in self.inputs.items() if not given.mask[rows].all()}
         inputs = {key: ModalityInput(given.values[rows], given.mask[rows]) for key, given in used.items()}
         own = {name: vectors[rows] for name, vectors in self.own.items()}
-        return Encoded(inputs, own, {name: seen.at(rows) for name, seen in self.seen.items()})
+        seen = {name: found.at(rows) for name, found in self.seen.items()}
+        return Encoded(inputs, own, seen, tuple(self.read[row] for row in rows.tolist()))
 
 
 @torch.no_grad()
 def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
-    """Samples as a batch by checkpoint key, on the network's device and of its dtype.
+    """Samples as a batch by checkpoint key, of the network's dtype and ready to be moved to its device.
 
     A modality that a sample lacks is masked there. A tokenizer encodes every value on its own, because it chooses the
     nearest code and in a batch a near tie may fall the other way. Raises `UnsupportedModality`, `FormatInvalid`, and
@@ -104,36 +120,48 @@ def encode_samples(parts: FourMParts, samples: Sequence[Sample]) -> Encoded:
     read = parts.specialists.read(samples, readers) if parts.specialists is not None and readers else {}
     inputs = {form.key: _encoded(parts, form, name, samples, read.get(name, {})) for name, form in forms.items()}
     own = {name: _own(found, len(samples)) for name, found in read.items()}
-    return Encoded(inputs, own, {name: seen for name, found in read.items() if (seen := _seen(found, len(samples)))})
+    seen = {name: rows for name, found in read.items() if (rows := _seen(found, len(samples)))}
+    return Encoded(inputs, own, seen, tuple(frozenset(sample.values.keys() & read.keys()) for sample in samples))
 
 
 def _encoded(
     parts: FourMParts, form: Form, name: str, samples: Sequence[Sample], read: Mapping[int, Read]
 ) -> ModalityInput:
     """One modality of all samples."""
-    row = parts.network.config.row(form.key)
-    entries: list[Tensor | None] = [None] * len(samples)
-    for place, sample in enumerate(samples):
-        if name in sample.values:
-            if isinstance(form.codec, EncoderStates):
-                entries[place] = form.codec.encode_read(read[place])
-            else:
-                entries[place] = form.codec.encode(parts.tokenizers, row, sample.values[name])
-    return _batch(entries, row, parts.network.mask_token)
+    row, like = parts.network.config.row(form.key), parts.network.mask_token
+    places = [place for place, sample in enumerate(samples) if name in sample.values]
+    codec, values = form.codec, [samples[place].values[name] for place in places]
+    if isinstance(codec, EncoderStates):
+        entries = [codec.encode_read(read[place]) for place in places]
+    elif isinstance(codec, Pixels):
+        entries = prepared(partial(codec.encode, parts.tokenizers, row), values, like.device)
+    else:
+        entries = [codec.encode(parts.tokenizers, row, value) for value in values]
+    return _batch(dict(zip(places, entries, strict=True)), len(samples), row, like)
 
 
-def _batch(entries: Sequence[Tensor | None], row: ModalityConfig, like: Tensor) -> ModalityInput:
-    """The entries of one modality, shorter sequences padded on the right; on the device and of the dtype of `like`."""
-    present = [entry for entry in entries if entry is not None]
-    longest = max(len(entry) for entry in present)
-    values = present[0].new_zeros(len(entries), longest, *present[0].shape[1:])
-    mask = torch.ones(len(entries), row.tokens if row.is_image else longest, dtype=torch.bool)
-    for place, entry in enumerate(entries):
-        if entry is not None:
-            values[place, : len(entry)] = entry
-            mask[place, : row.tokens if row.is_image else len(entry)] = False
-    dtype = like.dtype if values.is_floating_point() else values.dtype
-    return ModalityInput(values.to(like.device, dtype), mask.to(like.device))
+def _batch(entries: Mapping[int, Tensor], count: int, row: ModalityConfig, like: Tensor) -> ModalityInput:
+    """The entries of one modality by place, shorter sequences padded on the right.
+
+    Values have the dtype of `like` and are where they can be moved to its device from; masks are on the CPU.
+    """
+    first = next(iter(entries.values()))
+    longest = max(len(entry) for entry in entries.values())
+    dtype = like.dtype if first.is_floating_point() else first.dtype
+    values = room_for((count, longest, *first.shape[1:]), first.device, dtype, like.device)
+    mask = torch.ones(count, row.tokens if row.is_image else longest, dtype=torch.bool)
+
+    def put(place: int) -> None:
+        entry = entries[place]
+        values[place, : len(entry)] = entry
+        mask[place, : row.tokens if row.is_image else len(entry)] = False
+
+    if first.device.type == CPU:
+        prepared(put, entries, like.device)
+    else:
+        for place in entries:
+            put(place)
+    return ModalityInput(values, mask)
 
 
 def _own(read: Mapping[int, Read], count: int) -> Tensor:
@@ -150,7 +178,7 @@ def _seen(read: Mapping[int, Read], count: int) -> Seen | None:
     rows = {place: found.seen for place, found in read.items() if found.seen is not None}
     if not rows:
         return None
-    places = torch.tensor(list(rows))
+    places = torch.tensor(list(rows), device=next(iter(rows.values())).pooled.device)
 
     def spread(name: str) -> Tensor:
         known = torch.cat([getattr(found, name) for found in rows.values()])

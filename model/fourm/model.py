@@ -5,25 +5,30 @@ has a residual, it adds a contribution from the inputs' own vectors, so the netw
 Embedding involves no random draws and no centring; means to centre by are constants of a space.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import product
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.errors import UnsupportedModality
-from model.fourm.inputs import Encoded, FourMParts, Once, encode_samples
-from model.fourm.prediction import decode_directly, decode_targets, is_value
+from model.fourm.guided import checked_weights, guided_vectors
+from model.fourm.inputs import Encoded, FourMParts, encode_samples
+from model.fourm.prediction import decode_directly, decode_samples, is_value
 from model.fourm.spaces import Embedding
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.registry import MODALITIES
 from model.modalities.values import check_value
 from model.network.token_budget import within_budget
+from model.once import Once
+from model.placement import batch_on
+from model.processors import SHARING
 from model.seam import (
     Decoding,
     EmbeddingSpace,
@@ -36,16 +41,18 @@ from model.seam import (
     Value,
     set_options,
 )
+from model.telling import Told
 from model.tokenizers.vqvae import VQVAE
 from model.towers.captions import Captioner
 from model.towers.space import CAPTION, PHOTO
-from model.vector_prediction import check_vector_options, predict_vector
+from model.vector_prediction import check_vector_options, predict_vectors
 
-_BATCH = 16  # samples that the network sees together
+_USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckoned by it
 
 
 class FourMModel:
-    """Implements `model.seam.CodeEmbedder` and `model.seam.Predictor`; safe for several threads.
+    """Implements `CodeEmbedder` and `Predictor` of `model.seam`, `NamingEmbedder` and `TellingEmbedder` of
+    `model.telling`, and `model.guided.GuidedEmbedder`. It is safe for several threads.
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
@@ -64,12 +71,22 @@ class FourMModel:
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
         self._vectors, self._embedding = tuple(vectors), Once(embedding)
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """See `Embedder.name`."""
         return self.parts.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where its network, tokenizers and encoders are."""
+        return self.parts.network.mask_token.device
+
+    @cached_property
+    def batch(self) -> int:
+        """How many samples its network sees together: 16 on a CPU, more on a card, by its memory when first used."""
+        config = self.parts.network.config
+        return batch_on(self.parts.network, _USUAL_TOKENS, config.dim)
 
     @property
     def embedding(self) -> Embedding:
@@ -118,36 +135,126 @@ class FourMModel:
         """See `CodeEmbedder.embed_decoded`."""
         return self._embedded(samples, spaces, tuple(Decoding))
 
+    @property
+    def guided_spaces(self) -> frozenset[str]:
+        """See `GuidedEmbedder.guided_spaces`."""
+        return frozenset(self.embedding.spaces)
+
+    @SHARING.a_pass()
+    def embed_guided(
+        self, samples: Sequence[Sample], weights: Sequence[Mapping[str, float]], spaces: Sequence[str]
+    ) -> dict[str, FloatArray]:
+        """See `GuidedEmbedder.embed_guided`. Takes a pass of the network for up to `batch` modalities of samples."""
+        embedding = self.embedding
+        widths = {space: embedding.spaces[space].about.dimension for space in spaces}
+        found = {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
+        self._check_samples(samples)
+        checked = checked_weights(samples, weights)
+        step = max(1, self.batch // max((len(sample.values) for sample in samples), default=1))
+        for start in range(0, len(samples) if spaces else 0, step):
+            some = samples[start : start + step]
+            alone = [Sample({name: value}) for sample in some for name, value in sample.values.items()]
+            encoded = self._encoded(alone).on(self.device)
+            with torch.inference_mode():
+                vectors = guided_vectors(self.parts.network, embedding, encoded, checked[start : start + step], spaces)
+            for space, rows in vectors.items():
+                found[space][start : start + step] = rows.cpu().numpy()
+        return found
+
+    @property
+    def code_spaces(self) -> frozenset[str]:
+        """See `CodeEmbedder.code_spaces`."""
+        spaces = self.embedding.spaces
+        return frozenset(name for name, space in spaces.items() if isinstance(space.tokenizer, VQVAE))
+
+    @SHARING.a_pass()
+    def code_probabilities(self, samples: Sequence[Sample], space: str) -> FloatArray:
+        """See `CodeEmbedder.code_probabilities`."""
+        self._check_samples(samples)
+        of, network = self.embedding.spaces[space], self.parts.network
+        about = cast(VQVAE, of.tokenizer).config
+        found = np.zeros((len(samples), about.num_codebooks, about.codebook_size), np.float32)
+        for rows, batch in self._batches(samples):
+            with torch.inference_mode():
+                logits = network.decode_global(network.encode(batch.inputs, batch.fill), [of.key])[of.key]
+            found[rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
+        return found
+
+    @SHARING.a_pass()
+    def codes_of(self, vectors: FloatArray, space: str) -> npt.NDArray[np.int64]:
+        """See `CodeEmbedder.codes_of`."""
+        tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
+        with torch.inference_mode():
+            codes = tokenizer.encode(torch.tensor(vectors, device=self.device))
+            return cast(npt.NDArray[np.int64], codes.cpu().numpy())
+
+    @property
+    def naming_spaces(self) -> frozenset[str]:
+        """See `NamingEmbedder.naming_spaces`."""
+        joint = self.embedding.joint
+        return frozenset() if joint is None or self._captioner is None else frozenset({joint.about.name})
+
+    @SHARING.a_pass()
+    def names(self, vectors: FloatArray, space: str, most: int) -> list[tuple[str, ...]]:
+        """See `NamingEmbedder.names`. Raises `KeyError` for a space without names."""
+        if self._captioner is None or space not in self.naming_spaces:
+            raise KeyError(space)
+        return self._captioner.names(torch.tensor(vectors, device=self.device), most)
+
+    @SHARING.a_pass()
+    def tell(self, picture: Value) -> Mapping[str, Told]:
+        """See `TellingEmbedder.tell`; nothing without a captioner."""
+        return {} if self._captioner is None else self._captioner.tell(picture)
+
+    @SHARING.a_pass()
     def through_codes(self, vectors: FloatArray, space: str) -> FloatArray:
         """See `CodeEmbedder.through_codes`."""
         tokenizer = cast(VQVAE, self.embedding.spaces[space].tokenizer)
         with torch.inference_mode():
-            decoded = tokenizer.decode_tokens(tokenizer.encode(torch.from_numpy(vectors)))
-            return cast(FloatArray, F.normalize(decoded, dim=1).numpy())
+            decoded = tokenizer.decode_tokens(tokenizer.encode(torch.from_numpy(vectors).to(self.device)))
+            return cast(FloatArray, F.normalize(decoded, dim=1).cpu().numpy())
 
+    @SHARING.a_pass()
     def predict(
-        self, values: Mapping[str, Value], targets: Sequence[str], options: PredictOptions
-    ) -> dict[str, Prediction]:
+        self, samples: Sequence[Mapping[str, Value]], targets: Sequence[str], options: PredictOptions
+    ) -> list[dict[str, Prediction]]:
         """See `Predictor.predict`. Its own vectors are predicted in one step; other targets as `options` say."""
         check_vector_options(self.name, self._vectors, targets, options)
         if options.super_resolution and self.parts.larger is None:
             raise PredictionInvalid(f"the model {self.name} cannot make larger pictures; leave out super-resolution")
         if not self.parts.gives_values:
-            return decode_targets(self.parts, values, targets, options)
-        known, found = dict(values), dict[str, Prediction]()
+            return decode_samples(self.parts, samples, targets, options)
+        known, found = [dict(values) for values in samples], [dict[str, Prediction]() for _ in samples]
         for name in targets:
-            if name in self._vectors:
-                found[name] = predict_vector(self, known, name)
-                continue
-            drawn = decode_directly(self.parts, values, name, options)
-            found |= {name: drawn} if drawn else decode_targets(self.parts, known, [name], options)
-            if name == CAPTION and PHOTO in values and self._captioner is not None:
-                chosen = bool(set_options(options.of_target(name)))  # how its words are drawn
-                found[name] = self._captioner.told(found[name], values[PHOTO], as_it_is=chosen)
-            if name in self.modalities and is_value(name, found[name].value):
-                known[name] = found[name].value
+            for place, prediction in enumerate(self._predict_one(samples, known, name, options)):
+                found[place][name] = prediction
+                if name in self.modalities and is_value(name, prediction.value):
+                    known[place][name] = prediction.value
         return found
 
+    def _predict_one(
+        self,
+        samples: Sequence[Mapping[str, Value]],
+        known: Sequence[Mapping[str, Value]],
+        name: str,
+        options: PredictOptions,
+    ) -> list[Prediction]:
+        """One target of all samples; `known` are their values together with what was predicted before."""
+        if name in self._vectors:
+            return predict_vectors(self, known, name)
+        drawn = [decode_directly(self.parts, values, name, options) for values in samples]
+        asked = [values for values, direct in zip(known, drawn, strict=True) if direct is None]
+        decoded = iter(decode_samples(self.parts, asked, [name], options))
+        found = [next(decoded)[name] if direct is None else direct for direct in drawn]
+        if name != CAPTION or self._captioner is None:
+            return found
+        tell, chosen = self._captioner.told, bool(set_options(options.of_target(name)))  # how its words are drawn
+        return [
+            tell(caption, values[PHOTO], as_it_is=chosen) if PHOTO in values else caption
+            for caption, values in zip(found, samples, strict=True)
+        ]
+
+    @SHARING.a_pass()
     def _embedded(
         self, samples: Sequence[Sample], spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool = False
     ) -> dict[Decoding, dict[str, FloatArray]]:
@@ -164,14 +271,24 @@ class FourMModel:
             coloured = embedding.colours.vectors(samples, gallery)
             for rows_of in found.values():
                 rows_of[embedding.colours.about.name] = coloured.copy()
-        for start in range(0, len(samples) if seen else 0, embedding.window):
-            encoded = self._encoded(samples[start : start + embedding.window])
-            for rows, batch in _batches(encoded, embedding.window):
-                with self._lock, torch.inference_mode():
-                    vectors = self._forward(batch, seen, decodings, gallery)
-                for decoding, space in product(decodings, seen):
-                    found[decoding][space][start + rows.numpy()] = vectors[decoding, space].cpu().numpy()
+        # Vectors stay where they were made until all are there: to fetch one batch is to wait for it.
+        made: list[tuple[Tensor, dict[tuple[Decoding, str], Tensor]]] = []
+        for rows, batch in self._batches(samples if seen else ()):
+            with torch.inference_mode():
+                made.append((rows, self._forward(batch, seen, decodings, gallery)))
+        for decoding, space in product(decodings, seen) if made else ():
+            places = torch.cat([rows for rows, _ in made]).numpy()
+            found[decoding][space][places] = torch.cat([vectors[decoding, space] for _, vectors in made]).cpu().numpy()
         return found
+
+    def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Tensor, Encoded]]:
+        """Places int64 (b,) of samples, and these as a batch on the network's device."""
+        window, order = max(self.embedding.window, self.batch), _by_length(samples)
+        for start in range(0, len(samples), window):
+            places = order[start : start + window]
+            encoded = self._encoded([samples[place] for place in places])
+            for rows, batch in _batches(encoded, window, self.batch):
+                yield torch.from_numpy(places)[rows], batch.on(self.device)
 
     def _check_samples(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
@@ -201,7 +318,7 @@ class FourMModel:
         if joint is None or joint.about.name not in spaces:
             return self._predicted(batch, spaces, decodings, gallery)
         others = [space for space in spaces if space != joint.about.name]
-        told = [joint.told_by] if bool(joint.lacking(batch.own).any()) and joint.told_by not in others else []
+        told = [joint.told_by] if any(joint.lacking(batch)) and joint.told_by not in others else []
         vectors = self._predicted(batch, [*others, *told], decodings, gallery)
         sentences = vectors.get((decodings[0], joint.told_by))
         found = joint.vectors(batch, sentences, gallery)
@@ -212,23 +329,33 @@ class FourMModel:
     ) -> dict[tuple[Decoding, str], Tensor]:
         """Unit vectors that the network predicts: one encoder pass, and a decoder pass for targets with as many tokens.
 
-        Targets do not see each other; decoded apart, few tokens are not weighed down by many.
+        Targets do not see each other; decoded apart, few tokens are not weighed down by many. What a gallery stores as
+        it is need not be predicted.
         """
-        network, embedding, vectors = self.parts.network, self.embedding, {}
-        if not spaces:
-            return {}
-        context = network.encode(batch.inputs)
-        for grid in dict.fromkeys(embedding.spaces[space].grid for space in spaces):
-            alike = [space for space in spaces if embedding.spaces[space].grid == grid]
+        network, embedding = self.parts.network, self.embedding
+        stored = embedding.stored_as_they_are(batch, spaces) if gallery else {}
+        vectors = {(decoding, space): rows for decoding in decodings for space, rows in stored.items()}
+        missing = [space for space in spaces if space not in stored]
+        if not missing:
+            return vectors
+        context = network.encode(batch.inputs, batch.fill)
+        for grid in dict.fromkeys(embedding.spaces[space].grid for space in missing):
+            alike = [space for space in missing if embedding.spaces[space].grid == grid]
             logits = network.decode_global(context, [embedding.spaces[space].key for space in alike])
             for decoding, space in product(decodings, alike):
                 vectors[decoding, space] = embedding.vectors(logits, batch.own, space, decoding, gallery)
         return vectors
 
 
-def _batches(encoded: Encoded, window: int) -> Iterator[tuple[Tensor, Encoded]]:
-    """Rows int64 (b,) and what they are: at most 16, of like length where there are more, else in their order."""
+def _by_length(samples: Sequence[Sample]) -> npt.NDArray[np.int64]:
+    """Places of samples (n,), those with texts of like length side by side: a batch is as long as its longest text."""
+    lengths = [sum(len(value) for value in sample.values.values() if isinstance(value, str)) for sample in samples]
+    return np.argsort(np.array(lengths, np.int64), kind="stable")
+
+
+def _batches(encoded: Encoded, window: int, most: int) -> Iterator[tuple[Tensor, Encoded]]:
+    """Rows int64 (b,) and what they are: at most `most`, of like length where there are more, else in their order."""
     lengths = torch.stack([(~given.mask).sum(dim=1) for given in encoded.inputs.values()]).sum(dim=0)
-    order = lengths.argsort(stable=True) if window > _BATCH else torch.arange(len(lengths))
-    for rows in torch.split(order, _BATCH):
-        yield rows.cpu(), encoded.at(rows)
+    order = lengths.argsort(stable=True) if window > most else torch.arange(len(lengths))
+    for rows in torch.split(order, most):
+        yield rows, encoded.at(rows)

@@ -4,7 +4,7 @@ A global target such as `dinov2_global` has 16 tokens, decoded by an MLP tokeniz
 vector: the space `clip` is the mean of the predicted 14 x 14 map of CLIP features.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from model.colours.space import ColourSpace
 from model.fourm.bundled.shortcuts import Shortcuts
 from model.fourm.inputs import Encoded
+from model.placement import moved
 from model.seam import Decoding, EmbeddingSpace, Fusion
 from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.vqvae import VQVAE
@@ -58,16 +59,15 @@ class TowersSpace:
     towers: Towers
     told_by: str
 
-    def lacking(self, own: Mapping[str, Tensor]) -> Tensor:
-        """Which samples of a batch have nothing that the towers take: bool (B,), from `Encoded.own`."""
-        known = [own[name].any(dim=1) for name in own.keys() & self.towers.weights.keys()]
-        return ~torch.stack(known).any(dim=0) if known else torch.ones(1, dtype=torch.bool)
+    def lacking(self, batch: Encoded) -> list[bool]:
+        """Which samples of a batch have nothing that the towers take."""
+        return [not names & self.towers.weights.keys() for names in batch.read]
 
     def vectors(self, batch: Encoded, told: Tensor | None, gallery: bool) -> Tensor:
         """Unit vectors float32 (B, d); `told` (B, 384) are the network's sentence vectors where samples need them."""
         texts = batch.own.get(CAPTION)
         if told is not None:
-            lacking = self.lacking(batch.own)[:, None]
+            lacking = moved(torch.tensor(self.lacking(batch)), told.device)[:, None]
             texts = torch.where(lacking, told, 0.0 if texts is None else texts)
         seen = {name: found for name, found in batch.seen.items() if name in self.towers.weights}
         return self.towers.vectors(seen, texts, gallery)
@@ -112,8 +112,19 @@ class Embedding:
         """
         of = self.spaces[space]
         found = of.vectors(logits[of.key], decoding)
-        if self.residual is not None and own:
-            found = F.normalize(found + self.residual(own, space), dim=1)
+        added = self.added(own, space)
+        if added is not None:
+            found = F.normalize(found + added, dim=1)
         if gallery and of.exact_gallery and "rgb" in own:
             found = torch.where(own["rgb"].any(dim=1, keepdim=True), own["rgb"], found)
         return found
+
+    def stored_as_they_are(self, batch: Encoded, spaces: Sequence[str]) -> dict[str, Tensor]:
+        """The vectors (B, d) of those spaces whose gallery is exact, if every sample of a batch has a picture."""
+        if not all("rgb" in names for names in batch.read):
+            return {}
+        return {space: batch.own["rgb"] for space in spaces if self.spaces[space].exact_gallery}
+
+    def added(self, own: Mapping[str, Tensor], space: str) -> Tensor | None:
+        """What the inputs' own vectors add to a network's vectors: (B, d); None where there is no residual."""
+        return self.residual(own, space) if self.residual is not None and own else None

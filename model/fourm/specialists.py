@@ -1,6 +1,5 @@
 """The specialist encoders of bundled networks: EfficientNet-Lite0 for values seen as pictures, MiniLM for texts."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,16 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.devices import CPU
 from model.encoders.efficientnet import Features
 from model.encoders.minilm import MiniLM
 from model.encoders.preprocess import encoder_input, looked_at
 from model.encoders.remembering import ImageEncoder
 from model.fourm.bundled.dense_decoder import mirrored
 from model.fourm.bundled.layout import LONGEST_CAPTION
+from model.placement import prepared
 from model.seam import Sample, Value
 from model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
+_PICTURES_ON_CARD = 128
 
 
 class Specialist(StrEnum):
@@ -59,7 +61,7 @@ class Specialists:
     ) -> None:
         self.image_encoder, self._towers_see, self._levels = image_encoder, see, levels
         self._text_encoder, self._projection = text_encoder, projection
-        self._lock = threading.Lock()  # an image encoder that remembers is for one thread
+        self._device = text_encoder.device
 
     @torch.inference_mode()
     def read(self, samples: Sequence[Sample], readers: Mapping[str, Specialist]) -> dict[str, dict[int, Read]]:
@@ -69,21 +71,18 @@ class Specialists:
         """
         seen = [name for name, reader in readers.items() if reader is Specialist.IMAGE]
         texts = [name for name, reader in readers.items() if reader is Specialist.TEXT]
-        with self._lock:
-            found = self._see(seen, samples)
-            return found | {name: self._read_texts(name, samples) for name in texts}
+        found = self._see(seen, samples)
+        return found | {name: self._read_texts(name, samples) for name in texts}
 
     @torch.inference_mode()
     def look(self, picture: Value) -> Features:
         """The image encoder's output for one picture."""
-        with self._lock:
-            return self.image_encoder(encoder_input([looked_at("rgb", picture)]))
+        return self.image_encoder(encoder_input([looked_at("rgb", picture)]))
 
     @torch.inference_mode()
     def sentences(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors float32 (n, 384) of n texts."""
-        with self._lock:
-            vectors: Tensor = self._text_encoder(texts).pooled
+        vectors: Tensor = self._text_encoder(texts).pooled
         return vectors
 
     @torch.inference_mode()
@@ -96,13 +95,15 @@ class Specialists:
     def _see(self, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, dict[int, Read]]:
         places = [(name, place) for name in names for place in _places(name, samples)]
         found: dict[str, dict[int, Read]] = {name: {} for name in names}
-        for start in range(0, len(places), _PICTURES_AT_ONCE):
-            some = places[start : start + _PICTURES_AT_ONCE]
-            features = self.image_encoder(encoder_input([looked_at(name, samples[n].values[name]) for name, n in some]))
+        at_once = _PICTURES_AT_ONCE if self._device.type == CPU else _PICTURES_ON_CARD
+        for start in range(0, len(places), at_once):
+            some = places[start : start + at_once]
+            looks = prepared(lambda place: looked_at(place[0], samples[place[1]].values[place[0]]), some, self._device)
+            features = self.image_encoder(encoder_input(looks))
             maps, vectors = self._projection(features.grid), F.normalize(features.pooled, dim=1)
             seen = None if self._towers_see is None else self._towers_see(features)
             for row, (name, place) in enumerate(some):
-                own_row = None if seen is None else seen.at(torch.tensor([row]))
+                own_row = None if seen is None else seen.at(slice(row, row + 1))
                 found[name][place] = Read(maps[row], vectors[row], own_row)
         return found
 
@@ -110,8 +111,8 @@ class Specialists:
         places = _places(name, samples)
         encoded = self._text_encoder([cast(str, samples[place].values[name]) for place in places])
         return {
-            place: Read(states[~unused][:LONGEST_CAPTION], own)
-            for place, states, unused, own in zip(places, encoded.states, encoded.unused, encoded.pooled, strict=True)
+            place: Read(states[: min(length, LONGEST_CAPTION)], own)
+            for place, states, length, own in zip(places, encoded.states, encoded.lengths, encoded.pooled, strict=True)
         }
 
 

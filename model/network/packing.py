@@ -40,18 +40,38 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def pack(network: FourM, targets: tuple[str, ...]) -> None:
-    """Pack the linear layers that encoding and decoding the image tokens of `targets` run through, where possible.
+    """Pack the linear layers of encoder and decoder where possible, and those that give the logits of `targets`.
 
-    The layers that give logits compute in float32 whatever the network's dtype, because rounding a logit to bfloat16
-    alone can change which token is the best. Those of other targets, and embeddings, stay as they are.
+    Logits of other targets, and embeddings, stay as they are until `pack_head` is called.
     """
-    dtype, device = network.mask_token.dtype, network.mask_token.device
-    heads = [cast(DecoderEmbedding, network.decoder_embeddings[key]) for key in targets]
-    for head in heads:
+    if _packs(network):
+        _pack_below(network.encoder)
+        _pack_below(network.decoder)
+    for key in targets:
+        pack_head(network, key)
+
+
+def pack_head(network: FourM, key: str) -> None:
+    """Make the layer that gives the logits of `key` compute in float32, and pack it where possible.
+
+    In float32 whatever the network's dtype, because rounding a logit to bfloat16 alone can change which token is the
+    best. A layer that is packed already stays as it is.
+    """
+    head = cast(DecoderEmbedding, network.decoder_embeddings[key])
+    if not isinstance(head.to_logits, PackedLinear):
         head.to_logits = _float32(head.to_logits)
-    if device.type == "cpu" and can_pack(dtype):
-        for module in (network.encoder, network.decoder, *heads):
-            _pack_below(module)
+        if _packs(network):
+            _pack_below(head)
+
+
+def _packs(network: FourM) -> bool:
+    return network.mask_token.device.type == "cpu" and can_pack(network.mask_token.dtype)
+
+
+def pack_linears(network: nn.Module) -> None:
+    """Pack all linear layers of a network on the CPU, in float32, where possible."""
+    if can_pack(torch.float32):
+        _pack_below(network)
 
 
 def _float32(linear: nn.Linear) -> nn.Linear:

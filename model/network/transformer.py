@@ -32,6 +32,7 @@ from model.network.modality_embeddings import (
 from model.network.tokens import (
     DecoderTokens,
     EncoderTokens,
+    Fill,
     ModalityInput,
     ModalityTarget,
     TargetPart,
@@ -123,16 +124,17 @@ class FourM(nn.Module):
             if last in ("mask_token", "register_tokens", "mod_emb", "pos_emb") or "token_emb" in name:
                 nn.init.normal_(parameter, std=0.02, generator=generator)
 
-    def encode(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> Context:
+    def encode(self, inputs: Mapping[str, ModalityInput], limit: int | Fill | None = None) -> Context:
         """Encode a batch once, for any number of targets.
 
-        Only used tokens are encoded: as many as the fullest row has, at most `limit` where it is given. Raises
-        `UnsupportedModality` for a key outside `domains_in`.
+        Only used tokens are encoded: as many as the fullest row has, at most `limit` where it is a number. A `Fill`
+        says what the masks hold, so that the program need not wait for the device. Raises `UnsupportedModality` for a
+        key outside `domains_in`.
         """
         tokens = self.embed_inputs(inputs, limit)
         return self.make_context(tokens, self.run_encoder(tokens))
 
-    def embed_inputs(self, inputs: Mapping[str, ModalityInput], limit: int | None = None) -> EncoderTokens:
+    def embed_inputs(self, inputs: Mapping[str, ModalityInput], limit: int | Fill | None = None) -> EncoderTokens:
         """Embed each modality, keep the used tokens in order, and put the registers before them."""
         parts = []
         for key, given in inputs.items():
@@ -150,11 +152,13 @@ class FourM(nn.Module):
             embedding=F.pad(tokens.embedding, (0, 0, count, 0)),
             mask=F.pad(tokens.mask, (count, 0), value=False),
             modality=F.pad(tokens.modality, (count, 0), value=-1),
+            padded=tokens.padded,
         )
 
     def run_encoder(self, tokens: EncoderTokens) -> Tensor:
         """The encoder's output after `encoder_norm`: (B, N, D)."""
-        blocked = tokens.mask[:, None, None, :] if tokens.mask.any() else None
+        mask = tokens.attention_mask
+        blocked = None if mask is None else mask[:, None, None, :]
         x = tokens.content + tokens.embedding
         for block in self.encoder:
             x = block(x, blocked)
@@ -164,7 +168,7 @@ class FourM(nn.Module):
     def make_context(self, tokens: EncoderTokens, encoded: Tensor) -> Context:
         """Project the encoder's output for the decoder and add position and modality of its tokens again."""
         states = self.decoder_proj_context(encoded) + tokens.embedding
-        return Context(states, tokens.mask if tokens.mask.any() else None)
+        return Context(states, tokens.attention_mask)
 
     def decode_global(self, context: Context, targets: Sequence[str]) -> dict[str, Tensor]:
         """Logits float (B, n, V) of all n tokens of each image-token target, predicted at once from mask tokens.
@@ -182,7 +186,7 @@ class FourM(nn.Module):
         sizes = [embedding.shape[1] for embedding in embeddings]
         self_blocked = None
         if len(targets) > 1:
-            owner = torch.arange(len(targets)).repeat_interleave(torch.tensor(sizes)).to(y.device)
+            owner = torch.cat([torch.full((size,), place, device=y.device) for place, size in enumerate(sizes)])
             self_blocked = (owner[:, None] != owner[None, :])[None]
         decoded = torch.split(self.run_decoder(y, context, self_blocked), sizes, dim=1)
         return dict(zip(targets, decoded, strict=True))

@@ -16,18 +16,20 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
+from model.devices import CPU
 from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt, WeightsMissing
 from model.files import file_digest
-from model.modalities.drawings import ByteArray
 from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
 from model.openclip.package import import_open_clip
 from model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
+from model.placement import BATCH, chosen_device, moved, prepared
+from model.processors import SHARING
 from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
 from model.vector_prediction import PredictsVectors
 
 SPACE = "open_clip"
 
-_BATCH = 16
+_BATCH_ON_CARD = 128
 _TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 
 
@@ -54,24 +56,27 @@ class OpenCLIPEmbedder(PredictsVectors):
         prior = np.zeros(dimension, np.float32)
         self.spaces: Mapping[str, EmbeddingSpace] = {SPACE: EmbeddingSpace(SPACE, dimension, fingerprint, prior)}
         self._network, self._tokenizer, self._preprocessing = network.eval(), tokenizer, preprocessing
-        self._lock = threading.Lock()
+        self._tokenizing = threading.Lock()  # fast tokenizers of transformers fail with "Already borrowed" otherwise
+        self._device = next(self._network.parameters()).device
+        self._batch = BATCH if self._device.type == CPU else _BATCH_ON_CARD
 
     def default_space(self, modality: str) -> str:
         """`open_clip`, the only space. Raises `UnsupportedModality`."""
         self._check([modality])
         return SPACE
 
+    @SHARING.a_pass()
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """See `Embedder.embed`. A sample with several modalities gets the normalised sum of their unit vectors."""
         for space in spaces:
             self.spaces[space]
         for sample in samples:
             self._check(sample.values)
-        rows = [np.zeros((0, self.spaces[SPACE].dimension), np.float32)]
-        for start in range(0, len(samples) if spaces else 0, _BATCH):
-            with self._lock, torch.inference_mode():
-                rows.append(self._forward(samples[start : start + _BATCH]).numpy())
-        vectors = np.concatenate(rows)
+        made = [torch.zeros(0, self.spaces[SPACE].dimension, device=self._device)]  # fetched once all is there
+        for start in range(0, len(samples) if spaces else 0, self._batch):
+            with torch.inference_mode():
+                made.append(self._forward(samples[start : start + self._batch]))
+        vectors = torch.cat(made).cpu().numpy()
         return {space: vectors.copy() for space in spaces}
 
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -85,35 +90,42 @@ class OpenCLIPEmbedder(PredictsVectors):
                 raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
 
     def _forward(self, samples: Sequence[Sample]) -> Tensor:
-        """Unit vectors of at most 16 samples, float32 (B, dimension)."""
-        total = torch.zeros(len(samples), self.spaces[SPACE].dimension)
+        """Unit vectors of a batch of samples, float32 (B, dimension)."""
+        total = torch.zeros(len(samples), self.spaces[SPACE].dimension, device=self._device)
         encoders = {"caption": self._texts, "canny_edge": self._drawings, "rgb": self._pictures}
         for modality, encode in encoders.items():
             present = [n for n, sample in enumerate(samples) if modality in sample.values]
             if present:
                 vectors = encode([samples[n].values[modality] for n in present])
-                total[present] += F.normalize(vectors.float(), dim=1)
+                total.index_add_(0, moved(torch.tensor(present), self._device), F.normalize(vectors.float(), dim=1))
         return F.normalize(total, dim=1)
 
     def _texts(self, texts: list[Any]) -> Tensor:
-        return cast(Tensor, self._network.encode_text(self._tokenizer(texts)))
+        with self._tokenizing:
+            tokens = self._tokenizer(texts)
+        return cast(Tensor, self._network.encode_text(moved(tokens, self._device)))
 
     def _pictures(self, pictures: list[Any]) -> Tensor:
-        return self._pixels([picture_input(picture, self._preprocessing) for picture in pictures])
+        return self._pixels(
+            prepared(lambda picture: picture_input(picture, self._preprocessing), pictures, self._device)
+        )
 
     def _drawings(self, drawings: list[Any]) -> Tensor:
-        return self._pixels([drawing_input(cast(ByteArray, drawing), self._preprocessing) for drawing in drawings])
+        return self._pixels(
+            prepared(lambda drawing: drawing_input(drawing, self._preprocessing), drawings, self._device)
+        )
 
     def _pixels(self, inputs: list[FloatArray]) -> Tensor:
-        return cast(Tensor, self._network.encode_image(torch.from_numpy(np.stack(inputs))))
+        return cast(Tensor, self._network.encode_image(moved(torch.from_numpy(np.stack(inputs)), self._device)))
 
 
-def load_openclip_embedder(name: str, home: Path) -> OpenCLIPEmbedder:
+def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:
     """The model `openclip:ARCH/PRETRAINED` pulled below `home`, or the one in the folder `openclip:local-dir:PATH`.
 
-    Raises `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
+    It is on `device`, one that `model.devices` offers. Raises `BadDevice`, `UnknownModel`, `PackageMissing`,
+    `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
     """
-    folder = folder_of(name, home)
+    folder, where = folder_of(name, home), chosen_device(device)
     open_clip = import_open_clip()
     _check_files(name, folder)
     source = f"local-dir:{folder}"
@@ -131,7 +143,7 @@ def load_openclip_embedder(name: str, home: Path) -> OpenCLIPEmbedder:
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsCorrupt(f"open_clip cannot use {folder / CONFIG_FILE}: {error}") from error
     fingerprint = _fingerprint(network, folder, preprocessing)
-    return OpenCLIPEmbedder(name, fingerprint, dimension, network, tokenizer, preprocessing)
+    return OpenCLIPEmbedder(name, fingerprint, dimension, network.to(where), tokenizer, preprocessing)
 
 
 def _check_files(name: str, folder: Path) -> None:

@@ -21,7 +21,9 @@ from torch import Tensor
 from model.encoders.conse import class_names
 from model.encoders.efficientnet import Features
 from model.seam import Certainty, Guess, Prediction, Value
-from model.towers.space import LEARNED, WORDS, Towers
+from model.telling import Told
+from model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
+from model.towers.telling import Answers
 
 SIGNALS = 5  # that a logistic regression sees, with a constant
 _LEAST = 1e-4  # a probability below it says no more than it does
@@ -44,6 +46,7 @@ _KINDS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "monkey": ((365, 385),),
     "elephant": ((385, 387),),
 }
+_ARTICLE = re.compile(r"^a photo of (an? )?")
 _EVERYDAY = Path(__file__).with_name("everyday_words.txt")
 
 
@@ -108,7 +111,7 @@ class Captioner:
     """The words that pictures may be told in, and how sure each is.
 
     `look` gives the image encoder's output for a picture, `read` the vectors (n, 384) of n texts. Without `calibration`
-    nothing can be told, and only candidates are there.
+    nothing can be told, and only candidates are there. `answers` weigh how well `general_words` fit.
     """
 
     def __init__(
@@ -117,11 +120,12 @@ class Captioner:
         look: Callable[[Value], Features],
         read: Callable[[Sequence[str]], Tensor],
         calibration: Calibration | None,
+        answers: Answers | None = None,
     ) -> None:
-        self._towers, self._look, self._read, self._calibration = towers, look, read, calibration
+        self._towers, self._look, self._read = towers, look, read
+        self._calibration, self._answers = calibration, answers
         self._classes = [_photo_of(name) for name in class_names()]
-        everyday = _EVERYDAY.read_text(encoding="utf-8").splitlines()
-        self._others = [*map(_photo_of, _KINDS), *(f"a photo of {words}" for words in everyday)]
+        self._others = general_words()
 
     @cached_property
     def _bank(self) -> Mapping[str, Tensor]:
@@ -149,10 +153,46 @@ class Captioner:
             return replace(predicted, certainty=Certainty(0.0, False, guesses))
         return replace(predicted, value=first.text, tokens=None, certainty=certainty)
 
+    @torch.inference_mode()
+    def tell(self, picture: Value) -> dict[str, Told]:
+        """What it is sure of in a picture; see `model.telling.TellingEmbedder.tell`."""
+        found = self._look(picture)
+        told = {} if self._answers is None else self._answers.told(self.fits(found))
+        if self._calibration is None:
+            return told
+        rated = [(self._calibration.probability(each), each) for each in self.candidates(found, "")]
+        sure = {_ARTICLE.sub("", each.text): share for share, each in rated if share >= self._calibration.sure}
+        return {"shows": Told(tuple(sure), min(sure.values())), **told} if sure else told
+
+    @torch.inference_mode()
+    def fits(self, found: Features) -> Tensor:
+        """How well each of `general_words` fits a picture, beside all words that are known, in standard deviations."""
+        known = self._known(self._towers.photos(self._towers.see(found)))
+        fits = (known - known.mean(dim=1, keepdim=True)) / known.std(dim=1, keepdim=True)
+        return fits[:, len(self._classes) :].mean(dim=0)
+
+    def _known(self, photo: Mapping[str, Tensor]) -> Tensor:
+        """The cosines of a picture, given by its blocks, with all words that are known, in two blocks (2, n)."""
+        return torch.stack([(self._bank[block] @ photo[block].T)[:, 0] for block in (WORDS, LEARNED)])
+
+    @torch.inference_mode()
+    def names(self, vectors: Tensor, most: int) -> list[tuple[str, ...]]:
+        """The words that fit vectors (n, d) of the towers' space best, at most `most` of each, without articles."""
+        own = torch.split(vectors, list(self._towers.blocks), dim=1)
+        starts = dict(zip((WHOLE, PLACES, WORDS, LEARNED), own, strict=True))
+        fits = vectors.new_zeros(len(vectors), len(self._classes) + len(self._others))
+        for block in (WORDS, LEARNED):
+            cosines = F.normalize(starts[block], dim=1) @ self._bank[block].T
+            fits += (cosines - cosines.mean(dim=1, keepdim=True)) / cosines.std(dim=1, keepdim=True).clamp(min=_LEAST)
+        bare = [_ARTICLE.sub("", text) for text in (*self._classes, *self._others)]
+        # A kind may be a class and an everyday word as well.
+        ordered = fits.argsort(dim=1, descending=True)[:, : 3 * most].tolist()
+        return [tuple(dict.fromkeys(bare[place] for place in row))[:most] for row in ordered]
+
     def candidates(self, found: Features, own: str) -> list[Candidate]:
         """The network's `own` caption, unless it is empty, and three guesses for the picture that `found` is of."""
         photo = self._towers.photos(self._towers.see(found))
-        known = torch.stack([(self._bank[block] @ photo[block].T)[:, 0] for block in (WORDS, LEARNED)])
+        known = self._known(photo)
         shares = found.logits[0].softmax(dim=0)
         kinds = torch.stack([torch.cat([shares[a:b] for a, b in places]).sum() for places in _KINDS.values()])
         count, behind = len(self._classes), len(self._classes) + len(_KINDS)
@@ -172,6 +212,12 @@ class Captioner:
             cosines = torch.stack([(asked[block] @ photo[block].T)[0, 0] for block in (WORDS, LEARNED)])
             candidates.insert(0, Candidate(own, From.NETWORK, _signals(cosines, known, shares.max())))
         return candidates
+
+
+def general_words() -> list[str]:
+    """The kinds and everyday words, as captions."""
+    everyday = _EVERYDAY.read_text(encoding="utf-8").splitlines()
+    return [*map(_photo_of, _KINDS), *(f"a photo of {words}" for words in everyday)]
 
 
 def _signals(cosines: Tensor, known: Tensor, share: Tensor) -> tuple[float, ...]:

@@ -48,6 +48,10 @@ WHOLE, PLACES, WORDS, LEARNED = "whole", "places", "words", "learned"
 _MEANS_OF = {PHOTO: (WHOLE,), CAPTION: (WORDS, LEARNED)}  # of the kinds; of other modalities both looks
 _PLACES = FINE_CHANNELS * PARTS * PARTS
 _PEAK_POWER = 0.7
+# How much words count beside a map in late fusion. Over a gallery, cosines of captions spread twice as far as those of
+# maps, and the right item stands out less: the mean of its cosine over the variance of all is 8 to 24 for captions, and
+# 98 to 180 for maps (docs/weights.md).
+SHARES = {name: {CAPTION: 0.15} for name in ("depth", "normal", "semseg")}
 # Cosines to a kind's mean, of looks and of captions: up to the first a thing is not of the kind, from the second it is.
 # Everyday captions of kitchens come as near as 0.5 to lists of furniture.
 _LOOKS_LIKE, _READS_LIKE = (0.35, 0.55), (0.5, 0.65)
@@ -96,8 +100,8 @@ class Seen:
     parts: Tensor
     words: Tensor
 
-    def at(self, rows: Tensor) -> "Seen":
-        """Its rows int64 (b,)."""
+    def at(self, rows: Tensor | slice) -> "Seen":
+        """Its rows int64 (b,), or a slice of them."""
         return Seen(*(part[rows] for part in (self.pooled, self.peak, self.parts, self.words)))
 
 
@@ -189,18 +193,19 @@ class Towers(nn.Module):
         `seen` are their visual modalities and `texts` (B, 384) their captions' vectors, zero where a sample lacks them.
         In a gallery a photo is stored with equal weights, to which its caption's words are added and nothing else.
         """
-        rows = {name: found.pooled.any(dim=1) for name, found in seen.items()}
-        blocks = {name: self._blocks_of(name, found.at(rows[name].nonzero()[:, 0])) for name, found in seen.items()}
+        # Rows without a modality go through it as well and are left out after it: counting them would wait for a card.
+        present = {name: found.pooled.any(dim=1, keepdim=True) for name, found in seen.items()}
+        blocks = {name: self._blocks_of(name, found) for name, found in seen.items()}
         if texts is not None:
-            rows[CAPTION] = texts.any(dim=1)
-            blocks[CAPTION] = self.captions(texts[rows[CAPTION]])
-        count = len(next(iter(rows.values())))
-        photos = rows[PHOTO] if gallery and PHOTO in rows else torch.zeros(count, dtype=torch.bool)
-        total = torch.zeros(count, self.shape.dimension)
-        for name in sorted(rows):
+            present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.captions(texts)
+        rows = []
+        for name in sorted(blocks):
             asking, stored = self.query(name, blocks[name]), self.item(blocks[name])
-            added = stored if name in (PHOTO, CAPTION) else torch.zeros_like(stored)
-            total[rows[name]] += torch.where(photos[rows[name]][:, None], added, asking)
+            if gallery and PHOTO in present:
+                added = stored if name in (PHOTO, CAPTION) else torch.zeros_like(stored)
+                asking = torch.where(present[PHOTO], added, asking)
+            rows.append(torch.where(present[name], asking, 0.0))
+        total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
 
     def _blocks_of(self, modality: str, seen: Seen) -> dict[str, Tensor]:

@@ -2,20 +2,24 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model.errors import CheckpointMismatch, WeightsMissing
+from model import verification
+from model.errors import BadDevice, CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from model.fourm.bundled.bundle import NETWORK
 from model.fourm.bundled.layout import INPUTS, TEXTS
 from model.fourm.bundled.loading import load_bundled
 from model.fourm.model import FourMModel
-from model.seam import Sample
-from model.verification import verify_embedder
+from model.hashing import HashingEmbedder
+from model.seam import FloatArray, Sample
+from model.verification import verify_embedder, verify_model
 from tests.random_bundle import write_manifest, write_random_bundle
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -81,3 +85,93 @@ def test_an_output_that_is_no_numbers_is_named(whole: Path, tmp_path: Path) -> N
     with pytest.raises(CheckpointMismatch, match="a trial pass of 4m-tiny gives logits of metadata"):
         verify_embedder(_load(folder), lambda line: None)
     assert _load(folder).embed([Sample({"caption": "a"})], ["visual_global"])["visual_global"].shape == (1, 1280)
+
+
+class _Elsewhere(HashingEmbedder):
+    """Has other vectors of one modality, as on a device that rounds too much."""
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        found = super().embed(samples, spaces)
+        for rows in found.values():
+            for row, sample in zip(rows, samples, strict=True):
+                row[0] += 0.1 if "caption" in sample.values else 0.0
+                row /= np.linalg.norm(row)
+        return found
+
+
+@pytest.mark.parametrize("other", [HashingEmbedder, _Elsewhere])
+def test_vectors_of_another_device_are_compared_with_those_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: type[HashingEmbedder]
+) -> None:
+    monkeypatch.setattr(
+        verification,
+        "load_embedder",
+        lambda name, home, device="cpu": HashingEmbedder() if device == "cpu" else other(),
+    )
+    said: list[str] = []
+    complaints = verify_model("hashing:device=cuda", tmp_path, said.append)
+    if other is HashingEmbedder:
+        assert complaints == []
+        assert said[-1].startswith("hashing  right on cuda  lowest cosine with the CPU 1.0")
+    else:
+        assert len(complaints) == 1
+        assert "on cuda has other vectors" in complaints[0]
+        assert "at least 0.9999 is right" in complaints[0]
+
+
+class _OwnFingerprint(_Elsewhere):
+    """As in bfloat16 on a card: not to be compared, but to be run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fingerprint = "f" * 64
+
+
+class _NoNumbers(_OwnFingerprint):
+    """Runs, to no avail."""
+
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        return {space: rows * np.nan for space, rows in super().embed(samples, spaces).items()}
+
+
+class _Failing(HashingEmbedder):
+    def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        raise WeightsCorrupt("its weights are not its own")
+
+
+@pytest.mark.parametrize(
+    ("other", "complains"),
+    [(_OwnFingerprint, ""), (_NoNumbers, "makes no unit vector"), (_Failing, "on cuda: its weights are not its own")],
+)
+def test_a_model_is_run_on_another_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: type[HashingEmbedder], complains: str
+) -> None:
+    monkeypatch.setattr(
+        verification,
+        "load_embedder",
+        lambda name, home, device="cpu": (HashingEmbedder if device == "cpu" else other)(),
+    )
+    said: list[str] = []
+    complaints = verify_model("hashing:device=cuda", tmp_path, said.append)
+    assert bool(complaints) == bool(complains)
+    assert all(complains in complaint for complaint in complaints)
+    assert any("right on cuda" in line for line in said) == (not complains)
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, home: Path, device: str = "cpu") -> HashingEmbedder:
+        if device != "cpu":
+            raise BadDevice("no card")
+        return HashingEmbedder()
+
+    monkeypatch.setattr(verification, "load_embedder", load)
+    with pytest.raises(BadDevice):
+        verify_model("hashing", tmp_path, lambda line: None, "cuda")
+
+
+def test_auto_without_a_card_is_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    said: list[str] = []
+    assert verify_model("hashing", tmp_path, said.append, "auto") == []
+    assert len(said) == 1, "there is nothing to compare the CPU with"
+    assert "auto" not in said[0]

@@ -6,22 +6,24 @@ Two sets of weights may share a network: the manifest of one names the folder of
 
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
-(`classes`), how sure captions are (`caption_certainty`, `model.towers.captions`), the licence of the weights and the
-fingerprint. The fingerprint is that of vectors: the decoder of images may be exchanged without making collections
-invalid. `retired` has the checksums of files that are gone, and that fingerprints counted before it was so. Matrices
-may be stored quantised (`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with
-a decoder (`model.fourm.bundled.images`).
+(`classes`), how sure captions are (`caption_certainty`, `model.towers.captions`), how words answer questions about
+pictures (`picture_answers`, `model.towers.telling`), the licence of the weights and the fingerprint. The fingerprint is
+that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has the
+checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
+(`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
+(`model.fourm.bundled.images`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
+from torch import nn
 
 from model.checkpoints.files import load_fourm, load_vqvae
 from model.encoders.preprocess import VERSION
@@ -41,9 +43,10 @@ from model.network.transformer import FourM
 from model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
-from model.towers.captions import Calibration, From
-from model.towers.space import CLASSES_FILE, PHOTO, load_towers
+from model.towers.captions import Calibration, From, general_words
+from model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
 from model.towers.space import FILE as TOWERS
+from model.towers.telling import Answers, Question
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MANIFEST = "manifest.json"
@@ -52,6 +55,7 @@ SHORTCUTS, CONSTANTS = "shortcuts.safetensors", "constants.safetensors"
 VOCABULARY = "vocabulary.json"
 JOINT = "photo_global"  # the space of towers
 CERTAINTY = "caption_certainty"  # of the manifest: how sure captions are, which no vector depends on
+ANSWERS = "picture_answers"  # of the manifest: how words answer questions about pictures, which no vector depends on
 TOWERS_FOR = "towers_for"  # of the manifest: the modalities whose default is that space instead of the network's
 GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may be made
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
@@ -66,7 +70,8 @@ class Bundle:
 
     `inputs` are the modalities that its network takes, `text` is the vocabulary of its sequences, and `dense` are the
     modalities that it predicts as images. `decoder` makes these of inputs that an encoder sees; `joint` is the space of
-    towers, and `certainty` tells how sure its captions are; a bundle may have none of them.
+    towers, `certainty` tells how sure its captions are, and `answers` answers questions about pictures; a bundle may
+    have none of them.
     """
 
     name: str
@@ -85,6 +90,22 @@ class Bundle:
     joint: TowersSpace | None
     decoder: DenseDecoder | None
     certainty: Calibration | None = None
+    answers: Answers | None = None
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Everything in it that has weights; loads decoders of images that nothing has used yet.
+
+        Raises `CheckpointMismatch` for one that does not fit.
+        """
+        yield from (self.network, *self.tokenizers.values(), self.projection, self.shortcuts)
+        yield from (target.decoder() for target in self.dense.values())
+        yield from () if self.joint is None else (self.joint.towers,)
+        yield from () if self.decoder is None else (self.decoder,)
+
+
+def check_bundle(name: str, folder: Path) -> None:
+    """Load all of a bundle, also what is otherwise loaded with its first use. Raises as `load_bundle` and `modules`."""
+    tuple(load_bundle(name, folder).modules())
 
 
 def load_bundle(name: str, folder: Path | None = None) -> Bundle:
@@ -116,6 +137,7 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
         _decoder(manifest, own / DECODER),
         _certainty(manifest, own / MANIFEST),
+        _answers(manifest, own / MANIFEST),
     )
 
 
@@ -211,7 +233,7 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Sh
     if towers.shape.told and not has_words:
         raise WeightsCorrupt(f"{path} needs words of pictures; {SHORTCUTS} beside its network has no map to {SEMANTIC}")
     prior = towers.get_buffer("prior").numpy()
-    about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks)
+    about = EmbeddingSpace(JOINT, len(prior), manifest["fingerprint"], prior, blocks=towers.blocks, shares=SHARES)
     return TowersSpace(about, towers, SEMANTIC)
 
 
@@ -224,6 +246,20 @@ def _certainty(manifest: Mapping[str, Any], path: Path) -> Calibration | None:
         return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsCorrupt(f"{path} does not say how sure captions are: {error}") from error
+
+
+def _answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
+    """What answers questions about pictures, None for a bundle without it or towers. Raises `WeightsCorrupt`."""
+    if ANSWERS not in manifest or TOWERS not in manifest["files"]:
+        return None
+    try:
+        told = manifest[ANSWERS]
+        found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsCorrupt(f"{path} does not say how questions about pictures are answered: {error}") from error
+    if found.words != len(general_words()):
+        raise WeightsCorrupt(f"{path} weighs {found.words} words in its answers; there are {len(general_words())}")
+    return found
 
 
 def _decoder(manifest: Mapping[str, Any], path: Path) -> DenseDecoder | None:

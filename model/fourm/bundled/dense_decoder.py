@@ -108,7 +108,7 @@ class DenseDecoder(nn.Module):
     @torch.inference_mode()
     def decoded(self, levels: Sequence[Tensor], modality: str) -> Decoded:
         """The images of B inputs of one modality of `SEEN`, with 112 x 112 pixels."""
-        inputs = torch.full((len(levels[0]),), SEEN.index(modality))
+        inputs = torch.full((len(levels[0]),), SEEN.index(modality), device=levels[0].device)
         small: Decoded = self(levels, inputs)
         logits = _doubled(small.semseg)
         logits[:, 0] = -torch.inf  # it never learned where nothing is
@@ -118,7 +118,7 @@ class DenseDecoder(nn.Module):
     def decoded_both_ways(self, levels: Sequence[Tensor], modality: str) -> Decoded:
         """The images of one input (B = 1), from the maps of its look and of its mirrored look (B = 2): their mean."""
         found = self.decoded(levels, modality)
-        turned = found.normal[1:].flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+        turned = found.normal[1:].flip(-1) * found.normal.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
         likely = found.semseg.softmax(dim=1)
         return Decoded(
             (found.depth[:1] + found.depth[1:].flip(-1)) / 2,

@@ -5,8 +5,9 @@ From an input that can be rendered as a picture, an image is decoded from what t
 tokens of `depth` in `depth.safetensors`. The manifest names the classes of label maps.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoints.files import load_image_decoder
+from model.checkpoints.files import load_image_decoder, read_config
 from model.errors import WeightsCorrupt
 from model.fourm.bundled.dense_decoder import DenseDecoder
 from model.fourm.bundled.layout import DENSE
@@ -23,6 +24,7 @@ from model.fourm.images import ToValue, depth_of, drawing_of, picture_of
 from model.fourm.specialists import Specialists
 from model.modalities.registry import MODALITIES, Content
 from model.network.config import FourMConfig, ModalityConfig
+from model.once import Once
 from model.seam import Regions, Value
 from model.tokenizers.config import TokenizerConfig
 from model.tokenizers.image_vqvae import ImageDecoder
@@ -41,11 +43,11 @@ _VALUES: dict[Content, ToValue] = {
 class DenseTarget:
     """A modality that a bundle predicts as an image; an `ExpectingDecoder` of its tokens.
 
-    `classes` are the label names of a label map.
+    `decoder` loads what decodes, once; queries and items need none. `classes` are the label names of a label map.
     """
 
     modality: str
-    decoder: ImageDecoder
+    decoder: Callable[[], ImageDecoder]
     classes: Mapping[int, str]
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
@@ -55,12 +57,13 @@ class DenseTarget:
     @torch.inference_mode()
     def value(self, tokens: Tensor) -> Value:
         """The value of tokens int64 (h, w): see `model.modalities.registry.Content`."""
-        return self.value_of(self.decoder.decode_tokens(tokens[None]))
+        return self.value_of(self.decoder().decode_tokens(tokens[None]))
 
     @torch.inference_mode()
     def expected(self, probabilities: Tensor) -> Value:
         """See `ExpectingDecoder.expected`."""
-        return self.value_of(self.decoder.decode_codes((probabilities @ self.decoder.codes)[None]))
+        decoder = self.decoder()
+        return self.value_of(decoder.decode_codes((probabilities @ decoder.codes)[None]))
 
     def value_of(self, image: Tensor) -> Value:
         """An image float (1, C, H, W) as a value."""
@@ -104,18 +107,18 @@ def predicted_densely(config: FourMConfig) -> tuple[str, ...]:
 def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -> dict[str, DenseTarget]:
     """Load the targets that a bundle's network predicts as images, by modality.
 
-    Raises `WeightsCorrupt` if a decoder is missing or its tokens differ from the network's. Also raises what
-    `load_image_decoder` raises.
+    Only headers are read until something is decoded. Raises `WeightsCorrupt` if a decoder is missing or its tokens
+    differ from the network's. Also raises what `read_config` raises.
     """
     found = {}
     for name in predicted_densely(config):
         if file_of(name) not in manifest["files"]:
             raise WeightsCorrupt(f"{folder} lists no file {file_of(name)}, which the network's predictions need")
-        decoder = load_image_decoder(folder / file_of(name))
-        if difference := token_difference(config.row(DENSE[name]), decoder.config):
-            raise WeightsCorrupt(f"{folder / file_of(name)} {difference}")
+        path = folder / file_of(name)
+        if difference := token_difference(config.row(DENSE[name]), TokenizerConfig.from_values(read_config(path))):
+            raise WeightsCorrupt(f"{path} {difference}")
         classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}
-        found[name] = DenseTarget(name, decoder, classes)
+        found[name] = DenseTarget(name, Once(partial(load_image_decoder, path)), classes)
     return found
 
 

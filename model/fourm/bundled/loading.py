@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from model.colours.space import COLOURS, PALETTE, colour_space
-from model.encoders.efficientnet import load_efficientnet
+from model.devices import CPU
+from model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
+from model.encoders.fastest import FastestEncoder, load_fastest
 from model.encoders.minilm import load_minilm
+from model.encoders.openvino_allowed import may_use_openvino
 from model.encoders.pull import check_encoders
 from model.fourm.bundled.bundle import Bundle, load_bundle
 from model.fourm.bundled.images import SeenImages
@@ -18,6 +24,9 @@ from model.fourm.spaces import Embedding, GlobalSpace
 from model.fourm.specialists import Specialist, Specialists
 from model.modalities.registry import MODALITIES
 from model.network.config import EmbeddingKind, FourMConfig
+from model.network.packing import pack, pack_linears
+from model.once import Once
+from model.placement import chosen_device
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.towers.captions import Captioner
@@ -26,16 +35,23 @@ from model.vector_prediction import vector_targets
 _WINDOW = 16  # samples whose inputs are made together, which is what the network sees together
 
 
-def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMModel:
+def load_bundled(name: str, home: Path, folder: Path | None = None, device: str = CPU) -> FourMModel:
     """Load the bundled model `name` with the encoders pulled below `home`; `folder` as for `load_bundle`.
 
-    Raises `UnknownModel`, `WeightsMissing` (also for encoders not pulled yet, naming the command), `WeightsCorrupt`,
-    `ConfigInvalid` and `CheckpointMismatch`.
+    All of it is on `device`, one that `model.devices` offers. Raises `BadDevice`, `UnknownModel`, `WeightsMissing`
+    (also for encoders not pulled yet, naming the command), `WeightsCorrupt`, `ConfigInvalid` and `CheckpointMismatch`.
     """
+    where = chosen_device(device)
     bundle = load_bundle(name, folder)
     encoders = check_encoders(home)
-    image_encoder = load_efficientnet(encoders / "efficientnet-lite0.safetensors")
+    image_encoder = FirstUsedEncoder(encoders / "efficientnet-lite0.safetensors", where)
     text_encoder = load_minilm(encoders / "minilm-l6.safetensors", encoders / "minilm-l6.tokenizer.json")
+    if where.type == CPU:
+        pack_linears(text_encoder)
+    else:
+        for module in (*bundle.modules(), text_encoder):
+            module.to(where)
+    pack(bundle.network, tuple(bundle.spaces))
     see = None if bundle.joint is None else bundle.joint.towers.see
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)
@@ -44,10 +60,31 @@ def load_bundled(name: str, home: Path, folder: Path | None = None) -> FourMMode
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
 
 
+class FirstUsedEncoder:
+    """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        openvino = may_use_openvino()  # what holds when the model is loaded, not with the first picture
+        self._network = Once(lambda: _image_encoder(path, device, openvino))
+
+    def __call__(self, pixels: Tensor) -> Features:
+        """As `EfficientNetLite0.forward`."""
+        return self._network()(pixels)
+
+    def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """As `EfficientNetLite0.levels`."""
+        return self._network().levels(pixels)
+
+
+def _image_encoder(path: Path, device: torch.device, openvino: bool) -> FastestEncoder | EfficientNetLite0:
+    """On a CPU in the way that is fastest there; a card takes torch's own layers."""
+    return load_fastest(path, openvino) if device.type == CPU else load_efficientnet(path).to(device)
+
+
 def captioner_of(bundle: Bundle, specialists: Specialists) -> Captioner:
     """What tells how sure the captions of a bundle with towers are."""
     assert bundle.joint is not None, "a bundle without towers cannot tell"
-    return Captioner(bundle.joint.towers, specialists.look, specialists.sentences, bundle.certainty)
+    return Captioner(bundle.joint.towers, specialists.look, specialists.sentences, bundle.certainty, bundle.answers)
 
 
 def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:

@@ -9,17 +9,20 @@ import numpy as np
 import torch
 
 from model.checkpoints.files import load_fourm, load_tokenizer, read_config
+from model.devices import CPU
 from model.errors import UnknownModel, WeightsMissing
 from model.fourm.codecs import FeatureTokens, Form, VectorTokens
-from model.fourm.inputs import FourMParts, Once
+from model.fourm.inputs import FourMParts
 from model.fourm.model import FourMModel
 from model.fourm.published.modalities import inputs_of, targets_of
 from model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
-from model.fourm.published.options import EmbedderOptions, parse_name
+from model.fourm.published.options import EmbedderOptions, Precision, parse_name
 from model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from model.fourm.spaces import Embedding, GlobalSpace
 from model.network.config import ConfigInvalid, FourMConfig
 from model.network.packing import pack
+from model.once import Once
+from model.placement import chosen_device
 from model.seam import EmbeddingSpace
 from model.tokenizers.build import Tokenizer
 from model.tokenizers.image_vqvae import ImageVQVAE
@@ -35,19 +38,18 @@ _PREFERRED = "dinov2_global"
 _OWN_SPACES = {"clip": "clip", "imagebind": "imagebind_global", "imagebind_global": "imagebind_global"}
 
 
-def load_published(name: str, home: Path) -> FourMModel:
+def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     """The published network `name`, with its options, as installed below `home`, packed for prediction.
 
-    Tokenizers, always float32, and the vocabulary are loaded on first use. What it embeds with, such as `spaces`,
-    raises `WeightsMissing` without the vocabulary or any tokenizer of a space. Raises `UnknownModel`, also for the name
-    of a tokenizer, `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
+    All of it is on `device`, one that `model.devices` offers. Tokenizers, always float32, and the vocabulary are
+    loaded on first use. What it embeds with, such as `spaces`, raises `WeightsMissing` without the vocabulary or any
+    tokenizer of a space. Raises `BadDevice`, `UnknownModel`, also for the name of a tokenizer, `WeightsMissing`,
+    `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
     """
     network_name, options = parse_name(name)
-    tokenizers = InstalledTokenizers(home)
+    tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
     parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
-    config = parts.network.config
-    pack(parts.network, tuple(key for key, tokenizer in _global_targets(config).values() if _is_here(tokenizer, home)))
     modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 
@@ -67,10 +69,13 @@ def load_super_resolution(tokenizers: "InstalledTokenizers", dtype: torch.dtype)
 
 
 class InstalledTokenizers:
-    """The tokenizers and the vocabulary below `home`, loaded as they are asked for; safe for several threads."""
+    """The tokenizers and the vocabulary below `home`, loaded as they are asked for; safe for several threads.
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    Tokenizers and their networks are on `device`.
+    """
+
+    def __init__(self, home: Path, device: torch.device = torch.device(CPU)) -> None:  # noqa: B008  it has no state
+        self.home, self.device = home, device
         self._lock = threading.Lock()
         self._loaded: dict[str, Tokenizer] = {}
         self._text: TextTokenizer | None = None
@@ -94,7 +99,7 @@ class InstalledTokenizers:
                 installed(row.name, self.home)
                 tokenizer = load_tokenizer(folder_of(row.name, self.home) / MODEL_FILE)
                 # The loading thread may be in inference mode while the next user is not.
-                self._loaded[row.name] = tokenizer.requires_grad_(False)
+                self._loaded[row.name] = tokenizer.requires_grad_(False).to(self.device)
             return self._loaded[row.name]
 
 
@@ -113,7 +118,9 @@ def _load_parts(
 ) -> FourMParts:
     config = installed_config(network, tokenizers.home)
     loaded = load_fourm(folder_of(network, tokenizers.home) / MODEL_FILE, dtype)
-    return FourMParts(name, loaded, inputs_of(config), targets_of(config), tokenizers, larger=larger)
+    loaded.to(tokenizers.device)
+    pack(loaded, ())
+    return FourMParts(name, loaded, inputs_of(config), targets_of(config), tokenizers, larger=larger, packed=True)
 
 
 def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers, options: EmbedderOptions) -> Embedding:
@@ -124,7 +131,9 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
     for space, (key, tokenizer) in targets.items():
         if _is_here(tokenizer, home):
             covered = fingerprint_with(network, [tokenizer], home)
-            fingerprint = _digest(_VERSION, covered, vocabulary, *options.told())
+            fingerprint = _digest(
+                _VERSION, covered, vocabulary, *options.told(), *_told_of_device(tokenizers.device, options)
+            )
             spaces[space] = _space(space, fingerprint, key, tokenizers.tokenizer(tokenizer), parts)
     if not spaces:
         needed = ", ".join(tokenizer for _, tokenizer in targets.values())
@@ -141,6 +150,14 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
     )
 
 
+def _told_of_device(device: torch.device, options: EmbedderOptions) -> tuple[str, ...]:
+    """What a fingerprint says of the device: nothing where vectors are a CPU's by the rule of `model.agreement`.
+
+    bfloat16 breaks that rule between a batch and a lone sample of one CPU already (docs/gpu.md).
+    """
+    return () if device.type == CPU or options.dtype is Precision.FLOAT32 else (f"on {device.type}",)
+
+
 def _global_targets(config: FourMConfig) -> Mapping[str, tuple[str, str]]:
     """Checkpoint key and name of the tokenizer of each space that a network can have."""
     found = {}
@@ -154,6 +171,7 @@ def _space(name: str, fingerprint: str, key: str, tokenizer: Tokenizer, parts: F
     grid = parts.network.config.row(key).grid
     if grid is None or not isinstance(tokenizer, VQVAE | ImageVQVAE):
         raise ConfigInvalid(f"the tokenizer of {key} decodes no vectors or maps, as the space {name} needs")
+    parts.ready(key)
     dimension = tokenizer.config.n_channels
     about = EmbeddingSpace(name, dimension, fingerprint, np.zeros(dimension, np.float32))
     return GlobalSpace(about, key, grid, tokenizer)

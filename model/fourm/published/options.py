@@ -1,7 +1,7 @@
-"""Options that may follow the name of a published network where it is used to embed. Does not import torch.
+"""Options that may follow the name of a published network. Does not import torch.
 
 For example `4M-21_B:token_budget=98,dtype=bfloat16`. A collection stores its model by name, so every option that
-changes vectors is part of the name.
+changes vectors is part of the name. Of these, predicting heeds `dtype` alone.
 """
 
 from collections.abc import Callable
@@ -55,6 +55,27 @@ def parse_name(name: str) -> tuple[str, EmbedderOptions]:
         except ValueError:
             raise UnknownModel(f"the option {key} of {name!r} must be {expected}, not {value!r}") from None
     return _network(name), EmbedderOptions(**values)
+
+
+def predicting_name(name: str) -> str:
+    """The name under which a model predicts: without its owner and without options that change vectors alone.
+
+    `EPFL-VILAB/4M-21_B:token_budget=98,dtype=bfloat16` predicts as `4M-21_B:dtype=bfloat16`, and `4M-21_B` as itself.
+    Other names stay as they are. Raises `UnknownModel` as `parse_name` does.
+    """
+    if not is_published(name):
+        return name
+    network, options = parse_name(name)
+    return f"{network}:dtype={options.dtype}" if options.dtype is Precision.BFLOAT16 else network
+
+
+def may_answer(model: str, asked: str) -> bool:
+    """Whether `model`, as predictions name it, is one that `asked` means: a plain name means any dtype of its network.
+
+    Raises `UnknownModel` as `parse_name` does.
+    """
+    wanted = predicting_name(asked)
+    return model == wanted or (wanted in PUBLISHED and model.startswith(f"{wanted}:"))
 
 
 def _network(name: str) -> str:

@@ -91,7 +91,7 @@ def _check(name: str, found: _Trials) -> None:
 def _run_network(network: FourM) -> _Trials:
     """The logits of every output modality at its first tokens, from all inputs together, and their right shapes."""
     config, generator = network.config, torch.Generator().manual_seed(0)
-    inputs = {key: _trial_input(config.row(key), generator) for key in config.domains_in}
+    inputs = {key: _as_taken(network, _trial_input(config.row(key), generator)) for key in config.domains_in}
     context = network.encode(inputs)
     found = {}
     for key in config.domains_out:
@@ -99,6 +99,13 @@ def _run_network(network: FourM) -> _Trials:
         decode = _decode_sequence if row.kind is EmbeddingKind.SEQUENCE else _decode_image
         found[f"logits of {key}"] = (decode(network, context, key), (1, _TOKENS, row.vocabulary))
     return found
+
+
+def _as_taken(network: FourM, given: ModalityInput) -> ModalityInput:
+    """The same on the network's device, and numbers in its dtype; ids stay whole."""
+    weight = network.mask_token
+    dtype = weight.dtype if given.values.is_floating_point() else given.values.dtype
+    return ModalityInput(given.values.to(weight.device, dtype), given.mask.to(weight.device))
 
 
 def _trial_input(row: ModalityConfig, generator: torch.Generator) -> ModalityInput:
@@ -114,11 +121,11 @@ def _trial_input(row: ModalityConfig, generator: torch.Generator) -> ModalityInp
 
 
 def _decode_image(network: FourM, context: Context, key: str) -> Tensor:
-    return network.decode_image_tokens_at(context, key, torch.arange(_TOKENS)[None])
+    return network.decode_image_tokens_at(context, key, torch.arange(_TOKENS, device=network.mask_token.device)[None])
 
 
 def _decode_sequence(network: FourM, context: Context, key: str) -> Tensor:
-    ids = torch.arange(_TOKENS + 1)[None]
+    ids = torch.arange(_TOKENS + 1, device=network.mask_token.device)[None]
     tokens = network.embed_targets({key: ModalityTarget(ids, torch.zeros_like(ids, dtype=torch.bool))})
     return network.logits(key, network.run_decoder(tokens.content + tokens.embedding, context, tokens.self_blocked))
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import MANIFEST, fingerprint, load_bundle
+from model.fourm.bundled.bundle import MANIFEST, check_bundle, fingerprint
 from model.fourm.bundled.dense_decoder import FILE as DECODER
 
 
@@ -28,14 +28,14 @@ def main(decoder: Path, to: Path) -> None:
 
 
 def add_decoder(decoder: Path, to: Path) -> None:
-    """Put the file of a decoder into the bundle `to`. Raises what `load_bundle` raises."""
+    """Put the file of a decoder into the bundle `to`. Raises what `check_bundle` raises."""
     manifest: dict[str, Any] = json.loads((to / MANIFEST).read_text(encoding="utf-8"))
     if decoder.resolve() != (to / DECODER).resolve():
         shutil.copyfile(decoder, to / DECODER)
     manifest["files"][DECODER] = file_digest(to / DECODER)
     manifest["fingerprint"] = fingerprint(manifest)
     write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    load_bundle(to.name, to)  # refuses what would not be served
+    check_bundle(to.name, to)  # refuses what would not be served
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model.checkpoints.files import load_fourm, load_vqvae
-from model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, load_bundle
+from model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, check_bundle
 from model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
 from model.fourm.bundled.shortcuts import load_shortcuts
 from model.fourm.codecs import Text
@@ -51,8 +51,8 @@ class Measured:
 
     @classmethod
     def of_bundle(cls, folder: Path) -> "Measured":
-        """The measurements of the bundled weights in a folder. Raises as `load_bundle`."""
-        load_bundle(folder.name, folder)
+        """The measurements of the bundled weights in a folder. Raises as `check_bundle`."""
+        check_bundle(folder.name, folder)
         spaces = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["default_spaces"]
         return cls(load_file(folder / CONSTANTS), spaces)
 

@@ -30,8 +30,8 @@ from model.fourm.bundled.bundle import (
     SHORTCUTS,
     VOCABULARY,
     WEIGHTS,
+    check_bundle,
     fingerprint,
-    load_bundle,
 )
 from model.fourm.bundled.dense_decoder import FILE as DECODER
 from model.fourm.bundled.images import CLASSES
@@ -95,7 +95,7 @@ def release(
     save_file(measured.constants, to / CONSTANTS)
     _write_manifest(to, measured, fusion, classes)
     _take_towers(config, to)
-    load_bundle(to.name, to)  # refuses what would not be served
+    check_bundle(to.name, to)  # refuses what would not be served
     size = sum(path.stat().st_size for path in to.iterdir())
     print(f"made {to}: {size / 2**20:.1f} MiB, {measured.default_spaces}")
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, TOWERS_FOR, WEIGHTS, fingerprint, load_bundle
+from model.fourm.bundled.bundle import ANSWERS, CERTAINTY, MANIFEST, TOWERS_FOR, WEIGHTS, check_bundle, fingerprint
 from model.fourm.bundled.dense_decoder import FILE as DECODER
 from model.towers.space import CLASSES_FILE, load_towers
 from model.towers.space import FILE as TOWERS
@@ -44,7 +44,7 @@ def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = No
     With `share` it refers to the network's folder, beside which it must lie.
 
     The towers' space becomes the default of every modality that they take, but for `BETTER_PREDICTED`. Raises what
-    `load_bundle` and `load_towers` raise.
+    `check_bundle` and `load_towers` raise.
     """
     taken = load_towers(towers).weights
     manifest: dict[str, Any] = json.loads((network / MANIFEST).read_text(encoding="utf-8"))
@@ -62,11 +62,12 @@ def write_bundle(towers: Path, network: Path, to: Path, licence: str | None = No
     manifest["name"] = to.name
     manifest["licence"] = licence or manifest["licence"]
     manifest["files"][TOWERS] = file_digest(to / TOWERS)
-    manifest.pop(CERTAINTY, None)  # it was fitted to other towers
+    for fitted in (CERTAINTY, ANSWERS):
+        manifest.pop(fitted, None)  # to other towers
     manifest[TOWERS_FOR] = sorted(taken.keys() - BETTER_PREDICTED)
     manifest["fingerprint"] = fingerprint(manifest)
     write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    load_bundle(to.name, to)  # refuses what would not be served
+    check_bundle(to.name, to)  # refuses what would not be served
 
 
 def _keep_decoder(manifest: dict[str, Any], to: Path) -> None:

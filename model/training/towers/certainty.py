@@ -34,10 +34,10 @@ from model.data.sources.captions import Options as CaptionsOptions
 from model.data.sources.photos import Options as PhotosOptions
 from model.data.sources.photos import PhotosSource
 from model.files import write_file
-from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, load_bundle
+from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, check_bundle
 from model.fourm.bundled.loading import load_bundled
 from model.fourm.inputs import FourMParts
-from model.fourm.prediction import decode_targets
+from model.fourm.prediction import decode_samples
 from model.fourm.specialists import Specialists
 from model.galleries.demo import FOLDER, read_views
 from model.galleries.openmoji import draw_svg
@@ -168,7 +168,7 @@ class Asked:
     def say(self, found: Picture) -> Said:
         """The candidates for a picture, judged by what people said of it."""
         source, picture, truths = found
-        own = decode_targets(self.parts, {"rgb": picture}, ["caption"], PredictOptions())["caption"].value
+        own = decode_samples(self.parts, [{"rgb": picture}], ["caption"], PredictOptions())[0]["caption"].value
         candidates = tuple(self.captioner.candidates(self.specialists.look(picture), str(own)))
         return Said(source, candidates, tuple(self.judged([each.text for each in candidates], truths)))
 
@@ -310,7 +310,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest[CERTAINTY] = {"sure": calibration.sure, "weights": dict(calibration.weights)}
     write_file(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    load_bundle(folder.name, folder.resolve())
+    check_bundle(folder.name, folder.resolve())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from model.colours import space
+from model.colours.lab import to_lab
 from model.colours.space import COLOURS, DIMENSION, colour_space
 from model.modalities.drawings import ByteArray
 from model.modalities.formats.color_palette import palette_of
@@ -116,3 +118,12 @@ def test_vectors_are_those_that_the_fingerprint_stands_for() -> None:
 
 def test_no_samples_have_no_rows() -> None:
     assert SPACE.vectors([], gallery=False).shape == (0, DIMENSION)
+
+
+def test_a_vector_is_what_the_definition_says() -> None:
+    """By all differences of colours and bins; `colours` computes a product of matrices."""
+    colours = np.random.default_rng(0).integers(0, 256, (9, 3), np.uint8)
+    far = ((to_lab(colours)[:, None] - space._BINS[None]) ** 2).sum(axis=2)
+    near = np.exp(-far / (2 * space._BANDWIDTH**2))
+    shares = (near / near.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(vector("color_palette", colours)[:-1], np.sqrt(shares), atol=1e-6)

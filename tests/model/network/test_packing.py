@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.network.packing import PackedLinear, can_pack, pack
+from model.network.packing import PackedLinear, can_pack, pack, pack_head
 from model.network.tokens import ModalityInput
 from model.network.transformer import FourM
 
@@ -40,6 +40,17 @@ def test_the_matrices_of_folded_attention_and_other_logits_stay(network: FourM, 
     pack(network, ("tok_visual",))
     assert isinstance(network.get_submodule("decoder.0.cross_attn.kv"), nn.Linear)
     assert isinstance(network.get_submodule("decoder_embeddings.palette.to_logits"), nn.Linear)
+
+
+@torch.inference_mode()
+def test_a_head_can_be_packed_later_and_is_packed_once(network: FourM, small_inputs: Inputs) -> None:
+    expected = network.decode_global(network.encode(small_inputs), ["tok_visual"])["tok_visual"]
+    pack(network, ())
+    for _ in range(2):
+        pack_head(network, "tok_visual")
+        found = network.decode_global(network.encode(small_inputs), ["tok_visual"])["tok_visual"]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert isinstance(network.get_submodule("decoder_embeddings.tok_visual.to_logits"), PackedLinear)
 
 
 @pytest.mark.skipif(not can_pack(torch.bfloat16), reason="this processor has no bfloat16 in oneDNN")

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from model.loading import load_embedder
-from model.openclip.embedder import SPACE
+from model.openclip.embedder import SPACE, OpenCLIPEmbedder
 from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, is_installed
 from model.seam import Embedder, Sample
 from tests.model.openclip.making import CONFIG, make_folder
@@ -73,6 +75,26 @@ def test_threads_share_it(folder: Path) -> None:
         found = list(pool.map(lambda text: _vector(embedder, caption=text), texts))
     for text, vector in zip(texts, found, strict=True):
         np.testing.assert_array_equal(vector, _vector(embedder, caption=text))
+
+
+def test_one_thread_at_a_time_uses_the_tokenizer(folder: Path) -> None:
+    """As of transformers' fast ones, which change themselves while they cut texts to a length."""
+    embedder, borrowed = _load(folder), threading.Lock()
+    assert isinstance(embedder, OpenCLIPEmbedder)
+    tokenizer = embedder._tokenizer
+
+    def borrowing(texts: list[str]) -> torch.Tensor:
+        if not borrowed.acquire(blocking=False):
+            raise RuntimeError("Already borrowed")
+        try:
+            time.sleep(0.01)
+            return tokenizer(texts)
+        finally:
+            borrowed.release()
+
+    embedder._tokenizer = borrowing
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda n: _vector(embedder, caption=f"text number {n}"), range(8)))) == 8
 
 
 def _change_a_weight(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_file_that_is_added_or_changes_its_size_changes_the_origin(aligned):
 @pytest.mark.parametrize(
     ("file", "write", "said"),
     [
-        ("depth/a.png", lambda path: picture(path, "RGB"), "one number per pixel"),
+        ("depth/a.png", lambda path: picture(path, "RGB", colour=(200, 0, 0)), "one number per pixel"),
         ("depth/a.png", lambda path: picture(path, "I;16", colour=0), "no measured pixel"),
         ("rgb/a.jpg", lambda path: path.write_bytes(b"words"), "is not a picture"),
         ("semseg/a.png", lambda path: path.write_bytes(b""), "is empty; it must be a picture file"),

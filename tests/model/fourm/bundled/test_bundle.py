@@ -106,15 +106,17 @@ def test_a_decoder_that_is_not_there_or_of_other_tokens_is_named(dense: Path, tm
     with pytest.raises(WeightsCorrupt, match=r"lists no file semseg\.safetensors"):
         load_bundle("copy", copied)
     other = random_image_tokenizer("semseg")
-    other.config = replace(other.config, image_size=64)
+    grid = {"image_size": 2 * other.config.image_size, "patch_size": 2 * other.config.patch_size}
+    other.config = replace(other.config, **grid)  # as many tokens, each of more pixels than the file has numbers for
     save_checkpoint(ImageDecoder(other), copied / "semseg.safetensors")
     write_manifest(copied)
+    bundle = load_bundle("copy", copied)
     with pytest.raises(CheckpointMismatch, match=r"semseg\.safetensors does not fit its network"):
-        load_bundle("copy", copied)
+        bundle.dense["semseg"].decoder()
     tokenizer = TokenizerConfig.from_values(asdict(other.config) | {"codebook_size": 16})
     save_checkpoint(ImageDecoder(ImageVQVAE(tokenizer)), copied / "semseg.safetensors")
     write_manifest(copied)
-    with pytest.raises(WeightsCorrupt, match="makes 8 x 8 tokens of 16 codes; the network's tok_semseg has 4 x 4 of"):
+    with pytest.raises(WeightsCorrupt, match="makes 4 x 4 tokens of 16 codes; the network's tok_semseg has 4 x 4 of"):
         load_bundle("copy", copied)
 
 

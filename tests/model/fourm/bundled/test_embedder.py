@@ -1,19 +1,26 @@
 """The bundled embedder itself; skipped until `anyseek models pull encoders` was run."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from model.colours.space import COLOURS
+from model.encoders.minilm import MiniLM, TextStates
 from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
+from model.fourm.bundled import loading
 from model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
 from model.fourm.bundled.layout import SEMANTIC, VISUAL
+from model.fourm.model import FourMModel
 from model.loading import load_embedder
 from model.modalities.formats.spans import FormatInvalid
+from model.network.transformer import Context
 from model.seam import Embedder, Sample, Value
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -59,6 +66,73 @@ def test_rows_are_unit_vectors_and_a_batch_equals_single_calls(embedder: Embedde
             alone = method([sample], SPACES)
             for space in SPACES:
                 np.testing.assert_allclose(alone[space][0], together[space][row], atol=2e-5)
+
+
+def test_a_gallery_of_pictures_predicts_no_vector_that_it_stores_as_it_is(
+    embedder: Embedder, values: dict[str, Value], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(embedder, FourMModel)
+    decoded, decode = list[str](), embedder.parts.network.decode_global
+
+    def recording(context: Context, keys: Sequence[str]) -> dict[str, Tensor]:
+        decoded.extend(keys)
+        return decode(context, keys)
+
+    monkeypatch.setattr(embedder.parts.network, "decode_global", recording)
+    picture, words = Sample({"rgb": values["rgb"]}), Sample({"caption": values["caption"]})
+    stored = embedder.embed_gallery([picture, picture], SPACES)
+    assert decoded == [SEMANTIC]
+    mixed = embedder.embed_gallery([words, picture], SPACES)
+    assert sorted(decoded[1:]) == sorted(SPACES)
+    for space in SPACES:
+        np.testing.assert_allclose(stored[space][0], mixed[space][1], atol=2e-5)
+    embedder.embed([picture], SPACES)
+    assert sorted(decoded[3:]) == sorted(SPACES)
+
+
+def test_captions_go_through_in_batches_of_like_length(monkeypatch: pytest.MonkeyPatch, embedder: Embedder) -> None:
+    texts = ["a dog " * (1 + 11 * number % 32) for number in range(48)]
+    samples, batches = [Sample({"caption": text}) for text in texts], list[list[int]]()
+    read = MiniLM.forward
+
+    def recorded(self: MiniLM, batch: Sequence[str]) -> TextStates:
+        batches.append([len(text) for text in batch])
+        return read(self, batch)
+
+    monkeypatch.setattr(MiniLM, "forward", recorded)
+    together = embedder.embed(samples, [SEMANTIC])[SEMANTIC]
+    assert [length for batch in batches for length in batch] == sorted(map(len, texts))
+    assert max(map(len, batches)) <= 16
+    for row in (0, 1, 17, 47):
+        np.testing.assert_allclose(embedder.embed([samples[row]], [SEMANTIC])[SEMANTIC][0], together[row], atol=2e-5)
+
+
+def test_threads_that_embed_at_once_get_what_they_get_alone(embedder: Embedder, values: dict[str, Value]) -> None:
+    samples = [
+        Sample({"rgb": np.roll(np.asarray(values["rgb"]), 7 * n, axis=1), "caption": "a " * n}) for n in range(1, 9)
+    ]
+    expected = [embedder.embed_gallery([sample], SPACES) for sample in samples]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda sample: embedder.embed_gallery([sample], SPACES), samples))
+    for alone, beside in zip(expected, found, strict=True):
+        for space in SPACES:
+            np.testing.assert_allclose(beside[space], alone[space], atol=2e-5)
+
+
+def test_the_image_encoder_is_loaded_with_the_first_picture(
+    values: dict[str, Value], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Mock(side_effect=loading._image_encoder)
+    monkeypatch.setattr(loading, "_image_encoder", load)
+    try:
+        embedder = load_embedder("4m-tiny", HOME)
+    except WeightsMissing as error:
+        pytest.skip(str(error))
+    embedder.embed([Sample({"caption": "a red house"})], SPACES)
+    load.assert_not_called()
+    for _ in range(2):
+        embedder.embed([Sample({"rgb": values["rgb"]})], SPACES)
+    load.assert_called_once()
 
 
 def test_no_samples_and_no_spaces_are_fine(embedder: Embedder, values: dict[str, Value]) -> None:

@@ -16,7 +16,8 @@ from tests.random_bundle import random_image_tokenizer
 
 @pytest.mark.parametrize("name", ["rgb", "depth", "normal", "semseg", "canny_edge"])
 def test_tokens_become_values_of_their_modality(name: str) -> None:
-    target = DenseTarget(name, ImageDecoder(random_image_tokenizer(name)), {1: "wall", 9: "nowhere"})
+    decoder = ImageDecoder(random_image_tokenizer(name))
+    target = DenseTarget(name, lambda: decoder, {1: "wall", 9: "nowhere"})
     value = target.value(torch.arange(16).view(4, 4))
     check_value(MODALITIES[name], value)
     if isinstance(value, Regions):

@@ -153,8 +153,9 @@ def test_images_are_values_of_their_modalities(dense: FourMModel, picture: ByteA
         assert one.tokens.shape == (4, 4)
         assert one.tokens.dtype == np.int64
         assert 0 <= one.tokens.min() <= one.tokens.max() < 32
-        decoder = _codec(dense, name).decoder
-        image = decoder.decode_tokens(torch.from_numpy(one.tokens)[None])[0].detach()
+        decoder = _codec(dense, name).decoder()
+        with torch.inference_mode():
+            image = decoder.decode_tokens(torch.from_numpy(one.tokens)[None])[0]
         assert image.shape[1:] == (32, 32)
         if name == "depth":
             np.testing.assert_allclose(one.value, image[0], atol=1e-5)
@@ -184,7 +185,7 @@ def test_an_image_of_words_is_of_mean_codes_unless_tokens_are_drawn(
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(4, 4))
     assert soft.tokens is not None
     np.testing.assert_array_equal(shares.argmax(dim=-1), soft.tokens)
-    decoder = _codec(dense, "depth").decoder
+    decoder = _codec(dense, "depth").decoder()
     with torch.no_grad():
         image = decoder.decode_codes((shares @ decoder.codes)[None])
     np.testing.assert_allclose(soft.value, image[0, 0], atol=1e-5)

@@ -16,6 +16,8 @@ from model.fourm.published import names
 from model.fourm.published.loading import fingerprint_with, load_published
 from model.fourm.published.store import MODEL_FILE, RECORD_FILE, folder_of, installed, vocabulary_file
 from model.modalities.coco import THINGS
+from model.network.packing import PackedLinear, can_pack
+from model.predict import predict
 from model.tokenizers.divae import DiVAE
 from model.tokenizers.image_vqvae import ImageVQVAE
 from model.tokenizers.vqvae import VQVAE
@@ -63,6 +65,33 @@ def test_the_network_has_the_dtype_asked_for_and_tokenizers_float32(published_ho
     assert half.parts.larger is not None
     assert half.parts.larger().network.mask_token.dtype == torch.bfloat16
     assert next(half.parts.tokenizers.tokenizer(names.CLIP).parameters()).dtype == torch.float32
+
+
+@pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no oneDNN")
+def test_logits_of_a_target_are_packed_when_it_is_first_predicted(published_home: Path) -> None:
+    model = load_published("4M-21_B:dtype=bfloat16", published_home)
+    larger = model.parts.larger() if model.parts.larger is not None else None
+    assert larger is not None
+    layers = [parts.network.get_submodule("decoder.0.mlp.fc1") for parts in (model.parts, larger)]
+    assert [isinstance(layer, PackedLinear) for layer in layers] == [can_pack(torch.bfloat16)] * 2
+    head = model.parts.network.get_submodule("decoder_embeddings.color_palette")
+    assert head.to_logits.weight.dtype == torch.bfloat16  # type: ignore[union-attr]
+    predict({"caption": "a red bus"}, ["color_palette"], model=model)
+    assert head.to_logits.weight.dtype == torch.float32  # type: ignore[union-attr]
+    assert isinstance(head.to_logits, PackedLinear) == can_pack(torch.bfloat16)
+
+
+def test_logits_of_a_space_are_float32_though_its_tokenizer_is_pulled_later(tmp_path: Path) -> None:
+    """Else they would round as the network does, and a vector depend on what was pulled first."""
+    write_random_models(tmp_path, dim=8)
+    record = folder_of(names.DINOV2_GLOBAL, tmp_path) / RECORD_FILE
+    pulled = record.read_bytes()
+    record.unlink()
+    model = load_published("4M-21_B:dtype=bfloat16", tmp_path)
+    record.write_bytes(pulled)
+    assert "dinov2_global" in model.spaces
+    head = model.parts.network.get_submodule("decoder_embeddings.tok_dinov2_global")
+    assert head.to_logits.weight.dtype == torch.float32  # type: ignore[union-attr]
 
 
 def test_the_fingerprint_covers_the_tokenizers_it_is_asked_for(published_home: Path) -> None:

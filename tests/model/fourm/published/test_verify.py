@@ -8,11 +8,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from model import verification
 from model.errors import UnknownModel
-from model.fourm.published import names
+from model.fourm.published import loading, names
 from model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
 from model.fourm.published.verify import verify_published
 from model.verification import verify_model
+from tests.simulated_card import CARD, simulated_card
 
 POSES = names.HUMAN_POSES
 
@@ -79,3 +81,36 @@ def test_models_that_are_not_published_are_verified_too(tmp_path: Path) -> None:
         assert "anyseek models pull encoders" in complaint
     with pytest.raises(UnknownModel, match="nothing"):
         verify_model("nothing", tmp_path, said.append)
+
+
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The targets that are tried, of which none is predicted, since that takes long."""
+    tried: list[str] = []
+    monkeypatch.setattr(verification, "predict", lambda given, targets, model: tried.extend(set(targets) - set(given)))
+    return tried
+
+
+def test_a_network_with_options_is_verified_with_its_owner_or_without(
+    published_home: Path, predicted: list[str]
+) -> None:
+    """Inputs that have no trial, such as maps of another network, are told; each target is from something else."""
+    said: list[str] = []
+    assert verify_model(f"{names.OWNER}/4M-21_B:dtype=bfloat16", published_home, said.append) == []
+    (line,) = said
+    assert line.startswith("4M-21_B:dtype=bfloat16  right  fingerprint ")
+    assert "not tried clip, dinov2," in line
+    assert {"rgb", "depth"} <= set(predicted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_network_is_run_on_a_device(
+    published_home: Path, predicted: list[str], monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    here = torch.device("cpu")
+    monkeypatch.setattr(loading, "chosen_device", lambda name: CARD if name == "cuda" else here)
+    said: list[str] = []
+    with simulated_card():
+        assert verify_model(f"4M-21_B:dtype={dtype}", published_home, said.append, "cuda") == []
+    assert "right on cuda" in said[-1]
+    assert ("fingerprint of their own" in said[-1]) == (dtype == "bfloat16")

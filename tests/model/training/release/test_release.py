@@ -165,7 +165,7 @@ def test_a_run_that_begins_with_a_bundle_may_predict_images_too(run: Path, tmp_p
     assert bundle.decoder.best_input("depth", {"rgb", "canny_edge"}) == "canny_edge", "it is that of the weights before"
     tokens = torch.arange(16).view(1, 4, 4)
     torch.testing.assert_close(
-        bundle.dense["depth"].decoder.decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
+        bundle.dense["depth"].decoder().decode_tokens(tokens), tokenizer.decode_tokens(tokens), rtol=0.1, atol=0.05
     )
     for other, without in ((run, ()), (with_images, ["depth"])):
         release(other, tmp_path / "model", tmp_path / "base", samples=20, without=without)

@@ -1,0 +1,96 @@
+"""The processors that passes of a model share, so that they neither wait for each other nor for a busy neighbour.
+
+A pass of several threads waits at each of its hundreds of operations for the last of them. Where others use the machine
+too, one of them is always late, and the rest spin until it comes. Passes of one thread each, side by side, wait for
+nobody. So passes that run at once divide the processors among them, and a pass that is alone takes them all, unless its
+thread is one of several that index.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.memory import keep_freed_memory
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds in each period, or "max"
+
+
+def processors(quota: Path = _QUOTA) -> int:
+    """How many processors this process may use, by its affinity and by its container's quota; at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(allowed, round(int(most) / int(period))))
+    except (OSError, ValueError):  # there is none
+        return allowed
+
+
+def threads_to_use(wanted: int, environment: Mapping[str, str] = os.environ) -> int:
+    """How many threads may compute: `wanted`, or if that is 0 those of `OMP_NUM_THREADS`, or one for each processor."""
+    of_openmp = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # further ones are of nested levels
+    if wanted == 0 and of_openmp.isdecimal():
+        wanted = int(of_openmp)
+    return wanted or processors()
+
+
+class Sharing:
+    """Divides `threads` among the passes that run at once. Until they are set, torch is left as it was."""
+
+    def __init__(self) -> None:
+        self.threads: int | None = None
+        self._own = threading.local()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def take(self, threads: int) -> None:
+        """Have passes that do not say otherwise take this many threads of the calling thread's."""
+        self._own.threads = threads
+
+    @property
+    def is_in_pass(self) -> bool:
+        """Whether the calling thread is in a pass."""
+        return getattr(self._own, "is_in_pass", False)
+
+    @contextmanager
+    def a_pass(self) -> Iterator[None]:
+        """A pass of a model in torch, with its share of the threads.
+
+        A pass that is part of another of the same thread changes nothing: together they are one.
+        """
+        if self.is_in_pass:
+            yield
+            return
+        self._own.is_in_pass = True
+        with self._lock:
+            self._running += 1
+            share = max(1, (self.threads or 1) // self._running)
+        try:
+            if self.threads is not None:
+                _set_threads(getattr(self._own, "threads", share))
+            yield
+        finally:
+            self._own.is_in_pass = False
+            with self._lock:
+                self._running -= 1
+
+
+def _set_threads(threads: int) -> None:
+    """Have torch take so many threads when it is called by this thread. Takes less than a microsecond."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:  # asking also undoes what torch does at a first call
+        torch.set_num_threads(threads)
+
+
+SHARING = Sharing()  # torch's threads are the process's, so there is one
+
+
+def prepare_process(threads: int) -> None:
+    """Have a process whose own program this is compute well: called before its model is loaded.
+
+    Passes share as many threads as `threads_to_use` says of `threads`, and freed memory is kept for the next pass.
+    """
+    keep_freed_memory()
+    SHARING.threads = threads_to_use(threads)

@@ -1,0 +1,42 @@
+"""Whatever computes with a network counts as a pass, and so gets its share of the processors."""
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import torch
+
+from model.fourm.model import FourMModel
+from model.processors import SHARING
+
+SPACE = "joint"
+VECTORS = np.ones((1, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model: model.tell(np.zeros((8, 8, 3), np.uint8)),
+        lambda model: model.names(VECTORS, SPACE, 3),
+        lambda model: model.codes_of(VECTORS, SPACE),
+        lambda model: model.through_codes(VECTORS, SPACE),
+    ],
+    ids=["tell", "names", "codes_of", "through_codes"],
+)
+def test_it_is_a_pass(ask: Callable[[FourMModel], Any]) -> None:
+    seen = list[bool]()
+
+    def compute(*_: Any) -> torch.Tensor:
+        seen.append(SHARING.is_in_pass)
+        return torch.ones(1, 4)
+
+    parts, embedding, captioner = MagicMock(), MagicMock(), MagicMock(tell=compute, names=compute)
+    parts.network.mask_token = torch.zeros(1)
+    embedding.joint.about.name = SPACE
+    embedding.spaces = {SPACE: MagicMock(tokenizer=MagicMock(encode=compute, decode_tokens=compute))}
+    ask(FourMModel(parts, frozenset(), lambda: embedding, captioner=captioner))
+    assert seen
+    assert all(seen)
+    assert not SHARING.is_in_pass
