@@ -5,7 +5,8 @@ It is laid out in one of two ways:
     DIR/rgb/KEY.png  DIR/depth/KEY.png  DIR/caption/KEY.txt …   a folder per modality, a file per thing
         DIR/semseg/classes.json   {"0": "sky"}, names of the ids of all region maps (optional)
         DIR/labels.json           {"KEY": "chair", "KEY": ["chair", "wood"]} (optional)
-    pictures with sidecars or `manifest.jsonl`, as `anyseek index` reads them; labels are the attribute `label`
+    pictures with words in their files, sidecars or `manifest.jsonl`, as `anyseek index` reads them
+        labels are the attributes `label`, `album` and `keywords`; the name of each is also a query
 
 A thing needs at least two modalities, or a label; other things are left out and reported.
 """
@@ -21,18 +22,20 @@ from typing import Any
 
 from indexer.errors import BadDescription
 from indexer.paths import check_inside, from_uri, to_key, to_uri
-from indexer.samples import PICTURE, RawFile, decode_all
+from indexer.photo_metadata.reading import joined, read_metadata
+from indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from indexer.sources.folder import MANIFEST, FolderSource
 from model.modalities.reading.documents import parse_classes
 from model.modalities.reading.files import read_file
 from model.modalities.registry import Modality, resolve
 from model.seam import Sample
 from search.errors import BadInput, NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, evenly
-from search.settings import Limits
+from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from search.settings import Limits, Settings
 
 _TEXT_FILES = (".txt", ".json")  # of modalities without other file endings
 _CLASSES, _LABELS = "classes.json", "labels.json"
+_SORTED_BY = ("album", "keywords")  # attributes by which people sort photos, besides `label`
 _SHOWN = 10
 _Classes = Mapping[str, Mapping[int, str]]  # names of ids by modality
 
@@ -52,16 +55,20 @@ class _Thing:
         return len(self.files) + (self.caption is not None) > 1 or bool(self.labels)
 
 
-def read_aligned(folder: Path, limits: Limits, most: int | None) -> AlignedSet:
+def read_aligned(folder: Path, settings: Settings, most: int | None) -> AlignedSet:
     """Return the things in `folder` (at most `most`, evenly chosen); their files are read and decoded on use.
 
     Raises `SourceGone`, and `NotAligned` for a folder without files or in which no key has two modalities.
     """
-    root = folder.resolve()
+    root, limits = folder.resolve(), settings.limits
     source = FolderSource(root, limits)
     by_folder = _modality_folders(root)
     notes: list[str] = []
-    things = _from_folders(root, by_folder, limits, notes) if by_folder else _from_descriptions(source, notes)
+    things = (
+        _from_folders(root, by_folder, limits, notes)
+        if by_folder
+        else _from_descriptions(root, source, settings, notes)
+    )
     name = to_uri(str(folder))
     if not things:
         raise NotAligned(
@@ -80,8 +87,18 @@ def read_aligned(folder: Path, limits: Limits, most: int | None) -> AlignedSet:
         tuple(thing.key for thing in chosen),
         LazySamples(chosen, lambda thing: _sample(root, thing, limits)),
         tuple(thing.labels for thing in chosen) if any(thing.labels for thing in chosen) else (),
-        notes=tuple(notes),
+        () if by_folder else _names_of_labels(chosen),
+        tuple(notes),
     )
+
+
+def _names_of_labels(things: Sequence[_Thing]) -> tuple[QuerySet, ...]:
+    """The name of each label as a query, which should find every thing that has it."""
+    names = sorted(frozenset[str]().union(*(thing.labels for thing in things)))
+    if not names:
+        return ()
+    samples = [Sample({CAPTION: name}) for name in names]
+    return (QuerySet("label", CAPTION, samples, (None,) * len(names), tuple(frozenset({name}) for name in names)),)
 
 
 def _told_alone(things: Sequence[_Thing]) -> str:
@@ -173,22 +190,35 @@ def _labels(value: Any) -> frozenset[str]:
     return frozenset(label for label in labels if label)
 
 
-def _from_descriptions(source: FolderSource, notes: list[str]) -> list[_Thing]:
+def _from_descriptions(root: Path, source: FolderSource, settings: Settings, notes: list[str]) -> list[_Thing]:
     """Pictures with their sidecars or lines of the manifest; unusable ones are noted."""
     things = []
     for found in source.scan():
         try:
             if found.reason is not None:
                 raise BadDescription(found.reason)
-            things.append(_described(source, from_uri(found.uri), found.key))
+            things.append(_described(root, source, settings, from_uri(found.uri), found.key))
         except BadInput as error:
             notes.append(f"{found.uri} is left out: {error}")
     return things
 
 
-def _described(source: FolderSource, path: str, key: str) -> _Thing:
+def _described(root: Path, source: FolderSource, settings: Settings, path: str, key: str) -> _Thing:
+    """A picture with what is said beside it and, where nothing is, in its file. Raises `BadInput`."""
     said = source.describe(to_uri(path))
     files = {PICTURE: path} | {modality: file.path for modality, file in said.modalities.items()}
     classes = {modality: file.classes for modality, file in said.modalities.items()}
-    label = said.attributes.get("label")
-    return _Thing(key, files, said.caption, _labels([] if label is None else label), classes)
+    check_inside(root, path)
+    picture = RawFile(PICTURE, read_file(root / path, settings.limits, to_uri(path)), to_uri(path))
+    written = read_metadata([picture], settings)
+    attributes = joined(said.attributes, written.attributes)
+    caption = said.caption if said.caption or CAPTION in said.modalities else written.caption
+    label = attributes.get("label")
+    labels = _labels([] if label is None else label)
+    return _Thing(key, files, caption, labels.union(*(_texts(attributes.get(name)) for name in _SORTED_BY)), classes)
+
+
+def _texts(value: Any) -> frozenset[str]:
+    """A text or those in a list, none of anything else: people write what they like into attributes."""
+    values = value if isinstance(value, list) else [value]
+    return frozenset(text.strip() for text in values if isinstance(text, str) and text.strip())

@@ -24,7 +24,7 @@ from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_classes, parse_text
 from search.catalogue.items import KEYS, is_key
 from search.settings import Limits
-from search.types import Attributes
+from search.types import PREDICTED, Attributes
 
 SIDECAR_SUFFIX = ".json"
 ATTRIBUTE_BYTES = 65_536
@@ -89,7 +89,20 @@ def read_fields(fields: Mapping[str, Any], resolve: Resolve, limits: Limits, nam
 
 
 def check_attributes(attributes: Attributes, name: str) -> None:
-    """Raises `BadAttributes` if they are not JSON, too deep or too long; errors call their holder `name`."""
+    """Raises `BadAttributes` if they are not JSON, too deep, too long, or have the member that predictions have.
+
+    Errors call their holder `name`.
+    """
+    if PREDICTED in attributes:
+        raise BadAttributes(
+            f"the attributes of {name} have the member {PREDICTED!r}, under which Anyseek keeps what it predicts; "
+            "leave it out or give it another name"
+        )
+    check_size(attributes, name)
+
+
+def check_size(attributes: Attributes, name: str) -> None:
+    """Raises `BadAttributes` if attributes, given or predicted, are not JSON, too deep or too long."""
     if _depth_exceeds(attributes, ATTRIBUTE_DEPTH):
         raise BadAttributes(f"the attributes of {name} are nested more than {ATTRIBUTE_DEPTH} deep")
     try:

@@ -7,7 +7,7 @@ BadInput (search.errors)
 │   ├── AddressRefused       a URL leads to a private address, or is neither http nor https
 │   ├── OutsideFolder        a path or link that leaves the folder
 │   └── BadDescription       a sidecar or a manifest line that cannot be understood
-├── BadAttributes            attributes are not JSON, too deep or too long
+├── BadAttributes            attributes are not JSON, too deep, too long, or called as predicted ones are
 ├── DuplicateContent         another item has the same content, which this job was told to refuse
 ├── BadSource                the given source is not of a known kind
 └── ExtraMissing             a needed package is not installed

@@ -4,14 +4,15 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 from sqlalchemy.orm import Session
 
 from indexer.errors import BadDescription, ModelMismatch
 from indexer.paths import one_line
-from indexer.photo_metadata.reading import version
 from indexer.pipeline import Pipeline
+from indexer.predicted import reading_version
 from indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from indexer.samples import PICTURE
 from indexer.source_inputs import SourceInputs
@@ -21,6 +22,7 @@ from indexer.sources.prefixed import prefixed
 from indexer.stamps import stamp_of
 from model.seam import Embedder
 from search.assets import AssetStore
+from search.caller import Caller, acting, caller
 from search.catalogue import collections, items, jobs, ledger, sources, stamps
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
@@ -95,14 +97,18 @@ def open_job(
     prune: bool,
     adopt: bool = True,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
+    predicts: bool | None = None,
 ) -> Job:
     """The job that indexes a source.
 
     It is a new job, an interrupted one that `owner` adopts, or one that others run. Without `adopt`, an interrupted job
-    is left to others.
+    is left to others. `predicts` says whether items get predicted attributes, None that nothing changes in that.
+    Raises `SourceHeld` if that changes while a job is at work on the source.
     """
     with owner.database.write() as session:
         source_id = sources.ensure(session, collection, source.uri)
+        if predicts is not None:
+            sources.set_predicts(session, source_id, predicts)
         name = owner.name if adopt else None
         return jobs.open_index_job(session, collection, source_id, name, prune, owner.living(session), on_duplicate)
 
@@ -121,12 +127,15 @@ class IndexRun(JobRun):
         self._checking = threading.Lock()
 
     def work(self, job: Job, span: Span | None = None) -> None:
-        """As `JobRun.work`. Raises `SourceGone` if the source disappears, and as `fitting_collection` does."""
+        """As `JobRun.work`. Raises `SourceGone` if the source disappears, `QuotaExceeded` if the job's API key may not
+        store more, and as `fitting_collection` does.
+        """
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
         strategy = SourceInputs(stores, lambda: self._load(job), collection, self._keyed(job), job)
-        Pipeline(self._owner, self._progress, strategy).work(job, span)
+        with acting(_for_whom(job)):
+            Pipeline(self._owner, self._progress, strategy).work(job, span)
 
     def end(self, job: Job) -> bool:
         """Prune if the job asks for it, and close the job; false while inputs are open. Raises `SourceGone`."""
@@ -166,7 +175,7 @@ class IndexRun(JobRun):
         assert job.source_id is not None
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
-        source, reading = self._keyed(job), version(self._owner.settings.photos)
+        source, reading = self._keyed(job), reading_version(self._owner.settings.photos, job.predicts, collection.model)
         for page in _pages(source.scan(self._position(job))):
             self._owner.check()
             seen = {found.key: stamp_of(source, found.said, reading) for found in page if found.said is not None}
@@ -236,6 +245,11 @@ class IndexRun(JobRun):
             held = items.hashes(session, collection, keys)
             mine = [key for key, (_, source_id) in held.items() if source_id == job.source_id]
             jobs.add_pruned(session, job.id, items.delete(session, collection, mine))
+
+
+def _for_whom(job: Job) -> Caller:
+    """Who has the items written: the API key that started the job, whose quota they count in."""
+    return caller() if job.charged_to is None else replace(caller(), who=Caller.of_key(job.charged_to))
 
 
 def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:

@@ -1,37 +1,37 @@
 """The pipeline: leased inputs -> prepared ahead in threads -> embedded as a batch -> written in one transaction.
 
-While the model works on one range, the next is prepared; never more than these two are in memory. Each kind of job has
-its own `Strategy`: `indexer.source_inputs` that of files, `indexer.reembed` that of items.
+While the model works on one range, the next is prepared; never more than these two are in memory. Several embedders
+divide a range among them (`indexer.embedders`). Each kind of job has its own `Strategy`: `indexer.source_inputs` that
+of files, `indexer.reembed` that of items.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from indexer.embedders import Embed, Embedders, Vectors
 from indexer.paths import one_line
 from indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
-from model.seam import Embedder, FloatArray, Sample
+from model.processors import SHARING
+from model.seam import Sample
 from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Lease, Settled, Span
 from search.errors import AnyseekError, LeaseLost
-from search.metrics import INPUTS_SETTLED, embedding
+from search.metrics import INPUTS_SETTLED
 
 logger = logging.getLogger(__name__)
 
 MODEL_FAILED = "model-failed"
 PREPARING_FAILED = "preparing-failed"
 MODEL_ERRORS = (RuntimeError, ValueError, ArithmeticError)  # the errors of a model at an input
-
-# Raw vectors of one input by space, each (d,).
-Vectors = Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,11 @@ class Strategy(Protocol[P, H]):
         """
         ...
 
-    def embed(self, prepared: Sequence[P]) -> Sequence[Vectors]:
-        """The vectors of each input, at least one. Raises one of `MODEL_ERRORS` if the model fails at any of them."""
+    def embed(self, prepared: Sequence[P], embed: Embed) -> Sequence[Vectors]:
+        """The vectors of each input, at least one, as `embed` makes them of samples.
+
+        Raises one of `MODEL_ERRORS` if the model fails at any of them.
+        """
         ...
 
     def write(self, session: Session, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
@@ -104,16 +107,19 @@ class Pipeline(Generic[P, H]):
         Raises `JobCancelled`, `JobStopped`, and what the strategy raises, as `SourceGone` or `FingerprintMismatch`;
         leases are given back then.
         """
-        pool = ThreadPoolExecutor(self._strategy.threads, thread_name_prefix="prepare")
+        # What is predicted for an item is a pass of a model beside those of other inputs: a thread each.
+        pool = ThreadPoolExecutor(self._strategy.threads, "prepare", initializer=SHARING.take, initargs=(1,))
+        embedders = Embedders(self._owner.settings)
         try:
             following = self._begin(job, span, pool)
             while current := following or self._begin(job, span, pool, is_suspect=True):
                 # A suspect is worked on alone, so that only it can cause a death.
                 following = self._begin(job, span, pool) if following else None
-                self._finish(job, current)
+                self._finish(job, current, embedders.embed)
                 following = following or self._begin(job, span, pool)
         finally:
             pool.shutdown(cancel_futures=True)
+            embedders.close()
             self._give_back()
 
     def _begin(
@@ -133,7 +139,8 @@ class Pipeline(Generic[P, H]):
             return None
         self._under_way.extend(leases)
         prepare = _refusing(self._strategy.preparer(held))
-        return _Range(leases, [pool.submit(prepare, lease) for lease in leases])
+        # Each thread needs a context of its own, which knows the job and the span that it is worked on in.
+        return _Range(leases, [pool.submit(copy_context().run, prepare, lease) for lease in leases])
 
     def _lease(self, session: Session, job: Job, span: Span | None, is_suspect: bool) -> list[Lease]:
         owner, lasts = self._owner.name, self._lease_time
@@ -142,10 +149,10 @@ class Pipeline(Generic[P, H]):
             return [suspect] if suspect else []
         return ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lasts, span)
 
-    def _finish(self, job: Job, current: _Range[P]) -> None:
+    def _finish(self, job: Job, current: _Range[P], embed: Embed) -> None:
         """Embed and write a range; if its leases have been lost, another worker does it."""
         outcomes = [future.result() for future in current.outcomes]
-        made, failed = self._embed([outcome for outcome in outcomes if not isinstance(outcome, Settled)])
+        made, failed = self._embed([made for made in outcomes if not isinstance(made, Settled)], embed)
         settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
         try:
             given_back = self._write(made, [*settled, *failed])
@@ -157,16 +164,16 @@ class Pipeline(Generic[P, H]):
         done = {lease.id for lease in current.leases}
         self._under_way = [lease for lease in self._under_way if lease.id not in done]
 
-    def _embed(self, prepared: Sequence[P]) -> tuple[list[tuple[P, Vectors]], list[Settled]]:
+    def _embed(self, prepared: Sequence[P], embed: Embed) -> tuple[list[tuple[P, Vectors]], list[Settled]]:
         """The vectors of inputs, and the inputs at which the model failed, found by running each alone."""
         if not prepared:
             return [], []
         try:
-            return list(zip(prepared, self._strategy.embed(prepared), strict=True)), []
+            return list(zip(prepared, self._strategy.embed(prepared, embed), strict=True)), []
         except MODEL_ERRORS as error:
             if len(prepared) == 1:
                 return [], [Settled(prepared[0].lease, None, f"the model failed at it: {error}", MODEL_FAILED)]
-        alone = [self._embed([single]) for single in prepared]
+        alone = [self._embed([single], embed) for single in prepared]
         return [pair for made, _ in alone for pair in made], [settled for _, failed in alone for settled in failed]
 
     def _write(self, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
@@ -196,12 +203,3 @@ def _refusing(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | 
             return Settled(lease, None, reason, PREPARING_FAILED)
 
     return prepare_or_refuse
-
-
-def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
-    """The raw vectors of each sample. Raises what the model raises, `ValueError` for values that are no numbers."""
-    with embedding(len(samples)):
-        vectors = embedder.embed_gallery(samples, spaces)
-    if not all(np.isfinite(rows).all() for rows in vectors.values()):
-        raise ValueError("its vector has values that are not numbers")
-    return [{space: rows[place] for space, rows in vectors.items()} for place in range(len(samples))]

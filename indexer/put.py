@@ -1,13 +1,14 @@
-"""Items made without a job: put over the API, or made again from their originals by `anyseek rebuild`."""
+"""Items put and deleted without a job, or made again from their originals by `anyseek rebuild`."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
+from sqlalchemy.orm import Session
 
 from indexer.descriptions import check_attributes
 from indexer.indexing import open_collection
 from indexer.kinds import media_type
-from indexer.photo_metadata.reading import joined, read_metadata, version
+from indexer.photo_metadata.reading import joined, read_metadata
+from indexer.predicted import predicted, reading_version
 from indexer.runs import Tools
 from indexer.samples import (
     CAPTION,
@@ -21,10 +22,13 @@ from indexer.samples import (
     sample_hash,
     store_class_names,
 )
-from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
+from indexer.thumbnails import thumbnail_of
+from model.modalities.reading.budget import check_wanted
+from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE
 from model.seam import FloatArray, Sample, Value
-from search.catalogue import audit, collections, items
-from search.errors import AnyseekError, BadInput
+from search.catalogue import audit, collections, items, patching, quotas
+from search.catalogue.patching import Versions
+from search.errors import AnyseekError, BadInput, ItemNotFound
 from search.metrics import embedding
 from search.types import Asset, Attributes, Item, NewItem
 
@@ -39,38 +43,60 @@ def put_item(
     files: Sequence[RawFile],
     caption: str | None = None,
     attributes: Attributes | None = None,
+    versions: Versions | None = None,
+    predicts: bool = False,
 ) -> Item:
     """Insert or replace the item `key`; the same content again writes nothing. It can be found when this returns.
 
     What the picture's file says of itself becomes attributes, and the caption if none is given; `attributes` win.
+    With `predicts` an item with a picture also gets predicted attributes.
     Each file is one modality (canonical name, each once); `caption` is a text that was parsed. Raises
     `CollectionNotFound`, `DecodeError`, `BadInput` for a sample without anything that the model takes,
-    `KeyHeldElsewhere` if the key came from a folder, `ModelMismatch`, `FingerprintMismatch`.
+    `KeyHeldElsewhere` if the key came from a folder, `ItemChanged` if the item is none of `versions`, `ModelMismatch`,
+    `FingerprintMismatch`, `QuotaExceeded` if the caller's API key may not store it.
     """
     with tools.database.read() as session:
-        collections.get(session, collection_name)
+        into = collections.get(session, collection_name).id
+        quotas.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     metadata = read_metadata(_distinct(key, files), tools.settings)
     words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
     values = decode_all(files, words, tools.settings.limits)
     sample = _sample(tools, key, values)
+    small = thumbnail_of(values)
+    guessed = predicted(small, tools.embedder) if predicts and small is not None and PICTURE in values else {}
     new = NewItem(
         key=key,
-        content_hash=content_hash(files, caption, attributes or {}, version(tools.settings.photos)),
-        vectors=_vectors(tools, sample, list(collection.spaces)),
+        content_hash=content_hash(
+            files, caption, attributes or {}, reading_version(tools.settings.photos, predicts, collection.model)
+        ),
+        vectors=vectors_of(tools, sample, list(collection.spaces)),
         caption=_caption(values),
-        attributes=joined(attributes or {}, metadata.attributes),
+        attributes=joined(attributes or {}, metadata.attributes) | guessed,
         assets=(
             *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
             *store_class_names(files, tools.assets),
-            *_thumbnail(tools, values),
+            *_stored(tools, small),
         ),
         sample_hash=sample_hash(files, words, metadata.decoding_version),
     )
     with tools.database.write() as session:
+        patching.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
+
+
+def delete_item(session: Session, collection_name: str, key: str, versions: Versions | None = None) -> None:
+    """Delete the item `key`. Files that were indexed in place stay where they are.
+
+    Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`.
+    """
+    collection = collections.get(session, collection_name)
+    patching.check_unchanged(session, collection, key, versions)
+    if not items.delete(session, collection, [key]):
+        raise ItemNotFound(f"the collection {collection_name!r} has no item {key!r}")
+    audit.record(session, "item.delete", collection_name, key)
 
 
 def remake(tools: Callable[[], Tools], items: Sequence[Item]) -> Mapping[str, NewItem]:
@@ -97,10 +123,13 @@ def _remade(tools: Tools, item: Item) -> NewItem | None:
     return NewItem(
         key=item.key,
         content_hash=UNKNOWN_HASH,
-        vectors=_vectors(tools, sample, list(tools.embedder.spaces)),
+        vectors=vectors_of(tools, sample, list(tools.embedder.spaces)),
         caption=_caption(values),
         attributes=item.attributes,
-        assets=(*(asset for asset in item.assets.values() if asset.name != THUMBNAIL), *_thumbnail(tools, values)),
+        assets=(
+            *(asset for asset in item.assets.values() if asset.name != THUMBNAIL),
+            *_stored(tools, thumbnail_of(values)),
+        ),
         source_id=item.source_id,
         sample_hash=item.sample_hash,
     )
@@ -115,7 +144,9 @@ def _sample(tools: Tools, key: str, values: Mapping[str, Value]) -> Sample:
     return sample
 
 
-def _vectors(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
+def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
+    """The vectors of an item in some spaces, as they are stored."""
+    check_wanted()
     with embedding(1):
         vectors = tools.embedder.embed_gallery([sample], spaces)
     return {space: rows[0] for space, rows in vectors.items()}
@@ -126,12 +157,8 @@ def _caption(values: Mapping[str, Value]) -> str | None:
     return caption if isinstance(caption, str) else None
 
 
-def _thumbnail(tools: Tools, values: Mapping[str, Value]) -> list[Asset]:
-    picture = values.get(PICTURE)
-    if not isinstance(picture, np.ndarray):
-        return []
-    small = thumbnail(picture.astype(np.uint8, copy=False))
-    return [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
+def _stored(tools: Tools, small: bytes | None) -> list[Asset]:
+    return [] if small is None else [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
 
 
 def _distinct(key: str, files: Sequence[RawFile]) -> Sequence[RawFile]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared, Vectors, embed_samples
+from indexer.embedders import Embed, Vectors, embed_samples
+from indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
 from indexer.runs import JobRun, Owner, Progress, Tools
 from indexer.samples import read_originals, sample_for
 from model.seam import Embedder, Sample
@@ -160,8 +161,8 @@ class ItemsToEmbed:
 
         return prepare
 
-    def embed(self, prepared: Sequence[PreparedItem]) -> Sequence[Vectors]:
-        return embed_samples(self._embedder(), [item.sample for item in prepared], list(self._target.spaces))
+    def embed(self, prepared: Sequence[PreparedItem], embed: Embed) -> Sequence[Vectors]:
+        return embed(self._embedder(), [item.sample for item in prepared], list(self._target.spaces))
 
     def write(self, session: Session, made: Sequence[tuple[PreparedItem, Vectors]], settled: Sequence[Settled]) -> int:
         """As `reembedding.write`."""

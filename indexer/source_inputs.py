@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from indexer.descriptions import Description, ModalityFile
+from indexer.embedders import Embed, Vectors
 from indexer.errors import BadDescription, DuplicateContent
 from indexer.kinds import media_type
-from indexer.photo_metadata.reading import joined, read_metadata, version
-from indexer.pipeline import Prepared, Vectors, embed_samples
+from indexer.photo_metadata.reading import joined, read_metadata
+from indexer.pipeline import Prepared
+from indexer.predicted import predicted, reading_version
 from indexer.runs import Stores, Tools
 from indexer.samples import (
     CAPTION,
@@ -83,6 +86,8 @@ class SourceInputs:
         self._source = source
         self._source_id = job.source_id
         self._on_duplicate = job.on_duplicate
+        self._predicts = job.predicts
+        self._reading = reading_version(stores.settings.photos, job.predicts, collection.model)
         self._decoding_threads = stores.settings.work.decoding_threads
         self._may_decode = threading.BoundedSemaphore(self._decoding_threads)
 
@@ -105,7 +110,7 @@ class SourceInputs:
             self._source.check()
             return Settled(lease, None, str(error), error.code)
 
-    def embed(self, prepared: Sequence[PreparedFile]) -> Sequence[Vectors]:
+    def embed(self, prepared: Sequence[PreparedFile], embed: Embed) -> Sequence[Vectors]:
         """Like `Strategy.embed`; the model runs at most once for each content."""
         known = {file.sample_hash: file.vectors for file in prepared if file.vectors is not None}
         unknown = [file for file in prepared if file.sample_hash not in known]
@@ -114,7 +119,7 @@ class SourceInputs:
             known |= duplicates.vectors_by_sample(session, self._collection, hashes)
         fresh = {file.sample_hash: file.sample for file in unknown if file.sample_hash not in known}
         if fresh:
-            made = embed_samples(self._load().embedder, list(fresh.values()), list(self._collection.spaces))
+            made = embed(self._load().embedder, list(fresh.values()), list(self._collection.spaces))
             known |= zip(fresh, made, strict=True)
         return [known[file.sample_hash] for file in prepared]
 
@@ -149,11 +154,11 @@ class SourceInputs:
         said = self._source.describe(lease.uri)
         if said.key != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
-        reading = version(self._stores.settings.photos)
-        stamp = stamp_of(self._source, said, reading)  # before the files are read: what changes later changes the stamp
+        # The stamp comes before the files are read: what changes later changes the stamp.
+        stamp = stamp_of(self._source, said, self._reading)
         files = [self._read(modality, further) for modality, further in said.files.items()]
         with self._may_decode:  # reading and storing mostly wait, but this needs a processor
-            digest = content_hash(files, said.caption, said.attributes, reading)
+            digest = content_hash(files, said.caption, said.attributes, self._reading)
             if held.get(lease.key) == (digest, self._source_id):
                 return Unchanged(lease, UNCHANGED, stamp=stamp)
             metadata = read_metadata(files, self._stores.settings)
@@ -168,7 +173,7 @@ class SourceInputs:
             sample_hash=content,
             sample=sample_for(values, self._load().embedder.modalities) if again is None else Sample({}),
             caption=text if isinstance(text, str) else None,
-            attributes=joined(said.attributes, metadata.attributes),
+            attributes=joined(said.attributes, metadata.attributes) | self._predicted(small),
             assets=(
                 *(self._asset(file, said.files[file.modality].path) for file in files),
                 *store_class_names(files, self._stores.assets),
@@ -183,6 +188,14 @@ class SourceInputs:
         with self._may_decode:
             values = decode_all(files, caption, self._stores.settings.limits)
             return values, _thumbnail(values[PICTURE])
+
+    def _predicted(self, small: bytes) -> dict[str, Any]:
+        """What is predicted from a thumbnail, if the source asks for it."""
+        if not self._predicts:
+            return {}
+        embedder = self._load().embedder
+        with self._may_decode:
+            return predicted(small, embedder)
 
     def _known(self, said: Description, content: str) -> "_Known | None":
         """What another item of this content has, so that it need not be decoded; None if something has to be."""

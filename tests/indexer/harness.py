@@ -16,12 +16,14 @@ from indexer.sources.opening import open_source
 from model.hashing import HashingEmbedder
 from model.seam import Embedder, FloatArray, Sample
 from search.assets import AssetStore
-from search.catalogue import collections, items, ledger
+from search.catalogue import collections, facets, items, ledger
 from search.catalogue.jobs import Job
 from search.catalogue.ledger import Failure
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
 from search.maintenance import verify
 from search.settings import Limits, Settings
 from search.types import Item, OnDuplicate
@@ -45,6 +47,16 @@ class Counting:
 
     def settled(self, inputs: int) -> None:
         self.done += inputs
+
+
+class Watched(HashingEmbedder):
+    """Counts what it embeds for items."""
+
+    embedded = 0
+
+    def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        self.embedded += len(samples)
+        return super().embed_gallery(samples, spaces)
 
 
 class Trapped(HashingEmbedder):
@@ -86,12 +98,13 @@ def index(
     progress: Counting | None = None,
     name: str = NAME,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
+    predicts: bool | None = None,
 ) -> Job:
     """What `anyseek index` does."""
     source = open_source(tools.settings, name_of_source)
     collection = open_collection(tools, name)
     with Owner(tools.database, tools.settings) as owner:
-        job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate)
+        job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate, predicts=predicts)
         return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
 
 
@@ -99,6 +112,14 @@ def held(tools: Tools) -> dict[str, Item]:
     with tools.database.read() as session:
         collection = collections.get(session, NAME)
         return {item.key: item for item in items.list_page(session, collection, None, 10_000)}
+
+
+def found(tools: Tools, where: str) -> set[str]:
+    """The keys of items that pass a written filter."""
+    with tools.database.read() as session:
+        collection = collections.get(session, NAME)
+        ids = facets.ids_where(session, collection.id, checked(filter_from_text(where)))
+        return {item.key for item in items.by_ids(session, ids.tolist()).values()}
 
 
 def given(item: Item) -> dict[str, Any]:

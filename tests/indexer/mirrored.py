@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from model.devices import CPU
 from model.hashing import HashingEmbedder
 from model.seam import Embedder, FloatArray, Sample
 
@@ -31,7 +32,7 @@ class Mirrored(HashingEmbedder):
         return self.embed(samples, spaces)
 
 
-def load(name: str, home: Path) -> Embedder:
+def load(name: str, home: Path, device: str = CPU) -> Embedder:
     """In place of `model.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
     if name == OLD:
         return HashingEmbedder()

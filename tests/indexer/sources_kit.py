@@ -166,7 +166,9 @@ def s3_server() -> Iterator[Callable[[str, Mapping[str, bytes]], str]]:
     """An S3 server on loopback; gives what makes a bucket with files in it and returns its address."""
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
+    S3FileSystem.clear_instance_cache()  # fsspec keeps file systems, and those of a server before know only its port
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

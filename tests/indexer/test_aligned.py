@@ -14,7 +14,8 @@ from model.modalities.reading.errors import BadMap
 from model.seam import Regions
 from search.errors import BadInput, NotAligned
 from search.evaluation.aligned import AlignedSet
-from search.settings import Limits
+from search.settings import Settings
+from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 
 
 def _png(path: Path, value: int, mode: str = "RGB") -> None:
@@ -39,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _read(folder: Path, most: int | None = None) -> AlignedSet:
-    return read_aligned(folder, Limits(), most)
+    return read_aligned(folder, Settings(folder.parent), most)
 
 
 def test_a_folder_for_each_modality(folder: Path) -> None:
@@ -82,7 +83,7 @@ def test_files_that_are_no_such_modality_are_counted(folder: Path) -> None:
     _text(folder / "depth" / "sub" / "0.npy", "twice")
     assert _read(folder).notes == (
         "depth/sub/0.png is left out: depth/sub/0.npy has the same key",
-        "1 files in depth/ are ignored: depth is kept as .png, .npy",
+        "1 files in depth/ are ignored: depth is kept as .png, .npy, .npz, .tif, .tiff, .exr",
     )
 
 
@@ -103,6 +104,36 @@ def test_pictures_with_sidecars(tmp_path: Path) -> None:
     assert set(aligned.samples[0].values) == {"rgb", "depth", "caption"}
     assert aligned.samples[1].values["caption"] == "another"
     assert aligned.notes == ("1 files have a key that no other modality has: 2.jpg",)
+
+
+def test_photos_with_words_in_their_files_and_albums(tmp_path: Path) -> None:
+    """What `anyseek index` takes as captions and keywords is what is asked for, without any file beside the photos."""
+    (tmp_path / "1.jpg").write_bytes(with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini", "boats"])))
+    (tmp_path / "2.jpg").write_bytes(with_iptc(jpeg_photo(2), iptc("A dog", ["Rimini"])))
+    (tmp_path / "3.jpg").write_bytes(jpeg_photo(3))
+    _text(tmp_path / "3.json", json.dumps({"attributes": {"album": "Winter", "keywords": ["snow", 7, " "]}}))
+    (tmp_path / "4.jpg").write_bytes(jpeg_photo(4))
+    _text(tmp_path / "2.json", json.dumps({"caption": "my dog", "attributes": {"keywords": ["dog"]}}))
+    aligned = _read(tmp_path)
+    assert aligned.keys == ("1.jpg", "2.jpg", "3.jpg")
+    assert aligned.notes == ("1 files have a key that no other modality has: 4.jpg",)
+    assert aligned.labels == (frozenset({"Rimini", "boats"}), frozenset({"dog"}), frozenset({"Winter", "snow"}))
+    assert aligned.samples[0].values["caption"] == "The harbour. Rimini, boats"
+    assert aligned.samples[1].values["caption"] == "my dog"
+    (named,) = aligned.queries
+    assert (named.name, named.modality, set(named.own)) == ("label", "caption", {None})
+    asked = [named.samples[number].values["caption"] for number in range(len(named.samples))]
+    assert asked == ["Rimini", "Winter", "boats", "dog", "snow"]
+    assert named.labels[0] == {"Rimini"}
+
+
+def test_a_photo_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(with_iptc(jpeg_photo(1), iptc("The harbour", ["Rimini"])))
+    (tmp_path / "2.jpg").write_bytes(b"no picture")
+    _text(tmp_path / "2.json", '{"caption": "words"}')
+    aligned = _read(tmp_path)
+    assert aligned.keys == ("1.jpg",)
+    assert [note for note in aligned.notes if "2.jpg is left out" in note]
 
 
 def test_a_manifest_goes_before_folders_that_are_called_like_modalities(folder: Path) -> None:
@@ -161,7 +192,7 @@ def test_labels_that_are_none(folder: Path, written: str) -> None:
 
 def test_files_are_decoded_only_when_they_are_used(folder: Path, tmp_path: Path) -> None:
     (folder / "image" / "sub" / "0.png").write_bytes(b"no picture")
-    _png(folder / "depth" / "sub" / "1.png", 1)
+    Image.new("RGB", (8, 6), "red").save(folder / "depth" / "sub" / "1.png")
     (folder / "image" / "sub" / "2.png").unlink()
     _png(tmp_path / "secret.png", 1)
     (folder / "image" / "sub" / "2.png").symlink_to(tmp_path / "secret.png")

@@ -11,25 +11,10 @@ from indexer.photo_metadata import reading
 from indexer.put import put_item
 from indexer.runs import Tools
 from indexer.samples import RawFile
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.catalogue import collections, facets, items
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
 from search.settings import Photos
-from tests.indexer.harness import NAME, check_agreement, failures, held, index, installation, numbers
+from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
 from tests.indexer.photos import PARIS, ROME, exif_of_camera, heic_photo, jpeg_photo, raw, xmp
 from tests.indexer.pictures import encoded, jpeg, noise, png
-
-
-class Watched(HashingEmbedder):
-    """Counts what it embeds."""
-
-    embedded = 0
-
-    def embed_gallery(self, samples: list[Sample], spaces: list[str]) -> dict[str, FloatArray]:  # type: ignore[override]
-        self.embedded += len(samples)
-        return super().embed_gallery(samples, spaces)
 
 
 @pytest.fixture
@@ -47,13 +32,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / "old.jpg").write_bytes(jpeg_photo(3, exif_of_camera("2019:05:03 14:12:09", make="Canon")))
     (folder / "screen.png").write_bytes(png(4))
     return folder
-
-
-def found(tools: Tools, where: str) -> set[str]:
-    with tools.database.read() as session:
-        collection = collections.get(session, NAME)
-        ids = facets.ids_where(session, collection.id, checked(filter_from_text(where)))
-        return {item.key for item in items.by_ids(session, ids.tolist()).values()}
 
 
 @pytest.mark.parametrize(

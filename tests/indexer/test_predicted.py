@@ -1,0 +1,268 @@
+"""Predicted attributes: asked for, kept, filtered by, taken away, and never mixed up with what people wrote."""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sqlalchemy import select
+
+from indexer import predicted as predicting
+from indexer import source_inputs
+from indexer.errors import BadAttributes
+from indexer.indexing import open_collection, open_job
+from indexer.patching import Patch, patch_item
+from indexer.predicted import predicted
+from indexer.put import put_item
+from indexer.runs import Owner, Tools
+from indexer.samples import RawFile
+from indexer.sources.opening import open_source
+from model.galleries.demo import FOLDER, read_views
+from model.hashing import HashingEmbedder
+from model.home import default_home
+from model.loading import load_model
+from model.modalities.reading.pictures import thumbnail
+from model.processors import SHARING
+from model.seam import Embedder
+from search.catalogue import collections, facet_counts, jobs, sources
+from search.catalogue.sources import SourceHeld
+from search.catalogue.tables import ItemRow, WordsRow
+from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
+from tests.indexer.pictures import encoded
+
+RED, SKY = (200, 20, 35), (70, 120, 180)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    with installation(tmp_path / "home", Watched()) as tools:
+        yield tools
+
+
+def plain(colour: tuple[int, int, int]) -> bytes:
+    return encoded(Image.new("RGB", (48, 32), colour), "PNG")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in (("red", RED), ("sky", SKY)):
+        (folder / f"{name}.png").write_bytes(plain(colour))
+    return folder
+
+
+def test_inputs_that_are_prepared_at_once_compute_with_one_thread_each(
+    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+
+    def predict(thumbnail: bytes, embedder: Embedder) -> dict[str, Any]:
+        with SHARING.a_pass():
+            seen.append(torch.get_num_threads())
+        return {}
+
+    monkeypatch.setattr(SHARING, "threads", 8)
+    monkeypatch.setattr(source_inputs, "predicted", predict)
+    try:
+        index(tools, folder, predicts=True)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1]
+
+
+def of(tools: Tools, key: str) -> object:
+    return held(tools)[key].attributes.get("predicted")
+
+
+def test_a_picture_is_told_by_its_pixels() -> None:
+    halves = np.full((40, 60, 3), RED, np.uint8)
+    halves[:, :24] = 255
+    told = predicted(thumbnail(halves), HashingEmbedder())["predicted"]
+    assert told["colours"] == ["red", "white"]
+    assert told["colour_shares"]["red"] == pytest.approx(0.6, abs=0.03)
+    luma = 0.6 * (0.299 * 200 + 0.587 * 20 + 0.114 * 35) / 255 + 0.4
+    assert told["brightness"] == pytest.approx(luma, abs=0.01)
+    assert told["colourfulness"] > 82
+
+
+def test_nothing_is_predicted_unless_somebody_asks(tools: Tools, folder: Path) -> None:
+    index(tools, folder)
+    assert "predicted" not in held(tools)["red.png"].attributes
+
+
+def test_asked_for_later_it_is_added_without_embedding_anew(tools: Tools, folder: Path) -> None:
+    index(tools, folder)
+    assert isinstance(tools.embedder, Watched)
+    before, versions = tools.embedder.embedded, {key: item.id for key, item in held(tools).items()}
+    assert numbers(index(tools, folder, predicts=True)) == (2, 0, 0, 0)
+    assert tools.embedder.embedded == before
+    assert {key: item.id for key, item in held(tools).items()} == versions
+    assert (
+        of(tools, "red.png")
+        == predicted(tools.assets.read(held(tools)["red.png"].assets["thumbnail"]), tools.embedder)["predicted"]
+    )
+    check_agreement(tools)
+
+
+def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: Path) -> None:
+    index(tools, folder, predicts=True)
+    before = of(tools, "red.png")
+    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
+    (folder / "new.png").write_bytes(plain((30, 140, 50)))
+    assert numbers(index(tools, folder)) == (1, 2, 0, 0)
+    assert of(tools, "new.png")["colours"] == ["green"]  # type: ignore[index]
+    assert of(tools, "red.png") == before
+    assert numbers(index(tools, folder, predicts=False)) == (3, 0, 0, 0)
+    assert [key for key in held(tools) if of(tools, key)] == []
+
+
+def test_what_is_unchanged_by_its_stamp_gets_them_too(
+    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.stamps.SETTLED_NS", 0)
+    time.sleep(0.01)
+    index(tools, folder)
+    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
+    assert numbers(index(tools, folder, predicts=True)) == (2, 0, 0, 0)
+    assert numbers(index(tools, folder)) == (0, 2, 0, 0)
+
+
+def test_another_version_predicts_anew(tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index(tools, folder, predicts=True)
+    monkeypatch.setattr(predicting, "PREDICTING_VERSION", "next")
+    assert numbers(index(tools, folder)) == (2, 0, 0, 0)
+
+
+def test_what_was_quarantined_gets_them_when_it_is_tried_again(tools: Tools, folder: Path) -> None:
+    (folder / "late.png").write_bytes(plain(RED)[:40])
+    job = index(tools, folder, predicts=True)
+    assert numbers(job) == (2, 0, 1, 0)
+    (folder / "late.png").write_bytes(plain(SKY))
+    with tools.database.write() as session:
+        assert jobs.reopen(session, job.id) == 1
+    index(tools, folder)
+    assert of(tools, "late.png")["colours"] == ["blue"]  # type: ignore[index]
+
+
+def test_the_choice_does_not_change_under_a_running_job(tools: Tools, folder: Path) -> None:
+    source = open_source(tools.settings, folder)
+    with Owner(tools.database, tools.settings) as owner:
+        job = open_job(open_collection(tools, NAME), source, owner, prune=False)
+        collection = open_collection(tools, NAME)
+        with pytest.raises(SourceHeld, match=f"job {job.id} is at work"):
+            open_job(collection, source, owner, prune=False, predicts=True)
+        assert open_job(collection, source, owner, prune=False, predicts=False).id == job.id
+    with tools.database.read() as session:
+        assert [each.predicts for each in sources.list_of(session, collection)] == [False]
+
+
+def test_filters_and_facets_know_them(tools: Tools, folder: Path) -> None:
+    index(tools, folder, predicts=True)
+    assert found(tools, "predicted.colours = red") == {"red.png"}
+    assert found(tools, "predicted.brightness > 0.3 and predicted.colour_shares.blue > 0.9") == {"sky.png"}
+    with tools.database.read() as session:
+        collection = collections.get(session, NAME)
+        (counted,) = facet_counts.count(session, collection.id, 10, 10, paths=["predicted.colours"])
+    assert {each.value: each.items for each in counted.values} == {"red": 1, "blue": 1}
+
+
+def test_words_are_looked_for_only_in_what_people_wrote(tools: Tools, folder: Path) -> None:
+    (folder / "sky.json").write_text(json.dumps({"attributes": {"tag": "red"}}))
+    index(tools, folder, predicts=True)
+    with tools.database.read() as session:
+        rows = session.execute(select(ItemRow.key, WordsRow.words).join(WordsRow, WordsRow.item_id == ItemRow.id))
+        words = {key: set(text.split()) for key, text in rows}
+    assert "red" in words["sky.png"]
+    assert "blue" not in words["sky.png"]
+
+
+@pytest.mark.parametrize("how", ["sidecar", "manifest", "table"])
+def test_an_input_with_such_an_attribute_of_its_own_is_set_aside(tools: Tools, folder: Path, how: str) -> None:
+    said = {"predicted": {"brightness": 2}}
+    source = folder
+    if how == "sidecar":
+        (folder / "red.json").write_text(json.dumps({"attributes": said}))
+    elif how == "manifest":
+        (folder / "manifest.jsonl").write_text(json.dumps({"file": "red.png", "attributes": said}) + "\n")
+    else:
+        source = folder / "t.csv"
+        with source.open("w", newline="") as file:
+            csv.writer(file).writerows([["file", "predicted"], ["red.png", "yes"], ["sky.png", ""]])
+    job = index(tools, source)
+    (failure,) = failures(tools, job).values()
+    assert failure.code == "bad-description"
+    assert "leave it out or give it another name" in failure.reason
+    assert "predicted" not in held(tools).get("red.png", held(tools)["sky.png"]).attributes
+    assert set(held(tools)) == ({"sky.png", "red.png"} if how == "manifest" else {"sky.png"})  # a bad line says nothing
+
+
+def test_put_predicts_on_request_and_refuses_such_attributes(tools: Tools) -> None:
+    open_collection(tools, NAME)
+    files = [RawFile("rgb", plain(RED), "a.png")]
+    with pytest.raises(BadAttributes, match="'predicted'"):
+        put_item(tools, NAME, "k", files, attributes={"predicted": {}})
+    assert "predicted" not in put_item(tools, NAME, "k", files).attributes
+    first = put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True)
+    assert first.attributes["predicted"]["colours"] == ["red"]
+    assert first.attributes["n"] == 1
+    again = put_item(tools, NAME, "k", files, attributes={"n": 1}, predicts=True)
+    assert again.version == first.version
+    assert "predicted" not in put_item(tools, NAME, "words", [], "a dog", predicts=True).attributes
+
+
+def test_a_patch_keeps_them_and_may_remove_but_not_change_them(tools: Tools) -> None:
+    open_collection(tools, NAME)
+    told = put_item(tools, NAME, "k", [RawFile("rgb", plain(RED), "a.png")], predicts=True).attributes["predicted"]
+
+    def patch(attributes: dict[str, object]) -> dict[str, object]:
+        return dict(patch_item(tools.database, lambda: tools, NAME, "k", Patch(attributes)).attributes)
+
+    assert patch({"n": 1})["predicted"] == told
+    with pytest.raises(BadAttributes, match="'predicted'"):
+        patch({"predicted": {"brightness": 1}})
+    assert "predicted" not in patch({"predicted": None})
+
+
+def test_a_copy_of_a_known_picture_gets_them_from_its_thumbnail(tools: Tools, folder: Path) -> None:
+    index(tools, folder, predicts=True)
+    (folder / "copy.png").write_bytes((folder / "red.png").read_bytes())
+    assert isinstance(tools.embedder, Watched)
+    before = tools.embedder.embedded
+    index(tools, folder)
+    assert tools.embedder.embedded == before
+    assert of(tools, "copy.png") == of(tools, "red.png")
+
+
+def test_without_metadata_they_are_predicted_all_the_same(tools: Tools, folder: Path) -> None:
+    settings = replace(tools.settings, photos=replace(tools.settings.photos, metadata=False))
+    index(replace(tools, settings=settings), folder, predicts=True)
+    assert set(held(tools)["red.png"].attributes) == {"predicted"}
+
+
+@pytest.mark.slow
+def test_the_bundled_model_tells_what_a_photo_shows(tmp_path: Path) -> None:
+    """A photo of the demo, indexed with the model that comes with the program."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for view in read_views()[:3]:
+        shutil.copyfile(FOLDER / view["file"], photos / f"{view['key']}.jpg")
+    with installation(tmp_path / "home", load_model("4m-tiny", default_home())) as tools:
+        index(tools, photos)
+        before = {key: item.attributes for key, item in held(tools).items()}
+        assert numbers(index(tools, photos, predicts=True)) == (3, 0, 0, 0)
+        told = {key: item.attributes["predicted"] for key, item in held(tools).items()}
+    assert not any("predicted" in attributes for attributes in before.values())
+    assert [each["place"]["value"] for each in told.values() if "place" in each] == ["indoors"] * 3
+    for each in told.values():
+        assert "has_people" not in each
+        for name in ("shows", "place"):
+            assert name not in each or 0.75 <= each[name]["confidence"] <= 1
