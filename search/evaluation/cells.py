@@ -1,6 +1,6 @@
 """Measures one kind of query against one kind of item, answered in every way and compared with both baselines."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -9,18 +9,17 @@ import numpy as np
 from model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
 from search.errors import BadQuery
 from search.evaluation.baselines import Baselines, Sides
-from search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
+from search.evaluation.instruments import GUIDANCE, Compare, Comparison, Instruments, guided, otherwise
 from search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
 from search.evaluation.query_kinds import QueryKind
 from search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
 from search.evaluation.rows import Rows
-from search.queries import centre_queries, fuse
+from search.query_vectors import centre_queries, fuse
 from search.spaces.base import centre
 from search.upkeep import CENTRE_FROM
 
 REST = "everything else"
 _PICTURE = "rgb"
-_OTHER_FUSION = {Fusion.LATE: Fusion.JOINT, Fusion.JOINT: Fusion.LATE}
 _OTHER_DECODING = {Decoding.SOFT: Decoding.HARD, Decoding.HARD: Decoding.SOFT}
 
 
@@ -75,12 +74,22 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to answer; `fusion` is None for a query of one part, `decoding` is None for a model without codes."""
+    """One way to answer; `fusion` is None for a query of one part, `decoding` is None for a model without codes.
+
+    `guidance` is the weight of each part where they guide the model.
+    """
 
     space: str
     gallery: str
     fusion: Fusion | None
     decoding: Decoding | None
+    guidance: float | None = None
+
+    def step(self, what: Compare) -> str:
+        """Return what a compared step is called."""
+        if what is Compare.FUSION and self.guidance is not None:
+            return f"{self.fusion} at {self.guidance:g}"
+        return str(getattr(self, what))
 
 
 @dataclass(frozen=True)
@@ -129,8 +138,8 @@ class Cell:
             gallery_kind=usual.gallery,
             space=usual.space,
             fusion=usual.fusion,
-            usual=getattr(usual, what),
-            other=getattr(other, what),
+            usual=usual.step(what),
+            other=other.step(what),
             usual_scores=before,
             other_scores=after,
             gain=gain(self._measured(usual), self._measured(other)),
@@ -153,7 +162,9 @@ class Cell:
     def _others(self, usual: _Way) -> Iterator[tuple[Compare, _Way]]:
         compare = self.instruments.compare
         if Compare.FUSION in compare and usual.fusion is not None:
-            yield Compare.FUSION, replace(usual, fusion=_OTHER_FUSION[usual.fusion])
+            yield from ((Compare.FUSION, replace(usual, fusion=one)) for one in ONE_VECTOR if one is not usual.fusion)
+            for weight in GUIDANCE if usual.space in self.instruments.guided_spaces else ():
+                yield Compare.FUSION, replace(usual, fusion=Fusion.GUIDED, guidance=weight)
         if Compare.GALLERY in compare and usual.gallery == EXACT:
             yield Compare.GALLERY, replace(usual, gallery=PREDICTED)
         if Compare.DECODING in compare and usual.decoding is not None:
@@ -205,6 +216,10 @@ class Cell:
     def _queries(self, way: _Way) -> FloatArray:
         """Return the queries' vectors, centred and fused as in the search engine."""
         line, about, key = self.line, self.instruments.embedder.spaces[way.space], self._key(way)
+        if way.guidance is not None:
+            led = self.read.vectors.guided[line.name]
+            raw = led.vectors[guided(way.space, way.guidance)][led.of(line.places)]
+            return centre_queries(about, line.modalities, raw)
         if way.fusion is Fusion.JOINT:
             whole = self.read.vectors.joint[line.name]
             return centre_queries(about, line.modalities, whole.vectors[key][whole.of(line.places)])
@@ -213,7 +228,8 @@ class Cell:
             centre_queries(about, [modality], known[part].vectors[key][known[part].of(line.places)])
             for part, modality in zip(line.parts, line.modalities, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else np.stack([_fused(query) for query in np.stack(parts, axis=1)])
+        shares = [about.share(modality, line.modalities) for modality in line.modalities]
+        return parts[0] if len(parts) == 1 else np.stack([_fused(query, shares) for query in np.stack(parts, axis=1)])
 
     def _key(self, way: _Way) -> str:
         """The name of a way's vectors among those of a modality."""
@@ -222,10 +238,10 @@ class Cell:
         return way.space if own else otherwise(way.space)
 
 
-def _fused(parts: FloatArray) -> FloatArray:
-    """Fuse parts (p, d) into one query; parts that cancel each other out find nothing."""
+def _fused(parts: FloatArray, shares: Sequence[float]) -> FloatArray:
+    """Fuse parts (p, d) into one query by what each counts; parts that cancel each other out find nothing."""
     try:
-        return fuse(parts, [1.0] * len(parts))
+        return fuse(parts, shares)
     except BadQuery:
         return np.zeros(parts.shape[1], np.float32)
 

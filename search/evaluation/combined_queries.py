@@ -1,7 +1,7 @@
 """The suite `queries`: what queries of several parts find, beside the best of their parts alone.
 
 Every query goes through the search engine, fused as it is by default. The things are emoji of the test split, the rooms
-and the photographs that ship with Anyseek; training saw none of them.
+and the photographs that ship with Anyseek; training saw none of them. Photos with measured maps come from a folder.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +16,17 @@ from model.galleries.demo import FOLDER, read_views
 from model.galleries.openmoji import read_concepts
 from model.galleries.photos import read_photos
 from model.modalities.formats.color_palette import palette_of
-from model.modalities.reading.decode import decode_file
+from model.modalities.reading.decode import decode, decode_file
+from model.modalities.reading.understanding import understand
 from model.seam import Embedder, Sample, Value
 from search.evaluation.aligned import evenly
+from search.evaluation.depth_forms import FormsRow, measure_normals, measure_rooms
 from search.evaluation.emoji_suite import EmojiSources, Material
+from search.evaluation.measured_maps import mapped_photos
 from search.evaluation.measures import Estimate, estimate
+from search.evaluation.photographed_sketches import photographed
 from search.evaluation.real_collection import RealCollection, real_collection
+from search.evaluation.score_measures import Judged, ScoreRow, judged, score_rows
 from search.filters.from_text import filter_from_text
 from search.filters.tree import Filter
 from search.settings import Limits
@@ -30,8 +35,10 @@ from search.types import Part, Query
 Progress = Callable[[str], None]
 FIRST = 10
 WORTH, GOOD, LEFT = 1.15, 0.7, 2 / 3  # the aim: so much more than the best part, or above GOOD so many of its misses
+KEPT = 0.8  # of the recall of clean drawings, by photographed ones
 TOLERATED = 0.02  # what the rest of a class may lose in mean average precision by a negative part
 _FEWEST_OF_CLASS = 3
+DRAWING = "canny_edge"
 _PHOTO, _OTHER = "rgb", "other vendor/"
 
 
@@ -85,12 +92,38 @@ class NegativeRow:
 
 
 @dataclass(frozen=True)
+class PhotographedRow:
+    """R@10 of `queries` drawings in a gallery of `gallery` emoji: clean, photographed from paper and cleaned by us, and
+    photographed and left as they are.
+    """
+
+    queries: int
+    gallery: int
+    clean: Estimate
+    photographed: Estimate
+    as_they_are: Estimate
+
+    @property
+    def reached(self) -> bool:
+        """Whether photographs keep 0.8 of the recall of clean drawings."""
+        return self.photographed.value >= KEPT * self.clean.value
+
+
+@dataclass(frozen=True)
 class Combined:
-    """All rows that the model takes; `palette` has palettes of five colours alone."""
+    """All rows that the model takes; `palette` has palettes of five colours alone.
+
+    `depth_forms` and `normal_forms` say how often the form of a map is guessed right, whatever the model.
+    `scores` says what probabilities are worth.
+    """
 
     rows: tuple[CombinedRow, ...]
     negatives: tuple[NegativeRow, ...]
     palette: CombinedRow | None
+    depth_forms: FormsRow | None = None
+    normal_forms: FormsRow | None = None
+    photographed: PhotographedRow | None = None
+    scores: tuple[ScoreRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,11 +142,15 @@ class Asking:
         return bool(asked) and all(modality is None or modality in embedder.modalities for modality in asked)
 
 
-def measure_combined(embedder: Embedder, home: Path, most: int | None, progress: Progress) -> Combined:
+def measure_combined(
+    embedder: Embedder, home: Path, most: int | None, progress: Progress, data: Path | None = None
+) -> Combined:
     """Measure all rows on at most `most` things each. Fetches emoji by npm and pip into `home` on the first run.
 
+    `data` is a folder with the packs of `search.evaluation.measured_maps`, None to leave their rows out.
+
     Rows with a modality that the model does not take are left out. Raises `SourceUnavailable` if emoji cannot be
-    fetched.
+    fetched or a pack cannot be read, `NotAligned` if `data` has none.
     """
     progress("fetching and rendering emoji")
     material = EmojiSources(home).material(Split.TEST, most)
@@ -122,15 +159,21 @@ def measure_combined(embedder: Embedder, home: Path, most: int | None, progress:
     samples |= {_OTHER + key: Sample({_PHOTO: value}) for key, value in zip(others.keys, others.values, strict=True)}
     progress(f"embedding {len(samples)} emoji with {embedder.name}")
     with real_collection(embedder, samples) as collection:
-        rows = [_row(collection, asking, progress) for asking in _emoji(material) if asking.is_for(embedder)]
+        askings = [asking for asking in _emoji(material) if asking.is_for(embedder)]
+        rows = [_row(collection, asking, progress) for asking in askings]
+        scores = list(_judged(collection, askings, progress))
         negatives = tuple(_negative(collection, material, progress))
-    for name, of in (("rooms", _rooms), ("photos", _photos)):
-        pictures, askings = of(most)
+        photos = _photographed(collection, material, progress) if DRAWING in embedder.modalities else None
+    for name, pictures, askings in _pictured(data, most):
         progress(f"embedding {len(pictures)} {name}")
         with real_collection(embedder, pictures) as collection:
-            rows += [_row(collection, asking, progress) for asking in askings if asking.is_for(embedder)]
+            askings = [asking for asking in askings if asking.is_for(embedder)]
+            rows += [_row(collection, asking, progress) for asking in askings]
+            scores += _judged(collection, askings, progress)
     several = tuple(row for row in rows if len(row.parts) > 1)
-    return Combined(several, negatives, next((row for row in rows if row not in several), None))
+    progress("writing depth and normals of rooms in every convention")
+    palette = next((row for row in rows if row not in several), None)
+    return Combined(several, negatives, palette, measure_rooms(most), measure_normals(most), photos, score_rows(scores))
 
 
 def _emoji(material: Material) -> Iterator[Asking]:
@@ -152,6 +195,42 @@ def _emoji(material: Material) -> Iterator[Asking]:
     )
     for parts in kinds:
         yield _asking("emoji", parts, list(material.pictures), where)
+
+
+def _pictured(data: Path | None, most: int | None) -> Iterator[tuple[str, dict[str, Sample], list[Asking]]]:
+    """The things that are pictures alone: what they are, the pictures, and the queries for them."""
+    yield "rooms", *_rooms(most)
+    yield "photos", *_photos(most)
+    for found in mapped_photos(data, most) if data else ():
+        caption = {key: Part("caption", text) for key, text in found.captions.items()}
+        maps = {name: {key: Part(name, value) for key, value in of.items()} for name, of in found.maps.items()}
+        kinds = [{name: parts, "caption": caption} for name, parts in maps.items()]
+        keys = list(found.photos)
+        yield f"photos of {found.source}", dict(found.photos), [_asking(found.source, one, keys) for one in kinds]
+
+
+def _photographed(collection: RealCollection, material: Material, progress: Progress) -> PhotographedRow | None:
+    """Another vendor's drawings, and photographs of them as a seed draws them; None without any."""
+    drawings = material.queries["other_vendor_line"]
+    if not drawings.keys:
+        return None
+    progress(f"photographing {len(drawings.keys)} drawings")
+    draws = np.random.default_rng(0)
+    photos = [photographed(np.asarray(value), draws) for value in drawings.values]
+    limits, where = Limits(), filter_from_text(f"not @key starts with '{_OTHER}'")
+
+    def found(values: Sequence[Value]) -> Estimate:
+        parts = [Part(DRAWING, value) for value in values]
+        asking = Asking(DRAWING, len(material.pictures), drawings.keys, {DRAWING: parts}, where)
+        return estimate(_hits(collection, asking, [(part,) for part in parts]), np.mean)
+
+    return PhotographedRow(
+        len(drawings.keys),
+        len(material.pictures),
+        found(drawings.values),
+        found([understand(DRAWING, photo, limits, "a photograph").value for photo in photos]),
+        found([decode(DRAWING, photo, limits, "a photograph") for photo in photos]),
+    )
 
 
 def _rooms(most: int | None) -> tuple[dict[str, Sample], list[Asking]]:
@@ -202,6 +281,20 @@ def _row(collection: RealCollection, asking: Asking, progress: Progress) -> Comb
         estimate(together, np.mean),
         estimate(together - best, np.mean),
     )
+
+
+def _judged(collection: RealCollection, askings: Sequence[Asking], progress: Progress) -> Iterator[Judged]:
+    """The hits of every part alone, each kind once, and of all combinations."""
+    done = set()
+    for asking in askings:
+        progress(f"asking for probabilities {asking.name}")
+        kinds = {name: [(part,) for part in parts] for name, parts in asking.parts.items()}
+        kinds[" + ".join(asking.parts)] = list(zip(*asking.parts.values(), strict=True))
+        for kind, asked in kinds.items():
+            if kind not in done:
+                done.add(kind)
+                queries = [Query(parts, FIRST, where=asking.where) for parts in asked]
+                yield judged(collection, kind, asking.keys, queries)
 
 
 def _hits(collection: RealCollection, asking: Asking, queries: Sequence[tuple[Part, ...]]) -> npt.NDArray[np.float64]:

@@ -25,7 +25,7 @@ from search.evaluation.encoder_vectors import Encoders
 from search.evaluation.measures import IntArray, Recall, ranks, recall
 from search.evaluation.picture_cache import cached
 from search.evaluation.ridge import fitted
-from search.queries import centre_queries
+from search.query_vectors import centre_queries
 from search.spaces.base import centre
 
 Picture = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
 from search.errors import AnyseekError
 from search.settings import Settings
-from search.types import NewItem, Query
+from search.types import Hit, NewItem, Query, Results
 
 _NAME = "measured"
 _AT_ONCE = 64
@@ -26,13 +26,21 @@ class RealCollection:
 
     def found(self, queries: Sequence[Query]) -> list[list[str]]:
         """The keys of each query's hits, best first. Raises the error of a query that has one."""
-        keys = []
+        return [[hit.item.key for hit in hits] for hits in self.hits(queries)]
+
+    def hits(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
+        """Each query's hits, best first. Raises the error of a query that has one."""
+        return [results.hits for results in self.answers(queries)]
+
+    def answers(self, queries: Sequence[Query]) -> list[Results]:
+        """The answer to each query. Raises the error of a query that has one."""
+        found = []
         for start in range(0, len(queries), self._most):
             for answer in self._engine.query_batch(_NAME, queries[start : start + self._most]):
                 if isinstance(answer, AnyseekError):
                     raise answer
-                keys.append([hit.item.key for hit in answer.hits])
-        return keys
+                found.append(answer)
+        return found
 
 
 @contextmanager

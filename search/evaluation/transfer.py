@@ -17,7 +17,7 @@ from search.evaluation.measures import Estimate, Outcomes, Scores, gain, outcome
 from search.evaluation.query_kinds import QueryKind, query_kinds
 from search.evaluation.reading import ReadSet, read_set
 from search.evaluation.transfer_sets import PHOTO, TransferSet
-from search.queries import centre_queries
+from search.query_vectors import centre_queries
 
 TOLERATED = -0.01  # the lowest accepted lower bound of a gain
 FEWEST = 20  # a row with fewer queries is not judged

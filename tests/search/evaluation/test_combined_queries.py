@@ -53,6 +53,10 @@ def small_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, tmp_path: Path) -> None:
     found = measure_combined(HashingEmbedder(), tmp_path, 12, lambda line: None)
     count = min(12, len(UNSEEN))
+    assert [row.kind for row in found.scores][-1] == "all"
+    assert {"caption", "palette", "caption + palette"} <= {row.kind for row in found.scores}
+    assert all(0 <= row.error <= 1 and 0 <= row.by_probability <= 1 for row in found.scores)
+    assert sum(row.queries for row in found.scores[:-1]) == found.scores[-1].queries
     assert [row.name for row in found.rows] == [
         "emoji: caption + palette",
         "emoji: drawing + palette",
@@ -71,7 +75,14 @@ def test_rows_that_the_model_takes_are_asked_of_the_engine(small_sources: None, 
     assert (unlike.queries, unlike.gallery) == (count, count)
     assert unlike.change.value == pytest.approx(unlike.after.value - unlike.before.value)
     lines = list(combined_lines(found))
-    assert len(lines) == 1 + len(found.rows) + 2
+    assert found.depth_forms is not None
+    assert (found.depth_forms.maps, len(found.depth_forms.right)) == (12, 8)
+    assert found.depth_forms.reached
+    assert found.normal_forms is not None
+    assert (found.normal_forms.maps, found.normal_forms.reached) == (12, True)
+    assert found.photographed is not None
+    assert (found.photographed.queries, found.photographed.gallery) == (count, count)
+    assert len(lines) == 1 + len(found.rows) + 5 + 2 + len(found.scores)
     assert lines[1].startswith("emoji: caption + palette")
 
 
