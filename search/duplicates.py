@@ -1,0 +1,255 @@
+"""Near-duplicates of a collection: groups of pictures that are the same one, such as copies in other sizes.
+
+Two pictures are linked if their files are equal, or if the model's vectors are near and the pictures themselves alike
+(`search.likeness`). Vectors find the candidates through the live index: the 32 nearest of each picture, and more
+where these bring links. Neither is enough alone: scenes of one kind
+have near vectors, and pictures of different things can have one layout.
+
+A group is its best picture and all that are linked with it directly, so links do not chain: each of a group's pictures
+resembles the best one. The best has the most pixels, then the largest file, then it was taken or put first. A picture
+belongs to one group, that of the best picture which it is linked with. Nothing is ever changed or deleted.
+"""
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AnySet
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from model.modalities.drawings import ByteArray
+from model.modalities.reading.budget import check_wanted
+from model.seam import FloatArray
+from search.assets import AssetStore
+from search.catalogue import duplicates, items
+from search.catalogue.collections import Head
+from search.catalogue.session import Database
+from search.catalogue.tables import chunks
+from search.errors import AssetNotFound, StoreCorrupt
+from search.likeness import glance, likeness, views
+from search.spaces.base import LiveSpace, Neighbours
+from search.types import Asset, IdArray, Item
+
+# Chosen and measured by `python -m benchmarks.duplicates` (docs/querying.md).
+LEAST_COSINE = 0.4
+LEAST_LIKENESS = 0.87
+LEAST_AT_A_GLANCE = 0.65  # copies have 0.8, so this only saves time
+
+_THUMBNAIL = "thumbnail"
+_AT_ONCE = 128  # pictures whose neighbours are looked for together
+_FIRST_LOOK, _DEEPER = 32, 4  # how many of the nearest are looked at, and how many times more while that finds links
+_VIEWS = 512  # of so many pictures are kept, of 150 kB each
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A picture of a group besides its best one, and how near to that it is: cosine and likeness, both at most 1.
+
+    Both are 1.0 where the files are equal.
+    """
+
+    item: Item
+    cosine: float
+    likeness: float
+    same_file: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are the same one: the best, and the others, most alike first."""
+
+    best: Item
+    copies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """The groups of a collection, largest first and then by the key of their best, among `pictures` pictures.
+
+    `left_out` counts pictures that could be compared by their files alone: their vector or their thumbnail is damaged
+    or lost.
+    """
+
+    groups: tuple[Group, ...]
+    space: str
+    pictures: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class _Link:
+    cosine: float
+    likeness: float
+
+
+_SAME_FILE = _Link(1.0, 1.0)
+# By the first ids of two contents, in both directions.
+_Links = Mapping[int, Mapping[int, _Link]]
+
+
+def find_duplicates(database: Database, assets: AssetStore, head: Head, space: str, live: LiveSpace) -> Duplicates:
+    """The near-duplicates of a collection; `live` is its space called `space`, refreshed up to `head`."""
+    with database.read() as session:
+        contents = duplicates.pictures(session, head.id)
+    holders: dict[str, list[int]] = defaultdict(list)
+    for item_id in sorted(contents):
+        holders[contents[item_id]].append(item_id)
+    first = {item_id: holders[content][0] for item_id, content in contents.items()}
+    links, left_out = _links(database, assets, live, first)
+    alike = {item_id: holders[contents[item_id]] for item_id in first.values()}
+    linked = [item_id for item_id, of in first.items() if links.get(of) or len(alike[of]) > 1]
+    held: dict[int, Item] = {}
+    for some in chunks(linked):
+        with database.read() as session:
+            held.update((item.id, item) for item in items.by_ids(session, some).values() if not item.damaged)
+    return Duplicates(tuple(_groups(held, first, alike, links)), space, len(contents), left_out)
+
+
+def _links(database: Database, assets: AssetStore, live: LiveSpace, first: Mapping[int, int]) -> tuple[_Links, int]:
+    """The links between contents, each known by its first item, and how many of them cannot be compared."""
+    links: dict[int, dict[int, _Link]] = defaultdict(dict)
+    pictures = _Pictures(database, assets)
+    ids = sorted(set(first.values()))
+    compared = 0
+    for some in chunks(ids, _AT_ONCE):
+        check_wanted()
+        with live.reading() as view:
+            held, vectors = view.vectors(np.array(some, np.int64))
+        compared, k = compared + len(held), _FIRST_LOOK
+        while len(held):
+            check_wanted()
+            with live.reading() as view:
+                near = view.search(vectors, k)
+            found = dict(_new_links(_pairs(held, near, first), links, pictures))
+            for (one, other), link in found.items():
+                links[one][other] = links[other][one] = link
+            deeper = _is_worth_more(held, near, {item_id for pair in found for item_id in pair}, k)
+            held, vectors, k = held[deeper], vectors[deeper], k * _DEEPER
+    return links, len(ids) - compared + len(pictures.lacking)
+
+
+def _pairs(held: IdArray, near: Neighbours, first: Mapping[int, int]) -> dict[tuple[int, int], float]:
+    """The cosines of pairs of contents that are near enough."""
+    found: dict[tuple[int, int], float] = {}
+    for row, place in np.argwhere(near.scores >= LEAST_COSINE).tolist():
+        one, other = int(held[row]), first.get(int(near.ids[row, place]))
+        if other is not None and other != one:
+            found[min(one, other), max(one, other)] = min(float(near.scores[row, place]), 1.0)
+    return found
+
+
+def _new_links(
+    pairs: Mapping[tuple[int, int], float], links: _Links, pictures: "_Pictures"
+) -> Iterator[tuple[tuple[int, int], _Link]]:
+    """The links among pairs that are not linked yet."""
+    new = [pair for pair in sorted(pairs) if pair[1] not in links.get(pair[0], {})]
+    pictures.fetch({item_id for pair in new for item_id in pair})
+    for pair in new:
+        alike = pictures.likeness(*pair)
+        if alike >= LEAST_LIKENESS:
+            yield pair, _Link(pairs[pair], alike)
+
+
+def _is_worth_more(held: IdArray, near: Neighbours, linked: AnySet[int], k: int) -> npt.NDArray[np.bool_]:
+    """Of which of `held` more neighbours should be looked at: these brought links, and the last was near enough."""
+    if near.ids.shape[1] < k:
+        return np.zeros(len(held), np.bool_)
+    brought = np.array([item_id in linked for item_id in held.tolist()], np.bool_)
+    worth: npt.NDArray[np.bool_] = brought & (near.scores[:, -1] >= LEAST_COSINE)
+    return worth
+
+
+class _Pictures:
+    """Thumbnails at a glance, all of them kept, and their views, the last ones kept.
+
+    `lacking` are the ids of pictures whose thumbnail cannot be read.
+    """
+
+    def __init__(self, database: Database, assets: AssetStore) -> None:
+        self.lacking: set[int] = set()
+        self._database = database
+        self._assets = assets
+        self._glances: dict[int, FloatArray | None] = {}
+        self._small: dict[int, Asset] = {}
+        self._views = lru_cache(_VIEWS)(lambda item_id: views(self._read(item_id)))
+
+    def fetch(self, ids: AnySet[int]) -> None:
+        """Read those of the thumbnails that are not known yet."""
+        new = sorted(ids - self._glances.keys())
+        with self._database.read() as session:
+            held = items.by_ids(session, new)
+        for item_id in new:
+            item = held.get(item_id)
+            small = None if item is None or item.damaged else item.assets.get(_THUMBNAIL)
+            self._glances[item_id] = None if small is None else self._glance(item_id, small)
+            if item is not None and self._glances[item_id] is None:
+                self.lacking.add(item_id)
+
+    def likeness(self, one: int, other: int) -> float:
+        """How alike two fetched pictures are; -1 where a glance tells that they are not, or one cannot be read."""
+        seen, shown = self._glances[one], self._glances[other]
+        if seen is None or shown is None or float(seen @ shown) < LEAST_AT_A_GLANCE:
+            return -1.0
+        try:
+            return likeness(self._views(one), self._views(other))
+        except (AssetNotFound, StoreCorrupt):  # it was deleted meanwhile
+            return -1.0
+
+    def _glance(self, item_id: int, small: Asset) -> FloatArray | None:
+        self._small[item_id] = small
+        try:
+            return glance(self._read(item_id))
+        except (AssetNotFound, StoreCorrupt):
+            return None
+
+    def _read(self, item_id: int) -> ByteArray:
+        with Image.open(io.BytesIO(self._assets.read(self._small[item_id]))) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+
+def _groups(
+    held: Mapping[int, Item], first: Mapping[int, int], alike: Mapping[int, Sequence[int]], links: _Links
+) -> list[Group]:
+    """The best picture that is in no group yet takes all that are linked with it, until none is left."""
+    taken: set[int] = set()
+    groups = []
+    for item in sorted(held.values(), key=_worth):
+        if item.id in taken:
+            continue
+        copies = [
+            Copy(held[item_id], link.cosine, link.likeness, link is _SAME_FILE)
+            for item_id, link in _linked(first[item.id], alike, links)
+            if item_id in held and item_id not in taken and item_id != item.id
+        ]
+        if copies:
+            taken.update((item.id, *(copy.item.id for copy in copies)))
+            groups.append(Group(item, tuple(sorted(copies, key=lambda copy: (-copy.likeness, copy.item.key)))))
+    return sorted(groups, key=lambda group: (-len(group.copies), group.best.key))
+
+
+def _linked(content: int, alike: Mapping[int, Sequence[int]], links: _Links) -> Iterator[tuple[int, _Link]]:
+    """The items with this content or one linked to it, with their links to it."""
+    yield from ((item_id, _SAME_FILE) for item_id in alike[content])
+    for other, link in links.get(content, {}).items():
+        yield from ((item_id, link) for item_id in alike[other])
+
+
+def _worth(item: Item) -> tuple[float, int, str, int]:
+    """What orders pictures, the best first: pixels, size of the file, when it was taken, when it was put."""
+    number = partial(_number, item)
+    picture, taken = item.assets.get("rgb"), item.attributes.get("taken")
+    size = picture.size_bytes if picture else 0
+    return -number("width") * number("height"), -size, taken if isinstance(taken, str) else "~", item.id
+
+
+def _number(item: Item, name: str) -> float:
+    """An attribute that people may have written themselves, 0 where it is no usable number."""
+    value = item.attributes.get(name)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return 0.0
+    return min(max(float(value), 0.0), 1e9)

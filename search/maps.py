@@ -1,0 +1,187 @@
+"""Maps of collections: where each item lies on a plane on which alike ones are near each other."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model.seam import Embedder, FloatArray
+from search.catalogue import facets, fields, items
+from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.session import Database
+from search.catalogue.tables import chunks
+from search.errors import BadInput
+from search.filters.tree import Exists, checked
+from search.layout import lay_out
+from search.queries import ITEMS_ARE, home_of, named_space
+from search.spaces.base import LiveSpace
+from search.types import GroupValue, IdArray
+
+MOST_ITEMS = 20_000
+_AT_ONCE = 1_000  # items whose vectors are read together
+_IDS_AT_ONCE = 50_000
+_KEPT = 8  # layouts
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """What to lay out: at most `limit` items, a sample by `seed` if there are more; None lets the model choose a space.
+
+    `colour_by` is the path of an attribute whose values are wanted too.
+    """
+
+    space: str | None = None
+    colour_by: str | None = None
+    limit: int = 5_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """An item on a map, `x` and `y` from -1 to 1, and its first value of the attribute that was asked for."""
+
+    key: str
+    x: float
+    y: float
+    value: GroupValue | None = None
+
+
+@dataclass(frozen=True)
+class CollectionMap:
+    """The places of items, in the order in which these were first put, of `items` in the whole collection.
+
+    `left_out` counts items that were chosen for the map but have no sound vector in the space, or a damaged row.
+    """
+
+    places: tuple[Place, ...]
+    space: str
+    items: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The ids of items, and their positions (n, 2)."""
+
+    ids: IdArray
+    positions: FloatArray
+    items: int
+    left_out: int
+
+
+@dataclass
+class _Making:
+    """A layout that is there, or is being made by the holder of the lock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    made: _Layout | None = None
+
+
+class MapMaker:
+    """Makes maps, and keeps the last layouts until their collection changes. Safe for many threads."""
+
+    def __init__(
+        self, database: Database, embedder: Embedder, live_space: Callable[[Head, SpaceHead], LiveSpace]
+    ) -> None:
+        self._database = database
+        self._embedder = embedder
+        self._live_space = live_space
+        self._held: OrderedDict[tuple[int, ...], _Making] = OrderedDict()
+        self._holding = threading.Lock()
+
+    def make(self, head: Head, wanted: MapRequest) -> CollectionMap:
+        """The map of a collection; that of an empty one has no places.
+
+        Raises `SpaceNotFound`, `BadInput` for a limit out of range, or an attribute that no item has, and as `home_of`
+        does if no space is named.
+        """
+        if not 1 <= wanted.limit <= MOST_ITEMS:
+            raise BadInput(f"a map of {wanted.limit:,} items cannot be made; its limit is 1 to {MOST_ITEMS:,}")
+        space = named_space(wanted.space, head) if wanted.space else home_of(ITEMS_ARE, head, self._embedder)
+        if wanted.colour_by is not None:
+            self._check_attribute(head, wanted.colour_by)
+        layout = self._layout(head, space, wanted)
+        values = {} if wanted.colour_by is None else self._values(head, wanted.colour_by, layout.ids)
+        keys, damaged = self._keys(layout.ids)
+        places = tuple(
+            Place(keys[item_id], round(x, 4), round(y, 4), values.get(item_id))
+            for item_id, (x, y) in zip(layout.ids.tolist(), layout.positions.tolist(), strict=True)
+            if item_id in keys
+        )
+        return CollectionMap(places, space.name, layout.items, layout.left_out + damaged)
+
+    def _check_attribute(self, head: Head, path: str) -> None:
+        if path.startswith("@"):
+            raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
+        with self._database.read() as session:
+            absent = fields.note(session, head.id, checked(Exists(path)))
+        if absent:
+            raise BadInput(f"a map cannot be coloured so: {absent}")
+
+    def _layout(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
+        """The layout as of `head`, which is made once by whoever asks first; others wait for it."""
+        of = (head.id, space.id, head.last_seq, space.centre_version, wanted.limit, wanted.seed)
+        with self._holding:
+            making = self._held.setdefault(of, _Making())
+            self._held.move_to_end(of)
+            while len(self._held) > _KEPT:
+                self._held.popitem(last=False)
+        with making.lock:
+            if making.made is None:
+                making.made = self._lay_out(head, space, wanted)
+            return making.made
+
+    def _lay_out(self, head: Head, space: SpaceHead, wanted: MapRequest) -> _Layout:
+        ids = self._ids(head)
+        chosen = ids
+        if len(ids) > wanted.limit:
+            chosen = np.sort(np.random.default_rng(wanted.seed).choice(ids, wanted.limit, replace=False))
+        live = self._live_space(head, space)
+        live.refresh(head)
+        held, vectors = [np.empty(0, np.int64)], [np.empty((0, space.dimension), np.float32)]
+        for some in chunks(chosen.tolist(), _AT_ONCE):
+            with live.reading() as view:
+                there, read = view.vectors(np.array(some, np.int64))
+            held.append(there)
+            vectors.append(read)
+        found = np.concatenate(held)
+        positions = lay_out(np.concatenate(vectors), wanted.seed)
+        return _Layout(found, positions, len(ids), len(chosen) - len(found))
+
+    def _ids(self, head: Head) -> IdArray:
+        """The ids of all items, ascending."""
+        found, after = [np.empty(0, np.int64)], 0
+        while True:
+            with self._database.read() as session:
+                page = items.ids_after(session, head.id, after, _IDS_AT_ONCE)
+            if not page:
+                return np.concatenate(found)
+            found.append(np.array(page, np.int64))
+            after = page[-1]
+
+    def _keys(self, ids: IdArray) -> tuple[Mapping[int, str], int]:
+        """The keys of items by id, and how many of these have damaged rows; those deleted meanwhile are left out."""
+        keys: dict[int, str] = {}
+        damaged = 0
+        for some in chunks(ids.tolist(), _AT_ONCE):
+            with self._database.read() as session:
+                found = items.by_ids(session, some)
+            keys.update((item.id, item.key) for item in found.values() if not item.damaged)
+            damaged += sum(item.damaged for item in found.values())
+        return keys, damaged
+
+    def _values(self, head: Head, path: str, ids: IdArray) -> Mapping[int, GroupValue]:
+        """The first value of each item at a path. Raises `BadInput` if none of the items has one."""
+        values: dict[int, GroupValue] = {}
+        for some in chunks(ids.tolist(), _AT_ONCE):
+            with self._database.read() as session:
+                found = facets.values_of(session, head.id, path, some)
+            values.update((item_id, held[0]) for item_id, held in found.items())
+        if not values and len(ids):
+            raise BadInput(
+                f"none of the {len(ids):,} items on the map has a value of {path!r}; for an object, name an attribute "
+                f"inside it, such as {path}.name"
+            )
+        return values

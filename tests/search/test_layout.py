@@ -1,0 +1,69 @@
+"""The layout: equal by seed, neighbours together, and whole for any number of vectors."""
+
+import numpy as np
+import pytest
+
+from model.seam import FloatArray
+from search.layout import lay_out, principal_components
+
+
+def clusters(count: int, kinds: int = 5, dimension: int = 64) -> tuple[FloatArray, FloatArray]:
+    """Unit vectors (n, d) around centres, and the number of each one's centre (n,)."""
+    random = np.random.default_rng(3)
+    kind = np.arange(count) % kinds
+    vectors = random.normal(size=(kinds, dimension))[kind] + 0.4 * random.normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), kind
+
+
+def share_of_own_kind(positions: FloatArray, kind: FloatArray) -> float:
+    """The share of the five nearest on the map that are of the same kind."""
+    apart = ((positions[:, np.newaxis] - positions) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return float((kind[np.argsort(apart, axis=1)[:, :5]] == kind[:, np.newaxis]).mean())
+
+
+def test_clusters_stay_apart_and_equal_seeds_make_equal_maps() -> None:
+    vectors, kind = clusters(150)
+    positions = lay_out(vectors, seed=7)
+    assert (positions.shape, positions.dtype) == ((150, 2), np.float32)
+    assert np.abs(positions).max() == 1
+    assert share_of_own_kind(positions, kind) > 0.99
+    assert np.array_equal(positions, lay_out(vectors, seed=7))
+    assert not np.array_equal(positions, lay_out(vectors, seed=8))
+
+
+def test_the_rest_of_a_sample_stands_beside_its_neighbours() -> None:
+    vectors, kind = clusters(400)
+    positions = lay_out(vectors, most=100)
+    assert share_of_own_kind(positions, kind) > 0.99
+    assert np.array_equal(positions, lay_out(vectors, most=100))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7])
+def test_few_vectors_have_places_of_their_own(count: int) -> None:
+    positions = lay_out(clusters(7)[0][:count])
+    assert positions.shape == (count, 2)
+    assert len(np.unique(positions, axis=0)) == count
+    assert np.isfinite(positions).all()
+
+
+@pytest.mark.parametrize("vector", [np.zeros(8), np.eye(8)[2]])
+def test_equal_vectors_have_finite_places(vector: FloatArray) -> None:
+    positions = lay_out(np.repeat(vector[np.newaxis].astype(np.float32), 40, axis=0))
+    assert np.isfinite(positions).all()
+    assert np.abs(positions).max() <= 1
+
+
+def test_fewer_dimensions_than_two_are_laid_out_too() -> None:
+    positions = lay_out(np.linspace(-1, 1, 9, dtype=np.float32)[:, np.newaxis])
+    assert positions.shape == (9, 2)
+    assert np.isfinite(positions).all()
+
+
+def test_principal_components_are_those_of_most_variance() -> None:
+    random = np.random.default_rng(0)
+    vectors = (random.normal(size=(200, 5)) * [0.1, 5, 0.2, 1, 0.3]).astype(np.float32)
+    turned = principal_components(vectors, vectors, 2)
+    moved = vectors - vectors.mean(axis=0)
+    assert abs(np.corrcoef(turned[:, 0], moved[:, 1])[0, 1]) > 0.99
+    assert abs(np.corrcoef(turned[:, 1], moved[:, 3])[0, 1]) > 0.99
