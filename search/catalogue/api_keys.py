@@ -7,6 +7,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from search.catalogue import audit
+from search.catalogue.quotas import NO_QUOTA, Quota
 from search.catalogue.tables import ApiKeyRow, now, utc
 from search.errors import Conflict, NotFound
 
@@ -22,11 +23,19 @@ class ApiKeyNotFound(NotFound):
     code = "api-key-not-found"
 
 
-def add(session: Session, name: str, digest: str, scope: str, expires_at: datetime | None = None) -> None:
+def add(
+    session: Session,
+    name: str,
+    digest: str,
+    scope: str,
+    expires_at: datetime | None = None,
+    quota: Quota = NO_QUOTA,
+) -> None:
     """Store a key's digest. Raises `ApiKeyExists`; a revoked or expired key keeps its name."""
     if session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)):
         raise ApiKeyExists(f"there is already an API key called {name!r}; choose another name")
-    session.add(ApiKeyRow(name=name, digest=digest, scopes=scope, expires_at=expires_at))
+    limits = {"most_items": quota.items, "most_bytes": quota.bytes}
+    session.add(ApiKeyRow(name=name, digest=digest, scopes=scope, expires_at=expires_at, **limits))
     session.flush()
     audit.record(session, "key.create", target=f"{name} {scope}")
 
@@ -56,10 +65,22 @@ def note_use(session: Session, key_id: int) -> None:
     session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id, due).values(last_used_at=now()))
 
 
+def set_quota(session: Session, name: str, quota: Quota) -> None:
+    """Give a key another quota, which holds from its next write on. Raises `ApiKeyNotFound`."""
+    row = _called(session, name)
+    row.most_items, row.most_bytes = quota.items, quota.bytes
+    audit.record(session, "key.quota", target=f"{name} {quota}")
+
+
 def revoke(session: Session, name: str) -> None:
     """Revoke a key; revoking it twice is harmless. Raises `ApiKeyNotFound`."""
+    row = _called(session, name)
+    row.revoked_at = row.revoked_at or now()
+    audit.record(session, "key.revoke", target=name)
+
+
+def _called(session: Session, name: str) -> ApiKeyRow:
     row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name))
     if row is None:
         raise ApiKeyNotFound(f"there is no API key called {name!r}; `anyseek keys list` shows them")
-    row.revoked_at = row.revoked_at or now()
-    audit.record(session, "key.revoke", target=name)
+    return row

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import collections, facets, integrity, item_rows, items, log, words
+from search.catalogue import collections, facets, integrity, item_rows, log, words
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table, chunks
 from search.filters.facets import facets_of
@@ -91,7 +91,7 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
 
 def stale_facets(session: Session, head: Head) -> Iterator[str]:
     """Keys of sound items whose facets do not match their attributes."""
-    for some in item_rows.pages(session, items.of_collection(head.id)):
+    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
         held = facets.held_by(session, [item.id for item in some])
         sound = (item for item in some if not item.damaged)
         yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
@@ -102,7 +102,7 @@ def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None)
 
     `indexed` is what `words.indexed` says in the same transaction.
     """
-    for some in item_rows.pages(session, items.of_collection(head.id)):
+    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
         held = words.held_by(session, [item.id for item in some])
         for item in (item for item in some if not item.damaged):  # a damaged one may have a key that is no text
             right = document(item.key, item.caption, item.attributes)
@@ -112,7 +112,7 @@ def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None)
 
 def damaged_items(session: Session, head: Head) -> Iterator[Item]:
     """The items that do not match their checksums."""
-    for some in item_rows.pages(session, items.of_collection(head.id)):
+    for some in item_rows.pages(session, item_rows.of_collection(head.id)):
         yield from (item for item in some if item.damaged)
 
 

@@ -33,21 +33,37 @@ class CommitWatch:
         if not self._tells:
             return None
         with self._lock:
-            try:
-                if self._connection is None or self._process != os.getpid():
-                    self._open()
-                if self._connection is None:
-                    return None
-                return self._opened, self._connection.cursor().execute("PRAGMA data_version").fetchone()[0]
-            except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
-                self._connection = None
-                return None  # the caller reads instead, and hears what is wrong
+            return self._asked()
+
+    def glance(self) -> Version | None:
+        """As `version`, but None also where another thread asks, or a connection is yet to be opened.
+
+        It never waits, so the event loop may call it.
+        """
+        if self._connection is None or self._process != os.getpid() or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._asked()
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         with self._lock:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
+
+    def _asked(self) -> Version | None:
+        """The caller has the lock."""
+        try:
+            if self._connection is None or self._process != os.getpid():
+                self._open()
+            if self._connection is None:
+                return None
+            return self._opened, self._connection.cursor().execute("PRAGMA data_version").fetchone()[0]
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+            self._connection = None
+            return None  # the caller reads instead, and hears what is wrong
 
     def _open(self) -> None:
         """A connection must not be used on the other side of a fork, so each process opens its own.
@@ -59,5 +75,6 @@ class CommitWatch:
             connection.close()
             return
         connection.detach()
+        connection.cursor().execute("PRAGMA busy_timeout = 0")  # who asks reads instead of waiting
         self._connection, self._process = connection, os.getpid()
         self._opened += 1

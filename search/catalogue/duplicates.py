@@ -44,6 +44,15 @@ def vectors_by_sample(
     return {sample: vectors for sample, vectors in found.items() if vectors.keys() == collection.spaces.keys()}
 
 
+def pictures(session: Session, collection_id: int) -> dict[int, str]:
+    """The sha256 of the picture of every item of a collection that has one, by the item's id."""
+    of_pictures = (ItemRow.collection_id == collection_id, AssetRow.name == "rgb")
+    rows = session.execute(
+        select(AssetRow.item_id, AssetRow.sha256).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*of_pictures)
+    )
+    return {row.item_id: row.sha256 for row in rows}
+
+
 def asset_of(session: Session, collection: Collection, sample_hash: str, name: str) -> Asset | None:
     """A stored file called `name` of an item that has this content; None if there is none."""
     wanted = {"of_collection": collection.id, "content": sample_hash, "called": name}

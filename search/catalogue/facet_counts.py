@@ -5,36 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from search.catalogue import facets
 from search.catalogue.tables import FacetRow, chunks
 from search.filters.tree import Filter
-
-
-@dataclass(frozen=True)
-class ValueCount:
-    """A text or a truth value, and how many items have it."""
-
-    value: str | bool
-    items: int
-
-
-@dataclass(frozen=True)
-class FieldCounts:
-    """One attribute by its path: how many items have it, and what its values are.
-
-    `values` are its most frequent texts and truth values, of `distinct` texts in all. `numbers` and `moments` are the
-    smallest and the largest of its values of that kind, moments in seconds since 1970; None if it has none.
-    """
-
-    field: str
-    items: int
-    distinct: int
-    values: tuple[ValueCount, ...] = ()
-    numbers: tuple[float, float] | None = None
-    moments: tuple[float, float] | None = None
+from search.types import FieldCounts, ValueCount
 
 
 @dataclass
@@ -68,28 +45,39 @@ class _Tally:
 
 
 def count(
-    session: Session, collection_id: int, fields: int, values: int, where: Filter | None = None
+    session: Session,
+    collection_id: int,
+    fields: int,
+    values: int,
+    where: Filter | None = None,
+    paths: Sequence[str] | None = None,
 ) -> list[FieldCounts]:
-    """The `fields` attributes that most items have, each with its `values` most frequent values.
+    """The `fields` attributes that most items have, each with its `values` most frequent values; only those at `paths`.
 
     Only the items that pass a `checked` filter count; what they hold is read, so that takes longer the more pass.
     """
     if where is not None:
-        return _count_of(session, facets.ids_where(session, collection_id, where).tolist(), fields, values)
+        return _count_of(session, facets.ids_where(session, collection_id, where).tolist(), fields, values, paths)
     number, text, moment = FacetRow.number, FacetRow.text, FacetRow.moment
     held = func.count(FacetRow.item_id.distinct()).label("items")
     columns = (func.count(text.distinct()), func.count(FacetRow.truth), func.min(number), func.max(number))
     statement = select(FacetRow.path, held, *columns, func.min(moment), func.max(moment))
-    of_collection = statement.where(FacetRow.collection_id == collection_id).group_by(FacetRow.path)
+    of_collection = statement.where(FacetRow.collection_id == collection_id, *_at(paths)).group_by(FacetRow.path)
     rows = session.execute(of_collection.order_by(held.desc(), FacetRow.path).limit(fields)).all()
     return [_field(session, collection_id, row, values) for row in rows]
 
 
-def _count_of(session: Session, ids: Sequence[int], fields: int, values: int) -> list[FieldCounts]:
+def _at(paths: Sequence[str] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if paths is None else (FacetRow.path.in_(paths),)
+
+
+def _count_of(
+    session: Session, ids: Sequence[int], fields: int, values: int, paths: Sequence[str] | None
+) -> list[FieldCounts]:
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     columns = (FacetRow.path, FacetRow.item_id, FacetRow.number, FacetRow.text, FacetRow.truth, FacetRow.moment)
     for some in chunks(ids):
-        rows = select(*columns).where(FacetRow.item_id.in_(some)).order_by(FacetRow.item_id)
+        rows = select(*columns).where(FacetRow.item_id.in_(some), *_at(paths)).order_by(FacetRow.item_id)
         for row in session.execute(rows):
             tallies[row.path].add(row)
     ordered = sorted(tallies.items(), key=lambda item: (-item[1].items, item[0]))

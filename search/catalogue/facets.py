@@ -64,7 +64,7 @@ def delete(session: Session, ids: Sequence[int]) -> None:
 def make_again(session: Session, collection_id: int) -> None:
     """Write the facets of all items of a collection anew; a damaged item has none."""
     session.execute(delete_rows(FacetRow).where(FacetRow.collection_id == collection_id))
-    for some in item_rows.pages(session, ItemRow.collection_id + 0 == collection_id):
+    for some in item_rows.pages(session, item_rows.of_collection(collection_id)):
         insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
 

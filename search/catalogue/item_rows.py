@@ -91,6 +91,14 @@ def forget_content(session: Session, collection_id: int, keys: Sequence[str]) ->
         _tell(session, collection_id, held)
 
 
+def of_collection(collection_id: int) -> ColumnElement[bool]:
+    """The condition for the items of a collection, where they are ordered by id.
+
+    The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
+    """
+    return ItemRow.collection_id + 0 == collection_id
+
+
 def pages(session: Session, *where: ColumnElement[bool]) -> Iterator[list[Item]]:
     """The items for which `where` holds, in pages by id; changing those of a page while iterating is fine."""
     after = 0
@@ -112,7 +120,7 @@ def change(session: Session, collection_id: int, change_one: Change, *where: Col
 
 def fill_checksums(session: Session, collection_id: int) -> None:
     """Give the items that were written before there were checksums the ones of what they hold now."""
-    without = (ItemRow.collection_id == collection_id, ItemRow.checksum.is_(None))
+    without = (of_collection(collection_id), ItemRow.checksum.is_(None))
     for held in pages(session, *without):
         _change(session, collection_id, held, lambda item: item)
 

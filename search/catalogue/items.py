@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from model.seam import FloatArray
-from search.catalogue import collections, facets, item_rows, log, stamps, words
+from search.catalogue import collections, facets, item_rows, log, quotas, stamps, words
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.session import connection_of
@@ -57,7 +57,8 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
 
     Raises `KeyHeldElsewhere` if a key belongs to another source (an item put over the API has source None),
     `BadInput` for a key given twice or a vector that does not fit its space, `FingerprintMismatch` if the
-    collection's spaces are no longer those in `collection`, `CollectionNotFound` if it was deleted.
+    collection's spaces are no longer those in `collection`, `CollectionNotFound` if it was deleted, `QuotaExceeded` if
+    the caller's API key would then have more than it may.
     """
     last_seq = collections.lock(session, collection)
     _check(session, collection, new_items)
@@ -70,9 +71,10 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
         before = held.get(new.key) or _blank(next(fresh_ids), new)
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
-    _store(session, collection.id, [change.item for change in happened])
+    store(session, collection.id, [change.item for change in happened])
     stamps.write(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
+    quotas.charge(session, [change.item for change in happened])
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
 
@@ -126,17 +128,9 @@ def ids_after(session: Session, collection_id: int, item_id: int, limit: int) ->
     return list(session.scalars(query))
 
 
-def of_collection(collection_id: int) -> ColumnElement[bool]:
-    """The condition for the items of a collection, where they are ordered by id.
-
-    The sum keeps SQLite from using the index of keys, with which it would sort the whole collection for each page.
-    """
-    return ItemRow.collection_id + 0 == collection_id
-
-
 def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
     """Conditions for the items of a collection above `item_id`, to be ordered by id."""
-    return of_collection(collection_id), ItemRow.id > item_id
+    return item_rows.of_collection(collection_id), ItemRow.id > item_id
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
@@ -232,7 +226,7 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
         before.source_id,
         new.content_hash,
         new.caption,
-        _stored_attributes(new.key, new.attributes),
+        stored_attributes(new.key, new.attributes),
         before.revision,
         {asset.name: asset for asset in new.assets},
         new.sample_hash,
@@ -264,7 +258,7 @@ def check(collection: Collection, new: NewItem) -> None:
         raise BadInput(f"{new.key[:80]!r} cannot be a key; use {KEYS}")
     if new.caption is not None and not is_storable(new.caption):
         raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
-    _stored_attributes(new.key, new.attributes)
+    stored_attributes(new.key, new.attributes)
     _check_vectors(collection, new)
 
 
@@ -273,7 +267,7 @@ def is_key(text: str) -> bool:
     return 1 <= len(text) <= KEY_CHARACTERS and is_storable(text) and len(text.encode()) <= KEY_BYTES
 
 
-def _stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
+def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
     """The attributes as the catalogue will return them. Raises `BadInput` if they are not JSON."""
     try:
         # As UTF-8, which cannot hold half of a surrogate pair: that could be stored, but never sent.
@@ -330,7 +324,7 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
             "source_id": new.source_id,
             "content_hash": new.content_hash,
             "caption": new.caption,
-            "attributes": _stored_attributes(new.key, new.attributes),
+            "attributes": stored_attributes(new.key, new.attributes),
             "sample_hash": new.sample_hash,
             "stamp": new.stamp,
         }
@@ -341,7 +335,7 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
     return [ids[new.key] for new in fresh]
 
 
-def _store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
     facets.delete(session, [item.id for item in changed if item.revision > 1])

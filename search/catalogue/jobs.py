@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
+from search.caller import caller
 from search.catalogue import audit, collections, ledger, space_switch
 from search.catalogue.ledger import Counts
 from search.catalogue.owners import clock
@@ -65,6 +66,8 @@ class Job:
     on_duplicate: OnDuplicate = OnDuplicate.LINK
     position: str | None = None  # of the scan; see `indexer.sources.base.Position`
     key_prefix: str = ""  # of its source
+    predicts: bool = False  # whether items of its source get predicted attributes
+    charged_to: str | None = None  # the API key that started it
 
     @property
     def active(self) -> bool:
@@ -93,6 +96,7 @@ def open_index_job(
         _drop_finished(session, source_id)
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
         active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
+        active.charged_to = caller().key
         session.add(active)
     elif owner is not None and adopt(session, active.id, owner, is_alive):
         active.prune, active.on_duplicate = prune, on_duplicate
@@ -271,7 +275,7 @@ def _drop_finished(session: Session, source_id: int) -> None:
 
 def _read(session: Session, limit: int, *where: ColumnElement[bool]) -> list[Job]:
     rows = session.execute(
-        select(JobRow, CollectionRow.name, SourceRow.root, SourceRow.key_prefix)
+        select(JobRow, CollectionRow.name, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts)
         .join(CollectionRow, CollectionRow.id == JobRow.collection_id)
         .outerjoin(SourceRow, SourceRow.id == JobRow.source_id)
         .where(*where)
@@ -282,7 +286,7 @@ def _read(session: Session, limit: int, *where: ColumnElement[bool]) -> list[Job
     return [_job(*row) for row in rows]
 
 
-def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None) -> Job:
+def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None, predicts: bool | None) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
@@ -301,4 +305,6 @@ def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None)
         on_duplicate=OnDuplicate(row.on_duplicate),
         position=row.position,
         key_prefix=key_prefix or "",
+        predicts=bool(predicts),
+        charged_to=row.charged_to,
     )

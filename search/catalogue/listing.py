@@ -100,6 +100,17 @@ def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:
     return sorted(random.Random(0).sample(ids, min(most, len(ids))))
 
 
+def spread_ids(session: Session, collection_id: int, count: int, most: int) -> list[int]:
+    """The ids of about `most` of the collection's `count` items, ascending: all of them, or every so many.
+
+    Ids are shared by all collections, so the collection's own items are numbered.
+    """
+    every = max(1, count // most)
+    number = func.row_number().over(order_by=ItemRow.id).label("number")
+    own = select(ItemRow.id, number).where(ItemRow.collection_id == collection_id).subquery()
+    return sorted(session.scalars(select(own.c.id).where(own.c.number % every == 0).order_by(own.c.id).limit(2 * most)))
+
+
 def _passing(following: _Following, passing: set[int], after: Place | None, limit: int) -> list[_Row]:
     """The first `limit` rows whose ids are among `passing`."""
     found: list[_Row] = []

@@ -31,12 +31,16 @@ class SourceHeld(Conflict):
 
 @dataclass(frozen=True)
 class HeldSource:
-    """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`."""
+    """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`.
+
+    With `predicts` its items get predicted attributes (`indexer.predicted`).
+    """
 
     id: int
     root: str
     key_prefix: str
     items: int
+    predicts: bool = False
 
 
 def ensure(session: Session, collection: Collection, root: Path | str, key_prefix: str = "") -> int:
@@ -55,13 +59,25 @@ def ensure(session: Session, collection: Collection, root: Path | str, key_prefi
 def list_of(session: Session, collection: Collection) -> list[HeldSource]:
     """The sources of a collection, in the order in which they came. Counts their items."""
     rows = session.execute(
-        select(SourceRow.id, SourceRow.root, SourceRow.key_prefix, func.count(ItemRow.id))
+        select(SourceRow.id, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts, func.count(ItemRow.id))
         .outerjoin(ItemRow, ItemRow.source_id == SourceRow.id)
         .where(SourceRow.collection_id == collection.id)
-        .group_by(SourceRow.id, SourceRow.root, SourceRow.key_prefix)
+        .group_by(SourceRow.id, SourceRow.root, SourceRow.key_prefix, SourceRow.predicts)
         .order_by(SourceRow.id)
     )
-    return [HeldSource(source_id, root, prefix or "", count) for source_id, root, prefix, count in rows]
+    return [HeldSource(row.id, row.root, row.key_prefix or "", row[-1], row.predicts) for row in rows]
+
+
+def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
+    """Whether items of a source get predicted attributes from its next job on.
+
+    Raises `SourceHeld` if that changes while a job is at work on it, which has settled some of its inputs already.
+    """
+    row = session.get_one(SourceRow, source_id, populate_existing=True)
+    if row.predicts != predicts:
+        _check_idle(session, source_id)
+        row.predicts = predicts
+        session.flush()
 
 
 def find(session: Session, collection: Collection, root: str) -> HeldSource:

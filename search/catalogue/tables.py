@@ -38,6 +38,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -122,7 +123,10 @@ class TuningRow(Table):
 
 
 class SourceRow(Table):
-    """`key_prefix`, if there is one, stands before the keys of all its items and ends with a slash."""
+    """`key_prefix`, if there is one, stands before the keys of all its items and ends with a slash.
+
+    With `predicts` its items get predicted attributes.
+    """
 
     __tablename__ = "sources"
     __table_args__ = (UniqueConstraint("collection_id", "root"),)
@@ -130,12 +134,14 @@ class SourceRow(Table):
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
     root: Mapped[str]
     key_prefix: Mapped[str | None]
+    predicts: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class ItemRow(Table):
     """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
 
     `stamp` tells without reading the item's files whether they have changed (`indexer.stamps`); null: read them.
+    `charged_to` is the API key whose quota the item counts in, with `stored_bytes` (`search.catalogue.quotas`).
     """
 
     __tablename__ = "items"
@@ -157,6 +163,18 @@ class ItemRow(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     checksum: Mapped[int | None] = mapped_column(BigInteger)
+    charged_to: Mapped[str | None] = mapped_column(String(100))
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+
+
+_charged = ItemRow.charged_to.is_not(None)
+Index(
+    "items_by_charge",
+    ItemRow.charged_to,
+    ItemRow.stored_bytes,
+    sqlite_where=_charged,
+    postgresql_where=_charged,
+)
 
 
 class AssetRow(Table):
@@ -257,7 +275,8 @@ class JobRow(Table):
     """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.owners`.
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
-    scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`.
+    scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`; `charged_to` is the API key
+    that started it.
     """
 
     __tablename__ = "jobs"
@@ -279,6 +298,7 @@ class JobRow(Table):
     pruned: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
+    charged_to: Mapped[str | None] = mapped_column(String(100))
 
 
 class LedgerRow(Table):
@@ -347,7 +367,10 @@ class CursorRow(Table):
 
 
 class ApiKeyRow(Table):
-    """`last_used_at` is written at most once an hour (`search.catalogue.api_keys.USE_NOTED_EVERY`)."""
+    """`last_used_at` is written at most once an hour (`search.catalogue.api_keys.USE_NOTED_EVERY`).
+
+    `most_items` and `most_bytes` are its quota (`search.catalogue.quotas`), null without one.
+    """
 
     __tablename__ = "api_keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -358,6 +381,8 @@ class ApiKeyRow(Table):
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    most_items: Mapped[int | None] = mapped_column(BigInteger)
+    most_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class AuditRow(Table):

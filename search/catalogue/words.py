@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from search.catalogue import collections, facets, item_rows
-from search.catalogue.tables import ItemRow, WordsRow, chunks
+from search.catalogue.tables import WordsRow, chunks
 from search.filters.tree import Filter
 from search.types import IdArray, Item
 from search.words import document, words_of
@@ -62,7 +62,7 @@ def index_again(session: Session) -> None:
 def make_again(session: Session, collection_id: int) -> None:
     """Write the words of all items of a collection anew; a damaged item has none."""
     session.execute(delete_rows(WordsRow).where(WordsRow.collection_id == collection_id))
-    for some in item_rows.pages(session, ItemRow.collection_id + 0 == collection_id):
+    for some in item_rows.pages(session, item_rows.of_collection(collection_id)):
         insert_of(session, collection_id, [item for item in some if not item.damaged])
 
 

@@ -11,11 +11,13 @@ from PIL import Image, ImageDraw
 from model.errors import UnsupportedModality, WeightsMissing
 from model.fourm.bundled.layout import INPUTS
 from model.fourm.bundled.loading import load_bundled
+from model.guided import GuidedEmbedder
 from model.loading import load_embedder
 from model.modalities.formats.boxes import Box, LabelledBox
 from model.modalities.formats.metadata import Metadata
 from model.modalities.registry import MODALITIES
 from model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
+from model.telling import NamingEmbedder, TellingEmbedder
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge
 from tests.random_bundle import write_random_bundle
@@ -206,6 +208,87 @@ def test_vectors_go_through_the_codes_of_their_space(embedder: Embedder) -> None
         assert told.shape == rows.shape
         assert told.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(told, axis=1), 1, atol=CLOSE)
+
+
+def test_codes_are_predicted_for_spaces_that_have_them(embedder: Embedder, samples: list[Sample]) -> None:
+    if not isinstance(embedder, CodeEmbedder) or not embedder.code_spaces:
+        pytest.skip(f"{embedder.name} has no codes")
+    for name in embedder.code_spaces:
+        probabilities = embedder.code_probabilities(samples, name)
+        count, places, codes = probabilities.shape
+        assert (count, probabilities.dtype) == (len(samples), np.float32)
+        assert embedder.code_probabilities([], name).shape == (0, places, codes)
+        np.testing.assert_allclose(probabilities.sum(axis=2), 1, atol=1e-4)
+        alone = embedder.code_probabilities(samples[:1], name)
+        np.testing.assert_allclose(alone[0], probabilities[0], atol=CLOSE)
+        rows = embedder.embed_gallery(samples, [name])[name]
+        rows.setflags(write=False)
+        of_rows = embedder.codes_of(rows, name)
+        assert of_rows.shape == (count, places)
+        assert of_rows.dtype == np.int64
+        assert 0 <= of_rows.min() <= of_rows.max() < codes
+        with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
+            embedder.code_probabilities([Sample({NOT_TAKEN: SOMETHING})], name)
+
+
+def test_modalities_guide_a_model_that_predicts_codes(embedder: Embedder, samples: list[Sample]) -> None:
+    if not isinstance(embedder, GuidedEmbedder):
+        pytest.skip(f"{embedder.name} cannot be guided")
+    spaces = sorted(embedder.guided_spaces)
+    assert embedder.guided_spaces <= embedder.spaces.keys()
+    assert isinstance(embedder, CodeEmbedder)
+    assert embedder.code_spaces <= embedder.guided_spaces
+    alone = [sample for sample in samples[: len(samples) // 3] if len(sample.values) == 1]
+    once = embedder.embed_guided(alone, [dict.fromkeys(sample.values, 1.0) for sample in alone], spaces)
+    for space, rows in embedder.embed(alone, spaces).items():
+        np.testing.assert_allclose(once[space], rows, atol=CLOSE, err_msg="a single modality of weight 1 is itself")
+    weights = [
+        {name: (-0.5, 1.5, 0.25)[(n + place) % 3] for place, name in enumerate(sample.values)}
+        for n, sample in enumerate(samples)
+    ]
+    together = embedder.embed_guided(samples, weights, spaces)
+    for space, rows in together.items():
+        assert (rows.shape, rows.dtype) == ((len(samples), embedder.spaces[space].dimension), np.float32)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
+        for n in range(0, len(samples), 4):
+            single = embedder.embed_guided(samples[n : n + 1], weights[n : n + 1], [space])[space]
+            np.testing.assert_allclose(rows[n], single[0], atol=CLOSE)
+
+
+def test_what_cannot_guide_is_refused(embedder: Embedder, samples: list[Sample]) -> None:
+    if not isinstance(embedder, GuidedEmbedder):
+        pytest.skip(f"{embedder.name} cannot be guided")
+    once = [dict.fromkeys(samples[0].values, 1.0)]
+    for space in ("no-such-space", *(embedder.spaces.keys() - embedder.guided_spaces)):
+        with pytest.raises(KeyError):
+            embedder.embed_guided(samples[:1], once, [space])
+    with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
+        embedder.embed_guided([Sample({NOT_TAKEN: SOMETHING})], [{NOT_TAKEN: 1.0}], [])
+    assert embedder.embed_guided([], [], sorted(embedder.guided_spaces)).keys() == embedder.guided_spaces
+
+
+def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, samples: list[Sample]) -> None:
+    if not isinstance(embedder, NamingEmbedder) or not embedder.naming_spaces:
+        pytest.skip(f"{embedder.name} knows no words for vectors")
+    for space in embedder.naming_spaces:
+        rows = embedder.embed_gallery(samples, [space])[space]
+        rows.setflags(write=False)
+        found = embedder.names(rows, space, 4)
+        assert [len(set(names)) for names in found] == [4] * len(samples)
+        assert embedder.names(rows[:1], space, 4) == found[:1]
+        assert [names[0] for names in embedder.names(rows, space, 1)] == [names[0] for names in found]
+        assert not any(name.startswith(("a ", "an ")) for names in found for name in names)
+    with pytest.raises(KeyError):
+        embedder.names(rows, "no-such-space", 4)
+
+
+def test_what_is_told_of_a_picture_is_told_again(embedder: Embedder) -> None:
+    if not isinstance(embedder, TellingEmbedder):
+        pytest.skip(f"{embedder.name} tells nothing of pictures")
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    told = embedder.tell(picture)
+    assert embedder.tell(picture) == told
+    assert all(0 < each.confidence <= 1 for each in told.values())
 
 
 def test_an_unknown_space_is_a_key_error(embedder: Embedder, samples: list[Sample]) -> None:

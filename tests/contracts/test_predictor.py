@@ -11,7 +11,7 @@ from model.fourm.bundled.loading import load_bundled
 from model.loading import load_model
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.registry import MODALITIES
-from model.predict import predict
+from model.predict import predict, predict_samples
 from model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge
@@ -62,6 +62,30 @@ def test_it_predicts_each_by_its_name_in_the_order_asked_for(model: Model) -> No
     found = predict(WORDS, wanted, model=model, options=PredictOptions(**FAST))
     assert list(found) == wanted
     assert all(prediction.modality == name for name, prediction in found.items())
+
+
+def test_several_samples_get_what_each_gets_alone(model: Model) -> None:
+    wanted = [name for name in model.targets if name in ("color_palette", "metadata", "depth", "visual_global")]
+    if not wanted:
+        pytest.skip(f"{model.name} predicts none of these")
+    others: list[dict[str, Value]] = [
+        {"caption": "a dog"},
+        {"color_palette": ("#ff0000",)},
+        {"caption": "two blue birds"},
+    ]
+    samples = [sample for sample in others if sample.keys().isdisjoint(wanted)]
+    options = PredictOptions(decoding_steps=1, seed=3)
+    together = predict_samples(samples, wanted, model=model, options=options)
+    for sample, found in zip(samples, together, strict=True):
+        alone = predict(sample, wanted, model=model, options=options)
+        assert list(found) == wanted
+        for name in wanted:
+            np.testing.assert_array_equal(found[name].tokens, alone[name].tokens)
+            if isinstance(alone[name].value, np.ndarray):
+                np.testing.assert_allclose(found[name].value, alone[name].value, atol=1e-4)
+            else:
+                assert found[name].value == alone[name].value
+    assert predict_samples([], wanted, model=model) == []
 
 
 def test_what_it_does_not_predict_is_refused_by_name(model: Model) -> None:

@@ -77,6 +77,16 @@ def source(name: str, tmp_path: Path) -> Source:
     return open_source(kit.settings(tmp_path / "home"), name)
 
 
+def test_a_second_server_of_buckets_is_found(tmp_path: Path) -> None:
+    """Tests that run in turns stop the server of a module and start another one on another port."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    for _ in range(2):
+        with kit.s3_server() as bucket:
+            url = bucket("photos", kit.FILES)
+            assert len(list(open_source(kit.settings(tmp_path / "home"), url).scan())) == 3
+
+
 def test_the_same_pictures_give_the_same_items(source: Source) -> None:
     found = list(source.scan())
     assert [(one.key, one.reason) for one in found] == [("A", None), ("B", None), ("C", None)]

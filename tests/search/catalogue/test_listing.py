@@ -3,11 +3,11 @@
 import pytest
 
 from search.catalogue import listing
-from search.catalogue.listing import Order, Place
+from search.catalogue.listing import Order, Place, spread_ids
 from search.catalogue.session import Database
 from search.filters.from_text import filter_from_text
 from search.types import Collection
-from tests.search.gallery import WordsEmbedder, put
+from tests.search.gallery import WordsEmbedder, make_collection, put
 
 KEYS = [f"{number:04}" for number in range(1_200)]
 
@@ -35,3 +35,16 @@ def test_all_pages_together_have_each_item_once(
                 seen += [item.key for item, _ in page]
                 after = page[-1][1]
         assert seen == wanted
+
+
+def test_a_collection_that_was_filled_beside_another_has_a_whole_sample(
+    database: Database, embedder: WordsEmbedder
+) -> None:
+    first, second = make_collection(database, embedder, "first"), make_collection(database, embedder, "second")
+    for number in range(20):
+        put(database, first, embedder, [f"a {number}"])
+        put(database, second, embedder, [f"b {number}"])
+    with database.read() as session:
+        samples = [spread_ids(session, made.id, 20, 10) for made in (first, second)]
+    assert [len(ids) for ids in samples] == [10, 10]
+    assert not set(samples[0]) & set(samples[1])

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from search.catalogue import items, log, sources
+from search.catalogue import item_rows, items, log, sources
 from search.catalogue.session import Database
+from search.catalogue.tables import ItemRow
 from search.types import Collection
 from tests.search.gallery import WordsEmbedder, new_item
 
@@ -62,6 +64,24 @@ def test_a_page_of_a_large_collection_takes_as_many_steps_as_one_of_a_small_one(
             items.write(session, collection, new)
         with database.read() as session:
             return steps(session, lambda: first_page(session, collection, source_id))
+
+    few = steps_with(FEW)
+    assert steps_with(MANY) < 2 * few
+
+
+def test_filling_in_checksums_costs_by_the_item(
+    database: Database, collection: Collection, embedder: WordsEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an upgrade does it. Where each page was looked for among all items, a million took hours."""
+    monkeypatch.setattr(item_rows, "CHUNK", PAGE)
+
+    def steps_with(count: int) -> float:
+        new = [new_item(embedder, f"{number:06}") for number in range(count)]
+        with database.write() as session:
+            items.write(session, collection, new)
+            session.execute(update(ItemRow).values(checksum=None))
+        with database.write() as session:
+            return steps(session, lambda: item_rows.fill_checksums(session, collection.id)) / count
 
     few = steps_with(FEW)
     assert steps_with(MANY) < 2 * few
