@@ -17,13 +17,12 @@ class Lag:
     """`entries`: the most log entries of a collection that no snapshot has (of Qdrant: that Qdrant lacks).
 
     `seconds`: the age of the oldest snapshot among the newest ones of collections with such entries; 0 if there is
-    none. `unserved`: collections with entries of which nothing at all is stored.
+    none.
     """
 
     collections: int
     entries: int
     seconds: float
-    unserved: int
 
 
 def lag_of(database: Database, open_space: OpenSpace) -> Lag:
@@ -39,7 +38,7 @@ def lag_of(database: Database, open_space: OpenSpace) -> Lag:
     now = datetime.now(UTC)
     ages = [(now - stored.at).total_seconds() for _, stored in late if stored.at is not None]
     entries = max((entries for entries, _ in late), default=0)
-    return Lag(len(heads), entries, max(ages, default=0.0), sum(stored.seq == 0 for _, stored in late))
+    return Lag(len(heads), entries, max(ages, default=0.0))
 
 
 def _heads(database: Database) -> list[Head]:

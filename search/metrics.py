@@ -1,4 +1,4 @@
-"""What is counted and timed wherever the work is done, in the form that Prometheus reads.
+"""What is counted and timed wherever the work is done, in the form that Prometheus reads, and in spans of traces.
 
 The service exports it at `/metrics`, a worker on a port of its own (docs/operating.md lists all metrics). Every label
 has few values, which this program names. One observation takes a few microseconds.
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+
+from search import spans
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all lines, which say when each series began
 
@@ -44,8 +46,8 @@ _OF_STAGE = {stage: _STAGE_SECONDS.labels(stage.value) for stage in Stage}
 
 @contextmanager
 def timed(stage: Stage) -> Iterator[None]:
-    """Time the block as one run of a stage, also if it raises."""
-    with _OF_STAGE[stage].time():
+    """Time the block as one run of a stage, also if it raises; within a trace it is a span."""
+    with _OF_STAGE[stage].time(), spans.of_stage(stage.value):
         yield
 
 

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from indexer.paths import one_line
 from indexer.runs import Owner
+from search import spans
 from search.catalogue import jobs, ledger
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.session import Database
@@ -79,10 +80,12 @@ class CeleryQueue(CatalogueJobs):
             self.send([_end_of(job)])
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Raises kombu's `OperationalError` if the broker cannot be reached."""
+        """Raises kombu's `OperationalError` if the broker cannot be reached. Messages carry the current span."""
+        carried = dict(spans.carried())
         with self._app.producer_or_acquire() as producer:
             for task, arguments in messages:
-                self._app.send_task(task.name, arguments, queue=name_at_broker(task.queue), producer=producer)
+                queue = name_at_broker(task.queue)
+                self._app.send_task(task.name, arguments, queue=queue, producer=producer, headers=carried)
 
     def waiting(self) -> dict[str, int]:
         broken = (OperationalError, OSError, *self._app.connection_for_write().connection_errors)

@@ -127,7 +127,7 @@ def _index(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     try:
-        embedder = load_embedder(settings.model, settings.home)
+        embedder = load_embedder(settings.model, settings.home, settings.device)
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
     except ModelError as error:
         return Finding("model", str(error), f"fetch its weights, or set {PREFIX}_MODEL (`anyseek models list`)")

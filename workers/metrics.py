@@ -10,9 +10,11 @@ from pathlib import Path
 from resource import getpagesize
 from typing import ParamSpec
 
+from celery import current_task
 from celery.exceptions import Reject
 from prometheus_client import Counter, Gauge, Histogram
 
+from search import spans
 from search.metrics import REGISTRY
 
 _TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by how they ended", ["task", "outcome"], registry=REGISTRY)
@@ -46,7 +48,7 @@ def counted_as_ready() -> None:
 
 
 def measured(task: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Have each call counted and timed as the task of this name.
+    """Have each call counted and timed as the task of this name, and be a span of the trace that its message names.
 
     `sent_back` ended before its time and goes on elsewhere; what fails a job is `done`: jobs tell how they ended.
     """
@@ -56,7 +58,8 @@ def measured(task: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         def work_and_count(*args: P.args, **kwargs: P.kwargs) -> None:
             started, outcome = time.perf_counter(), "failed"
             try:
-                work(*args, **kwargs)
+                with spans.of_task(task, _carried()):
+                    work(*args, **kwargs)
                 outcome = "done"
             except Reject:
                 outcome = "sent_back"
@@ -69,6 +72,11 @@ def measured(task: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         return work_and_count
 
     return decorate
+
+
+def _carried() -> spans.Carried:
+    """What the message of this task carries (`CeleryQueue.send`)."""
+    return current_task.request.headers or {} if current_task else {}
 
 
 def resident_bytes() -> int:

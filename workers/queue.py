@@ -16,6 +16,7 @@ from indexer.paths import from_uri
 from indexer.reembed import ReembedRun, ReembedTools
 from indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from indexer.sources.opening import open_source
+from search import spans
 from search.caller import acting, caller
 from search.catalogue import jobs
 from search.catalogue.jobs import Job
@@ -75,7 +76,7 @@ class InProcessQueue(CatalogueJobs):
     def submit(self, job_id: int) -> None:
         with self._database.read() as session:
             jobs.get(session, job_id)
-        self._pool.submit(self._run, job_id)
+        self._pool.submit(self._run, job_id, spans.carried())
 
     def resume(self) -> list[int]:
         owner = Owner(self._database, self._settings)
@@ -92,8 +93,13 @@ class InProcessQueue(CatalogueJobs):
         self._closing.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, job_id: int) -> None:
+    def _run(self, job_id: int, carried: spans.Carried) -> None:
         """Run a job to its end, even if the database restarts; the result is in the catalogue."""
+        with spans.of_task("job", carried):
+            spans.tell("anyseek.job", job_id)
+            self._run_to_its_end(job_id)
+
+    def _run_to_its_end(self, job_id: int) -> None:
         pause = FIRST_PAUSE
         while not self._closing.is_set():
             try:

@@ -1,15 +1,23 @@
 """The composition root: makes everything that a command or the service works with from the settings."""
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
+from indexer.errors import ModelMismatch
 from indexer.indexing import check_model, fitting_collection, open_job
 from indexer.placing import place
 from indexer.reembed import ReembedTools
 from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
+from model.devices import names_device, split_device
+from model.encoders.openvino_allowed import allowing_openvino
+from model.errors import DeviceInName
 from model.loading import load_embedder
+from model.processors import prepare_process
 from model.seam import Embedder
 from search.assets import AssetStore
 from search.backup.unfinished import remove_abandoned
@@ -17,7 +25,8 @@ from search.catalogue import audit, collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
-from search.errors import CollectionNotFound
+from search.errors import CollectionNotFound, FingerprintMismatch
+from search.item_files import PictureOf, Pictures
 from search.lag import Lag, lag_of
 from search.settings import Settings
 from search.spaces.opening import open_backend
@@ -25,17 +34,20 @@ from search.types import OnDuplicate
 from search.upkeep import prepare_switch, remove_unknown, write_snapshots
 from workers.queue import InProcessQueue, TaskQueue
 
+T = TypeVar("T")
+
 
 class Runtime:
     """An open installation, to be used as a context manager. The model is loaded once, when it is first used."""
 
     def __init__(self, settings: Settings, database: Database, model: str) -> None:
-        self.settings = settings
+        model, device = split_device(model)
+        self.settings = settings if device is None else replace(settings, device=device)
         self.database = database
         self._backend = open_backend(database, settings)
         self.model = model
         self.assets = AssetStore(settings.assets)
-        self.reembed_tools = ReembedTools(settings, database, self.assets, self.tools_of, self._prepare)
+        self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)
         self.queue = self._make_queue()
         self._loading = threading.Lock()
         self._tools: Tools | None = None
@@ -45,7 +57,8 @@ class Runtime:
     def open(cls, settings: Settings, model: str | None) -> "Runtime":
         """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
 
-        What killed backups left behind is removed.
+        A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. What killed backups left
+        behind is removed. Raises `BadDevice`.
         """
         settings.make_home()
         remove_abandoned(settings.locks)
@@ -64,7 +77,7 @@ class Runtime:
             with runtime.database.read() as session:
                 held = collections.get(session, collection)
             if model is not None:
-                check_model(held, model)
+                check_model(held, runtime.model)
             runtime.model = held.model
         except CollectionNotFound:
             pass
@@ -75,7 +88,7 @@ class Runtime:
 
     @property
     def embedder(self) -> Embedder:
-        """The model. Raises `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`."""
+        """The model. Raises `BadDevice`, `UnknownModel`, `WeightsMissing`, `WeightsCorrupt`."""
         return self.tools().embedder
 
     @property
@@ -115,13 +128,35 @@ class Runtime:
             model = collections.head(session, collection).model
         return self.tools() if model == self.model else self._others.get(model, self.tools())
 
+    @property
+    def may_switch(self) -> bool:
+        """Whether a re-embedding has loaded another model here, so that a collection may be switched to it any time."""
+        return bool(self._others)
+
+    def through_switches(self, work: Callable[[], T]) -> T:
+        """What `work` returns; it is done again if it had the tools of before when its collection was switched.
+
+        Raises what `work` raises.
+        """
+        try:
+            return work()
+        except (ModelMismatch, FingerprintMismatch):
+            if not self.may_switch:
+                raise
+        return work()
+
     def forget(self, collection: str) -> None:
         """Release the indexes of a deleted collection."""
         for tools in (self.tools(), *self._others.values()):
             tools.engine.forget(collection)
 
     def submit_reembed(self, collection: str, model: str) -> int:
-        """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`."""
+        """Have the queue move a collection to another model; return the job's id. See `reembedding.open_job`.
+
+        Raises `DeviceInName` for a model that says its device, which any worker may not have.
+        """
+        if names_device(model):
+            raise DeviceInName(f"{model!r} says a device, which collections do not keep; set ANYSEEK_DEVICE instead")
         spaces = self.tools_of(model).embedder.spaces.values()
         owner = Owner(self.database, self.settings)
         with self.database.write() as session:
@@ -159,18 +194,19 @@ class Runtime:
         prune: bool,
         on_duplicate: OnDuplicate = OnDuplicate.LINK,
         key_prefix: str | None = None,
+        predicts: bool | None = None,
     ) -> int:
         """Have the queue index a source into an existing collection; return the job's id.
 
         A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
-        `FingerprintMismatch`, and as `indexer.placing.place` does.
+        `FingerprintMismatch`, and as `indexer.placing.place` and `open_job` do.
         """
         with self.database.read() as session:
             collections.get(session, collection)
         source = open_source(self.settings, name)
         into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
         place(self.database, into, source, key_prefix)
-        job = open_job(into, source, owner, prune, adopt=False, on_duplicate=on_duplicate)
+        job = open_job(into, source, owner, prune, adopt=False, on_duplicate=on_duplicate, predicts=predicts)
         self.queue.submit(job.id)
         return job.id
 
@@ -190,6 +226,10 @@ class Runtime:
         """Remove entries of the audit log that the settings do not keep; return how many."""
         return audit.prune(self.database, self.settings.audit.days, self.settings.audit.rows)
 
+    def pictures_of(self, collection: str) -> PictureOf:
+        """Reads pictures of items for queries of a collection."""
+        return Pictures(self.database, self.assets, collection, self.settings.limits.bytes_per_file)
+
     def lag(self, database: Database) -> Lag:
         """How far the stored indexes lag behind the log, as the catalogue in `database` has it; loads no model."""
         return lag_of(database, self._backend.open)
@@ -200,7 +240,9 @@ class Runtime:
         prepare_switch(self.database, self.settings, head, self._backend.open)
 
     def _load(self, model: str) -> Tools:
-        embedder = load_embedder(model, self.settings.home)
+        prepare_process(self.settings.threads)
+        with allowing_openvino(self.settings.openvino):
+            embedder = load_embedder(model, self.settings.home, self.settings.device)
         engine = SearchEngine(self.database, self.settings, embedder, self._backend)
         return Tools(self.settings, self.database, self.assets, embedder, engine)
 

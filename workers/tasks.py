@@ -20,6 +20,7 @@ from indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_j
 from indexer.sources.base import Source
 from indexer.sources.opening import open_source
 from model.seam import Sample
+from search import spans
 from search.caller import acting, caller
 from search.catalogue import collections, jobs
 from search.catalogue.jobs import Job, JobState
@@ -144,6 +145,7 @@ class Tasks:
     @contextmanager
     def _errors_handled(self, job_id: int) -> Iterator[None]:
         """Send the task back to its queue after an error that may pass, and fail the job after one of its own."""
+        spans.tell("anyseek.job", job_id)
         try:
             with acting(replace(caller(), job=job_id)):
                 yield

@@ -9,16 +9,20 @@ import os
 import signal
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import RawValue
 from typing import TYPE_CHECKING, Any
 
+from billiard.process import current_process  # type: ignore[import-untyped]
 from celery import Celery, signals
 from celery.bootsteps import StartStopStep
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
+from model.devices import CPU, split_device
 from model.files import FileLock
+from model.processors import processors
+from search import spans, telemetry
 from search.settings import Settings
 from workers.app import (
     EMBED,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CANNOT_WORK = 1
+SERVICE = "anyseek-worker"  # in traces
 _READINESS_SECONDS = 0.5
 
 
@@ -71,7 +76,7 @@ def run_worker(settings: Settings, options: Options) -> int:
 
     The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.concurrency)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
     with Readiness(settings, options.name) as readiness, exporting(settings):
@@ -79,6 +84,7 @@ def run_worker(settings: Settings, options: Options) -> int:
         processes.register_tasks(app)
         signals.setup_logging.connect(_keep_log_settings, weak=False)
         signals.worker_process_init.connect(processes.begin, weak=False)
+        signals.worker_process_shutdown.connect(processes.end, weak=False)
         signals.worker_shutting_down.connect(processes.tell_to_stop, weak=False)
         app.steps["worker"].add(_Watch)
         worker = app.Worker(
@@ -139,7 +145,8 @@ class _Processes:
         from workers.tasks import Tasks
 
         self._readiness.release_in_child()
-        self._tasks = Tasks(self._settings, lambda: bool(self._flags.stopping.value))
+        telemetry.start(self._settings, SERVICE)
+        self._tasks = Tasks(self._own_settings(), lambda: bool(self._flags.stopping.value))
         try:
             if self._options.embeds:
                 self._tasks.load_model()
@@ -150,6 +157,20 @@ class _Processes:
             raise
         self._living = Readiness.of_process(self._settings, self._options.name)
         counted_as_ready()
+
+    def _own_settings(self) -> Settings:
+        """The settings, for a process that embeds with a card of its own where there are several."""
+        model, own = split_device(self._settings.model)  # whose device would replace the one that is chosen here
+        device = own or self._settings.device
+        if self._options.embeds and device != CPU:
+            from model.placement import device_of_process  # the first process must not import torch
+
+            device = device_of_process(device, current_process().index)
+        return replace(self._settings, model=model, device=device)
+
+    def end(self, **_: object) -> None:
+        """Run in each process before it ends, which its interpreter does not notice."""
+        spans.trace_with(None)
 
     def tell_to_stop(self, **_: object) -> None:
         """Run in the first process."""

@@ -10,12 +10,15 @@ from sqlalchemy import update
 
 from indexer.errors import ModelMismatch, SourceGone
 from indexer.indexing import open_collection
-from model.errors import UnknownModel
+from model.encoders.openvino_allowed import may_use_openvino
+from model.errors import BadDevice, UnknownModel
+from model.hashing import HashingEmbedder
 from search.catalogue.jobs import JobState
 from search.catalogue.tables import SpaceRow
 from search.errors import CollectionNotFound, FingerprintMismatch
 from search.settings import DEFAULT_MODEL, Settings
 from tests.indexer.pictures import png
+from workers import runtime as composing
 from workers.runtime import Runtime
 
 
@@ -35,6 +38,19 @@ def test_the_model_is_that_of_the_collection(tmp_path: Path) -> None:
         assert runtime.model == "hashing"
     with pytest.raises(ModelMismatch):
         Runtime.open_for(settings, "c", "4m-tiny")
+
+
+def test_a_collection_does_not_remember_the_device_of_its_model(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, device="auto")
+    with Runtime.open_for(settings, "c", "hashing:device=cpu") as runtime:
+        assert (runtime.model, runtime.settings.device) == ("hashing", "cpu")
+        assert open_collection(runtime.tools(), "c").model == "hashing"
+    with Runtime.open_for(settings, "c", "hashing:device=cpu") as runtime:
+        assert runtime.tools_for("c").embedder.name == "hashing"
+        with pytest.raises(BadDevice, match="set ANYSEEK_DEVICE"):
+            runtime.submit_reembed("c", "4m-tiny:device=cuda")
+    with Runtime.open_for(settings, "c", None) as runtime:
+        assert runtime.settings.device == "auto"
 
 
 def test_the_model_is_loaded_once_and_late(tmp_path: Path) -> None:
@@ -86,3 +102,20 @@ def test_no_job_for_a_collection_of_other_weights(tmp_path: Path) -> None:
             session.execute(update(SpaceRow).values(fingerprint="of other weights"))
         with pytest.raises(FingerprintMismatch):
             runtime.submit_index("c", tmp_path, prune=False)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_models_are_loaded_with_openvino_as_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    """Also where settings are not from the environment."""
+    found = []
+
+    def load(name: str, home: Path, device: str) -> HashingEmbedder:
+        found.append(may_use_openvino())
+        return HashingEmbedder()
+
+    monkeypatch.setattr(composing, "load_embedder", load)
+    with Runtime.open(Settings(tmp_path, openvino=allowed), "hashing") as runtime:
+        runtime.tools()
+    assert found == [allowed]

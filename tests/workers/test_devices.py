@@ -1,0 +1,50 @@
+"""Which card each process of a worker takes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from search.settings import Settings
+
+pytest.importorskip("celery")
+torch = pytest.importorskip("torch")
+
+from workers import worker  # noqa: E402
+from workers.app import EMBED, MAINTENANCE  # noqa: E402
+from workers.readiness import Readiness  # noqa: E402
+
+
+def device_of(number: int, device: str, queue: str = EMBED, model: str = "4m-tiny") -> str:
+    """The device that process `number` of a worker takes."""
+    settings = Settings(Path("/data"), device=device, model=model)
+    options = worker.Options("some", (queue,), 4)
+    processes = worker._Processes(settings, options, worker._Flags(), cast(Readiness, None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "current_process", lambda: SimpleNamespace(index=number))
+        own = processes._own_settings()
+    assert own.model == "4m-tiny"
+    return own.device
+
+
+def test_processes_that_embed_take_a_card_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of(number, "cuda") for number in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert device_of(3, "cuda:1") == "cuda:1"
+    assert device_of(3, "cpu") == "cpu"
+
+
+def test_the_device_of_the_models_name_is_shared_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of(number, "cpu", model="4m-tiny:device=cuda") for number in range(3)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
+    assert device_of(3, "cuda", model="4m-tiny:device=cpu") == "cpu"
+
+
+def test_a_process_without_a_model_asks_for_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cuda, "device_count")
+    assert device_of(1, "cuda", MAINTENANCE) == "cuda"
