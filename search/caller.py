@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 ANYBODY = "anybody"  # over HTTP, while no API key has ever existed
+_KEY = "key:"
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,19 @@ class Caller:
     request_id: str | None = None
     job: int | None = None
 
+    @property
+    def key(self) -> str | None:
+        """The name of the API key; None for others."""
+        return self.who.removeprefix(_KEY) if self.who.startswith(_KEY) else None
+
+    @classmethod
+    def of_key(cls, key: str) -> str:
+        """`who` for an API key of this name."""
+        return f"{_KEY}{key}"
+
     def fields(self) -> dict[str, object]:
         """What log lines tell of it: `key`, `address`, `request_id` and `job`, without those that are not known."""
-        key = self.who.removeprefix("key:") if self.who.startswith("key:") else None
-        told = {"request_id": self.request_id, "key": key, "address": self.address, "job": self.job}
+        told = {"request_id": self.request_id, "key": self.key, "address": self.address, "job": self.job}
         return {name: value for name, value in told.items() if value is not None}
 
 

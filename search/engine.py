@@ -5,33 +5,40 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from model.seam import Embedder, FloatArray
+from model.modalities.reading.budget import check_wanted
+from model.seam import Embedder
+from search import notes
+from search.assets import AssetStore
+from search.backgrounds import Backgrounds
+from search.beside_hits import with_what_is_asked
 from search.catalogue import checks, collections, facets, fields, tunings, words
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.heads import Heads
 from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
+from search.duplicates import Duplicates, find_duplicates
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
+from search.explaining import Explainer
 from search.filters.tree import And, Exists, Filter
-from search.hits import Chosen, Scores, groups, page
+from search.fusing import Ranked
+from search.hits import Chosen, Found, groups, page
+from search.maps import CollectionMap, MapMaker, MapRequest
 from search.metrics import Stage, timed
-from search.queries import (
+from search.nearest import nearest_items, ranked, ranking_vectors
+from search.queries import ITEMS_ARE, Plan, home_of
+from search.query_readings import Reader
+from search.query_vectors import (
     ItemVectors,
     Place,
-    Plan,
     Tuned,
     TunedSpaces,
     ValueVectors,
     embed_values,
-    fuse_parts,
     raw_item_vectors,
-    raw_vectors,
 )
-from search.rankings import Asked, Ranked, ask
+from search.rankings import Asked, Ranking, ask
 from search.settings import Settings
-from search.spaces.base import Backend, LiveSpace, Resolved, View
+from search.spaces.base import Backend, LiveSpace, Resolved
 from search.spaces.opening import open_backend
 from search.types import GroupValue, Hit, Item, Query, Results
 from search.upkeep import write_snapshots
@@ -40,8 +47,8 @@ from search.upkeep import write_snapshots
 ATTEMPTS = 3
 
 Answer = Results | AnyseekError
-Ranks = dict[Place, Scores | AnyseekError]
-Found = dict[int, Scores | AnyseekError]  # by the number of the query
+FoundByRanking = dict[Place, Ranking | AnyseekError]
+FoundByQuery = dict[int, Found | AnyseekError]  # by the number of the query
 Choice = dict[int, list[Chosen] | AnyseekError]
 # How many times as many items are looked at where those before are in too few groups.
 _DEEPER = 8
@@ -63,9 +70,13 @@ class SearchEngine:
         self._backend = backend or open_backend(database, settings)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._tunings: dict[int, tuple[int, Tuned]] = {}  # by the space's id, with the version
+        self._backgrounds = Backgrounds(database)
         self._opening = threading.Lock()
         self._heads = Heads(database)
         self._items = ItemCache(database, settings.limits.item_cache_bytes)
+        self._explainer = Explainer(database, embedder, self._live_space, self._backgrounds)
+        self._maps = MapMaker(database, embedder, self._live_space)
+        self._reader = Reader(database, embedder, self._live_space)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
@@ -73,15 +84,18 @@ class SearchEngine:
         Raises `CollectionNotFound`, `BadQuery`, `LimitExceeded`, `SpaceNotFound`, `ItemNotFound`,
         `FingerprintMismatch` if the collection was made by other weights, `StoreCorrupt` if an item lost its vector.
         """
-        answer = self.query_batch(collection, [query])[0]
+        answer = self.query_together(collection, [query])[0]
         if isinstance(answer, AnyseekError):
             raise answer
-        restricting = [query.where] if query.where is not None else []
-        if query.group_by is not None:
-            restricting.append(Exists(query.group_by))
-        if restricting and len(answer.hits) < query.k and answer.note is None:
-            return replace(answer, note=self._note(collection, And(tuple(restricting))))
         return answer
+
+    def query_together(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
+        """Answer many queries in one model pass as `query` answers each, with notes on filters that few items pass.
+
+        A query that fails has its error in place of its answer. Raises as `query_batch` does.
+        """
+        answers = self.query_batch(collection, queries)
+        return [self._noted(collection, query, answer) for query, answer in zip(queries, answers, strict=True)]
 
     def query_batch(self, collection: str, queries: Sequence[Query]) -> list[Answer]:
         """Answer many queries in one model pass, in order; a query that fails has its error in place of its answer.
@@ -100,7 +114,10 @@ class SearchEngine:
             except AnyseekError as error:
                 answers[number] = error
         answers.update(self._answer(head, asked))
-        self._add_vectors(head, asked, answers)
+        for number, one in asked.items():
+            results = answers[number]
+            if isinstance(results, Results):
+                answers[number] = with_what_is_asked(self._database, head, one, results)
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -114,6 +131,21 @@ class SearchEngine:
                 counted[space.name] = view.count()
         return counted
 
+    def duplicates(self, collection: str, assets: AssetStore) -> Duplicates:
+        """The near-duplicates among a collection's pictures, whose thumbnails are in `assets`.
+
+        Raises `CollectionNotFound`, `BadQuery` for a model without pictures, `FingerprintMismatch`.
+        """
+        head = self._heads.get(collection)
+        space = home_of(ITEMS_ARE, head, self.embedder)
+        live = self._live_space(head, space)
+        live.refresh(head)
+        return find_duplicates(self._database, assets, head, space.name, live)
+
+    def map(self, collection: str, wanted: MapRequest) -> CollectionMap:
+        """A map of the collection's items. Raises `CollectionNotFound`, and as `search.maps.MapMaker.make` does."""
+        return self._maps.make(self._heads.get(collection), wanted)
+
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
         """See `search.upkeep`; call it after each job, and from time to time while items are put."""
         return write_snapshots(self._database, self._settings, collection, self._live_space, minimum_tail)
@@ -123,6 +155,7 @@ class SearchEngine:
         with self._opening:
             self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
             self._tunings = {}
+        self._backgrounds.forget()
         self._heads.forget()
         self._items.forget()
         self._backend.remove_unknown()
@@ -131,6 +164,17 @@ class SearchEngine:
         """Close the connection to an external index, such as Qdrant's."""
         self._backend.close()
 
+    def _noted(self, collection: str, query: Query, answer: Answer) -> Answer:
+        """The answer with what is odd about its filter, if few items pass it."""
+        restricting = [query.where] if query.where is not None else []
+        if query.group_by is not None:
+            restricting.append(Exists(query.group_by))
+        if isinstance(answer, AnyseekError) or answer.note is not None:
+            return answer
+        if not restricting or len(answer.hits) >= query.k:
+            return answer
+        return replace(answer, note=self._note(collection, And(tuple(restricting))))
+
     def _note(self, collection: str, where: Filter) -> str | None:
         """What is odd about a filter that few items pass."""
         with self._database.read() as session:
@@ -138,12 +182,17 @@ class SearchEngine:
 
     def _tuned(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
         """The means that were fitted on collections, by the id of the space; read when they have changed."""
-        for space in spaces:
-            if space.tuning_version and self._tunings.get(space.id, (0,))[0] != space.tuning_version:
-                with self._database.read() as session:
-                    found = tunings.of_space(session, space.id, space.fingerprint)
-                self._tunings[space.id] = space.tuning_version, {tuning.modality: tuning.mean for tuning in found}
-        return {space.id: self._tunings[space.id][1] for space in spaces if space.tuning_version}
+        return {space.id: self._tuned_space(space) for space in spaces if space.tuning_version}
+
+    def _tuned_space(self, space: SpaceHead) -> Tuned:
+        held = self._tunings.get(space.id)  # once: `forget` may empty it at any moment
+        if held is not None and held[0] == space.tuning_version:
+            return held[1]
+        with self._database.read() as session:
+            found = tunings.of_space(session, space.id, space.fingerprint)
+        means = {tuning.modality: tuning.mean for tuning in found}
+        self._tunings[space.id] = space.tuning_version, means
+        return means
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
@@ -161,6 +210,7 @@ class SearchEngine:
         plans = {(number, place): each for number, one in asked.items() for place, each in enumerate(one.rankings)}
         values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
         for attempt in range(ATTEMPTS):
+            check_wanted()
             now = head if attempt == 0 else self._head_again(head)
             ranked, lacking, seen = self._ranked(now, plans, values)
             found, seen = self._merged(seen, asked, ranked)
@@ -179,17 +229,46 @@ class SearchEngine:
                 continue
             missing = max((lacking[ranking.space.id] for ranking in one.rankings), default=0)
             results = _results(outcome, held, one, missing, vanished)
-            answers[number] = replace(results, note=results.note or _score_note(one.query, found[number]))
+            merged = found[number]
+            assert not isinstance(merged, AnyseekError)
+            note = results.note or one.sameness_note(head, merged.scores) or notes.of_scores(one.query, merged)
+            answers[number] = results if note is None else replace(results, note=note)
+        self._explain(head, asked, answers, values)
+        self._add_readings(head, asked, found, answers)
         return answers
+
+    def _explain(
+        self, head: Head, asked: Mapping[int, Asked], answers: dict[int, Answer], values: ValueVectors
+    ) -> None:
+        """Add explanations to the answers of queries that ask for them, or answer with why there are none."""
+        for number, one in asked.items():
+            results = answers[number]
+            if isinstance(results, AnyseekError) or not one.query.is_explained:
+                continue
+            own = {place: values.get((number, place), {}) for place in range(len(one.rankings))}
+            tuned = self._tuned({ranking.space for ranking in one.rankings})
+            try:
+                explained = self._explainer.explain(head, one, results.hits, own, tuned)
+                answers[number] = replace(results, explanations=explained)
+            except AnyseekError as error:
+                answers[number] = error
+
+    def _add_readings(
+        self, head: Head, asked: Mapping[int, Asked], found: FoundByQuery, answers: dict[int, Answer]
+    ) -> None:
+        for number, one in asked.items():
+            results, scores = answers[number], found[number]
+            if one.query.readings and isinstance(results, Results) and not isinstance(scores, AnyseekError):
+                answers[number] = replace(results, readings=self._reader.read(head, one, scores))
 
     def _ranked(
         self, head: Head, plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[Ranks, dict[int, int], Head]:
+    ) -> tuple[FoundByRanking, dict[int, int], Head]:
         """The nearest ids of each ranking, by the space's id how many items its index lacks, and the latest head."""
         by_space: dict[SpaceHead, dict[Place, Plan]] = defaultdict(dict)
         for place, planned in plans.items():
             by_space[planned.space][place] = planned
-        ranked: Ranks = {}
+        ranked: FoundByRanking = {}
         lacking: dict[int, int] = {}
         latest = head
         for space, group in by_space.items():
@@ -198,9 +277,9 @@ class SearchEngine:
             latest = max(latest, seen, key=lambda one: one.last_seq)
         return ranked, lacking, latest
 
-    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: Ranks) -> tuple[Found, Head]:
+    def _merged(self, head: Head, asked: Mapping[int, Asked], ranked: FoundByRanking) -> tuple[FoundByQuery, Head]:
         """The outcome of each query from those of its rankings, with what words find, and the latest head."""
-        found: Found = {}
+        found: FoundByQuery = {}
         by_words, head = self._by_words(head, asked)
         for number, one in asked.items():
             own = [ranked[number, place] for place in range(len(one.rankings))]
@@ -224,34 +303,34 @@ class SearchEngine:
         return found, head
 
     def _chosen(
-        self, head: Head, asked: Mapping[int, Asked], found: Found, values: ValueVectors
+        self, head: Head, asked: Mapping[int, Asked], found: FoundByQuery, values: ValueVectors
     ) -> tuple[Choice, Head]:
         """Those of the items found that become hits, by the number of the query, and the latest head."""
         chosen: Choice = {}
-        for number, scores in found.items():
-            if isinstance(scores, AnyseekError):
-                chosen[number] = scores
+        for number, merged in found.items():
+            if isinstance(merged, AnyseekError):
+                chosen[number] = merged
             elif asked[number].query.group_by is None:
-                chosen[number] = page(scores, asked[number].query)
+                chosen[number] = page(merged, asked[number].query, asked[number].pages.seen)
             else:
-                chosen[number], head = self._groups(head, number, asked[number], scores, values)
+                chosen[number], head = self._groups(head, number, asked[number], merged, values)
         return chosen, head
 
     def _groups(
-        self, head: Head, number: int, asked: Asked, scores: Scores, values: ValueVectors
+        self, head: Head, number: int, asked: Asked, merged: Found, values: ValueVectors
     ) -> tuple[list[Chosen] | AnyseekError, Head]:
         """The best items of the best groups; of one ranking exactly: as many items are looked at as that takes."""
         assert asked.query.group_by is not None
         known: dict[int, list[GroupValue]] = {}
         depth = asked.depth
         while True:
-            new = [item_id for item_id, _ in scores if item_id not in known]
+            new = [item_id for item_id, _ in merged.scores if item_id not in known]
             with self._database.read() as session:
                 head = _same(head, collections.head(session, head.name))
                 known |= {item_id: [] for item_id in new}
                 known |= facets.values_of(session, head.id, asked.query.group_by, new)
-            chosen, complete = groups(scores, known, asked.query)
-            if complete or not asked.is_one_ranking or len(scores) < depth:
+            chosen, complete = groups(merged, known, asked.query, asked.pages.seen)
+            if complete or not asked.is_one_ranking or len(merged.scores) < depth:
                 return chosen, head
             depth *= _DEEPER
             planned = replace(asked.rankings[0], depth=depth)
@@ -259,17 +338,18 @@ class SearchEngine:
             deeper = found[number, 0]
             if isinstance(deeper, AnyseekError):
                 return deeper, head
-            scores = deeper
+            merged = asked.merged([deeper], [])
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[Place, Plan], values: ValueVectors
-    ) -> tuple[Ranks, int, Head]:
+    ) -> tuple[FoundByRanking, int, Head]:
         """The nearest ids of each ranking in one space, as of `head` or later, or the error of that ranking.
 
         Also how many items the index lacks because their vectors are damaged, and the head that filters were read at.
         """
         live = self._live_space(head, space)
-        keys = {part.item for planned in plans.values() for part in planned.parts if part.item is not None}
+        asked = (part for planned in plans.values() for part in planned.parts)
+        keys = {(part.collection, part.item) for part in asked if part.item is not None}
         filters = {planned.where for planned in plans.values() if planned.where is not None}
         stored: ItemVectors = {}
         resolved: Resolved = {}
@@ -281,22 +361,14 @@ class SearchEngine:
         with timed(Stage.INDEX):
             live.refresh(head)
             with live.reading(resolved) as view:
-                vectors, errors = _fused(plans, values, stored, view.centre)
-                return {**_nearest(view, plans, vectors), **errors}, view.lacking, head
+                vectors, errors = ranking_vectors(plans, values, stored, view.centre)
+                found, mean = nearest_items(view, plans, vectors), view.centre
+                count, lacking = view.count(), view.lacking
+        sample = self._backgrounds.get(head, space, self.embedder.spaces[space.name], mean, count)
+        return {**ranked(sample, vectors, found, count), **errors}, lacking, head
 
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._heads.get(before.name))
-
-    def _add_vectors(self, head: Head, asked: Mapping[int, Asked], answers: dict[int, Answer]) -> None:
-        """Give the hits of queries that ask for it their items' vectors; a damaged vector is left out."""
-        for number, one in asked.items():
-            results = answers[number]
-            if one.vectors_of is None or isinstance(results, AnyseekError) or not results.hits:
-                continue
-            with self._database.read() as session:
-                vectors = raw_vectors(session, head, one.vectors_of, [hit.item.id for hit in results.hits])
-            hits = tuple(replace(hit, vector=vectors.get(hit.item.id)) for hit in results.hits)
-            answers[number] = replace(results, hits=hits)
 
     def _vanished(self, head: Head, gone: Sequence[int]) -> set[int]:
         """Those of `gone` that were never deleted: their rows are damaged."""
@@ -313,34 +385,6 @@ def _same(before: Head, now: Head) -> Head:
     return now
 
 
-def _fused(
-    plans: Mapping[Place, Plan], values: ValueVectors, stored: ItemVectors, mean: FloatArray
-) -> tuple[dict[Place, FloatArray], dict[Place, AnyseekError]]:
-    """The vector of each ranking, or its error."""
-    vectors: dict[Place, FloatArray] = {}
-    errors: dict[Place, AnyseekError] = {}
-    for place, planned in plans.items():
-        try:
-            vectors[place] = fuse_parts(planned, values.get(place, {}), stored, mean)
-        except AnyseekError as error:
-            errors[place] = error
-    return vectors, errors
-
-
-def _nearest(view: View, plans: Mapping[Place, Plan], vectors: Mapping[Place, FloatArray]) -> dict[Place, Scores]:
-    """(id, score) of what each ranking finds; those that look as deep with the same filter are searched together."""
-    alike: dict[tuple[int, Filter | None], list[Place]] = defaultdict(list)
-    for place in vectors:
-        alike[plans[place].depth, plans[place].where].append(place)
-    found: dict[Place, Scores] = {}
-    for (depth, where), places in alike.items():
-        ids, scores = view.search(np.stack([vectors[place] for place in places]), depth, where)
-        for row, place in enumerate(places):
-            clipped = np.clip(scores[row], -1, 1)  # rounding moves some outside
-            found[place] = list(zip(ids[row].tolist(), clipped.tolist(), strict=True))
-    return found
-
-
 def _ids(chosen: Choice) -> list[int]:
     """The ids of all hits, each once."""
     some = (outcome for outcome in chosen.values() if isinstance(outcome, list))
@@ -351,23 +395,7 @@ def _results(chosen: list[Chosen], held: Mapping[int, Item], asked: Asked, lacki
     """The hits; a damaged item leaves its rank empty."""
     sound = [one for one in chosen if one.item_id in held and not held[one.item_id].damaged]
     damaged = {one.item_id for one in chosen if one.item_id in held and held[one.item_id].damaged}
-    hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group) for one in sound]
+    hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group, probability=one.probability) for one in sound]
     left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
-    return Results(tuple(hits), asked.space, asked.fusion, _damage_note(left_out, lacking))
-
-
-def _score_note(query: Query, found: Scores | AnyseekError) -> str | None:
-    """That nothing is good enough, and how good the best is."""
-    if query.min_score is None or isinstance(found, AnyseekError) or not found or found[0][1] >= query.min_score:
-        return None
-    return f"no item has a score of at least {query.min_score:g}; the highest is {found[0][1]:.3f}"
-
-
-def _damage_note(hits: int, lacking: int) -> str | None:
-    """What an answer lacks because the database is damaged, in one sentence."""
-    said = []
-    if hits:
-        said.append(f"{hits} of the hits are left out because their rows in the database are damaged")
-    if lacking:
-        said.append(f"{lacking} items are not searched because their vectors are damaged or lost")
-    return f"{' and '.join(said)}; anyseek verify names them" if said else None
+    note, following = notes.of_damage(left_out, lacking), asked.pages.following(asked.query, chosen)
+    return Results(tuple(hits), asked.space, asked.fusion, note, following=following)

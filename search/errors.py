@@ -11,6 +11,7 @@ AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
 │   ├── CollectionExists
 │   ├── JobNotRetriable
 │   ├── TargetNotEmpty       the place where a backup would be restored is not empty
+│   ├── ItemChanged          an item is no longer the one that its reader saw
 │   ├── KeyHeldElsewhere     another source already holds this key in the collection
 │   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
 ├── BadInput                 what the user sent cannot be understood
@@ -24,6 +25,7 @@ AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
 │   ├── IndexUnreachable     (`search.spaces.qdrant.index`)
 │   └── IndexBehind          (`search.spaces.shared`) another process fills it for the first time
 ├── AssetChanged             an original is no longer the file that was indexed
+├── QuotaExceeded            an API key would store more than it may
 ├── LeaseLost                another worker has taken over this one's work; nothing was written
 ├── BackupCorrupt            a file is cut short, damaged, or not a backup
 ├── BackupUnknown            a backup has a format or tables that this version does not know
@@ -84,6 +86,10 @@ class KeyHeldElsewhere(Conflict):
     code = "key-held-elsewhere"
 
 
+class ItemChanged(Conflict):
+    code = "item-changed"
+
+
 class FingerprintMismatch(Conflict):
     code = "fingerprint-mismatch"
 
@@ -102,6 +108,10 @@ class NotAligned(BadInput):
 
 class IndexUnavailable(AnyseekError):
     code = "index-unavailable"
+
+
+class QuotaExceeded(AnyseekError):
+    code = "quota-exceeded"
 
 
 class LeaseLost(AnyseekError):

@@ -3,7 +3,11 @@
 import math
 
 from search.errors import BadQuery, LimitExceeded
+from search.explanation import MOST_EXPLAINED
 from search.filters.tree import And, BadFilter, Exists, Filter, checked
+from search.probabilities import PLACE
+from search.query_facets import check_facets
+from search.readings import DEPTH
 from search.settings import Limits
 from search.types import Query, Words
 from search.words import words_of
@@ -27,6 +31,9 @@ def check_sizes(query: Query, limits: Limits) -> None:
         _check_words(words)
     _check_page(query, limits)
     _check_groups(query, limits)
+    _check_spaces(query)
+    check_facets(query)
+    _check_explained(query)
     hits = query.k * query.group_size
     if query.vectors and hits > limits.hits_with_vectors:
         raise LimitExceeded(f"{hits} hits are asked for; the most is {limits.hits_with_vectors} for hits with vectors")
@@ -42,6 +49,14 @@ def _check_words(words: Words) -> None:
         raise LimitExceeded(f"{count} words are asked for at once; the most is {_MOST_WORDS}")
 
 
+def _check_explained(query: Query) -> None:
+    if query.explain < 0:
+        raise BadQuery(f"explain is {query.explain}; it is how many of the first hits to explain, 0 or more")
+    explained = query.explain + len(query.explain_keys)
+    if explained > MOST_EXPLAINED:
+        raise LimitExceeded(f"{explained} hits and items are to be explained; the most is {MOST_EXPLAINED}")
+
+
 def _check_page(query: Query, limits: Limits) -> None:
     if query.k < 1:
         raise BadQuery(f"k is {query.k}; the number of hits must be from 1 to {limits.hits}")
@@ -53,15 +68,32 @@ def _check_page(query: Query, limits: Limits) -> None:
         raise LimitExceeded(f"offset is {query.offset} and k is {query.k}; together they are at most {limits.hits}")
     if query.min_score is not None and not -1 <= query.min_score <= 1:
         raise BadQuery(f"min_score is {query.min_score:g}; scores are from -1 to 1")
+    if query.min_probability is not None and not 0 <= query.min_probability <= 1:
+        raise BadQuery(f"min_probability is {query.min_probability:g}; probabilities are from 0 to 1")
 
 
 def _check_groups(query: Query, limits: Limits) -> None:
     if query.group_by is None and query.group_size != 1:
         raise BadQuery(f"group_size is {query.group_size}, but there are no groups; give group_by, too")
+    if query.group_by is not None and query.readings:
+        raise BadQuery("readings group the hits by themselves; ask for them without group_by")
     if query.group_size < 1:
         raise BadQuery(f"group_size is {query.group_size}; it is how many hits each group may have, 1 or more")
     if (query.offset + query.k) * query.group_size > limits.hits:
         raise LimitExceeded(f"offset and k together, times group_size, are at most {limits.hits} hits")
+
+
+def _check_spaces(query: Query) -> None:
+    if not query.spaces:
+        return
+    if query.space is not None:
+        raise BadQuery("the query has a space and spaces; give one or the other")
+    if len(set(query.spaces)) < len(query.spaces):
+        raise BadQuery("the query has a space twice; name each once")
+    if any(part.vector is not None for part in query.parts) and len(query.spaces) > 1:
+        raise BadQuery("a part is a vector, which is of one space; ask in that space alone")
+    if len(query.spaces) > 1 and not query.words and not any(part.weight > 0 for part in query.parts):
+        raise BadQuery("a query in several spaces needs a part with a weight above 0")
 
 
 def where_of(query: Query) -> Filter | None:
@@ -80,4 +112,6 @@ def depth_of(query: Query, rankings: int, limits: Limits) -> int:
     hits = query.reach * query.group_size
     if rankings > 1:
         return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits
-    return query.reach if query.group_by is None else max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)
+    if query.group_by is None:
+        return max(query.reach, PLACE, DEPTH if query.readings else 0)
+    return max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)

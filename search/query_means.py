@@ -11,7 +11,7 @@ import numpy as np
 
 from model.seam import EmbeddingSpace, FloatArray
 from search.evaluation.measures import IntArray, ranks
-from search.queries import centre_queries, own_means
+from search.query_vectors import centre_queries, own_means
 
 FEWEST = 20  # queries of a kind: with fewer, a held-out half says nothing
 _SHRUNK_BY = 8  # queries that the model's own mean counts as

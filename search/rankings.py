@@ -1,28 +1,45 @@
 """A query as one ranking or several: parts that are at home in different spaces are searched for apart and added.
 
 A space such as that of colours knows some modalities alone, so no one vector says "love" and red. Each ranking is of
-one space; an item's score is the sum of its reciprocal ranks, by weight (Cormack et al. 2009, "Reciprocal rank fusion
-outperforms Condorcet and individual rank learning methods"). Ranks need no common scale of scores.
+one space; `search.fusing` adds them.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.seam import Embedder, Fusion
+from model.seam import ONE_PASS, Embedder, Fusion
 from search.catalogue.collections import Head, SpaceHead
 from search.errors import BadQuery
 from search.filters.tree import Filter
-from search.hits import Scores
-from search.queries import ITEMS_ARE, Plan, checked_parts, default_among, named_space, plan
+from search.fusing import Ranked, Weighted, fused, ranks_of
+from search.hits import Found, Scores
+from search.paging import Pages, pages_of
+from search.probabilities import (
+    Standing,
+    curve_of,
+    nothing_good_below,
+    probabilities,
+    sort_of,
+    standing_of_words,
+    together,
+)
+from search.queries import ITEMS_ARE, Plan, checked_parts, default_among, home_of, named_space, plan
 from search.query_limits import depth_of, where_of
 from search.settings import Limits
 from search.types import Part, Query
 
-Ranked = Sequence[tuple[int, int]]  # item ids with their ranks from 1; several may have the same
-
 _UNLIKE = 0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
-_DAMPING = 60  # of Cormack et al.: how little the first ranks differ
+_NOTHING = 1e-6  # a score that is 0 but for rounding
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one ranking found, and how far it stands out among `count` items; None where there are too few to say."""
+
+    scores: Scores
+    standing: Standing | None
+    count: int
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,8 @@ class Asked:
     """A checked query: its rankings with their weights, negative where an item should be unlike.
 
     `where` is the filter of all rankings and of words, of which the best `depth` items count. `fusion` is None for a
-    query of one part. `vectors_of` is the space whose vectors the query asks for.
+    query of one part. `vectors_of` is the space whose vectors the query asks for. `query.offset` counts the hits on the
+    pages before, where its cursor names some.
     """
 
     query: Query
@@ -40,6 +58,7 @@ class Asked:
     depth: int
     fusion: Fusion | None
     vectors_of: SpaceHead | None
+    pages: Pages
 
     @property
     def is_one_ranking(self) -> bool:
@@ -52,43 +71,87 @@ class Asked:
         spaces = [ranking.space for ranking in self.rankings] or ([self.vectors_of] if self.vectors_of else [])
         return "+".join(dict.fromkeys(space.name for space in spaces)) or None
 
-    def merged(self, found: Sequence[Scores], by_words: Sequence[Ranked]) -> Scores:
-        """The best items of all rankings, those of `query.words` among them, with their scores."""
-        if self.is_one_ranking:
-            return found[0]
-        ranked = [[(item_id, rank) for rank, (item_id, _) in enumerate(scores, 1)] for scores in found]
-        weights = (*self.weights, *(words.weight for words in self.query.words))
-        return fused(list(zip(weights, [*ranked, *by_words], strict=True)))
+    def sameness_note(self, head: Head, found: Scores) -> str | None:
+        """That the space tells none of the items from another, as its scores are all 0, and which others there are."""
+        if not self.is_one_ranking or len(found) < 2:
+            return None
+        others = [space.name for space in head.spaces if space != self.rankings[0].space]
+        if not others or max(abs(score) for _, score in found) > _NOTHING:
+            return None
+        return (
+            f"in the space {self.space!r} these items share nothing with the query, and stand in no order; "
+            f"name another: {', '.join(others)}"
+        )
 
+    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
+        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities."""
+        weighted = self.weighted(found, by_words)
+        scores = found[0].scores if self.is_one_ranking else fused(weighted)
+        stood = [one.standing for one in weighted if one.standing is not None]
+        if not stood:
+            return Found(scores, {})
+        whole = together(stood, [one.weight for one in weighted])
+        modalities = {part.modality or ITEMS_ARE for ranking in self.rankings for part in ranking.parts}
+        if self.query.words:
+            modalities.add("words")
+        order = [item_id for item_id, _ in scores]
+        likely = dict(zip(order, probabilities(whole, order, curve_of(sort_of(modalities))), strict=True))
+        return Found(scores, likely, nothing_good_below(whole, modalities))
 
-def fused(found: Sequence[tuple[float, Ranked]]) -> Scores:
-    """Rankings with their weights, added by reciprocal rank: scores in [-1, 1], 1 for what comes first in all.
-
-    Those of equal score are ordered by id. What a ranking with a negative weight finds is lowered where another has it.
-    """
-    scores: dict[int, float] = {}
-    for weight, ranked in sorted(found, key=lambda one: -one[0]):
-        for item_id, rank in ranked:
-            if weight > 0 or item_id in scores:
-                scores[item_id] = scores.get(item_id, 0.0) + weight / (_DAMPING + rank)
-    highest = sum(weight for weight, _ in found if weight > 0) / (_DAMPING + 1)
-    order = sorted(scores.items(), key=lambda item: (-round(item[1], 12), item[0]))
-    return [(item_id, max(-1.0, score / highest)) for item_id, score in order]
+    def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
+        """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the
+        collection is too small.
+        """
+        stand = bool(found) and all(one.standing is not None for one in found)
+        count = max((one.count for one in found), default=0)
+        own = [
+            Weighted(weight, ranks_of(one.scores), one.standing if stand else None)
+            for weight, one in zip(self.weights, found, strict=True)
+        ]
+        of_words = [
+            Weighted(words.weight, ranked, standing_of_words(ranked, count) if stand else None)
+            for words, ranked in zip(self.query.words, by_words, strict=True)
+        ]
+        return [*own, *of_words]
 
 
 def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
     """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `search.queries.plan` raises."""
+    pages = pages_of(query, head.id, limits.hits)
+    if pages.seen:
+        query = replace(query, offset=len(pages.seen))
     parts = checked_parts(query, embedder, limits)
-    groups = list(_groups(query, parts, head, embedder)) if parts else []
-    depth = depth_of(query, len(groups) + len(query.words), limits)
-    are_added, where = len(groups) + len(query.words) > 1, where_of(query)
-    each = replace(query, fusion=None) if len(groups) > 1 or query.fusion is Fusion.RANKS else query
-    shown = [_upright(group) if are_added else group for group in groups]
-    plans = tuple(plan(each, group, head, embedder, where, depth) for group in shown)
-    if not plans and query.space is not None:
-        named_space(query.space, head)  # words need none, but what is asked for must be there
+    asked = [(one, group) for one in _in_spaces(query) for group in _groups(one, parts, head, embedder) if parts]
+    depth = depth_of(query, len(asked) + len(query.words), limits)
+    are_added, where = len(asked) + len(query.words) > 1, where_of(query)
+    plans = tuple(
+        plan(_of_group(one, group, parts), _upright(group) if are_added else group, head, embedder, where, depth)
+        for one, group in asked
+    )
+    if not plans:
+        for name in filter(None, (query.space, *query.spaces)):
+            named_space(name, head)  # words need none, but what is asked for must be there
+        if query.readings:
+            home_of(ITEMS_ARE, head, embedder)  # words need no model, but readings are made of its vectors
+    shares = max(1, len(query.spaces))  # so that words count as much beside parts asked in several spaces
+    weights = tuple(weight_of(group) / shares for _, group in asked)
     fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None
-    return Asked(query, plans, tuple(map(_weight, groups)), where, depth, fusion, _vectors_of(query, plans, head))
+    vectors_of = _vectors_of(query, plans, head)
+    return Asked(query, plans, weights, where, depth, fusion, vectors_of, pages)
+
+
+def _in_spaces(query: Query) -> Iterator[Query]:
+    """The query as it is asked in each of its spaces."""
+    if not query.spaces:
+        yield query
+    for name in query.spaces:
+        yield replace(query, space=name, spaces=())
+
+
+def _of_group(query: Query, group: Sequence[Part], parts: Sequence[Part]) -> Query:
+    """The query of one ranking: its parts have no fusion where they are only some of all, or each asks alone."""
+    apart = len(group) < sum(part.weight != 0 for part in parts) or query.fusion is Fusion.RANKS
+    return replace(query, fusion=None) if apart else query
 
 
 def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | None:
@@ -106,7 +169,7 @@ def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | 
 def _groups(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> Iterator[tuple[Part, ...]]:
     """The parts of each ranking: by default those of a space that knows few modalities apart from all others."""
     counted = tuple(part for part in parts if part.weight)
-    joins = query.fusion in (Fusion.JOINT, Fusion.LATE) or (query.space is not None and query.fusion is None)
+    joins = query.fusion in (Fusion.LATE, *ONE_PASS) or (query.space is not None and query.fusion is None)
     if joins or len(counted) < 2 or not any(part.weight > 0 for part in parts):
         yield parts
     elif query.fusion is Fusion.RANKS:
@@ -134,6 +197,7 @@ def _upright(group: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(replace(part, weight=-part.weight) for part in group)
 
 
-def _weight(group: tuple[Part, ...]) -> float:
+def weight_of(group: Sequence[Part]) -> float:
+    """How much the ranking of a group of parts counts; below 0 where it pushes away."""
     wanted = sum(part.weight for part in group if part.weight > 0)
     return wanted or _UNLIKE * sum(part.weight for part in group)

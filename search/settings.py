@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from model.config_reader import AboveZero, Natural, Positive, Refused, read
+from model.config_reader import TRUTHS, AboveZero, Natural, Positive, Refused, read
+from model.devices import CPU, OFFERED, is_device
 from model.home import default_home
 from model.json_reader import JsonLimits
 from model.modalities.reading.encoded import FileLimits
@@ -25,9 +26,9 @@ BACKENDS = {
     "qdrant": "search.spaces.qdrant.backend:QdrantBackend",
 }
 
-_TRUTHS = {"true": True, "false": False}
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")
 _LAST_PORT = 65_535
+_FILES = 2  # that a part may have: what it holds and its mask
 _BROKERS = ("redis://", "rediss://", "amqp://", "amqps://")
 
 
@@ -44,6 +45,10 @@ class Limits(FileLimits):
     values_per_query: Positive = 100_000  # in lists and objects of that JSON
     bytes_per_batch: Positive = 16 * 1024 * 1024  # the same of a batch of queries
     values_per_batch: Positive = 1_000_000
+    pixels_per_request: Positive = 200_000_000  # of all its pictures and maps, or numbers of its arrays
+    pixels_per_batch: Positive = 1_000_000_000  # the same of a batch of queries
+    decoding_seconds: AboveZero = 20.0  # for all files of a request
+    decoding_seconds_per_batch: AboveZero = 120.0
     bytes_per_answer: Positive = 64 * 1024 * 1024  # of captions and attributes of hits
     parts: Positive = 16
     hits: Positive = 10_000
@@ -55,12 +60,12 @@ class Limits(FileLimits):
     @property
     def json(self) -> JsonLimits:
         """Of the body of a request, and of JSON in a field of a form."""
-        return JsonLimits(self.bytes_per_query, self.values_per_query, self.parts)
+        return JsonLimits(self.bytes_per_query, self.values_per_query, _FILES * self.parts)
 
     @property
     def batch_json(self) -> JsonLimits:
         """Of a batch of queries."""
-        return JsonLimits(self.bytes_per_batch, self.values_per_batch, self.parts * self.queries_per_batch)
+        return JsonLimits(self.bytes_per_batch, self.values_per_batch, _FILES * self.parts * self.queries_per_batch)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Work:
     inputs_per_task: Positive = 256  # of the ledger, in one message to a worker
     inputs_per_batch: Positive = 32  # leased, embedded and written at once
     decoding_threads: Positive = 2
+    embedders: Natural = 0  # threads that embed side by side; 0: as many as `Settings.threads`, one with a card
     resubmit_seconds: AboveZero = 10.0  # how often to look for lost tasks
     concurrency: Positive = 1  # processes of one `anyseek worker`; each that embeds loads the model
     memory_mb: Natural = 0  # a worker's process above it is replaced after its task; 0: never
@@ -90,11 +96,15 @@ class Serving:
     database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
     requests_per_minute: Natural = 6_000  # of one API key, a quarter of them at once; 0: any number. Not on loopback
     requests_at_once: Natural = 32  # the same
+    requests_per_minute_of_address: Natural = 12_000  # of all keys that ask from one address; the same
+    bodies_mb: Positive = 1_024  # of all requests' bodies that are held at once
     connections: Positive = 1_000  # at once; above it those go that are silent for longest
     head_seconds: AboveZero = 10.0  # until a request's line and headers have come
     body_seconds: AboveZero = 30.0  # until its body has come, and a second more for each `body_rate`
     body_rate: Positive = 16_384  # bytes a second that a client sends at least
     send_seconds: AboveZero = 60.0  # until a client has read what is ready for it (64 KiB)
+    decoders: Natural = 2  # processes that decode large pictures, and formats other than PNG, JPEG, GIF, BMP; 0: none
+    decoder_mb: Positive = 2_048  # of memory for each, beyond what it starts with
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,21 @@ class Logs:
 
 
 @dataclass(frozen=True)
+class Quotas:
+    """What a new API key may store unless it is made with a quota of its own; 0: any number."""
+
+    items: Natural = 0
+    mb: Natural = 0  # of files that Anyseek stores, thumbnails included
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Traces by OpenTelemetry, whose own variables say where they go; see docs/operating.md."""
+
+    traces: bool = False  # needs anyseek[telemetry]
+
+
+@dataclass(frozen=True)
 class Health:
     """When `/readyz` warns; see docs/operating.md."""
 
@@ -174,6 +199,9 @@ class Settings:
     roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
+    openvino: bool = True  # computes the image encoder of bundled models, where it is installed
+    threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
+    device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/gpu.md
     work: Work = field(default_factory=Work)
     serving: Serving = field(default_factory=Serving)
     photos: Photos = field(default_factory=Photos)
@@ -182,11 +210,15 @@ class Settings:
     health: Health = field(default_factory=Health)
     audit: Audit = field(default_factory=Audit)
     logs: Logs = field(default_factory=Logs)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    quotas: Quotas = field(default_factory=Quotas)
 
     def __post_init__(self) -> None:
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'catalogue.sqlite'}")
         _check_address("DATABASE_URL", self.database_url, _DATABASES)
+        if not is_device(self.device):
+            raise BadSetting(f"{PREFIX}_DEVICE is {self.device!r}; it must be {OFFERED}")
         if self.broker_url:
             _check_address("BROKER_URL", self.broker_url, _BROKERS)
 
@@ -274,7 +306,7 @@ def _value(hint: Any, text: str) -> Any:
     """What the text of a variable means, as far as its form depends on the environment."""
     if hint == tuple[Path, ...]:
         return _paths(text)
-    return _TRUTHS.get(text.lower(), text) if hint is bool else text
+    return TRUTHS.get(text.lower(), text) if hint is bool else text
 
 
 def _paths(text: str) -> list[str]:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.modalities.reading.understood import Understood
 from model.seam import FloatArray, Fusion, Value
+from search.explanation import Explanation, Reading
 from search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
+PREDICTED = "predicted"  # the member of attributes that nobody writes (`indexer.predicted`)
 IdArray = npt.NDArray[np.int64]
 GroupValue = str | float | bool
 
@@ -112,6 +115,11 @@ class Item:
     damaged: bool = False
 
     @property
+    def version(self) -> str:
+        """A name for its state: another after each change, and when the key is given to another item."""
+        return f"{self.id}-{self.revision}"
+
+    @property
     def path(self) -> str | None:
         """Where its picture is kept by the user, None if Anyseek stores it or there is none."""
         picture = self.assets.get("rgb")
@@ -141,7 +149,9 @@ class Part:
     """One piece of a query: a modality with its value, the key of an item, or a raw `vector` (dimension,) of the space
     that is searched. A negative weight pushes away.
 
-    A vector with a modality is the model's of such a query, one without is that of an item (`Hit.vector`).
+    A vector with a modality is the model's of such a query, one without is that of an item (`Hit.vector`). The item is
+    of the collection that is searched unless `collection` names another.
+    `understood` says how the file of a value was read, where that had to be guessed or was told.
     """
 
     modality: str | None = None
@@ -149,6 +159,8 @@ class Part:
     item: str | None = None
     weight: float = 1.0
     vector: FloatArray | None = None
+    collection: str | None = None
+    understood: Understood | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -164,9 +176,15 @@ class Query:
     """What to look for: at least one part or words, the number of hits, the space and how parts become one (None lets
     the model choose both), and which items may be hits (None: all).
 
-    The best `offset` hits are left out, and hits below `min_score`. With `vectors`, hits have their items' vectors.
+    The best `offset` hits are left out, and hits below `min_score` or `min_probability`. With `vectors`, hits have
+    their items' vectors.
     With `group_by`, the path of an attribute, `k` and `offset` count the groups of items with the same value of it,
-    and the `group_size` best items of each group become hits. What `words` find is added by rank.
+    and the `group_size` best items of each group become hits. What `words` find is added by rank. Of `facets`, paths of
+    attributes, the values of all items that pass the filter are counted. A `cursor` is `Results.following` of a page:
+    the hits on the pages up to that one are left out. In each of several `spaces` the same is asked, and their rankings
+    are added.
+    The first `explain` hits are explained, and the items `explain_keys`, hits or not. With `readings`, the best hits
+    are grouped by what the query may mean.
     """
 
     parts: tuple[Part, ...]
@@ -180,6 +198,18 @@ class Query:
     group_by: str | None = None
     group_size: int = 1
     words: tuple[Words, ...] = ()
+    facets: tuple[str, ...] = ()
+    cursor: str | None = None
+    spaces: tuple[str, ...] = ()
+    min_probability: float | None = None
+    explain: int = 0
+    explain_keys: tuple[str, ...] = ()
+    readings: bool = False
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether it asks for explanations."""
+        return bool(self.explain or self.explain_keys)
 
     @property
     def reach(self) -> int:
@@ -188,14 +218,42 @@ class Query:
 
 
 @dataclass(frozen=True)
+class ValueCount:
+    """A text or a truth value, and how many items have it."""
+
+    value: str | bool
+    items: int
+
+
+@dataclass(frozen=True)
+class FieldCounts:
+    """One attribute by its path: how many items have it, and what its values are.
+
+    `values` are its most frequent texts and truth values, of `distinct` texts in all. `numbers` and `moments` are the
+    smallest and the largest of its values of that kind, moments in seconds since 1970; None if it has none.
+    """
+
+    field: str
+    items: int
+    distinct: int
+    values: tuple[ValueCount, ...] = ()
+    numbers: tuple[float, float] | None = None
+    moments: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Hit:
-    """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.rankings` makes;
+    """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.fusing` makes;
     `rank` starts at 1.
+
+    `probability`, 0 to 1, says how likely the item is what was asked for (`search.probabilities`). Within
+    one collection and without groups it never rises from hit to hit. It is None if words alone were looked for, or
+    there are too few items to compare with.
 
     In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
 
     `vector` float32 (dimension,) is the item's raw unit vector in the space that was searched, if the query asked for
-    it and it is sound.
+    it and it is sound. `collection` is given where several were searched.
     """
 
     item: Item
@@ -203,6 +261,8 @@ class Hit:
     rank: int
     vector: FloatArray | None = field(default=None, compare=False)
     group: GroupValue | None = None
+    collection: str | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -211,10 +271,18 @@ class Results:
 
     Several spaces are joined by `+`; `space` is None if no vectors were searched or given. `fusion` is None for a query
     of one part. `note` says what was left out because it is damaged, what is odd about the filter if few hits pass it,
-    and how high the scores are if none is high enough.
+    how high scores and probabilities are if none is high enough, and that nothing good was
+    found. `facets` are those that the query asked for, in its order.
+    `following` is the cursor for the next page, None at the end and for queries with an offset. `explanations` are of
+    the hits and items that the query asks to have explained. `readings` are those of an ambiguous query, on any page of
+    the same hits, and empty for all others.
     """
 
     hits: tuple[Hit, ...]
     space: str | None
     fusion: Fusion | None = None
     note: str | None = None
+    facets: tuple[FieldCounts, ...] = ()
+    following: str | None = None
+    explanations: tuple[Explanation, ...] = ()
+    readings: tuple[Reading, ...] = ()

@@ -8,6 +8,10 @@ from search.catalogue import items
 from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.settings import Settings
+from search.spaces.base import Backend
+from search.spaces.local.backend import LocalBackend
+from search.spaces.qdrant.backend import QdrantBackend
+from search.spaces.qdrant.index import connect
 from search.types import Collection
 from tests.search.gallery import WORDS, WordsEmbedder, make_collection, open_catalogue, thumbnail
 
@@ -53,3 +57,16 @@ def engine(database: Database, settings: Settings, embedder: WordsEmbedder, gall
     engine = SearchEngine(database, settings, embedder)
     engine.write_snapshots("things")
     return engine
+
+
+@pytest.fixture(params=["faiss", "qdrant"])
+def each_engine(
+    database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection, request: pytest.FixtureRequest
+) -> Iterator[SearchEngine]:
+    """An engine of each backend over `gallery`, which test files may make their own."""
+    backend: Backend = LocalBackend(database, settings)
+    if request.param == "qdrant":
+        backend = QdrantBackend(database, settings, connect(":memory:"))
+    engine = SearchEngine(database, settings, embedder, backend)
+    yield engine
+    engine.close()

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from search.spaces.local.backend import LocalBackend
 from search.spaces.local.memory import MemoryIndex
 from search.spaces.qdrant.backend import QdrantBackend
 from search.spaces.qdrant.index import connect
-from search.types import Collection, Part, Query, Results
+from search.types import Collection, Part, Query, Results, Tuning
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
 
 
@@ -316,3 +317,18 @@ def test_texts_of_like_length_are_embedded_together(database: Database, settings
         assert [hit.item.key for hit in answer.hits] == [
             hit.item.key for hit in engine.query(collection.name, query).hits
         ]
+
+
+def test_means_may_be_forgotten_while_those_of_another_space_are_read(
+    engine: SearchEngine, database: Database, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another thread does that deletes a collection."""
+
+    def forget_and_read(*_: object) -> list[Tuning]:
+        engine.forget("another")
+        return []
+
+    with database.read() as session:
+        space = collections.head(session, "things").spaces[0]
+    monkeypatch.setattr("search.engine.tunings.of_space", forget_and_read)
+    assert engine._tuned([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {1: {}, 2: {}}

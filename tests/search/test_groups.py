@@ -1,6 +1,5 @@
 """The best items of each group, compared with all items sorted by score, whatever the groups are."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,6 @@ from search.engine import SearchEngine
 from search.filters.from_text import filter_from_text
 from search.filters.tree import Filter
 from search.hits import groups
-from search.settings import Settings
-from search.spaces.base import Backend
-from search.spaces.local.backend import LocalBackend
-from search.spaces.qdrant.backend import QdrantBackend
-from search.spaces.qdrant.index import connect
 from search.types import Collection, Hit, Query
 from tests.search.gallery import WordsEmbedder, new_item, text
 
@@ -44,18 +38,6 @@ def gallery(database: Database, embedder: WordsEmbedder, collection: Collection)
     with database.write() as session:
         items.write(session, collection, new)
     return collection
-
-
-@pytest.fixture(params=["faiss", "qdrant"])
-def engine(
-    database: Database, settings: Settings, embedder: WordsEmbedder, gallery: Collection, request: pytest.FixtureRequest
-) -> Iterator[SearchEngine]:
-    backend: Backend = LocalBackend(database, settings)
-    if request.param == "qdrant":
-        backend = QdrantBackend(database, settings, connect(":memory:"))
-    engine = SearchEngine(database, settings, embedder, backend)
-    yield engine
-    engine.close()
 
 
 def _values(hit: Hit, field: str) -> list[Any]:
@@ -89,45 +71,45 @@ def _expected(every: tuple[Hit, ...], query: Query) -> list[tuple[int, Any, str]
     ],
 )
 def test_groups_are_exact(
-    engine: SearchEngine, where: Filter | None, field: str, k: int, offset: int, size: int
+    each_engine: SearchEngine, where: Filter | None, field: str, k: int, offset: int, size: int
 ) -> None:
-    every = engine.query("things", replace(EVERY, where=where)).hits
+    every = each_engine.query("things", replace(EVERY, where=where)).hits
     query = Query((text("item 7"),), k, None, where, offset=offset, group_by=field, group_size=size)
-    found = engine.query("things", query).hits
+    found = each_engine.query("things", query).hits
     got = [(hit.rank, hit.group, hit.item.key) for hit in found]
     assert got == _expected(every, query)
     scores = {hit.item.key: hit.score for hit in every}
     assert [hit.score for hit in found] == pytest.approx([scores[hit.item.key] for hit in found], abs=1e-6)
 
 
-def test_a_number_and_a_truth_value_are_two_groups(engine: SearchEngine) -> None:
-    found = engine.query("things", Query((text("item 7"),), k=5, group_by="rare")).hits
+def test_a_number_and_a_truth_value_are_two_groups(each_engine: SearchEngine) -> None:
+    found = each_engine.query("things", Query((text("item 7"),), k=5, group_by="rare")).hits
     assert sorted(map(repr, (hit.group for hit in found))) == ["1.0", "True"]
 
 
-def test_groups_end_at_the_least_score(engine: SearchEngine) -> None:
-    every = engine.query("things", EVERY).hits
+def test_groups_end_at_the_least_score(each_engine: SearchEngine) -> None:
+    every = each_engine.query("things", EVERY).hits
     least = every[40].score
     query = Query((text("item 7"),), k=COUNT, group_by="album", min_score=least)
-    found = engine.query("things", query).hits
+    found = each_engine.query("things", query).hits
     assert [(hit.rank, hit.group, hit.item.key) for hit in found] == _expected(every[:41], query)
 
 
-def test_as_few_items_are_looked_at_as_it_takes(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_few_items_are_looked_at_as_it_takes(each_engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
 
-    def counting(scores: Any, *more: Any) -> Any:
-        looked_at.append(len(scores))
-        return groups(scores, *more)
+    def counting(found: Any, *more: Any) -> Any:
+        looked_at.append(len(found.scores))
+        return groups(found, *more)
 
     monkeypatch.setattr("search.engine.groups", counting)
-    engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
+    each_engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
     assert looked_at == [100]
-    engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))
+    each_engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))
     assert looked_at == [100, 100, COUNT]
 
 
-def test_an_attribute_that_nothing_has_is_told(engine: SearchEngine) -> None:
-    results = engine.query("things", Query((text("item 7"),), group_by="albums"))
+def test_an_attribute_that_nothing_has_is_told(each_engine: SearchEngine) -> None:
+    results = each_engine.query("things", Query((text("item 7"),), group_by="albums"))
     assert results.hits == ()
     assert results.note == "no item has the attribute 'albums'; did you mean album?"

@@ -54,6 +54,42 @@ def test_an_answer_without_a_good_hit_says_how_good_the_best_is(engine: SearchEn
     assert engine.query("things", replace(query, min_score=None)).note is None
 
 
+def test_an_answer_says_when_nothing_good_was_found(
+    engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = engine.query("things", ANY).hits[0].probability
+    monkeypatch.setattr("search.rankings.nothing_good_below", lambda stood, modalities: best + 1e-6)
+    note = f"nothing good was found: the best item has a probability of {best:.3f}"
+    assert engine.query("things", ANY).note == note
+    monkeypatch.setattr("search.rankings.nothing_good_below", lambda stood, modalities: best - 1e-6)
+    assert engine.query("things", ANY).note is None
+
+
+def test_no_hit_is_less_probable_than_asked(engine: SearchEngine, gallery: Collection) -> None:
+    every = engine.query("things", ANY).hits
+    likely = [hit.probability for hit in every]
+    assert likely == sorted(likely, reverse=True)
+    assert likely[0] > likely[2] > likely[-1]
+    assert engine.query("things", replace(ANY, min_probability=likely[2])).hits == tuple(
+        hit for hit in every if hit.probability >= likely[2]
+    )
+    assert engine.query("things", replace(ANY, min_probability=0.0)).hits == every
+    none = engine.query("things", replace(ANY, min_probability=1.0))
+    assert none.hits == ()
+    assert none.note == (
+        f"nothing good was found: no item has a probability of at least 1; the highest is {likely[0]:.3f}"
+    )
+
+
+def test_a_probability_does_not_depend_on_how_many_hits_are_asked_for(
+    engine: SearchEngine, gallery: Collection
+) -> None:
+    every = engine.query("things", ANY).hits
+    for k in (1, 2, 7):
+        assert engine.query("things", replace(ANY, k=k)).hits == every[:k]
+    assert engine.query("things", replace(ANY, k=1, offset=2)).hits == every[2:3]
+
+
 def test_a_hit_s_vector_asks_what_its_item_asks(engine: SearchEngine, gallery: Collection) -> None:
     (dog,) = engine.query("things", Query((Part(item="dog"),), k=1, space="means", vectors=True)).hits
     assert dog.vector is not None
@@ -83,6 +119,8 @@ X = np.eye(1, DIMENSION, dtype=np.float32)[0]
         (replace(ANY, offset=9_991), LimitExceeded, "together they are at most 10000"),
         (replace(ANY, min_score=1.5), BadQuery, "scores are from -1 to 1"),
         (replace(ANY, min_score=float("nan")), BadQuery, "min_score is nan"),
+        (replace(ANY, min_probability=1.5), BadQuery, "probabilities are from 0 to 1"),
+        (replace(ANY, min_probability=float("nan")), BadQuery, "min_probability is nan"),
         (
             replace(ANY, k=1_001, vectors=True),
             LimitExceeded,

@@ -17,9 +17,9 @@ from search.errors import (
     NotJoinable,
     SpaceNotFound,
 )
-from search.queries import PUSH, centre_queries, fuse
+from search.query_vectors import PUSH, centre_queries, fuse
 from search.settings import Limits, Settings
-from search.types import Collection, Part, Query
+from search.types import Collection, Part, Query, Results
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
@@ -110,6 +110,27 @@ def test_what_cannot_be_joined_is_refused_and_answered_late_unless_asked(
     results = engine.query("things", Query(parts))
     assert results == engine.query("things", Query(parts, fusion=Fusion.LATE))
     assert results.fusion == (Fusion.LATE if len(parts) > 1 else None)
+
+
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+def test_words_beside_a_picture_count_what_the_space_says(
+    database: Database, settings: Settings, gallery: Collection, weight: float
+) -> None:
+    """A negative part counts as much as ever."""
+
+    class Shares(WordsEmbedder):
+        def _space(self, name: str) -> EmbeddingSpace:
+            return replace(super()._space(name), shares={"rgb": {"caption": 0.25}})
+
+    def asked(embedder: WordsEmbedder, *parts: Part) -> Results:
+        return SearchEngine(database, settings, embedder).query("things", Query(parts))
+
+    told = 0.25 if weight > 0 else weight
+    assert asked(Shares(), picture(9), text("cat", weight)) == asked(WordsEmbedder(), picture(9), text("cat", told))
+    assert asked(Shares(), text("dog"), text("cat", weight)) == asked(WordsEmbedder(), text("dog"), text("cat", weight))
+    assert asked(Shares(), Part(item="dog"), text("cat", 0.5)) == asked(
+        WordsEmbedder(), Part(item="dog"), text("cat", 0.5)
+    )
 
 
 def test_the_model_chooses_how_parts_are_fused_unless_it_is_said(

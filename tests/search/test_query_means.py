@@ -3,8 +3,8 @@
 import numpy as np
 
 from model.seam import EmbeddingSpace, FloatArray
-from search.queries import centre_queries
 from search.query_means import fitted_mean, try_mean
+from search.query_vectors import centre_queries
 
 DIMENSION = 16
 ZERO = np.zeros(DIMENSION, np.float32)

@@ -1,16 +1,19 @@
 """Parts that are at home in different spaces are searched for apart, and the rankings are added."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from model.seam import Fusion
 from search import query_limits
 from search.catalogue.session import Database
 from search.engine import SearchEngine
-from search.errors import BadQuery, ItemNotFound, NotJoinable
+from search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
+from search.explanation import Explanation
 from search.filters.from_text import filter_from_text
 from search.settings import Limits, Settings
-from search.types import Part, Query, Results
-from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, text
+from search.types import Part, Query, Results, Words
+from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, text
 from tests.search.hues import SeesHues, put_hued
 
 # Key: what the item says and its hue.
@@ -153,3 +156,51 @@ def test_a_model_whose_spaces_know_everything_is_asked_as_ever(database: Databas
     make_collection(database, embedder)
     found = SearchEngine(database, settings, embedder).query("things", Query(BOTH))
     assert (found.space, found.fusion) == ("means", Fusion.LATE)
+
+
+def explained(engine: SearchEngine) -> Sequence[Explanation]:
+    return ask(engine, picture(9), spaces=("looks", "hues"), k=6, explain=6).explanations
+
+
+def test_the_same_is_asked_in_several_spaces_and_added(engine: SearchEngine) -> None:
+    found = ask(engine, picture(9), spaces=("looks", "hues"), k=6)
+    assert (found.space, found.fusion) == ("looks+hues", Fusion.RANKS)
+    shares = {why.key: [one.share for one in why.rankings] for why in explained(engine)}
+    assert [hit.score for hit in found.hits] == pytest.approx([sum(shares[key]) for key in keys(found)])
+    first = {name: keys(ask(engine, picture(9), space=name, k=1))[0] for name in ("looks", "hues")}
+    assert [shares[first[name]][place] for place, name in enumerate(first)] == pytest.approx([0.5, 0.5])
+    one = ask(engine, text("cat"), spaces=("means",), k=6)
+    assert (one.hits, one.space, one.fusion) == (ask(engine, text("cat"), space="means", k=6).hits, "means", None)
+
+
+def test_words_count_as_much_beside_parts_in_several_spaces(engine: SearchEngine) -> None:
+    asked = {"words": (Words("tree"),), "k": 6}
+    in_one, in_two = (ask(engine, picture(9), spaces=names, **asked) for names in (("hues",), ("hues", "looks")))
+    (by_words,) = [
+        [hit.score for hit in found.hits if hit.item.key == "tree in 15"] for found in (ask(engine, **asked),)
+    ]
+    assert by_words == [1.0]
+    assert all(hit.score < 1 for hit in in_one.hits + in_two.hits)
+    assert max(hit.score for hit in in_two.hits) <= 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "says"),
+    [
+        ((text("cat"),), {"spaces": ("hues", "means")}, "knows nothing of caption"),
+        ((picture(9),), {"spaces": ("hues", "hues")}, "a space twice"),
+        ((picture(9),), {"spaces": ("hues",), "space": "means"}, "a space and spaces"),
+        ((picture(9, weight=-1.0),), {"spaces": ("hues", "looks")}, "weight above 0"),
+        ((picture(9, weight=0.0),), {"spaces": ("hues", "looks")}, "weight above 0"),
+        ((Part(vector=direction("x", "looks")),), {"spaces": ("means", "looks")}, "is of one space"),
+    ],
+)
+def test_what_cannot_be_asked_in_several_spaces_is_refused(
+    engine: SearchEngine, parts: tuple[Part, ...], options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(BadQuery, match=says):
+        ask(engine, *parts, **options)
+    with pytest.raises(SpaceNotFound, match="nowhere"):
+        ask(engine, picture(9), spaces=("means", "nowhere"))
+    with pytest.raises(SpaceNotFound, match="nowhere"):
+        ask(engine, words=(Words("cat"),), spaces=("means", "nowhere"))

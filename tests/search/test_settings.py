@@ -1,10 +1,12 @@
 """Settings from the environment and back, and what is refused."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.json_reader import read_json
 from search.settings import BadSetting, Limits, Photos, Settings, Work, masked, read_settings, shown, variables
 
 
@@ -43,6 +45,8 @@ def test_an_empty_variable_is_none() -> None:
         ("ANYSEEK_WORK_CONCURRENCY", "two", "a whole number"),
         ("ANYSEEK_WORK_CONCURRENCY", "0", "must be a whole number of at least 1, not '0'"),
         ("ANYSEEK_WORK_LEASE_SECONDS", "nan", "above 0"),
+        ("ANYSEEK_THREADS", "-1", "at least 0"),
+        ("ANYSEEK_WORK_EMBEDDERS", "1.5", "a whole number"),
         ("ANYSEEK_LIMITS_PIXELS", "-1", "at least 1"),
         ("ANYSEEK_WORK_METRICS_PORT", "70000", "the last port is 65535"),
         ("ANYSEEK_AUDIT_DAYS", "-1", "at least 0"),
@@ -52,7 +56,9 @@ def test_an_empty_variable_is_none() -> None:
         ("ANYSEEK_BROKER_URL", "filesystem://", "redis://"),
         ("ANYSEEK_INDEX_BACKEND", "milvus", "faiss, qdrant"),
         ("ANYSEEK_INDEX_KIND", "tree", "auto, flat, hnsw, ivf"),
+        ("ANYSEEK_DEVICE", "gpu", "must be cpu, cuda, cuda:N"),
         ("ANYSEEK_INDEX_DEVICE", "tpu", "cpu, gpu"),
+        ("ANYSEEK_OPENVINO", "perhaps", "must be true or false, not 'perhaps'"),
         ("ANYSEEK_PHOTOS_PLACES", "perhaps", "must be true or false, not 'perhaps'"),
     ],
 )
@@ -71,3 +77,11 @@ def test_passwords_are_masked() -> None:
     assert shown("ANYSEEK_QDRANT_API_KEY", "") == ""
     settings = Settings(Path("/data"), database_url="postgresql+psycopg://me:word@db/x")
     assert "word" not in repr(settings)
+
+
+def test_a_mask_counts_for_as_little_as_the_file_that_it_is_of() -> None:
+    """A part has both, and a mask of a large picture took more than a whole query may."""
+    long = "QUJD" * 400_000
+    query = {"parts": [{"item": "a", "mask": long}, {"modality": "rgb", "data": long, "mask": long}]}
+    limits = Limits()
+    assert read_json(json.dumps(query).encode(), limits.json, "the body") == query

@@ -17,8 +17,8 @@ from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
 from search.filters.from_text import filter_from_text
+from search.fusing import Weighted, fused
 from search.maintenance import rebuild, verify
-from search.rankings import fused
 from search.settings import Settings
 from search.types import Collection, Query, Words
 from search.words import words_of
@@ -84,11 +84,11 @@ def test_words_of_every_sign_are_these_words() -> None:
 
 
 def test_lists_are_fused_by_reciprocal_rank() -> None:
-    assert fused([(1.0, [(7, 1), (8, 2)])]) == [(7, 1.0), (8, pytest.approx(61 / 62))]
-    both = fused([(1.0, [(1, 1), (2, 2), (3, 3)]), (1.0, [(3, 1), (9, 2)])])
+    assert fused([Weighted(1.0, [(7, 1), (8, 2)])]) == [(7, 1.0), (8, pytest.approx(61 / 62))]
+    both = fused([Weighted(1.0, [(1, 1), (2, 2), (3, 3)]), Weighted(1.0, [(3, 1), (9, 2)])])
     assert [item_id for item_id, _ in both] == [3, 1, 2, 9]
     assert both[0][1] == pytest.approx((1 / 63 + 1 / 61) / (2 / 61))
-    assert [item_id for item_id, _ in fused([(0.1, [(1, 1)]), (2.0, [(2, 1)])])] == [2, 1]
+    assert [item_id for item_id, _ in fused([Weighted(0.1, [(1, 1)]), Weighted(2.0, [(2, 1)])])] == [2, 1]
 
 
 def test_words_alone_find_what_has_them(engine: SearchEngine, embedder: WordsEmbedder) -> None:
