@@ -4,7 +4,9 @@
 //   q=an+orange+dog  the words                         item=KEY         the item that is open
 //   like=KEY         an item to find more like         where=TEXT       a filter as people write it
 //   f=FIELD=A|B, f=FIELD~FROM~TO                        a filter of the panel
+//   reading=NAME     which reading of an ambiguous query is shown
 //   in=2024/05/      the folder that is browsed; empty for the topmost
+//   sure=0.3         the least probability of a hit
 //   p=…              the other parts (links.js), as JSON, deflated, in base64url
 
 const text = (value) => value?.trim() ?? "";
@@ -19,12 +21,14 @@ export async function readAddress(hash) {
     filters: given.getAll("f").map(readFilter).filter(Boolean),
     sort: given.get("sort") ?? "key",
     item: given.get("item"),
+    sure: readShare(given.get("sure")),
+    reading: given.get("reading"),
     folder: given.has("in") ? given.get("in").replace(/(?<=[^/])$/, "/") : null,
     parts: given.has("p") ? await unpack(given.get("p")) : [],
   };
 }
 
-export async function writeAddress({ collection, words, like, where, filters, sort, item, folder, parts }) {
+export async function writeAddress({ collection, words, like, where, filters, sort, item, reading, folder, sure, parts }) {
   const address = new URLSearchParams();
   if (collection) address.set("c", collection);
   if (text(words)) address.set("q", text(words));
@@ -32,10 +36,18 @@ export async function writeAddress({ collection, words, like, where, filters, so
   if (text(where)) address.set("where", text(where));
   for (const filter of filters) address.append("f", writeFilter(filter));
   if (sort !== "key") address.set("sort", sort);
+  if (sure > 0) address.set("sure", sure);
   if (folder !== null) address.set("in", folder);
   if (parts.length) address.set("p", await pack(parts));
+  if (reading) address.set("reading", reading);
   if (item) address.set("item", item);
   return `#${address}`;
+}
+
+// A probability; 0 for what is none.
+function readShare(written) {
+  const share = Number(written ?? 0);
+  return share >= 0 && share <= 1 ? share : 0;
 }
 
 const escape = encodeURIComponent; // leaves no = ~ | of a value unescaped but ~, which is escaped below

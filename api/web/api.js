@@ -62,13 +62,18 @@ export function items(collection, { limit, after, sort, where, folder = null }, 
 export const foldersOf = async (collection, folder, signal) =>
   (await json(`${collectionPath(collection)}/folders?folder=${encodeURIComponent(folder)}`, { signal })).folders;
 
-export function query(collection, parts, { k, where }, signal) {
+export function query(collection, parts, { k, where, least, explain_keys, readings }, signal) {
   return json(`${collectionPath(collection)}/query`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ parts, k, ...(where && { where }) }),
+    body: JSON.stringify({ parts, k, explain_keys, readings, ...(where && { where }), ...(least > 0 && { min_probability: least }) }),
     signal,
   });
+}
+
+// What the service's model predicts of one part of a query: [{modality, value, files, confidence}].
+export async function predict({ modality = "caption", text, data, classes, box, form }, targets) {
+  return (await post("/v1/predict", { inputs: [{ modality, text, data, classes, box, form }], targets })).predictions;
 }
 
 // A file of an item as it was put.

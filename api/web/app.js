@@ -16,14 +16,16 @@ import { askForKey, hideMessages, showError, showState } from "./messages.js";
 import { wirePanels } from "./panels.js";
 import { partOfFile } from "./parts.js";
 import { Answers, Listing, whenNear } from "./sources.js";
+import { renderReadings } from "./readings.js";
 import * as states from "./states.js";
+import { SURENESS, surenessText } from "./words.js";
 
 const NO_MODEL = { name: "the model", modalities: [] };
 const PAUSE = 120; // milliseconds after a change, in which another may follow
 const AHEAD = 12; // items before the end, from which on a step asks for more
 
 const state = {
-  collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null,
+  collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null, reading: null, sure: 0,
   source: null, request: null, timer: null, address: null, change: null, followed: null, lost: 0,
   starts: 0, turn: 0, // count what was begun: what comes after a later start or turn is dropped
   heard: 0, // the changes of the composer that are in the address
@@ -74,15 +76,16 @@ function lessLike(hit) {
 // ---- the address ----
 
 async function address() {
-  const { collection, sort, folder, item } = state;
+  const { collection, sort, folder, item, reading, sure } = state;
   const { where, filters } = filtering;
-  return writeAddress({ collection, where, filters, sort, folder, item, ...(await composer.toAddress()) });
+  return writeAddress({ collection, where, filters, sort, folder, item, reading, sure, ...(await composer.toAddress()) });
 }
 
 // Writes what is looked for into the address and looks for it. Several strokes of one drawing, or moves of one slider,
 // are one step of Back.
 async function settle(what) {
   clearTimeout(state.timer);
+  if (what !== "reading") state.reading = null; // it was one of another query's
   if (!state.collection) return document.body.classList.remove("searching");
   const turn = (state.turn += 1);
   document.body.classList.add("searching");
@@ -110,8 +113,8 @@ async function follow(heard = composer.changes) {
   const name = given.collection ?? collections.first();
   await collections.look(name);
   if (isStale()) return;
-  const { sort, folder, item } = given;
-  Object.assign(state, { address: location.hash, change: null, sort, folder, item });
+  const { sort, folder, item, reading, sure } = given;
+  Object.assign(state, { address: location.hash, change: null, sort, folder, item, reading, sure });
   filtering.restore(given);
   if (!chooseCollection(name)) return showUnknown(name);
   if (viewOf(given) !== state.followed) {
@@ -137,11 +140,12 @@ async function search() {
   document.body.classList.add("searching");
   filtering.show();
   find("sort").value = state.sort;
+  showSureness(state.sure);
   try {
-    const { collection, folder, sort } = state;
+    const { collection, folder, sort, sure } = state;
     const asks = !composer.isEmpty;
     const where = filtering.text();
-    const source = asks ? new Answers(collection, await composer.toJson(), filtering.text(folder)) : new Listing(collection, sort, where, folder);
+    const source = asks ? new Answers(collection, await composer.toJson(), { where: filtering.text(folder), least: sure, reading: state.reading }) : new Listing(collection, sort, where, folder);
     const started = performance.now();
     const folders = asks || folder === null ? [] : api.foldersOf(collection, folder, request.signal);
     const [hits, inside] = await Promise.all([source.next(request.signal), folders]);
@@ -161,13 +165,20 @@ function show(found, asked, milliseconds) {
   hideMessages();
   document.body.classList.toggle("asking", asks);
   renderFolders({ collection, folder, inside, address: state.address });
+  renderReadings(source.readings ?? [], state.reading, chooseReading);
   grid.begin(collection, { months: !asks && state.sort !== "key", space: source.space, refine: asks });
   grid.append(hits);
+  if (asks) composer.tell(source.understood);
   if (!hits.length && !inside.length) return showNothing(asked);
   find("summary").textContent = states.summary(found, asked, milliseconds);
   if (state.lost) showError("One of the files of this link was too large for it; drop the file again.");
   state.lost = 0;
   fillUp();
+}
+
+function chooseReading(name) {
+  state.reading = name;
+  settle("reading");
 }
 
 // Further hits while the end of the page is near.
@@ -207,7 +218,7 @@ async function showItem() {
     const hit = grid.hits[place] ?? asHit(await api.item(collection, key));
     if (key !== state.item || collection !== state.collection) return;
     const after = place >= 0 && place < grid.hits.length - 1;
-    lightbox.show(hit, { collection, model: state.model, space: grid.space, before: place > 0, after });
+    lightbox.show(hit, { collection, model: state.model, space: grid.space, before: place > 0, after, source: state.source });
     if (place > grid.hits.length - AHEAD) fillUp();
   } catch (problem) {
     if (key !== state.item) return;
@@ -250,6 +261,17 @@ function showProblem(problem) {
   if (problem.type !== "unreachable") showError(problem.message); // `watchHealth` tells that one
 }
 
+function beSure(least) {
+  state.sure = least;
+  showSureness(least);
+  changed("sureness");
+}
+
+function showSureness(least) {
+  find("sureness").value = SURENESS.findLastIndex((share) => share <= least);
+  find("sureness-text").textContent = surenessText(least);
+}
+
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 function useKey(key) {
@@ -258,6 +280,7 @@ function useKey(key) {
 }
 
 function showNothing({ asks, where, folder, collection }) {
+  if (asks && state.sure > 0) return states.showNoneSure(() => beSure(0));
   if (where) return states.showNonePasses(asks, () => filtering.clear());
   if (folder) return states.showEmptyFolder(asks);
   states.showEmptyCollection(collection, addPictures);
@@ -266,6 +289,7 @@ function showNothing({ asks, where, folder, collection }) {
 function showUnknown(name) {
   state.collection = null;
   leaveItem();
+  renderReadings([]);
   renderFolders({ collection: name, folder: null, inside: [], address: state.address });
   document.body.classList.remove("searching");
   states.showUnknown(name, collections.names, addPictures);
@@ -276,7 +300,7 @@ function showUnknown(name) {
 // Whether there is one of that name.
 function chooseCollection(name) {
   state.collection = collections.choose(name) ? name : null;
-  composer.use(state.collection, state.model.modalities);
+  composer.use(state.collection, state.model);
   filtering.use(state.collection);
   if (!state.collection) return false;
   if (!find("painting").hidden) composer.painting.offer(name);
@@ -350,6 +374,7 @@ find("sort").onchange = (event) => {
   state.sort = event.target.value;
   settle("parts");
 };
+find("sureness").oninput = (event) => beSure(SURENESS[event.target.value]);
 find("pick-file").onclick = () => find("file").click();
 find("file").onchange = (event) => {
   addFiles([...event.target.files]);

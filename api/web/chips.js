@@ -5,33 +5,47 @@ import { make } from "./dom.js";
 import { kind, kindsOf } from "./kinds.js";
 import { lookOf } from "./previews.js";
 
-// `onKind` is told when a file is said to be something else, `onChange` when a weight was moved.
+const UNSURE = 0.8; // of guesses, that are right less often
+
+// `onKind` is told when a file is said to be something else or to mean something else, `onChange` when a weight was moved.
 export function renderChips(list, parts, given) {
   list.replaceChildren(...parts.map((part) => chip(part, given)));
 }
 
-function chip(part, { collection, modalities, onKind, onChange, onRemove }) {
+function chip(part, { collection, modalities, forms, onKind, onChange, onRemove }) {
   const element = make(
     "li",
     { class: "chip", "data-kind": part.kind },
-    looking(part, preview(part, collection)),
+    looking(part, preview(part, collection), onKind),
     make("span", { class: "what" }, kindOf(part, modalities, onKind), describe(part)),
     weight(part, onChange, (value) => element.classList.toggle("negative", value < 0)),
     make("button", { type: "button", class: "cross", "aria-label": `Remove ${label(part)}`, onclick: () => onRemove(part) }, "×"),
+    part.understood ? understood(part, forms[part.kind], onKind) : null,
   );
   element.classList.toggle("negative", part.weight < 0);
   return element;
 }
 
 // A map is too small in a chip to see what it shows: a press makes it large.
-function looking(part, look) {
+function looking(part, look, onBox) {
   if (look.tagName !== "IMG" || part.kind === "item") return look;
-  const show = async () => (await import("./looking.js")).showLarge(look.src, label(part));
+  const cut = (box) => {
+    part.box = box;
+    onBox();
+  };
+  const show = async () => (await import("./looking.js")).showLarge(look.src, label(part), part.kind === "rgb" && part.file ? cut : null, part.box);
   return make("button", { type: "button", class: "look", "aria-label": `Look at ${label(part)}`, onclick: show }, look);
 }
 
 function preview(part, collection) {
-  if (part.kind !== "item") return lookOf(part);
+  const look = part.kind === "item" ? thumbnail(part, collection) : lookOf(part);
+  if (part.box) look.style.objectViewBox = inset(part.box); // where the browser cannot, all of the picture is seen
+  return look;
+}
+
+const inset = ([left, top, right, bottom]) => `inset(${[top, 1 - right, 1 - bottom, left].map((share) => `${100 * share}%`).join(" ")})`;
+
+function thumbnail(part, collection) {
   const image = make("img", { alt: "" });
   image.addEventListener("error", () => image.remove());
   showPicture(image, collection, part.key);
@@ -41,13 +55,28 @@ function preview(part, collection) {
 // A file's chip lets you say what the file is, where the model takes more than one kind.
 function kindOf(part, modalities, onKind) {
   const kinds = part.file ? kindsOf(part.file, modalities).filter((name) => name !== "color_palette") : [];
-  if (kinds.length < 2) return make("small", {}, kind(part.kind).name);
+  if (kinds.length < 2) return make("small", {}, part.box ? "part of" : kind(part.kind).name);
   const options = kinds.map((name) => make("option", { value: name, selected: name === part.kind }, kind(name).name));
   const choose = (event) => {
-    part.kind = event.target.value;
+    Object.assign(part, { kind: event.target.value, form: undefined, box: undefined, understood: undefined });
     onKind();
   };
   return make("select", { "aria-label": `What ${label(part)} is`, onchange: choose }, ...options);
+}
+
+// What the service took the file for, and what else its numbers may mean.
+function understood(part, forms, onForm) {
+  const { form, sure, sentence } = part.understood;
+  const said = make("span", { class: sure < UNSURE ? "unsure" : null }, `${sentence}.`);
+  if (!forms) return make("p", { class: "understood" }, said);
+  const choose = (event) => {
+    part.form = event.target.value || undefined;
+    onForm();
+  };
+  const option = (value, text) => make("option", { value, selected: value === (part.form ?? form) }, text);
+  const options = [option("", "guess it"), ...Object.entries(forms).map(([value, means]) => option(value, means))];
+  const select = make("select", { "aria-label": `What the numbers of ${label(part)} mean`, onchange: choose }, ...options);
+  return make("p", { class: "understood" }, select, said);
 }
 
 function describe(part) {

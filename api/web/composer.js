@@ -27,9 +27,9 @@ export class Composer {
     find("add-words").onclick = () => this.moreWords();
   }
 
-  // What chips need to know: the collection, whose items' pictures they show, and the kinds a file may be of.
-  use(collection, modalities) {
-    Object.assign(this, { collection, modalities });
+  // What chips need to know: the collection, whose items' pictures they show, the kinds a file may be of, and their forms.
+  use(collection, { modalities, forms = {} }) {
+    Object.assign(this, { collection, modalities, forms });
     this.show();
   }
 
@@ -92,7 +92,19 @@ export class Composer {
   }
 
   toJson() {
-    return this.query.toJson();
+    this.asked = this.query.all();
+    return this.query.toJson(this.forms);
+  }
+
+  // What the service took the files for that were asked last.
+  tell(understood) {
+    let isNew = false;
+    this.asked.forEach((part, place) => {
+      const found = part.file || part.box ? understood.find((one) => one.part === place + 1) : undefined;
+      isNew ||= found?.sentence !== part.understood?.sentence;
+      part.understood = found;
+    });
+    if (isNew) this.show(); // else a slider keeps the focus
   }
 
   // ---- links ----
@@ -100,7 +112,7 @@ export class Composer {
   // A plain "more like" is written so that people can read it.
   async toAddress() {
     const { parts, words } = this.query;
-    const plain = (part) => part.kind === "item" && part.weight === 1;
+    const plain = (part) => part.kind === "item" && part.weight === 1 && !part.box;
     const links = await Promise.all(parts.filter((part) => !plain(part)).map(toLink));
     return { words: words.text, like: parts.filter(plain).map((part) => part.key), parts: links };
   }
@@ -129,10 +141,10 @@ export class Composer {
 
   // The words have a chip, for their weight, once there is something to weigh them against.
   show() {
-    const { query, collection, modalities = [] } = this;
+    const { query, collection, modalities = [], forms } = this;
     const parts = query.parts.length && query.words.text.trim() ? [query.words, ...query.parts] : query.parts;
     const told = { onKind: () => this.changed("parts"), onChange: () => this.weighed(), onRemove: (part) => this.remove(part) };
-    renderChips(find("chips"), parts, { collection, modalities, ...told });
+    renderChips(find("chips"), parts, { collection, modalities, forms, ...told });
     find("clear-all").hidden = this.isEmpty;
     const likes = query.parts.some((part) => part.kind === "item" && part.weight > 0);
     find("words").placeholder = likes ? "Like this, but … say what" : "Say, draw, drop or pick a colour…";

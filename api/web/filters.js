@@ -6,7 +6,7 @@ import { counted, fieldName, readableDate } from "./words.js";
 const MOST_VALUES = 12;
 const MOST_FIELDS = 14;
 // Of models and maps, not of people.
-const HIDDEN = /^(classes|color_palette|bounding_boxes|metadata|human_pose|sam_instance)(\.|$)|(^|\.)(lat|lon)$/;
+const HIDDEN = /^(classes|color_palette|bounding_boxes|metadata|human_pose|sam_instance|predicted\.colour_shares)(\.|$)|(^|\.)(lat|lon)$/;
 
 const quote = (text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
 const named = (field) => (/^[\w.@]+$/.test(field) ? field : `\`${field}\``);

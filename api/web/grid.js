@@ -2,7 +2,7 @@
 
 import { showPicture } from "./api.js";
 import { make } from "./dom.js";
-import { confidence, month } from "./words.js";
+import { confidence, month, percent } from "./words.js";
 
 const SHAPES = [0.45, 2.8]; // width to height; what is longer is cut in the grid alone
 const OF_WORDS = 1.3;
@@ -61,10 +61,10 @@ export class Grid {
   // What is shown before any query has no score. The number shows at a press, in all of the grid.
   score(hit) {
     if (hit.score === undefined) return null;
-    const level = confidence(hit.score, this.space);
-    const title = `rank ${hit.rank}, cosine ${hit.score.toFixed(4)}`;
+    const level = confidence(hit);
+    const title = `rank ${hit.rank}, score ${hit.score.toFixed(4)}`;
     const flip = () => document.body.classList.toggle("numbers");
-    const number = make("span", { class: "number" }, hit.score.toFixed(2));
+    const number = make("span", { class: "number" }, level === "found" ? level : percent(hit.probability));
     return make("button", { type: "button", class: `score ${level}`, title, onclick: flip }, make("span", { class: "level" }, level), number);
   }
 }

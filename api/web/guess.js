@@ -20,6 +20,7 @@ export function guess(file, kinds) {
 async function ofJson(file) {
   try {
     const value = JSON.parse(await file.text());
+    if (value.people ?? (value.annotations ?? [value].flat())[0]?.keypoints) return "human_pose"; // key points, which the service explains
     if (!Array.isArray(value)) return "metadata";
     if (typeof value[0] === "string") return "color_palette";
     if (value[0]?.pose) return "human_pose";

@@ -8,8 +8,8 @@ const KINDS = {
   canny_edge: { name: "drawing", files: ["image"] },
   sam_edge: { name: "outlines", files: ["image"] },
   depth: { name: "depth map", short: "depth", files: ["image", "npy"], drawn: true },
-  normal: { name: "surface normals", short: "normals", files: ["image"] },
-  semseg: { name: "segmentation", short: "segments", files: ["image"], drawn: true },
+  normal: { name: "surface normals", short: "normals", files: ["image", "npy"] },
+  semseg: { name: "segmentation", short: "segments", files: ["image", "npy"], drawn: true },
   bounding_boxes: { name: "boxes", files: ["json"], drawn: true },
   human_pose: { name: "poses", files: ["json"], drawn: true },
   sam_instance: { name: "instances", files: ["json"] },
@@ -24,7 +24,7 @@ const KINDS = {
   t5_caption: { name: "T5 states", files: ["npy"] },
   item: { name: "more like", files: [] },
 };
-const FILES = [["npy", /\.npy$/i], ["json", /\.json$/i], ["text", /\.txt$/i]];
+const FILES = [["npy", /\.(npy|npz|exr)$/i], ["json", /\.json$/i], ["text", /\.txt$/i]];
 
 export const kind = (modality) =>
   KINDS[modality] ?? { name: modality.replaceAll("_", " "), files: ["image", "npy", "json"] };

@@ -6,11 +6,11 @@ import { picture } from "./grid.js";
 import { kind } from "./kinds.js";
 import { partOfItem, viewsOf } from "./parts.js";
 import { lookOf } from "./previews.js";
-import { confidence, fieldName, readableDate, readablePlace } from "./words.js";
+import { confidence, fieldName, percent, readableDate, readablePlace } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const PICTURE = "rgb";
-const SHOWN_ELSEWHERE = ["classes", "color_palette", "taken", "place"];
+const SHOWN_ELSEWHERE = ["classes", "color_palette", "taken", "place", "predicted"];
 const FEW_ROWS = 8;
 
 export class Lightbox {
@@ -23,7 +23,7 @@ export class Lightbox {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
-  // `given`: collection, model, space, and whether there are neighbours (before, after).
+  // `given`: collection, model, space, the source of the hits, and whether there are neighbours (before, after).
   show(hit, given) {
     Object.assign(this, { hit, ...given });
     const views = viewsOf(hit);
@@ -34,7 +34,7 @@ export class Lightbox {
     this.act = make("button", { type: "button", class: "primary" });
     this.tiles = [PICTURE, ...views].map((view) => this.tile(view));
     const title = make("h2", { id: "lightbox-title" }, hit.caption ?? hit.attributes?.title ?? hit.key);
-    this.dialog.replaceChildren(this.viewer(), make("div", { class: "about" }, title, this.facts(), this.viewTiles(views), this.actions(), this.note, this.rows()));
+    this.dialog.replaceChildren(this.viewer(), make("div", { class: "about" }, title, this.facts(), this.viewTiles(views), this.actions(), this.note, this.why(), this.rows(), this.predicted()));
     this.choose(PICTURE);
     if (!this.dialog.open) this.dialog.showModal();
     this.act.focus();
@@ -78,6 +78,7 @@ export class Lightbox {
     const { hit, model, told } = this;
     for (const tile of this.tiles) tile.setAttribute("aria-pressed", tile.dataset.view === view);
     this.view = view;
+    this.part.replaceWith((this.part = this.partButton()));
     this.showView();
     const taken = view === PICTURE || model.modalities.includes(view);
     this.act.textContent = view === PICTURE ? "More like this" : `Search with its ${kind(view).name}`;
@@ -120,9 +121,24 @@ export class Lightbox {
 
   actions() {
     const { hit, told } = this;
+    this.part = this.partButton();
     const less = make("button", { type: "button", id: "less-like", onclick: () => told.onLess(hit) }, "Less like this");
     const file = hit.assets.includes("rgb") ? [this.link("Open original", {}), this.link("Download", { download: hit.key.split("/").at(-1) })] : [];
-    return make("div", { class: "row" }, this.act, less, ...file);
+    return make("div", { class: "row" }, this.act, less, this.part, ...file);
+  }
+
+  // A box is drawn on the picture, and what it holds is looked for.
+  partButton() {
+    const { hit, told, stage } = this;
+    const use = (box) => told.onUse({ kind: "item", key: hit.key, caption: hit.caption ?? undefined, box });
+    const button = make("button", { type: "button", id: "choose-part", hidden: this.view !== PICTURE || !hit.assets.includes("rgb") }, "Search a part");
+    const choose = async () => {
+      const { chooseRegion } = await import("./region.js");
+      if (this.part !== button || button.onclick !== choose) return; // another view was chosen, or this one twice
+      this.zoom.reset();
+      chooseRegion(button, stage, use);
+    };
+    return Object.assign(button, { onclick: choose });
   }
 
   // A link to the original. With an API key the file is fetched first: a link sends no headers.
@@ -138,10 +154,19 @@ export class Lightbox {
     return make("a", { class: "button original", href, target: "_blank", rel: "noopener", ...attributes, onclick: open }, text);
   }
 
+  // Why it was found, or was not; where nothing is looked for there is nothing to explain.
+  why() {
+    const { source, hit } = this;
+    if (!source?.why) return null;
+    const place = make("div");
+    import("./why.js").then(({ why }) => place.replaceChildren(why(source, hit)));
+    return place;
+  }
+
   // Score, key, path and attributes; folded where there are many.
   rows() {
     const { hit } = this;
-    const found = hit.score === undefined ? [] : [["Match", `${confidence(hit.score, this.space)} (${hit.score.toFixed(4)}, rank ${hit.rank})`]];
+    const found = hit.score === undefined ? [] : [["Match", `${confidence(hit)} (${likely(hit)}score ${hit.score.toFixed(4)}, rank ${hit.rank})`]];
     const path = hit.path && hit.path !== hit.key ? [["Path", hit.path]] : [];
     const kept = Object.fromEntries(Object.entries(hit.attributes).filter(([name]) => !SHOWN_ELSEWHERE.includes(name)));
     const attributes = [...flat(kept)].map(([name, values]) => [fieldName(name), [...values].join(", "), name]);
@@ -149,6 +174,14 @@ export class Lightbox {
     const rows = [["Key", hit.key], ...path, ...found, ...(few ? attributes : [])];
     if (few) return list(rows);
     return make("div", {}, list(rows), make("details", {}, make("summary", {}, `${attributes.length} attributes`), list(attributes)));
+  }
+
+  // What was predicted from the picture, apart from what somebody wrote, with how sure it is where that is known.
+  predicted() {
+    const { colour_shares: shares, ...told } = this.hit.attributes.predicted ?? {};
+    if (!Object.keys(told).length) return null;
+    const rows = Object.entries(told).map(([name, each]) => [fieldName(name), predictedText(name, each, shares), `predicted.${name}`]);
+    return make("section", { class: "predicted" }, make("h3", {}, "Predicted from the picture"), list(rows));
   }
 
   pressed(event) {
@@ -159,10 +192,18 @@ export class Lightbox {
   }
 }
 
+function predictedText(name, told, shares) {
+  const words = (value) => [value].flat().map((each) => (each === true ? "yes" : each === false ? "no" : each)).join(", ");
+  if (name === "colours") return words(told.map((colour) => (shares?.[colour] === undefined ? colour : `${colour} ${percent(shares[colour])}`)));
+  return told?.confidence === undefined ? words(told) : `${words(told.value)} (${percent(told.confidence)} sure)`;
+}
+
 function numbers(part) {
   const values = JSON.parse(atob(part.data)); // names of fields and numbers: ASCII
   return list(Object.entries(values).map(([name, value]) => [name.replaceAll("_", " "), value]));
 }
+
+const likely = ({ probability }) => (typeof probability === "number" ? `${percent(probability)}, ` : "");
 
 const list = (rows) => make("dl", {}, ...rows.flatMap(([name, value, title]) => [make("dt", { title }, name), make("dd", {}, String(value))]));
 

@@ -12,8 +12,8 @@ const SIDE = 320; // pixels of a picture in a link: more than models see
 const given = new Map(); // what stands in a link -> the file that it stands for
 
 export async function toLink(part) {
-  const { kind, weight, label } = part;
-  const common = { k: kind, ...(weight !== 1 && { w: weight }), ...(label && { l: label }) };
+  const { kind, weight, label, form, box } = part;
+  const common = { k: kind, ...(weight !== 1 && { w: weight }), ...(label && { l: label }), ...(form && { o: form }), ...(box && { x: box }) };
   if (kind === "item") return { ...common, i: part.key, ...(part.caption && { l: part.caption }) };
   if (part.of) return { ...common, i: part.of };
   if (part.strokes) return { ...common, s: part.strokes, ...(part.names && { n: part.names, b: part.rest }) };
@@ -47,7 +47,7 @@ async function smaller(file) {
 
 // The part that stands in a link; null where only the name of its file does.
 export async function fromLink(collection, link) {
-  const common = { kind: link.k, weight: link.w ?? 1, ...(link.l && { label: link.l }) };
+  const common = { kind: link.k, weight: link.w ?? 1, ...(link.l && { label: link.l }), ...(link.o && { form: link.o }), ...(link.x && { box: link.x }) };
   if (link.k === "item") return { ...common, key: link.i, caption: link.l };
   if (link.i) return { ...(await partOfItem(collection, asHit(await getItem(collection, link.i)), link.k)), ...common };
   if (link.s) return { ...common, strokes: link.s, ...(link.n ? { names: link.n, rest: link.b, role: "painting" } : { role: "drawing" }) };

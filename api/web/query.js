@@ -2,6 +2,8 @@
 //
 // A part has a `kind` (a modality, or "item") and what goes with it: text, colours, key, a file, or data as base64,
 // with `classes` for a segmentation. `url` is what its chip shows, `label` what it is of, `name` what errors call it.
+// `box` is the part of a picture that counts, as shares: left, top, right, bottom.
+// `form` is what somebody says its numbers mean, `understood` what the service took them for.
 // `role` names the sheet or palette that makes it, `strokes` is what was drawn, `of` the key of the item it is a view of.
 
 import { base64 } from "./api.js";
@@ -18,8 +20,9 @@ export class Query {
     return text ? [{ ...this.words, text }, ...this.parts] : this.parts;
   }
 
-  toJson() {
-    return Promise.all(this.all().map(partToJson));
+  // `forms` are those that files of each kind may have, first that of items.
+  toJson(forms) {
+    return Promise.all(this.all().map((part) => partToJson(part, forms)));
   }
 
   add(part) {
@@ -62,11 +65,15 @@ function forget(part) {
   if (part.file && part.url) URL.revokeObjectURL(part.url);
 }
 
-async function partToJson(part) {
-  const { kind: modality, weight, classes } = part;
-  if (modality === "item") return { item: part.key, weight };
+// Only what comes from outside is guessed at: what an item has, or is drawn here, has the form of items.
+const formOf = (part, forms) => part.form ?? (part.of || part.strokes ? Object.keys(forms[part.kind] ?? {})[0] : undefined);
+
+async function partToJson(part, forms) {
+  const { kind: modality, weight } = part;
+  const classes = modality === "semseg" ? part.classes : undefined; // a file may have become one of another kind
+  if (modality === "item") return { item: part.key, weight, box: part.box };
   if (modality === "caption") return { modality, text: part.text, weight };
   if (part.colours) return { modality, text: part.colours.join(","), weight };
   part.data ??= await base64(part.file);
-  return { modality, data: part.data, classes, name: part.name ?? part.file?.name ?? "the drawing", weight };
+  return { modality, data: part.data, classes, box: part.box, form: formOf(part, forms), name: part.name ?? part.file?.name ?? "the drawing", weight };
 }

@@ -37,12 +37,18 @@ export function showNonePasses(asks, onClear) {
   showEmpty(asks ? "Nothing that passes these filters" : "No item passes these filters", button("Remove the filters", onClear));
 }
 
+// The slider left nothing.
+export function showNoneSure(onShowAll) {
+  showEmpty("Nothing good was found", make("p", {}, "No item is as likely as the slider asks."), button("Show what comes nearest", onShowAll));
+}
+
 export function showEmptyFolder(asks) {
   showEmpty(asks ? "Nothing was found in this folder" : "There is nothing in this folder");
 }
 
 // What stands above the grid. `found`: the hits so far, the folders beside them, and their source.
 export function summary({ hits, inside, source }, { asks, where, folder, collection }, milliseconds) {
+  if (asks && source.note?.startsWith("nothing good was found")) return "Nothing good was found. These come nearest.";
   if (asks) return `${source.done ? counted(hits.length, "result") : "Best first"}, ${manner(source.space)}, in ${milliseconds} ms`;
   const folders = inside.length ? [counted(inside.length, "folder")] : [];
   const items = source.done ? counted(hits.length, "item") : where ? "filtered" : "items";

@@ -18,17 +18,27 @@ const FIELDS = {
 export const manner = (space) =>
   space.split("+").map((one) => SPACES[one] ?? `by ${one.replaceAll("_", " ")}`).join(" and ");
 
-// How sure a hit is. The levels are of the cosine, which says more in a space of looks than in one of meanings.
-const LEVELS = { "by look": [0.75, 0.45] };
-const RANKED = [0.9, 0.6]; // of rankings that were added, where 1 is first in all
-const USUAL = [0.6, 0.38];
+// How sure a hit is, from its probability. What words alone find has none: they stand in it.
+const SURE = 0.8;
+const LIKELY = 0.3;
 
-export function confidence(score, space) {
-  const [sure, likely] = space.includes("+") ? RANKED : (LEVELS[manner(space)] ?? USUAL);
-  return score >= sure ? "sure" : score >= likely ? "likely" : "maybe";
+export function confidence({ probability }) {
+  if (probability === null || probability === undefined) return "found";
+  return probability >= SURE ? "sure" : probability >= LIKELY ? "likely" : "maybe";
 }
 
-export const fieldName = (field) => FIELDS[field] ?? field.replaceAll(/[._]/g, " ");
+// What the slider stands for: the least probability of a hit.
+export const SURENESS = [0, 0.03, 0.1, 0.3, 0.5, 0.8];
+
+export const surenessText = (least) => (least > 0 ? `at least ${percent(least)}` : "any");
+
+export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`.replace(".0%", "%");
+
+// What nobody wrote is marked wherever its name stands: "predicted.shows.value" is "shows (predicted)".
+export function fieldName(field) {
+  const [, predicted] = /^predicted\.(.+?)(?:\.value)?$/.exec(field) ?? [];
+  return predicted ? `${fieldName(predicted)} (predicted)` : (FIELDS[field] ?? field.replaceAll(/[._]/g, " "));
+}
 
 export const counted = (number, what, many = `${what}s`) => `${number.toLocaleString("en")} ${number === 1 ? what : many}`;
 

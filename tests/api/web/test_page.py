@@ -47,7 +47,7 @@ def test_typing_finds_and_the_address_remembers(page: Page) -> None:
     assert page.locator(".card:first-child .title").inner_text() == "a blue bar"
     assert page.locator(".card:first-child .score").inner_text() in ("sure", "likely", "maybe")
     page.click(".card:first-child .score")
-    assert 0 < float(page.locator(".card:first-child .score").inner_text()) <= 1
+    assert 0 < float(page.locator(".card:first-child .score").inner_text().removesuffix("%")) <= 100
     page.reload()
     _wait_for_first(page, "blue bar")
     assert page.input_value("#words") == "a blue bar"
@@ -107,7 +107,7 @@ def test_one_click_finds_more_like_a_result(page: Page) -> None:
     page.wait_for_selector(".score")
     page.hover('.card[data-key="green box"]')
     page.locator('.card[data-key="green box"] .like').click()
-    page.wait_for_selector('.card:first-child[data-key="green box"] .number:text-is("1.00")', state="attached")
+    page.wait_for_selector('.card:first-child[data-key="green box"] .score', state="attached")
     assert page.inner_text(".chip .name") == "a green box"
     assert page.input_value("#words") == ""
 
@@ -181,3 +181,21 @@ def test_the_drawn_line_is_where_the_pen_was(page: Page) -> None:
     )
     assert ink < 60
     assert blank == 255
+
+
+def test_the_slider_leaves_out_what_is_less_probable_and_says_so(until: Until, page: Page) -> None:
+    page.fill("#words", "a blue bar")
+    page.keyboard.press("Enter")
+    _wait_for_first(page, "blue bar")
+    everything = len(keys(page))
+    page.focus("#sureness")
+    page.keyboard.press("End")
+    until(page, f"document.querySelectorAll('.card').length < {everything}")
+    assert "sure=0.8" in page.url
+    assert page.inner_text("#sureness-text") == "at least 80%"
+    page.fill("#words", "quarterly tax report")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#empty h2:has-text('Nothing good was found')")
+    page.click("#empty button")
+    page.wait_for_selector(".card")
+    assert page.inner_text("#sureness-text") == "any"

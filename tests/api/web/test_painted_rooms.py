@@ -1,4 +1,4 @@
-"""A rough painting of a room's segmentation finds the room, on the page and with the bundled weights."""
+"""Rooms on the page, with the bundled weights: a rough painting finds its room, and what is not there is not found."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,15 +10,14 @@ import pytest
 from anyseek import Client
 from api.service import Service, ServiceSettings
 from benchmarks.paintings import SHEET, painted
-from model.encoders.pull import encoders_folder
 from model.galleries.demo import FOLDER, read_views
-from model.home import default_home
 from model.modalities.reading.decode import decode_file
 from model.seam import Regions
 from search.settings import Limits, Settings
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.views import keys, settled, stroke
+from tests.encoders import link_encoders
 from workers.runtime import Runtime
 
 Page = Any
@@ -37,11 +36,8 @@ FIRST = 6
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with the bundled weights and 50 of the demo's rooms."""
-    if not encoders_folder(default_home()).is_dir():
-        pytest.skip("the encoders are not pulled; make install does")
     home = tmp_path_factory.mktemp("rooms")
-    encoders_folder(home).parent.mkdir(parents=True)
-    encoders_folder(home).symlink_to(encoders_folder(default_home()))
+    link_encoders(home)
     views = read_views()
     chosen = {view["key"]: view for view in [*views[::6], *(view for view in views if view["key"] == ROOM)]}
     with Runtime.open(Settings(home), "4m-tiny") as runtime, listening(Service(runtime, ServiceSettings())) as url:
@@ -71,6 +67,20 @@ def test_a_room_is_found_by_its_painting(visiting: Visiting, url: str) -> None:
         settled(page)
         page.wait_for_selector(".card .score")
         assert ROOM in keys(page)[:FIRST]
+
+
+def test_a_query_that_nothing_answers_says_so(visiting: Visiting, url: str) -> None:
+    with visiting(f"{url}/#c=rooms") as page:
+        page.set_default_timeout(120_000)
+        page.wait_for_selector("#state.ready")
+        page.fill("#words", "a slice of pizza")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Nothing good was found")
+        page.fill("#words", "a bedroom with a bed")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Nothing good was found", state="detached")
+        settled(page)
+        page.wait_for_selector(".card .score")
 
 
 def _painting() -> Regions:

@@ -130,6 +130,37 @@ def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
     assert "An orange desk" in rooms.inner_text(".chip .name")
 
 
+def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, rooms: Page, visiting: Visiting) -> None:
+    (part,) = _asked(rooms, lambda: give(rooms, "drop", "far.png", (FOLDER / "depth" / f"{ROOM}.png").read_bytes()))
+    assert "form" not in part
+    rooms.wait_for_selector(".chip .understood")
+    assert rooms.inner_text(".understood span").startswith("far.png is a depth map in which larger is farther: ")
+    forms = rooms.locator(".understood option").all_inner_texts()
+    assert forms == ["guess it", "larger is farther", "larger is nearer", "larger is nearer, as 1 / distance"]
+    assert rooms.input_value(".understood select") == "far-bright"
+    (told,) = _asked(rooms, lambda: rooms.select_option(".understood select", "near-bright"))
+    assert told["form"] == "near-bright"
+    rooms.wait_for_selector("text=far.png is a depth map in which larger is nearer: as you said.")
+    settled(rooms)
+    with visiting(rooms.url) as other:  # the choice stands in the address
+        other.wait_for_selector("text=larger is nearer: as you said.")
+        assert other.input_value(".understood select") == "near-bright"
+    (guessed,) = _asked(rooms, lambda: rooms.select_option(".understood select", ""))
+    assert "form" not in guessed
+    rooms.wait_for_selector(".understood >> text=larger is farther: ")
+    rooms.select_option(".chip .what select", "rgb")  # a picture leaves nothing open
+    rooms.wait_for_selector(".understood", state="detached")
+
+
+def test_what_the_service_holds_is_not_guessed_at(rooms: Page) -> None:
+    _open(rooms)
+    rooms.click('.view[data-view="normal"]')
+    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its surface normals"))
+    assert part["form"] == "right-up-viewer"
+    rooms.wait_for_selector(".card .score")
+    assert not rooms.query_selector(".understood")
+
+
 def test_a_segmentation_is_asked_with_the_names_of_its_classes(rooms: Page) -> None:
     _open(rooms)
     rooms.click('.view[data-view="semseg"]')
@@ -243,6 +274,11 @@ def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, eve
     assert page.inner_text("#error").startswith("m.json has 'sharpness', which is not a field of metadata")
     page.click(".cross")
     page.wait_for_selector("#error", state="hidden")
+    give(
+        page, "drop", "p.json", b'{"version": 1.3, "people": [{"pose_keypoints_2d": [1, 2, 0.9]}]}', "application/json"
+    )
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.inner_text("#error").startswith("p.json holds key points, as of COCO or OpenPose")
     opened.close()
 
 
@@ -300,3 +336,16 @@ def test_credits_are_one_press_away(rooms: Page) -> None:
     rooms.wait_for_url("**/credits")
     assert "OpenMoji" in rooms.inner_text("body")
     assert "Teapot" in rooms.inner_text("body")
+
+
+def test_what_the_model_predicts_of_query_and_item_is_shown_side_by_side(rooms: Page) -> None:
+    rooms.fill("#words", "a room")
+    rooms.keyboard.press("Enter")
+    rooms.wait_for_selector(".score")
+    settled(rooms)
+    _open(rooms)
+    rooms.click("#why summary")
+    rooms.click("#compare", timeout=60_000)
+    rooms.wait_for_selector(".compared table", timeout=300_000)
+    assert rooms.locator(".compared th").all_inner_texts()[:2] == ["Query", "This"]
+    assert rooms.locator(".compared tr:has-text('depth map') img").count() == 2

@@ -11,7 +11,8 @@ def keys(page: Page) -> list[str]:
 
 
 def stroke(page: Page, canvas: str, *points: tuple[float, float]) -> None:
-    """Draw through points given as shares of the sheet."""
+    """Draw through points given as shares of the sheet, once it is there and stands still."""
+    page.locator(canvas).hover(trial=True)
     box = page.locator(canvas).bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*places[0])

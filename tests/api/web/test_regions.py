@@ -1,0 +1,151 @@
+"""A part of a picture is looked for: of an open item, and of a picture that was dropped."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anyseek import Client
+from tests.api.web import chromium
+from tests.api.web.views import keys, settled, stroke
+
+Picture = Callable[..., bytes]
+Page = Any
+Visiting = Callable[..., AbstractContextManager[Page]]
+Give = Callable[..., None]
+
+chromium.require()
+
+pytestmark = pytest.mark.browser
+
+
+def _both(picture: Picture) -> bytes:
+    """A red disc, and a blue bar to its right."""
+    stream, sheet = io.BytesIO(), Image.new("RGB", (192, 96), "white")
+    for place, name in enumerate((("red", "disc"), ("blue", "bar"))):
+        sheet.paste(Image.open(io.BytesIO(picture(*name))), (96 * place, 0))
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def pairs(visiting: Visiting, site: str, picture: Picture) -> Iterator[Page]:
+    """A page with a collection in which one picture shows what two others show alone."""
+    with Client(site) as client:
+        client.create_collection("pairs")
+        client.put_item("pairs", "both", {"rgb": _both(picture)})
+        for name in ("red disc", "blue bar"):
+            client.put_item("pairs", name, {"rgb": picture(*name.split())})
+        client.put_item("pairs", "words", caption="no picture at all")
+    with visiting(f"{site}/#c=pairs") as page:
+        page.wait_for_selector(".card")
+        page.wait_for_selector("#state.ready")
+        yield page
+    with Client(site) as client:
+        client.delete_collection("pairs")
+
+
+def _asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
+    with page.expect_request("**/query") as sent:
+        act()
+    parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
+    return parts
+
+
+def _open(page: Page, key: str) -> None:
+    page.click(f'.card[data-key="{key}"] .picture')
+    page.wait_for_selector("#details[open] .stage-picture")
+
+
+def test_a_part_of_an_open_item_is_looked_for_and_stands_in_the_address(pairs: Page, visiting: Visiting) -> None:
+    _open(pairs, "both")
+    pairs.click("#choose-part")
+    stroke(pairs, "#details .region-sheet", (0.52, 0.02), (0.98, 0.98))
+    (part,) = _asked(pairs, lambda: pairs.click("text=Search this region"))
+    assert part["item"] == "both"
+    assert part["box"] == pytest.approx([0.52, 0.02, 0.98, 0.98], abs=0.02)
+    pairs.wait_for_selector(".card .score")
+    settled(pairs)
+    assert keys(pairs)[0] == "blue bar"
+    pairs.wait_for_selector(".chip .understood >> text=of the picture of 'both' only the box")
+    assert pairs.inner_text(".chip .what small") == "part of"
+    with visiting(pairs.url) as other:
+        (again,) = _asked(other, other.reload)
+        assert again == part
+
+
+def test_a_part_is_chosen_once_the_picture_is_there_however_often_it_is_clicked(pairs: Page) -> None:
+    held: list[Any] = []
+    pairs.route("**/assets/rgb/both*", lambda route: held.append(route))
+    pairs.click('.card[data-key="both"] .picture')
+    for _ in range(3):
+        pairs.click("#choose-part")
+    pairs.wait_for_selector("#details .region-sheet", state="attached")
+    assert not pairs.is_visible("#details .region-sheet")
+    assert pairs.inner_text("#choose-part") == "Search a part"
+    for route in held:
+        route.continue_()
+    stroke(pairs, "#details .region-sheet", (0.52, 0.02), (0.98, 0.98))
+    assert pairs.locator("#details .region-sheet").count() == 1
+    (part,) = _asked(pairs, lambda: pairs.click("text=Search this region"))
+    assert part["box"] == pytest.approx([0.52, 0.02, 0.98, 0.98], abs=0.02)
+
+
+def test_a_box_is_moved_and_sized_by_the_keyboard_alone(pairs: Page) -> None:
+    _open(pairs, "both")
+    pairs.focus("#choose-part")
+    pairs.keyboard.press("Enter")
+    pairs.wait_for_selector("#details .region:focus")
+    for _ in range(20):  # to the edge, and no further
+        pairs.keyboard.press("ArrowLeft")
+    pairs.keyboard.press("Shift+ArrowDown")
+    assert pairs.inner_text("#lightbox-title") == "both"  # the arrows went to no other item
+    pairs.focus("#choose-part")
+    (part,) = _asked(pairs, lambda: pairs.keyboard.press("Enter"))
+    assert part["box"] == [0, 0.25, 0.5, 0.77]
+    pairs.wait_for_selector(".card .score")
+
+
+def test_a_box_fits_the_picture_after_the_window_has_changed(pairs: Page) -> None:
+    _open(pairs, "both")
+    pairs.click("#choose-part")
+    pairs.wait_for_selector("#details .region:focus")
+    for width in (1200, 700):
+        pairs.set_viewport_size({"width": width, "height": 900})
+        pairs.wait_for_timeout(200)
+        sheet, stage = (
+            pairs.locator(f"#details {name}").bounding_box() for name in (".region-sheet", ".stage-picture img")
+        )
+        assert sheet["width"] / sheet["height"] == pytest.approx(2, rel=0.02)
+        for side, length in (("x", "width"), ("y", "height")):
+            middle = sheet[side] + sheet[length] / 2
+            assert middle == pytest.approx(stage[side] + stage[length] / 2, abs=2)
+
+
+def test_other_views_and_items_without_a_picture_have_no_parts(pairs: Page) -> None:
+    _open(pairs, "words")
+    assert not pairs.is_visible("#choose-part")
+
+
+def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(
+    pairs: Page, give: Give, picture: Picture
+) -> None:
+    give(pairs, "drop", "photo.png", _both(picture))
+    pairs.wait_for_selector(".card .score")
+    pairs.select_option(".chip .what select", "rgb")
+    settled(pairs)
+    pairs.click(".chip .look")
+    pairs.click("#looking >> text=Search a part")
+    stroke(pairs, "#looking .region-sheet", (0.02, 0.02), (0.48, 0.98))
+    (part,) = _asked(pairs, lambda: pairs.click("#looking >> text=Search this region"))
+    assert part["box"] == pytest.approx([0.02, 0.02, 0.48, 0.98], abs=0.02)
+    pairs.wait_for_selector(".chip .understood >> text=of photo.png only the box")
+    settled(pairs)
+    assert keys(pairs)[0] == "red disc"
+    pairs.click(".chip .look")
+    (whole,) = _asked(pairs, lambda: pairs.click("#looking >> text=Search all of it"))
+    assert "box" not in whole
+    pairs.wait_for_selector(".understood", state="detached")
