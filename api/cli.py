@@ -17,6 +17,12 @@ COMMANDS = {
     "predict": ("api.commands.predict:predict", "Predict any modalities from any others: depth, captions, …"),
     "serve": ("api.commands.serve:serve", "Serve the HTTP API and the web page."),
     "collections": ("api.commands.collections:collections", "List, make, show, re-embed and delete collections."),
+    "items": ("api.commands.items:items", "List, show, change and delete items."),
+    "duplicates": (
+        "api.commands.duplicates:duplicates",
+        "Find pictures that are the same, such as smaller copies.",
+    ),
+    "map": ("api.commands.map:map_command", "Lay the items of a collection out on a map, alike ones near each other."),
     "sources": ("api.commands.sources:source_commands", "List, move and forget the sources of a collection."),
     "worker": ("api.commands.worker:worker", "Work on bulk jobs that others hand to a broker."),
     "jobs": ("api.commands.jobs:jobs", "Look at jobs, stop them, and try again what they could not take in."),

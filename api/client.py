@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +21,7 @@ from api import calls
 from api.calls import Call
 from api.errors import ApiError, ServiceUnreachable
 from api.jobs.wire import EventReader
+from api.queries.wire import DEFAULT_HITS, Parts, Rest, Results, parts_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,9 +93,13 @@ class _Service:
     forget_old = _Verb(calls.forget_old)
     tune = _Verb(calls.tune)
     reset_tuning = _Verb(calls.reset_tuning)
+    duplicates = _Verb(calls.duplicates)
+    map = _Verb(calls.map_of)
     put_item = _Verb(calls.put_item)
+    patch_item = _Verb(calls.patch_item)
     get_item = _Verb(calls.get_item)
     delete_item = _Verb(calls.delete_item)
+    facets = _Verb(calls.facets)
     asset = _Verb(calls.asset)
     thumbnail = _Verb(calls.thumbnail)
     index_folder = _Verb(calls.index_folder)
@@ -171,6 +176,21 @@ class Client(_Service):
                     raise
             time.sleep(_LOOK_SECONDS)
 
+    def query_pages(
+        self, collection: str, parts: Parts, k: int = DEFAULT_HITS, **more: Unpack[Rest]
+    ) -> Iterator[Results]:
+        """The pages of a query, `k` hits each, up to 10,000 hits; no hit comes twice, whatever is written meanwhile.
+
+        Takes what `query` takes.
+        """
+        given = parts_of(parts)
+        while True:
+            results = self.ask(partial(calls.query, collection, given, k, **more))
+            yield results
+            if results.next is None:
+                return
+            more = {**more, "cursor": results.next}
+
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[dict[str, Any]]:
         """Every item by key, or those that pass the filter `where`, asked for page by page."""
         after: str | None = None
@@ -245,6 +265,21 @@ class AsyncClient(_Service):
                 if not self._must_wait(error, ends):
                     raise
             await sleep(_LOOK_SECONDS)
+
+    async def query_pages(
+        self, collection: str, parts: Parts, k: int = DEFAULT_HITS, **more: Unpack[Rest]
+    ) -> AsyncIterator[Results]:
+        """The pages of a query, `k` hits each, up to 10,000 hits; no hit comes twice, whatever is written meanwhile.
+
+        Takes what `query` takes.
+        """
+        given = parts_of(parts)
+        while True:
+            results = await self.ask(partial(calls.query, collection, given, k, **more))
+            yield results
+            if results.next is None:
+                return
+            more = {**more, "cursor": results.next}
 
     async def items(
         self, collection: str, page_size: int = 500, where: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.commands.facets import facet_line
 from api.connect import connect
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ def show(name: str, as_json: bool) -> None:
         for tuning in space["tuned"]:
             change = f"R@10 {tuning['before']:.2f} -> {tuning['after']:.2f}"
             click.echo(f"    tuned to {tuning['modality']}: {change} of {tuning['queries']} queries")
+
+
+@collections.command()
+@click.argument("name")
+@click.option("--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000'.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def facets(name: str, where: str | None, as_json: bool) -> None:
+    """Show the attributes of the items of NAME, and how many items have each value."""
+    with connect() as client:
+        found = client.facets(name, where)
+    for facet in found:
+        click.echo(json.dumps(facet) if as_json else facet_line(facet))
 
 
 @collections.command()

@@ -200,8 +200,9 @@ def _show_examples(runtime: Runtime, ours: Container[str], all_examples: list[Ex
 
 
 def _answer(runtime: Runtime, example: Example) -> str:
-    wanted = read_query(Query(example.parts, _SHOWN_HITS), runtime.settings.limits, runtime.embedder)
-    return as_table(results_to_wire(runtime.engine.query(example.collection, wanted), with_paths=False))
+    pictures = runtime.pictures_of(example.collection)
+    wanted = read_query(Query(example.parts, _SHOWN_HITS), runtime.settings.limits, runtime.embedder, pictures)
+    return as_table(results_to_wire(runtime.engine.query(example.collection, wanted), False, wanted))
 
 
 def _serve(context: click.Context, settings: Settings, port: int, model: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUITES = ("emoji", "emoji-matrix", "queries", "photos", "transfer", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
-_TAKE_DATA = (*_NEED_DATA, "transfer")
+_TAKE_DATA = (*_NEED_DATA, "queries", "transfer")
 _NO_MATRIX = ("emoji", "queries", "transfer", "imagenet-knn")
 _ALL = "all"
 _COMPARED = ("fusion", "gallery", "decoding", "ceiling", _ALL)
@@ -54,7 +54,9 @@ class _Asked:
 @click.argument("folder", type=_EXISTING, required=False)
 @click.option("--suite", type=click.Choice(SUITES), help="Measure on this suite instead of a folder.")
 @click.option(
-    "--data", type=_EXISTING, help="The folder with the pictures of the suite photos, transfer or imagenet-knn."
+    "--data",
+    type=_EXISTING,
+    help="The folder with the pictures of the suite photos, queries, transfer or imagenet-knn.",
 )
 @click.option(
     "--split",
@@ -93,39 +95,34 @@ def evaluate(name: str, **options: Any) -> None:
     \b
     emoji         five kinds of queries for emoji that training never saw (fetched with npm and pip)
     emoji-matrix  the recall matrix of the same emoji
-    queries       queries of several parts, of emoji, rooms and photos that ship, beside their best part alone
+    queries       queries of several parts, of emoji, rooms and photos that ship, beside their best part alone;
+                  with --data also of photos with measured depth and regions
     photos        labelled photos by words, and by their edges (--data)
     transfer      real photos by captions, sketches, maps and edges, a source a row (--data); without
                   --data a small one: photos that ship with Anyseek, rendered rooms and emoji
     imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
 
     \b
-    --compare fusion    the parts of a query, fused late and jointly
+    --compare fusion    the parts of a query, fused late, jointly and, where there are codes, guided
     --compare gallery   items by exact and by predicted vectors
     --compare decoding  codes decoded softly and hard
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
+    from model.processors import prepare_process
+
     asked = _Asked(**options)
     _check(asked)
     settings = read_settings()
+    prepare_process(settings.threads)
     if asked.outputs:
         _outputs(asked, name, settings)
         return
     from model.loading import load_embedder
 
-    embedder = load_embedder(name, settings.home)
+    embedder = load_embedder(name, settings.home, settings.device)
     _check_space(asked, embedder)
-    if asked.suite == "emoji":
-        _emoji(asked, embedder, settings)
-    elif asked.suite == "queries":
-        _queries(asked, embedder, settings)
-    elif asked.suite == "transfer":
-        _transfer(asked, embedder, settings)
-    elif asked.suite == "imagenet-knn":
-        _imagenet(asked, embedder, settings)
-    else:
-        _matrices(asked, embedder, settings)
+    _MEASURES.get(asked.suite or "", _matrices)(asked, embedder, settings)
 
 
 def _check(asked: _Asked) -> None:
@@ -165,7 +162,7 @@ def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from search.evaluation.outputs import PICTURE, measure_outputs
 
     given = tuple(dict.fromkeys(known_modality(modality).name for modality in asked.given or (PICTURE,)))
-    model = load_model(name, settings.home)
+    model = load_model(name, settings.home, settings.device)
     known = frozenset(model.targets)
 
     def predicted(inputs: "Mapping[str, Value]", target: str) -> "Value":
@@ -215,7 +212,7 @@ def _queries(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
     from api.commands.eval_output import combined_lines
     from search.evaluation.combined_queries import measure_combined
 
-    found = measure_combined(embedder, settings.home, asked.limit, _progress)
+    found = measure_combined(embedder, settings.home, asked.limit, _progress, asked.data)
     if asked.as_json:
         _print_json(embedder, {"suite": "queries"}, dataclasses.asdict(found))
         return
@@ -316,7 +313,7 @@ def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedS
 
     if (asked.folder / MANIFEST).is_file():
         raise click.UsageError(f"{asked.folder} is a data set of shards; choose a part of it with --split")
-    return [(read_aligned(asked.folder, settings.limits, asked.limit), None)]
+    return [(read_aligned(asked.folder, settings, asked.limit), None)]
 
 
 def _save(path: Path, image: "Image") -> None:
@@ -362,3 +359,7 @@ def _print_json(embedder: "Embedder", of: dict[str, Any], result: dict[str, Any]
 
 def _progress(line: str) -> None:
     click.echo(line, err=True)
+
+
+# Suites that are not matrices.
+_MEASURES = {"emoji": _emoji, "queries": _queries, "transfer": _transfer, "imagenet-knn": _imagenet}

@@ -10,6 +10,7 @@ from search.evaluation.matrix import Ceiling, Matrix, Summary, summary
 from search.evaluation.measures import Estimate, Recall, Scores
 from search.evaluation.output_measures import LOWER_IS_BETTER
 from search.evaluation.outputs import OutputRow, Outputs
+from search.evaluation.score_measures import ScoreRow
 from search.evaluation.transfer import TOLERATED, Transfer, TransferRow
 
 _TOLD = 10  # of unreadable things
@@ -43,6 +44,34 @@ def combined_lines(found: Combined) -> Iterator[str]:
             f"{unlike.name}, n {unlike.queries} in {unlike.gallery}: mAP of the rest of the class "
             f"{unlike.before.value:.3f} -> {unlike.after.value:.3f}, change {_interval(unlike.change, '+')}; "
             f"the unwanted fell in {unlike.fell.value:.2f}, rose in {unlike.rose.value:.2f}; {_aim(unlike.reached)}"
+        )
+    if found.photographed is not None:
+        drawn = found.photographed
+        yield (
+            f"drawings photographed from paper, n {drawn.queries} in {drawn.gallery}: "
+            f"R@10 {_interval(drawn.photographed)}, clean {_interval(drawn.clean)}, "
+            f"not cleaned {_interval(drawn.as_they_are)}; {_aim(drawn.reached)}"
+        )
+    for of, forms in (("depth maps", found.depth_forms), ("normals", found.normal_forms)):
+        if forms is not None:
+            told = ", ".join(f"{name} {share:.3f}" for name, share in forms.right.items())
+            right = f"{forms.mean:.3f} of {forms.maps} {forms.source}"
+            yield f"{of} read the right way round: {right} ({told}); {_aim(forms.reached)}"
+    yield from _score_lines(found.scores)
+
+
+def _score_lines(rows: Sequence[ScoreRow]) -> Iterator[str]:
+    """What probabilities are worth, by kind of query and over all."""
+    wide = _width([row.kind for row in rows])
+    yield "probabilities, asked with the item there and without: calibration error, mAP of all hits in one order"
+    yield (
+        f"{'query':{wide}}{'n':>5}{'hits':>7}  {'best hit':10}{'first ten':11}{'mAP by score':14}{'by probability':16}"
+        "nothing good: not there, best hit right"
+    )
+    for row in rows:
+        yield (
+            f"{row.kind:{wide}}{row.queries:5}{row.hits:7}  {row.error_of_best:<10.3f}{row.error:<11.3f}"
+            f"{row.by_score:<14.3f}{row.by_probability:<16.3f}{row.nothing_good:.2f}, {row.wrongly:.2f}"
         )
 
 
@@ -197,10 +226,10 @@ def _measures(scores: Scores | None, labelled: bool) -> str:
 def comparison_lines(comparisons: Sequence[Comparison], ceilings: Sequence[Ceiling]) -> Iterator[str]:
     """A table for each comparison; nothing if there are none."""
     for what, heading in _HEADINGS.items():
-        some = [comparison for comparison in comparisons if comparison.what is what]
-        if some:
+        alike = [comparison for comparison in comparisons if comparison.what is what]
+        for other in dict.fromkeys(comparison.other for comparison in alike):
             yield ""
-            yield from _table(some, heading)
+            yield from _table([comparison for comparison in alike if comparison.other == other], heading)
     if ceilings:
         yield ""
         yield from _ceiling_table(ceilings)

@@ -1,6 +1,8 @@
 """What `anyseek query` does with hits besides printing them: their paths, a contact sheet, opening the best one."""
 
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,22 +45,51 @@ def echo_paths(results: Results, end: str) -> None:
 def write_sheet(client: "Client | LocalClient", collection: str, results: Results, file: Path) -> None:
     """Write the hits' thumbnails as one picture, in the format of the file's ending.
 
-    Raises `UsageError` for an ending that is not of a picture, or if there is no hit, and `OSError`.
+    Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no hit.
     """
-    from PIL import Image
+    found = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
+    write_prints(client, found, file)
+    click.echo(f"{file}: {len(results.hits)} hits", err=True)
 
-    from model.files import whole_file
+
+def write_prints(client: "Client | LocalClient", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
+    """Write thumbnails as `write_sheet` does: of items by a number to show, their collection and their key."""
     from model.modalities.rendering.contact_sheet import Print, contact_sheet
+
+    kind = picture_format(file)
+    if not ranked:
+        raise click.UsageError("nothing was found, so there is no contact sheet to write")
+    prints = [Print(rank, key, thumbnail_of(client, collection, key)) for rank, collection, key in ranked]
+    sheet = contact_sheet(prints)
+    with whole_output(file) as temporary:
+        sheet.save(temporary, kind)
+
+
+def picture_format(file: Path) -> str:
+    """The name of the format that the ending of a file stands for. Raises `UsageError` for one of no picture."""
+    from PIL import Image
 
     kind = Image.registered_extensions().get(file.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise click.UsageError(f"{file} has no ending of a picture; use .png or .jpg")
-    if not results.hits:
-        raise click.UsageError("nothing was found, so there is no contact sheet to write")
-    prints = [Print(hit.rank, hit.key, _thumbnail(client, collection, hit.key)) for hit in results.hits]
-    with whole_file(file.absolute()) as temporary:
-        contact_sheet(prints).save(temporary, kind)
-    click.echo(f"{file}: {len(prints)} hits", err=True)
+    return kind
+
+
+@contextmanager
+def whole_output(file: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, which becomes `file` when the block ends without an error.
+
+    Raises `UsageError` if it cannot be written, naming the file as it was given.
+    """
+    from model.files import whole_file
+
+    try:
+        with whole_file(file.absolute()) as temporary:
+            yield temporary
+    except OSError as error:
+        missing = not file.absolute().parent.is_dir()
+        reason = f"there is no folder {file.parent}" if missing else error.strerror or str(error)
+        raise click.UsageError(f"{file} cannot be written: {reason}") from error
 
 
 def open_best(results: Results) -> int:
@@ -76,7 +107,7 @@ def open_best(results: Results) -> int:
     return 0
 
 
-def _thumbnail(client: "Client | LocalClient", collection: str, key: str) -> "Image.Image | None":
+def thumbnail_of(client: "Client | LocalClient", collection: str, key: str) -> "Image.Image | None":
     """The small picture of an item, None if it has none."""
     from PIL import Image
 

@@ -63,6 +63,12 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
     show_default=True,
     help="What to do with content that another key already has: keep both, skip the later one, or refuse it.",
 )
+@click.option(
+    "--predict-attributes/--no-predict-attributes",
+    "predicts",
+    default=None,
+    help="Also give items attributes predicted from their pictures; the source keeps this choice.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of text.")
 def index(
     source: str,
@@ -71,6 +77,7 @@ def index(
     prune: bool,
     key_prefix: str | None,
     on_duplicate: str,
+    predicts: bool | None,
     as_json: bool,
 ) -> int:
     """Put the pictures of SOURCE into a collection.
@@ -95,7 +102,9 @@ def index(
         with Runtime.open_for(settings, collection, model) as runtime:
             if model is None and not _exists(runtime, collection):
                 _tell_model(runtime.model)
-            return index_folder(runtime, source, collection, prune, as_json, OnDuplicate(on_duplicate), prefix)
+            return index_folder(
+                runtime, source, collection, prune, as_json, OnDuplicate(on_duplicate), prefix, predicts
+            )
     except ModelMismatch as error:
         raise click.UsageError(str(error)) from error
 
@@ -108,6 +117,7 @@ def index_folder(
     as_json: bool,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
     key_prefix: str | None = None,
+    predicts: bool | None = None,
 ) -> int:
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
@@ -116,7 +126,7 @@ def index_folder(
     _tell_placement(source, place(runtime.database, into, source, key_prefix))
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
-        job = open_job(into, source, owner, prune, adopt, on_duplicate)
+        job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts)
         return finish(runtime, job, source, owner, started, as_json)
 
 

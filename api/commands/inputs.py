@@ -4,12 +4,17 @@ import io
 import json
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from api.predictions.wire import Input
+from api.queries.wire import Part
+
+P = TypeVar("P", Part, Input)
 
 _NPY = b"\x93NUMPY"
 _WEIGHT = re.compile(r"(?P<content>.+):(?P<weight>[+-]?(\d+\.?\d*|\.\d+))", re.DOTALL)
@@ -48,12 +53,85 @@ def read_input(value: str, text_weight: float | None = None) -> Input:
     return Input(kind.name, file=Path(plain), weight=weight)
 
 
-def read_vector(file: Path) -> list[float]:
-    """The numbers of a vector in a file: an NPY array of one dimension or a JSON list. Raises `click.UsageError`."""
+def with_forms(parts: Sequence[P], given: Sequence[str]) -> list[P]:
+    """The parts or inputs with the forms of `MODALITY=FORM`. Raises `click.UsageError`."""
+    forms = {}
+    for value in given:
+        name, equals, form = value.partition("=")
+        if not equals or not form:
+            raise click.UsageError(f"write a form as MODALITY=FORM, such as depth=near-bright, not as {value!r}")
+        forms[known_modality(name).name] = form
+    modalities = [known_modality(part.modality).name for part in parts if part.file and part.modality]
+    missing = [name for name in forms if name not in modalities]
+    if missing:
+        raise click.UsageError(f"--form says something of {missing[0]}, of which no file is given")
+    return [_with_form(part, forms) for part in parts]
+
+
+def with_classes(parts: Sequence[Part], file: Path | None) -> list[Part]:
+    """The parts, those with segmentations with the names in a JSON file. Raises `click.UsageError`."""
+    if file is None:
+        return list(parts)
     try:
-        data = file.read_bytes()
+        names = json.loads(_bytes_of(file))
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"{file} is not JSON: {error}") from error
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise click.UsageError(f'{file} does not name classes; write {{"1": "wall"}} or {{"#87ceeb": "sky"}}')
+    if not any(part.modality == "semseg" for part in parts):
+        raise click.UsageError("--classes names the classes of a segmentation, of which the query has none")
+    return [replace(part, classes=names) if part.modality == "semseg" else part for part in parts]
+
+
+def with_box(parts: Sequence[P], box: tuple[float, ...] | None) -> list[P]:
+    """The parts or inputs, those that are pictures, or else those that are items, with a box.
+
+    Raises `click.UsageError`.
+    """
+    if box is None:
+        return list(parts)
+    boxed = _regional(parts, "--box")
+    return [replace(part, box=box) if part in boxed else part for part in parts]
+
+
+def with_region(parts: Sequence[Part], box: tuple[float, ...] | None, mask: Path | None) -> list[Part]:
+    """The parts, those that are pictures, or else those that are items, with a box or a mask.
+
+    Raises `click.UsageError`.
+    """
+    if mask is None:
+        return with_box(parts, box)
+    if box is not None:
+        raise click.UsageError("give --box or --mask, not both")
+    masked, data = _regional(parts, "--mask"), _bytes_of(mask)
+    return [replace(part, mask=data) if part in masked else part for part in parts]
+
+
+def _regional(parts: Sequence[P], option: str) -> list[P]:
+    """The parts that a region may be of. Raises `click.UsageError` if there is none."""
+    pictures = [part for part in parts if part.modality == "rgb" and part.file]
+    found = pictures or [part for part in parts if isinstance(part, Part) and part.item is not None]
+    if not found:
+        raise click.UsageError(f"{option} is a part of a picture; give a picture or an item, too")
+    return found
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _with_form(part: P, forms: dict[str, str]) -> P:
+    if not forms or part.file is None or part.modality is None:
+        return part
+    return replace(part, form=forms.get(known_modality(part.modality).name))
+
+
+def read_vector(file: Path) -> list[float]:
+    """The numbers of a vector in a file: an NPY array of one dimension or a JSON list. Raises `click.UsageError`."""
+    data = _bytes_of(file)
     try:
         numbers = _npy(data) if data.startswith(_NPY) else json.loads(data)
     except (ValueError, RecursionError):

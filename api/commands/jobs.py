@@ -5,18 +5,16 @@ What works on jobs is imported by `retry` alone, so that looking at them starts 
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.commands.catalogue import opened_catalogue
 from search.catalogue import jobs as catalogue_jobs
 from search.catalogue.jobs import Job
 from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
 from search.settings import Settings, read_settings
 from workers.catalogue_jobs import CatalogueJobs
 
@@ -38,7 +36,7 @@ def jobs() -> None:
 def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
     """List the newest jobs, newest first."""
     settings = read_settings()
-    with _opened(settings) as database:
+    with opened_catalogue(settings) as database:
         with database.read() as session:
             found = catalogue_jobs.list_page(session, None, limit, collection)
         for job in found:
@@ -51,7 +49,7 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
 def show(job: int, as_json: bool) -> None:
     """Show the progress of JOB, or how it ended."""
     settings = read_settings()
-    with _opened(settings) as database:
+    with opened_catalogue(settings) as database:
         _echo(database, settings, CatalogueJobs(database).status(job), as_json)
 
 
@@ -63,7 +61,7 @@ def watch(job: int, as_json: bool) -> None:
     from api.commands.index import Teller, follow, watched
 
     settings = read_settings()
-    with _opened(settings) as database:
+    with opened_catalogue(settings) as database:
         held = CatalogueJobs(database)
         if as_json:
             follow(lambda: held.status(job), _echo_seen)
@@ -83,7 +81,7 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
     """List the quarantined inputs of JOB, each on a line with its reason."""
     from api.commands.index import all_failures, failure_line
 
-    with _opened(read_settings()) as database:
+    with opened_catalogue(read_settings()) as database:
         CatalogueJobs(database).status(job)
         for failure in all_failures(database, job, skipped):
             members = {"uri": failure.uri, "key": failure.key, "code": failure.code, "reason": failure.reason}
@@ -95,7 +93,7 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
 def cancel(job: int) -> None:
     """Stop JOB, wherever it runs. What it has indexed stays."""
     settings = read_settings()
-    with _opened(settings) as database:
+    with opened_catalogue(settings) as database:
         _echo(database, settings, CatalogueJobs(database).cancel(job), as_json=False)
 
 
@@ -115,7 +113,7 @@ def retry(job: int, as_json: bool) -> int:
     from workers.runtime import Runtime
 
     started, settings = time.monotonic(), read_settings()
-    with _opened(settings) as database:
+    with opened_catalogue(settings) as database:
         collection = CatalogueJobs(database).status(job).collection
     with Runtime.open_for(settings, collection, None) as runtime:
         with runtime.database.write() as session:
@@ -127,18 +125,6 @@ def retry(job: int, as_json: bool) -> int:
         source = open_source(settings, from_uri(found.root))
         with Owner(runtime.database, settings) as owner:
             return finish(runtime, found, source, owner, started, as_json, once=False)
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
-    """The catalogue of the data directory; both are made or upgraded as needed."""
-    settings.make_home()
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
-        yield database
-    finally:
-        database.close()
 
 
 def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> None:

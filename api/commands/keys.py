@@ -1,26 +1,33 @@
 """`anyseek keys`: API keys of the service, kept in the data directory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
+from api.commands.catalogue import opened_catalogue
 from search.settings import read_settings
 
 if TYPE_CHECKING:
-    from search.catalogue.session import Database
+    from search.catalogue.quotas import Quota, Usage
     from search.catalogue.tables import ApiKeyRow
+
+_MOST = 10**9
+_ITEMS = click.option(
+    "--items", type=click.IntRange(0, _MOST), help="The most items that count for the key; 0: any number."
+)
+_MEGABYTES = click.option(
+    "--mb", type=click.IntRange(0, _MOST), help="The most MB of files that are stored for it; 0: any number."
+)
 
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke API keys.
+    """Make, list and revoke API keys, and say how much each may store.
 
     Once a key has existed, every request needs one, even after the last was revoked. Scopes: metrics (for Prometheus,
-    nothing else), read (query and look),
-    write (also put and delete items, and run jobs), admin (also make and delete collections).
+    nothing else), read (query and look), write (also put and delete items, and run jobs), admin (also make and
+    delete collections).
     """
 
 
@@ -30,25 +37,54 @@ def keys() -> None:
     "--scope", type=click.Choice(["metrics", "read", "write", "admin"]), required=True, help="What the key may do."
 )
 @click.option("--days", type=click.IntRange(1, 36_500), help="After how many days the key expires.  [default: never]")
-def create(name: str, scope: str, days: int | None) -> None:
-    """Make a key and print it once. Only its hash is kept."""
+@_ITEMS
+@_MEGABYTES
+def create(name: str, scope: str, days: int | None, items: int | None, mb: int | None) -> None:
+    """Make a key and print it once. Only its hash is kept.
+
+    Its quota is that of ANYSEEK_QUOTAS_ITEMS and ANYSEEK_QUOTAS_MB unless --items or --mb say otherwise.
+    """
     from api.security import Scope, create_key
 
-    lasts = None if days is None else timedelta(days=days)
-    with _database() as database:
-        click.echo(create_key(database, name, Scope(scope), lasts))
+    settings, lasts = read_settings(), None if days is None else timedelta(days=days)
+    usual = settings.quotas
+    quota = _quota(usual.items if items is None else items, usual.mb if mb is None else mb)
+    with opened_catalogue(settings) as database:
+        click.echo(create_key(database, name, Scope(scope), lasts, quota))
     click.echo("Send it as `Authorization: Bearer KEY`, or set ANYSEEK_API_KEY. It cannot be shown again.", err=True)
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """Show names, scopes, states, and when each was last used, to the hour."""
-    from search.catalogue import api_keys
+    """Show names, scopes, states, when each was last used, to the hour, and what it stores of what it may."""
+    from search.catalogue import api_keys, quotas
 
-    with _database() as database, database.read() as session:
+    with opened_catalogue(read_settings()) as database, database.read() as session:
         for row in api_keys.list_all(session):
             used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
-            click.echo(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}")
+            stores = _stores(quotas.usage(session, row.name), quotas.Quota(row.most_items, row.most_bytes))
+            click.echo(f"{row.name}  {row.scopes}  made {row.created_at:%Y-%m-%d}  {_state(row)}  {used}  {stores}")
+
+
+@keys.command()
+@click.argument("name")
+@_ITEMS
+@_MEGABYTES
+def quota(name: str, items: int | None, mb: int | None) -> None:
+    """Change how much a key may store; what is not said stays as it is.
+
+    Items that it put, and those of jobs that it started, count for it. Above its quota it can only delete.
+    """
+    from search.catalogue import api_keys, quotas
+
+    if items is None and mb is None:
+        raise click.UsageError("say --items, --mb or both; `anyseek keys list` shows quotas")
+    asked = _quota(items, mb)
+    with opened_catalogue(read_settings()) as database, database.write() as session:
+        held = quotas.of_key(session, name)
+        now = quotas.Quota(held.items if items is None else asked.items, held.bytes if mb is None else asked.bytes)
+        api_keys.set_quota(session, name, now)
+        click.echo(f"the key {name} stores {_stores(quotas.usage(session, name), now)}")
 
 
 @keys.command()
@@ -57,9 +93,22 @@ def revoke(name: str) -> None:
     """Revoke a key. It opens nothing from now on."""
     from search.catalogue import api_keys
 
-    with _database() as database, database.write() as session:
+    with opened_catalogue(read_settings()) as database, database.write() as session:
         api_keys.revoke(session, name)
     click.echo(f"the key {name} is revoked")
+
+
+def _quota(items: int | None, mb: int | None) -> "Quota":
+    from search.catalogue.quotas import MB, Quota
+
+    return Quota(items or None, mb * MB if mb else None)
+
+
+def _stores(usage: "Usage", quota: "Quota") -> str:
+    from search.catalogue.quotas import MB
+
+    items = f"{usage.items:,} items" + (f" of {quota.items:,}" if quota.items else "")
+    return f"{items}, {usage.bytes / MB:,.1f} MB" + (f" of {quota.bytes / MB:,.1f}" if quota.bytes else "")
 
 
 def _state(row: "ApiKeyRow") -> str:
@@ -69,18 +118,3 @@ def _state(row: "ApiKeyRow") -> str:
         return f"revoked {row.revoked_at:%Y-%m-%d}"
     until = "" if row.expires_at is None else f" until {row.expires_at:%Y-%m-%d}"
     return f"active{until}" if api_keys.is_active(row) else f"expired {row.expires_at:%Y-%m-%d}"
-
-
-@contextmanager
-def _database() -> Iterator["Database"]:
-    from search.catalogue.session import Database
-    from search.catalogue.upgrade import upgrade
-
-    settings = read_settings()
-    settings.make_home()
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
-        yield database
-    finally:
-        database.close()

@@ -184,7 +184,8 @@ def verify(name: str) -> int:
     """
     from model.verification import verify_model
 
-    complaints = verify_model(name, read_settings().home, click.echo)
+    settings = read_settings()
+    complaints = verify_model(name, settings.home, click.echo, settings.device)
     for complaint in complaints:
         click.echo(complaint)
     return 1 if complaints else 0

@@ -2,27 +2,37 @@
 
 import json
 import sys
-import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from api.commands.facets import facet_line
 from api.commands.hits import echo_paths, only_collection, open_best, write_sheet
-from api.commands.inputs import finite, read_input, read_vector, split_weight
+from api.commands.inputs import finite, read_input, read_vector, split_weight, with_classes, with_forms, with_region
+from api.commands.printing import printable
+from api.commands.why import lines, standing
 from api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
+from search.explanation import MOST_EXPLAINED, Explanation, Reading
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
+_KEYS_SHOWN = 8  # of a reading
 # Members of a query that options are named by.
-_HOW = ("space", "where", "fusion", "offset", "min_score", "vectors", "group_by", "group_size")
+_PAGE = ("offset", "min_score", "min_probability", "cursor", "group_by", "group_size", "readings")
+_HOW = ("where", "fusion", "vectors", "facets", "spaces", *_PAGE)
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("--collection", help="The collection to search; not needed if there is only one.")
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    help="The collection to search, or each of several; not needed if there is only one.",
+)
 @click.option(
     "--text-weight",
     type=float,
@@ -36,11 +46,37 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option("--image", multiple=True, metavar="FILE", help="A photo or any other picture.")
 @click.option("--sketch", multiple=True, metavar="FILE", help="A drawing of any kind.")
 @click.option("--palette", multiple=True, metavar="COLOURS", help="One to seven colours: '#ff0000,#ffffff'.")
-@click.option("--depth", multiple=True, metavar="FILE", help="A depth map: 16-bit PNG or NPY, larger is farther.")
-@click.option("--semseg", multiple=True, metavar="FILE", help="A segmentation map: 8-bit PNG of ids.")
-@click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG.")
+@click.option("--depth", multiple=True, metavar="FILE", help="A depth map: PNG, TIFF, NPY, NPZ or OpenEXR.")
+@click.option("--semseg", multiple=True, metavar="FILE", help="A segmentation: a PNG or NPY of ids, or a coloured PNG.")
+@click.option("--normal", multiple=True, metavar="FILE", help="Surface normals as a PNG or NPY.")
 @click.option(
     "--input", "inputs", multiple=True, metavar="MODALITY=FILE", help="Any other modality, such as boxes=b.json."
+)
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    metavar="MODALITY=FORM",
+    help="What a map's numbers mean, where the guess is wrong, such as depth=near-bright.",
+)
+@click.option(
+    "--box",
+    nargs=4,
+    type=click.FloatRange(0, 1),
+    metavar="LEFT TOP RIGHT BOTTOM",
+    help="With --image, or else with --item: the part of it that counts, as fractions of its sides.",
+)
+@click.option(
+    "--mask",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Instead of --box: a PNG of numbers or NPY as large as the picture; what is not 0 counts.",
+)
+@click.option(
+    "--classes",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='With --semseg: a JSON file that names ids or colours, such as {"#87ceeb": "sky"}.',
 )
 @click.option("--item", multiple=True, metavar="KEY", help="The key of an item of the collection: find more like it.")
 @click.option(
@@ -50,8 +86,15 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
 )
 @click.option("--offset", type=click.IntRange(0, MOST_HITS - 1), default=0, help="Leave out so many of the best hits.")
+@click.option("--cursor", help="The `next` of an answer with --json: the hits that follow.")
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), callback=finite, help="Leave out hits whose score is lower: -1 to 1."
+)
+@click.option(
+    "--min-probability",
+    type=click.FloatRange(0, 1),
+    callback=finite,
+    help="Leave out hits that are less probable: 0 to 1, alike for all kinds of query.",
 )
 @click.option(
     "--group-by",
@@ -59,13 +102,14 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     help="The best hit of each value of an attribute, such as album; -k counts values.",
 )
 @click.option("--group-size", type=click.IntRange(1, MOST_HITS), help="With --group-by: so many hits of each value.")
+@click.option("--facet", "facets", multiple=True, metavar="ATTRIBUTE", help="Count the values that items have.")
 @click.option(
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
 )
-@click.option("--space", help="The space to search; by default the model chooses.")
+@click.option("--space", "spaces", multiple=True, help="The space to search; by default the model chooses.")
 @click.option(
     "--fusion",
-    type=click.Choice(["joint", "late", "ranks"]),
+    type=click.Choice(["joint", "late", "guided", "ranks"]),
     help="How several parts become one query; by default the model chooses.",
 )
 @click.option(
@@ -74,12 +118,15 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
     help="A file of queries, one JSON object per line.",
 )
 @click.option("--vectors", is_flag=True, help="With --json: give each hit's vector, too.")
+@click.option("--explain", is_flag=True, help="Say why each hit is one: what each part adds, and words in common.")
+@click.option("--explain-key", multiple=True, metavar="KEY", help="Explain this item, whether it is a hit or not.")
+@click.option("--readings", is_flag=True, help="Also group the best hits by what the query may mean.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the hits' files alone, one a line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
 @click.option("--contact-sheet", type=_SHEET, metavar="FILE", help="Also write the hits as a picture: out.png.")
 @click.option("--open", "opens", is_flag=True, help="Also open the best hit's file as the desktop does.")
-def query(text: str | None, collection: str | None, k: int, **options: Any) -> int:
+def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any) -> int:
     """Find items by words, pictures, drawings, colours, depth, or all of them at once.
 
     A file, palette or key may end in a weight, as in `--sketch cat.png:0.7`; a negative weight pushes away. If a file
@@ -92,21 +139,31 @@ def query(text: str | None, collection: str | None, k: int, **options: Any) -> i
 
     `--paths -0 | xargs -0 COMMAND` hands the files of the hits to a command. Exits with 1 if --open finds no file.
     """
-    parts = _parts(text, options)
+    parts = with_classes(with_forms(_parts(text, options), options["forms"]), options["classes"])
+    parts = with_region(parts, options["box"], options["mask"])
     _check_options(parts, options)
-    how = {name: options[name] for name in _HOW if options[name] is not None and options[name] is not False}
+    if options["batch"] and len(collections) > 1:
+        raise click.UsageError("--batch asks one collection; give --collection once")
+    how = {name: options[name] for name in _HOW if _is_given(options[name])}
+    if len(options["spaces"]) == 1:
+        how = {name: value for name, value in how.items() if name != "spaces"} | {"space": options["spaces"][0]}
     from api.connect import connect
 
     with connect() as client:
-        collection = collection or only_collection(client)
+        collection = collections[0] if collections else only_collection(client)
         if options["batch"]:
             _answer_batch(options["batch"], client, collection, {"k": k, **how})
             return 0
-        results = client.query(collection, parts, k, **how)
+        among = collections if len(collections) > 1 else collection
+        results = client.query(among, parts, k, **how, **_explained(k, options))
         if options["contact_sheet"]:
             write_sheet(client, collection, results, options["contact_sheet"])
     _echo(results, options)
     return open_best(results) if options["opens"] else 0
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
 
 
 def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
@@ -119,20 +176,58 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
         raise click.UsageError("give --paths or --json; the JSON has the paths too")
     if options["vectors"] and (options["batch"] or not options["as_json"]):
         raise click.UsageError("--vectors is for --json, and not for --batch")
+    if options["facets"] and (options["batch"] or options["paths"]):
+        raise click.UsageError("--facet is for one query that prints its hits, not for --batch or --paths")
+    if options["batch"] and (options["cursor"] or options["explain"] or options["explain_key"]):
+        raise click.UsageError("--cursor, --explain and --explain-key are for one query, not for --batch")
+    if options["paths"] and (options["explain"] or options["explain_key"]):
+        raise click.UsageError("--paths prints paths alone; leave out --explain and --explain-key")
+    if options["readings"] and (options["batch"] or options["paths"]):
+        raise click.UsageError("--readings is for one query that prints its hits, not for --batch or --paths")
     if options["null"] and not options["paths"]:
         raise click.UsageError("-0 is for --paths")
+
+
+def _explained(k: int, options: dict[str, Any]) -> dict[str, Any]:
+    """The members of a query that say what is to be explained: hits as far as that may be, and items."""
+    keys = options["explain_key"]
+    hits = max(0, min(k, MOST_EXPLAINED - len(keys))) if options["explain"] else 0
+    return ({"explain": hits} if hits else {}) | ({"explain_keys": keys} if keys else {})
 
 
 def _echo(results: Results, options: dict[str, Any]) -> None:
     if options["as_json"]:
         click.echo(_as_json(results))
         return
+    for understood in results.understood:
+        click.echo(understood.sentence, err=True)
     if results.note:
         click.echo(results.note, err=True)
     if options["paths"]:
         echo_paths(results, "\0" if options["null"] else "\n")
     else:
         click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
+        for reading in results.readings:
+            click.echo(printable(reading_line(reading)))
+        for facet in results.facets:
+            click.echo(facet_line(asdict(facet)))
+        _echo_others(results)
+
+
+def reading_line(reading: Reading) -> str:
+    """The name of a reading, how many of the best hits have it, and the first of them."""
+    first = ", ".join(reading.keys[:_KEYS_SHOWN])
+    more = ", \N{HORIZONTAL ELLIPSIS}" if reading.size > _KEYS_SHOWN else ""
+    return f"reading {reading.name} ({reading.size}): {first}{more}"
+
+
+def _echo_others(results: Results) -> None:
+    """Explain the items that are no hits."""
+    found = {hit.key for hit in results.hits}
+    for one in results.explanations:
+        if one.key not in found:
+            click.echo(printable(standing(one)))
+            click.echo("\n".join(_why(one)))
 
 
 def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
@@ -172,21 +267,33 @@ def _as_json(results: Results) -> str:
 
 
 def as_table(results: Results, most: int | None = None) -> str:
-    """One line for each hit: rank, score, key, caption or title, path. Keys beyond `most` characters keep their end."""
+    """One line for each hit: rank, score, probability, key, caption or title, path; and below why, if that was asked.
+
+    Keys beyond `most` characters keep their end.
+    """
     if not results.hits:
         return "nothing was found: the collection has no hit for this query and its options"
-    keys = [_shortened(_printable(hit.key), most) for hit in results.hits]
+    keys = [_shortened(printable(hit.key), most) for hit in results.hits]
     width = min(max(map(len, keys)), _KEY_WIDTH)
-    rows = [
-        "  ".join((f"{hit.rank:>4}", f"{hit.score:6.3f}", f"{key:<{width}}", *_told(hit)))
-        for key, hit in zip(keys, results.hits, strict=True)
-    ]
+    explained = {one.key: one for one in results.explanations}
+    rows = []
+    for key, hit in zip(keys, results.hits, strict=True):
+        rows.append("  ".join((f"{hit.rank:>4}", f"{hit.score:6.3f}", _percent(hit), f"{key:<{width}}", *_told(hit))))
+        rows += _why(explained[hit.key]) if hit.key in explained else []
     return "\n".join(row.rstrip() for row in rows)
+
+
+def _why(explanation: Explanation) -> list[str]:
+    return [f"{' ' * 14}{printable(line)}" for line in lines(explanation)]
+
+
+def _percent(hit: Hit) -> str:
+    return "   -" if hit.probability is None else f"{hit.probability:4.0%}"
 
 
 def _told(hit: Hit) -> list[str]:
     group = None if hit.group is None else f"[{hit.group}]"
-    return [_printable(text) for text in (group, _title(hit), hit.path) if text]
+    return [printable(text) for text in (group, hit.collection, _title(hit), hit.path) if text]
 
 
 def _title(hit: Hit) -> str:
@@ -198,8 +305,3 @@ def _title(hit: Hit) -> str:
 def _shortened(key: str, most: int | None) -> str:
     """The end of a key tells more than its beginning, which many share."""
     return key if most is None or len(key) <= most else f"\N{HORIZONTAL ELLIPSIS}{key[1 - most :]}"
-
-
-def _printable(text: str) -> str:
-    """`text` without what could move the cursor or colour the terminal."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)

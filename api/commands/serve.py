@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from search import telemetry
 from search.errors import AnyseekError, BadInput
 from search.settings import Serving, read_settings
 
@@ -43,6 +44,7 @@ def serve(host: str, port: int, model: str | None) -> None:
     from workers.runtime import Runtime
 
     installation = read_settings()
+    telemetry.start(installation, "anyseek")
     settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:
@@ -57,7 +59,8 @@ def serve(host: str, port: int, model: str | None) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address. Raises `CannotListen` if the address is taken or not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # asyncio sends an answer's last bytes at once (TCP_NODELAY) only where the socket says that it is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -80,7 +80,8 @@ def _as_json(collection: str, source: HeldSource) -> str:
 def _line(collection: str, source: HeldSource) -> str:
     prefix = f", keys begin with {source.key_prefix}" if source.key_prefix else ""
     gone = "" if is_remote(source.root) or _is_there(source.root) else ", gone"
-    return f"{collection}  {source.root}  {source.items:,} items{prefix}{gone}"
+    predicted = ", with predicted attributes" if source.predicts else ""
+    return f"{collection}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}"
 
 
 def _is_there(root: str) -> bool:

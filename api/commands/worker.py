@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from search import telemetry
 from search.errors import BadInput
 from search.settings import read_settings
 
@@ -50,6 +51,7 @@ def worker(
     from workers.worker import Options, run_worker
 
     configure_logs(settings.logs)
+    telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
     options = Options(called, _queues(queues), concurrency or settings.work.concurrency)
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import api.cli
+from tests.encoders import link_encoders
 
 Picture = Callable[..., bytes]
 Run = Callable[..., "Done"]
@@ -111,9 +112,5 @@ def gallery(serving: str, home: Path) -> str:
 @pytest.fixture
 def bundled_home(tmp_path: Path) -> Path:
     """A data directory with the encoders of `4m-tiny`, where somebody has pulled them."""
-    models = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser() / "models"
-    if not (models / "encoders" / "efficientnet-lite0.safetensors").exists():
-        pytest.skip("needs `anyseek models pull encoders`")
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "models").symlink_to(models)
+    link_encoders(tmp_path / "home")
     return tmp_path / "home"

@@ -89,11 +89,11 @@ def test_all_galleries_are_indexed_and_asked(small_home: Path, capsys: pytest.Ca
     assert told.count("$ anyseek query --collection rooms") == 2
     assert told.count("$ anyseek query --collection photos") == 3
     asked = told.split("$ anyseek")[1:]
-    assert asked[0].splitlines()[1].split()[2:] == ["1F355", "pizza"]
-    assert asked[2].splitlines()[1].split()[2] == "1FA75"
-    assert asked[3].splitlines()[1].split()[2] == "test-00270"
+    assert asked[0].splitlines()[1].split()[3:] == ["1F355", "pizza"]
+    assert asked[2].splitlines()[1].split()[3] == "1FA75"
+    assert asked[3].splitlines()[1].split()[3] == "test-00270"
     edges = next(answer for answer in asked if "photo-edges.png" in answer).splitlines()
-    assert edges[1].split()[2] == "fsa-colour/2017877600"
+    assert edges[1].split()[3] == "fsa-colour/2017877600"
     assert "Truck load of ponderosa pine" in edges[1], "the title stands where a caption would"
     assert "CC BY-SA 4.0" in told
     assert "CREDITS.txt" in told

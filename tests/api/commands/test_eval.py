@@ -13,6 +13,7 @@ from api.cli import run as in_process
 from model.data.emoji_art import Art
 from model.fourm.bundled import bundle
 from search.evaluation import small_transfer
+from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 from tests.model.data.sources.packs_kit import about, encoded, write_shard
 from tests.random_bundle import write_random_bundle
 
@@ -62,6 +63,20 @@ def test_a_folder_becomes_one_json_object(run: Run, folder: Path) -> None:
     assert drawn["at_10"]["low"] <= drawn["at_10"]["value"] <= drawn["at_10"]["high"]
     assert {fusion for query, _, fusion in rows if query == "caption+color_palette"} == {"late", "joint"}
     assert run("eval", str(folder), "--model", "hashing", "--no-baselines", "--json").stdout == done.stdout
+
+
+def test_photos_with_keywords_in_their_files_are_asked_for_by_words(run: Run, tmp_path: Path) -> None:
+    """The example of docs/evaluation.md: photos alone, without any file beside them."""
+    for number in range(12):
+        words = iptc(f"photo {number}", ["Rimini" if number % 3 else "Winter"])
+        (tmp_path / f"{number:02}.jpg").write_bytes(with_iptc(jpeg_photo(number), words))
+    done = run("eval", str(tmp_path), "--model", "hashing", "--no-baselines", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = _rows(done)
+    for query, asked in (("caption", 12), ("label", 2)):
+        found = rows[query, "rgb", None]["model"]
+        assert (found["queries"], found["gallery"]) == (asked, 12)
+        assert 0 <= found["at_10"]["low"] <= found["at_10"]["value"] <= found["at_10"]["high"] <= 1
 
 
 def test_whole_items_have_rows_of_their_own(run: Run, folder: Path) -> None:

@@ -1,31 +1,16 @@
 """Hits of `anyseek query` lead to files: paths, a contact sheet, opening the best one; and what goes wrong."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 from PIL import Image
 
-from api.cli import run
 from api.commands.query import as_table
 from api.queries.wire import Hit, Results
+from tests.api.conftest import Run
 from tests.indexer.pictures import png
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -124,8 +109,8 @@ def test_an_answer_without_hits_claims_no_cause(anyseek: Run, photos: Path) -> N
 def test_a_long_key_keeps_its_end() -> None:
     results = Results((Hit("holidays/" * 20 + "0042.jpg", 0.5, 1, path="/p/0042.jpg"),), "space")
     line = as_table(results, most=20)
-    assert line.split()[2].startswith("…")
-    assert line.split()[2].endswith("/0042.jpg")
+    assert line.split()[3].startswith("…")
+    assert line.split()[3].endswith("/0042.jpg")
     assert line.endswith("  /p/0042.jpg")
-    assert len(line.split()[2]) == 20
+    assert len(line.split()[3]) == 20
     assert "holidays/holidays/holidays" in as_table(results)

@@ -6,23 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.cli import run
 from indexer.indexing import open_collection, open_job
 from indexer.runs import Owner
 from indexer.sources.opening import open_source
 from search.catalogue import collections
 from search.catalogue.session import Database
 from search.settings import Settings
+from tests.api.conftest import Run
 from tests.indexer.harness import installation
 from tests.indexer.pictures import bomb, jpeg, png
 
-Run = Callable[..., tuple[int, str, str]]
 COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
@@ -39,17 +37,6 @@ for path in [root / "home", *(root / "home").rglob("*")]:
 os.setuid(65534)
 sys.exit(run(sys.argv[2:]))
 """
-
-
-@pytest.fixture
-def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -232,3 +219,21 @@ def test_without_permission(open_folder: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"anyseek: the folder {photos} cannot be read: Permission denied\n"
+
+
+def test_attributes_are_predicted_on_request_and_the_source_keeps_that(anyseek: Run, photos: Path) -> None:
+    def indexed(*options: str) -> str:
+        code, out, _ = anyseek("index", photos, "--collection", "c", *options)
+        assert code in (0, 3)
+        return out.splitlines()[-1].split(": ", 1)[1].split(", ignored")[0]
+
+    first = indexed("--model", "hashing")
+    assert indexed("--predict-attributes") == first.replace("unchanged 1", "unchanged 0")
+    assert "unchanged 0" not in indexed()
+    _, out, _ = anyseek("sources", "list")
+    assert out.rstrip().endswith("with predicted attributes")
+    _, out, _ = anyseek("items", "list", "--collection", "c", "--where", "predicted.brightness > 0", "--json")
+    assert "colourfulness" in out
+    indexed("--no-predict-attributes")
+    _, out, _ = anyseek("items", "list", "--collection", "c", "--json")
+    assert "colourfulness" not in out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.commands.predict import RECORD, OutputTaken, check_free, write_folder
+from api.commands.predict_output import RECORD, OutputTaken, check_free, write_folder
 from api.predictions.wire import Predicted, PredictedFile
 
 MADE_WITH = {"model": "m", "options": {"seed": 1}}

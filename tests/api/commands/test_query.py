@@ -6,7 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from PIL import Image
+
+from anyseek import Client
+from api.commands.inputs import with_forms
+from api.queries.wire import Part
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -33,7 +39,39 @@ def test_a_query_prints_a_table(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0].split()
     assert first[0] == "1"
-    assert first[2:4] == ["blue", "bar"]
+    assert first[2] == "-"
+    assert first[3:5] == ["blue", "bar"]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
+    run: Run, serving: str, home: Path, picture: Picture, tmp_path: Path
+) -> None:
+    query = ("query", "--collection", "pictures", "--item", "one", "--box", "0", "0", "1", "1", "--json")
+    mask = ("--mask", str(tmp_path / "mask.png"))
+    Image.new("L", (96, 96), 255).save(mask[1])
+    with Client(serving, patience=30) as client:
+        client.create_collection("pictures")
+        client.put_item("pictures", "one", {"rgb": picture("red", "disc")})
+        said = [run(*query)]
+        masked = run("query", "--collection", "pictures", "--item", "one", *mask, "--json")
+        hidden = (home / "server.json").rename(home / "server.hidden")
+        try:
+            said.append(run(*query))
+        finally:
+            hidden.rename(home / "server.json")
+            client.delete_collection("pictures")
+    for done in said:
+        assert done.returncode == 0, done.stderr
+        (understood,) = json.loads(done.stdout)["understood"]
+        assert understood["sentence"].startswith("of the picture of 'one' only the box 0, 0, 1, 1 is looked for")
+    (understood,) = json.loads(masked.stdout)["understood"]
+    assert understood["sentence"] == "of the picture of 'one' only 100.0% is looked for, where its mask is not 0"
+    box = ("--box", *"0011")
+    assert "--mask is a part of a picture" in run("query", "--collection", "shapes", "disc", *mask).stderr
+    assert "give --box or --mask, not both" in run("query", "--item", "red disc", *mask, *box).stderr
+    assert "'red disc' has no picture" in run("query", "--collection", "shapes", "--item", "red disc", *box).stderr
+    assert "give a picture or an item, too" in run("query", "--collection", "shapes", "disc", *box).stderr
 
 
 @pytest.mark.usefixtures("gallery")
@@ -174,7 +212,7 @@ def test_the_best_of_each_group_is_marked_with_it(run: Run) -> None:
     assert "no item has the attribute 'shape'" in done.stderr
     done = run("query", "--collection", "shapes", "a red disc", "--group-by", "n", "-k", "2", "--group-size", "2")
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert [(row[0], row[4]) for row in rows] == [("1", "[1]"), ("1", "[1]")]
+    assert [(row[0], row[5]) for row in rows] == [("1", "[1]"), ("1", "[1]")]
 
 
 @pytest.mark.usefixtures("gallery")
@@ -183,3 +221,94 @@ def test_words_are_looked_for_in_captions_themselves(run: Run) -> None:
     answer = json.loads(done.stdout)
     assert [hit["key"] for hit in answer["hits"]] == ["green box", "blue bar"]
     assert answer["space"] is None
+
+
+@pytest.mark.usefixtures("gallery")
+def test_facets_follow_the_hits(run: Run) -> None:
+    done = run("query", "--collection", "shapes", "red disc", "-k", "1", "--facet", "n", "--facet", "format")
+    hit, by_n, by_format = done.stdout.splitlines()
+    assert "red disc" in hit
+    assert (by_n, by_format) == ("n (3 items): 1.0 to 1.0", "format (0 items)")
+    assert "no item has the attribute 'format'" in done.stderr
+    counted = run("collections", "facets", "shapes", "--where", "@key != 'red disc'").stdout.splitlines()
+    assert counted == ["n (2 items): 1.0 to 1.0"]
+    assert run("query", "--collection", "shapes", "red disc", "--paths", "--facet", "n").returncode == 2
+
+
+@pytest.mark.usefixtures("gallery")
+def test_several_collections_are_asked(run: Run, serving: str, tmp_path: Path) -> None:
+    with Client(serving, patience=30) as client:
+        client.create_collection("more")
+        client.put_item("more", "red disc", caption="a red disc")
+    try:
+        among = ("--collection", "shapes", "--collection", "more")
+        done = run("query", *among, "a red disc", "-k", "2")
+        assert {tuple(line.split()[3:6]) for line in done.stdout.splitlines()} == {
+            ("red", "disc", "shapes"),
+            ("red", "disc", "more"),
+        }
+        sheet = run("query", *among, "a red disc", "-k", "2", "--contact-sheet", str(tmp_path / "a.png"))
+        assert sheet.returncode == 0, sheet.stderr
+        (tmp_path / "q.jsonl").write_text('{"id": 1, "parts": [{"text": "a"}]}')
+        assert run("query", *among, "--batch", str(tmp_path / "q.jsonl")).returncode == 2
+        assert "'gone'" in run("query", *among, "--collection", "gone", "a").stderr
+    finally:
+        with Client(serving) as client:
+            client.delete_collection("more")
+
+
+def test_hits_say_why_over_the_service_and_without_one(run: Run, home: Path) -> None:
+    asked = ("query", "--collection", "shapes", "a red disc", "--palette", "#2f6fed:0.5", "-k", "2", "--explain")
+    done = run(*asked)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert lines[0].startswith("1 ")
+    assert lines[1].startswith('caption "a red disc": similarity ')
+    assert ", alone rank 1; adds +" in lines[1]
+    assert lines[2] == "in common: red (key, caption), disc (key, caption)"
+    assert lines[3].startswith("color_palette (weight 0.5): similarity ")
+    other = run(*asked[:-3], "-k", "1", "--explain-key", "green box", "--fusion", "ranks")
+    assert "green box: 0." in other.stdout
+    assert "the score is the sum of +" in other.stdout
+    hidden = (home / "server.json").rename(home / "server.hidden")
+    try:
+        assert run(*asked).stdout == done.stdout
+    finally:
+        hidden.rename(home / "server.json")
+
+
+@pytest.mark.usefixtures("gallery")
+def test_explanations_are_in_the_json_and_not_for_batches(run: Run, tmp_path: Path) -> None:
+    done = run("query", "--collection", "shapes", "a red disc", "-k", "1", "--explain", "--json")
+    assert [one["key"] for one in json.loads(done.stdout)["explanations"]] == ["red disc"]
+    batch = tmp_path / "queries.jsonl"
+    batch.write_text('{"id": 1, "parts": [{"text": "a"}]}\n', encoding="utf-8")
+    refused = run("query", "--collection", "shapes", "--batch", str(batch), "--explain")
+    assert refused.returncode == 2
+    assert "not for --batch" in refused.stderr
+    assert "--paths prints paths alone" in run("query", "--collection", "shapes", "a", "--paths", "--explain").stderr
+    unknown = run("query", "--collection", "shapes", "a", "--explain-key", "unicorn")
+    assert (unknown.returncode, "no item 'unicorn' to explain" in unknown.stderr) == (1, True)
+
+
+def test_forms_go_to_the_files_of_their_modality() -> None:
+    parts = [Part("depth", file=Path("d.png")), Part("sketch", file=Path("s.png")), Part("caption", text="a room")]
+    assert [part.form for part in with_forms(parts, ["depth=near-bright"])] == ["near-bright", None, None]
+    assert with_forms(parts, []) == parts
+    for wrong, says in (
+        ("near-bright", "write a form as MODALITY=FORM"),
+        ("depth=", "write a form as MODALITY=FORM"),
+        ("dept=far-bright", "'dept' is not a modality"),
+        ("semseg=coco", "--form says something of semseg, of which no file is given"),
+    ):
+        with pytest.raises(click.UsageError, match=says):
+            with_forms(parts, [wrong])
+
+
+@pytest.mark.usefixtures("gallery")
+def test_too_few_items_have_no_probability_and_stay(run: Run) -> None:
+    ask = ("query", "--collection", "shapes", "a red disc", "--json")
+    every = json.loads(run(*ask).stdout)["hits"]
+    assert {hit["probability"] for hit in every} == {None}
+    assert json.loads(run(*ask, "--min-probability", "1").stdout)["hits"] == every
+    assert run("query", "--collection", "shapes", "a", "--min-probability", "1.5").returncode == 2

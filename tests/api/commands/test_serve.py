@@ -1,5 +1,6 @@
 """`anyseek serve`: its record, its port, its end."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from api.commands.serve import listen
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -45,3 +49,33 @@ def test_a_second_service_of_one_home_leaves_the_record_alone(serve: Serve, serv
         second.send_signal(signal.SIGTERM)
         second.wait(20)
     assert json.loads((home / "server.json").read_text()) == {"url": serving}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answers_last_bytes_do_not_wait_for_the_client_to_acknowledge_the_first(host: str) -> None:
+    """Without TCP_NODELAY each answer but the first of a connection took 40 ms longer."""
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+
+    async def is_sent_at_once() -> bool:
+        accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+            writer.close()
+
+        with listen(host, 0) as listener, socket.socket(listener.family) as client:
+            async with await asyncio.start_server(look, sock=listener):
+                await asyncio.get_running_loop().run_in_executor(None, client.connect, listener.getsockname())
+                return await asyncio.wait_for(accepted, 30)
+
+    assert asyncio.run(is_sent_at_once())
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

@@ -2,27 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from api.cli import run
+from tests.api.conftest import Run
 from tests.indexer.pictures import png
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def folder(path: Path, *numbers: int) -> Path:

@@ -1,0 +1,24 @@
+"""The catalogue alone, for commands that need no model: they start at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.catalogue.session import Database
+    from search.settings import Settings
+
+
+@contextmanager
+def opened_catalogue(settings: "Settings") -> Iterator["Database"]:
+    """The catalogue of the data directory; both are made or upgraded as needed."""
+    from search.catalogue.session import Database
+    from search.catalogue.upgrade import upgrade
+
+    settings.make_home()
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        yield database
+    finally:
+        database.close()

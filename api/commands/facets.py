@@ -1,0 +1,25 @@
+"""A facet as a line: how many items have the attribute, its values or ranges."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.commands.printing import printable
+
+_SHOWN = 10
+
+
+def facet_line(facet: Mapping[str, Any]) -> str:
+    """`label (9 items): cat 5, dog 4, … 12 more; 3 to 8` for a facet by its members."""
+    texts = [f"{printable(_written(each['value']))} {each['items']:,}" for each in facet["values"][:_SHOWN]]
+    further = max(facet["distinct"], len(facet["values"])) - len(texts)
+    if further > 0:
+        texts.append(f"\N{HORIZONTAL ELLIPSIS} {further:,} more")
+    bounds = [(facet["least"], facet["most"]), (facet["first"], facet["last"])]
+    ranges = [f"{low} to {high}" for low, high in bounds if low is not None]
+    told = "; ".join([", ".join(texts), *ranges] if texts else ranges)
+    head = f"{printable(facet['field'])} ({facet['items']:,} items)"
+    return f"{head}: {told}" if told else head
+
+
+def _written(value: str | bool) -> str:
+    return value if isinstance(value, str) else str(value).lower()
