@@ -13,20 +13,24 @@ from api import health, page, previews, scraping
 from api.acting import Acting
 from api.admission import Admission
 from api.audit import routes as audit
+from api.budgets import Budgeted
 from api.collections import routes as collections
 from api.connections import report_rarely
 from api.dependencies import PROBLEMS, refuse_unheeded
 from api.items import routes as items
 from api.jobs import routes as jobs
+from api.maps import routes as maps
 from api.metrics import Measured
-from api.middleware import BodyLimit, Guard, RequestContext
+from api.middleware import BodyLimit, Guard, RequestContext, WholeFiles
 from api.models import routes as models
 from api.predictions import routes as predictions
 from api.predictions.schemas import PredictBody
 from api.problems import install_handlers
 from api.queries import routes as queries
+from api.queries import several
 from api.queries.schemas import BatchBody
-from api.queries.wire import Query
+from api.queries.together import gathering_of
+from api.queries.wire import Query, QueryOfSeveral
 from api.rates import Rates
 from api.readiness import readiness_of
 from api.scraping import Exporter
@@ -54,6 +58,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
         responses=PROBLEMS,
         middleware=[
             Middleware(Measured),
@@ -61,14 +66,30 @@ def create_app(service: Service) -> FastAPI:
             Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
             Middleware(Acting),
             Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
+            Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
+            Middleware(WholeFiles),
         ],
     )
     app.state.service = service
+    app.state.gathering = gathering_of(service)
     app.state.admission = Admission(service.runtime.settings.database_url, service.settings.loopback, rates)
     app.state.readiness = readiness_of(service)
     app.state.exporter = Exporter(service.runtime, app.state.readiness)
     install_handlers(app)
-    for routes in (collections, items, queries, predictions, previews, jobs, models, audit, health, scraping):
+    for routes in (
+        queries,  # the first that is tried, as most requests are queries
+        collections,
+        maps,
+        items,
+        several,
+        predictions,
+        previews,
+        jobs,
+        models,
+        audit,
+        health,
+        scraping,
+    ):
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
     app.include_router(page.router)
     page.mount_files(app)
@@ -94,7 +115,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = framework()["components"]["schemas"]
-            for kind in (Query, BatchBody, PredictBody):
+            for kind in (Query, QueryOfSeveral, BatchBody, PredictBody):
                 schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
         return framework()

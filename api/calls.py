@@ -20,6 +20,7 @@ from api.queries.wire import (
     More,
     Parts,
     Query,
+    QueryOfSeveral,
     Refusal,
     Results,
     Where,
@@ -64,7 +65,7 @@ def refusal(response: httpx.Response) -> ApiError:
 
 
 def query(
-    collection: str,
+    collection: str | Sequence[str],
     parts: Parts,
     k: int = DEFAULT_HITS,
     space: str | None = None,
@@ -74,8 +75,12 @@ def query(
 ) -> Call[Results]:
     """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
 
-    `fusion` is joint, late or ranks; None lets the model choose. Further members of a `Query` are keywords, too.
+    `fusion` is joint, late, guided or ranks; None: the model chooses. Further members of a `Query` are keywords, too.
+    Several collections are searched together; their hits name theirs.
     """
+    if not isinstance(collection, str):
+        several = QueryOfSeveral(parts_of(parts), k, space, where, fusion, collections=list(collection), **more)
+        return _post("/v1/query", query_json(several, _LIMITS), results_of)
     body = query_json(Query(parts_of(parts), k, space, where, fusion, **more), _LIMITS)
     return _post(f"{_collection(collection)}/query", body, results_of)
 
@@ -154,21 +159,61 @@ def reset_tuning(name: str) -> Call[None]:
     return Call("DELETE", f"{_collection(name)}/tuning", _nothing)
 
 
+def duplicates(name: str, limit: int = 1000) -> Call[dict[str, Any]]:
+    """Find the near-duplicate pictures of a collection: `groups`, each its `best` and `copies`, at most `limit` groups.
+
+    This may take minutes. Nothing is changed.
+    """
+    return _get(f"{_collection(name)}/duplicates", dict, params={"limit": limit}, timeout=_PREDICTION_TIMEOUT)
+
+
+def map_of(
+    name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
+) -> Call[dict[str, Any]]:
+    """Get a map of a collection: the `places` of at most `limit` items, alike ones near each other.
+
+    `colour_by` is an attribute whose values come along, with a colour each. It takes seconds until the layout is made.
+    """
+    given = {"space": space, "colour_by": colour_by, "limit": limit, "seed": seed}
+    wanted = {parameter: value for parameter, value in given.items() if value is not None}
+    return _get(f"{_collection(name)}/map", dict, params=wanted, timeout=_PREDICTION_TIMEOUT)
+
+
 def put_item(
     collection: str,
     key: str,
     files: Mapping[str, bytes | Path] | None = None,
     caption: str | None = None,
     attributes: Mapping[str, Any] | None = None,
+    etag: str | None = None,
+    predict_attributes: bool = False,
 ) -> Call[dict[str, Any]]:
-    """Put one item, given as files by modality; when this returns, queries find it."""
+    """Put one item, given as files by modality; when this returns, queries find it.
+
+    With `predict_attributes` an item with a picture gets attributes below `predicted`.
+
+    With the `etag` of an item as it was read, it is put only if nobody has changed it since; else `ApiError` 412.
+    """
     contents = {name: _bytes(content) for name, content in (files or {}).items()}
     fields: dict[str, Any] = {name: (name, data) for name, data in contents.items()}
     if caption is not None:
         fields["caption"] = (None, caption)
     if attributes is not None:
         fields["attributes"] = (None, json.dumps(attributes))
-    return Call("PUT", _item(collection, key), _json(dict), {"files": fields})
+    if predict_attributes:
+        fields["predict_attributes"] = (None, "true")
+    return Call("PUT", _item(collection, key), _json(dict), {"files": fields, **_matching(etag)})
+
+
+def patch_item(collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None) -> Call[dict[str, Any]]:
+    """Change an item's `attributes` by a merge patch (None removes a member), its `caption`, or both: `changes`.
+
+    `client.patch_item("photos", "a.jpg", {"attributes": {"rating": 5, "draft": None}})`. For `etag` see `put_item`.
+    """
+    content = json.dumps(dict(changes), allow_nan=False).encode("ascii")
+    matching = _matching(etag).get("headers", {})
+    headers = {"content-type": "application/merge-patch+json", **matching}
+    return Call("PATCH", _item(collection, key), _json(dict), {"content": content, "headers": headers})
 
 
 def get_item(collection: str, key: str) -> Call[dict[str, Any]]:
@@ -176,9 +221,9 @@ def get_item(collection: str, key: str) -> Call[dict[str, Any]]:
     return _get(_item(collection, key), dict)
 
 
-def delete_item(collection: str, key: str) -> Call[None]:
-    """Delete one item."""
-    return Call("DELETE", _item(collection, key), _nothing)
+def delete_item(collection: str, key: str, etag: str | None = None) -> Call[None]:
+    """Delete one item. For `etag` see `put_item`."""
+    return Call("DELETE", _item(collection, key), _nothing, _matching(etag))
 
 
 def items_page(collection: str, limit: int, after: str | None, where: str | None = None) -> Call[dict[str, Any]]:
@@ -186,6 +231,12 @@ def items_page(collection: str, limit: int, after: str | None, where: str | None
     given = {"limit": str(limit), "after": after, "where": where}
     wanted = {name: value for name, value in given.items() if value is not None}
     return _get(f"{_collection(collection)}/items", dict, params=wanted)
+
+
+def facets(collection: str, where: str | None = None, fields: int = 50, values: int = 20) -> Call[list[dict[str, Any]]]:
+    """The attributes of the items that pass `where`, those that most have first, with how many have each value."""
+    given = {"fields": str(fields), "values": str(values)} | ({} if where is None else {"where": where})
+    return _get(f"{_collection(collection)}/facets", lambda answer: list(answer["fields"]), params=given)
 
 
 def asset(collection: str, key: str, name: str) -> Call[bytes]:
@@ -199,12 +250,20 @@ def thumbnail(collection: str, key: str) -> Call[bytes]:
 
 
 def index_folder(
-    collection: str, folder: str, prune: bool = False, on_duplicate: str = "link", key_prefix: str | None = None
+    collection: str,
+    folder: str,
+    prune: bool = False,
+    on_duplicate: str = "link",
+    key_prefix: str | None = None,
+    predict_attributes: bool | None = None,
 ) -> Call[dict[str, Any]]:
     """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
     configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
+    `predict_attributes` says whether its items get attributes below `predicted`, None that this stays as it is.
     """
-    body = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
+    body: dict[str, Any] = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
+    if predict_attributes is not None:
+        body["predict_attributes"] = predict_attributes
     return _post(f"{_collection(collection)}/jobs", body, dict)
 
 
@@ -273,6 +332,10 @@ def _nothing(response: httpx.Response) -> None:
 
 def _bytes(content: bytes | Path) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _matching(etag: str | None) -> dict[str, Any]:
+    return {} if etag is None else {"headers": {"if-match": f'"{etag}"'}}
 
 
 def _segment(key: str) -> str:

@@ -49,11 +49,14 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     if not url:
         yield None
         return
-    wanted = model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL
+    from model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
+
+    wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with Client(url, key, patience=_PATIENCE_SECONDS) as client:
-        # A colon in a model's name is followed by its embedding options.
-        serves = bool(given) or wanted in [served["name"].partition(":")[0] for served in client.models()]
-        yield client if serves else None
+        # whoever names no dtype takes the one that is served
+        names = [] if given else [served["name"] for served in client.models()]
+        serves = any(wanted in (predicting_name(name), name.partition(":")[0]) for name in names)
+        yield client if given or serves else None
 
 
 def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":

@@ -11,12 +11,18 @@ from typing import Any, Protocol
 
 from model.json_reader import check_unicode, read_json
 from model.modalities.reading.decode import decode, known_modality
-from model.modalities.reading.documents import parse_classes, parse_palette, parse_text
+from model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
 from model.modalities.reading.files import read_file
+from model.modalities.reading.masks import understand_masked
+from model.modalities.reading.understanding import understand
+from model.modalities.reading.understood import Reading
 from model.modalities.registry import Content, Modality
 from model.seam import Value
 from search.errors import BadQuery
 from search.settings import Limits
+
+Region = Sequence[float] | bytes
+"""The part of a picture that counts: a box of left, top, right and bottom as fractions, or the file of a mask."""
 
 # Contents that are JSON documents.
 _DOCUMENTS = (Content.BOXES, Content.METADATA, Content.POSES, Content.INSTANCES)
@@ -52,9 +58,24 @@ def sent_value(sent: Sent, kind: Modality, called: str, limits: Limits) -> Value
 
     Raises `BadQuery`, `InputError`, `DecodeError`.
     """
-    name = sent.name or (str(sent.file) if sent.file else called)
+    name = _called(sent, called)
     classes = parse_classes(sent.classes, name) if sent.classes else None
     return value_of(kind.name, _content(sent, kind, name, limits), limits, name, classes)
+
+
+def sent_reading(
+    sent: Sent, kind: Modality, called: str, limits: Limits, form: str | None, region: Region | None
+) -> Reading:
+    """The same for a part of a query, with what was understood of its file; `form` is None where that is guessed,
+    `region` where the whole picture counts.
+    """
+    name = _called(sent, called)
+    classes = parse_legend(sent.classes, name) if sent.classes else None
+    return reading_of(kind.name, _content(sent, kind, name, limits), limits, name, classes, form, region)
+
+
+def _called(sent: Sent, called: str) -> str:
+    return sent.name or (str(sent.file) if sent.file else called)
 
 
 def _content(sent: Sent, kind: Modality, name: str, limits: Limits) -> bytes | str:
@@ -66,21 +87,79 @@ def _content(sent: Sent, kind: Modality, name: str, limits: Limits) -> bytes | s
     return sent.data if isinstance(sent.data, bytes) else sent_data(sent.data, kind.content, name)
 
 
+def sent_mask(mask: bytes | str, name: str) -> bytes:
+    """The bytes of a mask, which JSON has as base64. Raises `BadQuery`."""
+    return mask if isinstance(mask, bytes) else _from_base64(mask, f"the mask of {name}")
+
+
 def sent_data(data: str | Sequence[str], content: Content, name: str) -> bytes | str:
     """The bytes behind base64, or the value itself of a caption or palette. Raises `BadQuery`."""
     text = data if isinstance(data, str) else ",".join(data)
     if content in (Content.TEXT, Content.PALETTE):
         return text
+    return _from_base64(text, f"the data of {name}")
+
+
+def _from_base64(text: str, called: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadQuery(f"the data of {name} is not base64") from error
+        raise BadQuery(f"{called} is not base64") from error
 
 
 def uploaded_value(upload: Upload, kind: Modality, limits: Limits, classes: dict[int, str] | None) -> Value:
     """The value of a field of a form. Raises `BadQuery`, `DecodeError`."""
-    name = upload.filename or f"the field {upload.field.partition(':')[0]}"
-    return value_of(kind.name, upload.content, limits, name, classes)
+    return value_of(kind.name, upload.content, limits, _name_of(upload), classes)
+
+
+def uploaded_reading(
+    upload: Upload,
+    kind: Modality,
+    limits: Limits,
+    classes: dict[int, str] | None,
+    form: str | None,
+    region: Region | None,
+) -> Reading:
+    """The same for a part of a query, with what was understood of it. Raises `BadQuery`, `DecodeError`."""
+    return reading_of(kind.name, upload.content, limits, _name_of(upload), classes, form, region)
+
+
+def check_named(classes: dict[int, str] | None, forms: Mapping[str, str], uploads: Sequence[Upload]) -> None:
+    """Refuse classes or forms of files that a form does not have; its `uploads` are named by modalities.
+
+    Raises `BadQuery`, `UnknownModality`.
+    """
+    named = [weight_of_field(upload.field)[0] for upload in uploads if isinstance(upload.content, bytes)]
+    kinds = {kind.name: kind for kind in map(known_modality, named)}
+    if classes is not None and not any(kind.content is Content.REGIONS for kind in kinds.values()):
+        raise BadQuery("the form has classes, but no file of a segmentation (semseg), whose classes they name")
+    missing = [name for name in forms if name not in kinds]
+    if missing:
+        raise BadQuery(f"the field forms says something of {missing[0]}, of which the form has no file")
+
+
+def _name_of(upload: Upload) -> str:
+    return upload.filename or f"the field {upload.field.partition(':')[0]}"
+
+
+def reading_of(
+    modality: str,
+    content: bytes | str,
+    limits: Limits,
+    name: str,
+    classes: dict[int, str] | None,
+    form: str | None,
+    region: Region | None = None,
+) -> Reading:
+    """The value of a file's bytes or of a text, and what was understood of a file. Raises `BadQuery`, `DecodeError`."""
+    if isinstance(content, bytes) and isinstance(region, bytes):
+        return understand_masked(modality, content, limits, name, region, form)
+    if isinstance(content, bytes):
+        return understand(modality, content, limits, name, classes, form, region)
+    if form is not None or region is not None:
+        what = "form" if region is None else "mask" if isinstance(region, bytes) else "box"
+        raise BadQuery(f"{name} is a text and has no {what}; only a file has one")
+    return Reading(value_of(modality, content, limits, name, classes))
 
 
 def value_of(modality: str, content: bytes | str, limits: Limits, name: str, classes: dict[int, str] | None) -> Value:
@@ -113,10 +192,27 @@ def json_of_field(text: str, field: str, limits: Limits) -> Any:
 
 def classes_from_json(text: str, limits: Limits) -> dict[int, str]:
     """The class names of a segmentation map from a form's field. Raises as `json_of_field` does, and `BadMap`."""
+    return parse_classes(_names(text, limits), "the field classes")
+
+
+def legend_from_json(text: str, limits: Limits) -> dict[int, str]:
+    """The same for a query's map, whose names may also be by colour."""
+    return parse_legend(_names(text, limits), "the field classes")
+
+
+def forms_from_json(text: str, limits: Limits) -> dict[str, str]:
+    """The forms of maps by modality, from a form's field. Raises `BadQuery`, `UnknownModality`."""
+    members = json_of_field(text, "forms", limits)
+    if not isinstance(members, Mapping) or not all(isinstance(form, str) for form in members.values()):
+        raise BadQuery('the field forms must be an object such as {"depth": "near-bright"}')
+    return {known_modality(name).name: form for name, form in members.items()}
+
+
+def _names(text: str, limits: Limits) -> Mapping[str, Any]:
     names = json_of_field(text, "classes", limits)
     if not isinstance(names, Mapping):
         raise BadQuery('the field classes must be an object such as {"0": "sky"}')
-    return parse_classes(names, "the field classes")
+    return names
 
 
 def weight_of_field(field: str) -> tuple[str, float | None]:

@@ -108,13 +108,17 @@ def _parameters(dependant: Dependant) -> list[str]:
     return [field.alias for field in dependant.query_params] + below
 
 
-async def may_see_paths(request: Request) -> bool:
+def may_see_paths(request: Request) -> bool:
     """Whether the caller may see where files lie on the service's machine: with the scope admin, or as its user."""
     granted: Scope = request.state.granted
     return granted.includes(Scope.ADMIN)
 
 
-MaySeePaths = Annotated[bool, Depends(may_see_paths)]
+async def _may_see_paths(request: Request) -> bool:
+    return may_see_paths(request)
+
+
+MaySeePaths = Annotated[bool, Depends(_may_see_paths)]
 
 
 def is_form(request: Request) -> bool:
@@ -127,9 +131,8 @@ async def read_json(request: Request, kind: TypeAdapter[T], most: JsonLimits | N
 
     Raises `RequestValidationError`, `JsonTooDeep`, `JsonTooLarge`, and `BadInput` for a text that is not Unicode.
     """
-    value = await read_body(request, most)
-    if most is None:  # in a batch each query is checked for itself
-        check_unicode(value, BODY)
+    # In a batch each query is checked for itself.
+    value = await _read_unicode(request) if most is None else await read_body(request, most)
     try:
         return kind.validate_python(value)
     except ValidationError as error:
@@ -143,6 +146,14 @@ async def read_body(request: Request, most: JsonLimits | None = None) -> Any:
     if len(data) <= _READ_AT_ONCE:
         return _read(data, most or service.limits.json)
     return await service.run(_read, data, most or service.limits.json)
+
+
+async def _read_unicode(request: Request) -> Any:
+    """As `read_body`, of texts that are Unicode. Raises `BadInput`, too."""
+    value = await read_body(request)
+    if b"\\u" in await request.body():  # what is written out is UTF-8, so only an escape can be half of a pair
+        check_unicode(value, BODY)
+    return value
 
 
 def _read(data: bytes, most: JsonLimits) -> Any:
@@ -166,9 +177,7 @@ class JsonRoute(APIRoute):
 
 class _LimitedRequest(Request):
     async def json(self) -> Any:
-        value = await read_body(self)
-        check_unicode(value, BODY)
-        return value
+        return await _read_unicode(self)
 
 
 async def read_form(request: Request) -> list[Upload]:

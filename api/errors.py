@@ -23,16 +23,18 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from model.errors import ModelError, RequestInvalid, UnknownModel, UnsupportedModality
+from model.errors import BadDevice, DeviceInName, ModelError, RequestInvalid, UnknownModel, UnsupportedModality
 from search.errors import (
     AnyseekError,
     AssetChanged,
     BadInput,
     Conflict,
     IndexUnavailable,
+    ItemChanged,
     LeaseLost,
     LimitExceeded,
     NotFound,
+    QuotaExceeded,
     StorageFull,
     StorageUnavailable,
 )
@@ -116,15 +118,18 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     AssetChanged: HTTPStatus.GONE,
     Conflict: HTTPStatus.CONFLICT,
+    ItemChanged: HTTPStatus.PRECONDITION_FAILED,
     LeaseLost: HTTPStatus.CONFLICT,
     IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    QuotaExceeded: HTTPStatus.INSUFFICIENT_STORAGE,
     BadInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedModality: HTTPStatus.UNPROCESSABLE_ENTITY,
     RequestInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownModel: HTTPStatus.NOT_FOUND,
+    DeviceInName: HTTPStatus.UNPROCESSABLE_ENTITY,
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -180,6 +185,6 @@ def exit_code_of(error: Exception) -> int | None:
     """The exit code of an expected error; None for a bug, which should show its traceback."""
     if isinstance(error, ApiError):
         return WRONG_USAGE if error.status in _REFUSED_INPUT else FAILED
-    if isinstance(error, BadInput | UnsupportedModality | UnknownModel | RequestInvalid):
+    if isinstance(error, BadInput | UnsupportedModality | UnknownModel | BadDevice | RequestInvalid):
         return WRONG_USAGE
     return FAILED if isinstance(error, AnyseekError | ModelError | OSError) else None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from api.contents import Upload, weight_of_field
+from model.json_reader import check_unicode
 from model.modalities.reading.errors import UnknownModality
 from model.modalities.registry import MODALITIES, resolve
 from model.spelling import unknown
@@ -69,6 +70,20 @@ def truth(name: str, text: str) -> bool:
     if text not in ("true", "false"):
         raise BadQuery(f"{name} is true or false, not {text[:20]!r}")
     return text == "true"
+
+
+def texts(name: str, text: str) -> tuple[str, ...]:
+    """The texts of a field: a JSON list, or one text as it is. Raises `BadQuery`."""
+    if not text.lstrip().startswith("["):
+        return (text,)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadQuery(f'{name} is not JSON; send a list of texts, such as ["a", "b"], or one text') from error
+    if not all(isinstance(each, str) for each in found):
+        raise BadQuery(f'{name} is not a list of texts, such as ["a", "b"]')
+    check_unicode(found, f"the field {name}")
+    return tuple(found)
 
 
 def numbers_of(upload: Upload) -> list[float]:

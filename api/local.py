@@ -1,27 +1,40 @@
 """The client's verbs done in this process, for commands where no service runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Unpack
 
 from sqlalchemy.orm import Session
 
-from api.collections.schemas import CollectionAnswer, TunedAnswer
+from api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer, TunedAnswer
+from api.items.schemas import ItemAnswer, patch_of, read_patch
 from api.jobs.schemas import JobAnswer
+from api.maps.schemas import MapAnswer
 from api.predictions.conversion import read_request
 from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
 from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
 from api.queries.wire import DEFAULT_HITS, Fusion, More, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
+from indexer.patching import patch_item
+from indexer.put import delete_item
 from indexer.runs import Tools
 from indexer.samples import THUMBNAIL
 from indexer.tuning import DEFAULT_ITEMS, reset, tune
-from search.catalogue import collections, items
+from model.processors import prepare_process
+from search.catalogue import collections, facet_counts, items, listing
+from search.catalogue.listing import Order, Place
+from search.catalogue.patching import Versions
 from search.engine import SearchEngine
 from search.errors import AssetNotFound
+from search.filters.from_text import filter_from_text
+from search.filters.tree import checked
+from search.maps import MapRequest
 from search.settings import Settings
-from search.types import Collection
+from search.several import query_several
+from search.types import Collection, Item
+from search.types import Query as EngineQuery
 from workers.runtime import Runtime
 
 
@@ -32,11 +45,14 @@ class LocalClient:
     """
 
     def __init__(self, settings: Settings, model: str | None = None) -> None:
-        self.settings = settings
         self._open = ExitStack()
         self._runtime = self._open.enter_context(Runtime.open(settings, model))
+        self.settings = self._runtime.settings
         self._held: dict[str, Tools] = {}
-        self._predictor = Predictor(settings.home, self._runtime.model)
+        prepare_process(self.settings.threads)  # the predictor loads its model without the runtime
+        self._predictor = Predictor(
+            settings.home, self._runtime.model, device=self.settings.device, openvino=settings.openvino
+        )
 
     def __enter__(self) -> "LocalClient":
         return self
@@ -48,7 +64,7 @@ class LocalClient:
 
     def query(
         self,
-        collection: str,
+        collection: str | Sequence[str],
         parts: Parts,
         k: int = DEFAULT_HITS,
         space: str | None = None,
@@ -57,17 +73,28 @@ class LocalClient:
         **more: Unpack[More],
     ) -> Results:
         """See `Client.query`."""
-        engine = self._engine(collection)
         asked = Query(parts_of(parts), k, space, where, fusion, **more)
-        results = engine.query(collection, read_query(asked, self.settings.limits, engine.embedder))
-        return results_to_wire(results, with_paths=True)
+        first = collection if isinstance(collection, str) else next(iter(collection), "")
+        read: list[EngineQuery] = []
+
+        def decoded(engine: SearchEngine) -> EngineQuery:
+            read.append(read_query(asked, self.settings.limits, engine.embedder, self._runtime.pictures_of(first)))
+            return read[-1]
+
+        if isinstance(collection, str):
+            engine = self._engine(collection)
+            results = engine.query(collection, decoded(engine))
+        else:
+            results = query_several(list(collection), self._engine, decoded)
+        return results_to_wire(results, True, read[0])
 
     def query_batch(
         self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
     ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
         asked = [spelled_out(query) for query in queries]
-        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, asked)
+        pictures = self._runtime.pictures_of(collection)
+        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, asked, pictures)
         return [outcome_to_wire(outcome) for outcome in outcomes]
 
     def predict(
@@ -88,6 +115,46 @@ class LocalClient:
     def collection(self, name: str) -> dict[str, Any]:
         with self._runtime.database.read() as session:
             return _as_json(session, collections.get(session, name))
+
+    def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[dict[str, Any]]:
+        """See `Client.items`."""
+        wanted = checked(filter_from_text(where)) if where is not None else None
+        after: Place | None = None
+        while True:
+            with self._runtime.database.read() as session:
+                held = collections.get(session, collection)
+                page = listing.page(session, held, Order.KEY, after, page_size, wanted)
+            yield from (_item_json(item) for item, _ in page)
+            if len(page) < page_size:
+                return
+            after = page[-1][1]
+
+    def facets(
+        self, collection: str, where: str | None = None, fields: int = 50, values: int = 20
+    ) -> list[dict[str, Any]]:
+        """See `Client.facets`."""
+        wanted = checked(filter_from_text(where)) if where is not None else None
+        with self._runtime.database.read() as session:
+            found = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
+        return [FieldAnswer.of(counted).model_dump(mode="json") for counted in found]
+
+    def get_item(self, collection: str, key: str) -> dict[str, Any]:
+        """See `Client.get_item`."""
+        with self._runtime.database.read() as session:
+            return _item_json(items.get(session, collections.get(session, collection), key))
+
+    def patch_item(
+        self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None
+    ) -> dict[str, Any]:
+        """See `Client.patch_item`."""
+        patch = patch_of(read_patch(changes), self.settings.limits)
+        tools = partial(self._tools, collection)
+        return _item_json(patch_item(self._runtime.database, tools, collection, key, patch, _versions(etag)))
+
+    def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
+        """See `Client.delete_item`."""
+        with self._runtime.database.write() as session:
+            delete_item(session, collection, key, _versions(etag))
 
     def thumbnail(self, collection: str, key: str) -> bytes:
         """See `Client.thumbnail`. Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound`, `StoreCorrupt`."""
@@ -133,6 +200,19 @@ class LocalClient:
         """See `Client.reset_tuning`."""
         reset(self._runtime.database, name)
 
+    def duplicates(self, name: str, limit: int = 1000) -> dict[str, Any]:
+        """See `Client.duplicates`."""
+        tools = self._tools(name)
+        found = tools.engine.duplicates(name, tools.assets)
+        return DuplicatesAnswer.of(found, limit, with_paths=True).model_dump(mode="json")
+
+    def map(
+        self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
+    ) -> dict[str, Any]:
+        """See `Client.map`."""
+        found = self._engine(name).map(name, MapRequest(space, colour_by, limit, seed))
+        return MapAnswer.of(found, colour_by is not None).model_dump(mode="json")
+
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
@@ -144,10 +224,22 @@ class LocalClient:
         """The tools with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
         if collection not in self._held:
             with self._runtime.database.read() as session:
-                collections.get(session, collection)
+                model = collections.get(session, collection).model
+            for held in self._held.values():
+                if held.embedder.name == model:  # so that several collections of one model load it once
+                    self._held[collection] = held
+                    return held
             runtime = self._open.enter_context(Runtime.open_for(self.settings, collection, None))
             self._held[collection] = runtime.tools()
         return self._held[collection]
+
+
+def _versions(etag: str | None) -> Versions | None:
+    return None if etag is None else frozenset({etag})
+
+
+def _item_json(item: Item) -> dict[str, Any]:
+    return ItemAnswer.of(item, with_path=True).model_dump(mode="json")
 
 
 def _as_json(session: Session, collection: Collection) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -10,10 +12,12 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.readiness import Check, State, free_bytes
+from search import spans
 from search.catalogue.figures import Figures, figures
 from search.catalogue.session import Database
 from search.lag import Lag
 from search.metrics import REGISTRY, SECONDS
+from search.spans import Span
 from workers.queue import BrokerUnavailable
 from workers.runtime import Runtime
 
@@ -28,11 +32,20 @@ _SECONDS = Histogram(
     "anyseek_http_request_seconds", "Seconds until an answer was sent", ["route"], buckets=SECONDS, registry=REGISTRY
 )
 _IN_PROGRESS = Gauge("anyseek_http_requests_in_progress", "Requests that are being answered", registry=REGISTRY)
+GATHERED = Histogram(
+    "anyseek_gathered_queries",
+    "Queries that were answered together, because they came while others were answered",
+    buckets=[1 << power for power in range(8)],
+    registry=REGISTRY,
+)
 ProcessCollector(registry=REGISTRY)
 
 
 class Measured:
-    """Pure ASGI middleware, the outermost: counts and times each request by the pattern of its route."""
+    """Pure ASGI middleware, the outermost: counts and times each request by the pattern of its route.
+
+    One for `/v1` is a span, which goes on with that of its sender.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,19 +62,46 @@ class Measured:
             await send(message)
 
         _IN_PROGRESS.inc()
-        try:
-            await self.app(scope, receive, send_and_see)
-        finally:
-            _IN_PROGRESS.dec()
-            _count(scope, status, time.perf_counter() - started)
+        with _span(scope) as span:
+            try:
+                await self.app(scope, receive, send_and_see)
+            finally:
+                _IN_PROGRESS.dec()
+                _count(scope, status, time.perf_counter() - started, span)
 
 
-def _count(scope: Scope, status: int, seconds: float) -> None:
+def _span(scope: Scope) -> AbstractContextManager[Span | None]:
+    """Probes, scrapes and the page's files would only hide what people asked for."""
+    is_traced = scope["path"].startswith("/v1/")
+    return spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext()
+
+
+def _count(scope: Scope, status: int, seconds: float, span: Span | None) -> None:
     """Labels have few values: paths are told apart by their routes alone, and unknown methods not at all."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     route = getattr(scope.get("route"), "path", None) or _NO_ROUTE
     _REQUESTS.labels(method, route, str(status)).inc()
     _SECONDS.labels(route).observe(seconds)
+    if span is not None:
+        _tell(span, scope, method, route, status)
+
+
+def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
+    """Say in a span what the line of the log says, without addresses."""
+    state = scope.get("state", {})
+    told = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+        "anyseek.request_id": state.get("request_id"),
+        "anyseek.key": state.get("key"),
+    }
+    span.rename(f"{method} {route}")
+    for name, value in told.items():
+        if value is not None:
+            span.tell(name, value)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
 
 
 class Installation(Collector):

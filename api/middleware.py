@@ -1,6 +1,6 @@
 """Middleware for every request: an id, a log line, headers, access control, and a limit on the body.
 
-Pure ASGI, in this order from the outside: `RequestContext`, `Guard`, `BodyLimit`.
+Pure ASGI. `api.app` says in which order they and those of other modules stand around the routes.
 """
 
 import logging
@@ -39,6 +39,7 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 _SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
+_NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -120,16 +121,16 @@ class Guard:
             return await self.app(scope, receive, send)
         with patience(self.database_seconds), ExitStack() as counted:
             try:
-                admitted = await self._admit(scope)
-                counted.enter_context(self.rates.request(admitted.key or ""))
+                address = scope["client"][0] if scope.get("client") else ""
+                admitted = await self._admit(scope, address)
+                counted.enter_context(self.rates.request(admitted.key or "", address))
             except (AnyseekError, SQLAlchemyError) as error:
                 return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
             scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
             await self.app(scope, receive, send)
 
-    async def _admit(self, scope: Scope) -> Admitted:
+    async def _admit(self, scope: Scope, address: str) -> Admitted:
         """Raises as `Guardian.admit` does, and `TooManyRequests`."""
-        address = scope["client"][0] if scope.get("client") else ""
         self.rates.check_address(address)
         try:
             return await self.guardian.admit(Headers(scope=scope))
@@ -139,12 +140,15 @@ class Guard:
 
 
 class BodyLimit:
-    """Stops reading a body above `most` bytes, whether or not its length was said, and one that comes too slowly."""
+    """Stops reading a body above `most` bytes, whether or not its length was said, one that comes too slowly, and one
+    for which there is no room beside those of other requests.
+    """
 
     def __init__(self, app: ASGIApp, most: int, serving: Serving) -> None:
         self.app = app
         self.most = most
         self.serving = serving
+        self.room = serving.bodies_mb * 1024 * 1024
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -166,12 +170,35 @@ class BodyLimit:
             except TimeoutError:
                 raise HTTPException(408, _SLOW.format(received, patience)) from None
             waited += time.monotonic() - started
-            received += len(message.get("body", b""))
+            came = len(message.get("body", b""))
+            received += came
+            self.room -= came
             whole = not message.get("more_body", False)
             if received > self.most:
                 raise HTTPException(
                     413, detail
                 )  # the only kind that the framework does not catch while it parses a body
+            if came and self.room < 0:
+                raise HTTPException(503, _NO_ROOM)
             return message
 
-        await self.app(scope, receive_within_limit, send)
+        try:
+            await self.app(scope, receive_within_limit, send)
+        finally:
+            self.room += received
+
+
+class WholeFiles:
+    """Hides the header `Range`, which HTTP lets a server ignore.
+
+    The framework's files would heed it, and refuse a wrong one by a text that is no problem document.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # In place: those outside read the route that is found from this scope.
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        await self.app(scope, receive, send)

@@ -11,21 +11,23 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.errors import TooManyRequests, describe, own, status_of, wrong_places
+from api.errors import Busy, TooManyRequests, describe, own, status_of, wrong_places
 from api.unknown import adapter, explained
 from model.errors import ModelError
 from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 
-# Errors of the web framework itself.
 LONGEST_DETAIL = 1_000  # characters; a sentence may quote what was sent
+
+# Errors of the web framework itself.
 _FRAMEWORK_CODES = {
     HTTPStatus.BAD_REQUEST: "bad-request",
     HTTPStatus.NOT_FOUND: "route-not-found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: LimitExceeded.code,
     HTTPStatus.REQUEST_TIMEOUT: "request-timeout",
+    HTTPStatus.SERVICE_UNAVAILABLE: Busy.code,
 }
 
 

@@ -1,4 +1,4 @@
-"""How often and how many at once one key may ask, and how often one address may send a wrong key.
+"""How often and how many at once one key may ask, how often one address may, and how often with a wrong key.
 
 Counted in this process. Nothing is counted for a service that only its own machine can reach.
 """
@@ -47,6 +47,7 @@ class Rates:
 
     def __init__(self, serving: Serving, loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._requests = Bucket(0 if loopback else serving.requests_per_minute, clock)
+        self._of_address = Bucket(0 if loopback else serving.requests_per_minute_of_address, clock)
         self._wrong_keys = Bucket(0 if loopback else _WRONG_KEYS_PER_MINUTE, clock)
         self._most_at_once = 0 if loopback else serving.requests_at_once
         self._at_once: dict[str, int] = {}
@@ -59,12 +60,14 @@ class Rates:
         self._wrong_keys.take(address)
 
     @contextmanager
-    def request(self, key: str) -> Iterator[None]:
-        """Count a request for as long as it is answered. Raises `TooManyRequests`."""
+    def request(self, key: str, address: str) -> Iterator[None]:
+        """Count a request of a key from an address for as long as it is answered. Raises `TooManyRequests`."""
+        _refuse_for(self._of_address.wait(address), "too many requests came from this address")
         _refuse_for(self._requests.wait(key), "this API key has asked too often")
         if self._most_at_once and self._at_once.get(key, 0) >= self._most_at_once:
             raise TooManyRequests(f"this API key has {self._most_at_once} requests under way, the most at once", 1)
         self._requests.take(key)
+        self._of_address.take(address)
         self._at_once[key] = self._at_once.get(key, 0) + 1
         try:
             yield

@@ -23,6 +23,8 @@ from starlette.datastructures import Headers
 
 from api.errors import OriginRefused, Unauthenticated
 from search.catalogue import api_keys
+from search.catalogue.commits import Version
+from search.catalogue.quotas import NO_QUOTA, Quota
 from search.catalogue.session import Database, patience
 from search.catalogue.tables import ApiKeyRow, now
 from search.errors import BadInput
@@ -46,7 +48,9 @@ class Scope(StrEnum):
         return order.index(self) >= order.index(other)
 
 
-def create_key(database: Database, name: str, scope: Scope, lasts: timedelta | None = None) -> str:
+def create_key(
+    database: Database, name: str, scope: Scope, lasts: timedelta | None = None, quota: Quota = NO_QUOTA
+) -> str:
     """Make a key of 256 random bits and return it; only its sha256 is kept. It expires when it has lasted for `lasts`.
 
     Raises `BadInput` for a name that is not 1 to 100 of A-Z a-z 0-9 . _ -, `ApiKeyExists`.
@@ -55,7 +59,7 @@ def create_key(database: Database, name: str, scope: Scope, lasts: timedelta | N
         raise BadInput(f"{name!r} cannot be the name of an API key; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with database.write() as session:
-        api_keys.add(session, name, _digest(key), scope.value, None if lasts is None else now() + lasts)
+        api_keys.add(session, name, _digest(key), scope.value, None if lasts is None else now() + lasts, quota)
     return key
 
 
@@ -87,29 +91,51 @@ class Guardian:
     def __init__(self, database: Database, loopback: bool) -> None:
         self.database = database
         self.loopback = loopback
+        self._held: tuple[Version, Sequence[ApiKeyRow]] | None = None
 
     async def admit(self, headers: Headers) -> Admitted:
-        """Who the sender is. Raises `OriginRefused`, `Unauthenticated`."""
+        """Who the sender is; a thread looks where the database has to be asked. Raises `OriginRefused`,
+        `Unauthenticated`.
+        """
+        _refuse_other_sites(headers)
+        held = self._held
+        if held is not None and held[0] == self.database.glance():
+            key = self._sent(headers, held[1])
+            if key is None or not api_keys.use_is_due(key):
+                return _admitted(key)
         return await run_in_threadpool(self.look_up, headers)
 
     def look_up(self, headers: Headers) -> Admitted:
         """As `admit`, for a caller who has a thread."""
         _refuse_other_sites(headers)
-        keys = self._keys()
+        key = self._sent(headers, self._keys())
+        if key is not None and api_keys.use_is_due(key):
+            self._note_use(key)
+        return _admitted(key)
+
+    def _sent(self, headers: Headers, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
+        """The key that was sent; None where none is needed. Raises `OriginRefused`, `Unauthenticated`."""
         if not keys and self.loopback:
             _refuse_foreign_host(headers)
-            return Admitted(Scope.ADMIN, None)
-        key = _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
-        if api_keys.use_is_due(key):
-            self._note_use(key)
-        return Admitted(Scope(key.scopes), key.name)
+            return None
+        return _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
 
     def _keys(self) -> Sequence[ApiKeyRow]:
-        """Every key that ever existed: once there was one, the service never opens again to those without."""
+        """Every key that ever existed: once there was one, the service never opens again to those without.
+
+        They are held for as long as nothing is committed by any process, and read for each request where the database
+        does not tell: a key that was revoked opens nothing from then on.
+        """
+        version = self.database.version()  # before the keys: what is committed in between is seen the next time
+        held = self._held
+        if version is not None and held is not None and held[0] == version:
+            return held[1]
         with self.database.read() as session:
             rows = api_keys.list_all(session)
             session.expunge_all()
-            return rows
+        if version is not None:
+            self._held = version, rows
+        return rows
 
     def _note_use(self, key: ApiKeyRow) -> None:
         try:
@@ -117,6 +143,11 @@ class Guardian:
                 api_keys.note_use(session, key.id)
         except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
             logger.warning("the use of a key is not noted", extra={"fields": {"key": key.name, "reason": str(error)}})
+
+
+def _admitted(key: ApiKeyRow | None) -> Admitted:
+    """Everybody who asks where no key is needed may do everything."""
+    return Admitted(Scope.ADMIN, None) if key is None else Admitted(Scope(key.scopes), key.name)
 
 
 def _key_of(authorization: str, keys: Sequence[ApiKeyRow]) -> ApiKeyRow:

@@ -5,22 +5,27 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 import anyio
+import numpy as np
 from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import Busy, NotReady
 from api.predictions.predictor import Predictor
+from model.devices import CPU
 from model.errors import ModelError
+from model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
+from model.modalities.reading.decoders import Decoders
 from model.seam import Embedder, Model, Sample
 from search.catalogue import collections
 from search.engine import SearchEngine
 from search.errors import AnyseekError
+from search.item_files import PictureOf
 from search.settings import Limits
 from workers.runtime import Runtime
 
@@ -31,11 +36,14 @@ T = TypeVar("T")
 
 _AT_WORK = max(2, os.cpu_count() or 2)
 _WAITING = 64
+_WAITING_FOR_CARD = 256  # two of its batches
 # Writes have threads of their own, because they wait for each other and for the disk, and reading must not.
 _WRITING = 4
 # A prediction may take minutes, so predictions have their own queue and never delay a query.
 PREDICTION_SECONDS = 600.0
 _PREDICTIONS_WAITING = 4
+# A map takes seconds to lay out, so maps have one thread: two at once would take the processors from queries.
+_MAPS_WAITING = 8
 # How often to gather singly put items into a snapshot, and from how many items on that is worth while.
 _HOUSEKEEPING_SECONDS = 60.0
 _HOUSEKEEPING_TAIL = 500
@@ -48,20 +56,37 @@ class Pool:
     def __init__(self, at_work: int, waiting: int) -> None:
         self.at_work = at_work
         self.waiting = waiting
-        self._limiter = anyio.CapacityLimiter(at_work)
+        self.turns = anyio.CapacityLimiter(at_work)
         self.wanted = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in one of the threads. Raises `Busy` when too many calls wait for one already."""
-        with self._wanted():
-            return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
+        """Run `work` in one of the threads. What has begun is waited for; a client that leaves ends only the wait.
+
+        Raises `Busy` when too many calls wait for one already, and `RequestAbandoned`.
+        """
+
+        def wanted() -> T:
+            check_wanted()
+            return work(*args, **kwargs)
+
+        with self.counted():
+            return await to_thread.run_sync(wanted, limiter=self.turns)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """The same for a block that has a thread of its own."""
         with self._wanted():
-            async with self._limiter:
+            async with self.turns:
                 yield
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """A block that waits for its answer, until its client leaves. Raises `Busy` and `RequestAbandoned`."""
+        budget, waiting = budget_of_request(), anyio.CancelScope()
+        with self._wanted(), budget.calling(waiting.cancel) if budget else nullcontext(), waiting:
+            yield
+        if waiting.cancelled_caught:
+            raise RequestAbandoned
 
     @contextmanager
     def _wanted(self) -> Iterator[None]:
@@ -90,12 +115,21 @@ class Service:
         self.settings = settings
         self._ready = False
         self._failure: ModelError | None = None
-        self.pool = Pool(_AT_WORK, _WAITING)
+        self.may_use_card = runtime.settings.device != CPU
+        self.pool = Pool(_AT_WORK, _WAITING_FOR_CARD if self.may_use_card else _WAITING)
         self.writes = Pool(_WRITING, _WAITING)
         self.predictor = Predictor(
-            runtime.settings.home, runtime.model, PREDICTION_SECONDS, serving=lambda: cast(Model, runtime.embedder)
+            runtime.settings.home,
+            runtime.model,
+            PREDICTION_SECONDS,
+            serving=lambda: cast(Model, runtime.embedder),
+            device=runtime.settings.device,
+            openvino=runtime.settings.openvino,
         )
         self.predictions = Pool(1, _PREDICTIONS_WAITING)
+        self.maps = Pool(1, _MAPS_WAITING)
+        serving = runtime.settings.serving
+        self.decoders = Decoders(serving.decoders, serving.decoder_mb) if serving.decoders else None
         self._closing = threading.Event()
 
     @property
@@ -112,9 +146,11 @@ class Service:
         threading.Thread(target=self._work, name="service", daemon=True).start()
 
     def close(self) -> None:
-        """Stop the background work, and a prediction at its next step."""
+        """Stop the background work, a prediction at its next step, and the processes that decode."""
         self._closing.set()
         self.predictor.close()
+        if self.decoders is not None:
+            self.decoders.close()
 
     def _work(self) -> None:
         self._load()
@@ -161,7 +197,7 @@ class Service:
         started = time.perf_counter()
         try:
             embedder = self.runtime.embedder
-            embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
+            embedder.embed(_first_samples(embedder), list(embedder.spaces))
         except ModelError as error:
             self._failure = error
             logger.error("model not loaded", extra={"fields": {"reason": str(error)}})
@@ -200,6 +236,10 @@ class Service:
         self.check_ready()
         return self.runtime.tools_for(collection).engine
 
+    def pictures_of(self, collection: str) -> PictureOf:
+        """Reads pictures of items for queries of a collection."""
+        return self.runtime.pictures_of(collection)
+
     def forget(self, collection: str) -> None:
         """Release the index of a deleted collection."""
         if self._ready:
@@ -208,3 +248,11 @@ class Service:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""
         return await self.pool.run(work, *args, **kwargs)
+
+
+def _first_samples(embedder: Embedder) -> list[Sample]:
+    """What has a model load all that queries need, which it may have put off: words and a picture."""
+    samples = [Sample({"caption": "a picture"})]
+    if "rgb" in embedder.modalities:
+        samples.append(Sample({"rgb": np.zeros((8, 8, 3), np.uint8)}))
+    return samples

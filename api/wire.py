@@ -80,6 +80,8 @@ def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         if "data" in said:
             raise BadQuery(f"a part has the file {file} and data; give exactly one")
         said = {"name": str(file)} | said | {"data": read_file(Path(file), limits, str(file))}
+    if isinstance(said.get("mask"), bytes):
+        said["mask"] = encode(said["mask"])
     data = said.get("data")
     if not isinstance(data, bytes):
         return said

@@ -8,6 +8,7 @@ from api.collections.schemas import (
     CollectionAnswer,
     CollectionBody,
     CollectionsAnswer,
+    DuplicatesAnswer,
     FacetsAnswer,
     FieldAnswer,
     FolderAnswer,
@@ -17,7 +18,7 @@ from api.collections.schemas import (
     TuneBody,
     TunedAnswer,
 )
-from api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
+from api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.pagination import Limit, following
 from api.security import Scope
@@ -31,6 +32,7 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=J
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
 Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
+Groups = Annotated[int, Query(ge=1, le=10_000, description="how many groups at most")]
 Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
 
 
@@ -84,6 +86,20 @@ def list_folders(
     return FoldersAnswer(
         folders=[FolderAnswer.of(inner) for inner in found], next=following(found, limit, lambda inner: inner.path)
     )
+
+
+@router.get("/{collection}/duplicates", dependencies=[requires(Scope.READ)])
+async def find_duplicates(
+    collection: str, service: ServiceDependency, may_see_paths: MaySeePaths, limit: Groups = 1000
+) -> DuplicatesAnswer:
+    """Get the groups of near-duplicate pictures, found anew each time: this may take minutes. Nothing is changed."""
+    service.check_ready()
+
+    def work() -> DuplicatesAnswer:
+        tools = service.runtime.tools_for(collection)
+        return DuplicatesAnswer.of(tools.engine.duplicates(collection, tools.assets), limit, may_see_paths)
+
+    return await service.predictions.run(work)
 
 
 @router.delete("/{collection}", status_code=204, dependencies=[requires(Scope.ADMIN), IN_TURN])

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.pagination import Next
 from api.schemas import Body, SpaceAnswer
 from indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
-from search.catalogue.facet_counts import FieldCounts
 from search.catalogue.folders import Folder
+from search.duplicates import Copy, Duplicates, Group
 from search.query_means import FEWEST, Trial
-from search.types import Collection, Space
+from search.types import Collection, FieldCounts, Item, Space
 
 
 class CollectionBody(Body):
@@ -177,3 +177,55 @@ class FieldAnswer(BaseModel):
 
 class FacetsAnswer(BaseModel):
     fields: list[FieldAnswer]
+
+
+class PictureAnswer(BaseModel):
+    key: str = Field(examples=["holiday/0042.jpg"])
+    path: str | None = Field(description="where it lies on the service's machine; null as in items")
+    size_bytes: int = Field(description="the size of its file")
+
+    @classmethod
+    def of_item(cls, item: Item, with_path: bool) -> "PictureAnswer":
+        picture = item.assets.get("rgb")
+        return cls(key=item.key, path=item.path if with_path else None, size_bytes=picture.size_bytes if picture else 0)
+
+
+class CopyAnswer(PictureAnswer):
+    cosine: float = Field(description="of its vector and that of the group's best")
+    likeness: float = Field(description="of the two pictures themselves: at most 1")
+    same_file: bool = Field(description="whether the two files are equal, byte by byte")
+
+    @classmethod
+    def of(cls, copy: Copy, with_path: bool) -> "CopyAnswer":
+        picture = PictureAnswer.of_item(copy.item, with_path)
+        return cls(**vars(picture), cosine=copy.cosine, likeness=copy.likeness, same_file=copy.same_file)
+
+
+class GroupAnswer(BaseModel):
+    best: PictureAnswer = Field(description="that of the most pixels, then of the largest file, then the earliest")
+    copies: list[CopyAnswer] = Field(description="the others, most alike first")
+
+    @classmethod
+    def of(cls, group: Group, with_path: bool) -> "GroupAnswer":
+        best = PictureAnswer.of_item(group.best, with_path)
+        return cls(best=best, copies=[CopyAnswer.of(copy, with_path) for copy in group.copies])
+
+
+class DuplicatesAnswer(BaseModel):
+    groups: list[GroupAnswer] = Field(description="largest first")
+    total: int = Field(description="how many groups there are")
+    copies: int = Field(description="how many pictures are in a group and are not its best")
+    pictures: int = Field(description="how many were compared")
+    left_out: int = Field(description="how many of them by their files alone: vector or thumbnail is lost")
+    space: str = Field(description="whose vectors were compared")
+
+    @classmethod
+    def of(cls, found: Duplicates, limit: int, with_paths: bool) -> "DuplicatesAnswer":
+        return cls(
+            groups=[GroupAnswer.of(group, with_paths) for group in found.groups[:limit]],
+            total=len(found.groups),
+            copies=sum(len(group.copies) for group in found.groups),
+            pictures=found.pictures,
+            left_out=found.left_out,
+            space=found.space,
+        )

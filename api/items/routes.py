@@ -6,26 +6,31 @@ A key may be any text, so it always stands last in a path, percent-encoded as on
 from collections.abc import Iterator
 from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import TypeAdapter
 
 from api.contents import Upload, classes_from_json, json_of_field
-from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, read_form, requires
-from api.forms import divided
-from api.items.schemas import ItemAnswer, ItemsAnswer
+from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, read_form, read_json, requires
+from api.forms import divided, truth
+from api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
 from api.pagination import Limit, following
 from api.security import Scope
 from api.service import Service
+from indexer.patching import Patch, patch_item
+from indexer.put import delete_item as remove
 from indexer.put import put_item
 from indexer.samples import CAPTION, THUMBNAIL, RawFile
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_text
-from search.catalogue import audit, collections, items, listing, sources
+from search.catalogue import collections, items, listing
 from search.catalogue.folders import named
 from search.catalogue.listing import Order, Place
-from search.errors import AssetNotFound, BadInput, ItemNotFound
+from search.catalogue.patching import Versions
+from search.errors import BadInput
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
+from search.item_files import asset_of, open_asset
 from search.settings import Limits
 from search.types import Item
 
@@ -37,8 +42,13 @@ Folder = Annotated[
     str | None, Query(description="a path before a slash of the keys; empty for keys without one", examples=["2024/05"])
 ]
 
+IfMatch = Annotated[
+    str | None,
+    Header(description="change the item only if this is its `etag`, or one of these is", examples=['"7-2"']),
+]
+
 _BLOCK = 256 * 1024
-_SETTINGS = ("attributes", "classes", CAPTION)
+_SETTINGS = ("attributes", "classes", "predict_attributes", CAPTION)
 _SAFE_TO_SHOW = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif")
 _FORM = {
     "requestBody": {
@@ -55,10 +65,20 @@ _FORM = {
                         "caption": {"type": "string", "example": "a red bicycle"},
                         "attributes": {"type": "string", "example": '{"year": 1987}'},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
+                        "predict_attributes": {"type": "string", "enum": ["true", "false"], "default": "false"},
                     },
                 }
             }
         },
+    }
+}
+
+_PATCH = TypeAdapter(PatchBody)
+_PATCH_KINDS = ("application/merge-patch+json", "application/json")
+_PATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": PatchBody.model_json_schema()} for kind in _PATCH_KINDS},
     }
 }
 
@@ -85,27 +105,57 @@ def list_items(
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])
-async def put(collection: str, key: str, request: Request, service: ServiceDependency) -> ItemAnswer:
+async def put(
+    collection: str,
+    key: str,
+    request: Request,
+    response: Response,
+    service: ServiceDependency,
+    if_match: IfMatch = None,
+) -> ItemAnswer:
     """Put an item, replacing any item with this key. When this returns, queries find it."""
     service.check_ready()
     uploads = await read_form(request)
-    return await service.writes.run(_put, service, collection, key, uploads)
+    item = await service.writes.run(_put, service, collection, key, uploads, _versions(if_match))
+    return _answer(item, response, with_path=False)  # what is put is stored
+
+
+@router.patch("/items/{key:key}", openapi_extra=_PATCH_BODY, dependencies=[requires(Scope.WRITE)])
+async def patch(
+    collection: str,
+    key: str,
+    request: Request,
+    response: Response,
+    service: ServiceDependency,
+    paths: MaySeePaths,
+    if_match: IfMatch = None,
+) -> ItemAnswer:
+    """Change an item's attributes by a merge patch (RFC 7396), and its caption. Files stay, and so do vectors.
+
+    A member of `attributes` that is null is removed, an object is merged, everything else replaces what was there. A
+    new caption is embedded with the item's files, which therefore have to be there still.
+    """
+    body = await read_json(request, _PATCH)
+    wanted = patch_of(body, service.limits)
+    if wanted.sets_caption:
+        service.check_ready()
+    item = await service.writes.run(_patch, service, collection, key, wanted, _versions(if_match))
+    return _answer(item, response, paths)
 
 
 @router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
-def get_item(collection: str, key: str, service: ServiceDependency, paths: MaySeePaths) -> ItemAnswer:
+def get_item(
+    collection: str, key: str, response: Response, service: ServiceDependency, paths: MaySeePaths
+) -> ItemAnswer:
     """Get one item: its caption, attributes, and the names of its files."""
-    return ItemAnswer.of(_item(service, collection, key), paths)
+    return _answer(_item(service, collection, key), response, paths)
 
 
 @router.delete("/items/{key:key}", status_code=204, dependencies=[requires(Scope.WRITE), IN_TURN])
-def delete_item(collection: str, key: str, service: ServiceDependency) -> Response:
+def delete_item(collection: str, key: str, service: ServiceDependency, if_match: IfMatch = None) -> Response:
     """Delete an item. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:
-        found = collections.get(session, collection)
-        if not items.delete(session, found, [key]):
-            raise ItemNotFound(f"the collection {collection!r} has no item {key!r}")
-        audit.record(session, "item.delete", collection, key)
+        remove(session, collection, key, _versions(if_match))
     return Response(status_code=204)
 
 
@@ -121,21 +171,41 @@ def get_asset(collection: str, name: str, key: str, request: Request, service: S
     return _file(service, _item(service, collection, key), name, request)
 
 
-def _put(service: Service, collection: str, key: str, uploads: list[Upload]) -> ItemAnswer:
+def _answer(item: Item, response: Response, with_path: bool) -> ItemAnswer:
+    response.headers["etag"] = f'"{item.version}"'
+    return ItemAnswer.of(item, with_path)
+
+
+def _versions(if_match: str | None) -> Versions | None:
+    """The versions that a caller allows; a weak one, `W/"7-2"`, is none."""
+    if if_match is None:
+        return None
+    given = (each.strip() for each in if_match.split(","))
+    return frozenset(each[1:-1] if len(each) > 1 and each[0] == each[-1] == '"' else each for each in given)
+
+
+def _patch(service: Service, collection: str, key: str, wanted: Patch, versions: Versions | None) -> Item:
+    runtime = service.runtime
+    return runtime.through_switches(
+        lambda: patch_item(runtime.database, lambda: runtime.tools_for(collection), collection, key, wanted, versions)
+    )
+
+
+def _put(service: Service, collection: str, key: str, uploads: list[Upload], versions: Versions | None) -> Item:
     settings, contents = divided(uploads, _SETTINGS)
     if len({upload.field for upload in contents}) < len(contents):
         raise BadInput("the form has two fields of the same name; send one file for each modality")
     limits = service.limits
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else {}
-    item = put_item(
-        service.runtime.tools_for(collection),
-        collection,
-        key,
+    given = (
         [_raw_file(upload, classes) for upload in contents],
         parse_text(settings[CAPTION], limits, "the caption") if CAPTION in settings else None,
         _attributes(settings["attributes"], limits) if "attributes" in settings else {},
+        versions,
+        truth("predict_attributes", settings.get("predict_attributes", "false")),
     )
-    return ItemAnswer.of(item, with_path=False)  # what is put is stored
+    runtime = service.runtime
+    return runtime.through_switches(lambda: put_item(runtime.tools_for(collection), collection, key, *given))
 
 
 def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:
@@ -158,15 +228,11 @@ def _item(service: Service, collection: str, key: str) -> Item:
 
 def _file(service: Service, item: Item, name: str, request: Request) -> Response:
     """The file, or 304 if the caller has it. Files that a browser might run are sent as downloads."""
-    asset = item.assets.get(name)
-    if asset is None:
-        raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")
+    asset = asset_of(item, name)
     headers = {"etag": f'"{asset.sha256}"', "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    with service.runtime.database.read() as session:
-        root = None if asset.stored else sources.folder_of(session, item.source_id)
-    handle = service.runtime.assets.open(asset, root)
+    handle = open_asset(service.runtime.database, service.runtime.assets, item, asset)
     shown = asset.media_type in _SAFE_TO_SHOW
     headers["content-disposition"] = "inline" if shown else "attachment"
     headers["content-length"] = str(asset.size_bytes)

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from api.errors import describe
 from api.pagination import Next
+from api.schemas import Body
+from api.unknown import explained
+from indexer.patching import Patch
+from model.json_reader import check_unicode
+from model.modalities.reading.documents import parse_text
+from search.errors import BadInput
+from search.settings import Limits
 from search.types import Asset, Item
 
 
@@ -25,6 +33,11 @@ class ItemAnswer(BaseModel):
     caption: str | None
     attributes: Mapping[str, Any]
     revision: int = Field(description="1 at first, and one more with each change")
+    etag: str = Field(
+        description="the state of the item; sent in quotes as `If-Match`, a change is refused (412) if others have"
+        " changed the item meanwhile",
+        examples=["7-2"],
+    )
     assets: list[AssetAnswer]
     path: str | None = Field(
         description="where its picture lies on the service's machine; null if it is stored, and for keys without the"
@@ -38,6 +51,7 @@ class ItemAnswer(BaseModel):
             caption=item.caption,
             attributes=item.attributes,
             revision=item.revision,
+            etag=item.version,
             assets=[AssetAnswer.of(asset) for _, asset in sorted(item.assets.items())],
             path=item.path if with_path else None,
         )
@@ -46,3 +60,36 @@ class ItemAnswer(BaseModel):
 class ItemsAnswer(BaseModel):
     items: list[ItemAnswer]
     next: Next[str]
+
+
+class PatchBody(Body):
+    """What to change of an item. Members that are left out stay as they are."""
+
+    attributes: dict[str, Any] | None = Field(
+        default=None,
+        description="a merge patch (RFC 7396): null removes a member, an object is merged, all else replaces; null in"
+        " its place removes all attributes",
+        examples=[{"rating": 5, "place": {"town": "Rome"}, "draft": None}],
+    )
+    caption: str | None = Field(default=None, description="null removes it")
+
+
+_PATCH = TypeAdapter(PatchBody)
+
+
+def read_patch(given: Mapping[str, Any]) -> PatchBody:
+    """A body given as members. Raises `BadInput`."""
+    check_unicode(given, "the body")
+    try:
+        return _PATCH.validate_python(given)
+    except ValidationError as error:
+        raise BadInput(describe(explained(error.errors(include_url=False, include_input=False), _PATCH))) from error
+
+
+def patch_of(body: PatchBody, limits: Limits) -> Patch:
+    """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
+    if not body.model_fields_set:
+        raise BadInput('the body asks for no change; send {"attributes": {…}}, {"caption": "…"} or both')
+    caption = None if body.caption is None else parse_text(body.caption, limits, "the caption")
+    attributes = body.attributes if "attributes" in body.model_fields_set else {}
+    return Patch(attributes, caption, "caption" in body.model_fields_set)

@@ -125,7 +125,10 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     source = inside_roots(service, body.source)
     service.check_ready()
     prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
-    return get_job(service.runtime.submit_index(collection, source, body.prune, body.on_duplicate, prefix), service)
+    job = service.runtime.submit_index(
+        collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
+    )
+    return get_job(job, service)
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])

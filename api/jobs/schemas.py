@@ -30,6 +30,10 @@ class JobBody(Body):
         description="what happens to content that another key already has: both are kept, the later one is left out"
         " (skip), or quarantined (error)",
     )
+    predict_attributes: bool | None = Field(
+        None,
+        description="whether items get attributes below `predicted`; the source keeps the choice, and null leaves it",
+    )
 
 
 class JobAnswer(BaseModel):

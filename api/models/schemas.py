@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from api.schemas import FINGERPRINT, SpaceAnswer
+from model.modalities.reading.understanding import forms_of
 from model.seam import Embedder
 
 
@@ -10,6 +11,10 @@ class ModelAnswer(BaseModel):
     name: str = Field(examples=["4m-tiny"])
     fingerprint: str = Field(examples=[FINGERPRINT])
     modalities: list[str] = Field(examples=[["caption", "rgb"]])
+    forms: dict[str, dict[str, str]] = Field(
+        description="what a part's `form` may be, by modality, and what it means; first the form that items have",
+        examples=[{"depth": {"far-bright": "larger is farther", "near-bright": "larger is nearer"}}],
+    )
     spaces: list[SpaceAnswer]
 
     @classmethod
@@ -18,6 +23,7 @@ class ModelAnswer(BaseModel):
             name=embedder.name,
             fingerprint=embedder.fingerprint,
             modalities=sorted(embedder.modalities),
+            forms={name: dict(forms) for name in sorted(embedder.modalities) if (forms := forms_of(name))},
             spaces=[SpaceAnswer.of(space) for space in embedder.spaces.values()],
         )
 

@@ -25,6 +25,7 @@ _CHUNK_BYTES = 32 * 1024 * 1024
 # A line may be added to a chunk that is almost full, and both must fit in one request, also by their number of values.
 _CHUNK_WRITTEN = 512 * 1024
 _CHUNK_HITS = _LIMITS.hits_per_batch - MOST_HITS
+_SPACES = ("space", "spaces")
 _LINE_BYTES = _LIMITS.bytes_per_request - _CHUNK_BYTES - 1024 * 1024
 
 
@@ -101,7 +102,8 @@ def _members(outcome: Results | Refusal) -> str:
 
 def _brief(hit: Hit) -> dict[str, Any]:
     brief = {"key": hit.key, "score": hit.score, "rank": hit.rank}
-    return brief if hit.group is None else brief | {"group": hit.group}
+    more = {"group": hit.group, "probability": hit.probability}
+    return brief | {name: value for name, value in more.items() if value is not None}
 
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
@@ -115,7 +117,7 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
     id_text = str(identifier) if isinstance(identifier, _Number) else json.dumps(identifier)
     try:
         check_unicode(members, f"line {number}")
-        query = {**defaults, **_query(_plain(members), folder)}
+        query = _with_defaults(_query(_plain(members), folder), defaults)
     except (BadInput, RecursionError) as error:
         return _Line(id_text, error=str(error))
     written, size = _sizes(query)
@@ -131,11 +133,18 @@ def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, An
     return _Line(id_text, query, written=written, size=size)
 
 
+def _with_defaults(query: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The query with `defaults` for what it leaves open; one that names a space or spaces leaves neither open."""
+    chosen = _SPACES if any(name in query for name in _SPACES) else ()
+    return {name: value for name, value in defaults.items() if name not in chosen} | query
+
+
 def _sizes(query: Mapping[str, Any]) -> tuple[int, int]:
     """The bytes of a query in a request, without its files and with them as base64."""
     parts = [part for part in query["parts"] if isinstance(part, dict)]
     read = [part["data"] for part in parts if isinstance(part.get("data"), bytes)]
-    sent = sum(len(part["data"]) for part in parts if isinstance(part.get("data"), str))
+    files = [part.get(name) for part in parts for name in ("data", "mask")]
+    sent = sum(len(file) for file in files if isinstance(file, str))
     written = len(json.dumps(query, default=lambda data: ""))
     return written - sent, written + sum(-(-len(data) // 3) * 4 for data in read)
 

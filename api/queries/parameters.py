@@ -6,6 +6,7 @@ from fastapi import Query as Parameter
 from pydantic import FiniteFloat
 
 from api.queries import wire
+from search.explanation import MOST_EXPLAINED
 
 Texts = Annotated[
     list[str],
@@ -20,11 +21,22 @@ Space = Annotated[str | None, Parameter(description="the space to search; by def
 Where = Annotated[str | None, Parameter(description="which items may be hits", examples=["width >= 1000"])]
 Fusion = Annotated[wire.Fusion | None, Parameter(description="how several parts become one")]
 Least = Annotated[FiniteFloat | None, Parameter(ge=-1, le=1, description="leave out hits whose score is lower")]
+Likely = Annotated[
+    FiniteFloat | None, Parameter(ge=0, le=1, description="leave out hits that are less probable than this")
+]
 Vectors = Annotated[bool, Parameter(description="give the items' vectors in the space that was searched")]
 GroupBy = Annotated[
     str | None, Parameter(description="an attribute: `k` and `offset` count its values; others are left out")
 ]
+Explain = Annotated[int, Parameter(ge=0, le=MOST_EXPLAINED, description="how many of the hits to explain")]
+ExplainKeys = Annotated[list[str], Parameter(description="an item to explain, hit or not; may come several times")]
+Readings = Annotated[bool, Parameter(description="group the best hits by what the query may mean")]
 GroupSize = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits of each group")]
+
+Facets = Annotated[list[str], Parameter(description="attributes whose values to count; may come several times")]
+
+Spaces = Annotated[list[str], Parameter(description="ask in each of these spaces; may come several times")]
+Cursor = Annotated[str | None, Parameter(description="the `next` of an answer to this query")]
 
 
 def query_of_url(
@@ -41,12 +53,40 @@ def query_of_url(
     vectors: Vectors = False,
     group_by: GroupBy = None,
     group_size: GroupSize = 1,
+    facets: Facets = [],  # noqa: B006
+    spaces: Spaces = [],  # noqa: B006
+    cursor: Cursor = None,
+    explain: Explain = 0,
+    explain_keys: ExplainKeys = [],  # noqa: B006
+    min_probability: Likely = None,
+    readings: Readings = False,
 ) -> wire.Query:
     """A query whose parts are all of weight 1."""
-    parts = [
-        *(wire.Part("caption", text=words) for words in text),
-        *(wire.Part(item=key) for key in item),
-        *(wire.Part("color_palette", text=colours) for colours in palette),
+    return wire.Query(
+        _parts(text, item, palette, words),
+        k,
+        space,
+        where,
+        fusion,
+        offset,
+        min_score,
+        vectors,
+        group_by,
+        group_size,
+        facets=facets,
+        spaces=spaces,
+        cursor=cursor,
+        explain=explain,
+        explain_keys=explain_keys,
+        min_probability=min_probability,
+        readings=readings,
+    )
+
+
+def _parts(texts: list[str], items: list[str], palettes: list[str], words: list[str]) -> list[wire.Part]:
+    return [
+        *(wire.Part("caption", text=text) for text in texts),
+        *(wire.Part(item=key) for key in items),
+        *(wire.Part("color_palette", text=colours) for colours in palettes),
         *(wire.Part(wire.WORDS, text=wanted) for wanted in words),
     ]
-    return wire.Query(parts, k, space, where, fusion, offset, min_score, vectors, group_by, group_size)

@@ -1,31 +1,36 @@
 """Queries, one or many."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
-from api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
+from api.budgets import allow_batch
+from api.dependencies import (
+    ServiceDependency,
+    get_service,
+    is_form,
+    may_see_paths,
+    read_form,
+    read_json,
+    requires,
+)
 from api.queries.conversion import (
     QUERY,
     answer_batch,
-    check_answer,
     check_batch,
-    query_from_form,
+    outcome_to_wire,
     query_from_wire,
-    results_to_wire,
 )
+from api.queries.forms import query_from_form
 from api.queries.parameters import query_of_url
 from api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
+from api.queries.together import QueryGathering, answer_alone, asked_by_wire, like
 from api.queries.wire import Query, Results
 from api.security import Scope
 from api.service import Service
-from model.seam import Embedder
-from search.metrics import Stage, timed
-from search.settings import Limits
-from search.types import Query as EngineQuery
+from search.errors import FingerprintMismatch
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
 
@@ -47,15 +52,32 @@ _BODY = {
                         "words": {"type": "string", "example": "Rimini 1987"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
                         "space": {"type": "string"},
-                        "fusion": {"type": "string", "enum": ["joint", "late", "ranks"]},
+                        "fusion": {"type": "string", "enum": ["joint", "late", "guided", "ranks"]},
                         "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
                         "offset": {"type": "integer", "minimum": 0, "maximum": 9999, "default": 0},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+                        "min_probability": {"type": "number", "minimum": 0, "maximum": 1},
                         "vectors": {"type": "boolean", "default": False},
                         "group_by": {"type": "string", "example": "album"},
                         "group_size": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1},
+                        "facets": {"type": "string", "example": '["label", "place.town"]'},
+                        "spaces": {"type": "string", "example": '["photo_global", "colours"]'},
+                        "cursor": {"type": "string", "description": "the `next` of an answer to this query"},
+                        "explain": {"type": "integer", "minimum": 0, "maximum": 20, "default": 0},
+                        "readings": {"type": "boolean", "default": False},
                         "vector": {"type": "string", "example": "[0.1, -0.2]", "description": "an item's vector"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
+                        "forms": {"type": "string", "example": '{"depth": "near-bright"}'},
+                        "box": {
+                            "type": "string",
+                            "example": "[0.1, 0.2, 0.6, 0.9]",
+                            "description": "the part of the pictures that counts, or of items where none is sent",
+                        },
+                        "mask": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "instead of a box: a PNG of numbers or NPY, in which what is not 0 counts",
+                        },
                     },
                 }
             },
@@ -71,51 +93,63 @@ _BATCH_BODY = {
 }
 
 
-@router.post("", openapi_extra=_BODY)
-async def query(collection: str, request: Request, service: ServiceDependency, paths: MaySeePaths) -> Results:
+# The two routes that answer one query look up by themselves what others take from dependencies, whose resolving takes
+# a tenth of such a request.
+@router.post("", openapi_extra=_BODY, response_model=Results)
+async def query(collection: str, request: Request) -> Response:
     """Find the items nearest to the weighted parts together, best first.
 
     As JSON, with files as base64, or as a form, with fields named by modality. There are `k` hits unless fewer items
-    are left by filters, `offset`, `min_score` or words.
+    are left by filters, `offset`, `min_score`, `min_probability` or words.
     """
+    service = get_service(request)
     service.check_ready()
     if is_form(request):
         read = partial(query_from_form, await read_form(request))
-    else:
-        read = partial(query_from_wire, await read_json(request, QUERY))
-    return await service.run(_answer, service, collection, read, paths)
+        return _json(await service.run(answer_alone, service, collection, read, may_see_paths(request)))
+    return await _answer(collection, await read_json(request, QUERY), request)
 
 
-@router.get("")
-async def simple_query(
-    collection: str, asked: Annotated[Query, Depends(query_of_url)], service: ServiceDependency, paths: MaySeePaths
-) -> Results:
+@router.get("", response_model=Results)
+async def simple_query(collection: str, request: Request, asked: Annotated[Query, Depends(query_of_url)]) -> Response:
     """Find the items nearest to texts, items and colours, and with words in them: a query that a URL can hold.
 
     Parts have no weights here, and there are no files; `POST` takes both.
     """
-    service.check_ready()
-    return await service.run(_answer, service, collection, partial(query_from_wire, asked), paths)
+    get_service(request).check_ready()
+    return await _answer(collection, asked, request)
 
 
-@router.post("/batch", openapi_extra=_BATCH_BODY)
-async def query_batch(collection: str, request: Request, service: ServiceDependency) -> BatchAnswer:
+@router.post("/batch", openapi_extra=_BATCH_BODY, response_model=BatchAnswer)
+async def query_batch(collection: str, request: Request, service: ServiceDependency) -> Response:
     """Answer many queries in one model pass, in order; a wrong query gets an error in place of its answer."""
     body = await read_json(request, _BATCH, service.limits.batch_json)
     check_batch(body.queries, service.limits)
     service.check_ready()
-    return await service.run(_answer_batch, service, collection, body.queries)
+    allow_batch(service.limits)
+    return _json(await service.run(_answer_batch, service, collection, body.queries))
 
 
-def _answer(service: Service, collection: str, read: Callable[[Limits, Embedder], EngineQuery], paths: bool) -> Results:
-    engine = service.engine_for(collection)
-    with timed(Stage.DECODE):
-        asked = read(service.limits, engine.embedder)
-    results = engine.query(collection, asked)
-    check_answer(results, service.limits)
-    return results_to_wire(results, paths)
+async def _answer(collection: str, asked: Query, request: Request) -> Response:
+    """Together with like queries that wait, too, if it has any."""
+    service, paths, alike = get_service(request), may_see_paths(request), like(collection, asked)
+    gathering: QueryGathering = request.app.state.gathering
+    if alike is not None:
+        return _json(await gathering.ask(alike, asked_by_wire(asked, paths)))
+    return _json(await service.run(answer_alone, service, collection, partial(query_from_wire, asked), paths))
 
 
-def _answer_batch(service: Service, collection: str, queries: list[Any]) -> BatchAnswer:
-    outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries)
-    return BatchAnswer(results=[BatchEntry.of(outcome) for outcome in outcomes])
+def _json(content: bytes) -> Response:
+    """An answer as it is: the framework would check it against the schema and write it a second time."""
+    return Response(content, media_type="application/json")
+
+
+def _answer_batch(service: Service, collection: str, queries: list[Any]) -> bytes:
+    """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
+    pictures = service.pictures_of(collection)
+    outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
+    if service.runtime.may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
+        # The collection was switched to another model in between.
+        outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
+    entries = (BatchEntry.of(outcome_to_wire(outcome)).model_dump_json() for outcome in outcomes)
+    return b'{"results":[%b]}' % ",".join(entries).encode()

@@ -4,10 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.queries.wire import EXAMPLES
+from api.queries.wire import EXAMPLES, Fusion, Refusal, Results
 from api.schemas import Body
-from model.seam import Fusion
-from search.types import GroupValue, Results
 
 
 class BatchBody(Body):
@@ -20,7 +18,8 @@ class BriefHit(BaseModel):
     key: str
     score: float
     rank: int
-    group: GroupValue | None = Field(default=None, exclude_if=lambda group: group is None)
+    group: str | int | float | bool | None = Field(default=None, exclude_if=lambda group: group is None)
+    probability: float | None = Field(default=None, exclude_if=lambda probability: probability is None)
 
 
 class BatchEntry(BaseModel):
@@ -33,10 +32,13 @@ class BatchEntry(BaseModel):
     error: str | None = None
 
     @classmethod
-    def of(cls, outcome: Results | Exception) -> "BatchEntry":
-        if isinstance(outcome, Exception):
-            return cls(error=str(outcome))
-        hits = [BriefHit(key=hit.item.key, score=hit.score, rank=hit.rank, group=hit.group) for hit in outcome.hits]
+    def of(cls, outcome: Results | Refusal) -> "BatchEntry":
+        if isinstance(outcome, Refusal):
+            return cls(error=outcome.error)
+        hits = [
+            BriefHit(key=hit.key, score=hit.score, rank=hit.rank, group=hit.group, probability=hit.probability)
+            for hit in outcome.hits
+        ]
         return cls(hits=hits, space=outcome.space, fusion=outcome.fusion, note=outcome.note)
 
 

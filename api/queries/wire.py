@@ -6,18 +6,21 @@ Imports nothing heavy, so that a client starts at once. `api.queries.conversion`
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
 from api.wire import ANSWER, STRICT, JsonType, to_json
 from model.spelling import unknown
 from search.errors import BadQuery
+from search.explanation import MOST_EXPLAINED, Explanation, PartShare, RankingShare, Reading, SharedCodes, SharedWord
 from search.settings import Limits
+
+T = TypeVar("T")
 
 DEFAULT_HITS = 10
 MOST_HITS = 10_000
 WORDS = "words"  # the modality of a part that is looked for by full text
 LONGEST_VECTOR = 65_536
-Fusion = Literal["joint", "late", "ranks"]
+Fusion = Literal["joint", "late", "guided", "ranks"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
 
 EXAMPLES = [
@@ -47,15 +50,28 @@ class Part:
     data: Annotated[bytes | str | Sequence[str] | None, JsonType(str | list[str] | None)] = None
     """the file's bytes, as base64 in JSON; for captions and palettes the value itself"""
     item: str | None = None
-    """the key of an item of the collection: more like this"""
+    """the key of an item: more like this"""
     weight: float = 1.0
     """its weight; a negative one pushes away"""
     classes: dict[str, str] | None = None
-    """names of the ids of a segmentation map: {"0": "sky"}"""
+    """names of the ids of a segmentation map, {"0": "sky"}, or of its colours, {"#87ceeb": "sky"}"""
     name: Annotated[str, JsonType(str, max_length=4096)] | None = None
     """the name that errors give it, such as the file's name"""
     vector: Annotated[Sequence[float], JsonType(list[float], max_length=LONGEST_VECTOR)] | None = None
     """a raw vector of the query's `space`: an item's, as hits have it; with a modality, the model's of such a query"""
+    form: str | None = None
+    """the convention of a map, which is otherwise guessed: of depth far-bright, near-bright or inverse; of a
+    segmentation a table such as ade20k, or ids or colours; of normals where x, y and z point, right-down-away;
+    of a drawing clean or photographed"""
+
+    box: Annotated[Sequence[float], JsonType(list[float], min_length=4, max_length=4)] | None = None
+    """the part of a picture that counts, which is sent or that of the `item`: left, top, right and bottom as fractions
+    of its sides, 0 to 1"""
+    mask: Annotated[bytes | str | None, JsonType(str | None)] = None
+    """the part of a picture that counts, instead of a `box`: a PNG of numbers or an NPY array, as base64 in JSON, with
+    the picture's proportions; what is not 0 counts"""
+    collection: str | None = None
+    """the collection of the `item`; by default the one that is searched, or the first of several"""
 
     def __post_init__(self) -> None:
         as_list = getattr(self.vector, "tolist", None)  # which arrays of NumPy's have
@@ -77,8 +93,9 @@ class Query:
     where: Where | None = None
     """which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}"""
     fusion: Fusion | None = None
-    """joint: all parts in one pass of the model; late: one vector per part, added by weight; ranks: one ranking per
-    part, added by rank. By default the model chooses, and parts at home in different spaces are added by rank."""
+    """joint: all parts in one pass of the model; late: one vector per part, added by weight; guided: predicted codes,
+    led towards each part or away from it by its weight, in spaces that have them; ranks: one ranking per part, added by
+    rank. By default the model chooses, and parts at home in different spaces are added by rank."""
     offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
     """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
     min_score: float | None = None
@@ -89,6 +106,29 @@ class Query:
     """an attribute, such as album: `k` and `offset` count groups of items with the same value; others are left out"""
     group_size: Annotated[int, JsonType(int, ge=1, le=MOST_HITS)] = 1
     """how many of the best items of each group become hits"""
+    facets: Annotated[Sequence[str], JsonType(list[str], max_length=20)] = ()
+    """attributes whose values to count, of all items that pass `where`"""
+    spaces: Annotated[Sequence[str], JsonType(list[str], max_length=20)] = ()
+    """ask the same in each of these spaces, and add the rankings"""
+    cursor: str | None = None
+    """the `next` of an answer to this query: the best of the hits that were not on the pages up to that one"""
+    explain: Annotated[int, JsonType(int, ge=0, le=MOST_EXPLAINED)] = 0
+    """explain so many of the hits: what each part contributed, and the words in common; not in a batch"""
+    explain_keys: Annotated[Sequence[str], JsonType(list[str], max_length=MOST_EXPLAINED)] = ()
+    """explain these items, hits or not; with `explain` at most 20"""
+    min_probability: float | None = None
+    """leave out hits that are less probable, from 0 to 1; what words alone find stays"""
+    readings: bool = False
+    """group the best 50 hits, or `k` up to 1,000, by what the query may mean if it may mean several things; not in a
+    batch, and not with `group_by`"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryOfSeveral(Query):
+    """What to look for in several collections, whose hits are merged. It has no `facets`, no `cursor`, no
+    explanations and no readings."""
+
+    collections: Annotated[Sequence[str], JsonType(list[str], min_length=1, max_length=16)]
 
 
 class More(TypedDict, total=False):
@@ -99,6 +139,21 @@ class More(TypedDict, total=False):
     vectors: bool
     group_by: str | None
     group_size: int
+    facets: Sequence[str]
+    spaces: Sequence[str]
+    cursor: str | None
+    explain: int
+    explain_keys: Sequence[str]
+    min_probability: float | None
+    readings: bool
+
+
+class Rest(More, total=False):
+    """All members of a query but its parts and `k`, as keywords."""
+
+    space: str | None
+    where: Where | None
+    fusion: Fusion | None
 
 
 Parts = str | Part | Mapping[str, Any] | Sequence[str | Part | Mapping[str, Any]]
@@ -162,7 +217,7 @@ def _part_json(part: Any, limits: Limits) -> Any:
 
 @dataclass(frozen=True)
 class Hit:
-    """One hit. In a batch it has only key, score and rank."""
+    """One hit. In a batch it has only key, score, rank and probability."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER | {
         "json_schema_extra": {"example": {"key": "holiday/0042.jpg", "score": 0.83, "rank": 1, "assets": ["rgb"]}}
@@ -181,8 +236,60 @@ class Hit:
     """where its picture lies on the service's machine; null if it is stored, and for keys without the scope admin"""
     vector: tuple[float, ...] | None = None
     """the item's raw unit vector in the space that was searched, if the query asked for `vectors`"""
-    group: str | float | bool | None = None
+    group: str | int | float | bool | None = None
     """the value of `group_by` that its group has in common; hits stand group by group, best first"""
+    collection: str | None = None
+    """the collection it is in, where several were searched"""
+    probability: float | None = None
+    """how likely it is what was asked for, from 0 to 1, alike for all kinds of query; null for words alone"""
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """A text or a truth value, and how many items have it."""
+
+    value: str | bool
+    items: int
+
+
+@dataclass(frozen=True)
+class Facet:
+    """An attribute of the items that pass the query's filter. `least` and `most` are of numbers, `first` and `last` of
+    times.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    field: str
+    items: int
+    """how many items have it"""
+    distinct: int
+    """how many different texts it has"""
+    values: tuple[FacetValue, ...] = ()
+    """its 20 most frequent texts, then its truth values"""
+    least: float | None = None
+    most: float | None = None
+    first: str | None = None
+    """ISO 8601"""
+    last: str | None = None
+
+
+@dataclass(frozen=True)
+class Understood:
+    """How the file of one part was read, where its format leaves something open."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = ANSWER
+
+    name: str
+    """what errors would call the part, such as the file's name"""
+    form: str
+    """the convention it was taken to have; a part's `form` says another"""
+    sure: float
+    """the share of such guesses that are right, 0.5 to 1; 1 where nothing was guessed"""
+    sentence: str
+    """what was understood, and why"""
+    part: int | None = None
+    """which of the query's parts it is, from 1; parts of `words` do not count"""
 
 
 @dataclass(frozen=True)
@@ -197,8 +304,19 @@ class Results:
     fusion: Fusion | None = None
     """how the parts became one, ranks wherever words are added to others; null for one part"""
     note: str | None = None
-    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; and how
-    high the scores are if none is as high as `min_score`"""
+    """what is odd about the filter, such as an attribute that no item has, if fewer hits than wanted pass it; how
+    high the scores are if none is as high as `min_score`; and that nothing good was found"""
+    facets: tuple[Facet, ...] = ()
+    """those that the query asked for, in its order"""
+    next: str | None = None
+    """send it as `cursor` for the next page; null at the end, and for queries with an `offset`"""
+    explanations: tuple[Explanation, ...] = ()
+    """of the hits and items that `explain` and `explain_keys` ask for"""
+    understood: tuple[Understood, ...] = ()
+    """how files were read whose format leaves something open, in the order of their parts"""
+    readings: tuple[Reading, ...] = ()
+    """what an ambiguous query may mean, if it asks for `readings`, in the order of their best hits; empty if it means
+    one thing"""
 
 
 @dataclass(frozen=True)
@@ -211,7 +329,13 @@ class Refusal:
 def results_of(members: Mapping[str, Any]) -> Results:
     """Results from the JSON of one answer."""
     hits = tuple(_hit_of(hit) for hit in members["hits"])
-    return Results(hits, members["space"], members.get("fusion"), members.get("note"))
+    facets = tuple(_facet_of(facet) for facet in members.get("facets", ()))
+    explained = tuple(map(_explanation_of, members.get("explanations", ())))
+    understood = tuple(_known(Understood, each) for each in members.get("understood", ()))
+    readings = tuple(Reading(each["name"], each["size"], tuple(each["keys"])) for each in members.get("readings", ()))
+    note, following = members.get("note"), members.get("next")
+    fusion = members.get("fusion")
+    return Results(hits, members["space"], fusion, note, facets, following, explained, understood, readings)
 
 
 def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
@@ -219,8 +343,36 @@ def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:
     return [Refusal(answer["error"]) if answer.get("error") else results_of(answer) for answer in answers]
 
 
+def _facet_of(members: Mapping[str, Any]) -> Facet:
+    names = [each.name for each in fields(Facet) if each.name in members]
+    values = tuple(FacetValue(each["value"], each["items"]) for each in members["values"])
+    return Facet(**{name: members[name] for name in names} | {"values": values})
+
+
 def _hit_of(members: Mapping[str, Any]) -> Hit:
-    names = ("key", "score", "rank", "caption", "attributes", "path", "group")
+    names = ("key", "score", "rank", "caption", "attributes", "path", "group", "collection", "probability")
     known = {name: members[name] for name in names if name in members}
     vector = members.get("vector")
     return Hit(**known, assets=tuple(members.get("assets", ())), vector=None if vector is None else tuple(vector))
+
+
+def _explanation_of(members: Mapping[str, Any]) -> Explanation:
+    parts = tuple(_part_share_of(part) for part in members["parts"])
+    rankings = tuple(_known(RankingShare, ranking) for ranking in members["rankings"])
+    codes, names = _codes_of(members.get("codes")), tuple(members.get("names", ()))
+    return _known(Explanation, {**members, "parts": parts, "rankings": rankings, "codes": codes, "names": names})
+
+
+def _part_share_of(members: Mapping[str, Any]) -> PartShare:
+    words = tuple(SharedWord(word["word"], tuple(word["fields"])) for word in members["words"])
+    names = tuple(members.get("names", ()))
+    return _known(PartShare, {**members, "words": words, "names": names, "codes": _codes_of(members.get("codes"))})
+
+
+def _codes_of(members: Mapping[str, Any] | None) -> SharedCodes | None:
+    return None if members is None else _known(SharedCodes, {**members, "agree": tuple(members["agree"])})
+
+
+def _known(kind: type[T], members: Mapping[str, Any]) -> T:
+    """A record of the members that this client knows; a newer service may answer with more."""
+    return kind(**{each.name: members[each.name] for each in fields(kind) if each.name in members})  # type: ignore[arg-type]

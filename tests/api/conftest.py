@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from PIL import Image, ImageDraw
 
+import api.cli
 from anyseek import Client
 from api.app import create_app
 from api.connections import protocol
@@ -31,6 +32,8 @@ LIMITS = Limits(
     values_per_batch=4_000,
     bytes_per_answer=100_000,
     pixels=1_000_000,
+    pixels_per_request=2_000_000,
+    pixels_per_batch=3_000_000,
     queries_per_batch=10,
     hits_per_batch=50_000,
 )
@@ -71,7 +74,22 @@ def listening(service: Service, lifespan: str = "on") -> Iterator[str]:
         listener.close()
 
 
+Run = Callable[..., tuple[int, str, str]]
 StartService = Callable[..., tuple[str, Service]]
+
+
+@pytest.fixture
+def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line in this process, in a fresh data directory and with the hashing model: (code, out, err)."""
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ANYSEEK_MODEL", "hashing")
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = api.cli.run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture
@@ -88,6 +106,26 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
             return stack.enter_context(listening(service, lifespan)), service
 
         yield start
+
+
+@pytest.fixture
+def url(service: Service) -> Iterator[str]:
+    """The address of the `service` that a test file makes, which has a collection `a` with the item `x`."""
+    with listening(service) as address:
+        with Client(address, patience=20) as client:
+            client.create_collection("a")
+            client.put_item("a", "x", caption="x")
+        yield address
+
+
+@pytest.fixture
+def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
+    """A service with an empty collection, which repeats every check of its readiness."""
+    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
+    url, service = start_service()
+    with Client(url, patience=20) as client:
+        client.create_collection("words")
+    return url, service
 
 
 @pytest.fixture(scope="session")

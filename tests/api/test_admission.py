@@ -1,18 +1,16 @@
 """Who reads `/metrics` and the checks of `/readyz`: keys are not tried there, and a database may hang."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy.orm import Session
+from starlette.datastructures import Headers
 
 from anyseek import Client
-from api.security import Scope, create_key
+from api.security import Admitted, Guardian, Scope, create_key
 from api.service import Service, ServiceSettings
-from search.catalogue import api_keys
-from search.catalogue.tables import ApiKeyRow
 from search.settings import Settings
 from tests.api.conftest import LIMITS, listening
 from tests.search.gallery import begin_catalogue
@@ -41,13 +39,13 @@ def get(url: str, path: str, key: str) -> httpx.Response:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One more each time that keys are looked up from now on."""
     looks: list[None] = []
-    look = api_keys.list_all
+    look = Guardian.look_up
 
-    def count(session: Session) -> Sequence[ApiKeyRow]:
+    def count(self: Guardian, headers: Headers) -> Admitted:
         looks.append(None)
-        return look(session)
+        return look(self, headers)
 
-    monkeypatch.setattr(api_keys, "list_all", count)
+    monkeypatch.setattr(Guardian, "look_up", count)
     return looks
 
 
@@ -72,13 +70,13 @@ def keys_hang(started: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     url, key = started
     assert get(url, "/metrics", key).status_code == 200
     assert "checks" in get(url, "/readyz", key).json()
-    go_on, look = threading.Event(), api_keys.list_all
+    go_on, look = threading.Event(), Guardian.look_up
 
-    def hang(session: Session) -> Sequence[ApiKeyRow]:
+    def hang(self: Guardian, headers: Headers) -> Admitted:
         go_on.wait(120)
-        return look(session)
+        return look(self, headers)
 
-    monkeypatch.setattr(api_keys, "list_all", hang)
+    monkeypatch.setattr(Guardian, "look_up", hang)
     yield url, key
     go_on.set()
 

@@ -26,11 +26,11 @@ from api.connections import Reported, report_rarely
 from api.service import Service, ServiceSettings
 from search.engine import SearchEngine
 from search.settings import Serving, Settings
-from tests.api.conftest import LIMITS, listening
+from tests.api.conftest import LIMITS
 from tests.search.gallery import begin_catalogue
 from workers.runtime import Runtime
 
-SERVING = Serving(connections=6, head_seconds=0.6, body_seconds=0.6, body_rate=100_000, send_seconds=0.6)
+SERVING = Serving(connections=6, bodies_mb=1, head_seconds=0.6, body_seconds=0.6, body_rate=100_000, send_seconds=0.6)
 HEAD = "POST /v1/collections/a/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 Connect = Callable[[], socket.socket]
 
@@ -40,15 +40,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
     begin_catalogue(tmp_path)
     with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=SERVING), "hashing") as runtime:
         yield Service(runtime, ServiceSettings())
-
-
-@pytest.fixture
-def url(service: Service) -> Iterator[str]:
-    with listening(service) as address:
-        with Client(address, patience=20) as client:
-            client.create_collection("a")
-            client.put_item("a", "x", caption="x")
-        yield address
 
 
 @pytest.fixture
@@ -104,6 +95,19 @@ def test_a_body_that_drips_is_cut_off(connect: Connect, length: str) -> None:
     assert _answer(connection) == (408, "request-timeout")
 
 
+def test_bodies_of_all_requests_are_limited_together(connect: Connect, url: str) -> None:
+    """Each may have 600 kB, and all 1 MiB; where there is room, these are read and refused for what they are."""
+    first, body = connect(), b'{"parts": [{"text": "x"}]}' + b" " * 599_900
+    first.sendall(f"{HEAD}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body[:-1])
+    while (refused := httpx.post(f"{url}/v1/collections/a/query", content=body, timeout=30)).status_code == 413:
+        pass  # until the first has come
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:anyseek:busy")
+    assert refused.headers["retry-after"] == "1"
+    first.sendall(body[-1:])
+    assert _answer(first) == (413, "json-too-large")
+    assert httpx.post(f"{url}/v1/collections/a/query", content=body, timeout=30).status_code == 413
+
+
 def test_a_form_that_drips_is_cut_off(connect: Connect) -> None:
     connection = connect()
     form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50000\r\n\r\n--b\r\n"
@@ -150,13 +154,13 @@ def test_silent_connections_make_room_for_those_that_ask(url: str, connect: Conn
 def test_more_requests_than_connections_are_told_to_come_back(
     url: str, service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, answer_truly = threading.Event(), SearchEngine.query
+    go_on, answer_truly = threading.Event(), SearchEngine.query_together
 
     def wait_first(*args: object) -> object:
         go_on.wait(30)
         return answer_truly(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SearchEngine, "query", wait_first)
+    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
     with ThreadPoolExecutor(6) as clients:
         body = {"parts": [{"text": "x"}]}
         asked = [clients.submit(httpx.post, f"{url}/v1/collections/a/query", json=body, timeout=60) for _ in range(6)]

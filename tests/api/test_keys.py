@@ -1,11 +1,16 @@
 """The life of API keys: from the first on the door is closed to all others, also when the last one has gone."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from api.cli import run
 from api.security import Scope, create_key
@@ -37,6 +42,46 @@ def test_revoking_the_last_key_closes_the_door(start_service: StartService) -> N
         api_keys.revoke(session, "only")
     assert (status(url), status(url, key)) == (401, 401)
     assert status(url, create_key(database, "another", Scope.READ)) == 200
+
+
+def test_a_key_that_another_process_revokes_opens_nothing_from_then_on(start_service: StartService) -> None:
+    url, service = start_service()
+    keys = [create_key(service.runtime.database, name, Scope.ADMIN) for name in ("gone", "kept")]
+    assert [status(url, key) for key in keys] == [200, 200]
+    command = [sys.executable, "-m", "api", "keys", "revoke", "gone"]
+    environment = os.environ | {"ANYSEEK_HOME": str(service.runtime.settings.home)}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert [status(url, key) for key in keys] == [401, 200]
+
+
+def test_keys_are_read_again_only_after_something_was_committed(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, service = start_service()
+    database, looks = service.runtime.database, list[None]()
+    key = create_key(database, "only", Scope.ADMIN)
+    status(url, key)  # its use is noted
+    look = api_keys.list_all
+
+    def count(session: Session) -> Sequence[ApiKeyRow]:
+        looks.append(None)
+        return look(session)
+
+    monkeypatch.setattr(api_keys, "list_all", count)
+    assert [status(url, key) for _ in range(5)] == [200] * 5
+    assert len(looks) == (1 if database.version() is not None else 5)
+    with database.write() as session:
+        api_keys.revoke(session, "only")
+    assert status(url, key) == 401
+
+
+def test_a_key_that_is_held_expires(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, service = start_service()
+    key = create_key(service.runtime.database, "brief", Scope.ADMIN, timedelta(days=1))
+    assert [status(url, key) for _ in range(2)] == [200, 200]
+    later = now() + timedelta(days=2)
+    monkeypatch.setattr(api_keys, "now", lambda: later)
+    assert status(url, key) == 401
 
 
 def test_a_key_expires(start_service: StartService) -> None:

@@ -54,6 +54,33 @@ def test_a_bomb_is_refused_by_its_header(http: httpx.Client, collection: str) ->
 
 
 @pytest.mark.usefixtures("shapes")
+def test_pictures_of_a_query_are_limited_together(http: httpx.Client, collection: str, problem: Problem) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1_000, 1_000)).save(file, "WEBP", lossless=True)
+    small = base64.b64encode(file.getvalue()).decode()
+    assert len(small) < 200
+    parts = [{"modality": "rgb", "data": small, "name": f"picture {number}"} for number in range(16)]
+    problem(http.post(f"/v1/{QUERY}", json={"parts": parts}), 413, "limit-exceeded")
+    assert "picture 2 has 1,000,000 pixels" in http.post(f"/v1/{QUERY}", json={"parts": parts}).json()["detail"]
+    assert http.post(f"/v1/{QUERY}", json={"parts": parts[:2]}).status_code == 200
+    fields = [("rgb", ("a.webp", file.getvalue()))] * 3
+    problem(http.post(f"/v1/{QUERY}", files=fields), 413, "limit-exceeded")
+    maps = [(modality, ("a.webp", file.getvalue())) for modality in ("rgb", "sketch", "normal")]
+    problem(http.put(f"/v1/collections/{collection}/items/k", files=maps), 413, "limit-exceeded")
+    problem(http.post("/v1/predict", files=[*maps, ("targets", (None, "caption"))]), 413, "limit-exceeded")
+
+
+@pytest.mark.usefixtures("shapes")
+def test_pictures_of_a_batch_are_limited_together(http: httpx.Client) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1_000, 1_000)).save(file, "WEBP", lossless=True)
+    query = {"parts": [{"modality": "rgb", "data": base64.b64encode(file.getvalue()).decode()}]}
+    results = http.post(f"/v1/{BATCH}", json={"queries": [query] * 5}).json()["results"]
+    assert [bool(result["hits"]) for result in results] == [True, True, True, False, False]
+    assert "has 1,000,000 pixels, and the request has 0 left" in results[3]["error"]
+
+
+@pytest.mark.usefixtures("shapes")
 def test_a_truncated_picture_is_refused(http: httpx.Client) -> None:
     file = io.BytesIO()
     Image.effect_noise((200, 200), 90).save(file, "JPEG")

@@ -52,6 +52,8 @@ FOUND: list[Callable[[Path], dict[str, Any]]] = [
     lambda _: {"parts": ["a green box", Part("words", text="red box", weight=2)], "k": 5},
     lambda _: {"parts": Part("words", text="red"), "where": "not @key = 'red box'"},
     lambda _: {"parts": "a green box", "k": 2, "group_by": "colour", "group_size": 2},
+    lambda _: {"parts": "a green box", "k": 2, "where": "@key starts with red", "facets": ["colour", "width", "none"]},
+    lambda _: {"parts": "a green box", "spaces": ["hashing"]},
     lambda _: {"parts": [Part(vector=np.eye(512)[3]), Part(item="red box")]},
     lambda _: {"parts": [Part("caption", vector=[0.0] * 511 + [2.0])]},
 ]
@@ -100,6 +102,18 @@ REFUSED: list[Callable[[Path], dict[str, Any]]] = [
     lambda _: {"parts": Part("words", data=b"a")},
     lambda _: {"parts": Part("words", text="a\0")},
     lambda _: {"parts": Part("words", text="a " * 101)},
+    lambda _: {"parts": "a", "spaces": ["nowhere"]},
+    lambda _: {"parts": "a", "spaces": ["hashing", "hashing"]},
+    lambda _: {"parts": "a", "spaces": ["hashing"], "space": "hashing"},
+    lambda _: {"parts": "a", "spaces": "hashing"},
+    lambda _: {"parts": "a", "cursor": "nonsense"},
+    lambda _: {"parts": "a", "cursor": 3},
+    lambda _: {"parts": "a", "facets": ["@key"]},
+    lambda _: {"parts": "a", "facets": ["a", "a"]},
+    lambda _: {"parts": "a", "facets": "a"},
+    lambda _: {"parts": "a", "facets": [1]},
+    lambda _: {"parts": "a", "facets": [""]},
+    lambda _: {"parts": "a", "facets": [f"a{number}" for number in range(21)]},
     lambda _: {"parts": "a", "group_size": 2},
     lambda _: {"parts": "a", "group_size": 0, "group_by": "colour"},
     lambda _: {"parts": "a", "group_by": "@key"},
@@ -126,6 +140,19 @@ def test_the_same_is_refused_in_the_same_words(clients: Clients, shapes: str, fi
     over_http, here = errors
     assert str(here) == str(over_http)
     assert exit_code_of(here) == exit_code_of(over_http)
+
+
+def test_several_collections_have_the_same_hits_and_refusals(clients: Clients, shapes: str) -> None:
+    over_http, here = (client.query([shapes], "a red box", k=3, where="colour = red") for client in clients)
+    assert [hit.collection for hit in here.hits] == [shapes] * 3
+    assert here == over_http
+    for names, more in [([], {}), ([shapes, "gone"], {}), ([shapes], {"facets": ["a"]}), ([shapes], {"offset": -1})]:
+        said = []
+        for client in clients:
+            with pytest.raises(AnyseekError) as caught:
+                client.query(names, "a", **more)  # type: ignore[arg-type]
+            said.append(str(caught.value))
+        assert said[0] == said[1] or not names  # the schema says of no collections that there is none
 
 
 def test_a_batch_has_the_same_results_and_refusals(clients: Clients, shapes: str, picture: Picture) -> None:

@@ -6,6 +6,8 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from typing import Any
 
 import httpx
 import pytest
@@ -91,6 +93,16 @@ def test_nothing_passes_for_another_line_or_steers_the_terminal() -> None:
     assert 'route="/a b"' in told
 
 
+def _requests(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
+    """What is logged of so many requests; the line of one may come a moment after its answer."""
+    for _ in range(500):
+        found = [made.__dict__["fields"] for made in list(caplog.records) if made.getMessage() == "request"]
+        if len(found) >= count:
+            break
+        time.sleep(0.01)
+    return found
+
+
 def test_the_line_of_a_request_has_key_address_and_route(
     start_service: StartService, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,7 +111,7 @@ def test_the_line_of_a_request_has_key_address_and_route(
     caplog.set_level(logging.INFO)
     httpx.get(f"{url}/v1/collections", headers={"authorization": f"Bearer {key}"})
     httpx.get(f"{url}/v1/collections", headers={"authorization": "Bearer wrong"})
-    good, refused = [made.__dict__["fields"] for made in caplog.records if made.getMessage() == "request"]
+    good, refused = _requests(caplog, 2)
     assert (good["key"], good["address"], good["status"]) == ("alice", "127.0.0.1", 200)
     assert good["route"] == "/v1/collections"
     assert "key" not in refused

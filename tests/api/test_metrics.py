@@ -16,7 +16,6 @@ from api.app import create_app
 from api.security import Scope, create_key
 from api.service import Service
 from search.catalogue import api_keys
-from tests.api.conftest import StartService
 from tests.indexer.pictures import png
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -38,16 +37,6 @@ def scraped(url: str, key: str | None = None) -> Samples:
 
 def value(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((name, frozenset(labels.items())), 0.0)
-
-
-@pytest.fixture
-def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
-    """A service with an empty collection."""
-    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
-    url, service = start_service()
-    with Client(url, patience=20) as client:
-        client.create_collection("words")
-    return url, service
 
 
 def test_requests_are_counted_by_the_pattern_of_their_route(started: tuple[str, Service]) -> None:

@@ -1,6 +1,7 @@
 """A key that asks too often, or an address that tries keys, is told when to come back; others are not slowed."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -59,6 +60,25 @@ def test_a_key_that_asks_too_often_waits_and_others_do_not(ask: Ask, problem: Pr
     assert ask("busy", "/healthz").status_code == 200
 
 
+def test_all_keys_of_an_address_together_are_limited(
+    tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_catalogue(tmp_path)
+    serving = Serving(requests_per_minute=400, requests_per_minute_of_address=40)
+    with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=serving), "hashing") as runtime:
+        service = Service(runtime, ServiceSettings(loopback=False))
+        keys = [create_key(runtime.database, f"key-{number}", Scope.READ) for number in range(4)]
+        with listening(service) as url:
+            answers: list[httpx.Response] = []
+            while not answers or answers[-1].status_code == 200:
+                headers = {"authorization": f"Bearer {keys[len(answers) % len(keys)]}"}
+                answers.append(httpx.get(f"{url}/v1/collections", headers=headers, timeout=60))
+                assert len(answers) < 200
+            problem(answers[-1], 429, "too-many-requests")
+            assert "from this address" in answers[-1].json()["detail"]
+            assert answers[-1].headers["retry-after"] in ("1", "2")
+
+
 def test_an_address_that_tries_keys_is_refused_before_they_are_looked_up(
     ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,20 +91,22 @@ def test_an_address_that_tries_keys_is_refused_before_they_are_looked_up(
     assert "wrong API keys" in answer.json()["detail"]
 
 
-def test_requests_of_a_key_at_once_are_limited(ask: Ask, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query
+def test_requests_of_a_key_at_once_are_limited(
+    ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, answer_truly = threading.Event(), SearchEngine.query_together
 
     def wait_first(*args: object) -> object:
-        entered.release()
         go_on.wait(60)
         return answer_truly(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SearchEngine, "query", wait_first)
+    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
     with ThreadPoolExecutor(2) as clients:
         query = {"parts": [{"text": "x"}]}
         asked = [clients.submit(ask, "busy", "/v1/collections/a/query", "POST", **query) for _ in range(2)]
         try:
-            assert all(entered.acquire(timeout=60) for _ in range(2))
+            while service.pool.wanted < 2:
+                time.sleep(0.02)
             problem(ask("busy"), 429, "too-many-requests")
             assert ask("calm").status_code == 200
         finally:

@@ -19,7 +19,7 @@ from api.security import Scope, create_key
 from api.service import Service, ServiceSettings
 from search.catalogue import collections
 from search.settings import Health, Settings
-from tests.api.conftest import StartService, listening
+from tests.api.conftest import listening
 from tests.search.gallery import begin_catalogue
 from tests.services.servers import Redis
 from workers.runtime import Runtime
@@ -39,16 +39,6 @@ def states(answer: httpx.Response) -> dict[str, str]:
 def detail(answer: httpx.Response, name: str) -> str:
     (found,) = [check["detail"] for check in answer.json()["checks"] if check["name"] == name]
     return str(found)
-
-
-@pytest.fixture
-def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
-    """A service with its model, and no result of a check kept."""
-    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
-    url, service = start_service()
-    with Client(url, patience=20) as client:
-        client.create_collection("words")
-    return url, service
 
 
 def test_a_service_that_can_do_its_work_says_so_of_each_thing(started: tuple[str, Service]) -> None:

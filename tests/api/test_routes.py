@@ -26,6 +26,7 @@ def test_models_tell_what_they_take(http: httpx.Client) -> None:
     (model,) = http.get("/v1/models").json()["models"]
     assert model["name"] == "hashing"
     assert model["modalities"] == ["canny_edge", "caption", "color_palette", "rgb"]
+    assert model["forms"] == {"canny_edge": {"clean": "as it is", "photographed": "photographed from paper"}}
     assert len(model["fingerprint"]) == 64
     assert model["spaces"][0]["dimension"] == 512
 
@@ -140,6 +141,13 @@ def test_the_framework_refuses_with_problems_too(problem: Problem, http: httpx.C
     assert "GET" in refused.headers["allow"]
 
 
+@pytest.mark.parametrize("wanted", ["", "bytes=5-1", "bytes=999999999-", "x", "bytes=0-3"])
+def test_files_of_the_page_are_sent_whole_whatever_range_is_asked_for(http: httpx.Client, wanted: str) -> None:
+    for path in ("/", "/docs", "/web/app.js", "/web/swagger/swagger-ui.css"):
+        answer = http.get(path, headers={"range": wanted})
+        assert (answer.status_code, answer.content) == (200, http.get(path).content), path
+
+
 def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None:
     described = http.get("/openapi.json").json()
     assert described["paths"]["/v1/collections/{collection}/query"]["post"]["requestBody"]["content"].keys() == {
@@ -148,7 +156,8 @@ def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None
     }
     schemas = described["components"]["schemas"]
     assert schemas["Query"]["examples"]
-    part = {"modality", "text", "data", "item", "weight", "classes", "name", "vector"}
+    part = {"modality", "text", "data", "item", "weight", "classes", "name", "vector", "collection", "form", "box"}
+    part |= {"mask"}
     assert set(schemas["Part"]["properties"]) == part
     by_url = described["paths"]["/v1/collections/{collection}/query"]["get"]["parameters"]
     in_url = {given["name"] for given in by_url} - {"collection", "text", "item", "palette", "words"}

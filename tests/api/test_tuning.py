@@ -20,7 +20,9 @@ MODEL = "hashing"
 
 @pytest.fixture(autouse=True)
 def _leaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.runtime.load_embedder", lambda name, home: Leaning() if name == MODEL else Mirrored())
+    monkeypatch.setattr(
+        "workers.runtime.load_embedder", lambda name, home, device: Leaning() if name == MODEL else Mirrored()
+    )
 
 
 @pytest.fixture

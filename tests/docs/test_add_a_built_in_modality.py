@@ -22,12 +22,11 @@ from model.data.contents import fitted, stored_content
 from model.data.samples import Split
 from model.data.sources.folder import FolderSource, Options
 from model.data.splits import Shares
-from model.encoders.pull import encoders_folder
 from model.fourm.bundled.layout import INPUTS, BundledInput
-from model.home import default_home
 from model.modalities import registry
 from model.modalities.registry import PICTURE_SUFFIXES, Content, Modality
-from search.settings import Limits, Settings
+from search.settings import Settings
+from tests.encoders import link_encoders
 from tests.random_bundle import write_random_bundle
 from workers.runtime import Runtime
 
@@ -45,12 +44,7 @@ def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bundled network of random weights that takes thermal pictures too, in a data directory of its own."""
-    pulled = encoders_folder(default_home())
-    if not pulled.is_dir():
-        pytest.skip("the encoders are not pulled; make install does")
-    encoders = encoders_folder(tmp_path / "home")
-    encoders.parent.mkdir(parents=True)
-    encoders.symlink_to(pulled)
+    link_encoders(tmp_path / "home")
     monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / "home"))
     write_random_bundle(tmp_path / "4m-thermal")
     return str(tmp_path / "4m-thermal")
@@ -102,7 +96,7 @@ def test_a_sidecar_names_it_a_query_takes_it_and_the_page_offers_it(
 
 
 def test_an_aligned_folder_to_evaluate_on_has_it(aligned: Path) -> None:
-    (first, *_) = read_aligned(aligned, Limits(), None).samples
+    (first, *_) = read_aligned(aligned, Settings(aligned.parent), None).samples
     assert first.values.keys() == {"rgb", "thermal"}
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from model.data.shards import open_dataset
-from model.encoders.pull import encoders_folder
-from model.home import default_home
 from model.training.run.records import read_records
+from tests.encoders import link_encoders
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "add-a-modality.md"
@@ -26,13 +25,9 @@ def blocks() -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder in which the document's relative paths are right, and encoders that are there already."""
-    if not encoders_folder(default_home()).is_dir():
-        pytest.skip("the encoders are not pulled; make install does")
     for name in ("configs", "model"):
         (tmp_path / name).symlink_to(ROOT / name)
-    encoders = encoders_folder(tmp_path / "home")
-    encoders.parent.mkdir(parents=True)
-    encoders.symlink_to(encoders_folder(default_home()))
+    link_encoders(tmp_path / "home")
     return tmp_path
 
 

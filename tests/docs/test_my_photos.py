@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from model.encoders.pull import encoders_folder
-from model.home import default_home
 from tests.api.web import chromium
 from tests.api.web.views import keys, stroke
 from tests.docs import phone
+from tests.encoders import link_encoders
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +46,8 @@ _ASKS_ALL = ("dog.png", "--where", "place", "taken")  # what, how it looks, wher
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with PHOTOS/, a drawing and what else the commands name; no command has run."""
-    if not encoders_folder(default_home()).is_dir():
-        pytest.skip("the encoders are not pulled; make install does")
     folder = tmp_path_factory.mktemp("story")
-    encoders = encoders_folder(folder / "home")
-    encoders.parent.mkdir(parents=True)
-    encoders.symlink_to(encoders_folder(default_home()))
+    link_encoders(folder / "home")
     phone.write_photos(folder / "PHOTOS")
     for name in ("dog.png", "bike.png"):
         (folder / name).write_bytes(phone.sketch())
@@ -95,7 +90,7 @@ def indexed(run: Run, folder: Path) -> Path:
 
 
 def _keys(table: str) -> list[str]:
-    return [line.split()[2] for line in table.splitlines()]
+    return [line.split()[3] for line in table.splitlines()]  # after rank, score and probability
 
 
 def test_every_command_of_the_readme_works(indexed: Path, run: Run) -> None:

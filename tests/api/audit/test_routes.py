@@ -19,6 +19,7 @@ from tests.indexer.pictures import png
 CHANGES: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/v1/collections", {"json": {"name": "c"}}, "collection.create"),
     ("PUT", "/v1/collections/c/items/k/1", {"files": {"rgb": png(1)}}, "item.put"),
+    ("PATCH", "/v1/collections/c/items/k/1", {"json": {"attributes": {"n": 1}}}, "item.patch"),
     ("POST", "/v1/collections/c/jobs", {"json": {"source": "ROOT"}}, "job.start"),
     ("POST", "/v1/jobs/1/retry", {}, "job.retry"),
     ("POST", "/v1/jobs/2/cancel", {}, "job.cancel"),
@@ -53,7 +54,7 @@ def entries(http: httpx.Client, **asked: Any) -> list[dict[str, Any]]:
 
 def test_the_table_has_every_route_that_changes_something(keyed: tuple[httpx.Client, Service]) -> None:
     described = create_app(keyed[1]).openapi()["paths"]
-    read_only = {"/v1/predict", "/v1/previews", "/v1/collections/{collection}/query"}
+    read_only = {"/v1/predict", "/v1/previews", "/v1/query", "/v1/collections/{collection}/query"}
     read_only.add("/v1/collections/{collection}/query/batch")
     routes = {
         (method.upper(), path)

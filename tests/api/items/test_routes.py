@@ -1,5 +1,6 @@
 """Items: any key, files, attributes, pages."""
 
+import json
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -167,3 +168,87 @@ def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: st
         http.post(f"/v1/collections/{shapes}/query?k=1", json={"parts": [{"text": "red"}]}), 422, "unknown-parameter"
     )
     assert http.get("/", params={"from": "elsewhere"}).status_code == 200
+
+
+def test_attributes_and_captions_are_patched(http: httpx.Client, collection: str, picture: Picture) -> None:
+    path = _item(collection, "a/b")
+    form = {"caption": "a red disc", "attributes": '{"n": 1, "place": {"town": "Rome", "km": 3}}'}
+    put = http.put(path, files={"rgb": ("red.png", picture("red", "disc"))}, data=form)
+    assert put.headers["etag"] == f'"{put.json()["etag"]}"' == http.get(path).headers["etag"]
+    change = {"attributes": {"n": None, "rating": 5, "place": {"km": 4}}}
+    kind = {"content-type": "application/merge-patch+json", "if-match": put.headers["etag"]}
+    patched = http.patch(path, content=json.dumps(change), headers=kind)
+    assert patched.status_code == 200, patched.text
+    assert patched.json() == http.get(path).json()
+    said = patched.json()["attributes"]
+    assert (said.get("n"), said["rating"], said["place"]) == (None, 5, {"town": "Rome", "km": 4})
+    assert (patched.json()["caption"], patched.json()["revision"]) == ("a red disc", 2)
+    query = {"parts": [{"text": "zebra"}], "where": "rating = 5"}
+    (before,) = http.post(f"/v1/collections/{collection}/query", json=query).json()["hits"]
+    assert http.patch(path, json={"caption": "zebra"}).json()["caption"] == "zebra"
+    (after,) = http.post(f"/v1/collections/{collection}/query", json=query).json()["hits"]
+    assert after["score"] > before["score"]
+    assert http.patch(path, json={"attributes": None, "caption": None}).json()["attributes"] == {}
+
+
+def test_a_change_of_what_others_have_changed_is_refused(problem: Problem, http: httpx.Client, collection: str) -> None:
+    path = _item(collection, "k")
+    seen = http.put(path, files={"caption": (None, "a dog")}).headers["etag"]
+    matching = {"if-match": f'"9-9", {seen}'}
+    assert http.patch(path, json={"attributes": {"n": 1}}, headers=matching).status_code == 200
+    for wrong in (seen, f"W/{http.get(path).headers['etag']}", '""', "x"):
+        headers = {"if-match": wrong}
+        problem(http.patch(path, json={"attributes": {"n": 2}}, headers=headers), 412, "item-changed")
+        problem(http.patch(path, json={"caption": "b"}, headers=headers), 412, "item-changed")
+        problem(http.put(path, files={"caption": (None, "a cat")}, headers=headers), 412, "item-changed")
+        problem(http.delete(path, headers=headers), 412, "item-changed")
+    held = http.get(path)
+    assert (held.json()["caption"], held.json()["attributes"]) == ("a dog", {"n": 1})
+    assert http.delete(path, headers={"if-match": held.headers["etag"]}).status_code == 204
+    problem(http.put(path, files={"caption": (None, "a cat")}, headers={"if-match": "*"}), 412, "item-changed")
+    problem(http.patch(path, json={"attributes": {}}), 404, "item-not-found")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("{}", "bad-input"),
+        ("[]", "invalid-request"),
+        ("{", "invalid-request"),
+        ('{"attribute": {}}', "invalid-request"),
+        ('{"key": "other"}', "invalid-request"),
+        ('{"attributes": []}', "invalid-request"),
+        ('{"caption": 3}', "invalid-request"),
+        ('{"caption": " "}', "empty-input"),
+        ('{"attributes": {"a": 1e999}}', "bad-attributes"),
+        ('{"attributes": {"a": "\\ud800"}}', "bad-input"),
+        ('{"attributes": ' + '{"a":' * 40 + "1" + "}" * 40 + "}", "bad-attributes"),
+    ],
+)
+def test_a_wrong_patch_is_refused_and_changes_nothing(
+    problem: Problem, http: httpx.Client, shapes: str, sent: str, code: str
+) -> None:
+    path = _item(shapes, "red disc")
+    before = http.get(path).json()
+    problem(http.patch(path, content=sent), 422, code)
+    assert http.get(path).json() == before
+
+
+def test_attributes_are_predicted_on_request(
+    problem: Problem, http: httpx.Client, collection: str, picture: Picture
+) -> None:
+    path, files = _item(collection, "told"), {"rgb": ("red.png", picture("red", "disc"))}
+    assert "predicted" not in http.put(path, files=files).json()["attributes"]
+    told = http.put(path, files=files, data={"predict_attributes": "true"}).json()["attributes"]["predicted"]
+    assert 0 < told["brightness"] < 1
+    assert told["colour_shares"]["red"] > 0
+    where = {"where": "predicted.colour_shares.red > 0"}
+    listed = http.get(f"/v1/collections/{collection}/items", params=where).json()["items"]
+    assert [item["key"] for item in listed] == ["told"]
+    problem(http.put(path, files=files, data={"predict_attributes": "perhaps"}), 422, "bad-query")
+    own = {"attributes": json.dumps({"predicted": {"brightness": 1}})}
+    problem(http.put(path, files=files, data=own), 422, "bad-attributes")
+    patch = {"attributes": {"predicted": {"brightness": 1}}}
+    problem(http.patch(path, json=patch), 422, "bad-attributes")
+    assert http.get(path).json()["attributes"]["predicted"] == told
+    http.delete(path)

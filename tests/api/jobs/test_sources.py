@@ -54,3 +54,31 @@ def test_a_job_says_which_duplicates(problem: Problem, http: httpx.Client, colle
     problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")
     (root / "notes.md").write_text("words")
     problem(http.post(f"/v1/collections/{collection}/jobs", json={"source": str(root / "notes.md")}), 422, "bad-source")
+
+
+def test_a_job_and_its_source_predict_attributes_on_request(
+    http: httpx.Client, collection: str, picture: Picture, root: Path
+) -> None:
+    folder = root / "told"
+    folder.mkdir()
+    (folder / "told.png").write_bytes(picture("red", "disc"))
+
+    def indexed(**options: object) -> tuple[int, dict[str, Any]]:
+        started = http.post(f"/v1/collections/{collection}/jobs", json={"source": str(folder), **options})
+        assert started.status_code == 202, started.text
+        job = ended(http, started.json()["id"])
+        return job["indexed"], http.get(f"/v1/collections/{collection}/items/told.png").json()["attributes"]
+
+    assert "predicted" not in indexed()[1]
+    count, attributes = indexed(predict_attributes=True)
+    assert count == 1
+    assert "red" in attributes["predicted"]["colour_shares"]
+    assert indexed() == (0, attributes)
+    count, attributes = indexed(predict_attributes=False)
+    assert (count, "predicted" in attributes) == (1, False)
+    http.delete(f"/v1/collections/{collection}/items/told.png")
+
+
+def test_a_choice_that_is_none_is_refused(http: httpx.Client, collection: str, problem: Problem, root: Path) -> None:
+    body = {"source": str(root), "predict_attributes": "perhaps"}
+    problem(http.post(f"/v1/collections/{collection}/jobs", json=body), 422, "invalid-request")

@@ -74,6 +74,21 @@ def test_one_bad_line_says_why_and_stops_nothing(tmp_path: Path, line: str | byt
     assert set(bad) == {"id", "error"}
 
 
+def test_a_line_that_names_a_space_is_not_asked_in_those_of_the_others(tmp_path: Path) -> None:
+    searcher = CountingSearcher()
+    lines = [
+        b'{"id": 1, "parts": [], "space": "c"}',
+        b'{"id": 2, "parts": [], "spaces": ["c", "d"]}',
+        b'{"id": 3, "parts": []}',
+    ]
+    for defaults in ({"spaces": ["a", "b"]}, {"space": "a"}):
+        list(answer_lines(lines, tmp_path, searcher, "c", defaults))
+        one, several, neither = searcher.chunks[-1]
+        assert one == {"parts": [], "space": "c"}
+        assert several == {"parts": [], "spaces": ["c", "d"]}
+        assert neither == {"parts": [], **defaults}
+
+
 def test_files_are_relative_to_the_batch_file(tmp_path: Path) -> None:
     (tmp_path / "ä b.png").write_bytes(b"bytes")
     _, searcher = _answers(

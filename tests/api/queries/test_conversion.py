@@ -8,42 +8,106 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from api.contents import Upload
 from api.errors import MOST_PLACES
 from api.queries import wire
-from api.queries.conversion import QUERY, query_from_form, read_query
+from api.queries.conversion import QUERY, read_query
 from indexer.errors import InputVanished
 from model.hashing import HashingEmbedder
 from model.modalities.reading.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
-from model.modalities.registry import MODALITIES
 from model.seam import Regions
 from search.errors import AnyseekError, BadInput, BadQuery, LimitExceeded
-from search.settings import Limits
 from search.types import Part
-
-LIMITS = Limits()
-
-
-class TakesEverything(HashingEmbedder):
-    modalities = frozenset(MODALITIES)
-
-
-EMBEDDER = TakesEverything()
-
-
-def _png() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (8, 6), "red").save(file, "PNG")
-    return file.getvalue()
+from tests.api.queries.asking import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
 
 
 def _parts(*parts: dict[str, object]) -> tuple[Part, ...]:
-    return read_query({"parts": list(parts)}, LIMITS, EMBEDDER).parts
+    return read_query({"parts": list(parts)}, LIMITS, EMBEDDER, no_pictures).parts
+
+
+def test_a_part_says_how_its_file_was_understood_and_is_told_otherwise() -> None:
+    guessed, told, words = _parts(
+        {"modality": "depth", "data": depth(), "name": "room.png"},
+        {"modality": "depth", "data": depth(), "form": "near-bright"},
+        {"text": "a room"},
+    )
+    assert guessed.understood is not None
+    assert told.understood is not None
+    assert words.understood is None
+    assert (guessed.understood.name, guessed.understood.form) == ("room.png", "far-bright")
+    assert (told.understood.form, told.understood.sure) == ("near-bright", 1.0)
+    np.testing.assert_allclose(told.value, 4900 - np.asarray(guessed.value))  # type: ignore[arg-type]
+
+
+def test_a_box_is_a_part_of_a_picture_that_is_sent() -> None:
+    data = base64.b64encode(png()).decode()
+    (part,) = _parts({"modality": "rgb", "data": data, "box": [0, 0, 0.5, 1]})
+    assert np.asarray(part.value).shape == (6, 4, 3)
+    for wrong, says in (
+        ({"text": "a", "box": [0, 0, 1, 1]}, "part 1 has a box, but neither data nor an item"),
+        ({"modality": "rgb", "data": data, "box": [0, 0, 1]}, "box"),
+        ({"modality": "rgb", "data": data, "box": [0, 0, 0, 1]}, "empty"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            _parts(wrong)
+
+
+def test_a_box_is_a_part_of_an_item_s_picture() -> None:
+    part = {"item": "a", "collection": "other", "box": [0, 0, 0.5, 1], "weight": -0.5}
+    (read,) = read_query({"parts": [part]}, LIMITS, EMBEDDER, picture_of).parts
+    assert (read.modality, read.item, read.weight, np.shape(read.value)) == ("rgb", None, -0.5, (6, 4, 3))  # type: ignore[arg-type]
+    assert read.understood is not None
+    assert read.understood.sentence.startswith("of the picture of 'a' only the box 0, 0, 0.5, 1 is looked for")
+    with pytest.raises(BadInput, match="the box of the picture of 'a' is 0, 0, 0, 1 and empty"):
+        read_query({"parts": [part | {"box": [0, 0, 0, 1]}]}, LIMITS, EMBEDDER, picture_of)
+
+
+def _mask(height: int = 6, width: int = 8) -> bytes:
+    """Its left half counts."""
+    values = np.zeros((height, width), np.uint8)
+    values[:, : width // 2] = 1
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_mask_is_a_part_of_a_picture_or_of_an_item_s() -> None:
+    written = base64.b64encode(_mask()).decode()
+    sent, of_item = read_query(
+        {"parts": [{"modality": "rgb", "data": png(), "mask": _mask()}, {"item": "a", "mask": written}]},
+        LIMITS,
+        EMBEDDER,
+        picture_of,
+    ).parts
+    assert np.shape(sent.value) == np.shape(of_item.value) == (6, 4, 3)  # type: ignore[arg-type]
+    assert sent.understood is not None
+    assert sent.understood.form == "mask"
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"text": "a", "mask": "AAAA"}, "part 1 has a mask, but neither data nor an item"),
+        ({"item": "a", "mask": "AAAA", "box": [0, 0, 1, 1]}, "part 1 has a box and a mask"),
+        ({"item": "a", "mask": "#"}, "the mask of part 1 is not base64"),
+        ({"item": "a", "mask": "AAAA"}, "the mask of the picture of 'a' is not a picture"),
+        ({"modality": "rgb", "data": png(), "mask": _mask(8, 6)}, "is 6 x 8, which are not the proportions"),
+        ({"modality": "depth", "data": depth(), "mask": _mask()}, "is depth and has a mask; a mask is of a picture"),
+        ({"modality": "caption", "data": "a", "mask": _mask()}, "has no mask; only a file has one"),
+    ],
+)
+def test_a_wrong_mask_is_refused(part: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        read_query({"parts": [part]}, LIMITS, EMBEDDER, picture_of)
+
+
+def test_a_text_has_no_form() -> None:
+    with pytest.raises(BadQuery, match="part 1 has a form, but no data"):
+        _parts({"text": "a room", "form": "far-bright"})
 
 
 def test_each_kind_of_part_becomes_a_value() -> None:
     picture, words, colours, listed, item, bare = _parts(
-        {"modality": "image", "data": base64.b64encode(_png()).decode(), "weight": 0.5},
+        {"modality": "image", "data": base64.b64encode(png()).decode(), "weight": 0.5},
         {"modality": "caption", "data": " a dog "},
         {"modality": "palette", "text": "#ff0000, #00ff00"},
         {"modality": "color_palette", "data": ["#0000ff"]},
@@ -88,6 +152,25 @@ def test_a_wrong_part_is_refused(part: dict[str, object], error: type[AnyseekErr
         _parts(part)
 
 
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"item": "a", "form": "inverse"}, "part 1 has a form, but no data"),
+        ({"item": "a", "form": "inverse", "box": [0, 0, 1, 1]}, "part 1 has a form, but no data"),
+        ({"vector": [1.0], "form": "inverse"}, "part 1 has a form, but no data"),
+        ({"modality": "words", "text": "a", "form": "inverse"}, "part 1 has a form, but no data"),
+        ({"item": "a", "classes": {"1": "sky"}}, "part 1 has classes, but is no file of a segmentation"),
+        ({"vector": [1.0], "classes": {"1": "sky"}}, "part 1 has classes"),
+        ({"text": "a", "classes": {"1": "sky"}}, "part 1 has classes"),
+        ({"modality": "words", "text": "a", "classes": {"1": "sky"}}, "part 1 has classes"),
+        ({"modality": "rgb", "data": "AAAA", "classes": {"1": "sky"}}, "part 1 has classes"),
+    ],
+)
+def test_a_member_without_effect_is_refused(part: dict[str, object], says: str) -> None:
+    with pytest.raises(BadQuery, match=says):
+        _parts(part)
+
+
 def test_errors_call_a_file_by_its_name() -> None:
     with pytest.raises(NotAPicture, match=r"holiday\.png"):
         _parts({"modality": "rgb", "data": "AAAA", "name": "holiday.png"})
@@ -95,20 +178,20 @@ def test_errors_call_a_file_by_its_name() -> None:
 
 def test_a_file_and_bytes_of_a_caller_in_python_are_decoded_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "red.png"
-    file.write_bytes(_png())
+    file.write_bytes(png())
     (tmp_path / "words.txt").write_text(" a dog\n")
     given = (
         wire.Part("rgb", file=file),
-        wire.Part("rgb", data=_png()),
+        wire.Part("rgb", data=png()),
         wire.Part("caption", file=tmp_path / "words.txt"),
         wire.Part("palette", data=b"#ff0000"),
     )
-    read, held, words, colours = read_query(wire.Query(given), LIMITS, EMBEDDER).parts
+    read, held, words, colours = read_query(wire.Query(given), LIMITS, EMBEDDER, no_pictures).parts
     np.testing.assert_array_equal(read.value, held.value)  # type: ignore[arg-type]
     assert words.value == "a dog"
     np.testing.assert_array_equal(colours.value, [[255, 0, 0]])  # type: ignore[arg-type]
     with pytest.raises(InputVanished, match=r"gone\.png"):
-        read_query(wire.Query([wire.Part("rgb", file=tmp_path / "gone.png")]), LIMITS, EMBEDDER)
+        read_query(wire.Query([wire.Part("rgb", file=tmp_path / "gone.png")]), LIMITS, EMBEDDER, no_pictures)
 
 
 @pytest.mark.parametrize("content", ['"/etc/passwd"', "{}", "[1]"])
@@ -138,7 +221,7 @@ def test_json_can_name_no_file_and_hold_no_bytes(content: str) -> None:
 )
 def test_a_query_in_python_is_checked_as_one_in_json_is(query: object, says: str) -> None:
     with pytest.raises(BadQuery, match=re.escape(says)):
-        read_query(query, LIMITS, EMBEDDER)
+        read_query(query, LIMITS, EMBEDDER, no_pictures)
 
 
 def test_queries_with_unknown_members_cost_no_schema_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +235,7 @@ def test_queries_with_unknown_members_cost_no_schema_each(monkeypatch: pytest.Mo
     monkeypatch.setattr(TypeAdapter, "json_schema", count)
     for _ in range(5):
         with pytest.raises(BadQuery, match="did you mean `where`"):
-            read_query({"parts": [{"text": "a"}], "wher": "a = 1"}, LIMITS, EMBEDDER)
+            read_query({"parts": [{"text": "a"}], "wher": "a = 1"}, LIMITS, EMBEDDER, no_pictures)
     assert len(made) <= 1
 
 
@@ -166,7 +249,7 @@ def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.Mo
     monkeypatch.setattr("api.unknown.unknown", look_up)
     wrong = {f"wher{number}": 1 for number in range(1_000)}
     with pytest.raises(BadQuery, match="and 997 more"):
-        read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER)
+        read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER, no_pictures)
     assert looked_up == list(wrong)[:MOST_PLACES]
 
 
@@ -175,50 +258,7 @@ def test_parts_are_limited() -> None:
         _parts(*[{"text": "a"}] * 17)
 
 
-def test_a_form_is_a_query() -> None:
-    query = query_from_form(
-        [
-            Upload("rgb:-0.5", _png(), "red.png"),
-            Upload("caption", "dog"),
-            Upload("item:2", "x/y"),
-            Upload("k", "3"),
-            Upload("space", "s"),
-        ],
-        LIMITS,
-        EMBEDDER,
-    )
-    assert (query.k, query.space) == (3, "s")
-    assert [(part.modality, part.item, part.weight) for part in query.parts] == [
-        ("rgb", None, -0.5),
-        ("caption", None, 1.0),
-        (None, "x/y", 2.0),
-    ]
-
-
-@pytest.mark.parametrize(
-    "uploads",
-    [
-        [],
-        [Upload("k", "3")],
-        [Upload("caption", "a"), Upload("k", "0")],
-        [Upload("caption", "a"), Upload("k", "10001")],
-        [Upload("caption", "a"), Upload("k", "³")],
-        [Upload("caption:heavy", "a")],
-        [Upload("caption:" + "9" * 400, "a")],
-        [Upload("caption", "a"), Upload("fusion", "guided")],
-        [Upload("caption", "a"), Upload("classes", "{")],
-        [Upload("caption", "a"), Upload("classes", "[]")],
-        [Upload("rgb", "a text")],
-    ],
-)
-def test_a_wrong_form_is_refused(uploads: list[Upload]) -> None:
-    with pytest.raises(BadInput):
-        query_from_form(uploads, LIMITS, EMBEDDER)
-
-
 def test_what_the_model_does_not_take_is_said_before_its_file_is_looked_at() -> None:
     query = {"parts": [{"modality": "depth", "data": "AAAA"}]}
     with pytest.raises(BadQuery, match="does not take depth; it takes canny_edge, caption, color_palette, rgb"):
-        read_query(query, LIMITS, HashingEmbedder())
-    with pytest.raises(BadQuery, match="does not take depth"):
-        query_from_form([Upload("depth", _png(), "d.png")], LIMITS, HashingEmbedder())
+        read_query(query, LIMITS, HashingEmbedder(), no_pictures)

@@ -1,10 +1,15 @@
 """Queries as JSON, as forms and in batches."""
 
+import asyncio
 import base64
+import json
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
+
+from anyseek import AsyncClient, Client
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -44,6 +49,17 @@ def test_a_drawing_finds_shapes(http: httpx.Client, shapes: str, picture: Pictur
     assert {hit["key"] for hit in hits} == {"red bar", "green bar", "blue bar"}
 
 
+def test_an_answer_says_of_which_part_something_was_understood(
+    http: httpx.Client, shapes: str, picture: Picture
+) -> None:
+    words = {"modality": "words", "text": "disc"}
+    data = base64.b64encode(picture("red", "disc")).decode()
+    sketch = {"modality": "sketch", "data": data, "form": "clean", "name": "a.png"}
+    parts = [words, {"text": "a disc"}, sketch]
+    (understood,) = http.post(f"/v1/collections/{shapes}/query", json={"parts": parts}).json()["understood"]
+    assert (understood["name"], understood["form"], understood["part"]) == ("a.png", "clean", 2)
+
+
 def test_a_negative_weight_pushes_away(http: httpx.Client, shapes: str) -> None:
     parts = [{"text": "disc"}, {"text": "red", "weight": -1}]
     hits = http.post(f"/v1/collections/{shapes}/query", json={"parts": parts}).json()["hits"]
@@ -80,7 +96,8 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
         ({"parts": [{"text": "a", "wait": 2}]}, 422, "invalid-request"),
         ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "invalid-request"),
         ({"parts": [{"text": "a", "weight": "heavy"}]}, 422, "invalid-request"),
-        ({"parts": [{"text": "a"}], "fusion": "guided"}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}], "fusion": "early"}, 422, "invalid-request"),
+        ({"parts": [{"text": "a"}], "fusion": "guided"}, 422, "not-joinable"),
         ({"parts": [{"text": "a"}, {"text": "b"}], "fusion": "joint"}, 422, "not-joinable"),
         ({"parts": [{"text": "a", "item": "b"}]}, 422, "bad-query"),
         ({"parts": [{"text": "a", "weight": 0}]}, 422, "bad-query"),
@@ -125,11 +142,24 @@ def test_a_batch_answers_in_order_and_one_bad_query_spoils_no_other(http: httpx.
     results = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": queries}).json()["results"]
     assert [bool(result["error"]) for result in results] == [False, True, True, True, True, False]
     assert [hit["key"] for hit in results[0]["hits"]] == ["red disc"]
-    assert set(results[5]["hits"][0]) == {"key", "score", "rank"}
+    assert set(results[5]["hits"][0]) == {"key", "score", "rank", "probability"}
     grouped = {"parts": [{"text": "a"}], "k": 1, "group_by": "colour"}
     (result,) = http.post(f"/v1/collections/{shapes}/query/batch", json={"queries": [grouped]}).json()["results"]
     assert result["hits"][0]["key"].startswith(result["hits"][0]["group"])
     assert results[5]["hits"][0]["key"] == "blue bar"
+
+
+@pytest.mark.parametrize(("value", "written"), [(2000, "2000"), (0.5, "0.5"), (True, "true"), ("x", '"x"')])
+def test_the_value_of_a_group_is_written_alike_in_a_batch(
+    http: httpx.Client, collection: str, value: object, written: str
+) -> None:
+    attributes = {"attributes": (None, json.dumps({"of": value})), "caption": (None, "a dog")}
+    assert http.put(f"/v1/collections/{collection}/items/a", files=attributes).status_code == 200
+    asked = {"parts": [{"text": "dog"}], "group_by": "of"}
+    alone = http.post(f"/v1/collections/{collection}/query", json=asked)
+    batch = http.post(f"/v1/collections/{collection}/query/batch", json={"queries": [asked]})
+    assert f'"group":{written}' in alone.text
+    assert f'"group":{written}' in batch.text
 
 
 def test_a_batch_is_limited_and_needs_its_collection(problem: Problem, http: httpx.Client, shapes: str) -> None:
@@ -257,3 +287,107 @@ def test_words_alone_and_with_other_parts(http: httpx.Client, shapes: str, probl
     assert http.post(path, files=form).json() == both
     problem(http.post(path, files={"words:-1": (None, "red")}), 422, "bad-query")
     problem(http.get(path, params={"words": "?"}), 422, "bad-query")
+
+
+def test_facets_count_what_passes_the_filter_as_json_form_and_address(
+    http: httpx.Client, shapes: str, problem: Problem
+) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    body = {"parts": [{"text": "a box"}], "k": 1, "where": "colour != red", "facets": ["colour", "width"]}
+    answer = http.post(path, json=body).json()
+    form = {"caption": "a box", "k": "1", "where": "colour != red", "facets": '["colour", "width"]'}
+    assert http.post(path, files={name: (None, value) for name, value in form.items()}).json() == answer
+    address = {"text": "a box", "k": "1", "where": "colour != red", "facets": ["colour", "width"]}
+    assert http.get(path, params=address).json() == answer
+    by_colour, by_width = answer["facets"]
+    assert by_colour["values"] == [{"value": "blue", "items": 3}, {"value": "green", "items": 3}]
+    assert (by_width["items"], by_width["least"], by_width["most"]) == (6, 96.0, 96.0)
+    for wrong in ("[1]", "["):
+        problem(http.post(path, files={"caption": (None, "a"), "facets": (None, wrong)}), 422, "bad-query")
+    batch = http.post(f"{path}/batch", json={"queries": [body]}).json()["results"]
+    assert "without facets" in batch[0]["error"]
+
+
+def test_pages_follow_by_cursor_as_json_form_and_address(http: httpx.Client, shapes: str, problem: Problem) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    every = http.post(path, json={"parts": [{"text": "a box"}], "k": 9}).json()
+    assert every["next"] is not None
+    last = http.post(path, json={"parts": [{"text": "a box"}], "k": 9, "cursor": every["next"]}).json()
+    assert (last["hits"], last["next"]) == ([], None)
+    first = http.post(path, json={"parts": [{"text": "a box"}], "k": 2}).json()
+    second = http.get(path, params={"text": "a box", "k": "3", "cursor": first["next"]}).json()
+    form = {"caption": (None, "a box"), "k": (None, "9"), "cursor": (None, second["next"])}
+    third = http.post(path, files=form).json()
+    assert first["hits"] + second["hits"] + third["hits"] == every["hits"]
+    assert third["next"] is None
+    problem(http.get(path, params={"text": "a bar", "cursor": first["next"]}), 422, "bad-cursor")
+    problem(http.get(path, params={"text": "a box", "cursor": "x"}), 422, "bad-cursor")
+    batch = {"queries": [{"parts": [{"text": "a box"}], "cursor": first["next"]}]}
+    assert "further pages" in http.post(f"{path}/batch", json=batch).json()["results"][0]["error"]
+
+
+def test_clients_ask_for_page_after_page(shared_service: tuple[str, object], shapes: str) -> None:
+    with Client(shared_service[0]) as client:
+        pages = list(client.query_pages(shapes, "a box", k=4, where="colour != red"))
+        every = client.query(shapes, "a box", where="colour != red")
+        assert [len(page.hits) for page in pages] == [4, 2]
+        assert tuple(hit for page in pages for hit in page.hits) == every.hits
+
+    async def asked() -> list[int]:
+        async with AsyncClient(shared_service[0]) as client:
+            return [len(page.hits) async for page in client.query_pages(shapes, "a box", k=4)]
+
+    assert asyncio.run(asked()) == [4, 4, 1]
+
+
+def test_several_collections_are_asked_at_once(
+    http: httpx.Client, shapes: str, collection: str, picture: Picture, problem: Problem
+) -> None:
+    http.put(f"/v1/collections/{collection}/items/red disc", files={"rgb": ("a.png", picture("red", "disc"))})
+    sent = base64.b64encode(picture("red", "disc")).decode()
+    body = {"collections": [shapes, collection], "parts": [{"modality": "rgb", "data": sent}], "k": 3}
+    answer = http.post("/v1/query", json=body).json()
+    assert {(hit["key"], hit["collection"]) for hit in answer["hits"][:2]} == {
+        ("red disc", shapes),
+        ("red disc", collection),
+    }
+    assert (answer["space"], answer["next"]) == ("hashing", None)
+    form = {
+        "rgb": ("a.png", picture("red", "disc")),
+        "k": (None, "3"),
+        "collections": (None, json.dumps([shapes, collection])),
+    }
+    assert http.post("/v1/query", files=form).json() == answer
+    by_item = {"collections": [shapes, collection], "parts": [{"item": "red disc", "collection": collection}], "k": 1}
+    assert http.post("/v1/query", json=by_item).json()["hits"][0]["collection"] == collection
+    problem(http.post("/v1/query", json=body | {"collections": [shapes, "gone"]}), 404, "collection-not-found")
+    assert "'gone'" in http.post("/v1/query", json=body | {"collections": [shapes, "gone"]}).json()["detail"]
+    for wrong in ([], [1], "shapes", None, [f"c{n}" for n in range(17)]):
+        problem(http.post("/v1/query", json=body | {"collections": wrong}), 422, "invalid-request")
+    problem(http.post("/v1/query", json=body | {"collections": [shapes, shapes]}), 422, "bad-query")
+    problem(http.post("/v1/query", json={"parts": body["parts"]}), 422, "invalid-request")
+    problem(http.post("/v1/query", json=body | {"collection": "a"}), 422, "invalid-request")
+    problem(http.post("/v1/query", files={"caption": (None, "a")}), 422, "bad-query")
+    problem(http.post("/v1/query", files={"caption": (None, "a"), "collections": (None, "[")}), 422, "bad-query")
+    problem(http.post("/v1/query", json=body | {"k": 9_999, "offset": 9_999}), 413, "limit-exceeded")
+
+
+def test_improbable_hits_are_left_out_in_json_in_forms_and_in_addresses(
+    http: httpx.Client, shapes: str, problem: Problem
+) -> None:
+    path = f"/v1/collections/{shapes}/query"
+    asked: dict[str, Any] = {"parts": [{"text": "red disc"}]}
+    every = http.post(path, json=asked).json()["hits"]
+    likely = [hit["probability"] for hit in every]
+    assert likely == sorted(likely, reverse=True)
+    least = likely[1]
+    kept = [hit for hit in every if hit["probability"] >= least]
+    assert http.post(path, json=asked | {"min_probability": least}).json()["hits"] == kept
+    assert http.get(path, params={"text": "red disc", "min_probability": least}).json()["hits"] == kept
+    form = {"caption": (None, "red disc"), "min_probability": (None, repr(least))}
+    assert http.post(path, files=form).json()["hits"] == kept
+    none = http.post(path, json=asked | {"min_probability": 1}).json()
+    assert none["hits"] == []
+    assert none["note"].startswith("nothing good was found: no item has a probability of at least 1")
+    for wrong in (2, "high"):
+        problem(http.get(path, params={"text": "a", "min_probability": wrong}), 422, "invalid-request")

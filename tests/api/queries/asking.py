@@ -1,0 +1,43 @@
+"""What tests of queries ask with: files, items' pictures, and a model that takes every modality."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from model.hashing import HashingEmbedder
+from model.modalities.registry import MODALITIES
+from search.errors import AssetNotFound
+from search.settings import Limits
+
+LIMITS = Limits()
+
+
+class TakesEverything(HashingEmbedder):
+    modalities = frozenset(MODALITIES)
+
+
+EMBEDDER = TakesEverything()
+
+
+def no_pictures(key: str, collection: str | None) -> bytes:
+    """Reads the pictures of items where there are none."""
+    raise AssetNotFound(f"the item {key!r} has no file 'rgb'")
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+def depth() -> bytes:
+    """A floor that comes nearer, in millimetres."""
+    file = io.BytesIO()
+    Image.fromarray(np.repeat(np.linspace(4000, 900, 40).astype(np.uint16)[:, None], 30, axis=1)).save(file, "PNG")
+    return file.getvalue()
+
+
+def picture_of(key: str, collection: str | None) -> bytes:
+    assert (key, collection) in (("a", "other"), ("a", None))
+    return png()

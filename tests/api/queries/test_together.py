@@ -1,0 +1,246 @@
+"""Queries that come at once get the answers that each would get alone."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from anyseek import Client
+from api.queries import wire
+from api.queries.conversion import query_from_wire
+from api.queries.together import Asked, Like, answer_together, like
+from api.service import Service
+from model.errors import ModelError
+from model.hashing import HashingEmbedder
+from model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from model.seam import FloatArray, Sample
+from search.engine import SearchEngine
+from search.errors import BadQuery
+from search.hits import Chosen
+from search.paging import pages_of
+from search.types import Part, Query
+
+Ask = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[httpx.Response]]
+_SECONDS = 30
+
+
+@pytest.fixture
+def sizes() -> list[int]:
+    """Of the batches that were asked at once."""
+    return []
+
+
+@pytest.fixture
+def at_once(
+    shared_service: tuple[str, Service], shapes: str, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ask]:
+    """Sends requests, each a collection and a body, of which none is answered before all have come."""
+    url, service = shared_service
+    entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query_together
+
+    def hold(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> object:
+        entered.release()
+        assert go_on.wait(_SECONDS)
+        sizes.append(len(queries))
+        return answer_truly(engine, collection, queries)
+
+    def send(collection: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{url}/v1/collections/{collection}/query", json=body, timeout=2 * _SECONDS)
+
+    def ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[httpx.Response]:
+        turns = service.pool.at_work
+        with monkeypatch.context() as patched, ThreadPoolExecutor(turns + len(requests)) as clients:
+            patched.setattr(SearchEngine, "query_together", hold)
+            for _ in range(turns):
+                clients.submit(send, shapes, {"parts": [{"item": "red disc"}]})
+                assert entered.acquire(timeout=_SECONDS)
+            under_way = [clients.submit(send, *request) for request in requests]
+            try:
+                deadline = time.monotonic() + _SECONDS
+                while service.pool.wanted < turns + len(requests):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            finally:
+                go_on.set()
+            answers = [one.result() for one in under_way]
+        del sizes[:turns]
+        return answers
+
+    yield ask
+    go_on.set()
+
+
+def told(answer: httpx.Response) -> tuple[int, Any]:
+    """An answer without what is different each time; scores may differ by how they were rounded."""
+    members = answer.json()
+    members.pop("request_id", None)
+    for hit in members.get("hits", []):
+        hit["score"] = pytest.approx(hit["score"], abs=1e-5)
+    return answer.status_code, members
+
+
+def test_each_gets_the_answer_that_it_gets_alone(
+    at_once: Ask, http: httpx.Client, shapes: str, sizes: list[int]
+) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"parts": [{"text": "a red disc"}], "k": 3},
+        {"parts": [{"text": "a green bar of some length, and words that nobody looks for"}], "k": 1},
+        {"parts": [{"text": "blue"}], "space": "nowhere"},
+        {"parts": [{"text": "blue", "weight": 0.0}]},
+        {"parts": [{"text": "a box"}], "offset": 2, "k": 2},
+        {"parts": [{"text": "a box"}], "min_score": 0.99},
+        {"parts": [{"text": "a box"}], "cursor": "no-such-page"},
+        {"parts": [{"text": "a disc"}], "where": "width >="},
+        {"parts": [{"text": "a disc"}], "where": "nothing = 1"},
+        {"parts": [{"text": "a disc"}], "where": '@key ~ "red*"'},
+        {"parts": [{"item": "no such item"}]},
+        {"parts": [{"item": "blue box"}, {"item": "red box", "weight": -1}]},
+        {"parts": [{"modality": "words", "text": "green disc"}]},
+    ]
+    alone = [told(http.post(f"/v1/collections/{shapes}/query", json=body)) for body in bodies]
+    assert {status for status, _ in alone} >= {200, 404, 422}
+    together = at_once([(shapes, body) for body in bodies])
+    assert [told(answer) for answer in together] == alone
+    assert max(sizes) >= 5
+
+
+def test_what_concerns_a_whole_batch_reaches_that_batch_alone(at_once: Ask, shapes: str) -> None:
+    asked = [{"parts": [{"text": f"a disc {number}"}]} for number in range(3)]
+    answers = at_once([("nowhere", body) for body in asked] + [(shapes, body) for body in asked])
+    assert [answer.status_code for answer in answers] == [404] * 3 + [200] * 3
+    assert {answer.json()["type"] for answer in answers[:3]} == {"urn:anyseek:collection-not-found"}
+    assert len({answer.json()["request_id"] for answer in answers[:3]}) == 3
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError("secret"), 500), (ModelError("no such word"), 503)])
+def test_a_query_that_the_model_fails_at_fails_alone(
+    at_once: Ask, shapes: str, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    embed_truly = HashingEmbedder.embed
+
+    def fail(self: HashingEmbedder, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        if any(sample.values.get("caption") == "poison" for sample in samples):
+            raise error
+        return embed_truly(self, samples, spaces)
+
+    monkeypatch.setattr(HashingEmbedder, "embed", fail)
+    texts = ["a red disc", "poison", "a blue bar"]
+    answers = at_once([(shapes, {"parts": [{"text": text}], "k": 1}) for text in texts])
+    assert [answer.status_code for answer in answers] == [200, status, 200]
+    assert [answer.json()["hits"][0]["key"] for answer in answers[::2]] == ["red disc", "blue bar"]
+    assert "secret" not in answers[1].text
+
+
+def test_more_than_a_batch_may_have_are_several_batches(
+    at_once: Ask, shapes: str, shared_service: tuple[str, Service], sizes: list[int]
+) -> None:
+    most = shared_service[1].limits.queries_per_batch
+    answers = at_once([(shapes, {"parts": [{"text": f"disc {number}"}]}) for number in range(most + 3)])
+    assert [answer.status_code for answer in answers] == [200] * (most + 3)
+    assert sorted(sizes) == [3, most]
+
+
+def test_paths_are_only_for_those_of_a_batch_who_may_see_them(
+    shared_service: tuple[str, Service], root: Path, collection: str, picture: Callable[..., bytes]
+) -> None:
+    url, service = shared_service
+    folder = root / "together"
+    folder.mkdir()
+    (folder / "red.png").write_bytes(picture("red", "disc"))
+    with Client(url) as client:
+        job = client.index_folder(collection, str(folder))
+        assert [seen["job"]["state"] for seen in client.watch(job["id"])][-1] == "done"
+    query = wire.Query([wire.Part("caption", text="red")])
+    asked = [Asked(partial(query_from_wire, query), paths, copy_context()) for paths in (True, False)]
+    alike = like(collection, query)
+    assert alike is not None
+    with_path, without = [answer for answer in answer_together(service, alike, asked) if isinstance(answer, bytes)]
+    assert str(folder).encode() in with_path
+    assert str(folder).encode() not in without
+
+
+def test_a_batch_of_wrong_queries_tells_each_what_is_wrong(shared_service: tuple[str, Service], shapes: str) -> None:
+    def refuse(*_: object) -> Query:
+        raise BadQuery("this one is wrong")
+
+    asked = [Asked(refuse, False, copy_context()) for _ in range(2)]
+    told = answer_together(shared_service[1], Like("no such collection", frozenset(), False), asked)
+    assert [type(one) for one in told] == [BadQuery, BadQuery]
+
+
+def test_a_client_that_leaves_while_its_batch_is_answered_takes_only_its_own_query_along(
+    shared_service: tuple[str, Service], shapes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets, embed_truly = [Budget(100, 1.0), Budget(100, 1.0)], HashingEmbedder.embed
+
+    def leave(self: HashingEmbedder, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
+        budgets[0].abandon()
+        return embed_truly(self, samples, spaces)
+
+    monkeypatch.setattr(HashingEmbedder, "embed", leave)
+    query, asked = wire.Query([wire.Part("caption", text="a red disc")]), []
+    for budget in budgets:
+        with spending(budget):
+            asked.append(Asked(partial(query_from_wire, query), False, copy_context()))
+    alike = like(shapes, query)
+    assert alike is not None
+    with spending(budgets[0]):  # a batch runs in the context of the first that came
+        told = answer_together(shared_service[1], alike, asked)
+        assert isinstance(told[1], bytes)
+        assert isinstance(answer_together(shared_service[1], alike, asked[:1])[0], RequestAbandoned)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"k": 101},
+        {"k": 60, "offset": 50},
+        {"vectors": True},
+        {"group_by": "album"},
+        {"group_size": 2},
+        {"facets": ["album"]},
+        {"spaces": ["a", "b"]},
+        {"parts": [wire.Part("rgb", data="iVBORw0KGgo=")]},
+        {"parts": [wire.Part(item="a", collection="d")]},
+    ],
+)
+def test_queries_that_cost_more_than_others_are_answered_alone(members: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {"parts": [wire.Part("caption", text="a dog")]}
+    assert like("c", wire.Query(**plain)) == like("c", wire.Query(**plain, facets=[], k=100))
+    assert like("c", wire.Query(**(plain | members))) is None
+
+
+def test_a_cursor_makes_a_query_as_heavy_as_the_hits_that_were_seen() -> None:
+    """However short it is: the numbers of neighbours compress well."""
+
+    def after(seen: int, k: int = 10) -> Like | None:
+        asked = Query((Part("caption", "a dog"),), seen)
+        cursor = pages_of(asked, 1, 10_000).following(asked, [Chosen(number, 0.5, number) for number in range(seen)])
+        assert cursor is not None
+        assert len(cursor) < 400
+        return like("c", wire.Query([wire.Part("caption", text="a dog")], k, cursor=cursor))
+
+    assert after(90) is not None
+    assert after(91) is None
+    assert after(1_000) is None
+    assert like("c", wire.Query([wire.Part("caption", text="a dog")], cursor="damaged")) is None
+
+
+def test_queries_of_other_collections_kinds_or_with_filters_are_other_batches() -> None:
+    dog = wire.Part(text="a dog")
+    several = [
+        like("c", wire.Query([dog])),
+        like("d", wire.Query([dog])),
+        like("c", wire.Query([dog], where="width > 1")),
+        like("c", wire.Query([wire.Part(item="a")])),
+        like("c", wire.Query([wire.Part(vector=[1.0])])),
+        like("c", wire.Query([dog, wire.Part("words", text="a dog")])),
+    ]
+    assert len(set(several)) == len(several)

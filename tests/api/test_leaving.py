@@ -1,0 +1,138 @@
+"""What is done for a client that has left is given up, and nothing of it is half-written."""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from api.service import Service, ServiceSettings
+from model.hashing import HashingEmbedder
+from model.modalities.reading.decoders import Decoders
+from search.settings import Settings
+from tests.api.conftest import LIMITS
+from tests.search.gallery import begin_catalogue
+from workers.runtime import Runtime
+
+_PROGRAM = (str(Path(__file__).parents[1] / "model" / "modalities" / "reading" / "crashing_decoder.py"),)
+Leave = Callable[[str, str, Mapping[str, tuple[str, bytes]]], socket.socket]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Its decoder hangs at files named hang."""
+    begin_catalogue(tmp_path / "home")
+    with Runtime.open(Settings(tmp_path / "home", LIMITS), "hashing") as runtime:
+        service = Service(runtime, ServiceSettings())
+        service.decoders = Decoders(1, 500, _PROGRAM)
+        yield service
+
+
+@pytest.fixture
+def send(url: str) -> Leave:
+    """Sends a request with files and gives its connection, whose answer nobody has read."""
+
+    def sent(method: str, path: str, files: Mapping[str, tuple[str, bytes]]) -> socket.socket:
+        request = httpx.Request(method, f"{url}/v1/collections/a/{path}", files=files)
+        request.read()
+        head = f"{method} {request.url.raw_path.decode()} HTTP/1.1\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        connection = socket.create_connection((request.url.host, request.url.port or 80))
+        connection.sendall(head.encode() + b"\r\n" + request.content)
+        return connection
+
+    return sent
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch, url: str) -> list[int]:
+    """The sizes of the passes of the model from now on."""
+    seen: list[int] = []
+    embed = HashingEmbedder.embed
+
+    def counted(self: HashingEmbedder, samples: list[object], spaces: list[str]) -> object:
+        seen.append(len(samples))
+        return embed(self, samples, spaces)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HashingEmbedder, "embed", counted)
+    return seen
+
+
+def _webp() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, "WEBP")
+    return file.getvalue()
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    patience = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+
+
+def _left(url: str) -> float:
+    """How many requests the service has counted as left."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if 'status="499"' in line)
+
+
+def test_a_query_whose_client_left_is_not_embedded(url: str, send: Leave, service: Service, passes: list[int]) -> None:
+    before = _left(url)
+    with send("POST", "query", {"rgb": ("hang", _webp())}):
+        _until(lambda: service.pool.wanted == 1)
+    _until(lambda: service.pool.wanted == 0)
+    _until(lambda: _left(url) == before + 1)
+    assert passes == []
+    found = httpx.post(f"{url}/v1/collections/a/query", files={"rgb": ("a.webp", _webp())})
+    assert found.status_code == 200
+
+
+def test_an_item_whose_client_left_is_not_put(url: str, send: Leave, service: Service, passes: list[int]) -> None:
+    stored = sorted(path for path in service.runtime.settings.assets.rglob("*") if path.is_file())
+    with send("PUT", "items/y", {"rgb": ("hang", _webp())}):
+        _until(lambda: service.writes.wanted == 1)
+    _until(lambda: service.writes.wanted == 0)
+    assert passes == []
+    assert httpx.get(f"{url}/v1/collections/a/items/y").status_code == 404
+    assert stored == sorted(path for path in service.runtime.settings.assets.rglob("*") if path.is_file())
+    assert httpx.put(f"{url}/v1/collections/a/items/y", files={"rgb": ("a.webp", _webp())}).status_code == 200
+
+
+def test_one_that_waits_for_a_thread_waits_no_longer(url: str, send: Leave, service: Service) -> None:
+    gate = threading.Event()
+    asking = [
+        threading.Thread(target=httpx.get, args=(f"{url}/v1/collections/a/query?text=x",), kwargs={"timeout": 60})
+        for _ in range(service.pool.at_work)
+    ]
+    engine_for, service.engine_for = service.engine_for, lambda name: gate.wait(60) and engine_for(name)  # type: ignore[method-assign,assignment,return-value]
+    try:
+        for number, thread in enumerate(asking, 1):  # one after another, or they would be answered together
+            thread.start()
+            _until(lambda count=number: service.pool.turns.borrowed_tokens == count)  # type: ignore[misc]
+        with send("POST", "query", {"caption": ("", b"x")}):
+            _until(lambda: service.pool.wanted == len(asking) + 1)
+        _until(lambda: service.pool.wanted == len(asking))
+        assert not gate.is_set()
+    finally:
+        gate.set()
+        for thread in asking:
+            thread.join()
+    assert service.pool.wanted == 0
+
+
+def test_one_that_leaves_in_its_body_is_no_failure(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    before = _left(url)
+    parts = httpx.URL(url)
+    for kind in ("application/json", "multipart/form-data; boundary=x"):
+        with socket.create_connection((parts.host, parts.port or 80)) as connection:
+            head = f"POST /v1/collections/a/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+            connection.sendall(f"{head}Content-Length: 1000\r\n\r\n--x".encode())
+            time.sleep(0.2)
+    _until(lambda: _left(url) == before + 2)
+    assert "request failed" not in caplog.text
