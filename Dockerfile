@@ -1,15 +1,16 @@
 # docker build -t anyseek:cpu .
-# docker build -t anyseek:gpu --build-arg EXTRAS=gpu,services,sources .
-# TORCH_OPTIONS are pip's, for another build of torch than the one that pip finds.
+# docker build -t anyseek:gpu --build-arg EXTRAS=gpu,services,sources --build-arg "REQUIREMENTS=-c constraints.txt torch" .
+# REQUIREMENTS are what pip installs first: all that the lock has for these extras, each file by its hash. Other extras, or
+# another build of torch, need REQUIREMENTS of their own, as above.
 FROM python:3.11-slim AS build
 ARG EXTRAS=cpu,services,sources
-ARG TORCH_OPTIONS=
+ARG REQUIREMENTS="--require-hashes -r requirements.lock"
 RUN python -m venv /opt/anyseek
 ENV PATH=/opt/anyseek/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
 # The largest part, which seldom changes, has a layer of its own.
-COPY constraints.txt ./
-RUN pip install -c constraints.txt $TORCH_OPTIONS torch
+COPY constraints.txt requirements.lock ./
+RUN pip install $REQUIREMENTS
 COPY pyproject.toml README.md LICENSE ./
 COPY model model
 COPY search search

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.paintings import SHEET, measure, painted
-from model.encoders.pull import encoders_folder
 from model.galleries.demo import read_views
 from model.home import default_home
 from model.loading import load_embedder
 from model.seam import Regions
+from tests.encoders import pulled_encoders
 
 
 def test_a_painting_has_the_most_frequent_class_of_each_cell() -> None:
@@ -21,8 +21,7 @@ def test_a_painting_has_the_most_frequent_class_of_each_cell() -> None:
 
 @pytest.mark.slow
 def test_each_way_is_asked_for_each_room() -> None:
-    if not encoders_folder(default_home()).is_dir():
-        pytest.skip("the encoders are not pulled; make install does")
+    pulled_encoders()
     report = measure(load_embedder("4m-tiny", default_home()), read_views()[:16], 4, [12])
     assert (report["rooms"], report["asked"], report["space"]) == (16, 4, "photo_global")
     ways = {"whole, as it is", "whole, rounded", "12 cells, as it is", "12 cells, rounded"}

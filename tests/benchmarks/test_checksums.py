@@ -1,0 +1,17 @@
+"""The benchmark of checksums runs, with the smallest numbers, and leaves checksums as they were."""
+
+import json
+
+import pytest
+
+from benchmarks import checksums
+from search.catalogue import checksums as kept
+
+
+def test_it_measures_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    checksums.main(["--items", "40", "--repeats", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert {"write the items", "query for 10 hits", "verify"} <= found.keys()
+    assert kept.of_values("a") != kept.of_values("b")
+    with checksums.without():
+        assert kept.of_values("a") == kept.of_values("b")

