@@ -23,7 +23,7 @@ from model.home import default_home
 from model.loading import load_embedder
 from model.modalities.rendering.panels import INK, PAPER, font
 from model.seam import Embedder, FloatArray, Sample
-from search.queries import centre_queries
+from search.query_vectors import centre_queries
 from search.spaces.base import centre
 
 QUERIES = (

@@ -1,14 +1,15 @@
 """Flips bits and bytes in the files of a small installation, and tells what comes of it.
 
-    python -m benchmarks.flips [--seeds 200] [--kinds database snapshot thumbnail original]
+    python -m benchmarks.flips [--flips 200] [--seed 0] [--kinds database snapshot thumbnail original backup]
 
-For each kind of file and each seed, a copy of the installation has one bit or one byte changed. Then it is asked,
-verified, rebuilt and asked again, each as a user does it. The outcome is the worst of:
+For each kind of file and each seed from the first one on, a copy of the installation has one bit or one byte changed.
+Then it is asked, verified, rebuilt and asked again, each as a user does it; a backup is restored into an empty data
+directory, which is asked and verified. The outcome is the worst of:
 
 - traceback: something ended with an error that is not one sentence of ours
 - wrong: an answer differed from the sound installation's and did not say that anything is left out, before a rebuild or
   after one that exits with 0
-- found: verify says so and exits with 1
+- found: verify says so and exits with 1, or restore refuses the backup
 - harmless: every answer is the same, and everything agrees (most of a database's pages are unused or bookkeeping)
 """
 
@@ -36,14 +37,15 @@ from api.cli import run
 from api.errors import own
 from indexer.put import put_item
 from indexer.samples import RawFile
-from search.catalogue import collections, items, listing
+from search.catalogue import collections, facet_counts, items, listing
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
 from search.settings import Settings
-from search.types import Part, Query, Results
+from search.types import Part, Query, Results, Words
 from workers.runtime import Runtime
 
-KINDS = ("database", "snapshot", "thumbnail", "original")
+BACKUP = "backup"
+KINDS = ("database", "snapshot", "thumbnail", "original", BACKUP)
 WORST_FIRST = ("traceback", "wrong", "found", "harmless")
 COLLECTION = "things"
 _MODEL = "hashing"
@@ -81,6 +83,7 @@ def make(home: Path, count: int = _ITEMS) -> None:
         for number in range(count, count + 4):
             put(runtime, number)
     settle(home)
+    command(home, "backup", str(home / BACKUP))
 
 
 def put(runtime: Runtime, number: int) -> None:
@@ -109,6 +112,8 @@ def files(home: Path, kind: str) -> list[Path]:
     settings = Settings(home)
     if kind == "database":
         return [home / "catalogue.sqlite"]
+    if kind == BACKUP:
+        return [home / BACKUP]
     if kind == "snapshot":
         return sorted(path for path in settings.indexes.rglob("*") if path.is_file() and not path.name.startswith("."))
     stored = sorted(path for path in settings.assets.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -149,7 +154,8 @@ def refusals(answers: Answers, name: str) -> Iterator[None]:
 
 
 def questions(runtime: Runtime) -> dict[str, Callable[[], Any]]:
-    where = checked(filter_from_text("number >= 74"))
+    late = checked(filter_from_text("number >= 74"))
+    every = checked(filter_from_text("number >= 0"))
 
     def query(**asked: Any) -> Any:
         return said(runtime.engine.query(COLLECTION, Query(**asked)))
@@ -157,7 +163,10 @@ def questions(runtime: Runtime) -> dict[str, Callable[[], Any]]:
     return {
         "words": lambda: query(parts=(Part("caption", "a red thing"),), k=100),
         "item": lambda: query(parts=(Part(item="put/74"),), k=20),
-        "filter": lambda: query(parts=(Part("caption", "a put thing"),), k=20, where=where),
+        "filter": lambda: query(parts=(Part("caption", "a put thing"),), k=20, where=late),
+        "wide filter": lambda: query(parts=(Part("caption", "a thing"),), k=100, where=every),
+        "full text": lambda: query(parts=(), k=100, words=(Words("red 12 put"),)),
+        "facets": lambda: counted(runtime),
         "listing": lambda: listed(runtime),
         "files": lambda: stored(runtime),
     }
@@ -172,6 +181,12 @@ def listed(runtime: Runtime) -> Any:
     with runtime.database.read() as session:
         found = listing.page(session, collections.get(session, COLLECTION), listing.Order.KEY, None, 1_000)
     return [(item.key, item.caption, str(item.attributes)) for item, _ in found]
+
+
+def counted(runtime: Runtime) -> Any:
+    with runtime.database.read() as session:
+        found = facet_counts.count(session, collections.get(session, COLLECTION).id, 20, 100)
+    return [str(each) for each in found]
 
 
 def stored(runtime: Runtime) -> Any:
@@ -232,15 +247,36 @@ def trial(sound: Path, answers: Answers, kind: str, seed: int, workshop: Path) -
     shutil.copytree(sound, home)
     place = flip(home, kind, seed)
     try:
-        before = differs(answers, ask(home))
-        agrees = command(home, "verify") == 0
-        mended = command(home, "rebuild") == 0 and command(home, "verify") == 0
-        after = differs(answers, ask(home)) if mended else None
+        agrees, wrong = restored(home, answers) if kind == BACKUP else mended(home, answers)
     except Exception as error:  # noqa: BLE001, whatever it is
         return Trial(kind, seed, place, "traceback", f"{type(error).__name__}: {error}")
-    if before or after:
-        return Trial(kind, seed, place, "wrong", f"{before or after}, {'after' if after else 'before'} the rebuild")
+    if wrong:
+        return Trial(kind, seed, place, "wrong", wrong)
     return Trial(kind, seed, place, "harmless" if agrees else "found")
+
+
+def mended(home: Path, answers: Answers) -> tuple[bool, str]:
+    """Whether everything agrees in a damaged installation, and which answer is wrong, before or after a rebuild."""
+    before = differs(answers, ask(home))
+    agrees = command(home, "verify") == 0
+    rebuilt = command(home, "rebuild") == 0 and command(home, "verify") == 0
+    after = differs(answers, ask(home)) if rebuilt else None
+    return agrees, f"{before or after}, {'before' if before else 'after'} the rebuild" if before or after else ""
+
+
+def restored(home: Path, answers: Answers) -> tuple[bool, str]:
+    """The same of what a damaged backup makes of an empty data directory, if it is not refused."""
+    empty = home / "restored"
+    if command(empty, "restore", str(home / BACKUP)) != 0:
+        return False, "rows were written" if collections_of(empty) else ""
+    wrong = differs(answers, ask(empty))
+    return command(empty, "verify") == 0, f"{wrong}, from the backup" if wrong else ""
+
+
+def collections_of(home: Path) -> int:
+    """How many collections there are in a data directory."""
+    with Runtime.open(Settings(home), None) as runtime, runtime.database.read() as session:
+        return len(collections.list_all(session))
 
 
 def trials(kinds: list[str], seeds: range) -> Iterator[Trial]:
@@ -257,7 +293,7 @@ def trials(kinds: list[str], seeds: range) -> Iterator[Trial]:
 
 def table(found: list[Trial]) -> str:
     """A row for each kind, in Markdown."""
-    lines = ["| file | flips | found by verify | harmless | wrong answers | tracebacks |", "|---|---|---|---|---|---|"]
+    lines = ["| file | flips | found | harmless | wrong answers | tracebacks |", "|---|---|---|---|---|---|"]
     for kind in dict.fromkeys(each.kind for each in found):
         counts = Counter(each.outcome for each in found if each.kind == kind)
         row = [kind, sum(counts.values()), *(counts[name] for name in ("found", "harmless", "wrong", "traceback"))]
@@ -267,13 +303,13 @@ def table(found: list[Trial]) -> str:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flips", description="Flip bytes, and see what comes.")
-    parser.add_argument("--seeds", type=int, default=200, help="flips of each kind")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--flips", type=int, default=200, help="flips of each kind of file")
+    parser.add_argument("--seed", type=int, default=0, help="that of the first flip; each one has the next")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--json", action="store_true", help="a line of JSON for each flip")
     given = parser.parse_args(arguments)
     found = []
-    for each in trials(given.kinds, range(given.first, given.first + given.seeds)):
+    for each in trials(given.kinds, range(given.seed, given.seed + given.flips)):
         found.append(each)
         if given.json:
             print(json.dumps(vars(each)), flush=True)

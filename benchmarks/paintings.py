@@ -22,7 +22,7 @@ from model.modalities.rough_maps import rounded
 from model.seam import Embedder, FloatArray, Regions, Sample
 from search.evaluation.cells import centred_items
 from search.evaluation.measures import ranks
-from search.queries import centre_queries
+from search.query_vectors import centre_queries
 
 SEMSEG = "semseg"
 SHEET = 112  # pixels of the page's sheet, each way

@@ -21,8 +21,8 @@ from model.seam import FloatArray, Model, PredictOptions, Sample
 from search.evaluation.aligned import Samples
 from search.evaluation.measures import estimate, ranks
 from search.evaluation.transfer_sets import EVERY, TransferSet, transfer_sets
-from search.queries import Tuned, centre_queries
 from search.query_means import fitted_mean
+from search.query_vectors import Tuned, centre_queries
 from search.spaces.base import centre
 
 Embed = Callable[[Sequence[Sample], Sequence[str]], dict[str, FloatArray]]
@@ -83,7 +83,7 @@ def _change(gains: FloatArray) -> str:
 
 def _predicted(model: Model, photos: Sequence[Sample], modality: str) -> list[Sample]:
     """What the model predicts from photos, as queries."""
-    found = [model.predict(photo.values, [modality], PredictOptions())[modality].value for photo in photos]
+    found = [model.predict([photo.values], [modality], PredictOptions())[0][modality].value for photo in photos]
     return [Sample({modality: value}) for value in found]
 
 

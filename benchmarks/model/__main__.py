@@ -1,6 +1,6 @@
-"""How fast a published 4M network embeds here, and how far bfloat16 is from float32: see docs/speed.md.
+"""How fast a published 4M network embeds here, and how far bfloat16 and int8 are from float32: see docs/speed.md.
 
-    python -m benchmarks.model [--json] [--threads 2] [--repetitions 5] [--quick]
+    python -m benchmarks.model [--json] [--threads 2] [--repetitions 5] [--one] [--quick]
 
 Weights are random, of the shape of 4M-21_B. Needs about 6 GB of memory and, with `--repetitions 5`, five minutes on two
 quiet cores. `--quick` runs everything once on a network small enough to say nothing about speed.
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.model.networks import CASES, PUBLISHED, SMALL, Networks, Variant
+from benchmarks.model.networks import CASES, INT8, PUBLISHED, SMALL, Networks, Variant
 from benchmarks.model.rounding import rounding
 from benchmarks.model.timing import gemm_rate, machine, measure
 
@@ -24,14 +24,15 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     repetitions = 1 if arguments.quick else arguments.repetitions
     networks = Networks(SMALL if arguments.quick else PUBLISHED)
+    cases = [case for case in CASES if case.batch == 1 or not arguments.one]
     with torch.inference_mode():
         report = {
             "machine": machine(),
             "network": "small, for --quick" if arguments.quick else "4M-21_B, random weights",
             "repetitions": repetitions,
             "gemm": _gemm_rates(repetitions, 256 if arguments.quick else 1024),
-            "cases": measure(networks, CASES, repetitions, 256 if arguments.quick else 1024),
-            "rounding": rounding(networks, Variant("bfloat16")),
+            "cases": measure(networks, cases, repetitions, 256 if arguments.quick else 1024),
+            "rounding": {dtype: rounding(networks, Variant(dtype)) for dtype in ("bfloat16", INT8)},
         }
     print(json.dumps(report) if arguments.json else as_table(report))
 
@@ -43,6 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
     parser.add_argument("--quick", action="store_true", help="once, on a small network: does it run")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
+    parser.add_argument("--one", action="store_true", help="one picture or caption at a time, and not 16 of them")
     parser.add_argument("--repetitions", type=int, default=5, help="timed runs of each case (default 5)")
     return parser.parse_args()
 
@@ -64,11 +66,11 @@ def as_table(report: Mapping[str, Any]) -> str:
         f"{machine['date']}, load {machine['load']:.1f}; {report['network']}; median of {report['repetitions']}",
         "matrix products, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in report["gemm"].items()),
         "",
-        "| input | variant | seconds (min-max) | ms each | GFLOP | GFLOP/s | GEMM | ratio | of plain |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| input | variant | seconds (min-max) | ms each | s of a core | GFLOP | GFLOP/s | GEMM | ratio | of plain |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(_case(row) for row in report["cases"]),
         "",
-        *_rounding(report["rounding"]),
+        *(line for dtype, told in report["rounding"].items() for line in _rounding(dtype, told)),
     ]
     return "\n".join(lines)
 
@@ -77,19 +79,20 @@ def _case(row: Mapping[str, Any]) -> str:
     return (
         f"| {row['input']} x {row['batch']} | {row['variant']} "
         f"| {row['seconds']:.3f} ({row['seconds_min']:.3f}-{row['seconds_max']:.3f}) "
-        f"| {1000 * row['seconds_per_item']:.1f} | {row['gflop']:.1f} | {row['gflops']:.0f} "
-        f"| {row['gemm_gflops']:.0f} | {row['ratio']:.2f} | {row['ratio_of_plain']:.2f} |"
+        f"| {1000 * row['seconds_per_item']:.1f} | {row['processor_seconds']:.3f} "
+        f"| {row['gflop']:.1f} | {row['gflops']:.0f} | {row['gemm_gflops']:.0f} "
+        f"| {row['ratio']:.2f} | {row['ratio_of_plain']:.2f} |"
     )
 
 
-def _rounding(told: Mapping[str, Any]) -> list[str]:
+def _rounding(dtype: str, told: Mapping[str, Any]) -> list[str]:
     bundled = told["bundled weights"]
     if isinstance(bundled, str):
         bundled = {bundled: {}}
     rows = {f"random weights, {name}": row for name, row in told["random weights"].items()}
     rows |= {f"bundled weights, {name}": row for name, row in bundled.items()}
     return [
-        f"bfloat16, {name}: " + ", ".join(f"{key} {value:.7g}" for key, value in row.items())
+        f"{dtype}, {name}: " + ", ".join(f"{key} {value:.7g}" for key, value in row.items())
         for name, row in rows.items()
     ]
 

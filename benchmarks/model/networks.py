@@ -1,10 +1,12 @@
 """Networks with random weights that differ only in how they compute."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from benchmarks.model.int8 import round_to_int8
 from model.network.config import FourMConfig
 from model.network.layers import DecoderBlock
 from model.network.packing import pack
@@ -12,10 +14,12 @@ from model.network.token_budget import within_budget
 from model.network.tokens import ModalityInput
 from model.network.transformer import FourM
 
+INT8 = "int8"
+
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of running the network.
+    """A way of running the network. `dtype` is float32, bfloat16 or int8 (`benchmarks.model.int8`).
 
     `packed`: weights in oneDNN's layout (`model.network.packing`). `folding`: cross-attention as `model.network.layers`
     chooses, or always with keys and values of the whole context. `token_budget`: patches of 196 that are encoded.
@@ -25,6 +29,11 @@ class Variant:
     packed: bool = True
     folding: bool = True
     token_budget: int | None = None
+
+    @property
+    def numbers(self) -> torch.dtype:
+        """The dtype of inputs, activations and of what is not in int8."""
+        return torch.float32 if self.dtype == INT8 else getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     @property
     def name(self) -> str:
@@ -55,8 +64,10 @@ _PICTURES = (
     Variant("bfloat16", folding=False),
     Variant("bfloat16"),
     Variant("bfloat16", token_budget=98),
+    Variant(INT8),
+    Variant(INT8, token_budget=98),
 )
-_CAPTIONS = (PLAIN, Variant(), Variant("bfloat16"))
+_CAPTIONS = (PLAIN, Variant(), Variant("bfloat16"), Variant(INT8))
 
 CASES = tuple(
     Case(modality, batch, variant)
@@ -87,11 +98,14 @@ _CAPTION_TOKENS = 8
 
 
 class Networks:
-    """The network of a config for every variant, all with the same weights, made when first asked for."""
+    """The network of a config for every variant, all with the same weights, made when first asked for.
 
-    def __init__(self, config: FourMConfig) -> None:
+    `keys` are the modalities that it can take and predict.
+    """
+
+    def __init__(self, config: FourMConfig, keys: Collection[str] = ("rgb@224", "caption", TARGET)) -> None:
         self.config = config
-        self._weights = _random_network(config)
+        self._weights = random_network(config, keys=keys)
         self._made: dict[Variant, FourM] = {}
 
     def of(self, variant: Variant) -> FourM:
@@ -103,9 +117,11 @@ class Networks:
 
     def _make(self, variant: Variant) -> FourM:
         """A network that shares with the others what is of its dtype and not packed."""
-        plain = replace(PLAIN, dtype=variant.dtype)
+        plain = replace(PLAIN, dtype="float32" if variant.dtype == INT8 else variant.dtype)
         weights = self._weights if variant == plain else self.of(plain)
-        network = _twin(weights, getattr(torch, variant.dtype))
+        network = _twin(weights, variant.numbers)
+        if variant.dtype == INT8:
+            round_to_int8(network)
         if variant.packed:
             pack(network, (TARGET,))
         for block in network.decoder:
@@ -119,20 +135,25 @@ class Networks:
         if case.modality == "caption":
             ids = torch.randint(self.config.row("caption").vocabulary, (case.batch, _CAPTION_TOKENS), generator=random)
             return {"caption": ModalityInput(ids, torch.zeros(ids.shape, dtype=torch.bool))}
-        pixels = torch.randn(case.batch, 3, 224, 224, generator=random).to(getattr(torch, case.variant.dtype))
+        pixels = torch.randn(case.batch, 3, 224, 224, generator=random).to(case.variant.numbers)
         inputs = {"rgb@224": ModalityInput(pixels, torch.zeros(case.batch, 196, dtype=torch.bool))}
         budget = case.variant.token_budget
         return inputs if budget is None else within_budget(inputs, self.config, budget)
 
 
-def _random_network(config: FourMConfig) -> FourM:
-    """Float32; what encoding pictures and captions to `TARGET` does not touch stays unwritten and takes no memory."""
+def random_network(
+    config: FourMConfig,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    keys: Collection[str] = ("rgb@224", "caption", TARGET),
+) -> FourM:
+    """The embeddings of other modalities than `keys` stay unwritten, and on a CPU take no memory."""
     with torch.device("meta"):
-        network = FourM(config)
-    network = network.to_empty(device="cpu")
-    random = torch.Generator().manual_seed(0)
+        network = FourM(config).to(dtype)
+    network = network.to_empty(device=device)
+    random = torch.Generator(device).manual_seed(0)
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if "embeddings." in name and not any(f".{key}." in name for key in ("rgb@224", "caption", TARGET)):
+        if "embeddings." in name and not any(f".{key}." in name for key in keys):
             continue
         if tensor.ndim > 1:
             # as wide as keeps lengths, and position tables as long as sines

@@ -1,4 +1,4 @@
-"""The effect of bfloat16 on soft-decoded vectors under the bundled weights, and on best tokens."""
+"""The effect of bfloat16, int8 and fewer patches on vectors that are softly decoded, and on best tokens."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.model.networks import PLAIN, TARGET, Case, Networks, Variant
+from benchmarks.model.int8 import round_to_int8
+from benchmarks.model.networks import INT8, PLAIN, TARGET, Case, Networks, Variant
 from model.encoders.minilm import load_minilm
 from model.encoders.pull import check_encoders
 from model.errors import WeightsMissing
@@ -28,8 +29,9 @@ def rounding(networks: Networks, rough: Variant) -> dict[str, Any]:
     random = {}
     for modality in ("rgb", "caption"):
         exact = _logits(networks, Case(modality, 4, PLAIN))
-        random[modality] = _best_tokens(exact, _logits(networks, Case(modality, 4, rough)))
-    return {"margin": MARGIN, "random weights": random, "bundled weights": _bundled()}
+        found = _logits(networks, Case(modality, 4, rough))
+        random[modality] = {"cosine_min": _least_cosine(exact, found)} | _best_tokens(exact, found)
+    return {"margin": MARGIN, "random weights": random, "bundled weights": _bundled(rough)}
 
 
 def _logits(networks: Networks, case: Case) -> Tensor:
@@ -37,7 +39,7 @@ def _logits(networks: Networks, case: Case) -> Tensor:
     return network.decode_global(network.encode(networks.inputs(case)), [TARGET])[TARGET].float()
 
 
-def _bundled() -> dict[str, Any] | str:
+def _bundled(rough: Variant) -> dict[str, Any] | str:
     """By space of `4m-tiny`, for captions; or why there is nothing."""
     try:
         inputs = _captions(Path(os.environ.get("ANYSEEK_HOME") or "~/.anyseek").expanduser())
@@ -46,10 +48,12 @@ def _bundled() -> dict[str, Any] | str:
     bundle = load_bundle("4m-tiny")
     spaces = tuple(bundle.spaces)
     exact = bundle.network.decode_global(bundle.network.encode({CAPTION: inputs}), spaces)
-    pack(bundle.network.bfloat16(), spaces)
-    halved = replace(inputs, values=inputs.values.bfloat16())
-    rough = bundle.network.decode_global(bundle.network.encode({CAPTION: halved}), spaces)
-    return {space: _compared(bundle, space, exact, rough) for space in spaces}
+    if rough.dtype == INT8:
+        round_to_int8(bundle.network)
+    pack(bundle.network.to(rough.numbers), spaces)
+    given = replace(inputs, values=inputs.values.to(rough.numbers))
+    found = bundle.network.decode_global(bundle.network.encode({CAPTION: given}), spaces)
+    return {space: _compared(bundle, space, exact, found) for space in spaces}
 
 
 def _captions(home: Path) -> ModalityInput:
@@ -70,6 +74,11 @@ def _compared(bundle: Bundle, space: str, exact: Mapping[str, Tensor], rough: Ma
     cosines = (vectors[0] * vectors[1]).sum(dim=1)
     told = {"cosine_min": float(cosines.min()), "cosine_mean": float(cosines.mean())}
     return told | _best_tokens(exact[space], rough[space].float())
+
+
+def _least_cosine(exact: Tensor, rough: Tensor) -> float:
+    """Between the probabilities of all codes of a global target, float (B, n, V), which is what decoding takes."""
+    return float(F.cosine_similarity(exact.softmax(dim=2).flatten(1), rough.softmax(dim=2).flatten(1)).min())
 
 
 def _best_tokens(exact: Tensor, rough: Tensor) -> dict[str, Any]:

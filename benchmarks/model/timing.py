@@ -55,21 +55,25 @@ def measure(networks: Networks, cases: Sequence[Case], repetitions: int, side: i
     ]
 
 
-def _timed(networks: Networks, case: Case, side: int) -> tuple[float, float, float]:
-    """Seconds, GFLOP/s of float32 products around them, GFLOP/s of products in the case's own dtype."""
+def _timed(networks: Networks, case: Case, side: int) -> tuple[float, float, float, float]:
+    """Seconds, GFLOP/s of float32 products around them, of those in the case's own dtype, the processor's seconds."""
     network, inputs = networks.of(case.variant), networks.inputs(case)
-    dtype = getattr(torch, case.variant.dtype)
+    dtype = case.variant.numbers
     before = gemm_rate(side, torch.float32), gemm_rate(side, dtype)
+    processor = time.process_time()
     seconds = _seconds(lambda: network.decode_global(network.encode(inputs), [TARGET]))
+    processor = time.process_time() - processor
     after = gemm_rate(side, torch.float32), gemm_rate(side, dtype)
-    return seconds, (before[0] + after[0]) / 2, (before[1] + after[1]) / 2
+    return seconds, (before[0] + after[0]) / 2, (before[1] + after[1]) / 2, processor
 
 
-def _row(case: Case, operations: float, plain: float, runs: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+def _row(
+    case: Case, operations: float, plain: float, runs: Sequence[tuple[float, float, float, float]]
+) -> dict[str, Any]:
     """What is told of a case: medians, and the rates that they mean.
 
     `ratio` counts the operations that were done, `ratio_of_plain` those of the plain way of computing the same; both
-    are shares of the rate of float32 products (`ratio_in_dtype`: of products in the case's dtype).
+    are shares of the rate of float32 products (`ratio_in_dtype`: of products in the dtype of the case's activations).
     """
     seconds = [run[0] for run in runs]
     median = statistics.median(seconds)
@@ -81,6 +85,7 @@ def _row(case: Case, operations: float, plain: float, runs: Sequence[tuple[float
         "seconds_min": min(seconds),
         "seconds_max": max(seconds),
         "seconds_per_item": median / case.batch,
+        "processor_seconds": statistics.median(run[3] for run in runs),
         "gflop": operations,
         "gflops": operations / median,
         "gemm_gflops": statistics.median(run[1] for run in runs),
@@ -108,10 +113,15 @@ def _packed_linear(x: Sequence[int], weight: Sequence[int], *_: object, **__: ob
     return 2 * rows * weight[0] * weight[1]
 
 
+def _product(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    return 2 * x[0] * x[1] * weight[1]
+
+
 # Processor operations that torch's counter does not know.
 UNCOUNTED: dict[Any, Any] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.mkldnn._linear_pointwise: _packed_linear,
+    torch.ops.aten._int_mm: _product,
 }
 
 

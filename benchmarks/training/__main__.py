@@ -20,13 +20,11 @@ from typing import Any
 import torch
 
 from benchmarks.model.timing import machine
-from benchmarks.training.measures import Way, largest_batch, matrix_rate, measure
+from benchmarks.training.measures import Way, largest_batch, matrix_rate, measure, published_peak
 from model.training.pretraining.config import SIZES
 from model.training.run.launching import run_processes
 
 _MATRIX = 1024
-# Published peaks of dense bfloat16 products, TFLOP/s, by a part of the device's name.
-_PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 
 
 def main() -> None:
@@ -106,7 +104,7 @@ def _measure_here(way: Way, report: Path) -> None:
 
 def _of_a_gpu(arguments: argparse.Namespace, report: Mapping[str, Any]) -> dict[str, Any]:
     """Model FLOP utilisation of the first row, and the most samples that a step can take at once."""
-    peak = arguments.peak or next((rate for name, rate in _PEAKS.items() if name in report["device"]), None)
+    peak = arguments.peak or published_peak(report["device"])
     done = report["rows"][0]["gflops"] / 1000
     way = _ways(arguments)
     return {

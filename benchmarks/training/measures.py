@@ -31,6 +31,8 @@ from model.training.run.state import TrainingState
 _GIVEN, _PREDICTED = ("rgb@224", "tok_depth@224"), ("tok_depth@224", "tok_normal@224")
 _USED = 128  # tokens of each modality of a sample, of 196
 _TOKENS = _USED * (len(_GIVEN) + len(_PREDICTED))
+# By a part of the device's name.
+_PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 _OPTIMISER = OptimiserConfig(1e-4, (0.9, 0.95), 1e-8, 0.05, None, 0.0, 0)
 
 
@@ -106,6 +108,11 @@ def largest_batch(way: Way) -> int:
                 return found
             found, size = size, 2 * size
             torch.cuda.empty_cache()
+
+
+def published_peak(device: str) -> float | None:
+    """TFLOP/s of dense bfloat16 products of the card of that name, as published; None for one that is not known."""
+    return next((rate for name, rate in _PEAKS.items() if name in device), None)
 
 
 def matrix_rate(side: int, device: str) -> float:
