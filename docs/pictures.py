@@ -1,14 +1,15 @@
-"""Makes the README's pictures of the page from a running demo: `python docs/pictures.py http://127.0.0.1:8765`.
+"""Makes the pictures of the page from a running demo: `python docs/pictures.py http://127.0.0.1:8765 [NAME…]`.
 
 `page.png` and `item.png` are the page and an item in full. `page.webp` is animated: an emoji is drawn, then a
-segmentation is painted over that of a room, and the room is found. Needs Chromium and Playwright (the extra
-`test`), and the collections of `make demo`.
+segmentation is painted over that of a room, and the room is found. Those of docs/querying.md are small:
+`red-heart.webp`, `why.webp`, `painted-room.webp` and `nothing-good.webp`. All are made, or those that are named. Needs
+Chromium and Playwright (the extra `test`), and the collections of `make demo`.
 """
 
 import io
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SIZE = {"width": 1000, "height": 940}  # sheet, brushes and the first hits
 SHOWN = (750, 705)  # pixels of a frame
 QUICK, PAUSE, LONG = 70, 900, 2600  # milliseconds of a frame
 MOST_BYTES = 500_000
+WINDOW, SMALL, MOST_SMALL_BYTES = {"width": 1000, "height": 660}, (800, 528), 40_000
 
 # Pictures that are decoded; one that has only been loaded may still be blank.
 _ALL_SHOWN = """Promise.all([...document.querySelectorAll('.card img')]
@@ -141,14 +143,19 @@ def choose_brush(page: Page, name: str) -> None:
         page.keyboard.press("Enter")
 
 
-def film_room(film: Film, url: str) -> None:
-    page, painted = film.page, strokes_of_room(url)
+def begin_painting(page: Page, url: str, brush: int) -> None:
+    """A sheet that is all wall, before the demo's rooms, and a brush that is so many pixels wide."""
     page.goto(f"{url}/#c=rooms")
     settle(page)
     page.click("#open-painting")
     page.wait_for_selector(".brush")
     page.select_option("#rest", "wall")
-    page.fill("#brush-width", str(SHEET // CELLS + 2))
+    page.fill("#brush-width", str(brush))
+
+
+def film_room(film: Film, url: str) -> None:
+    page, painted = film.page, strokes_of_room(url)
+    begin_painting(page, url, SHEET // CELLS + 2)
     film.take(PAUSE)
     for name, strokes in painted.items():
         if name == "wall":
@@ -164,31 +171,120 @@ def film_room(film: Film, url: str) -> None:
     film.take(LONG)
 
 
+def show_red_heart(page: Page, url: str) -> None:
+    """The word love, a drawn heart and red."""
+    page.goto(f"{url}/#c=openmoji&q=love")
+    settle(page)
+    page.click("#open-drawing")
+    page.wait_for_timeout(200)
+    for points in halves_of_heart():
+        list(stroke(page, "#canvas", points))
+    page.wait_for_selector('.chip[data-kind="canny_edge"] img')
+    page.click("#open-palette")
+    page.click('[aria-label="Add red"]')
+    page.wait_for_selector('.chip[data-kind="color_palette"]')
+    page.click("#open-palette")
+    settle(page)
+    page.wait_for_selector('.card:first-child[data-key="2764"] .score', state="attached")
+
+
+def show_why(page: Page, url: str) -> None:
+    """Why the red heart is found by these."""
+    show_red_heart(page, url)
+    page.click(".card:first-child .picture")
+    page.wait_for_selector("#why")
+    page.click("#why summary")
+    page.wait_for_selector(".why-part")
+    # It names folders of whoever takes the picture.
+    page.evaluate("document.querySelectorAll('#details dl').forEach((list) => { list.style.visibility = 'hidden'; })")
+    page.evaluate("document.querySelector('#why').scrollIntoView({ block: 'start' })")
+    page.wait_for_timeout(300)
+
+
+def show_painted_room(page: Page, url: str) -> None:
+    """The hits of a room's segmentation, beside the sheet on which it is painted roughly."""
+    begin_painting(page, url, SHEET // CELLS + 12)
+    for name, strokes in strokes_of_room(url).items():
+        if name != "wall":
+            choose_brush(page, name)
+            page.evaluate("scrollTo(0, 0)")
+            for points in strokes:
+                list(stroke(page, "#map", points))
+            settle(page)
+    page.wait_for_timeout(3000)  # a service that is busy answers the last stroke late
+    settle(page)
+
+
+def show_nothing_good(page: Page, url: str) -> None:
+    """A query that no room answers."""
+    page.goto(f"{url}/#c=rooms&q=a+red+sports+car")
+    settle(page)
+    page.wait_for_selector("text=Nothing good was found")
+
+
 def picture(page: Page, name: str) -> None:
     """A PNG of the page in 256 colours, which is a third of its size."""
     shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     shown.quantize(256, kmeans=1).save(FOLDER / name, optimize=True)
 
 
-def main(url: str) -> None:
-    """Make all pictures."""
+def small_picture(page: Page, name: str) -> None:
+    """A WebP of the page, as good as `MOST_SMALL_BYTES` allow."""
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB").resize(SMALL, Image.Resampling.LANCZOS)
+    for quality in (80, 65, 50, 40, 30, 20):
+        file = io.BytesIO()
+        shown.save(file, "WEBP", quality=quality, method=6)
+        if len(file.getbuffer()) <= MOST_SMALL_BYTES:
+            break
+    (FOLDER / name).write_bytes(file.getvalue())
+
+
+def make_page(browser: Any, url: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 780})
+    page.goto(f"{url}/#c=rooms&q=an+orange+dog")
+    settle(page)
+    picture(page, "page.png")
+
+
+def make_item(browser: Any, url: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 780})
+    page.goto(f"{url}/#c=rooms&item={ROOM}")
+    page.wait_for_selector('.view[data-view="bounding_boxes"] img')
+    while not page.evaluate("[...document.querySelectorAll('.view img')].every((image) => image.naturalWidth)"):
+        page.wait_for_timeout(100)
+    picture(page, "item.png")
+
+
+def make_film(browser: Any, url: str) -> None:
+    film = Film(browser.new_page(viewport=SIZE))
+    film_heart(film, url)
+    film_room(film, url)
+    film.save(FOLDER / "page.webp")
+
+
+MADE: dict[str, Callable[[Any, str], None]] = {"page.png": make_page, "item.png": make_item, "page.webp": make_film}
+SHOWS = {
+    "red-heart.webp": show_red_heart,
+    "why.webp": show_why,
+    "painted-room.webp": show_painted_room,
+    "nothing-good.webp": show_nothing_good,
+}
+
+
+def main(url: str, names: list[str]) -> None:
+    """Make the pictures of those names, or all."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 780})
-        page.goto(f"{url}/#c=rooms&q=an+orange+dog")
-        settle(page)
-        picture(page, "page.png")
-        page.goto(f"{url}/#c=rooms&item={ROOM}")
-        page.wait_for_selector('.view[data-view="bounding_boxes"] img')
-        while not page.evaluate("[...document.querySelectorAll('.view img')].every((image) => image.naturalWidth)"):
-            page.wait_for_timeout(100)
-        picture(page, "item.png")
-        film = Film(browser.new_page(viewport=SIZE))
-        film_heart(film, url)
-        film_room(film, url)
-        film.save(FOLDER / "page.webp")
+        for name in names or [*MADE, *SHOWS]:
+            if name in MADE:
+                MADE[name](browser, url)
+            else:
+                page = browser.new_page(viewport=WINDOW)
+                page.set_default_timeout(300_000)
+                SHOWS[name](page, url)
+                small_picture(page, name)
         browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main(sys.argv[1].rstrip("/"), sys.argv[2:])
