@@ -50,14 +50,14 @@ demo: .venv/installed
 	@$(BIN)/anyseek demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: install .venv/installed-test
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m 'not slow' -n 2 --dist worksteal
 
 test-all: install .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -n 2 --dist worksteal
 
 test-openclip: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,openclip]'
-	$(BIN)/python -m pytest tests/model/openclip tests/contracts/test_embedder.py
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/model/openclip tests/contracts/test_embedder.py
 
 smoke: install
 	$(BIN)/anyseek data build configs/data/smoke.yaml --out runs/data/smoke
@@ -71,7 +71,7 @@ services-stop:
 
 test-services: services
 	status=0; env $$(cat .services/environment) ANYSEEK_FAULT_INPUTS=$${ANYSEEK_FAULT_INPUTS:-300} \
-	$(BIN)/python -m pytest tests/contracts tests/search/backup tests/workers tests/faults tests/api/test_hostile_values.py tests/api/test_locked_database.py || status=$$?; \
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/contracts tests/search/backup tests/workers tests/faults tests/api/test_hostile_values.py tests/api/test_locked_database.py || status=$$?; \
 	$(BIN)/python -m tests.services stop .services; exit $$status
 
 fuzz: install .venv/installed-dev
