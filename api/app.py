@@ -37,6 +37,21 @@ from api.scraping import Exporter
 from api.security import Guardian
 from api.service import Service
 
+# Queries are tried first, as most requests are queries.
+_ROUTES = (
+    queries,
+    collections,
+    maps,
+    items,
+    several,
+    predictions,
+    previews,
+    jobs,
+    models,
+    audit,
+    health,
+    scraping,
+)
 _DESCRIPTION = """Find anything with anything.
 
 Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
@@ -47,9 +62,7 @@ With API keys: `Authorization: Bearer KEY`.
 
 def create_app(service: Service) -> FastAPI:
     """The application for one service; the model starts to load when it starts."""
-    serving = service.runtime.settings.serving
-    rates = Rates(serving, service.settings.loopback)
-    guardian = Guardian(service.runtime.database, service.settings.loopback)
+    rates = Rates(service.runtime.settings.serving, service.settings.loopback)
     app = FastAPI(
         title="Anyseek",
         version="1",
@@ -60,15 +73,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
         responses=PROBLEMS,
-        middleware=[
-            Middleware(Measured),
-            Middleware(RequestContext),
-            Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
-            Middleware(Acting),
-            Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
-            Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
-            Middleware(WholeFiles),
-        ],
+        middleware=_middleware(service, rates),
     )
     app.state.service = service
     app.state.gathering = gathering_of(service)
@@ -76,25 +81,27 @@ def create_app(service: Service) -> FastAPI:
     app.state.readiness = readiness_of(service)
     app.state.exporter = Exporter(service.runtime, app.state.readiness)
     install_handlers(app)
-    for routes in (
-        queries,  # the first that is tried, as most requests are queries
-        collections,
-        maps,
-        items,
-        several,
-        predictions,
-        previews,
-        jobs,
-        models,
-        audit,
-        health,
-        scraping,
-    ):
+    for routes in _ROUTES:
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
     app.include_router(page.router)
     page.mount_files(app)
     _describe(app)
     return app
+
+
+def _middleware(service: Service, rates: Rates) -> list[Middleware]:
+    """What a request passes through, the outermost first."""
+    serving = service.runtime.settings.serving
+    guardian = Guardian(service.runtime.database, service.settings.loopback)
+    return [
+        Middleware(Measured),
+        Middleware(RequestContext),
+        Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
+        Middleware(Acting),
+        Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
+        Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
+        Middleware(WholeFiles),
+    ]
 
 
 @asynccontextmanager

@@ -145,6 +145,13 @@ class Runtime:
                 raise
         return work()
 
+    def all_through_switches(self, work: Callable[[], list[T]]) -> list[T]:
+        """As `through_switches`, for work whose outcomes may be errors: one `FingerprintMismatch` does it all again."""
+        outcomes = work()
+        if self.may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
+            return work()
+        return outcomes
+
     def forget(self, collection: str) -> None:
         """Release the indexes of a deleted collection."""
         for tools in (self.tools(), *self._others.values()):

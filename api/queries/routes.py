@@ -30,7 +30,6 @@ from api.queries.together import QueryGathering, answer_alone, asked_by_wire, li
 from api.queries.wire import Query, Results
 from api.security import Scope
 from api.service import Service
-from search.errors import FingerprintMismatch
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
 
@@ -147,9 +146,8 @@ def _json(content: bytes) -> Response:
 def _answer_batch(service: Service, collection: str, queries: list[Any]) -> bytes:
     """The JSON of a `BatchAnswer`, written query by query: one of all hits would take several times its bytes."""
     pictures = service.pictures_of(collection)
-    outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
-    if service.runtime.may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
-        # The collection was switched to another model in between.
-        outcomes = answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
+    outcomes = service.runtime.all_through_switches(
+        lambda: answer_batch(service.engine_for(collection), service.limits, collection, queries, pictures)
+    )
     entries = (BatchEntry.of(outcome_to_wire(outcome)).model_dump_json() for outcome in outcomes)
     return b'{"results":[%b]}' % ",".join(entries).encode()

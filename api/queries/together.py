@@ -20,7 +20,7 @@ from api.service import Service
 from model.modalities.reading.budget import Budget, spending
 from model.seam import Embedder
 from search.engine import SearchEngine
-from search.errors import AnyseekError, CollectionNotFound, FingerprintMismatch, IndexUnavailable
+from search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
 from search.item_files import PictureOf
 from search.metrics import Stage, timed
 from search.paging import BadCursor, count_seen
@@ -94,10 +94,7 @@ def answer_together(service: Service, like: Like, batch: Sequence[Asked]) -> lis
 
     Raises what concerns all of them, such as `CollectionNotFound`.
     """
-    answers = _answers(service, like, batch)
-    if service.runtime.may_switch and any(isinstance(answer, FingerprintMismatch) for answer in answers):
-        return _answers(service, like, batch)  # the collection was switched to another model in between
-    return answers
+    return service.runtime.all_through_switches(partial(_answers, service, like, batch))
 
 
 def _answers(service: Service, like: Like, batch: Sequence[Asked]) -> list[bytes | Exception]:
