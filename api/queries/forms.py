@@ -24,14 +24,11 @@ from search.queries import check_taken
 from search.settings import Limits
 from search.types import Part, Query, Words
 
-_OF_MAPS = ("classes", "forms")
-_PLAIN = (
-    *("box", "k", "space", "fusion", "where", "offset", "min_score", "min_probability", "vectors"),
-    *("group_by", "group_size", "explain"),
+_SETTINGS = (
+    *("box", "classes", "cursor", "explain", "facets", "forms", "fusion", "group_by", "group_size", "k"),
+    *("min_probability", "min_score", "offset", "readings", "space", "spaces", "vectors", "where"),
 )
-_SETTINGS = (*_OF_MAPS, *_PLAIN)
 _NO_FILES = ("item", "vector", wire.WORDS)
-_LISTS, _PAGES, _GROUPS = ("facets", "spaces"), ("cursor",), ("readings",)
 
 
 def collections_of_form(uploads: Sequence[Upload]) -> tuple[tuple[str, ...], list[Upload]]:
@@ -51,7 +48,7 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
     `picture_of` raises.
     """
     mask, uploads = _mask_of(uploads)
-    settings, contents = divided(uploads, _SETTINGS + _LISTS + _PAGES + _GROUPS, others=_NO_FILES)
+    settings, contents = divided(uploads, _SETTINGS, others=_NO_FILES)
     check_count(len(contents), limits)
     classes = legend_from_json(settings["classes"], limits) if "classes" in settings else None
     forms = forms_from_json(settings["forms"], limits) if "forms" in settings else {}
@@ -62,26 +59,35 @@ def query_from_form(uploads: Sequence[Upload], limits: Limits, embedder: Embedde
         raise BadQuery(
             "the form has no part; it needs a field named by a modality, such as caption or rgb, or named item"
         )
-    where, fusion = filter_of(settings.get("where")), _fusion(settings.get("fusion"))
+    return _query(parts, words, settings, limits)
+
+
+def _query(parts: tuple[Part, ...], words: tuple[Words, ...], settings: Mapping[str, str], limits: Limits) -> Query:
+    """The query that has these parts, with what other fields say. Raises `BadQuery`, `BadFilter`."""
+
+    def whole(name: str, default: int, least: int, most: int) -> int:
+        return whole_number(name, settings.get(name, str(default)), least, most)
+
+    def real(name: str) -> float | None:
+        return number(name, settings[name]) if name in settings else None
+
     return Query(
         parts,
-        whole_number("k", settings.get("k", str(wire.DEFAULT_HITS)), 1, limits.hits),
+        whole("k", wire.DEFAULT_HITS, 1, limits.hits),
         settings.get("space"),
-        where,
-        fusion,
-        whole_number("offset", settings.get("offset", "0"), 0, limits.hits - 1),
-        number("min_score", settings["min_score"]) if "min_score" in settings else None,
+        filter_of(settings.get("where")),
+        _fusion(settings.get("fusion")),
+        whole("offset", 0, 0, limits.hits - 1),
+        real("min_score"),
         truth("vectors", settings.get("vectors", "false")),
         settings.get("group_by"),
-        whole_number("group_size", settings.get("group_size", "1"), 1, limits.hits),
+        whole("group_size", 1, 1, limits.hits),
         words,
         facets=texts("facets", settings.get("facets", "[]")),
         cursor=settings.get("cursor"),
         spaces=texts("spaces", settings.get("spaces", "[]")),
-        explain=whole_number("explain", settings.get("explain", "0"), 0, MOST_EXPLAINED),
-        min_probability=number("min_probability", settings["min_probability"])
-        if "min_probability" in settings
-        else None,
+        explain=whole("explain", 0, 0, MOST_EXPLAINED),
+        min_probability=real("min_probability"),
         readings=truth("readings", settings.get("readings", "false")),
     )
 
