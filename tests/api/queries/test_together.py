@@ -46,9 +46,10 @@ def at_once(
     entered, go_on, answer_truly = threading.Semaphore(0), threading.Event(), SearchEngine.query_together
 
     def hold(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> object:
+        if go_on.is_set():  # not of those that hold the turns
+            sizes.append(len(queries))
         entered.release()
         assert go_on.wait(_SECONDS)
-        sizes.append(len(queries))
         return answer_truly(engine, collection, queries)
 
     def send(collection: str, body: dict[str, Any]) -> httpx.Response:
@@ -70,7 +71,6 @@ def at_once(
             finally:
                 go_on.set()
             answers = [one.result() for one in under_way]
-        del sizes[:turns]
         return answers
 
     yield ask
