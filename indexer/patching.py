@@ -100,4 +100,4 @@ def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> 
     with tools.database.write() as session:
         patching.check_unchanged(session, collection, held.key, frozenset({held.version}))
         audit.record(session, "item.patch", collection_name, held.key)
-        return items.write(session, collection, [new])[0]
+        return items.write(session, collection, [new], takes_over=False)[0]

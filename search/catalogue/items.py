@@ -49,8 +49,12 @@ class _Change:
         ]
 
 
-def write(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> list[Item]:
+def write(
+    session: Session, collection: Collection, new_items: Sequence[NewItem], takes_over: bool = True
+) -> list[Item]:
     """Insert or replace items by key; return them in the order given.
+
+    Replaced items count for the caller's API key from then on; without `takes_over` for whom they did.
 
     Log entries (one per space whose vector changed, else one for the payload) are numbered under the collection's
     row lock, which is held until the commit. An unchanged item writes nothing. Either all items are written or none.
@@ -74,7 +78,7 @@ def write(session: Session, collection: Collection, new_items: Sequence[NewItem]
     store(session, collection.id, [change.item for change in happened])
     stamps.write(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
-    quotas.charge(session, [change.item for change in happened])
+    quotas.charge(session, [change.item for change in happened], takes_over)
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
 

@@ -1,7 +1,9 @@
 """Quotas of API keys: the most items, and the most bytes of files that Anyseek stores for them.
 
-An item counts for the key that put it last, or that started the job which did. Files that several items share count for
-each. What commands on the machine do changes nothing in that. Usage is counted when a key with a quota writes, and in
+An item counts for the key that put it last, or that started the job which did. A change of its attributes or caption
+leaves it to that key, or to nobody, whoever makes it: the files stay the same, and who corrects a word must not have to
+store another's pictures. Files that several items share count for each. What commands on the machine do changes nothing
+in that. Usage is counted when a key with a quota writes, and in
 the same transaction, so that it is right after deletions and with many writers.
 """
 
@@ -72,12 +74,13 @@ def check_room(session: Session, collection_id: int, item_key: str, size: int) -
         _refuse_beyond(quota, wanted, key)
 
 
-def charge(session: Session, written: Sequence[Item]) -> None:
+def charge(session: Session, written: Sequence[Item], takes_over: bool = True) -> None:
     """Count items that were written for the caller's key. Raises `QuotaExceeded` if it now has more than it may.
 
-    It locks the key's row, so call it last: a key's writers wait here for each other, and hold up nobody else.
+    Without `takes_over` they stay whose they were. It locks the key's row, so call it last: a key's writers wait here
+    for each other, and hold up nobody else.
     """
-    key = caller().key
+    key = caller().key if takes_over else None
     changed = [
         {"id": item.id, "stored_bytes": stored_bytes(item)} | ({} if key is None else {"charged_to": key})
         for item in written

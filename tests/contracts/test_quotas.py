@@ -103,6 +103,22 @@ def test_a_changed_attribute_counts_for_nobody_else(database: Database, collecti
     assert (used(database), used(database, "bob")) == (Usage(1, STORED), Usage(0, 0))
 
 
+def test_a_changed_caption_leaves_the_item_to_its_key_with_what_is_stored_now(
+    database: Database, collection: Collection
+) -> None:
+    may_store(database, Quota(items=1))
+    may_store(database, Quota(items=1, bytes=1), "bob")
+    put(database, collection, WordsEmbedder(), ["nobody's"])
+    write(database, collection, ["a"])
+    for key in ("a", "nobody's"):
+        with acting(BOB), database.write() as session:
+            new = replace(new_item(WordsEmbedder(), key), caption="bob's", assets=(replace(THUMBNAIL, size_bytes=3),))
+            items.write(session, collection, [new], takes_over=False)
+    assert (used(database), used(database, "bob")) == (Usage(1, 3), Usage(0, 0))
+    remove(database, collection, ["a", "nobody's"])
+    assert (used(database), used(database, "bob")) == (Usage(0, 0), Usage(0, 0))
+
+
 def test_two_writers_at_once_do_not_pass_the_quota_together(database: Database, collection: Collection) -> None:
     may_store(database, Quota(items=12))
     of = [collection, make_collection(database, WordsEmbedder(), "other")]
