@@ -31,6 +31,7 @@ from api.queries import several
 from api.queries.schemas import BatchBody
 from api.queries.together import gathering_of
 from api.queries.wire import Query, QueryOfSeveral
+from api.quotas import routes as quotas
 from api.rates import Rates
 from api.readiness import readiness_of
 from api.scraping import Exporter
@@ -49,6 +50,7 @@ _ROUTES = (
     jobs,
     models,
     audit,
+    quotas,
     health,
     scraping,
 )

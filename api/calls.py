@@ -297,6 +297,11 @@ def job_events(number: int) -> Call[None]:
     return Call("GET", f"/v1/jobs/{number}/events", _nothing)
 
 
+def quota() -> Call[dict[str, Any]]:
+    """Get how many `items` and `bytes` count for the `key` that asks, and `most_items` and `most_bytes`; None: any."""
+    return _get("/v1/quota", dict)
+
+
 def models() -> Call[list[dict[str, Any]]]:
     """Get the service's model: its fingerprint, spaces and modalities."""
     return _get("/v1/models", lambda answer: list(answer["models"]))

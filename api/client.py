@@ -109,6 +109,7 @@ class _Service:
     cancel_job = _Verb(calls.cancel_job)
     retry_job = _Verb(calls.retry_job)
     models = _Verb(calls.models)
+    quota = _Verb(calls.quota)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -42,6 +42,31 @@ def test_a_key_above_its_quota_is_refused_and_stores_nothing(started: tuple[str,
         client.put_item("words", "c", {"rgb": png(4)})
 
 
+def test_a_caption_changed_by_another_key_stays_with_the_one_that_put_the_item(started: tuple[str, Service]) -> None:
+    url, service = started
+    alice = create_key(service.runtime.database, "alice", Scope.WRITE, quota=Quota(items=1))
+    bob = create_key(service.runtime.database, "bob", Scope.WRITE, quota=Quota(items=1, bytes=1))
+    with Client(url, alice) as hers, Client(url, bob) as his:
+        hers.put_item("words", "a", {"rgb": png(1)})
+        before = hers.quota()
+        assert (before["items"], before["most_items"], before["most_bytes"]) == (1, 1, None)
+        assert before["bytes"] >= len(png(1))
+        assert his.patch_item("words", "a", {"caption": "a picture"})["caption"] == "a picture"
+        assert hers.quota() == before
+        assert his.quota() == {"key": "bob", "items": 0, "bytes": 0, "most_items": 1, "most_bytes": 1}
+        his.delete_item("words", "a")
+        assert hers.quota() == before | {"items": 0, "bytes": 0}
+
+
+def test_who_needs_no_key_has_no_quota(started: tuple[str, Service]) -> None:
+    url, service = started
+    nothing = {"key": None, "items": 0, "bytes": 0, "most_items": None, "most_bytes": None}
+    with Client(url) as client:
+        assert client.quota() == nothing
+    create_key(service.runtime.database, "scraper", Scope.METRICS)
+    check_problem(httpx.get(f"{url}/v1/quota"), 401, "unauthenticated")
+
+
 def test_files_of_a_request_are_counted_before_they_are_stored(started: tuple[str, Service]) -> None:
     url, service = started
     alice = create_key(service.runtime.database, "alice", Scope.WRITE, quota=Quota(bytes=50))

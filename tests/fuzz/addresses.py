@@ -11,6 +11,7 @@ _READ = (
     "/v1/collections/{c}/assets/{t}/{k}", "/v1/collections/{c}/query", "/v1/collections/{c}/map",
     "/v1/collections/{c}/duplicates", "/v1/jobs", "/v1/jobs/{n}",
     "/v1/jobs/{n}/failures", "/v1/jobs/{n}/skipped", "/v1/jobs/{n}/events", "/v1/folders", "/v1/audit",
+    "/v1/quota",
     "/v1/models", "/metrics", "/readyz", "/healthz", "/{t}", "/v1/{t}/{k}", "/static/{t}", "/credits", "/docs",
     "/openapi.json",
 )  # fmt: skip
