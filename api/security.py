@@ -26,7 +26,8 @@ from search.catalogue import api_keys
 from search.catalogue.commits import Version
 from search.catalogue.quotas import NO_QUOTA, Quota
 from search.catalogue.session import Database, patience
-from search.catalogue.tables import ApiKeyRow, now
+from search.catalogue.tables import ApiKeyRow
+from search.catalogue.values import now
 from search.errors import BadInput
 
 logger = logging.getLogger(__name__)

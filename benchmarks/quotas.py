@@ -14,8 +14,9 @@ from sqlalchemy import insert
 from model.hashing import HashingEmbedder
 from search.catalogue import collections, quotas
 from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow, chunks
+from search.catalogue.tables import ItemRow
 from search.catalogue.upgrade import upgrade
+from search.catalogue.values import chunks
 
 REPEATS = 9
 

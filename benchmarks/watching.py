@@ -17,8 +17,9 @@ from model.hashing import HashingEmbedder
 from search import spans
 from search.catalogue import collections, figures, jobs, ledger, sources
 from search.catalogue.session import Database
-from search.catalogue.tables import LedgerRow, chunks
+from search.catalogue.tables import LedgerRow
 from search.catalogue.upgrade import upgrade
+from search.catalogue.values import chunks
 from search.metrics import REGISTRY, Stage, timed
 
 REPEATS = 5

@@ -29,7 +29,7 @@ from search.assets import AssetStore
 from search.catalogue import duplicates, items
 from search.catalogue.collections import Head
 from search.catalogue.session import Database
-from search.catalogue.tables import chunks
+from search.catalogue.values import chunks
 from search.errors import AssetNotFound, StoreCorrupt
 from search.likeness import glance, likeness, views
 from search.spaces.base import LiveSpace, Neighbours

@@ -14,7 +14,7 @@ from search.assets import AssetStore
 from search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
-from search.catalogue.tables import CHUNK, chunks
+from search.catalogue.values import CHUNK, chunks
 from search.errors import CollectionNotFound, StoreCorrupt
 from search.repair import salvage
 from search.settings import Settings

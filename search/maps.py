@@ -11,7 +11,7 @@ from model.seam import Embedder, FloatArray
 from search.catalogue import facets, fields, items
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
-from search.catalogue.tables import chunks
+from search.catalogue.values import chunks
 from search.errors import BadInput
 from search.filters.tree import Exists, checked
 from search.layout import lay_out

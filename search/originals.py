@@ -7,7 +7,7 @@ from pathlib import Path
 from search.assets import AssetStore
 from search.catalogue import collections, items, sources
 from search.catalogue.session import Database
-from search.catalogue.tables import CHUNK
+from search.catalogue.values import CHUNK
 from search.errors import AnyseekError, AssetNotFound
 from search.settings import Settings
 from search.types import Asset, Item

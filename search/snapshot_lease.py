@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from model.files import FileLock
 from search.catalogue.owners import clock, place
 from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow, SnapshotLeaseRow, utc
+from search.catalogue.tables import CollectionRow, SnapshotLeaseRow
+from search.catalogue.values import utc
 from search.errors import CollectionNotFound, LeaseLost
 from search.settings import Settings
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
-from search.catalogue.tables import utc
+from search.catalogue.values import utc
 from search.errors import BackupCorrupt
 
 # The most rows or bytes of a part; only one part at a time is in memory.

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from search.catalogue import audit
 from search.catalogue.quotas import NO_QUOTA, Quota
-from search.catalogue.tables import ApiKeyRow, now, utc
+from search.catalogue.tables import ApiKeyRow
+from search.catalogue.values import now, utc
 from search.errors import Conflict, NotFound
 
 # A time for every request would make every query a write.

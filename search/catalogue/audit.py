@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from search.caller import caller
 from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow, now, utc
+from search.catalogue.tables import AuditRow
+from search.catalogue.values import now, utc
 
 LONGEST_ADDRESS = 100
 # Rows removed in one transaction, while others wait to write.

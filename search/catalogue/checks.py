@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session, aliased
 
 from search.catalogue import collections, facet_sums, facets, integrity, item_rows, log, words
 from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table, chunks
+from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
+from search.catalogue.values import chunks
 from search.filters.facets import facets_of
 from search.types import Item
 from search.words import document

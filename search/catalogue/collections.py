@@ -24,10 +24,8 @@ from search.catalogue.tables import (
     SourceRow,
     SpaceRow,
     WordsRow,
-    from_bytes,
-    to_bytes,
-    utc,
 )
+from search.catalogue.values import from_bytes, to_bytes, utc
 from search.errors import (
     BadInput,
     CollectionExists,

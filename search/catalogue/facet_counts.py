@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from search.catalogue import facet_sums, facets
 from search.catalogue.facet_sums import ALL, Paths, Reading
-from search.catalogue.tables import FacetRow, chunks
+from search.catalogue.tables import FacetRow
+from search.catalogue.values import chunks
 from search.filters.tree import Filter
 from search.types import FieldCounts, ValueCount
 

@@ -37,7 +37,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import NullType
 
 from search.catalogue import checksums
-from search.catalogue.tables import CHUNK, CollectionRow, FacetRow, FacetSumRow, ItemRow, chunks
+from search.catalogue.tables import CollectionRow, FacetRow, FacetSumRow, ItemRow
+from search.catalogue.values import CHUNK, chunks
 from search.errors import StoreCorrupt
 
 NUMBER, TEXT, TRUTH, MOMENT = KINDS = ("number", "text", "truth", "moment")  # columns of facets

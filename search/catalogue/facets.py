@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session, aliased
 
 from search.catalogue import facet_sums, item_rows
 from search.catalogue.facet_sums import Paths, Reading
-from search.catalogue.tables import FacetRow, ItemRow, chunks
+from search.catalogue.tables import FacetRow, ItemRow
+from search.catalogue.values import chunks
 from search.filters import spheres, tree
 from search.filters.facets import Facet, facets_of
 from search.filters.tree import (

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from search.catalogue import checksums, log
 from search.catalogue.lookup import Lookup
-from search.catalogue.tables import CHUNK, AssetRow, ItemRow, chunks, now
+from search.catalogue.tables import AssetRow, ItemRow
+from search.catalogue.values import CHUNK, chunks, now
 from search.types import Asset, Item
 
 _ITEM = (

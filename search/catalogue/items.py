@@ -17,7 +17,8 @@ from search.catalogue import collections, facets, item_rows, log, quotas, stamps
 from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.session import connection_of
-from search.catalogue.tables import CHUNK, AssetRow, ItemRow, SourceRow, SpaceRow, chunks, to_bytes
+from search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
+from search.catalogue.values import CHUNK, chunks, to_bytes
 from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from search.filters.tree import is_storable
 from search.types import Attributes, Collection, Item, NewItem, Space

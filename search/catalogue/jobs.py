@@ -22,7 +22,8 @@ from search.caller import caller
 from search.catalogue import audit, collections, ledger, space_switch
 from search.catalogue.ledger import Counts
 from search.catalogue.owners import clock
-from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow, now, utc
+from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
+from search.catalogue.values import now, utc
 from search.errors import JobNotFound, JobNotRetriable
 from search.types import Collection, OnDuplicate
 

@@ -21,7 +21,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from search.catalogue.owners import clock
-from search.catalogue.tables import LedgerRow, chunks
+from search.catalogue.tables import LedgerRow
+from search.catalogue.values import chunks
 from search.errors import LeaseLost
 
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"

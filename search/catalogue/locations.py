@@ -8,7 +8,8 @@ from pathlib import Path
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import AssetRow, ItemRow, chunks
+from search.catalogue.tables import AssetRow, ItemRow
+from search.catalogue.values import chunks
 from search.types import Collection
 
 _PICTURE = "rgb"

@@ -15,7 +15,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import OwnerRow, now, utc
+from search.catalogue.tables import OwnerRow
+from search.catalogue.values import now, utc
 
 FORGOTTEN_AFTER = timedelta(days=1)
 

@@ -17,7 +17,8 @@ from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAliv
 from search.catalogue.ledger import Lease, Settled
 from search.catalogue.log import NewEntry
 from search.catalogue.space_switch import Lacking, NothingBuilt, Target
-from search.catalogue.tables import ItemRow, JobRow, LedgerRow, chunks
+from search.catalogue.tables import ItemRow, JobRow, LedgerRow
+from search.catalogue.values import chunks
 from search.errors import Conflict
 from search.types import Collection
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import ItemRow, chunks
+from search.catalogue.tables import ItemRow
+from search.catalogue.values import chunks
 from search.types import Collection
 
 _SET = (

@@ -15,15 +15,11 @@ owners                                processes that hold leases, and until when
 audit                                 who changed what, and when
 
 A `checksum` is that of its row (`search.catalogue.checksums`), null in rows that were written before there were any.
-
-At the end: how vectors, times and long lists go into statements.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
+from datetime import datetime
+from typing import Any, ClassVar
 
-import numpy as np
 from sqlalchemy import (
     DDL,
     JSON,
@@ -43,20 +39,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from model.seam import FloatArray
+from search.catalogue.values import now
 
-Value = TypeVar("Value")
-
-# SQLite takes 32,766 variables in a statement, and long lists gain nothing.
-CHUNK = 500
 # SQLite only numbers rows by itself in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 # Ordered by code point whatever the database's language, as SQLite does by itself.
 CodePoints = Text().with_variant(Text(collation="C"), "postgresql")
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Table(DeclarativeBase):
@@ -410,24 +398,3 @@ class AuditRow(Table):
     action: Mapped[str] = mapped_column(String(40))
     collection: Mapped[str | None]
     target: Mapped[str | None]
-
-
-def to_bytes(vector: FloatArray) -> bytes:
-    """float32, little-endian."""
-    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
-
-
-def from_bytes(data: bytes) -> FloatArray:
-    """The inverse of `to_bytes`, as a flat array."""
-    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
-
-
-def utc(moment: datetime) -> datetime:
-    """The time in UTC; SQLite returns times without their zone, which is always UTC here."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
-    """`values` in pieces of `size`, as many as one statement takes."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -6,7 +6,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from search.catalogue import checksums
-from search.catalogue.tables import SpaceRow, TuningRow, from_bytes, to_bytes, utc
+from search.catalogue.tables import SpaceRow, TuningRow
+from search.catalogue.values import from_bytes, to_bytes, utc
 from search.types import Tuning
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from search.catalogue import collections, facets, item_rows
-from search.catalogue.tables import WordsRow, chunks
+from search.catalogue.tables import WordsRow
+from search.catalogue.values import chunks
 from search.filters.tree import Filter
 from search.types import IdArray, Item
 from search.words import document, words_of

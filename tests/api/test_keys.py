@@ -16,7 +16,8 @@ from api.cli import run
 from api.security import Scope, create_key
 from search.catalogue import api_keys
 from search.catalogue.session import Database
-from search.catalogue.tables import ApiKeyRow, now
+from search.catalogue.tables import ApiKeyRow
+from search.catalogue.values import now
 from tests.api.conftest import StartService
 
 

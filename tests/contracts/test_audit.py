@@ -10,7 +10,8 @@ from search.caller import Caller, acting
 from search.catalogue import audit, collections
 from search.catalogue.audit import Entry, Wanted
 from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow, now
+from search.catalogue.tables import AuditRow
+from search.catalogue.values import now
 from search.types import Collection
 from tests.search.gallery import WordsEmbedder, make_collection
 

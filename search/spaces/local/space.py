@@ -16,7 +16,7 @@ from search.catalogue import collections, log
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.log import LogEntry
 from search.catalogue.session import Database
-from search.catalogue.tables import chunks
+from search.catalogue.values import chunks
 from search.errors import StoreCorrupt
 from search.filters.tree import Filter
 from search.locks import ReadersLock

@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from search.catalogue import collections, cursors, log
 from search.catalogue.session import Database
-from search.catalogue.tables import CursorRow, now
+from search.catalogue.tables import CursorRow
+from search.catalogue.values import now
 from search.errors import LeaseLost
 from search.settings import Settings
 from search.spaces import shared
