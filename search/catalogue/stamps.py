@@ -17,12 +17,15 @@ _SET = (
 
 
 def of_keys(session: Session, collection: Collection, source_id: int, keys: Sequence[str]) -> dict[str, str]:
-    """The stamps of those of `keys` that are items of the source and have one."""
+    """The stamps of those of `keys` that are items of the source and have one.
+
+    The source is compared here: asked for it, SQLite reads all items of the source to find these keys.
+    """
     found: dict[str, str] = {}
     for some in chunks(keys):
         of_items = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
-        query = select(ItemRow.key, ItemRow.stamp).where(*of_items, ItemRow.source_id == source_id)
-        found.update((row.key, row.stamp) for row in session.execute(query) if row.stamp is not None)
+        rows = session.execute(select(ItemRow.key, ItemRow.stamp, ItemRow.source_id).where(*of_items))
+        found.update((key, stamp) for key, stamp, held in rows if stamp is not None and held == source_id)
     return found
 
 

@@ -5,6 +5,7 @@ is a list, a condition holds if it holds for one of the elements. It never holds
 another type than the value it is compared with. So `not (width = 5)` also holds for items without a width.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ LONGEST_PATH = 200
 LONGEST_TEXT = 500
 MOST_CONDITIONS = 200
 DEEPEST = 32
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class BadFilter(BadQuery):
@@ -229,4 +231,4 @@ def _check_value(condition: Condition, value: Scalar) -> None:
 
 def is_storable(text: str) -> bool:
     """Whether a text has neither a NUL nor half of a surrogate pair (as in file names that are not UTF-8)."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSTORABLE.search(text) is None

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from search.catalogue import item_rows, items, log, sources
+from search.catalogue import item_rows, items, log, sources, stamps
 from search.catalogue.session import Database
 from search.catalogue.tables import ItemRow
 from search.types import Collection
@@ -41,6 +41,10 @@ def of_source(session: Session, _collection: Collection, source_id: int) -> obje
     return next(items.keys_of_source(session, source_id, PAGE))
 
 
+def stamps_of_keys(session: Session, collection: Collection, source_id: int) -> object:
+    return stamps.of_keys(session, collection, source_id, [f"{number:06}" for number in range(PAGE)])
+
+
 def steps(session: Session, done: Callable[[], object]) -> int:
     """How many instructions of SQLite's virtual machine something takes."""
     counted = itertools.count()
@@ -51,7 +55,7 @@ def steps(session: Session, done: Callable[[], object]) -> int:
     return next(counted)
 
 
-@pytest.mark.parametrize("first_page", [vectors, changes, ids, by_key, of_source])
+@pytest.mark.parametrize("first_page", [vectors, changes, ids, by_key, of_source, stamps_of_keys])
 def test_a_page_of_a_large_collection_takes_as_many_steps_as_one_of_a_small_one(
     first_page: Pages, database: Database, collection: Collection, embedder: WordsEmbedder
 ) -> None:
