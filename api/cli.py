@@ -4,11 +4,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or an input that cannot be understoo
 3, some inputs quarantined. An error is one line on stderr.
 """
 
+import gc
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
+
+from model.importing import importing, keep_imports
 
 # name -> (where the click command is, the line that `anyseek --help` shows)
 COMMANDS = {
@@ -52,7 +55,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        with importing(module):
+            command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,7 +75,10 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: run the command and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    keep_imports()
+    code = run(sys.argv[1:])
+    gc.freeze()  # else Python looks through all modules for garbage once more before it ends
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from model.devices import CPU, split_device
 from model.errors import UnknownModel
 from model.fourm.published.options import is_published
 from model.fourm.published.store import installed_networks
+from model.importing import importing
 from model.openclip.files import pulled_models
 from model.seam import Model
 
@@ -61,31 +62,36 @@ def _hashing(name: str, home: Path, device: str) -> Model:
 
 
 def _bundled(name: str, home: Path, device: str) -> Model:
-    from model.fourm.bundled.loading import load_bundled
+    with importing("torch"):
+        from model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, device=device)
 
 
 def _own_folder(name: str, home: Path, device: str) -> Model:
-    from model.fourm.bundled.loading import load_bundled
+    with importing("torch"):
+        from model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, Path(name), device)
 
 
 def _published(name: str, home: Path, device: str) -> Model:
-    from model.fourm.published.loading import load_published
+    with importing("torch"):
+        from model.fourm.published.loading import load_published
 
     return load_published(name, home, device)
 
 
 def _openclip(name: str, home: Path, device: str) -> Model:
-    from model.openclip.embedder import load_openclip_embedder
+    with importing("torch"):
+        from model.openclip.embedder import load_openclip_embedder
 
     return load_openclip_embedder(name, home, device)
 
 
 def _bridge(name: str, home: Path, device: str) -> Model:
-    from model.bridges.embedder import load_bridge_embedder
+    with importing("torch"):
+        from model.bridges.embedder import load_bridge_embedder
 
     return load_bridge_embedder(name, home, device)
 
