@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from api.client import Client
 from model.files import FileLock, alive
+from model.importing import importing
 from search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
+    from api.client import Client
     from api.local import LocalClient
 
 
@@ -30,7 +31,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | L
     settings = read_settings(environment)
     url = environment.get("ANYSEEK_URL") or recorded_url(settings)
     if url:
-        with Client(url, environment.get("ANYSEEK_API_KEY"), patience=_PATIENCE_SECONDS) as client:
+        with _client(url, environment.get("ANYSEEK_API_KEY")) as client:
             yield client
     else:
         with _local(settings, environment) as local:
@@ -38,7 +39,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | L
 
 
 @contextmanager
-def predicting_client(model: str | None, environment: Mapping[str, str] = os.environ) -> Iterator[Client | None]:
+def predicting_client(model: str | None, environment: Mapping[str, str] = os.environ) -> Iterator["Client | None"]:
     """A client of the service at ANYSEEK_URL, or of the recorded one if it serves `model`; else None.
 
     Without `model`, the model of ANYSEEK_MODEL or the default model is meant.
@@ -52,15 +53,22 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     from model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
 
     wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
-    with Client(url, key, patience=_PATIENCE_SECONDS) as client:
+    with _client(url, key) as client:
         # whoever names no dtype takes the one that is served
         names = [] if given else [served["name"] for served in client.models()]
         serves = any(wanted in (predicting_name(name), name.partition(":")[0]) for name in names)
         yield client if given or serves else None
 
 
+def _client(url: str, key: str | None) -> "Client":
+    from api.client import Client  # imports httpx, which the local client does without
+
+    return Client(url, key, patience=_PATIENCE_SECONDS)
+
+
 def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
-    from api.local import LocalClient
+    with importing("api.local"):
+        from api.local import LocalClient
 
     return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
 

@@ -1,41 +1,38 @@
-"""The client's verbs done in this process, for commands where no service runs."""
+"""The client's verbs done in this process, for commands where no service runs.
+
+What a verb needs besides the catalogue is imported by that verb, so that a listing starts at once.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, closing
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.orm import Session
 
-from api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer, TunedAnswer
+from api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
 from api.items.schemas import ItemAnswer, patch_of, read_patch
-from api.jobs.schemas import JobAnswer
-from api.maps.schemas import MapAnswer
-from api.predictions.conversion import read_request
-from api.predictions.predictor import Predictor
 from api.predictions.wire import Input, Predictions
-from api.queries.conversion import answer_batch, outcome_to_wire, read_query, results_to_wire
 from api.queries.wire import DEFAULT_HITS, Fusion, More, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
-from indexer.patching import patch_item
-from indexer.put import delete_item
-from indexer.runs import Tools
-from indexer.samples import THUMBNAIL
-from indexer.tuning import DEFAULT_ITEMS, reset, tune
+from model.importing import importing
 from model.processors import prepare_process
 from search.catalogue import collections, facet_counts, items, listing
 from search.catalogue.listing import Order, Place
-from search.catalogue.patching import Versions
-from search.engine import SearchEngine
+from search.catalogue.upgrade import open_database
 from search.errors import AssetNotFound
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
-from search.maps import MapRequest
 from search.settings import Settings
-from search.several import query_several
 from search.types import Collection, Item
 from search.types import Query as EngineQuery
-from workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from api.predictions.predictor import Predictor
+    from indexer.runs import Tools
+    from search.catalogue.patching import Versions
+    from search.engine import SearchEngine
+    from workers.runtime import Runtime
 
 
 class LocalClient:
@@ -46,13 +43,9 @@ class LocalClient:
 
     def __init__(self, settings: Settings, model: str | None = None) -> None:
         self._open = ExitStack()
-        self._runtime = self._open.enter_context(Runtime.open(settings, model))
-        self.settings = self._runtime.settings
-        self._held: dict[str, Tools] = {}
-        prepare_process(self.settings.threads)  # the predictor loads its model without the runtime
-        self._predictor = Predictor(
-            settings.home, self._runtime.model, device=self.settings.device, openvino=settings.openvino
-        )
+        self._settings, self._model = settings, model
+        self._database = self._open.enter_context(closing(open_database(settings)))
+        prepare_process(settings.threads)  # the predictor loads its model without the runtime
 
     def __enter__(self) -> "LocalClient":
         return self
@@ -61,6 +54,20 @@ class LocalClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+    @cached_property
+    def _runtime(self) -> "Runtime":
+        with importing("workers.runtime"):
+            from workers.runtime import Runtime
+
+        return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
+
+    @cached_property
+    def _predictor(self) -> "Predictor":
+        from api.predictions.predictor import Predictor
+
+        settings = self._runtime.settings
+        return Predictor(settings.home, self._runtime.model, device=settings.device, openvino=settings.openvino)
 
     def query(
         self,
@@ -73,18 +80,22 @@ class LocalClient:
         **more: Unpack[More],
     ) -> Results:
         """See `Client.query`."""
+        from api.queries.conversion import read_query, results_to_wire
+
         asked = Query(parts_of(parts), k, space, where, fusion, **more)
         first = collection if isinstance(collection, str) else next(iter(collection), "")
         read: list[EngineQuery] = []
 
-        def decoded(engine: SearchEngine) -> EngineQuery:
-            read.append(read_query(asked, self.settings.limits, engine.embedder, self._runtime.pictures_of(first)))
+        def decoded(engine: "SearchEngine") -> EngineQuery:
+            read.append(read_query(asked, self._settings.limits, engine.embedder, self._runtime.pictures_of(first)))
             return read[-1]
 
         if isinstance(collection, str):
             engine = self._engine(collection)
             results = engine.query(collection, decoded(engine))
         else:
+            from search.several import query_several
+
             results = query_several(list(collection), self._engine, decoded)
         return results_to_wire(results, True, read[0])
 
@@ -92,9 +103,11 @@ class LocalClient:
         self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
     ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
+        from api.queries.conversion import answer_batch, outcome_to_wire
+
         asked = [spelled_out(query) for query in queries]
         pictures = self._runtime.pictures_of(collection)
-        outcomes = answer_batch(self._engine(collection), self.settings.limits, collection, asked, pictures)
+        outcomes = answer_batch(self._engine(collection), self._settings.limits, collection, asked, pictures)
         return [outcome_to_wire(outcome) for outcome in outcomes]
 
     def predict(
@@ -105,15 +118,17 @@ class LocalClient:
         options: Mapping[str, Any] | None = None,
     ) -> Predictions:
         """See `Client.predict`."""
+        from api.predictions.conversion import read_request
+
         members = {"inputs": list(inputs), "targets": list(targets), "model": model, "options": options or {}}
-        return self._predictor.predict(read_request(members, self.settings.limits))
+        return self._predictor.predict(read_request(members, self._settings.limits))
 
     def collections(self) -> list[dict[str, Any]]:
-        with self._runtime.database.read() as session:
+        with self._database.read() as session:
             return [_as_json(session, found) for found in collections.list_all(session)]
 
     def collection(self, name: str) -> dict[str, Any]:
-        with self._runtime.database.read() as session:
+        with self._database.read() as session:
             return _as_json(session, collections.get(session, name))
 
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[dict[str, Any]]:
@@ -121,7 +136,7 @@ class LocalClient:
         wanted = checked(filter_from_text(where)) if where is not None else None
         after: Place | None = None
         while True:
-            with self._runtime.database.read() as session:
+            with self._database.read() as session:
                 held = collections.get(session, collection)
                 page = listing.page(session, held, Order.KEY, after, page_size, wanted)
             yield from (_item_json(item) for item, _ in page)
@@ -134,32 +149,38 @@ class LocalClient:
     ) -> list[dict[str, Any]]:
         """See `Client.facets`."""
         wanted = checked(filter_from_text(where)) if where is not None else None
-        with self._runtime.database.read() as session:
+        with self._database.read() as session:
             found = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
         return [FieldAnswer.of(counted).model_dump(mode="json") for counted in found]
 
     def get_item(self, collection: str, key: str) -> dict[str, Any]:
         """See `Client.get_item`."""
-        with self._runtime.database.read() as session:
+        with self._database.read() as session:
             return _item_json(items.get(session, collections.get(session, collection), key))
 
     def patch_item(
         self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None
     ) -> dict[str, Any]:
         """See `Client.patch_item`."""
-        patch = patch_of(read_patch(changes), self.settings.limits)
+        from indexer.patching import patch_item
+
+        patch = patch_of(read_patch(changes), self._settings.limits)
         tools = partial(self._tools, collection)
-        return _item_json(patch_item(self._runtime.database, tools, collection, key, patch, _versions(etag)))
+        return _item_json(patch_item(self._database, tools, collection, key, patch, _versions(etag)))
 
     def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
         """See `Client.delete_item`."""
-        with self._runtime.database.write() as session:
+        from indexer.put import delete_item
+
+        with self._database.write() as session:
             delete_item(session, collection, key, _versions(etag))
 
     def thumbnail(self, collection: str, key: str) -> bytes:
         """See `Client.thumbnail`. Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound`, `StoreCorrupt`."""
-        with self._runtime.database.read() as session:
+        with self._database.read() as session:
             item = items.get(session, collections.get(session, collection), key)
+        from indexer.samples import THUMBNAIL
+
         small = item.assets.get(THUMBNAIL)
         if small is None:
             raise AssetNotFound(f"the item {key!r} has no {THUMBNAIL}")
@@ -168,11 +189,11 @@ class LocalClient:
     def create_collection(self, name: str) -> dict[str, Any]:
         """See `Client.create_collection`."""
         embedder = self._runtime.embedder
-        with self._runtime.database.write() as session:
+        with self._database.write() as session:
             return _as_json(session, collections.create(session, name, embedder.name, embedder.spaces.values()))
 
     def delete_collection(self, name: str) -> None:
-        with self._runtime.database.write() as session:
+        with self._database.write() as session:
             collections.delete(session, name)
 
     def reembed(self, name: str, model: str) -> dict[str, Any]:
@@ -193,12 +214,17 @@ class LocalClient:
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> dict[str, Any]:
         """See `Client.tune`."""
+        from api.collections.tuning import TunedAnswer
+        from indexer.tuning import DEFAULT_ITEMS, tune
+
         tuned = tune(self._tools(name), name, DEFAULT_ITEMS if items is None else items, dry_run)
         return TunedAnswer.of(tuned, dry_run).model_dump(mode="json")
 
     def reset_tuning(self, name: str) -> None:
         """See `Client.reset_tuning`."""
-        reset(self._runtime.database, name)
+        from indexer.tuning import reset
+
+        reset(self._database, name)
 
     def duplicates(self, name: str, limit: int = 1000) -> dict[str, Any]:
         """See `Client.duplicates`."""
@@ -210,31 +236,29 @@ class LocalClient:
         self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
     ) -> dict[str, Any]:
         """See `Client.map`."""
+        from api.maps.schemas import MapAnswer
+        from search.maps import MapRequest
+
         found = self._engine(name).map(name, MapRequest(space, colour_by, limit, seed))
         return MapAnswer.of(found, colour_by is not None).model_dump(mode="json")
 
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
+        from api.jobs.schemas import JobAnswer
+
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 
-    def _engine(self, collection: str) -> SearchEngine:
+    def _engine(self, collection: str) -> "SearchEngine":
         return self._tools(collection).engine
 
-    def _tools(self, collection: str) -> Tools:
-        """The tools with the collection's model, kept for the next query. Raises `CollectionNotFound`."""
-        if collection not in self._held:
-            with self._runtime.database.read() as session:
-                model = collections.get(session, collection).model
-            for held in self._held.values():
-                if held.embedder.name == model:  # so that several collections of one model load it once
-                    self._held[collection] = held
-                    return held
-            runtime = self._open.enter_context(Runtime.open_for(self.settings, collection, None))
-            self._held[collection] = runtime.tools()
-        return self._held[collection]
+    def _tools(self, collection: str) -> "Tools":
+        """The tools with the collection's model, which is loaded once. Raises `CollectionNotFound`."""
+        with self._database.read() as session:
+            model = collections.get(session, collection).model
+        return self._runtime.tools_of(model)
 
 
-def _versions(etag: str | None) -> Versions | None:
+def _versions(etag: str | None) -> "Versions | None":
     return None if etag is None else frozenset({etag})
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
-from fastapi import Query
 from pydantic import Field
 
 T = TypeVar("T")
@@ -12,7 +11,7 @@ Cursor = TypeVar("Cursor", int, str)
 # A number of a row: databases number with 64 bits.
 Number = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
 # What a caller may send, and the last member of every page.
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="how many at most")]
 Next = Annotated[
     Cursor | None,
     Field(description="send it as `after`, of jobs as `before`, for the page that follows; null at the end"),

@@ -4,9 +4,11 @@
 
 Each command runs in a process of its own, in a data directory with a few small pictures, without a service. The
 commands take turns. Beside the seconds of the clock there are those of the processor, which other work hardly moves.
+Then the query runs stage by stage, and what each stage takes of the processor is printed.
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -19,48 +21,108 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 PICTURES = 12
+WORDS = "a red square"
+COLLECTION = "pictures"
 _PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+_STAGES = "from benchmarks.starting import print_stages; print_stages()"
 Taken = dict[str, list[tuple[float, float]]]
 
 
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        told = measured(Path(folder), arguments.model, arguments.models, arguments.repetitions)
+        environment = prepared(Path(folder), arguments.model, arguments.models)
+        told = measured(Path(folder), environment, arguments.repetitions)
+        stages = stages_of_query(environment, arguments.repetitions)
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps({"commands": told, "stages": stages}))
         return
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}, {arguments.model}\n")
     print("| command | processor s, median (least-most) | seconds |\n| --- | --- | --- |")
     for name, row in told.items():
         print(f"| {name} | {row['cpu']} ({row['cpu_least']}-{row['cpu_most']}) | {row['seconds']} |")
+    print("\n| stage of the query | processor s |\n| --- | --- |")
+    for name, seconds in stages.items():
+        print(f"| {name} | {seconds} |")
 
 
-def measured(folder: Path, model: str, models: Path | None, repetitions: int) -> dict[str, dict[str, float]]:
-    """Seconds of each command; `models` is a folder with downloaded files that the model needs."""
+def prepared(folder: Path, model: str, models: Path | None) -> dict[str, str]:
+    """Index a few pictures, and give the environment of commands that work on them.
+
+    `models` is a folder with downloaded files that the model needs.
+    """
     home, pictures = folder / "home", folder / "pictures"
     home.mkdir()
     if models is not None:
         (home / "models").symlink_to(models.absolute())
     _draw(pictures)
     environment = {**os.environ, "ANYSEEK_HOME": str(home), "ANYSEEK_MODEL": model}
-    index = ("index", str(pictures), "--collection", "pictures", "--json")
-    commands = {
-        "--help": ("--help",),
-        "jobs list": ("jobs", "list"),
-        "index, nothing changed": index,
-        "query, no service": ("query", "--collection", "pictures", "a red square"),
-    }
-    _run(index, environment)
+    _run(_index(folder), environment)
+    return environment
+
+
+def measured(folder: Path, environment: Mapping[str, str], repetitions: int) -> dict[str, dict[str, float]]:
+    """Seconds of each command in the folder and with the environment of `prepared`."""
+    light = ("--help", "jobs list", "keys list", "audit", "sources list", "collections list", "items list")
+    commands: dict[str, Sequence[str]] = {name: name.split() for name in light}
+    commands["index, nothing changed"] = _index(folder)
+    commands["query, no service"] = ("query", "--collection", COLLECTION, WORDS)
     taken: Taken = {name: [] for name in commands}
     for _ in range(repetitions):
         for name, command in commands.items():
             taken[name].append(_run(command, environment))
     return {name: _told(runs) for name, runs in taken.items()}
+
+
+def stages_of_query(environment: Mapping[str, str], repetitions: int) -> dict[str, float]:
+    """Median seconds of the processor that each stage of the query takes; the stages are those of the command."""
+    runs: list[dict[str, float]] = []
+    for _ in range(repetitions):
+        before = _processor()
+        program = [sys.executable, "-c", _STAGES]
+        done = subprocess.run(program, env=environment, check=True, capture_output=True, text=True)
+        stages = json.loads(done.stdout)
+        runs.append({**stages, "leaving": _processor() - before - sum(stages.values())})
+    return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
+
+
+def print_stages() -> None:
+    """Answer the query in this process and print the seconds of each stage but the last as JSON, as a child does."""
+    stages, marks = {}, [0.0]
+
+    def ended(stage: str) -> None:
+        marks.append(time.process_time())
+        stages[stage] = marks[-1] - marks[-2]
+
+    from model.importing import importing, keep_imports
+
+    keep_imports()
+    ended("Python itself")
+    with importing("api.commands.query"):
+        import api.commands.query
+        import api.queries.conversion  # noqa: F401
+        import workers.runtime  # noqa: F401
+        from api.local import LocalClient
+        from search.settings import read_settings
+    ended("imports without torch")
+    with LocalClient(read_settings()) as client:
+        client.collections()
+        ended("opening the catalogue")
+        if os.environ["ANYSEEK_MODEL"] != "hashing":
+            with importing("torch"):
+                import torch  # noqa: F401
+        ended("importing torch")
+        client._tools(COLLECTION)
+        ended("importing and loading the model")
+        client.query(COLLECTION, WORDS)
+        ended("opening the index, embedding and searching")
+    print(json.dumps(stages))
+    gc.freeze()
+
+
+def _index(folder: Path) -> Sequence[str]:
+    return ("index", str(folder / "pictures"), "--collection", COLLECTION, "--json")
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
@@ -83,6 +145,9 @@ def _told(runs: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 
 def _draw(folder: Path) -> None:
+    import numpy as np  # here, so that the stages of a query are not timed without their imports
+    from PIL import Image
+
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(PICTURES):

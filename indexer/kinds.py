@@ -8,6 +8,7 @@ from model.modalities.reading.raw import is_raw_start
 from model.modalities.registry import PICTURE_SUFFIXES
 
 SNIFFED_BYTES = 18
+SHARD_SUFFIX = ".tar"
 
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr")
 # Pictures that cannot be decoded, so that their owner gets a message about them.

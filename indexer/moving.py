@@ -4,10 +4,10 @@ import posixpath
 from pathlib import Path
 
 from indexer.errors import BadSource
-from indexer.paths import from_uri
+from indexer.paths import from_uri, is_remote
 from indexer.sources.base import Source
 from indexer.sources.folder import FolderSource
-from indexer.sources.opening import is_remote, open_source
+from indexer.sources.opening import open_source
 from search.catalogue import collections, sources
 from search.catalogue.session import Database
 from search.catalogue.sources import HeldSource

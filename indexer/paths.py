@@ -22,6 +22,12 @@ def from_uri(uri: str) -> str:
     return re.sub(r"\\(\\|x[0-9a-f]{2})", _unescaped, uri)
 
 
+def is_remote(name: str) -> bool:
+    """Whether it is an address such as `s3://bucket/prefix` rather than a path."""
+    protocol, mark, _ = name.partition("://")
+    return bool(mark) and protocol.isascii() and protocol.replace("+", "").isalnum()
+
+
 def to_key(path: str) -> str:
     """The path as an item's key: bytes that are not UTF-8 become `\\xff`, everything else stays."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -23,7 +23,7 @@ from search.assets import AssetStore
 from search.backup.unfinished import remove_abandoned
 from search.catalogue import audit, collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
+from search.catalogue.upgrade import open_database
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound, FingerprintMismatch
 from search.item_files import PictureOf, Pictures
@@ -54,17 +54,14 @@ class Runtime:
         self._others: dict[str, Tools] = {}
 
     @classmethod
-    def open(cls, settings: Settings, model: str | None) -> "Runtime":
+    def open(cls, settings: Settings, model: str | None, database: Database | None = None) -> "Runtime":
         """Open the data directory with `model` or the model of the settings; it is made or upgraded as needed.
 
         A model that says its device, as `4m-tiny:device=cuda`, changes that of the settings. What killed backups left
-        behind is removed. Raises `BadDevice`.
+        behind is removed. A `database` that is open already is closed with it. Raises `BadDevice`.
         """
-        settings.make_home()
         remove_abandoned(settings.locks)
-        database = Database(settings.database_url)
-        upgrade(database)
-        return cls(settings, database, model or settings.model)
+        return cls(settings, database or open_database(settings), model or settings.model)
 
     @classmethod
     def open_for(cls, settings: Settings, collection: str, model: str | None) -> "Runtime":

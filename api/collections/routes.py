@@ -15,9 +15,8 @@ from api.collections.schemas import (
     FoldersAnswer,
     ReembedBody,
     SwitchAnswer,
-    TuneBody,
-    TunedAnswer,
 )
+from api.collections.tuning import TuneBody, TunedAnswer
 from api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, requires
 from api.jobs.schemas import JobAnswer
 from api.pagination import Limit, following

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.pagination import Next
 from api.schemas import Body, SpaceAnswer
-from indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
 from search.catalogue.folders import Folder
-from search.duplicates import Copy, Duplicates, Group
-from search.query_means import FEWEST, Trial
 from search.types import Collection, FieldCounts, Item, Space
+
+if TYPE_CHECKING:  # a listing of collections starts sooner without them
+    from search.duplicates import Copy, Duplicates, Group
 
 
 class CollectionBody(Body):
@@ -26,52 +27,6 @@ class ReembedBody(Body):
 
 class SwitchAnswer(BaseModel):
     left_out: int = Field(description="items that have no vectors now")
-
-
-class TuneBody(Body):
-    items: int = Field(
-        DEFAULT_ITEMS, ge=FEWEST, le=MOST_ITEMS, description="how many items, drawn by a seed, to make queries from"
-    )
-    dry_run: bool = Field(False, description="measure, and change nothing")
-
-
-class RecalledAnswer(BaseModel):
-    at_10: float = Field(description="the share of queries whose item is among the first ten", examples=[0.62])
-    at_1: float = Field(description="the share of queries whose item comes first", examples=[0.31])
-
-
-class TrialAnswer(BaseModel):
-    """One kind of query, asked for the pictures of the chosen items; half of them measured by a mean of the others."""
-
-    modality: str = Field(examples=["canny_edge"])
-    space: str = Field(examples=["photo_global"])
-    queries: int = Field(examples=[256])
-    before: RecalledAnswer
-    after: RecalledAnswer
-    kept: bool = Field(description="whether the fitted mean loses nothing, so that it is used")
-
-    @classmethod
-    def of(cls, trial: Trial) -> "TrialAnswer":
-        return cls(
-            modality=trial.modality,
-            space=trial.space,
-            queries=trial.queries,
-            before=RecalledAnswer(**vars(trial.before)),
-            after=RecalledAnswer(**vars(trial.after)),
-            kept=trial.helps,
-        )
-
-
-class TunedAnswer(BaseModel):
-    trials: list[TrialAnswer]
-    items: int = Field(description="how many items were chosen")
-    unreadable: int = Field(description="how many of them could not be read")
-    dry_run: bool
-
-    @classmethod
-    def of(cls, tuned: Tuned, dry_run: bool) -> "TunedAnswer":
-        trials = [TrialAnswer.of(trial) for trial in tuned.trials]
-        return cls(trials=trials, items=tuned.items, unreadable=tuned.unreadable, dry_run=dry_run)
 
 
 class TuningAnswer(BaseModel):
@@ -196,7 +151,7 @@ class CopyAnswer(PictureAnswer):
     same_file: bool = Field(description="whether the two files are equal, byte by byte")
 
     @classmethod
-    def of(cls, copy: Copy, with_path: bool) -> "CopyAnswer":
+    def of(cls, copy: "Copy", with_path: bool) -> "CopyAnswer":
         picture = PictureAnswer.of_item(copy.item, with_path)
         return cls(**vars(picture), cosine=copy.cosine, likeness=copy.likeness, same_file=copy.same_file)
 
@@ -206,7 +161,7 @@ class GroupAnswer(BaseModel):
     copies: list[CopyAnswer] = Field(description="the others, most alike first")
 
     @classmethod
-    def of(cls, group: Group, with_path: bool) -> "GroupAnswer":
+    def of(cls, group: "Group", with_path: bool) -> "GroupAnswer":
         best = PictureAnswer.of_item(group.best, with_path)
         return cls(best=best, copies=[CopyAnswer.of(copy, with_path) for copy in group.copies])
 
@@ -220,7 +175,7 @@ class DuplicatesAnswer(BaseModel):
     space: str = Field(description="whose vectors were compared")
 
     @classmethod
-    def of(cls, found: Duplicates, limit: int, with_paths: bool) -> "DuplicatesAnswer":
+    def of(cls, found: "Duplicates", limit: int, with_paths: bool) -> "DuplicatesAnswer":
         return cls(
             groups=[GroupAnswer.of(group, with_paths) for group in found.groups[:limit]],
             total=len(found.groups),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from api.commands.catalogue import opened_catalogue
 from search.settings import read_settings
 
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
@@ -33,10 +34,9 @@ def audit(
     Changes by commands are told too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
     """
     from search.catalogue import audit as log
-    from workers.runtime import Runtime
 
     wanted = log.Wanted(who, action, collection, _utc(since), _utc(until))
-    with Runtime.open(read_settings(), None) as runtime, runtime.database.read() as session:
+    with opened_catalogue(read_settings()) as database, database.read() as session:
         found = log.list_page(session, wanted, None, limit)
     for entry in found:
         if as_json:

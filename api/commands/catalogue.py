@@ -1,7 +1,7 @@
 """The catalogue alone, for commands that need no model: they start at once."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_catalogue(settings: "Settings") -> Iterator["Database"]:
     """The catalogue of the data directory; both are made or upgraded as needed."""
-    from search.catalogue.session import Database
-    from search.catalogue.upgrade import upgrade
+    from search.catalogue.upgrade import open_database
 
-    settings.make_home()
-    database = Database(settings.database_url)
-    try:
-        upgrade(database)
+    with closing(open_database(settings)) as database:
         yield database
-    finally:
-        database.close()

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from indexer.errors import JobStopped, ModelMismatch
 from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.paths import one_line
+from indexer.paths import is_remote, one_line
 from indexer.placing import Placement, place
 from indexer.runs import Owner, Progress
 from indexer.sources.base import Source
-from indexer.sources.opening import is_remote, open_source
+from indexer.sources.opening import open_source
 from indexer.sources.prefixed import read_prefix
 from search.catalogue import collections, ledger
 from search.catalogue.jobs import Job, JobState

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import click
 
-from indexer.moving import move_source
-from indexer.paths import from_uri, to_uri
-from indexer.sources.opening import is_remote
+from api.commands.catalogue import opened_catalogue
+from indexer.paths import from_uri, is_remote, to_uri
 from search.catalogue import collections, sources
 from search.catalogue.sources import HeldSource
 from search.settings import read_settings
-from workers.runtime import Runtime
 
 _COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")
 
@@ -28,7 +26,7 @@ def source_commands() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_sources(collection: str | None, as_json: bool) -> None:
     """List the sources of every collection, or of one, with their number of items."""
-    with Runtime.open(read_settings(), None) as runtime, runtime.database.read() as session:
+    with opened_catalogue(read_settings()) as database, database.read() as session:
         some = collections.list_all(session) if collection is None else [collections.get(session, collection)]
         for held in some:
             for source in sources.list_of(session, held):
@@ -44,9 +42,11 @@ def move(source: str, to: str, collection: str) -> None:
 
     `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
     """
+    from indexer.moving import move_source
+
     settings = read_settings()
-    with Runtime.open(settings, None) as runtime:
-        moved = move_source(runtime.database, settings, collection, root_of(source), to)
+    with opened_catalogue(settings) as database:
+        moved = move_source(database, settings, collection, root_of(source), to)
     click.echo(f"{moved.root}: {moved.items:,} items of {collection} are there now")
 
 
@@ -57,13 +57,13 @@ def move(source: str, to: str, collection: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before items are deleted.")
 def forget(source: str, collection: str, with_items: bool, yes: bool) -> None:
     """Forget SOURCE. Its items stay and can still be found, unless --items deletes them. Files are never deleted."""
-    with Runtime.open(read_settings(), None) as runtime:
-        with runtime.database.read() as session:
+    with opened_catalogue(read_settings()) as database:
+        with database.read() as session:
             held = collections.get(session, collection)
             found = sources.find(session, held, root_of(source))
         if with_items and not yes:
             click.confirm(f"Delete the {found.items:,} items of {found.root} from {collection}?", abort=True, err=True)
-        sources.forget(runtime.database, held, found.id, with_items)
+        sources.forget(database, held, found.id, with_items)
     what = "deleted" if with_items else f"kept in {collection}"
     click.echo(f"{found.root} is forgotten; its {found.items:,} items are {what}")
 

@@ -1,7 +1,7 @@
 """The JSON of items, with examples for the OpenAPI description."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -9,12 +9,13 @@ from api.errors import describe
 from api.pagination import Next
 from api.schemas import Body
 from api.unknown import explained
-from indexer.patching import Patch
 from model.json_reader import check_unicode
-from model.modalities.reading.documents import parse_text
 from search.errors import BadInput
 from search.settings import Limits
 from search.types import Asset, Item
+
+if TYPE_CHECKING:
+    from indexer.patching import Patch
 
 
 class AssetAnswer(BaseModel):
@@ -86,8 +87,11 @@ def read_patch(given: Mapping[str, Any]) -> PatchBody:
         raise BadInput(describe(explained(error.errors(include_url=False, include_input=False), _PATCH))) from error
 
 
-def patch_of(body: PatchBody, limits: Limits) -> Patch:
+def patch_of(body: PatchBody, limits: Limits) -> "Patch":
     """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
+    from indexer.patching import Patch  # imported here, so that a listing of items starts at once
+    from model.modalities.reading.documents import parse_text
+
     if not body.model_fields_set:
         raise BadInput('the body asks for no change; send {"attributes": {…}}, {"caption": "…"} or both')
     caption = None if body.caption is None else parse_text(body.caption, limits, "the caption")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from api.errors import RootRefused
 from api.service import Service
-from indexer.sources.opening import is_remote
+from indexer.paths import is_remote
 from search.errors import BadInput
 
 

@@ -16,7 +16,7 @@ from search.catalogue import collections, facets, item_rows, items, log
 from search.catalogue.session import Database
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow
 from search.catalogue.upgrade import upgrade
-from search.catalogue.values import to_bytes
+from search.catalogue.vectors import to_bytes
 from search.engine import SearchEngine
 from search.settings import Index, Settings
 from search.spaces.local import snapshots

@@ -1,24 +1,24 @@
-"""Opens the source that a user names."""
+"""Opens the source that a user names. What only some sources need is imported with them: a folder needs no HTTP."""
 
 import os
 import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.errors import BadSource, InputError, SourceGone
-from indexer.kinds import is_picture_suffix
-from indexer.paths import to_uri
+from indexer.kinds import SHARD_SUFFIX, is_picture_suffix
+from indexer.paths import is_remote, to_uri
 from indexer.sources.base import Source
-from indexer.sources.bucket import BucketSource
 from indexer.sources.folder import FolderSource
 from indexer.sources.parquet import ParquetTable
 from indexer.sources.remote import RemoteStorage
 from indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
 from indexer.sources.storage import LocalStorage, Storage
-from indexer.sources.table import TableSource
-from indexer.sources.tar import SUFFIX, TarSource
-from indexer.sources.web import Network, Web, read_networks
 from search.settings import BadSetting, Settings
+
+if TYPE_CHECKING:
+    from indexer.sources.web import Network
 
 _TABLES: Mapping[str, Callable[[Open, str], Table]] = {
     ".jsonl": JsonLines,
@@ -41,32 +41,33 @@ def open_source(settings: Settings, name: str | Path) -> Source:
     if posixpath.isdir(path):
         if not _has_shards(path):
             return FolderSource(path, settings.limits, skip=settings.home)
-        path = path / f"*{SUFFIX}"
-    if path.suffix not in (*_TABLES, SUFFIX):
+        path = path / f"*{SHARD_SUFFIX}"
+    if path.suffix not in (*_TABLES, SHARD_SUFFIX):
         if os.path.lexists(path):
             raise BadSource(f"{to_uri(str(path))} is not a source; a source is {_KINDS}")
         raise SourceGone(f"the folder {to_uri(str(path))} is gone")
     return _of_file(settings, LocalStorage(path.parent.resolve(), settings.limits), path.name)
 
 
-def is_remote(name: str) -> bool:
-    """Whether it is an address such as `s3://bucket/prefix` rather than a path."""
-    protocol, mark, _ = name.partition("://")
-    return bool(mark) and protocol.isascii() and protocol.replace("+", "").isalnum()
-
-
 def _remote(settings: Settings, url: str) -> Source:
     folder, _, file = url.rstrip("/").rpartition("/")
-    if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SUFFIX):
+    if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SHARD_SUFFIX):
         return _of_file(settings, RemoteStorage(folder, settings.limits), file)
+    from indexer.sources.bucket import BucketSource
+
     return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
 
 
 def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
     kind = posixpath.splitext(file)[1]
     storage.check()
-    if kind == SUFFIX:
+    if kind == SHARD_SUFFIX:
+        from indexer.sources.tar import TarSource
+
         return TarSource(storage, file, settings.limits)
+    from indexer.sources.table import TableSource
+    from indexer.sources.web import Web
+
     web = Web(settings.limits, _networks(settings))
     try:
         table = _TABLES[kind](lambda: storage.stream(file), to_uri(file))
@@ -75,7 +76,9 @@ def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
         raise SourceGone(f"{storage.uri}/{to_uri(file)} cannot be read: {error}") from error
 
 
-def _networks(settings: Settings) -> tuple[Network, ...]:
+def _networks(settings: Settings) -> "tuple[Network, ...]":
+    from indexer.sources.web import read_networks
+
     try:
         return read_networks(settings.url_networks)
     except ValueError as error:
@@ -90,7 +93,7 @@ def _has_shards(folder: Path) -> bool:
             for entry in entries:
                 if is_picture_suffix(entry.name):
                     return False
-                shards = shards or entry.name.endswith(SUFFIX)
+                shards = shards or entry.name.endswith(SHARD_SUFFIX)
     except OSError:
         return False  # the folder's own source reports the error
     return shards

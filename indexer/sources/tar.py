@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from indexer.descriptions import Description, ModalityFile, json_object, read_fields
 from indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
-from indexer.kinds import is_picture_suffix
+from indexer.kinds import SHARD_SUFFIX, is_picture_suffix
 from indexer.paths import from_uri, one_line, to_key, to_uri
 from indexer.samples import PICTURE
 from indexer.sources.base import Found, Position
@@ -30,7 +30,6 @@ from model.modalities.registry import resolve
 from search.errors import BadInput
 from search.settings import Limits
 
-SUFFIX = ".tar"
 _TEXTS = frozenset({"txt", "json", "cls"})
 _OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the files
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}", re.ASCII)
@@ -251,9 +250,9 @@ def _ref(shard: str, member: Member) -> str:
 
 def _split(uri: str) -> tuple[str, str, str]:
     """Split a uri or a ref into shard, name and place."""
-    shard, _, rest = uri.partition(f"{SUFFIX}#")
+    shard, _, rest = uri.partition(f"{SHARD_SUFFIX}#")
     name, _, place = rest.rpartition("@")
-    return from_uri(shard + SUFFIX), from_uri(name), place
+    return from_uri(shard + SHARD_SUFFIX), from_uri(name), place
 
 
 def _shards(storage: Storage, pattern: str) -> list[str]:

@@ -25,7 +25,8 @@ from search.catalogue.tables import (
     SpaceRow,
     WordsRow,
 )
-from search.catalogue.values import from_bytes, to_bytes, utc
+from search.catalogue.values import utc
+from search.catalogue.vectors import from_bytes, to_bytes
 from search.errors import (
     BadInput,
     CollectionExists,

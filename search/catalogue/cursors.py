@@ -16,7 +16,7 @@ from model.seam import FloatArray
 from search.catalogue.collections import centre_of
 from search.catalogue.owners import clock
 from search.catalogue.tables import CursorRow
-from search.catalogue.values import from_bytes, to_bytes
+from search.catalogue.vectors import from_bytes, to_bytes
 from search.errors import LeaseLost
 
 LEASE = timedelta(seconds=60)

@@ -10,7 +10,8 @@ from model.seam import FloatArray
 from search.catalogue import log
 from search.catalogue.items import fits
 from search.catalogue.tables import AssetRow, ItemRow
-from search.catalogue.values import chunks, from_bytes
+from search.catalogue.values import chunks
+from search.catalogue.vectors import from_bytes
 from search.types import Asset, Collection, NewItem
 
 # Built once: it is asked for every input that is not held yet.

@@ -18,7 +18,8 @@ from search.catalogue.collections import SpaceState
 from search.catalogue.log import NewEntry
 from search.catalogue.session import connection_of
 from search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from search.catalogue.values import CHUNK, chunks, to_bytes
+from search.catalogue.values import CHUNK, chunks
+from search.catalogue.vectors import to_bytes
 from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from search.filters.tree import is_storable
 from search.types import Attributes, Collection, Item, NewItem, Space

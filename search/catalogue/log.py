@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from model.seam import FloatArray
 from search.catalogue import checksums
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
-from search.catalogue.values import chunks, from_bytes, to_bytes
+from search.catalogue.values import chunks
+from search.catalogue.vectors import from_bytes, to_bytes
 from search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"

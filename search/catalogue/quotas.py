@@ -9,6 +9,7 @@ the same transaction, so that it is right after deletions and with many writers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -16,7 +17,9 @@ from sqlalchemy.orm import Session
 from search.caller import caller
 from search.catalogue.tables import ApiKeyRow, ItemRow
 from search.errors import QuotaExceeded
-from search.types import Item
+
+if TYPE_CHECKING:  # with vectors, which a listing of keys does without
+    from search.types import Item
 
 MB = 1024 * 1024
 
@@ -74,7 +77,7 @@ def check_room(session: Session, collection_id: int, item_key: str, size: int) -
         _refuse_beyond(quota, wanted, key)
 
 
-def charge(session: Session, written: Sequence[Item], takes_over: bool = True) -> None:
+def charge(session: Session, written: "Sequence[Item]", takes_over: bool = True) -> None:
     """Count items that were written for the caller's key. Raises `QuotaExceeded` if it now has more than it may.
 
     Without `takes_over` they stay whose they were. It locks the key's row, so call it last: a key's writers wait here
@@ -94,7 +97,7 @@ def charge(session: Session, written: Sequence[Item], takes_over: bool = True) -
         _refuse_beyond(Quota(*locked), usage(session, key), key)
 
 
-def stored_bytes(item: Item) -> int:
+def stored_bytes(item: "Item") -> int:
     """The bytes of an item's files that Anyseek stores."""
     return sum(asset.size_bytes for asset in item.assets.values() if asset.stored)
 

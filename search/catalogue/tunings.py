@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from search.catalogue import checksums
 from search.catalogue.tables import SpaceRow, TuningRow
-from search.catalogue.values import from_bytes, to_bytes, utc
+from search.catalogue.values import utc
+from search.catalogue.vectors import from_bytes, to_bytes
 from search.types import Tuning
 
 

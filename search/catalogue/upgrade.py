@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model.files import FileLock
 from search.catalogue.session import Database
+from search.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 NEWEST = "0017"
 # An arbitrary number that nothing else in the same database uses for a lock.
 _POSTGRES_LOCK = 4_921_021
+
+
+def open_database(settings: Settings) -> Database:
+    """The catalogue of the settings; it and the data directory are made or upgraded as needed."""
+    settings.make_home()
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def upgrade(database: Database) -> None:

@@ -1,27 +1,13 @@
-"""How vectors, times and long lists go into statements and come out of rows."""
+"""How times and long lists go into statements and come out of rows; vectors do by `search.catalogue.vectors`."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import numpy as np
-
-from model.seam import FloatArray
-
 Value = TypeVar("Value")
 
 # SQLite takes 32,766 variables in a statement, and long lists gain nothing.
 CHUNK = 500
-
-
-def to_bytes(vector: FloatArray) -> bytes:
-    """float32, little-endian."""
-    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
-
-
-def from_bytes(data: bytes) -> FloatArray:
-    """The inverse of `to_bytes`, as a flat array."""
-    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
 
 
 def now() -> datetime:

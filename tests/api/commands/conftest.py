@@ -23,7 +23,7 @@ _PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main(
 # Says on stderr which heavy packages a command imported.
 _WATCHED = (
     "import sys; from api.cli import run; code = run(sys.argv[1:]); "
-    "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic'); "
+    "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic', 'httpx', 'httpcore'); "
     "heavy = [name for name in heavy if name in sys.modules]; "
     "print('imported', heavy, file=sys.stderr); sys.exit(code)"
 )
@@ -63,11 +63,14 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 @pytest.fixture
 def imported(home: Path) -> Callable[..., tuple[str, str]]:
-    """Runs a command line in a fresh process; gives its output and which heavy packages it imported."""
+    """Runs a command line in a fresh process; gives its output and which heavy packages it imported.
 
-    def start(*arguments: str) -> tuple[str, str]:
+    `at` is its data directory.
+    """
+
+    def start(*arguments: str, at: Path = home) -> tuple[str, str]:
         command = [sys.executable, "-c", _WATCHED, *arguments]
-        done = subprocess.run(command, env=_environment(home), capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, env=_environment(at), capture_output=True, text=True, timeout=60, check=True)
         return done.stdout, done.stderr
 
     return start

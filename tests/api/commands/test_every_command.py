@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import api.cli
 
@@ -22,10 +24,47 @@ def test_help_imports_nothing_heavy(imported: Callable[..., tuple[str, str]]) ->
         assert f"\n  {command}" in shown
 
 
-def test_listing_jobs_imports_nothing_that_works_on_them(imported: Callable[..., tuple[str, str]]) -> None:
-    imported("jobs", "list")  # makes the catalogue if there is none, for which Alembic is needed
-    _, heavy = imported("jobs", "list")
-    assert heavy == "imported ['sqlalchemy', 'numpy']\n"
+@pytest.fixture(scope="module")
+def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a collection `shapes` of one picture, for which no service runs."""
+    home, photos = tmp_path_factory.mktemp("unserved"), tmp_path_factory.mktemp("photos")
+    Image.new("RGB", (32, 32), "red").save(photos / "red.png")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ANYSEEK_HOME", str(home))
+        patched.setenv("ANYSEEK_MODEL", "hashing")
+        assert api.cli.run(["index", str(photos), "--collection", "shapes", "--json"]) == 0
+    return home
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        ("keys list", ["sqlalchemy"]),
+        ("audit", ["sqlalchemy"]),
+        ("jobs list", ["sqlalchemy", "numpy"]),
+        ("sources list", ["sqlalchemy", "numpy"]),
+        ("collections list", ["sqlalchemy", "numpy", "pydantic"]),
+        ("items list --collection shapes", ["sqlalchemy", "numpy", "pydantic"]),
+        ("query --collection shapes red", ["faiss", "sqlalchemy", "numpy", "PIL", "pydantic"]),
+    ],
+)
+def test_a_command_without_a_service_imports_only_what_it_needs(
+    imported: Callable[..., tuple[str, str]], unserved: Path, command: str, needed: list[str]
+) -> None:
+    _, heavy = imported(*command.split(), at=unserved)
+    assert heavy == f"imported {needed}\n"
+
+
+def test_nothing_is_looked_through_for_garbage_when_a_command_ends() -> None:
+    program = """
+import atexit, gc, sys
+from api.cli import main
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+sys.argv = ["anyseek", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("True\n")
 
 
 @pytest.mark.parametrize("command", list(api.cli.COMMANDS))

