@@ -36,7 +36,7 @@ QUICK: dict[str, Sequence[str]] = {
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
     "model": ("--quick",),
     "quotas": ("--items", "20"),
-    "scale": ("--measure", "--items", "100", "--json"),
+    "scale": ("--quick", "--json"),
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
     "search.clients": (
         *("--asked", "captions,vectors,two-parts"),

@@ -26,7 +26,7 @@ from search.settings import Settings, Work
 
 LARGE, SMALL = (4_000, 3_000), (320, 240)
 _PHOTOS = 16  # that differ in what they show; others are other files by what stands behind the end of the picture
-_FILES_A_FOLDER = 1_000
+FILES_A_FOLDER = 1_000
 
 
 def make_photos(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
@@ -45,10 +45,11 @@ def make_photos(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
 def make_tiny(folder: Path, count: int) -> None:
     """PNGs of 4 x 4 pixels, no two of them equal, a thousand in each folder."""
     for number in range(count):
-        inside = folder / f"{number // _FILES_A_FOLDER:04}"
-        if number % _FILES_A_FOLDER == 0:
+        inside = folder / f"{number // FILES_A_FOLDER:04}"
+        if number % FILES_A_FOLDER == 0:
             inside.mkdir(parents=True)
-        (inside / f"{number:07}.png").write_bytes(_png(number))
+        row = np.frombuffer(number.to_bytes(4, "big") * 3, np.uint8).reshape(1, 4, 3)
+        (inside / f"{number:07}.png").write_bytes(png(row.repeat(4, axis=0)))
 
 
 def _photo(chance: np.random.Generator, grain: np.ndarray, size: tuple[int, int]) -> bytes:
@@ -60,11 +61,13 @@ def _photo(chance: np.random.Generator, grain: np.ndarray, size: tuple[int, int]
     return data.getvalue()
 
 
-def _png(number: int) -> bytes:
-    """Written by hand, which is ten times as fast as Pillow."""
-    row = b"\0" + number.to_bytes(4, "big") * 3
-    header = (4).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * 4, 1)), (b"IEND", b""))
+def png(pixels: np.ndarray) -> bytes:
+    """A picture of uint8 (height, width, 3) as a PNG, written by hand, which is ten times as fast as Pillow."""
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in chunks
     )

@@ -1,14 +1,24 @@
 """What one million, a hundred million and a billion items take: `python -m benchmarks.scale`, see docs/scale.md.
 
-With `--measure` it measures bytes an item on a generated collection and prints them beside the recorded ones; a change
-of more than a tenth exits with 1.
+    python -m benchmarks.scale                                            # reckoned from recorded constants
+    python -m benchmarks.scale --measure                                  # bytes an item, beside those recorded
+    python -m benchmarks.scale --pictures [200000] [--workers 4]          # tried: an index job
+    python -m benchmarks.scale --vectors [5000000] [--dimension 256] [--bulk]   # tried: a collection's index
+    python -m benchmarks.scale --quick                                    # each of the last three, small
+
+With `--measure`, a change of more than a tenth exits with 1. What is tried is made in a temporary folder, which goes
+when it ends or is stopped; `--home DIR` keeps it, and a repeat goes on with what is there. Vectors are written by the
+product; `--bulk` writes the same rows of the catalogue directly.
 """
 
 import argparse
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from benchmarks.scale.constants import CONSTANTS, DEADLINE_DAYS, SIZES, value
 from benchmarks.scale.worker_failures import Case, average
@@ -17,25 +27,66 @@ DAY = 86_400
 TOLERANCE = 0.1
 LEASES, BATCHES, FAILURES = (10.0, 60.0, 600.0), (8, 32, 256), (600.0, 3_600.0, DAY)
 RUNS, SEED = 5, 1
+PICTURES, VECTORS = 200_000, 5_000_000
+LEAST_INSERTED, MOST_INSERTED, VECTORS_AN_INSERTED = 50, 20_000, 50
 
 Row = Sequence[str]
 
 
 def main() -> int:
+    """What was asked for; without any of it, the tables."""
+    options = _options()
+    if options.quick:
+        options.measure, options.items = True, min(options.items, 100)
+        options.pictures, options.workers, options.vectors, options.dimension = 300, 2, 3_000, 32
+    differs = compare(options.items, options.json) if options.measure else 0
+    _try(options)
+    if not (options.measure or options.pictures or options.vectors):
+        constants_told = {name: vars(constant) for name, constant in CONSTANTS.items()}
+        print(json.dumps(constants_told, indent=2) if options.json else markdown())
+    return 0 if options.quick else differs
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         f"python -m {__package__}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--measure", action="store_true", help="measure bytes an item here")
     parser.add_argument("--items", type=int, default=1_000, help="of the collection that is generated")
-    parser.add_argument("--json", action="store_true", help="one object with the constants, or the measured numbers")
-    options = parser.parse_args()
-    if options.measure:
-        return compare(options.items, options.json)
-    if options.json:
-        print(json.dumps({name: vars(constant) for name, constant in CONSTANTS.items()}, indent=2))
-        return 0
-    print(markdown())
-    return 0
+    parser.add_argument("--pictures", type=int, nargs="?", const=PICTURES, help="index so many (default 200000)")
+    parser.add_argument("--workers", type=int, default=4, help="processes that index them (default 4)")
+    parser.add_argument("--vectors", type=int, nargs="?", const=VECTORS, help="of a collection (default 5000000)")
+    parser.add_argument("--dimension", type=int, default=256, help="numbers of each (default 256)")
+    parser.add_argument("--queries", type=int, default=200, help="timed one after another (default 200)")
+    parser.add_argument("--bulk", action="store_true", help="write the rows of vectors to the catalogue directly")
+    parser.add_argument("--home", type=Path, help="keep what is made in this folder (default: a temporary one)")
+    parser.add_argument("--quick", action="store_true", help="all that is measured, with small numbers")
+    parser.add_argument("--json", action="store_true", help="an object with what was measured, or with the constants")
+    return parser.parse_args()
+
+
+def _try(options: argparse.Namespace) -> None:
+    from benchmarks.scale.processes import stoppable
+    from benchmarks.scale.trials import try_pictures, try_vectors
+
+    if options.pictures:
+        with _home(options.home, "pictures") as home:
+            stoppable(try_pictures, home, options.pictures, options.workers, options.json)
+    if options.vectors:
+        inserted = min(MOST_INSERTED, max(LEAST_INSERTED, options.vectors // VECTORS_AN_INSERTED))
+        asked = (options.vectors, options.dimension, options.queries, inserted, options.bulk)
+        with _home(options.home, "vectors") as home:
+            stoppable(try_vectors, home, *asked, options.json)
+
+
+@contextmanager
+def _home(kept: Path | None, part: str) -> Iterator[Path]:
+    if kept is None:
+        with tempfile.TemporaryDirectory(prefix="anyseek-scale-") as folder:
+            yield Path(folder)
+    else:
+        (kept / part).mkdir(parents=True, exist_ok=True)
+        yield (kept / part).resolve()
 
 
 def compare(items: int, as_json: bool) -> int:

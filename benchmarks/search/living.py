@@ -37,11 +37,12 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._put_on()
+            self.put_all()
         except (AnyseekError, SQLAlchemyError, OSError, RuntimeError) as error:
             self._failure = error  # for whoever stops this thread
 
-    def _put_on(self) -> None:
+    def put_all(self) -> None:
+        """Until all are put or it is told to stop; also without a thread."""
         due = time.perf_counter()
         while self.put < len(self._vectors) and not self._stopped.is_set():
             self._put_some()
@@ -74,7 +75,7 @@ def while_inserting(
     writer = Writer(engine, database, gallery, int(rate * (4 * seconds + 60)), rate)
     writer.start()
     told["inserting"] = _timed(search, queries, seconds) | _rate(writer, seconds)
-    with _due_at_every_entry(gallery.size):
+    with due_at_every_entry(gallery.size):
         snapshot = threading.Thread(target=engine.write_snapshots, args=(COLLECTION,))
         snapshot.start()
         before = writer.put, time.perf_counter()
@@ -86,7 +87,7 @@ def while_inserting(
 
 
 @contextmanager
-def _due_at_every_entry(size: int) -> Iterator[None]:
+def due_at_every_entry(size: int) -> Iterator[None]:
     """Snapshots are; that of a large collection would not be due for minutes."""
     share = space_index.SNAPSHOT_SHARE
     space_index.SNAPSHOT_SHARE = size

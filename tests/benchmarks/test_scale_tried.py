@@ -1,0 +1,110 @@
+"""What is tried at scale is tried in full when it is small, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.all import HERE
+from benchmarks.scale import pictures, processes, vectors
+from benchmarks.scale.trials import of_pictures, of_vectors
+from benchmarks.search.gallery import Gallery
+from search.spaces.local.candidates import Ivf
+
+_WHERE = {"cores": 2, "load": 0.0}
+
+
+def scale(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.scale", *arguments], cwd=HERE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_pictures_are_indexed_by_several_processes_and_then_unchanged(tmp_path: Path) -> None:
+    told = pictures.measure(tmp_path, pictures=70, workers=2)
+    assert (told["indexing"]["indexed"], told["indexing"]["quarantined"]) == (70, 0)
+    assert told["unchanged"]["unchanged"] == 70
+    assert all(told["bytes"].values())
+    assert told["indexing"]["peak_mb_of_all"] > told["indexing"]["peak_mb"] > 10
+    made = sorted((tmp_path / "pictures").rglob("*.png"))
+    assert len({path.read_bytes() for path in made}) == 70
+    assert Image.open(made[-1]).size == (pictures.SIDE, pictures.SIDE)
+    assert "indexed 70" in of_pictures(_WHERE | told)
+
+
+@pytest.mark.slow
+def test_vectors_are_built_opened_searched_and_added_to(tmp_path: Path) -> None:
+    gallery = Gallery(1_500, 16)
+    first, second = (vectors.measure(tmp_path, gallery, queries=5, inserted=100, bulk=True) for _ in range(2))
+    assert first["building"] == second["building"]  # the second only measures
+    for told in (first, second):
+        assert set(told["building"]["seconds"]) == set(vectors.STAGES)
+        assert told["building"]["seconds"]["lists trained"] > 0
+        assert told["inserting"]["items"] == 100
+        assert told["inserting"]["snapshot_stages"]["snapshot written"] > 0
+        rows = told["searches"]["rows"]
+        assert rows["none"]["engine"]["recall"] > 0.9 < rows["10%"]["engine"]["recall"]
+        assert "raw FAISS" in rows["10%"]
+        assert "100 items put" in of_vectors(_WHERE | told)
+
+
+def test_what_is_timed_is_as_before_afterwards() -> None:
+    before = [getattr(holder, name) for holder, name in vectors.STAGES.values()]
+    with vectors.timed() as seconds:
+        assert Ivf.trained != before[1]
+    assert [getattr(holder, name) for holder, name in vectors.STAGES.values()] == before
+    assert set(seconds) == set(vectors.STAGES)
+
+
+def test_a_command_that_fails_is_said_and_leaves_no_process() -> None:
+    with pytest.raises(processes.CommandFailed, match="no-such-folder"):
+        processes.commands(("index", "/no-such-folder", "--collection", "c"), os.environ, number=2)
+
+
+def test_one_that_is_stopped_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
+    kept = {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "benchmarks.scale", "--pictures", "3000", "--workers", "1"]
+    started = subprocess.Popen(command, cwd=HERE, env=os.environ | kept)
+    while not (indexing := _indexing(started.pid)):
+        assert started.poll() is None
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir())
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(60) == 128 + signal.SIGTERM
+    assert not [pid for pid in indexing if _is_running(pid)]
+    assert not list(tmp_path.iterdir())
+
+
+def _indexing(pid: int) -> list[int]:
+    """The processes of `anyseek index` among all that a process has started."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    own = [child for child in children if b"\0index\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return own + [found for child in children for found in _indexing(child)]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_quick_tries_everything_and_prints_an_object_for_each() -> None:
+    told: list[Any] = []
+    done = scale("--quick", "--json")
+    text = done.communicate()[0]
+    assert done.returncode == 0
+    decoder = json.JSONDecoder()
+    while text.strip():
+        one, end = decoder.raw_decode(text.lstrip())
+        told.append(one)
+        text = text.lstrip()[end:]
+    assert ["catalogue_bytes" in told[0], told[1]["pictures"], told[2]["made"]["vectors"]] == [True, 300, 3_000]
