@@ -27,6 +27,7 @@ from search.engine import SearchEngine
 from search.errors import AnyseekError
 from search.item_files import PictureOf
 from search.settings import Limits
+from workers.pace import Observers
 from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Service:
             device=runtime.settings.device,
             openvino=runtime.settings.openvino,
         )
+        self.observers = Observers(lambda job_id: self.runtime.queue.status(job_id))
         self.predictions = Pool(1, _PREDICTIONS_WAITING)
         self.maps = Pool(1, _MAPS_WAITING)
         serving = runtime.settings.serving

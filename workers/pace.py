@@ -1,20 +1,30 @@
 """The rate of a job and its time left, estimated from its counts."""
 
+import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 from search.catalogue.jobs import Job, JobState
 
-WINDOW_SECONDS = 30.0
+# The rate is that of the last so many seconds. Inputs are settled in batches; with few of them in the window, it would
+# swing by whether another one has just come, so the window reaches back over so many, but not for ever.
+WINDOW_SECONDS, LEAST_STEPS, LONGEST_WINDOW = 30.0, 16, 600.0
+# Before that, nothing is told: a model is loaded, workers begin, and their first batches come all at once.
+SECONDS_UNTIL_KNOWN, STEPS_UNTIL_KNOWN = 5.0, 4
 # Counting a job's inputs reads its whole ledger, so large ledgers are counted less often.
 SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
+MOST_OBSERVERS = 100
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A job at one moment: recently settled inputs per second, and the seconds left; None while unknown."""
+    """A job at one moment. `rate` is of inputs that took work, a second, recently: unchanged ones are not among them.
+
+    `seconds_left` is that of all open inputs. Both are None while they are unknown.
+    """
 
     job: Job
     rate: float | None
@@ -22,30 +32,128 @@ class Seen:
 
 
 class Observer:
-    """Looks at one job repeatedly; `wait` is the number of seconds to wait before the next look."""
+    """Looks at one job repeatedly; `wait` is the number of seconds to wait before the next look. Safe for threads."""
 
     def __init__(self, look: Callable[[], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
         self._clock = clock
-        self._samples: deque[tuple[float, int]] = deque()
+        self._pace = _Pace()
+        self._looking = threading.Lock()
         self.wait = SHORTEST_WAIT
 
     def see(self) -> Seen:
         """Raises `JobNotFound`."""
+        with self._looking:
+            return self._see()
+
+    def _see(self) -> Seen:
         started = self._clock()
         job = self._look()
         now = self._clock()
         self.wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_PER_COUNT * (now - started)))
-        rate = self._rate(now, job)
-        is_told = rate and job.state == JobState.RUNNING
-        return Seen(job, rate, job.counts.open / rate if rate and is_told else None)
+        if job.state != JobState.RUNNING:
+            self._pace = _Pace()  # the unchanged inputs of a scan would look like a very fast beginning
+            return Seen(job, None, None)
+        counts = job.counts
+        if not self._pace.add(now, counts.settled - counts.unchanged, counts.unchanged):
+            self._pace = _Pace()  # a new scan has reset the counts
+        return Seen(job, self._pace.rate, self._pace.seconds_for(counts.open))
 
-    def _rate(self, now: float, job: Job) -> float | None:
-        """The recent rate; None at first, and after a new scan, which resets the job's counts."""
-        if self._samples and job.counts.settled < self._samples[-1][1]:
-            self._samples.clear()
-        self._samples.append((now, job.counts.settled))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_SECONDS:
-            self._samples.popleft()
-        since, before = self._samples[0]
-        return (job.counts.settled - before) / (now - since) if now > since else None
+
+class Observers:
+    """The observers of a service's jobs, the last that were asked for, so that each look tells all who ask later."""
+
+    def __init__(self, look: Callable[[int], Job]) -> None:
+        self._look = look
+        self._held: OrderedDict[int, Observer] = OrderedDict()
+        self._choosing = threading.Lock()
+
+    def of(self, job_id: int) -> Observer:
+        with self._choosing:
+            observer = self._held.setdefault(job_id, Observer(lambda: self._look(job_id)))
+            self._held.move_to_end(job_id)
+            if len(self._held) > MOST_OBSERVERS:
+                self._held.popitem(last=False)
+            return observer
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A look that found more inputs worked on: `worked` so far, after `spent` seconds, `share` of this step's inputs.
+
+    An unchanged input takes next to no time, so the share tells how many of the open ones will take any.
+    """
+
+    spent: float
+    worked: int
+    share: float
+
+
+class _Pace:
+    """What looks at a running job tell about its speed.
+
+    Time in which only unchanged inputs were passed over is left out: it says nothing about the others.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int, int] | None = None  # the clock, worked, unchanged
+        self._spent = 0.0
+        self._steps: deque[_Step] = deque()
+
+    def add(self, now: float, worked: int, unchanged: int) -> bool:
+        """Take in a look; false if it has less than the last one."""
+        before, self._last = self._last, (now, worked, unchanged)
+        if before is None:
+            return True
+        more, passed = worked - before[1], unchanged - before[2]
+        if more < 0 or passed < 0:
+            return False
+        if more or not passed:
+            self._spent += now - before[0]
+        if more:
+            self._steps.append(_Step(self._spent, worked, more / (more + passed)))
+        while len(self._steps) > LEAST_STEPS and self._age(1) >= WINDOW_SECONDS:
+            self._steps.popleft()
+        while len(self._steps) > 2 and self._age(1) >= LONGEST_WINDOW:
+            self._steps.popleft()
+        return True
+
+    @property
+    def rate(self) -> float | None:
+        """From the first step of the window to the last, and on if the next one is late."""
+        steps = self._steps
+        if len(steps) < STEPS_UNTIL_KNOWN or self._spent < SECONDS_UNTIL_KNOWN or self._age(-1) > LONGEST_WINDOW:
+            return None
+        between = steps[-1].spent - steps[0].spent
+        late = max(0.0, self._age(-1) - between / (len(steps) - 1))
+        return (steps[-1].worked - steps[0].worked) / (between + late)
+
+    def seconds_for(self, waiting: int) -> float | None:
+        """The time for so many inputs, of which the recent share takes any; less that since the last step."""
+        if (rate := self.rate) is None:
+            return None
+        between = (self._steps[-1].spent - self._steps[0].spent) / (len(self._steps) - 1)
+        taken = waiting * median(step.share for step in self._steps) / rate
+        return max(0.0, taken - min(self._age(-1), between))
+
+    def _age(self, number: int) -> float:
+        return self._spent - self._steps[number].spent
+
+
+def time_left(seconds: float | None) -> str:
+    """The rounded time for people: `about 12 minutes left`; what is not known yet is being estimated."""
+    if seconds is None:
+        return "estimating the time left"
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"about {round(seconds / 10) * 10} seconds left"
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"about {_rounded(minutes, 1 if minutes < 30 else 5)} minutes left"
+    hours = minutes / 60
+    return f"about {_rounded(hours, 1)} hours left" if hours < 48 else f"about {_rounded(hours / 24, 1)} days left"
+
+
+def _rounded(number: float, step: int) -> int:
+    return step * round(number / step)

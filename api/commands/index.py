@@ -6,21 +6,19 @@
 import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Never
 
 import click
-from tqdm import tqdm
 
+from api.commands.progress import Looking, Teller, follow, watched
 from indexer.errors import JobStopped, ModelMismatch
 from indexer.indexing import IndexRun, open_collection, open_job
 from indexer.paths import is_remote, one_line
 from indexer.placing import Placement, place
-from indexer.runs import Owner, Progress
+from indexer.runs import Owner, SilentProgress
 from indexer.sources.base import Source
 from indexer.sources.opening import open_source
 from indexer.sources.prefixed import read_prefix
@@ -31,11 +29,11 @@ from search.catalogue.session import Database
 from search.errors import CollectionNotFound
 from search.settings import DEFAULT_MODEL, read_settings
 from search.types import Collection, OnDuplicate
-from workers.pace import Observer, Seen
+from workers.catalogue_jobs import CatalogueJobs
+from workers.pace import Observer
 from workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
-SECONDS_BETWEEN_LINES = 10.0
 _PAGE = 500
 
 
@@ -190,7 +188,9 @@ def _tell_placement(source: Source, placed: Placement) -> None:
 
 def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
     try:
-        with watched(as_json) as progress, stopped_by_ctrl_c(owner):
+        with watched(as_json) as shown, stopped_by_ctrl_c(owner):
+            look = CatalogueJobs(runtime.database).status
+            progress = SilentProgress() if as_json else Looking(shown, Observer(lambda: look(job.id)))
             return IndexRun(runtime.tools, source, owner, progress).run(job)
     except JobStopped as error:
         if once:
@@ -201,8 +201,8 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
 def _watch_workers(runtime: Runtime, job: Job, as_json: bool) -> Job:
     runtime.queue.submit(job.id)
     try:
-        with watched(as_json) as progress:
-            return follow(lambda: runtime.queue.status(job.id), Teller(progress))
+        with watched(as_json) as shown:
+            return follow(lambda: runtime.queue.status(job.id), Teller(shown))
     except KeyboardInterrupt as error:
         raise JobStopped(f"the workers continue; `anyseek jobs watch {job.id}` shows their progress") from error
 
@@ -223,64 +223,6 @@ def stopped_by_ctrl_c(owner: Owner) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def watched(quiet: bool) -> Iterator[Progress]:
-    """Progress on stderr: a bar if that is a terminal, else a line now and then; neither if `quiet`."""
-    if sys.stderr.isatty() and not quiet:
-        with tqdm(desc="looking for pictures", unit=" files", dynamic_ncols=True) as bar:
-            yield Bar(bar)
-    else:
-        yield Lines(quiet)
-
-
-class Bar:
-    """Implements `Progress` with tqdm."""
-
-    def __init__(self, bar: "tqdm[Never]") -> None:
-        self._bar = bar
-
-    def scanned(self, inputs: int) -> None:
-        self._bar.update(inputs)
-
-    def started(self, inputs: int) -> None:
-        self._bar.set_description("indexing")
-        self._bar.reset(total=inputs)
-
-    def settled(self, inputs: int) -> None:
-        self._bar.update(inputs)
-
-
-class Lines:
-    """Implements `Progress` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._found = self._settled = self._total = 0
-        self._last = time.monotonic()
-
-    def scanned(self, inputs: int) -> None:
-        self._found += inputs
-        self._now_and_then(f"found {self._found} pictures so far")
-
-    def started(self, inputs: int) -> None:
-        self._total = inputs
-        unchanged = self._found - inputs
-        self._say(f"found {max(self._found, inputs)} pictures" + (f", {unchanged} unchanged" if unchanged > 0 else ""))
-
-    def settled(self, inputs: int) -> None:
-        self._settled += inputs
-        self._now_and_then(f"indexed {self._settled} of {self._total}")
-
-    def _now_and_then(self, line: str) -> None:
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._say(line)
-
-    def _say(self, line: str) -> None:
-        self._last = time.monotonic()
-        if not self._quiet:
-            click.echo(line, err=True)
 
 
 def failure_line(failure: Failure) -> str:
@@ -332,36 +274,3 @@ def echo_summary(job: Job, seconds: float, as_json: bool) -> None:
     numbers += f", skipped {counts.skipped}" if counts.skipped else ""
     others = f"ignored {job.ignored}, pruned {job.pruned}"
     click.echo(f"job {job.id}{said}: {numbers}, {others} in {seconds:.1f} s ({rate:.1f} items/s)")
-
-
-def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
-    """Pass the job that `look` returns to `see`, repeatedly, until it has ended; return the ended job."""
-    observer = Observer(look)
-    while True:
-        seen = observer.see()
-        see(seen)
-        if not seen.job.active:
-            return seen.job
-        time.sleep(observer.wait)
-
-
-class Teller:
-    """Turns repeated views of a job into calls of a `Progress`."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._found = self._settled = 0
-        self._has_started = False
-
-    def __call__(self, seen: Seen) -> None:
-        counts = seen.job.counts
-        if seen.job.state == JobState.SCANNING:
-            found = counts.open + counts.settled
-            self._progress.scanned(max(0, found - self._found))
-            self._found, self._settled = found, counts.settled
-            return
-        if not self._has_started:
-            self._has_started = True
-            self._progress.started(counts.open + counts.settled - self._settled)
-        self._progress.settled(max(0, counts.settled - self._settled))
-        self._settled = counts.settled

@@ -58,7 +58,7 @@ def show(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
     """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
-    from api.commands.index import Teller, follow, watched
+    from api.commands.progress import Teller, follow, watched
 
     settings = read_settings()
     with opened_catalogue(settings) as database:
@@ -66,8 +66,8 @@ def watch(job: int, as_json: bool) -> None:
         if as_json:
             follow(lambda: held.status(job), _echo_seen)
             return
-        with watched(quiet=False) as progress:
-            ended = follow(lambda: held.status(job), Teller(progress))
+        with watched(quiet=False) as shown:
+            ended = follow(lambda: held.status(job), Teller(shown))
         _echo(database, settings, ended, as_json=False)
 
 

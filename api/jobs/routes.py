@@ -28,9 +28,9 @@ from api.security import Scope
 from api.service import Service
 from indexer.sources.prefixed import read_prefix
 from search.catalogue import jobs, ledger
+from search.catalogue.jobs import Job
 from search.catalogue.ledger import Failure
 from search.errors import JobNotFound
-from workers.pace import Observer
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
@@ -44,14 +44,30 @@ def list_jobs(service: ServiceDependency, before: Number | None = None, limit: L
     """List jobs, newest first."""
     with service.runtime.database.read() as session:
         found = jobs.list_page(session, before, limit)
-        counted = [jobs.get_with_counts(session, job.id) if job.active else job for job in found]
-    return JobsAnswer(jobs=[JobAnswer.of(job) for job in counted], next=following(found, limit, lambda job: job.id))
+    answers = [answer for job in found for answer in _answers(service, job)]
+    return JobsAnswer(jobs=answers, next=following(found, limit, lambda job: job.id))
 
 
 @router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
 def get_job(job: Number, service: ServiceDependency) -> JobAnswer:
-    """Get one job with its progress."""
-    return JobAnswer.of(service.runtime.queue.status(job))
+    """Get one job with its progress. Its time left is known once it has been asked for a few times while it runs."""
+    return _answer(service, job)
+
+
+def _answers(service: Service, job: Job) -> list[JobAnswer]:
+    """The job with its progress, or nothing if its collection has been deleted meanwhile."""
+    if not job.active:
+        return [JobAnswer.of(job)]
+    try:
+        return [_answer(service, job.id)]
+    except JobNotFound:
+        return []
+
+
+def _answer(service: Service, job_id: int) -> JobAnswer:
+    """Raises `JobNotFound`."""
+    seen = service.observers.of(job_id).see()
+    return JobAnswer.of(seen.job, seen.seconds_left)
 
 
 @router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
@@ -100,7 +116,7 @@ async def watch_job(job: Number, service: ServiceDependency) -> StreamingRespons
 
 
 async def _events(service: Service, job: int) -> AsyncIterator[str]:
-    observer = Observer(lambda: service.runtime.queue.status(job))
+    observer = service.observers.of(job)
     told, told_at = None, 0.0
     while True:
         try:

@@ -52,9 +52,10 @@ class JobAnswer(BaseModel):
     pruned: int
     created_at: datetime
     ended_at: datetime | None
+    seconds_left: float | None = Field(description="at the pace of late; null until it is known, and once it has ended")
 
     @classmethod
-    def of(cls, job: Job) -> "JobAnswer":
+    def of(cls, job: Job, seconds_left: float | None = None) -> "JobAnswer":
         return cls(
             id=job.id,
             kind=job.kind,
@@ -71,6 +72,7 @@ class JobAnswer(BaseModel):
             pruned=job.pruned,
             created_at=job.created_at,
             ended_at=job.ended_at,
+            seconds_left=seconds_left,
         )
 
 
@@ -78,14 +80,14 @@ class JobEvent(BaseModel):
     job: JobAnswer
     done: int = Field(description="inputs that are settled, quarantined ones included")
     quarantined: int
-    rate: float | None = Field(description="settled inputs per second, recently")
-    seconds_left: float | None = Field(description="at that rate; null while it is unknown")
+    rate: float | None = Field(description="inputs that took work per second, recently; null until it is known")
+    seconds_left: float | None = Field(description="for the open inputs; null until it is known")
 
     @classmethod
     def of(cls, seen: Seen) -> "JobEvent":
         counts = seen.job.counts
         return cls(
-            job=JobAnswer.of(seen.job),
+            job=JobAnswer.of(seen.job, seen.seconds_left),
             done=counts.settled,
             quarantined=counts.quarantined,
             rate=seen.rate,

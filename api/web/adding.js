@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
-import { counted } from "./words.js";
+import { counted, timeLeft } from "./words.js";
 
 const AT_ONCE = 3; // files that are sent side by side
 const PICTURES = /\.(png|jpe?g|webp|gif|bmp|tiff?|heic|heif|avif|jxl|dng)$/i;
@@ -151,8 +151,7 @@ class Adding {
 
   showJob({ job, done, seconds_left: left }) {
     if (job.state === "scanning") return this.say(`${counted(job.open, "picture")} found so far`);
-    const time = left === null ? "" : `, about ${left < 90 ? counted(Math.ceil(left), "second") : counted(Math.ceil(left / 60), "minute")} left`;
-    this.say(`${done.toLocaleString("en")} of ${(done + job.open).toLocaleString("en")}${time}`, done / (done + job.open || 1));
+    this.say(`${done.toLocaleString("en")} of ${(done + job.open).toLocaleString("en")}, ${timeLeft(left)}`, done / (done + job.open || 1));
   }
 
   async end(name, { job }) {

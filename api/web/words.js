@@ -64,3 +64,13 @@ export function readablePlace(place) {
   if (named.length) return [...new Set(named)].join(", ");
   return typeof place.lat === "number" && typeof place.lon === "number" ? `${place.lat.toFixed(4)}, ${place.lon.toFixed(4)}` : null;
 }
+
+// As `time_left` of workers/pace.py says it.
+export function timeLeft(seconds) {
+  if (seconds === null) return "estimating the time left";
+  if (seconds < 10) return "a few seconds left";
+  if (seconds < 90) return `about ${Math.round(seconds / 10) * 10} seconds left`;
+  const minutes = seconds / 60, hours = minutes / 60;
+  if (minutes < 90) return `about ${minutes < 30 ? Math.round(minutes) : 5 * Math.round(minutes / 5)} minutes left`;
+  return hours < 48 ? `about ${Math.round(hours)} hours left` : `about ${Math.round(hours / 24)} days left`;
+}

@@ -1,13 +1,27 @@
 """Rates and times left from what is seen of a job."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Counts
-from workers.pace import LONGEST_WAIT, SHORTEST_WAIT, Observer
+from workers.pace import (
+    LEAST_STEPS,
+    LONGEST_WAIT,
+    MOST_OBSERVERS,
+    SECONDS_UNTIL_KNOWN,
+    SHORTEST_WAIT,
+    WINDOW_SECONDS,
+    Observer,
+    Observers,
+    time_left,
+)
 
 JOB = Job(
     id=1,
@@ -49,27 +63,139 @@ def play() -> Play:
     return Play()
 
 
-def test_rate_and_time_left(play: Play) -> None:
-    play.at(0, 0, 100)
-    assert (play.observer.see().rate, play.observer.see().seconds_left) == (None, None)
-    play.at(10, 20, 80)
+def test_nothing_is_told_until_enough_is_known(play: Play) -> None:
+    for second, is_known in ((0, False), (1, False), (2, False), (3, False), (4, False), (5, True)):
+        play.at(second, 2 * second, 100)
+        assert (play.observer.see().rate is not None) == is_known, second
     seen = play.observer.see()
-    assert (seen.rate, seen.seconds_left) == (2.0, 40.0)
+    assert (seen.rate, seen.seconds_left) == (2.0, 50.0)
 
 
 def test_the_rate_is_that_of_late(play: Play) -> None:
     for second in range(0, 200, 5):
         play.at(second, min(second, 100), 500)
         seen = play.observer.see()
-    assert seen.rate == 0, "nothing was settled in the last 95 seconds"
-    assert seen.seconds_left is None
+    assert (seen.rate or 1) < 0.6, "nothing was settled in the last 95 seconds"
+    for second in range(200, 1_000, 5):
+        play.at(second, 100, 500)
+        seen = play.observer.see()
+    assert (seen.rate, seen.seconds_left) == (None, None), "it hangs; nobody knows for how long"
 
 
 def test_a_scan_has_no_time_left_and_starts_the_rate_anew(play: Play) -> None:
-    play.at(0, 50, 50)
-    play.observer.see()
-    play.at(5, 0, 10, JobState.SCANNING)
+    for second in range(10):
+        play.at(second, 50 + second, 50)
+        assert (play.observer.see().rate is None) == (second < 5)
+    play.at(10, 0, 10, JobState.SCANNING)
     assert (play.observer.see().rate, play.observer.see().seconds_left) == (None, None)
+    play.at(11, 1, 10)
+    assert play.observer.see().rate is None
+
+
+Piece = tuple[int, float, bool]  # how many inputs, the seconds that each takes, whether they are unchanged
+
+
+@dataclass(frozen=True)
+class Told:
+    now: float
+    seconds_left: float | None
+    truth: float
+
+
+def simulated(
+    pieces: Sequence[Piece], batch: int, workers: int = 1, waits: Sequence[tuple[float, float]] = ()
+) -> list[Told]:
+    """What an observer tells at each look at a job of those pieces, done in batches; all rest during `waits`."""
+    free, settled = [0.0] * workers, []  # when each worker is free; (moment, worked, unchanged)
+    batches = [(min(batch, n - at), takes, same) for n, takes, same in pieces for at in range(0, n, batch)]
+    for size, takes, unchanged in batches:
+        worker = free.index(min(free))
+        ends = free[worker] + size * takes
+        for begins, lasts in waits:
+            ends += lasts if free[worker] <= begins < ends else 0.0
+        free[worker] = ends
+        settled.append((ends, 0 if unchanged else size, size if unchanged else 0))
+    settled.sort()
+    total, end, told, play = sum(n for n, _, _ in pieces), settled[-1][0], [], Play()
+    looks = np.arange(0, end, SHORTEST_WAIT if end < 20_000 else 5.0)
+    moments, counted = np.array([moment for moment, _, _ in settled]), np.cumsum([row[1:] for row in settled], axis=0)
+    for now in looks.tolist():
+        done = int(np.searchsorted(moments, now, side="right"))
+        worked, unchanged = counted[done - 1].tolist() if done else (0, 0)
+        counts = Counts(indexed=worked, unchanged=unchanged, open=total - worked - unchanged)
+        play.now, play.job = now, replace(JOB, counts=counts)
+        told.append(Told(now, play.observer.see().seconds_left, end - now))
+    return told
+
+
+def holds(told: Told, slack: float) -> bool:
+    """Within a quarter of the truth, or of what one batch of each worker takes."""
+    return told.seconds_left is not None and abs(told.seconds_left - told.truth) <= 0.25 * told.truth + slack
+
+
+@given(
+    rounds=st.integers(60, 400),
+    takes=st.floats(0.01, 2.0),
+    batch=st.integers(1, 32),
+    workers=st.integers(1, 4),
+)
+@settings(max_examples=25, deadline=None)
+def test_of_steady_work_the_estimate_holds_after_a_tenth(rounds: int, takes: float, batch: int, workers: int) -> None:
+    told = simulated([(rounds * batch * workers, takes, False)], batch, workers)
+    late = [one for one in told if one.now > max(0.1 * told[-1].now, SECONDS_UNTIL_KNOWN + 1)]
+    assert not [one for one in late if not holds(one, 2 * batch * takes + SHORTEST_WAIT)]
+
+
+@given(unchanged=st.integers(1_000, 50_000), new=st.integers(1_000, 3_000), takes=st.floats(0.1, 1.0))
+@settings(max_examples=25, deadline=None)
+def test_unchanged_inputs_promise_nothing_about_new_ones(unchanged: int, new: int, takes: float) -> None:
+    told = simulated([(unchanged, 0.001, True), (new, takes, False)], batch=8)
+    changes = unchanged * 0.001
+    assert all(one.seconds_left is None for one in told if one.now < changes)
+    window = max(WINDOW_SECONDS, (LEAST_STEPS + 1) * 8 * takes)
+    later = [one for one in told if one.now > changes + window]
+    assert later
+    assert not [one for one in later if not holds(one, 16 * takes + SHORTEST_WAIT)]
+
+
+def test_unchanged_ones_between_new_ones_are_not_reckoned_as_new() -> None:
+    pieces = [(4, 0.5, False), (28, 0.001, True)] * 500  # in each batch of 32
+    play, now, told = Play(), 0.0, []
+    for number in range(500):
+        now += sum(n * takes for n, takes, _ in pieces[:2])
+        counts = Counts(indexed=4 * number, unchanged=28 * number, open=32 * (500 - number))
+        play.now, play.job = now, replace(JOB, counts=counts)
+        told.append(Told(now, play.observer.see().seconds_left, 2.028 * (500 - number)))
+    assert all(holds(one, 2.1) for one in told[50:])
+
+
+@given(begins=st.floats(100, 300), lasts=st.floats(10, 400))
+@settings(max_examples=25, deadline=None)
+def test_after_a_wait_the_estimate_holds_again_within_a_window(begins: float, lasts: float) -> None:
+    told = simulated([(5_000, 0.1, False)], batch=8, waits=[(begins, lasts)])
+    during = [one for one in told if begins + 5 < one.now < begins + lasts]
+    assert all(one.seconds_left is None or one.seconds_left > 0.75 * (one.truth - lasts) for one in during)
+    later = [one for one in told if one.now > begins + lasts + WINDOW_SECONDS + 2]
+    assert not [one for one in later if not holds(one, 2)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "estimating the time left"),
+        (3, "a few seconds left"),
+        (38, "about 40 seconds left"),
+        (89.9, "about 90 seconds left"),
+        (92, "about 2 minutes left"),
+        (12.4 * 60, "about 12 minutes left"),
+        (43 * 60, "about 45 minutes left"),
+        (100 * 60, "about 2 hours left"),
+        (47.4 * 3_600, "about 47 hours left"),
+        (60 * 3_600, "about 2 days left"),
+    ],
+)
+def test_the_time_left_is_said_rounded(seconds: float | None, said: str) -> None:
+    assert time_left(seconds) == said
 
 
 def test_what_costs_much_to_look_at_is_looked_at_less_often(play: Play) -> None:
@@ -77,3 +203,21 @@ def test_what_costs_much_to_look_at_is_looked_at_less_often(play: Play) -> None:
         play.cost = cost
         play.observer.see()
         assert play.observer.wait == pytest.approx(wait)
+
+
+def test_whoever_asks_about_a_job_later_has_what_was_seen_before() -> None:
+    looked = []
+
+    def look(job_id: int) -> Job:
+        looked.append(job_id)
+        return JOB
+
+    observers = Observers(look)
+    first = observers.of(1)
+    for job_id in range(2, MOST_OBSERVERS + 1):
+        observers.of(job_id)
+    assert observers.of(1) is first
+    observers.of(MOST_OBSERVERS + 1)
+    assert observers.of(1) is first, "the one that was not asked for the longest has gone"
+    observers.of(2).see()
+    assert looked == [2]

@@ -11,6 +11,7 @@ from anyseek import Client
 from api.security import Scope, create_key
 from api.service import Service, ServiceSettings
 from tests.api.web import chromium
+from workers.pace import time_left
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]
@@ -45,6 +46,16 @@ def test_the_first_pictures_make_a_collection(browser: Any, start_service: Start
     page.wait_for_selector('.card[data-key="red.png"]')
     assert page.inner_text("#count") == "1 item"
     assert "c=mine" in page.url
+    page.context.close()
+
+
+def test_the_page_says_the_time_left_as_the_command_line_does(browser: Any, start_service: StartService) -> None:
+    url, _ = start_service()
+    page = browser.new_context().new_page()
+    page.goto(url)
+    seconds = [None, 0, 9.9, 10, 31, 89, 92, 100, 740, 1_799, 1_801, 2_600, 5_399, 5_401, 50_000, 180_000, 400_000]
+    source = "async (all) => { const { timeLeft } = await import('/web/words.js'); return all.map(timeLeft); }"
+    assert page.evaluate(source, seconds) == [time_left(left) for left in seconds]
     page.context.close()
 
 

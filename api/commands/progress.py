@@ -1,0 +1,149 @@
+"""How far a job is, as a bar on a terminal or plain lines: of a job that runs here, and of one that others run."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Never, Protocol
+
+import click
+from tqdm import tqdm
+
+from search.catalogue.jobs import Job, JobState
+from workers.pace import Observer, Seen, time_left
+
+SECONDS_BETWEEN_LINES = 10.0
+# A process that indexes looks less often than one that only watches, which takes a fiftieth of its time at most.
+LOOKING_SHARE = 5.0
+
+
+class Shown(Protocol):
+    """Where the progress of a job is shown."""
+
+    def scanned(self, found: int) -> None:
+        """While inputs are listed, with their number so far."""
+        ...
+
+    def started(self, found: int, unchanged: int) -> None:
+        """Once all are listed, with how many were seen then to be unchanged."""
+        ...
+
+    def progressed(self, seen: Seen) -> None:
+        """From time to time while the job runs."""
+        ...
+
+
+@contextmanager
+def watched(quiet: bool) -> Iterator[Shown]:
+    """Progress on stderr: a bar if that is a terminal, else a line now and then; neither if `quiet`."""
+    if sys.stderr.isatty() and not quiet:
+        with tqdm(desc="looking for pictures", unit=" files", dynamic_ncols=True) as bar:
+            yield Bar(bar)
+    else:
+        yield Lines(quiet)
+
+
+class Bar:
+    """Implements `Shown` with tqdm, but for the time left: tqdm's own takes unchanged inputs for fast ones."""
+
+    def __init__(self, bar: "tqdm[Never]") -> None:
+        self._bar = bar
+
+    def scanned(self, found: int) -> None:
+        self._bar.update(found - self._bar.n)
+
+    def started(self, found: int, unchanged: int) -> None:
+        self._bar.set_description("indexing", refresh=False)
+        self._bar.bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+        self._bar.set_postfix_str(time_left(None), refresh=False)
+        self._bar.reset(total=found - unchanged)
+
+    def progressed(self, seen: Seen) -> None:
+        done, self._bar.total = _worked(seen)
+        self._bar.n = done
+        self._bar.set_postfix_str(time_left(seen.seconds_left))
+
+
+class Lines:
+    """Implements `Shown` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._last = time.monotonic()
+
+    def scanned(self, found: int) -> None:
+        self._now_and_then(f"found {found} pictures so far")
+
+    def started(self, found: int, unchanged: int) -> None:
+        self._say(f"found {found} pictures" + (f", {unchanged} unchanged" if unchanged > 0 else ""))
+
+    def progressed(self, seen: Seen) -> None:
+        done, total = _worked(seen)
+        self._now_and_then(f"indexed {done} of {total}, {time_left(seen.seconds_left)}")
+
+    def _now_and_then(self, line: str) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._last = time.monotonic()
+        if not self._quiet:
+            click.echo(line, err=True)
+
+
+def _worked(seen: Seen) -> tuple[int, int]:
+    """How many inputs have been worked on, and of how many: unchanged ones are in neither."""
+    counts = seen.job.counts
+    done = counts.settled - counts.unchanged
+    return done, done + counts.open
+
+
+class Looking:
+    """Implements `Progress` for a job that runs here, perhaps beside other processes: it looks what all have done."""
+
+    def __init__(self, shown: Shown, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shown, self._observer, self._clock = shown, observer, clock
+        self._found = 0
+        self._next = clock()
+
+    def scanned(self, inputs: int) -> None:
+        self._found += inputs
+        self._shown.scanned(self._found)
+
+    def started(self, inputs: int) -> None:
+        self._shown.started(max(self._found, inputs), max(0, self._found - inputs))
+
+    def settled(self, inputs: int) -> None:
+        if self._clock() < self._next:
+            return
+        self._shown.progressed(self._observer.see())
+        self._next = self._clock() + LOOKING_SHARE * self._observer.wait
+
+
+def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
+    """Pass the job that `look` returns to `see`, repeatedly, until it has ended; return the ended job."""
+    observer = Observer(look)
+    while True:
+        seen = observer.see()
+        see(seen)
+        if not seen.job.active:
+            return seen.job
+        time.sleep(observer.wait)
+
+
+class Teller:
+    """Turns repeated views of a job into what is shown of it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._has_started = False
+
+    def __call__(self, seen: Seen) -> None:
+        counts = seen.job.counts
+        if seen.job.state == JobState.SCANNING:
+            self._shown.scanned(counts.open + counts.settled)
+            return
+        if not self._has_started:
+            self._has_started = True
+            self._shown.started(counts.open + counts.settled, counts.unchanged)
+        self._shown.progressed(seen)

@@ -1,0 +1,70 @@
+"""What is shown of a job that runs, here or elsewhere: what all who work on it have done, and the time left."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from tqdm import tqdm
+
+from api.commands import progress
+from api.commands.progress import Bar, Lines, Looking, Teller
+from search.catalogue.jobs import Job, JobState
+from search.catalogue.ledger import Counts
+from tests.workers.test_pace import JOB
+from workers.pace import Observer, Seen
+
+
+def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> Seen:
+    return Seen(replace(JOB, state=state, counts=counts), None, seconds_left)
+
+
+@pytest.fixture
+def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+
+
+@pytest.mark.usefixtures("every_line")
+def test_lines_say_how_much_is_done_and_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = Teller(Lines(quiet=False))
+    tell(seen(Counts(open=40), state=JobState.SCANNING))
+    tell(seen(Counts(indexed=10, unchanged=900, open=90)))
+    tell(seen(Counts(indexed=19, quarantined=1, unchanged=900, open=80), seconds_left=700))
+    assert capsys.readouterr().err.splitlines() == [
+        "found 40 pictures so far",
+        "found 1000 pictures, 900 unchanged",
+        "indexed 10 of 100, estimating the time left",
+        "indexed 20 of 100, about 12 minutes left",
+    ]
+
+
+@pytest.mark.usefixtures("every_line")
+def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that joined after the scan said "indexed 896 of 0", and the others told their own part as the whole."""
+    now = 0.0
+    job = replace(JOB, counts=Counts(indexed=1_800, open=200))
+
+    def look() -> Job:
+        return job
+
+    looking = Looking(Lines(quiet=False), Observer(look), lambda: now)
+    looking.settled(896)
+    looking.settled(32)  # at once, so it is not looked at again
+    now, job = 60.0, replace(JOB, counts=Counts(indexed=1_900, open=100))
+    looking.settled(32)
+    assert capsys.readouterr().err.splitlines() == [
+        "indexed 1800 of 2000, estimating the time left",
+        "indexed 1900 of 2000, estimating the time left",
+    ]
+
+
+def test_a_bar_has_the_time_left_of_the_job_and_not_its_own() -> None:
+    written = io.StringIO()
+    with tqdm(file=written, unit=" files", ncols=100, mininterval=0, miniters=0) as bar:
+        shown = Bar(bar)
+        shown.scanned(600)
+        shown.started(1_000, 900)
+        shown.progressed(seen(Counts(indexed=20, unchanged=900, open=80), seconds_left=700))
+    last = written.getvalue().split("\r")[-1]
+    assert "20/100" in last
+    assert "about 12 minutes left" in last
+    assert " files/s" not in last
