@@ -18,14 +18,13 @@ from PIL import Image
 from model.galleries.demo import FOLDER, read_views
 from model.home import default_home
 from model.loading import load_embedder
-from model.modalities.rough_maps import rounded
+from model.modalities.rough_maps import painted, rounded
 from model.seam import Embedder, FloatArray, Regions, Sample
 from search.evaluation.cells import centred_items
 from search.evaluation.measures import ranks
 from search.query_vectors import centre_queries
 
 SEMSEG = "semseg"
-SHEET = 112  # pixels of the page's sheet, each way
 
 
 def main() -> None:
@@ -56,19 +55,6 @@ def measure(embedder: Embedder, views: Sequence[dict[str, Any]], every: int, sid
             found = ranks(queries, gallery, np.array(asked))
             report[f"{name}, {way}"] = {"chosen on": _told(found[::2]), "others": _told(found[1::2])}
     return report
-
-
-def painted(regions: Regions, side: int) -> Regions:
-    """The most frequent id of each of `side` x `side` cells, on a sheet as the page sends it: (112, 112)."""
-    rows = np.array_split(regions.ids, side)
-    cells = [[_most_frequent(cell) for cell in np.array_split(row, side, axis=1)] for row in rows]
-    place = np.arange(SHEET) * side // SHEET
-    return Regions(np.array(cells)[np.ix_(place, place)], regions.classes)
-
-
-def _most_frequent(cell: Any) -> int:
-    numbers, counts = np.unique(cell, return_counts=True)
-    return int(numbers[counts.argmax()])
 
 
 def _segmentation(view: dict[str, Any]) -> Regions:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from model.galleries.demo import FOLDER, read_views
-from model.modalities.rough_maps import SIDE, rounded
+from model.modalities.rough_maps import SIDE, painted, rounded
 from model.seam import Regions
 
 
@@ -58,3 +58,11 @@ def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
 def test_ids_may_be_any_integers() -> None:
     found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
     assert set(np.unique(found.ids)) == {-5, 70_000}
+
+
+def test_a_painting_has_the_most_frequent_class_of_each_cell() -> None:
+    ids = np.array([[1, 1, 2, 2], [1, 3, 2, 2], [4, 4, 5, 6], [4, 4, 6, 6]])
+    found = painted(Regions(ids, {1: "sky"}), 2)
+    assert found.ids.shape == (112, 112)
+    assert found.ids[np.ix_([0, 55, 56, 111], [0, 55, 56])].tolist() == [[1, 1, 2], [1, 1, 2], [4, 4, 6], [4, 4, 6]]
+    assert found.classes == {1: "sky"}
