@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from model.modalities.reading.budget import check_wanted
@@ -11,7 +11,7 @@ from search import notes
 from search.assets import AssetStore
 from search.backgrounds import Backgrounds
 from search.beside_hits import with_what_is_asked
-from search.catalogue import checks, collections, facets, fields, tunings, words
+from search.catalogue import checks, collections, facets, fields, words
 from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.heads import Heads
 from search.catalogue.item_cache import ItemCache
@@ -30,8 +30,6 @@ from search.query_readings import Reader
 from search.query_vectors import (
     ItemVectors,
     Place,
-    Tuned,
-    TunedSpaces,
     ValueVectors,
     embed_values,
     raw_item_vectors,
@@ -40,6 +38,7 @@ from search.rankings import Asked, Ranking, ask
 from search.settings import Settings
 from search.spaces.base import Backend, LiveSpace, Resolved
 from search.spaces.opening import open_backend
+from search.tuned import Tunings
 from search.types import GroupValue, Hit, Item, Query, Results
 from search.upkeep import write_snapshots
 
@@ -69,7 +68,7 @@ class SearchEngine:
         self._settings = settings
         self._backend = backend or open_backend(database, settings)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
-        self._tunings: dict[int, tuple[int, Tuned]] = {}  # by the space's id, with the version
+        self._tunings = Tunings(database)
         self._backgrounds = Backgrounds(database)
         self._opening = threading.Lock()
         self._heads = Heads(database)
@@ -150,7 +149,7 @@ class SearchEngine:
         """Release the collection's spaces, and remove the backend's data of deleted collections."""
         with self._opening:
             self._spaces = {key: held for key, held in self._spaces.items() if held[0] != collection}
-            self._tunings = {}
+        self._tunings.forget()
         self._backgrounds.forget()
         self._heads.forget()
         self._items.forget()
@@ -175,20 +174,6 @@ class SearchEngine:
         """What is odd about a filter that few items pass."""
         with self._database.read() as session:
             return fields.note(session, collections.head(session, collection).id, where)
-
-    def _tuned(self, spaces: Collection[SpaceHead]) -> TunedSpaces:
-        """The means that were fitted on collections, by the id of the space; read when they have changed."""
-        return {space.id: self._tuned_space(space) for space in spaces if space.tuning_version}
-
-    def _tuned_space(self, space: SpaceHead) -> Tuned:
-        held = self._tunings.get(space.id)  # once: `forget` may empty it at any moment
-        if held is not None and held[0] == space.tuning_version:
-            return held[1]
-        with self._database.read() as session:
-            found = tunings.of_space(session, space.id, space.fingerprint)
-        means = {tuning.modality: tuning.mean for tuning in found}
-        self._tunings[space.id] = space.tuning_version, means
-        return means
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:
@@ -218,7 +203,7 @@ class SearchEngine:
 
     def _answer(self, head: Head, asked: Mapping[int, Asked]) -> dict[int, Answer]:
         plans = {(number, place): each for number, one in asked.items() for place, each in enumerate(one.rankings)}
-        values = embed_values(self.embedder, plans, self._tuned({planned.space for planned in plans.values()}))
+        values = embed_values(self.embedder, plans, self._tunings.means({planned.space for planned in plans.values()}))
         for attempt in range(ATTEMPTS):
             check_wanted()
             now = head if attempt == 0 else self._head_again(head)
@@ -256,7 +241,7 @@ class SearchEngine:
             if isinstance(results, AnyseekError) or not one.query.is_explained:
                 continue
             own = {place: values.get((number, place), {}) for place in range(len(one.rankings))}
-            tuned = self._tuned({ranking.space for ranking in one.rankings})
+            tuned = self._tunings.means({ranking.space for ranking in one.rankings})
             try:
                 explained = self._explainer.explain(head, one, results.hits, own, tuned)
                 answers[number] = replace(results, explanations=explained)
@@ -295,8 +280,11 @@ class SearchEngine:
             own = [ranked[number, place] for place in range(len(one.rankings))]
             failed = [outcome for outcome in own if isinstance(outcome, AnyseekError)]
             sound = [outcome for outcome in own if not isinstance(outcome, AnyseekError)]
-            found[number] = failed[0] if failed else one.merged(sound, by_words.get(number, []))
+            found[number] = failed[0] if failed else self._together(one, sound, by_words.get(number, []))
         return found, head
+
+    def _together(self, asked: Asked, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
+        return asked.merged(found, by_words, self._tunings.curves([planned.space for planned in asked.rankings]))
 
     def _by_words(self, head: Head, asked: Mapping[int, Asked]) -> tuple[dict[int, list[Ranked]], Head]:
         """What the words of each query find, and the head as of which they do."""
@@ -348,7 +336,7 @@ class SearchEngine:
             deeper = found[number, 0]
             if isinstance(deeper, AnyseekError):
                 return deeper, head
-            merged = asked.merged([deeper], [])
+            merged = self._together(asked, [deeper], [])
 
     def _search(
         self, head: Head, space: SpaceHead, plans: Mapping[Place, Plan], values: ValueVectors

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model.seam import FloatArray
+from search.curve import Curve, Numbers
 from search.hits import Scores
 from search.spaces.base import centre
 from search.types import IdArray
-
-Numbers = npt.NDArray[np.float64]
 
 SAMPLE = 512  # items that queries are compared with
 FEWEST = 4  # other items, below which nothing can be said
@@ -32,26 +31,6 @@ NOTHING_GOOD, _NOTHING_FOREIGN = 0.05, 0.13
 _MAPS = frozenset({"depth", "normal", "semseg"})
 _FOREIGN = -0.005  # how little a query has in common with the collection (`Standing.belonging`)
 _HIGHEST, _LOWEST = 30.0, -30.0  # of a logit
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A logit: `offset` + `surprise` z + `margin` (z - z of the fifth hit) + `belonging` b + `size` ln n.
-
-    It is that of a hit's probability in a collection of n items. b is at most 0, and lower the less the query has of
-    what these have in common.
-    """
-
-    offset: float
-    surprise: float
-    margin: float
-    belonging: float
-    size: float
-
-    def logits(self, surprises: Numbers, stood: "Standing", fifth: float) -> Numbers:
-        """Of hits with these z (n,): (n,)."""
-        least = self.offset + self.belonging * stood.belonging + self.size * math.log(stood.count)
-        return least + self.surprise * surprises + self.margin * (surprises - fifth)
 
 
 class Sort(StrEnum):
@@ -207,12 +186,20 @@ def probabilities(stood: Standing, order: Sequence[int], curve: Curve) -> list[f
     """The probability of each hit in the order of a query's answer, in [0, 1] and never rising."""
     if not order:
         return []
+    logits = curve.logits(features_of(stood, order))
+    likely: list[float] = falling(1 / (1 + np.exp(-np.clip(logits, _LOWEST, _HIGHEST)))).tolist()
+    return likely
+
+
+def features_of(stood: Standing, order: Sequence[int]) -> Numbers:
+    """What a `Curve` takes of each of the items in the order of an answer: (n, 4)."""
     z = dict(zip(stood.ids.tolist(), stood.surprises.tolist(), strict=True))
     surprises = np.array([z.get(item_id, stood.lowest) for item_id in order], np.float64)
     fifth = stood.fifth if len(order) < PLACE else max(stood.fifth, float(np.sort(surprises)[-PLACE]))
-    logits = curve.logits(surprises, stood, fifth)
-    likely: list[float] = falling(1 / (1 + np.exp(-np.clip(logits, _LOWEST, _HIGHEST)))).tolist()
-    return likely
+    features = np.empty((len(order), 4))
+    features[:, 0], features[:, 1] = surprises, surprises - fifth
+    features[:, 2], features[:, 3] = stood.belonging, math.log(stood.count)
+    return features
 
 
 def falling(values: Numbers) -> Numbers:

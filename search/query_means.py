@@ -47,16 +47,20 @@ def try_mean(
     space: EmbeddingSpace, modality: str, queries: FloatArray, gallery: FloatArray, rows: Sequence[int]
 ) -> Trial:
     """Fit a mean to `queries` raw (n, d), each of which should find its row in `gallery`, centred unit (m, d)."""
-    halves = np.arange(len(queries)) % 2 == 0
-    own, fitted = np.empty(len(queries), np.int64), np.empty(len(queries), np.int64)
     answers = np.asarray(rows)
-    for held_out in (halves, ~halves):
-        asked, right = queries[held_out], answers[held_out]
-        mean = fitted_mean(space, modality, queries[~held_out])
-        own[held_out] = ranks(centre_queries(space, [modality], asked), gallery, right)
-        fitted[held_out] = ranks(centre_queries(space, [modality], asked, {modality: mean}), gallery, right)
+    own = ranks(centre_queries(space, [modality], queries), gallery, answers)
+    fitted = ranks(centred_on_others(space, modality, queries), gallery, answers)
     mean = fitted_mean(space, modality, queries)
     return Trial(space.name, modality, len(queries), _recalled(own), _recalled(fitted), mean)
+
+
+def centred_on_others(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
+    """Raw queries (n, d) as unit rows, each half of them centred on a mean that was fitted to the other."""
+    halves, rows = np.arange(len(queries)) % 2 == 0, np.empty_like(queries)
+    for held_out in (halves, ~halves):
+        mean = fitted_mean(space, modality, queries[~held_out])
+        rows[held_out] = centre_queries(space, [modality], queries[held_out], {modality: mean})
+    return rows
 
 
 def fitted_mean(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:

@@ -5,11 +5,12 @@ one space; `search.fusing` adds them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.seam import ONE_PASS, Embedder, Fusion
 from search.catalogue.collections import Head, SpaceHead
+from search.curve import Curve, OwnCurves
 from search.errors import BadQuery
 from search.filters.tree import Filter
 from search.fusing import Ranked, Weighted, fused, ranks_of
@@ -83,8 +84,12 @@ class Asked:
             f"name another: {', '.join(others)}"
         )
 
-    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
-        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities."""
+    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked], curves: OwnCurves) -> Found:
+        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities.
+
+        What one modality asks of a space with its own curve of `curves` goes through that, all else through those that
+        ship.
+        """
         weighted = self.weighted(found, by_words)
         scores = found[0].scores if self.is_one_ranking else fused(weighted)
         stood = [one.standing for one in weighted if one.standing is not None]
@@ -95,8 +100,14 @@ class Asked:
         if self.query.words:
             modalities.add("words")
         order = [item_id for item_id, _ in scores]
-        likely = dict(zip(order, probabilities(whole, order, curve_of(sort_of(modalities))), strict=True))
+        likely = dict(zip(order, probabilities(whole, order, self._curve(modalities, curves)), strict=True))
         return Found(scores, likely, nothing_good_below(whole, modalities))
+
+    def _curve(self, modalities: Collection[str], curves: OwnCurves) -> Curve:
+        own = None
+        if self.is_one_ranking and len(modalities) == 1:
+            own = curves.get((self.rankings[0].space.id, next(iter(modalities))))
+        return own or curve_of(sort_of(modalities))
 
     def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
         """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from model.modalities.reading.understood import Understood
 from model.seam import FloatArray, Fusion, Value
+from search.curve import OwnCurve
 from search.explanation import Explanation, Reading
 from search.filters.tree import Filter
 
@@ -53,6 +54,7 @@ class Space:
     centre: FloatArray
     centre_version: int
     tunings: tuple[Tuning, ...] = ()
+    curves: tuple[OwnCurve, ...] = ()
 
 
 @dataclass(frozen=True)

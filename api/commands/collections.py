@@ -57,6 +57,9 @@ def show(name: str, as_json: bool) -> None:
         for tuning in space["tuned"]:
             change = f"R@10 {tuning['before']:.2f} -> {tuning['after']:.2f}"
             click.echo(f"    tuned to {tuning['modality']}: {change} of {tuning['queries']} queries")
+        for curve in space["curves"]:
+            change = f"calibration error {curve['before']:.3f} -> {curve['after']:.3f}"
+            click.echo(f"    probabilities of {curve['modality']}: {change} of {curve['queries']} queries")
 
 
 @collections.command()
@@ -139,8 +142,9 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
     """Tune queries of NAME to its own items, without labels.
 
     Edges are drawn from pictures, and captions, maps and whatever items have beside a picture are asked with. The mean
-    of each kind of query is fitted on them, and used where queries that were held out find no less. No vectors of
-    items change. `--reset` undoes it; a switch to another model leaves it behind.
+    of each kind of query is fitted on them, and used where queries that were held out find no less. So is the curve
+    from which hits get their probabilities, and used where these are no worse. No vectors of items change. `--reset`
+    undoes it; a switch to another model leaves it behind.
     """
     if reset and (dry_run or items is not None):
         raise click.UsageError("--reset goes without --dry-run and --items")
@@ -156,6 +160,7 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
 def _tuned(tuned: dict[str, Any]) -> str:
     """A line for each kind of query, and what could not be read."""
     lines = [_trial(trial, tuned["dry_run"]) for trial in tuned["trials"]]
+    lines += [_curve(trial, tuned["dry_run"]) for trial in tuned["curves"]]
     if tuned["unreadable"]:
         lines.append(f"{tuned['unreadable']:,} of {tuned['items']:,} items could not be read")
     return "\n".join(lines)
@@ -164,8 +169,24 @@ def _tuned(tuned: dict[str, Any]) -> str:
 def _trial(trial: dict[str, Any], dry_run: bool) -> str:
     before, after = trial["before"], trial["after"]
     change = f"R@10 {before['at_10']:.3f} -> {after['at_10']:.3f}, first {before['at_1']:.3f} -> {after['at_1']:.3f}"
-    verdict = ("would be kept" if dry_run else "kept") if trial["kept"] else "not kept, since it loses"
+    verdict = _kept(dry_run) if trial["kept"] else "not kept, since it loses"
     return f"{trial['modality']}: {change} of {trial['queries']:,} queries in {trial['space']}; {verdict}"
+
+
+def _curve(trial: dict[str, Any], dry_run: bool) -> str:
+    before, after = trial["before"], trial["after"]
+    change = (
+        f"calibration error {before['error_of_best']:.3f} -> {after['error_of_best']:.3f}, "
+        f"log loss {before['loss']:.3f} -> {after['loss']:.3f}"
+    )
+    verdict = _kept(dry_run) if trial["kept"] else "not kept, since it is worse: the curve that ships counts"
+    return (
+        f"probabilities of {trial['modality']}: {change} of {trial['queries']:,} queries in {trial['space']}; {verdict}"
+    )
+
+
+def _kept(dry_run: bool) -> str:
+    return "would be kept" if dry_run else "kept"
 
 
 def _moved(name: str, start: "Callable[[Client | LocalClient], dict[str, Any]]", as_json: bool) -> int:

@@ -32,9 +32,9 @@ def of_space(
     return zlib.crc32(centre, of_values(collection_id, name, fingerprint, dimension, blocks, centre_version))
 
 
-def of_tuning(space_id: int, modality: str, fingerprint: str, mean: bytes) -> int:
-    """The checksum of what a tuning changes: its mean, and the queries it is taken off."""
-    return zlib.crc32(mean, of_values(space_id, modality, fingerprint))
+def of_tuning(space_id: int, modality: str, fingerprint: str, fitted: bytes) -> int:
+    """The checksum of what a tuning changes: its mean or its curve, and the queries that these are for."""
+    return zlib.crc32(fitted, of_values(space_id, modality, fingerprint))
 
 
 def of_entries(collection_id: int, entries: Sequence[Entry]) -> list[int | None]:

@@ -1,7 +1,7 @@
 """Collections and their spaces in the catalogue."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -35,7 +35,7 @@ from search.errors import (
     SpaceNotFound,
     StoreCorrupt,
 )
-from search.types import Collection, Space, Tuning
+from search.types import Collection, Space
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -337,13 +337,15 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
         row.id,
         row.name,
         row.model,
-        {space.name: _space(space, tunings.of_space(session, space.id, space.fingerprint)) for space in serving},
+        {space.name: _space(session, space) for space in serving},
         row.last_seq,
         utc(row.created_at),
         {space.state: space.model for space in spaces if space.state != SpaceState.SERVING},
     )
 
 
-def _space(row: SpaceRow, tuned: Sequence[Tuning]) -> Space:
-    centre = from_bytes(row.centre)
-    return Space(row.id, row.name, row.fingerprint, row.dimension, centre, row.centre_version, tuple(tuned))
+def _space(session: Session, row: SpaceRow) -> Space:
+    tuned = tunings.of_space(session, row.id, row.fingerprint)
+    curves = tunings.curves_of_space(session, row.id, row.fingerprint)
+    centred = (from_bytes(row.centre), row.centre_version)
+    return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned), tuple(curves))

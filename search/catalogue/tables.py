@@ -2,6 +2,7 @@
 
 collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
      │             1 ── n tunings   means of queries that were fitted on the collection itself
+     │             1 ── n own_curves  curves of probabilities that were
      │ 1 ── n sources        folders, tables and buckets that items came from
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
@@ -76,7 +77,7 @@ class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
     `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks` is the
-    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings change.
+    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change.
     """
 
     __tablename__ = "spaces"
@@ -104,6 +105,21 @@ class TuningRow(Table):
     modality: Mapped[str] = mapped_column(String(100), primary_key=True)
     fingerprint: Mapped[str]
     mean: Mapped[bytes]
+    queries: Mapped[int]
+    before: Mapped[float] = mapped_column(Double)
+    after: Mapped[float] = mapped_column(Double)
+    made_at: Mapped[datetime] = mapped_column(default=now)
+    checksum: Mapped[int] = mapped_column(BigInteger)
+
+
+class CurveRow(Table):
+    """The curve of one modality's probabilities in a space, five float32 little-endian; see `search.curve.OwnCurve`."""
+
+    __tablename__ = "own_curves"
+    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(String(100), primary_key=True)
+    fingerprint: Mapped[str]
+    numbers: Mapped[bytes]
     queries: Mapped[int]
     before: Mapped[float] = mapped_column(Double)
     after: Mapped[float] = mapped_column(Double)

@@ -1,15 +1,20 @@
-"""Means of queries that were fitted on a collection itself, by space and modality."""
+"""What was fitted on a collection itself, by space and modality: means of queries, and curves of probabilities."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
+import numpy as np
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from search.catalogue import checksums
-from search.catalogue.tables import SpaceRow, TuningRow
+from search.catalogue.tables import CurveRow, SpaceRow, TuningRow
 from search.catalogue.values import utc
 from search.catalogue.vectors import from_bytes, to_bytes
+from search.curve import Curve, OwnCurve
 from search.types import Tuning
+
+_Row = TypeVar("_Row", TuningRow, CurveRow)
 
 
 def of_space(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
@@ -17,20 +22,31 @@ def of_space(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
 
     Those of another fingerprint than the space has now are left out, and so are damaged ones.
     """
-    return [_tuning(row) for row in _rows(session, space_id) if row.fingerprint == fingerprint and _is_sound(row)]
+    rows = _rows(session, TuningRow, space_id)
+    return [_tuning(row) for row in rows if row.fingerprint == fingerprint and _is_sound(row, row.mean)]
+
+
+def curves_of_space(session: Session, space_id: int, fingerprint: str) -> list[OwnCurve]:
+    """The curves of a space, by modality, without those of another fingerprint and damaged ones."""
+    rows = _rows(session, CurveRow, space_id)
+    return [_curve(row) for row in rows if row.fingerprint == fingerprint and _is_sound(row, row.numbers)]
 
 
 def damaged(session: Session, space_id: int) -> list[str]:
-    """The modalities of a space whose tunings do not match their checksums."""
-    return [row.modality for row in _rows(session, space_id) if not _is_sound(row)]
+    """The modalities of a space whose tunings or curves do not match their checksums."""
+    means = {row.modality for row in _rows(session, TuningRow, space_id) if not _is_sound(row, row.mean)}
+    curves = {row.modality for row in _rows(session, CurveRow, space_id) if not _is_sound(row, row.numbers)}
+    return sorted(means | curves)
 
 
-def replace(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
-    """Give a space these tunings in place of all that it had."""
-    session.execute(delete(TuningRow).where(TuningRow.space_id == space_id))
-    rows = [_values(space_id, tuning) for tuning in tuned]
-    if rows:
-        session.execute(insert(TuningRow), rows)
+def replace(session: Session, space_id: int, tuned: Iterable[Tuning], curves: Iterable[OwnCurve] = ()) -> None:
+    """Give a space these tunings and curves in place of all that it had."""
+    means = [_values(space_id, tuning) for tuning in tuned]
+    own = [_curve_values(space_id, curve) for curve in curves]
+    for table, rows in ((TuningRow, means), (CurveRow, own)):
+        session.execute(delete(table).where(table.space_id == space_id))
+        if rows:
+            session.execute(insert(table), rows)
     session.execute(
         update(SpaceRow)
         .where(SpaceRow.id == space_id)
@@ -39,30 +55,44 @@ def replace(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
     )
 
 
-def _rows(session: Session, space_id: int) -> Iterable[TuningRow]:
-    query = select(TuningRow).where(TuningRow.space_id == space_id).order_by(TuningRow.modality)
+def _rows(session: Session, table: type[_Row], space_id: int) -> Iterable[_Row]:
+    query = select(table).where(table.space_id == space_id).order_by(table.modality)
     return session.scalars(query.execution_options(populate_existing=True))
 
 
-def _is_sound(row: TuningRow) -> bool:
-    return row.checksum == checksums.of_tuning(row.space_id, row.modality, row.fingerprint, row.mean)
+def _is_sound(row: TuningRow | CurveRow, fitted: bytes) -> bool:
+    return row.checksum == checksums.of_tuning(row.space_id, row.modality, row.fingerprint, fitted)
 
 
 def _values(space_id: int, tuning: Tuning) -> dict[str, object]:
     mean = to_bytes(tuning.mean)
+    return {**_both(space_id, tuning, mean), "mean": mean}
+
+
+def _curve_values(space_id: int, own: OwnCurve) -> dict[str, object]:
+    curve = own.curve
+    numbers = to_bytes(np.array([curve.offset, curve.surprise, curve.margin, curve.belonging, curve.size], np.float32))
+    return {**_both(space_id, own, numbers), "numbers": numbers}
+
+
+def _both(space_id: int, fitted: Tuning | OwnCurve, held: bytes) -> dict[str, object]:
     return {
         "space_id": space_id,
-        "modality": tuning.modality,
-        "fingerprint": tuning.fingerprint,
-        "mean": mean,
-        "checksum": checksums.of_tuning(space_id, tuning.modality, tuning.fingerprint, mean),
-        "queries": tuning.queries,
-        "before": tuning.before,
-        "after": tuning.after,
-        "made_at": tuning.made_at,
+        "modality": fitted.modality,
+        "fingerprint": fitted.fingerprint,
+        "checksum": checksums.of_tuning(space_id, fitted.modality, fitted.fingerprint, held),
+        "queries": fitted.queries,
+        "before": fitted.before,
+        "after": fitted.after,
+        "made_at": fitted.made_at,
     }
 
 
 def _tuning(row: TuningRow) -> Tuning:
     recall = (row.before, row.after)
     return Tuning(row.modality, row.fingerprint, from_bytes(row.mean), row.queries, *recall, utc(row.made_at))
+
+
+def _curve(row: CurveRow) -> OwnCurve:
+    curve = Curve(*from_bytes(row.numbers).tolist())
+    return OwnCurve(row.modality, row.fingerprint, curve, row.queries, row.before, row.after, utc(row.made_at))

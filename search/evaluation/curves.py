@@ -18,10 +18,13 @@ import numpy.typing as npt
 from model.loading import load_embedder
 from model.modalities.formats.color_palette import palette_of
 from model.seam import Embedder, FloatArray, Sample
+from search.curve import Curve, Numbers
 from search.evaluation.aligned import QuerySet, evenly
 from search.evaluation.calibration_error import calibration_error
+from search.evaluation.logistic import logistic, sigmoid
 from search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
-from search.probabilities import PLACE, Curve, Numbers, Sort, background, curve_of, sort_of, standing
+from search.own_curves import part_of
+from search.probabilities import PLACE, Sort, background, curve_of, sort_of, standing
 from search.query_vectors import centre_queries
 from search.settings import read_settings
 
@@ -31,9 +34,7 @@ _STRANGERS = 40  # queries of a kind that are asked of every other collection
 _IN_UNION = 100  # queries of a kind that are asked of all collections together
 _FEWEST = 10
 _AT_ONCE = 32
-_KEPT = (0.2, 0.8)  # of a picture's sides, in a query by a part of it
 _RIDGE = 1e-4
-_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def measured(embedder: Embedder, one: TransferSet) -> Measured:
     pictures = [Sample({PHOTO: one.aligned.samples[row].values[PHOTO]}) for row in range(len(keys))]
     gallery = _embedded(pictures, list(embedder.spaces), embedder, of_items=True)
     few = range(0, len(keys), 2)
-    kinds = {"the same picture": [pictures[row] for row in few], "a part of it": [_part(pictures[row]) for row in few]}
+    kinds = {
+        "the same picture": [pictures[row] for row in few],
+        "a part of it": [Sample({PHOTO: part_of(_pixels(pictures[row]))}) for row in few],
+    }
     asked = [_asked(embedder, kind, PHOTO, samples, list(few)) for kind, samples in kinds.items()]
     palettes = [Sample({"color_palette": palette_of(_pixels(pictures[row]), 2 + row % 4)}) for row in few]
     asked.append(_asked(embedder, "palette", "color_palette", palettes, list(few)))
@@ -112,12 +116,6 @@ def _embedded(
 
 def _pixels(sample: Sample) -> npt.NDArray[np.uint8]:
     return np.asarray(sample.values[PHOTO], np.uint8)
-
-
-def _part(sample: Sample) -> Sample:
-    picture = _pixels(sample)
-    (top, bottom), (left, right) = ([int(share * side) for share in _KEPT] for side in picture.shape[:2])
-    return Sample({PHOTO: np.ascontiguousarray(picture[top:bottom, left:right])})
 
 
 def pairs(embedder: Embedder, collections: Sequence[Measured]) -> Iterator[Pairs]:
@@ -193,19 +191,12 @@ def fitted(some: Sequence[Pairs]) -> Curve:
     right = np.concatenate([each.right for each in some])
     weights = np.concatenate([each.weights for each in some])
     columns = np.column_stack([np.ones(len(features)), features])
-    ridge = np.diag([0.0, 1.0, 1.0, 0.01, 1.0]) * _RIDGE * weights.sum()
-    numbers = np.zeros(columns.shape[1])
-    for _ in range(_STEPS):
-        guess = 1 / (1 + np.exp(-columns @ numbers))
-        slope = columns.T @ (weights * (guess - right)) + ridge @ numbers
-        bend = (columns * (weights * guess * (1 - guess))[:, np.newaxis]).T @ columns + ridge
-        numbers = numbers - np.linalg.solve(bend, slope)
-    return Curve(*numbers.tolist())
+    ridge = np.array([0.0, 1.0, 1.0, 0.01, 1.0]) * _RIDGE * weights.sum()
+    return Curve(*logistic(columns, right, weights, ridge).tolist())
 
 
 def applied(curve: Curve, some: Pairs) -> Numbers:
-    numbers = np.array([curve.surprise, curve.margin, curve.belonging, curve.size])
-    return np.asarray(1 / (1 + np.exp(-(curve.offset + some.features @ numbers))))
+    return sigmoid(curve.logits(some.features))
 
 
 def _left_out(everything: Sequence[Pairs], sort: Sort) -> Iterator[str]:

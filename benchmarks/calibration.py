@@ -1,0 +1,231 @@
+"""What `anyseek collections tune` makes of probabilities, on the collections that ship and on packs.
+
+    python -m benchmarks.calibration
+    python -m benchmarks.calibration --packs PACKS --limit 250
+
+The demo's rooms and photos, and emoji of the test split: neither the model nor the curves that ship were fitted on
+them. Of packs these saw photos, if not these very queries. Each collection is tuned on queries for half of its
+items. What is measured are queries for the other half, each asked with its item there and without it: the expected
+calibration error of best hits and the log loss of the first ten, before and after. `if exact` is the error that as many
+hits have by chance, though their probabilities were exact. A row `all` pools the kinds of a collection. Emoji are tuned
+on edges and asked with their own lines; segmentations are painted roughly, as by hand.
+"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+
+from model.data.concepts import Split, split_of
+from model.galleries.demo import FOLDER, read_views
+from model.galleries.openmoji import (
+    Drawings,
+    Rendering,
+    draw_svg,
+    fetch_wheel,
+    keep_groups,
+    line_drawing,
+    read_concepts,
+)
+from model.galleries.photos import read_photos
+from model.home import default_home
+from model.loading import load_embedder
+from model.modalities.edge_detection import varied_canny
+from model.modalities.formats.color_palette import palette_of
+from model.modalities.reading.decode import decode_file
+from model.modalities.rough_maps import painted, rounded
+from model.seam import Embedder, FloatArray, Regions, Sample, Value
+from search.curve import Curve
+from search.evaluation.aligned import evenly
+from search.evaluation.calibration_error import calibration_error
+from search.evaluation.emoji_suite import grey
+from search.evaluation.logistic import sigmoid
+from search.evaluation.measures import IntArray
+from search.evaluation.transfer_sets import EVERY, transfer_sets
+from search.own_curves import FirstHits, centred_as_used, first_hits, judged, part_of, sample_of, try_curve
+from search.probabilities import curve_of, sort_of
+from search.query_means import try_mean
+from search.query_vectors import centre_queries
+from search.settings import Limits
+
+_AT_ONCE = 16
+_DRAWS = 200
+_PHOTO, _EDGES, _COLOURS, _REGIONS = "rgb", "canny_edge", "color_palette", "semseg"
+Embed = Callable[[Sequence[Sample], Sequence[str]], dict[str, FloatArray]]
+
+
+@dataclass(frozen=True)
+class Things:
+    """Pictures, and queries by kind and by the place of their picture.
+
+    Where `asked` has a kind, too, these are what is measured, and `queries` only what can be tuned on.
+    """
+
+    name: str
+    pictures: Sequence[Value]
+    queries: Mapping[str, Mapping[int, Sample]]
+    asked: Mapping[str, Mapping[int, Sample]] = field(default_factory=dict)
+
+
+@click.command()
+@click.option("--packs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="As the transfer suite's.")
+@click.option("--model", default="4m-tiny", show_default=True)
+@click.option("--limit", type=click.IntRange(80), default=300, show_default=True, help="Items of each collection.")
+def main(packs: Path | None, model: str, limit: int) -> None:
+    """Print a row for each collection and kind of query."""
+    embedder = load_embedder(model, default_home())
+    click.echo(
+        "collection | query | tuned on | asked | calibration error | tuned | if exact | log loss | tuned | curve"
+    )
+    for things in (*_shipped(limit), *(_packed(packs, limit) if packs else ())):
+        for line in _lines(embedder, things):
+            click.echo(line)
+
+
+def _shipped(limit: int) -> Iterator[Things]:
+    yield _rooms(limit)
+    photos = evenly(read_photos(), limit)
+    yield _told("photos", [photo.picture() for photo in photos], [photo.title for photo in photos])
+    concepts = [one for one in read_concepts() if one.caption and split_of(one.hexcode) is Split.TEST]
+    chosen = evenly(concepts, limit)
+    with Drawings(fetch_wheel(default_home() / "downloads")) as drawings:
+        svgs = [drawings[one.hexcode] for one in chosen]
+    pictures = [draw_svg(keep_groups(svg, Rendering.COLOUR)) for svg in svgs]
+    lines = {place: Sample({_EDGES: grey(draw_svg(line_drawing(svg)))}) for place, svg in enumerate(svgs)}
+    yield dataclasses.replace(_told("emoji", pictures, [one.caption for one in chosen]), asked={_EDGES: lines})
+
+
+def _told(name: str, pictures: Sequence[Value], captions: list[str]) -> Things:
+    """Pictures with captions, and what can be computed from them."""
+    told = {place: Sample({"caption": caption}) for place, caption in enumerate(captions)}
+    return Things(name, pictures, {"caption": told, **_computed(pictures)})
+
+
+def _computed(pictures: Sequence[Value]) -> dict[str, Mapping[int, Sample]]:
+    edges = [varied_canny(np.asarray(one, np.uint8), np.random.default_rng(row)) for row, one in enumerate(pictures)]
+    palettes = [palette_of(np.asarray(one, np.uint8), 2 + row // 2 % 4) for row, one in enumerate(pictures)]
+    parts = [part_of(np.asarray(one, np.uint8)) for one in pictures]
+    return {
+        _EDGES: {row: Sample({_EDGES: one}) for row, one in enumerate(edges)},
+        _COLOURS: {row: Sample({_COLOURS: one}) for row, one in enumerate(palettes)},
+        _PHOTO: {row: Sample({_PHOTO: one}) for row, one in enumerate(parts)},
+    }
+
+
+def _rooms(limit: int) -> Things:
+    views = evenly(read_views(), limit)
+    pictures = [decode_file(_PHOTO, FOLDER / view["file"], Limits()) for view in views]
+    maps = [view["modalities"][_REGIONS] for view in views]
+    regions = {
+        place: Sample({_REGIONS: rounded(painted(_read(held["file"], held["classes"]), 10 + place // 2 % 5))})
+        for place, held in enumerate(maps)
+    }
+    told = _told("rooms", pictures, [view["caption"] for view in views])
+    return dataclasses.replace(told, queries={**told.queries, _REGIONS: regions})
+
+
+def _read(file: str, classes: Mapping[str, str]) -> Regions:
+    named = {int(number): name for number, name in classes.items()}
+    regions = decode_file(_REGIONS, FOLDER / file, Limits(), named)
+    assert isinstance(regions, Regions)
+    return regions
+
+
+def _packed(packs: Path, limit: int) -> Iterator[Things]:
+    """Each source's photos, with one query of each kind for each of them."""
+    for found in transfer_sets(packs, [EVERY], limit):
+        if found.by_label:
+            continue
+        place = {key: row for row, key in enumerate(found.aligned.keys)}
+        pictures = [found.aligned.samples[row].values[_PHOTO] for row in range(len(place))]
+        queries: dict[str, dict[int, Sample]] = defaultdict(dict)
+        for some in found.aligned.queries:
+            for sample, own in zip(some.samples, some.own, strict=True):
+                queries[some.modality].setdefault(place[str(own)], sample)
+        yield Things(found.source, pictures, queries)
+
+
+def _lines(embedder: Embedder, things: Things) -> Iterator[str]:
+    """A line for each kind of query, and one for all of them."""
+    galleries = _vectors(embedder.embed_gallery, [Sample({_PHOTO: one}) for one in things.pictures], embedder.spaces)
+    both: list[tuple[FirstHits, FirstHits]] = []
+    curves: list[tuple[Curve, Curve]] = []
+    for modality, queries in things.queries.items():
+        space = embedder.spaces[embedder.default_space(modality)]
+        pictures, asked = galleries[space.name], things.asked.get(modality, queries)
+        tuned_on, held_out = (
+            [place for place in sorted(some) if place % 2 == odd] for odd, some in enumerate((queries, asked))
+        )
+        sample = sample_of(space, pictures, pictures.mean(axis=0))
+        raw = _vectors(embedder.embed, [queries[place] for place in tuned_on], [space.name])[space.name]
+        mean = (
+            None
+            if modality in (_PHOTO, _COLOURS, _REGIONS)
+            else try_mean(space, modality, raw, sample.vectors, tuned_on)
+        )
+        used = centred_as_used(space, modality, raw, mean)
+        curve = try_curve(space.name, modality, sample, used, tuned_on, _things(queries, len(pictures)))
+        assert curve is not None, "each collection has at least 80 items"
+        raw = _vectors(embedder.embed, [asked[place] for place in held_out], [space.name])[space.name]
+        same = _things(asked, len(pictures))
+        hits = [
+            first_hits(sample, centre_queries(space, [modality], raw, tuned), same[held_out], same)
+            for tuned in ({}, {modality: mean.mean} if mean and mean.helps else {})
+        ]
+        shipped = curve_of(sort_of([modality]))
+        both.append((hits[0], hits[1]))
+        curves.append((shipped, curve.curve if curve.helps else shipped))
+        yield _line(things.name, modality, len(tuned_on), both[-1:], curves[-1:], curve.helps)
+    yield _line(things.name, "all", 0, both, curves, any(shipped != own for shipped, own in curves))
+
+
+def _things(queries: Mapping[int, Sample], pictures: int) -> IntArray:
+    """Equal numbers for pictures that are told in the same words: int64 (pictures,)."""
+    things, first = np.arange(pictures), dict[Value, int]()
+    for place, sample in queries.items():
+        (value,) = sample.values.values()
+        if isinstance(value, str):
+            things[place] = first.setdefault(value, place)
+    return things
+
+
+def _line(
+    name: str,
+    kind: str,
+    tuned_on: int,
+    hits: Sequence[tuple[FirstHits, FirstHits]],
+    curves: Sequence[tuple[Curve, Curve]],
+    own: bool,
+) -> str:
+    before, after = (
+        judged([(one[side], curve[side]) for one, curve in zip(hits, curves, strict=True)]) for side in (0, 1)
+    )
+    exact = _error_if_exact([(one[1], curve[1]) for one, curve in zip(hits, curves, strict=True)])
+    asked = sum(len(np.unique(one.asked)) for one, _ in hits)
+    counts = f"{tuned_on or ''} | {asked}"
+    errors = (
+        f"{before.error_of_best:.3f} | {after.error_of_best:.3f} | {exact:.3f} | {before.loss:.3f} | {after.loss:.3f}"
+    )
+    return f"{name} | {kind} | {counts} | {errors} | {'own' if own else 'as it ships'}"
+
+
+def _error_if_exact(some: Sequence[tuple[FirstHits, Curve]]) -> float:
+    """The calibration error that so many best hits have by chance, though their probabilities were exact."""
+    likely = np.concatenate([sigmoid(curve.logits(hits.features))[hits.best] for hits, curve in some])
+    draws = np.random.default_rng(0).random((_DRAWS, len(likely))) < likely
+    return float(np.mean([calibration_error(likely, right.astype(np.float64)) for right in draws]))
+
+
+def _vectors(embed: Embed, samples: Sequence[Sample], spaces: Iterable[str]) -> dict[str, FloatArray]:
+    """Raw vectors (n, d) by space."""
+    names = list(spaces)
+    found = [embed(samples[start : start + _AT_ONCE], names) for start in range(0, len(samples), _AT_ONCE)]
+    return {name: np.concatenate([rows[name] for rows in found]) for name in names}
+
+
+if __name__ == "__main__":
+    main()
