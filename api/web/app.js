@@ -251,7 +251,7 @@ async function itemClosed() {
 // Something else follows, so its address stays in the history.
 function leaveItem() {
   state.item = null;
-  if (find("details").open) find("details").close();
+  lightbox.leave();
 }
 
 // ---- showing ----

@@ -14,12 +14,12 @@ const SHOWN_ELSEWHERE = ["classes", "color_palette", "taken", "place", "predicte
 const FEW_ROWS = 8;
 
 export class Lightbox {
-  // `onStep(by)` goes to a neighbour, `onClose()` is told that it was closed, `onMore(hit)` asks for items like it,
+  // `onStep(by)` goes to a neighbour, `onClose()` is told that it was closed by hand, `onMore(hit)` asks for items like it,
   // `onLess(hit)` pushes such away, `onUse(part)` asks for what one of its views finds.
   constructor(dialog, told) {
-    Object.assign(this, { dialog, told, hit: null });
+    Object.assign(this, { dialog, told, hit: null, left: 0 });
     dialog.addEventListener("keydown", (event) => this.pressed(event));
-    dialog.addEventListener("close", () => told.onClose());
+    dialog.addEventListener("close", () => (this.left > 0 ? this.left-- : told.onClose()));
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
@@ -38,6 +38,13 @@ export class Lightbox {
     this.choose(PICTURE);
     if (!this.dialog.open) this.dialog.showModal();
     this.act.focus();
+  }
+
+  // Closes without telling `onClose`. The event comes later, maybe when the next item is open already.
+  leave() {
+    if (!this.dialog.open) return;
+    this.left++;
+    this.dialog.close();
   }
 
   viewer() {
