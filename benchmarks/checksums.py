@@ -1,9 +1,9 @@
-"""What the checksums of rows and the sums of facets cost: writing, querying, counting and verifying with and without.
+"""What the checksums of rows cost: writing items, querying and verifying with them, against the same without them.
 
     python -m benchmarks.checksums [--items 4000] [--repeats 5]
 
-Without them, every row gets and matches the same number, and facets are not summed up. The two are measured in turns,
-the one first that was second before, in seconds of the processor; the shortest count.
+Without them, every row gets and matches the same number. The two are measured in turns, the one first that was second
+before, in seconds of the processor; the shortest count.
 """
 
 import argparse
@@ -18,11 +18,10 @@ from unittest.mock import patch
 
 from anyseek import Sample
 from model.hashing import HashingEmbedder
-from search.catalogue import checksums, collections, facet_counts, facet_sums, items
+from search.catalogue import checksums, collections, items
 from search.catalogue.session import Database
 from search.catalogue.upgrade import upgrade
 from search.engine import SearchEngine
-from search.filters.tree import Compare, Operator
 from search.maintenance import verify
 from search.settings import Limits, Settings
 from search.types import NewItem, Part, Query
@@ -54,12 +53,7 @@ def without() -> Iterator[None]:
     def of_entries(_collection_id: int, entries: Sequence[Any]) -> list[int | None]:
         return [0] * len(entries)
 
-    nothing = {"check": lambda *_: None, "add": lambda *_: None, "differing": lambda *_: []}
-    with (
-        patch.object(checksums, "of_values", lambda *_: 0),
-        patch.object(checksums, "of_entries", of_entries),
-        patch.multiple(facet_sums, **nothing),
-    ):
+    with patch.object(checksums, "of_values", lambda *_: 0), patch.object(checksums, "of_entries", of_entries):
         checksums._of_names.cache_clear()
         yield
 
@@ -83,8 +77,6 @@ def steps(new: Sequence[NewItem]) -> Iterator[tuple[str, float]]:
             for _ in range(times):
                 engine.query("c", Query((Part("caption", "a dog"),), k=hits))
             yield name, (time.process_time() - started) / times
-        yield from filtered_steps(engine, len(new))
-        yield from counting_steps(database, made.id)
         started = time.process_time()
         assert verify(database, settings) == []
         yield "verify", time.process_time() - started
@@ -92,45 +84,12 @@ def steps(new: Sequence[NewItem]) -> Iterator[tuple[str, float]]:
         database.close()
 
 
-def filtered_steps(engine: SearchEngine, count: int) -> Iterator[tuple[str, float]]:
-    """Queries that half of the items pass, or a few less: first one attribute is new, then the filter, then neither."""
-    seen = [count // 2]
-    kinds = {
-        "first query under a filter": seen,
-        "query under another filter": [count // 2 - number for number in range(1, 31)],
-        "query under a filter again": seen * 30,
-    }
-    for name, bounds in kinds.items():
-        started = time.process_time()
-        for bound in bounds:
-            where = Compare("n", Operator.AT_LEAST, bound)
-            engine.query("c", Query((Part("caption", "a dog"),), k=10, where=where))
-        yield name, (time.process_time() - started) / len(bounds)
-
-
-def counting_steps(database: Database, collection_id: int) -> Iterator[tuple[str, float]]:
-    """Counts of all items' attributes, and of those of the tenth that passes a filter."""
-    some = Compare("label", Operator.EQUAL, "label 0")
-    for what, where in (("count of all", None), ("count of a tenth", some)):
-        for name in (f"first {what}", f"{what} again"):
-            started = time.process_time()
-            with database.read() as session:
-                facet_counts.count(session, collection_id, 20, 20, where)
-            yield name, time.process_time() - started
-
-
 def _new_items(count: int) -> list[NewItem]:
     embedder = HashingEmbedder()
     captions = [f"a dog, number {number}" for number in range(count)]
     vectors = embedder.embed([Sample({"caption": text}) for text in captions], list(embedder.spaces))
     return [
-        NewItem(
-            str(place),
-            str(place),
-            {space: rows[place] for space, rows in vectors.items()},
-            text,
-            {"n": place, "label": f"label {place % 10}"},
-        )
+        NewItem(str(place), str(place), {space: rows[place] for space, rows in vectors.items()}, text, {"n": place})
         for place, text in enumerate(captions)
     ]
 

@@ -17,7 +17,7 @@ from search.catalogue.heads import Heads
 from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
 from search.duplicates import Duplicates, find_duplicates
-from search.errors import AnyseekError, CollectionNotFound, LimitExceeded, StoreCorrupt
+from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.explaining import Explainer
 from search.filters.tree import And, Exists, Filter
 from search.fusing import Ranked
@@ -112,7 +112,11 @@ class SearchEngine:
                 asked[number] = ask(query, head, self.embedder, self._settings.limits)
             except AnyseekError as error:
                 answers[number] = error
-        answers.update(self._answered(head, asked))
+        answers.update(self._answer(head, asked))
+        for number, one in asked.items():
+            results = answers[number]
+            if isinstance(results, Results):
+                answers[number] = with_what_is_asked(self._database, head, one, results)
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -186,20 +190,6 @@ class SearchEngine:
         """Release the spaces that a collection has lost by a switch to another model."""
         kept = {space.id for space in (*head.spaces, *head.beside) if space.state != SpaceState.KEPT}
         self._spaces = {key: held for key, held in self._spaces.items() if held[0] != head.name or key in kept}
-
-    def _answered(self, head: Head, asked: Mapping[int, Asked]) -> dict[int, Answer]:
-        """The answers with what is asked beside hits; where something is damaged, only what relies on it is refused."""
-        try:
-            answers = self._answer(head, asked)
-            for number, one in asked.items():
-                results = answers[number]
-                if isinstance(results, Results):
-                    answers[number] = with_what_is_asked(self._database, head, one, results)
-            return answers
-        except StoreCorrupt as error:
-            if len(asked) == 1:
-                return dict.fromkeys(asked, error)
-        return {number: self._answered(head, {number: one})[number] for number, one in asked.items()}
 
     def _answer(self, head: Head, asked: Mapping[int, Asked]) -> dict[int, Answer]:
         plans = {(number, place): each for number, one in asked.items() for place, each in enumerate(one.rankings)}

@@ -206,8 +206,6 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
 
 
 def _facet_faults(session: Session, head: Head) -> Iterator[str]:
-    for path in checks.damaged_facets(session, head):
-        yield f"the values of the attribute {path!r} that filters and counts read, or their sum, are damaged"
     if stale := list(checks.stale_facets(session, head)):
         yield f"filters would not see the attributes of {len(stale)} items as they are, such as {stale[0]!r}"
 

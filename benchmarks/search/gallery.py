@@ -12,12 +12,13 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
-from search.catalogue import collections, facets, item_rows, items, log
+from search.catalogue import collections, item_rows, items, log
 from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow
+from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
 from search.catalogue.upgrade import upgrade
 from search.catalogue.vectors import to_bytes
 from search.engine import SearchEngine
+from search.filters.facets import facets_of
 from search.settings import Index, Settings
 from search.spaces.local import snapshots
 from search.spaces.local.backend import space_folder
@@ -172,8 +173,7 @@ def take_back(settings: Settings, database: Database, size: int) -> None:
     """Undo what was put after the first `size` items, to the row, with snapshots of it; no engine is open."""
     with database.write() as session:
         head = collections.head(session, COLLECTION)
-        facets.delete(session, head.id, session.scalars(select(ItemRow.id).where(ItemRow.id > size)).all())
-        for column in (ItemRow.id, LogRow.seq):
+        for column in (FacetRow.item_id, ItemRow.id, LogRow.seq):
             session.execute(delete(column.class_).where(column > size).execution_options(synchronize_session=False))
         session.execute(update(CollectionRow).values(last_seq=size).execution_options(synchronize_session=False))
     for path in snapshots.listed(space_folder(settings, head.id, head.spaces[0].id)):
@@ -199,11 +199,11 @@ def write_new(session: Session, collection: Collection, new_items: Sequence[NewI
     entries = [(item_id, space, new) for item_id, new in numbered for space in spaces]
     tables: list[tuple[Any, list[dict[str, Any]]]] = [
         (ItemRow, [_item(collection.id, item_id, new) for item_id, new in numbered]),
+        (FacetRow, [facet for item_id, new in numbered for facet in _facets(collection.id, item_id, new)]),
         (LogRow, [_entry(collection.id, seq, *entry) for seq, entry in enumerate(entries, last_seq + 1)]),
     ]
     for table, rows in tables:
         session.connection().execute(insert(table.__table__), rows)
-    facets.insert_of(session, collection.id, {item_id: new.attributes for item_id, new in numbered})
     held = update(CollectionRow).where(CollectionRow.id == collection.id)
     session.execute(held.values(last_seq=last_seq + len(entries)))
 
@@ -219,6 +219,11 @@ def _item(collection_id: int, item_id: int, new: NewItem) -> dict[str, Any]:
         "attributes": dict(new.attributes),
         "sample_hash": new.sample_hash,
     }
+
+
+def _facets(collection_id: int, item_id: int, new: NewItem) -> list[dict[str, Any]]:
+    of_item = {"collection_id": collection_id, "item_id": item_id}
+    return [of_item | vars(facet) for facet in facets_of(new.attributes)]
 
 
 def _entry(collection_id: int, seq: int, item_id: int, space: Space, new: NewItem) -> dict[str, Any]:

@@ -16,24 +16,13 @@ from search.backup.archive import HEADER, TABLES, Writer
 from search.backup.records import Kind, Part, kinds_of
 from search.backup.unfinished import noted
 from search.catalogue.session import Database
-from search.catalogue.tables import (
-    AssetRow,
-    CursorRow,
-    FacetRow,
-    FacetSumRow,
-    OwnerRow,
-    SnapshotLeaseRow,
-    Table,
-    WordsRow,
-)
+from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
 from search.errors import BackupCorrupt
 
 FORMAT = 1
 _STREAMED = {"yield_per": 500}
 # Facets and words are derived from items; owners and leases belong to processes of the original installation.
-NOT_WRITTEN = tuple(
-    row.__tablename__ for row in (FacetRow, FacetSumRow, WordsRow, OwnerRow, CursorRow, SnapshotLeaseRow)
-)
+NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, CursorRow, SnapshotLeaseRow))
 
 
 @dataclass(frozen=True)

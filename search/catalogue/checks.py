@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import collections, facet_sums, facets, integrity, item_rows, log, words
+from search.catalogue import collections, facets, integrity, item_rows, log, words
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
 from search.catalogue.values import chunks
@@ -96,11 +96,6 @@ def stale_facets(session: Session, head: Head) -> Iterator[str]:
         held = facets.held_by(session, [item.id for item in some])
         sound = (item for item in some if not item.damaged)
         yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
-
-
-def damaged_facets(session: Session, head: Head) -> list[str]:
-    """The attributes whose values in facets, in order, are not those that were written."""
-    return facet_sums.differing(session, head.id)
 
 
 def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None) -> Iterator[str]:

@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import facet_sums, facets
-from search.catalogue.facet_sums import ALL, Paths, Reading
+from search.catalogue import facets
 from search.catalogue.tables import FacetRow
 from search.catalogue.values import chunks
 from search.filters.tree import Filter
@@ -57,10 +56,7 @@ def count(
     """The `fields` attributes that most items have, each with its `values` most frequent values; only those at `paths`.
 
     Only the items that pass a `checked` filter count; what they hold is read, so that takes longer the more pass.
-    Raises `StoreCorrupt` if what is counted is damaged.
     """
-    at = ALL if paths is None else Paths(tuple(paths))
-    facet_sums.check(session, collection_id, Reading.ROWS if where is None else Reading.ITEMS, at)
     if where is not None:
         return _count_of(session, facets.ids_where(session, collection_id, where).tolist(), fields, values, paths)
     number, text, moment = FacetRow.number, FacetRow.text, FacetRow.moment
@@ -116,7 +112,6 @@ def _field(session: Session, collection_id: int, row: Sequence[Any], values: int
 
 def _values(session: Session, collection_id: int, path: str, column: Any, most: int) -> Mapping[str | bool, int]:
     held = func.count(FacetRow.item_id.distinct()).label("items")
-    facet_sums.check(session, collection_id, Reading.VALUES, Paths((path,)), column.key)
     statement = select(column, held).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
     ordered = statement.where(column.is_not(None)).group_by(column).order_by(held.desc(), column).limit(most)
     return dict(session.execute(ordered).all())

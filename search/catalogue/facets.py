@@ -9,11 +9,10 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import facet_sums, item_rows
-from search.catalogue.facet_sums import Paths, Reading
+from search.catalogue import item_rows
 from search.catalogue.tables import FacetRow, ItemRow
 from search.catalogue.values import chunks
-from search.filters import spheres, tree
+from search.filters import spheres
 from search.filters.facets import Facet, facets_of
 from search.filters.tree import (
     CAPTION,
@@ -21,7 +20,6 @@ from search.filters.tree import (
     And,
     AnyOf,
     Compare,
-    Condition,
     Exists,
     Filter,
     InBox,
@@ -47,7 +45,7 @@ _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
 
 
 def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Attributes]) -> None:
-    """Write the facets of items that have none, by item id. The collection is locked, or nobody else sees it."""
+    """Write the facets of items that have none, by item id."""
     rows = [
         {"collection_id": collection_id, "item_id": item_id, **vars(facet)}
         for item_id, values in attributes.items()
@@ -56,25 +54,17 @@ def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Att
     if rows:
         # Bypasses the ORM, which would send one statement per run of facets of one type.
         session.connection().execute(insert(FacetRow), rows)
-        facet_sums.add(session, collection_id, rows)
 
 
-def delete(session: Session, collection_id: int, ids: Sequence[int]) -> None:
-    """Delete the facets of items of a collection, which is locked."""
+def delete(session: Session, ids: Sequence[int]) -> None:
+    """Delete the facets of items."""
     for some in chunks(ids):
-        facet_sums.take_off(session, collection_id, some)
         session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
 
 
 def make_again(session: Session, collection_id: int) -> None:
     """Write the facets of all items of a collection anew; a damaged item has none."""
-    facet_sums.forget(session, collection_id)
-    own = select(ItemRow.id).where(ItemRow.collection_id == collection_id)
-    for of_collection in (
-        FacetRow.collection_id == collection_id,
-        FacetRow.item_id.in_(own),
-    ):  # damaged, only one holds
-        session.execute(delete_rows(FacetRow).where(of_collection).execution_options(synchronize_session=False))
+    session.execute(delete_rows(FacetRow).where(FacetRow.collection_id == collection_id))
     for some in item_rows.pages(session, item_rows.of_collection(collection_id)):
         insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
@@ -91,13 +81,12 @@ def held_by(session: Session, ids: Sequence[int]) -> dict[int, set[Facet]]:
 
 
 def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int]) -> dict[int, list[GroupValue]]:
-    """The values that items have at a path, by item id; an item without one is left out. Raises `StoreCorrupt`."""
+    """The values that items have at a path, by item id; an item without one is left out."""
     columns = (FacetRow.item_id, FacetRow.truth, FacetRow.text, FacetRow.number)
     of_path = select(*columns).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
-    few, found = len(ids) <= _FEW, dict[int, list[GroupValue]]()
-    facet_sums.check(session, collection_id, Reading.ITEMS if few else Reading.ROWS, Paths((path,)))
-    for some in chunks(ids) if few else [ids]:
-        wanted = of_path.where(FacetRow.item_id.in_(some)) if few else of_path
+    found: dict[int, list[GroupValue]] = {}
+    for some in chunks(ids) if len(ids) <= _FEW else [ids]:
+        wanted = of_path.where(FacetRow.item_id.in_(some)) if len(ids) <= _FEW else of_path
         for item_id, *kinds in session.execute(wanted.order_by(FacetRow.id)):
             found.setdefault(item_id, []).append(next(value for value in kinds if value is not None))
     return found
@@ -109,21 +98,17 @@ class _Tables:
 
     facets: Any = FacetRow
     items: Any = ItemRow
-    are_of_some: bool = False
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "_Tables":
         """OFFSET 0 makes databases read these rows first; SQLite would visit all rows that satisfy the condition."""
         facets = select(FacetRow).where(FacetRow.item_id.in_(ids)).offset(0).subquery()
         items = select(ItemRow).where(ItemRow.id.in_(ids)).offset(0).subquery()
-        return cls(aliased(FacetRow, facets), aliased(ItemRow, items), True)
+        return cls(aliased(FacetRow, facets), aliased(ItemRow, items))
 
 
 def ids_where(session: Session, collection_id: int, where: Filter, among: IdArray | None = None) -> IdArray:
-    """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them.
-
-    Raises `StoreCorrupt` if the attributes that it compares are damaged, so that it could miss items.
-    """
+    """The ids of the collection's items that pass a `checked` filter, ascending; `among` restricts them."""
     if among is None:
         return _ids_where(session, collection_id, where, _Tables())
     if len(among) > _FEW:
@@ -146,36 +131,9 @@ def _ids_where(session: Session, collection_id: int, where: Filter, tables: _Tab
             every = _ids(session, _items(tables, collection_id))
             return np.setdiff1d(every, _ids_where(session, collection_id, part, tables), assume_unique=True)
         case InRadius():
-            _check(session, tables, collection_id, where)
             return _ids_in_radius(session, collection_id, where, tables)
         case _:
-            _check(session, tables, collection_id, where)
             return _ids(session, _statement(tables, collection_id, where))
-
-
-def _check(session: Session, tables: _Tables, collection_id: int, condition: Condition) -> None:
-    """Raises `StoreCorrupt` if the facets that a condition is compared with are damaged where it reads them."""
-    if condition.field in (KEY, CAPTION):
-        return
-    paths, kinds = _read_by(condition)
-    if tables.are_of_some:
-        facet_sums.check(session, collection_id, Reading.ITEMS, paths)
-        return
-    for kind in kinds:
-        facet_sums.check(session, collection_id, Reading.VALUES, paths, kind)
-    if len(kinds) != 1:  # several indexes lead to rows, none leads nowhere else
-        facet_sums.check(session, collection_id, Reading.ROWS, paths)
-
-
-def _read_by(condition: Condition) -> tuple[Paths, set[str]]:
-    """The paths that a condition reads, and kinds of values; none for rows with any value."""
-    match condition:
-        case InBox(field) | InRadius(field):
-            return Paths((f"{field}.lat", f"{field}.lon")), {facet_sums.NUMBER}
-        case Exists(field):
-            return Paths((field,), below=True), set()
-        case _:
-            return Paths((condition.field,)), {_column(FacetRow, value)[0].key for value in tree.values_of(condition)}
 
 
 def _ids_in_radius(session: Session, collection_id: int, where: InRadius, tables: _Tables) -> IdArray:

@@ -88,7 +88,7 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     """Remove the items that have these keys and return how many there were; unknown keys are ignored."""
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
-    _delete(session, collection.id, [item.id for item in held])
+    _delete(session, [item.id for item in held])
     entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in held]
     log.append(session, collection.id, last_seq, entries)
     return len(entries)
@@ -344,14 +344,14 @@ def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write rows, assets, facets and words of these items; those of revision 1 have just been inserted."""
     item_rows.store(session, collection_id, changed)
-    facets.delete(session, collection_id, [item.id for item in changed if item.revision > 1])
+    facets.delete(session, [item.id for item in changed if item.revision > 1])
     facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
     words.delete(session, [item.id for item in changed if item.revision > 1])
     words.insert_of(session, collection_id, changed)
 
 
-def _delete(session: Session, collection_id: int, ids: Sequence[int]) -> None:
-    facets.delete(session, collection_id, ids)
+def _delete(session: Session, ids: Sequence[int]) -> None:
+    facets.delete(session, ids)
     words.delete(session, ids)
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))

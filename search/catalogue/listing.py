@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import facet_sums, facets, folders, items
-from search.catalogue.facet_sums import Paths, Reading
+from search.catalogue import facets, folders, items
 from search.catalogue.tables import FacetRow, ItemRow
 from search.errors import BadInput, StoreCorrupt
 from search.filters.tree import Filter
@@ -71,7 +70,7 @@ def page(
 ) -> list[tuple[Item, Place]]:
     """The next `limit` items that pass a checked filter, each with its place; only those directly in `folder`.
 
-    Raises `StoreCorrupt` if one of them is damaged, or the dates or attributes by which they are found are.
+    Raises `StoreCorrupt` if one of them is damaged.
     """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
@@ -134,10 +133,6 @@ def _by_key(session: Session, wanted: _Conditions) -> _Following:
 
 
 def _by_date(session: Session, collection_id: int, wanted: _Conditions, order: Order) -> _Following:
-    taken = Paths((TAKEN,))
-    facet_sums.check(session, collection_id, Reading.VALUES, taken, facet_sums.MOMENT)
-    facet_sums.check(session, collection_id, Reading.ITEMS, taken)
-
     def following(after: Place | None, limit: int) -> list[_Row]:
         undated = after is not None and after.moment is None
         rows = [] if undated else _rows(session, _dated(collection_id, wanted, order, after, limit))

@@ -10,7 +10,6 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
      │ 1 ── n log            raw vectors, deletions and payload changes in one numbered order
      │ 1 ── n jobs 1 ── n ledger      one row per input of a bulk operation
      │             1 ── 1 submissions when its tasks were last handed to workers
-     │ 1 ── n facet_sums     by which damage of facets is noticed
      └ 1 ── 1 snapshot_leases  who may write its snapshots, and until when
 owners                                processes that hold leases, and until when they are believed to live
 audit                                 who changed what, and when
@@ -222,18 +221,6 @@ for _column in (FacetRow.number, FacetRow.text, FacetRow.moment):
         sqlite_where=_held,
         postgresql_where=_held,
     )
-
-
-class FacetSumRow(Table):
-    """The sum over the facets of a collection that have a path and a kind of value (`search.catalogue.facet_sums`)."""
-
-    __tablename__ = "facet_sums"
-    collection_id: Mapped[int] = mapped_column(
-        ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
-    path: Mapped[str] = mapped_column(CodePoints, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(6), primary_key=True)
-    total: Mapped[int] = mapped_column(BigInteger)
 
 
 class WordsRow(Table):

@@ -126,7 +126,7 @@ def test_verify_sees_stale_facets_and_settling_mends_them(database: Database, co
     put(database, collection, PICTURES)
     with database.write() as session:
         head = collections.head(session, collection.name)
-        facets.delete(session, head.id, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
+        facets.delete(session, list(items.ids_of_keys(session, head.id, ["a", "c"]).values()))
     with database.read() as session:
         assert sorted(checks.stale_facets(session, head)) == ["a", "c"]
     with database.write() as session:

@@ -11,13 +11,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from model.hashing import HashingEmbedder
-from model.seam import Sample
-from search.catalogue import collections, items
 from search.catalogue.session import Database
 from search.catalogue.tables import Table, is_of_catalogue
 from search.catalogue.upgrade import NEWEST, configuration, upgrade
-from search.types import NewItem
 
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
@@ -82,27 +78,6 @@ def test_tables_of_an_older_version_are_upgraded(tmp_path: Path) -> None:
     assert statements(database.url) != before
     upgrade(database)
     assert statements(database.url) == before
-
-
-def test_facets_of_an_older_version_are_summed_up(tmp_path: Path) -> None:
-    database = migrated(tmp_path / "a.sqlite")
-    written = {"n": [1, -0.0, 2.5], "word": "näht", "taken": "2021-03-04", "is": {"it": True}}
-    with database.write() as session:
-        embedder = HashingEmbedder()
-        made = collections.create(session, "c", embedder.name, embedder.spaces.values())
-        vectors = embedder.embed([Sample({"caption": "a"})], list(embedder.spaces))
-        rows = {space: vectors[space][0] for space in vectors}
-        items.write(session, made, [NewItem(key, key, rows, None, written) for key in "abc"])
-    with database.engine.begin() as connection:
-        before = connection.execute(text("SELECT * FROM facet_sums ORDER BY 1, 2, 3")).all()
-        command.downgrade(configuration(connection), "0016")
-        connection.execute(text("UPDATE facets SET text = CAST(x'ff41' AS TEXT) WHERE item_id = 3 AND path = 'word'"))
-    upgrade(database)
-    with database.read() as session:
-        after = session.execute(text("SELECT * FROM facet_sums ORDER BY 1, 2, 3")).all()
-    assert len(before) == 5
-    assert [row for row in after if row.path != "word"] == [row for row in before if row.path != "word"]
-    assert {row.path for row in after} == {row.path for row in before}
 
 
 def test_many_processes_may_upgrade_at_once(tmp_path: Path) -> None:

@@ -5,17 +5,16 @@ import pytest
 from sqlalchemy import select, text, update
 
 from search.assets import AssetStore
-from search.catalogue import collections, facet_sums, items, listing, sources
+from search.catalogue import collections, items, listing, sources
 from search.catalogue.session import Database
 from search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
 from search.engine import SearchEngine
 from search.errors import StoreCorrupt
-from search.filters.from_text import filter_from_text
 from search.maintenance import rebuild, unchecked, verify
 from search.repair import uncentred
 from search.settings import Settings
 from search.spaces.base import centre
-from search.types import Collection, Part, Query, Results, Words
+from search.types import Collection, Part, Query, Results
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 
@@ -254,36 +253,3 @@ def test_a_backup_keeps_checksums(
     assert whats(restored, other) == ["the row of item 'cat' (number 2) or of one of its files is damaged"]
     with restored.read() as session:
         assert {space.name for space in collections.head(session, "things").spaces} == set(SPACES)
-
-
-def test_a_damaged_attribute_refuses_only_what_relies_on_it(
-    database: Database, settings: Settings, gallery: Collection
-) -> None:
-    cats = filter_from_text("words = cat")
-    asked = [
-        Query((Part("caption", "cat"),), k=100),
-        Query((Part("caption", "cat"),), k=100, where=cats),
-        Query((Part("caption", "cat"),), k=100, facets=("words",)),
-        Query((), k=100, words=(Words("cat"),), where=cats),
-        Query((Part("caption", "cat"),), k=100, group_by="words"),
-    ]
-    before = SearchEngine(database, settings, WordsEmbedder()).query_batch("things", asked)
-    assert all(isinstance(answer, Results) and answer.hits for answer in before)
-    with database.write() as session:
-        session.execute(text("UPDATE facets SET text = 'cap' WHERE text = 'cat'"))
-    facet_sums._checked.clear()
-    first, *others = SearchEngine(database, settings, WordsEmbedder()).query_batch("things", asked)
-    assert isinstance(first, Results)
-    assert isinstance(before[0], Results)
-    assert keys(first) == keys(before[0])
-    assert [type(answer) for answer in others] == [StoreCorrupt] * 4
-    with pytest.raises(StoreCorrupt, match="anyseek rebuild things"):
-        SearchEngine(database, settings, WordsEmbedder()).query("things", asked[1])
-    said = "the values of the attribute 'words' that filters and counts read, or their sum, are damaged"
-    assert said in whats(database, settings)
-    assert rebuild(database, settings, "things") == []
-    assert verify(database, settings) == []
-    after = SearchEngine(database, settings, WordsEmbedder()).query_batch("things", asked)
-    assert [len(answer.hits) for answer in after if isinstance(answer, Results)] == [
-        len(answer.hits) for answer in before if isinstance(answer, Results)
-    ]

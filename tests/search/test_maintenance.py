@@ -218,7 +218,7 @@ def test_rows_of_a_collection_that_is_gone(
     put(database, other, embedder, ["x"])
     without_foreign_keys(database, f"DELETE FROM collections WHERE id = {other.id}")
     tables = {what.split("'")[1] for what in whats(database, settings)}
-    assert tables == {"facet_sums", "facets", "items", "log", "spaces", "words"}
+    assert tables == {"facets", "items", "log", "spaces", "words"}
     rebuild(database, settings, "things")
     assert verify(database, settings) == []
     assert found(engine) == sorted(WORDS)
