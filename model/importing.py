@@ -6,6 +6,7 @@ them, and was looked through for a tenth of its time, and again when the process
 
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +35,6 @@ def importing(module: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if _Keeping.imports:
+        if _Keeping.imports and threading.active_count() == 1:  # garbage of other threads would be kept, too
             gc.freeze()
         gc.enable()

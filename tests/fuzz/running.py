@@ -24,6 +24,7 @@ KINDS: Mapping[str, Callable[[Random], Sent]] = {
 }
 # By then each kind has sent the most costly of its requests; memory that they took once is kept for the next.
 WARM_UP, SAMPLE_EVERY = 4_500, 50
+_STRETCHES = 8
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,14 @@ class Outcome:
     def growth(self) -> float | None:
         """MiB for each thousand requests after the warm-up; None of too few.
 
-        By the median of the slopes between any two measurements (Theil and Sen): what is taken once and kept is a step,
-        which moves it little, and a leak is in every slope.
+        The lower quartile of what it is in each of eight stretches: a leak grows in all of them, and what is taken once
+        and kept, such as a buffer for the largest picture so far, is a step in one.
         """
         kept = [(count, held) for count, held in self.memory if count >= WARM_UP]
-        if len(kept) < 20:
+        if len(kept) < 5 * _STRETCHES:
             return None
-        at, held = np.array(kept).T
-        one, other = np.triu_indices(len(kept), 1)
-        return float(1_000 * np.median((held[other] - held[one]) / (at[other] - at[one])))
+        stretches = [part[-1] - part[0] for part in np.array_split(np.array(kept), _STRETCHES)]
+        return float(1_000 * np.quantile([held / count for count, held in stretches], 0.25))
 
 
 def made(kind: str, seed: int, number: int) -> Sent:

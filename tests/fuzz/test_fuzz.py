@@ -124,3 +124,7 @@ def test_memory_that_grows_is_told() -> None:
     assert Outcome(memory=[(0, 1.0)]).growth is None
     once = Outcome(memory=[(WARM_UP + n, 100.0 if n < 1_500 else 120.0) for n in range(0, 2_000, 50)])
     assert once.growth == pytest.approx(0.0, abs=1e-6)  # a step, such as a buffer that is kept
+    thrice = [(WARM_UP + n, 100.0 + sum(n > step for step in (500, 900, 1_700))) for n in range(0, 2_166, 50)]
+    assert Outcome(memory=thrice).growth == pytest.approx(0.0, abs=1e-6)
+    bursts = [(WARM_UP + n, 100.0 + n // 100 * 0.2) for n in range(0, 2_166, 50)]
+    assert Outcome(memory=bursts).growth == pytest.approx(2.0, abs=0.7)

@@ -77,3 +77,18 @@ except ModelError:  # its encoders are missing there
 print("torch" in sys.modules, len(seen))
 """
     assert _run(program) == "True 0\n"
+
+
+def test_nothing_is_kept_beside_other_threads_whose_garbage_would_be() -> None:
+    program = """
+import gc, threading
+from model.importing import importing, keep_imports
+keep_imports()
+ended = threading.Event()
+threading.Thread(target=ended.wait).start()
+with importing("decimal"):
+    import decimal
+print(gc.get_freeze_count())
+ended.set()
+"""
+    assert _run(program) == "0\n"

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from anyseek import ApiError, Client
 from api.errors import ServiceUnreachable
@@ -71,11 +72,20 @@ class Operator:
     def _move_to(self, model: str) -> None:
         """Re-embed with a model, unless that was done before the service was killed, and drop the older vectors."""
         with Client(self._service.url, timeout=300, patience=60) as client:
-            if self._service.model() != model:
-                *_, last = client.watch(client.reembed(COLLECTION, model)["id"])
+            if job := self._reembed(client, model):
+                *_, last = client.watch(job["id"])
                 assert last["job"]["state"] == "done", f"it ended as {last['job']['state']}: {last['job']['error']}"
             client.forget_old(COLLECTION)
         self.moves += 1
+
+    def _reembed(self, client: Client, model: str) -> dict[str, Any] | None:
+        """The job; None if one of before the service was killed went on by itself, and has ended meanwhile."""
+        try:
+            return client.reembed(COLLECTION, model)
+        except ApiError as error:
+            if error.type != "urn:anyseek:already-embedded":
+                raise
+            return None
 
     def _other_model(self) -> str:
         return OLD if self._service.model() == NEW else NEW
