@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,9 +139,19 @@ def _end_group(worker: Any) -> None:
     """The worker may not have a group yet; it has no processes then either."""
     worker.kill()
     worker.join()
-    try:
-        while True:
+    while _is_any_running(worker.pid):
+        with suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
-            time.sleep(_POLL_SECONDS)
-    except ProcessLookupError:
-        return
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_any_running(group: int) -> bool:
+    """Whether a process of a group runs: one that has ended may stay in it for ever if nobody asks how."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        if int(of_group) == group and state not in "ZX":
+            return True
+    return False

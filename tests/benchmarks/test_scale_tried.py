@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,8 +74,10 @@ def test_one_that_is_stopped_leaves_neither_processes_nor_files(tmp_path: Path) 
     kept = {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "benchmarks.scale", "--pictures", "3000", "--workers", "1"]
     started = subprocess.Popen(command, cwd=HERE, env=os.environ | kept)
+    patience = time.monotonic() + 120
     while not (indexing := _indexing(started.pid)):
         assert started.poll() is None
+        assert time.monotonic() < patience, "it has not begun to index"
         time.sleep(0.05)
     assert list(tmp_path.iterdir())
     started.send_signal(signal.SIGTERM)
@@ -82,18 +86,37 @@ def test_one_that_is_stopped_leaves_neither_processes_nor_files(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_group_has_ended_though_nobody_asks_how_its_processes_have() -> None:
+    """Where the first process takes in no orphans, a group that was killed stays, and ending it never came back."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    leader = subprocess.Popen(sleep, process_group=0)
+    member = subprocess.Popen(sleep, process_group=leader.pid)
+    worker = SimpleNamespace(pid=leader.pid, kill=leader.kill, join=leader.wait)
+    ending = threading.Thread(target=processes._end_group, args=(worker,), daemon=True)
+    ending.start()
+    ending.join(60)
+    has_ended = not ending.is_alive()
+    assert (member.wait(), has_ended) == (-signal.SIGKILL, True)
+
+
 def _indexing(pid: int) -> list[int]:
     """The processes of `anyseek index` among all that a process has started."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    own = [child for child in children if b"\0index\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    children = [int(child) for child in _told(pid, f"task/{pid}/children").split()]
+    own = [child for child in children if b"\0index\0" in _told(child, "cmdline")]
     return own + [found for child in children for found in _indexing(child)]
 
 
-def _is_running(pid: int) -> bool:
+def _told(pid: int, name: str) -> bytes:
+    """What the kernel tells about a process; nothing of one that has just ended."""
     try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def _is_running(pid: int) -> bool:
+    stat = _told(pid, "stat")
+    return bool(stat) and b") Z " not in stat
 
 
 @pytest.mark.slow
