@@ -1,5 +1,6 @@
 """The rate of a job and its time left, estimated from its counts."""
 
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -147,7 +148,7 @@ def time_left(seconds: float | None) -> str:
     if seconds < 10:
         return "a few seconds left"
     if seconds < 90:
-        return f"about {round(seconds / 10) * 10} seconds left"
+        return f"about {_rounded(seconds, 10)} seconds left"
     minutes = seconds / 60
     if minutes < 90:
         return f"about {_rounded(minutes, 1 if minutes < 30 else 5)} minutes left"
@@ -156,4 +157,5 @@ def time_left(seconds: float | None) -> str:
 
 
 def _rounded(number: float, step: int) -> int:
-    return step * round(number / step)
+    """Halves go up, as on the page."""
+    return step * math.floor(number / step + 0.5)

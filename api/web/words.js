@@ -65,9 +65,9 @@ export function readablePlace(place) {
   return typeof place.lat === "number" && typeof place.lon === "number" ? `${place.lat.toFixed(4)}, ${place.lon.toFixed(4)}` : null;
 }
 
-// As `time_left` of workers/pace.py says it.
+// As `time_left` of workers/pace.py says it. A service of an older version tells none.
 export function timeLeft(seconds) {
-  if (seconds === null) return "estimating the time left";
+  if (seconds == null) return "estimating the time left";
   if (seconds < 10) return "a few seconds left";
   if (seconds < 90) return `about ${Math.round(seconds / 10) * 10} seconds left`;
   const minutes = seconds / 60, hours = minutes / 60;

@@ -186,12 +186,14 @@ def test_after_a_wait_the_estimate_holds_again_within_a_window(begins: float, la
         (3, "a few seconds left"),
         (38, "about 40 seconds left"),
         (89.9, "about 90 seconds left"),
+        (25, "about 30 seconds left"),
         (92, "about 2 minutes left"),
+        (150, "about 3 minutes left"),
         (12.4 * 60, "about 12 minutes left"),
         (43 * 60, "about 45 minutes left"),
         (100 * 60, "about 2 hours left"),
         (47.4 * 3_600, "about 47 hours left"),
-        (60 * 3_600, "about 2 days left"),
+        (60 * 3_600, "about 3 days left"),
     ],
 )
 def test_the_time_left_is_said_rounded(seconds: float | None, said: str) -> None:

@@ -53,9 +53,30 @@ def test_the_page_says_the_time_left_as_the_command_line_does(browser: Any, star
     url, _ = start_service()
     page = browser.new_context().new_page()
     page.goto(url)
-    seconds = [None, 0, 9.9, 10, 31, 89, 92, 100, 740, 1_799, 1_801, 2_600, 5_399, 5_401, 50_000, 180_000, 400_000]
+    seconds = [
+        None,
+        0,
+        9.9,
+        10,
+        25,
+        89,
+        92,
+        150,
+        740,
+        1_799,
+        1_801,
+        2_600,
+        2_850,
+        5_399,
+        5_401,
+        9_000,
+        216_000,
+        400_000,
+    ]
     source = "async (all) => { const { timeLeft } = await import('/web/words.js'); return all.map(timeLeft); }"
     assert page.evaluate(source, seconds) == [time_left(left) for left in seconds]
+    older = "async () => (await import('/web/words.js')).timeLeft(undefined)"
+    assert page.evaluate(older) == time_left(None), "a service that tells no time left"
     page.context.close()
 
 
