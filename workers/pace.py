@@ -17,65 +17,99 @@ WINDOW_SECONDS, LEAST_STEPS, LONGEST_WINDOW = 30.0, 16, 600.0
 SECONDS_UNTIL_KNOWN, STEPS_UNTIL_KNOWN = 5.0, 4
 # Counting a job's inputs reads its whole ledger, so large ledgers are counted less often.
 SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
-MOST_OBSERVERS = 100
+MOST_OBSERVERS = 1_000  # the jobs of the longest page of a list
 
 
 @dataclass(frozen=True)
 class Seen:
     """A job at one moment. `rate` is of inputs that took work, a second, recently: unchanged ones are not among them.
 
-    `seconds_left` is that of all open inputs. Both are None while they are unknown.
+    `seconds_left` is that of all open inputs. Both are None while they are unknown. Looking again is worth what it
+    costs after `wait` seconds.
     """
 
     job: Job
     rate: float | None
     seconds_left: float | None
+    wait: float
 
 
 class Observer:
-    """Looks at one job repeatedly; `wait` is the number of seconds to wait before the next look. Safe for threads."""
+    """Looks at one job repeatedly. Safe for threads."""
 
     def __init__(self, look: Callable[[], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
         self._clock = clock
         self._pace = _Pace()
         self._looking = threading.Lock()
-        self.wait = SHORTEST_WAIT
+        self._last: tuple[float, Seen] | None = None  # the clock when it was seen
 
     def see(self) -> Seen:
-        """Raises `JobNotFound`."""
+        """Look now. Raises `JobNotFound`."""
         with self._looking:
+            return self._see()
+
+    def latest(self) -> Seen:
+        """What was seen last, by whichever thread, or now if that is older than its `wait`. Raises `JobNotFound`."""
+        with self._looking:
+            if self._last is not None and self._clock() - self._last[0] < self._last[1].wait:
+                return self._last[1]
             return self._see()
 
     def _see(self) -> Seen:
         started = self._clock()
         job = self._look()
         now = self._clock()
-        self.wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_PER_COUNT * (now - started)))
+        wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_PER_COUNT * (now - started)))
+        seen = Seen(job, *self._reckoned(job, now), wait)
+        self._last = (now, seen)
+        return seen
+
+    def _reckoned(self, job: Job, now: float) -> tuple[float | None, float | None]:
+        """The rate and the seconds left."""
         if job.state != JobState.RUNNING:
             self._pace = _Pace()  # the unchanged inputs of a scan would look like a very fast beginning
-            return Seen(job, None, None)
+            return None, None
         counts = job.counts
         if not self._pace.add(now, counts.settled - counts.unchanged, counts.unchanged):
             self._pace = _Pace()  # a new scan has reset the counts
-        return Seen(job, self._pace.rate, self._pace.seconds_for(counts.open))
+        return self._pace.rate, self._pace.seconds_for(counts.open)
 
 
 class Observers:
-    """The observers of a service's jobs, the last that were asked for, so that each look tells all who ask later."""
+    """The observers of a service's active jobs, so that each look tells all who ask meanwhile and later.
+
+    Of more than `MOST_OBSERVERS`, those are held that were asked for last.
+    """
 
     def __init__(self, look: Callable[[int], Job]) -> None:
         self._look = look
         self._held: OrderedDict[int, Observer] = OrderedDict()
+        self._first: dict[int, Observer] = {}  # those whose first look is not over: there may be no such active job
         self._choosing = threading.Lock()
 
-    def of(self, job_id: int) -> Observer:
+    def see(self, job_id: int, now: bool = False) -> Seen:
+        """As `Observer.latest`, or `Observer.see` if it has to be what it is `now`. Raises `JobNotFound`."""
         with self._choosing:
-            observer = self._held.setdefault(job_id, Observer(lambda: self._look(job_id)))
+            observer = self._held.get(job_id) or self._first.setdefault(job_id, Observer(lambda: self._look(job_id)))
+        is_active = False
+        try:
+            seen = observer.see() if now else observer.latest()
+            is_active = seen.job.active
+            return seen
+        finally:
+            self._keep(job_id, observer, is_active)
+
+    def _keep(self, job_id: int, observer: Observer, is_active: bool) -> None:
+        with self._choosing:
+            self._first.pop(job_id, None)
+            if not is_active:
+                self._held.pop(job_id, None)
+                return
+            self._held.setdefault(job_id, observer)
             self._held.move_to_end(job_id)
             if len(self._held) > MOST_OBSERVERS:
                 self._held.popitem(last=False)
-            return observer
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,9 @@ class Looking:
     def settled(self, inputs: int) -> None:
         if self._clock() < self._next:
             return
-        self._shown.progressed(self._observer.see())
-        self._next = self._clock() + LOOKING_SHARE * self._observer.wait
+        seen = self._observer.see()
+        self._shown.progressed(seen)
+        self._next = self._clock() + LOOKING_SHARE * seen.wait
 
 
 def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
@@ -128,7 +129,7 @@ def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:
         see(seen)
         if not seen.job.active:
             return seen.job
-        time.sleep(observer.wait)
+        time.sleep(seen.wait)
 
 
 class Teller:

@@ -64,9 +64,9 @@ def _answers(service: Service, job: Job) -> list[JobAnswer]:
         return []
 
 
-def _answer(service: Service, job_id: int) -> JobAnswer:
-    """Raises `JobNotFound`."""
-    seen = service.observers.of(job_id).see()
+def _answer(service: Service, job_id: int, now: bool = False) -> JobAnswer:
+    """The job as it was seen lately, or `now`, after a change. Raises `JobNotFound`."""
+    seen = service.observers.see(job_id, now)
     return JobAnswer.of(seen.job, seen.seconds_left)
 
 
@@ -95,14 +95,15 @@ def _failures_page(
 @router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
 def cancel_job(job: Number, service: ServiceDependency) -> JobAnswer:
     """Stop a job. What it has indexed stays. Harmless if the job has ended."""
-    return JobAnswer.of(service.runtime.queue.cancel(job))
+    service.runtime.queue.cancel(job)
+    return _answer(service, job, now=True)
 
 
 @router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), IN_TURN])
 def retry_job(job: Number, service: ServiceDependency) -> RetryAnswer:
     """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
     reopened = service.runtime.retry(job)
-    return RetryAnswer(reopened=reopened, job=get_job(job, service))
+    return RetryAnswer(reopened=reopened, job=_answer(service, job, now=True))
 
 
 @router.get(
@@ -116,11 +117,10 @@ async def watch_job(job: Number, service: ServiceDependency) -> StreamingRespons
 
 
 async def _events(service: Service, job: int) -> AsyncIterator[str]:
-    observer = service.observers.of(job)
     told, told_at = None, 0.0
     while True:
         try:
-            seen = await run_in_threadpool(observer.see)
+            seen = await run_in_threadpool(service.observers.see, job)
         except JobNotFound:  # its collection has been deleted in the meantime
             return
         if not seen.job.active:
@@ -132,7 +132,7 @@ async def _events(service: Service, job: int) -> AsyncIterator[str]:
         elif time.monotonic() - told_at >= _SILENCE_SECONDS:
             told_at = time.monotonic()
             yield ": nothing new\n\n"
-        await anyio.sleep(observer.wait)
+        await anyio.sleep(seen.wait)
 
 
 @router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
@@ -144,7 +144,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     job = service.runtime.submit_index(
         collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
     )
-    return get_job(job, service)
+    return _answer(service, job, now=True)
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])

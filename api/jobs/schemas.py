@@ -52,7 +52,7 @@ class JobAnswer(BaseModel):
     pruned: int
     created_at: datetime
     ended_at: datetime | None
-    seconds_left: float | None = Field(description="at the pace of late; null until it is known, and once it has ended")
+    seconds_left: float | None = Field(description="at the recent pace; null until it is known, and once it has ended")
 
     @classmethod
     def of(cls, job: Job, seconds_left: float | None = None) -> "JobAnswer":

@@ -1,6 +1,7 @@
 """Rates and times left from what is seen of a job."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Counts
+from search.errors import JobNotFound
+from workers import pace
 from workers.pace import (
     LEAST_STEPS,
     LONGEST_WAIT,
-    MOST_OBSERVERS,
     SECONDS_UNTIL_KNOWN,
     SHORTEST_WAIT,
     WINDOW_SECONDS,
@@ -203,23 +205,77 @@ def test_the_time_left_is_said_rounded(seconds: float | None, said: str) -> None
 def test_what_costs_much_to_look_at_is_looked_at_less_often(play: Play) -> None:
     for cost, wait in ((0.0, SHORTEST_WAIT), (0.2, 2.0), (60.0, LONGEST_WAIT)):
         play.cost = cost
-        play.observer.see()
-        assert play.observer.wait == pytest.approx(wait)
+        assert play.observer.see().wait == pytest.approx(wait)
 
 
-def test_whoever_asks_about_a_job_later_has_what_was_seen_before() -> None:
-    looked = []
+def test_whoever_asks_soon_after_another_gets_what_that_one_saw(play: Play) -> None:
+    play.at(10, 5, 100)
+    seen = play.observer.latest()
+    play.at(10 + 0.9 * seen.wait, 6, 99)
+    assert play.observer.latest() is seen
+    assert play.observer.see().job.counts.indexed == 6, "a look that has to be now"
+    play.at(10 + 1.9 * seen.wait, 7, 98)
+    assert play.observer.latest().job.counts.indexed == 7
 
-    def look(job_id: int) -> Job:
-        looked.append(job_id)
-        return JOB
 
-    observers = Observers(look)
-    first = observers.of(1)
-    for job_id in range(2, MOST_OBSERVERS + 1):
-        observers.of(job_id)
-    assert observers.of(1) is first
-    observers.of(MOST_OBSERVERS + 1)
-    assert observers.of(1) is first, "the one that was not asked for the longest has gone"
-    observers.of(2).see()
-    assert looked == [2]
+class Ledger:
+    """The jobs of a service by number, and how often one of them was looked at."""
+
+    def __init__(self, active: int) -> None:
+        self.jobs = {number: replace(JOB, id=number) for number in range(1, active + 1)}
+        self.looks = 0
+        self.observers = Observers(self.look)
+
+    def look(self, number: int) -> Job:
+        self.looks += 1
+        if number not in self.jobs:
+            raise JobNotFound(f"there is no job {number}")
+        return self.jobs[number]
+
+    def is_held(self, number: int) -> bool:
+        """Whether an answer comes without a look: that of a moment ago."""
+        before = self.looks
+        self.observers.see(number)
+        return self.looks == before
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setattr(pace, "SHORTEST_WAIT", 600.0)
+    monkeypatch.setattr(pace, "LONGEST_WAIT", 600.0)
+    monkeypatch.setattr(pace, "MOST_OBSERVERS", 3)
+    return Ledger(active=4)
+
+
+def test_numbers_of_no_job_and_of_ended_ones_drive_no_job_out(ledger: Ledger) -> None:
+    ledger.observers.see(1)
+    for number in range(100, 110):
+        with pytest.raises(JobNotFound):
+            ledger.observers.see(number)
+    ledger.jobs |= {number: replace(JOB, id=number, state=JobState.DONE) for number in range(200, 210)}
+    for number in range(200, 210):
+        assert ledger.observers.see(number).job.state == JobState.DONE
+    assert ledger.is_held(1)
+
+
+def test_a_job_that_has_ended_is_held_no_more(ledger: Ledger) -> None:
+    ledger.observers.see(1)
+    ledger.jobs[1] = replace(JOB, state=JobState.CANCELLED)
+    assert ledger.observers.see(1).job.active, "seen a moment ago"
+    assert not ledger.observers.see(1, now=True).job.active
+    ledger.jobs[1] = JOB
+    assert ledger.observers.see(1).job.active
+
+
+def test_of_too_many_jobs_those_are_held_that_were_asked_for_last(ledger: Ledger) -> None:
+    for number in (1, 2, 3, 1, 4):
+        ledger.observers.see(number)
+    assert [ledger.is_held(number) for number in (1, 3, 4)] == [True, True, True]
+    assert not ledger.is_held(2)
+
+
+def test_of_many_who_ask_at_once_one_looks(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        seen = list(threads.map(ledger.observers.see, [1] * 32))
+    assert ledger.looks == 1
+    assert all(one is seen[0] for one in seen)

@@ -11,11 +11,11 @@ from api.commands.progress import Bar, Lines, Looking, Teller
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Counts
 from tests.workers.test_pace import JOB
-from workers.pace import Observer, Seen
+from workers.pace import SHORTEST_WAIT, Observer, Seen
 
 
 def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> Seen:
-    return Seen(replace(JOB, state=state, counts=counts), None, seconds_left)
+    return Seen(replace(JOB, state=state, counts=counts), None, seconds_left, SHORTEST_WAIT)
 
 
 @pytest.fixture
