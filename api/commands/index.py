@@ -190,8 +190,11 @@ def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json:
     try:
         with watched(as_json) as shown, stopped_by_ctrl_c(owner):
             look = CatalogueJobs(runtime.database).status
-            progress = SilentProgress() if as_json else Looking(shown, Observer(lambda: look(job.id)))
-            return IndexRun(runtime.tools, source, owner, progress).run(job)
+            looking = None if as_json else Looking(shown, Observer(lambda: look(job.id)))
+            ended = IndexRun(runtime.tools, source, owner, looking or SilentProgress()).run(job)
+            if looking is not None:
+                looking.ended()
+            return ended
     except JobStopped as error:
         if once:
             runtime.queue.cancel(job.id)

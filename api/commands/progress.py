@@ -1,5 +1,6 @@
 """How far a job is, as a bar on a terminal or plain lines: of a job that runs here, and of one that others run."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -7,10 +8,14 @@ from contextlib import contextmanager
 from typing import Never, Protocol
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from search.catalogue.jobs import Job, JobState
-from workers.pace import Observer, Seen, time_left
+from search.errors import AnyseekError
+from workers.pace import SHORTEST_WAIT, Observer, Seen, time_left
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
 # A process that indexes looks less often than one that only watches, which takes a fiftieth of its time at most.
@@ -61,7 +66,7 @@ class Bar:
     def progressed(self, seen: Seen) -> None:
         done, self._bar.total = _worked(seen)
         self._bar.n = done
-        self._bar.set_postfix_str(time_left(seen.seconds_left))
+        self._bar.set_postfix_str(time_left(seen.seconds_left) if seen.job.active else "")
 
 
 class Lines:
@@ -79,7 +84,8 @@ class Lines:
 
     def progressed(self, seen: Seen) -> None:
         done, total = _worked(seen)
-        self._now_and_then(f"indexed {done} of {total}, {time_left(seen.seconds_left)}")
+        left = f", {time_left(seen.seconds_left)}" if seen.job.active else ""
+        self._now_and_then(f"indexed {done} of {total}{left}")
 
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
@@ -104,7 +110,7 @@ class Looking:
     def __init__(self, shown: Shown, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
         self._shown, self._observer, self._clock = shown, observer, clock
         self._found = 0
-        self._next = clock()
+        self._wait, self._next = SHORTEST_WAIT, clock()
 
     def scanned(self, inputs: int) -> None:
         self._found += inputs
@@ -114,11 +120,23 @@ class Looking:
         self._shown.started(max(self._found, inputs), max(0, self._found - inputs))
 
     def settled(self, inputs: int) -> None:
-        if self._clock() < self._next:
-            return
-        seen = self._observer.see()
-        self._shown.progressed(seen)
-        self._next = self._clock() + LOOKING_SHARE * seen.wait
+        if self._clock() >= self._next:
+            self._see()
+
+    def ended(self) -> None:
+        """Once the job has ended: show the last inputs, which may have been settled too soon after others."""
+        self._see()
+
+    def _see(self) -> None:
+        """A look that fails, as at a collection that is being deleted or a catalogue that is busy, ends no work."""
+        try:
+            seen = self._observer.see()
+        except (AnyseekError, SQLAlchemyError) as error:
+            logger.warning("the progress of this job cannot be told now: %s", error)
+        else:
+            self._wait = seen.wait
+            self._shown.progressed(seen)
+        self._next = self._clock() + LOOKING_SHARE * self._wait
 
 
 def follow(look: Callable[[], Job], see: Callable[[Seen], None]) -> Job:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.commands import progress
 from indexer.indexing import open_collection, open_job
 from indexer.runs import Owner
 from indexer.sources.opening import open_source
@@ -74,6 +75,14 @@ def test_all_in(anyseek: Run, photos: Path) -> None:
     told = summary(output)
     assert (told["unchanged"], told["pruned"], told["state"], told["collection"]) == (2, 1, "done", "c")
     assert told["items_per_second"] > 0
+
+
+def test_the_last_progress_is_that_of_the_end(anyseek: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setenv("ANYSEEK_WORK_INPUTS_PER_BATCH", "1")
+    code, _, errors = anyseek(*to_c(photos))
+    assert code == 0
+    assert errors.splitlines()[-1] == "indexed 3 of 3"
 
 
 def test_bad_input_is_named_and_listed(anyseek: Run, photos: Path) -> None:

@@ -4,12 +4,14 @@ import io
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from api.commands import progress
 from api.commands.progress import Bar, Lines, Looking, Teller
 from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Counts
+from search.errors import JobNotFound
 from tests.workers.test_pace import JOB
 from workers.pace import SHORTEST_WAIT, Observer, Seen
 
@@ -55,6 +57,58 @@ def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest
         "indexed 1800 of 2000, estimating the time left",
         "indexed 1900 of 2000, estimating the time left",
     ]
+
+
+@pytest.mark.usefixtures("every_line")
+def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    job = replace(JOB, counts=Counts(indexed=32, open=68))
+
+    def look() -> Job:
+        return job
+
+    looking = Looking(Lines(quiet=False), Observer(look), lambda: 0.0)
+    looking.settled(32)
+    job = replace(JOB, state=JobState.DONE, counts=Counts(indexed=100))
+    looking.settled(68)
+    looking.ended()
+    assert capsys.readouterr().err.splitlines() == [
+        "indexed 32 of 100, estimating the time left",
+        "indexed 100 of 100",
+    ]
+
+
+@pytest.mark.parametrize(
+    "problem", [JobNotFound("there is no job 1"), OperationalError("SELECT", {}, Exception("database is locked"))]
+)
+@pytest.mark.usefixtures("every_line")
+def test_progress_that_cannot_be_read_ends_no_work(problem: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    now, looks = 0.0, 0
+
+    def look() -> Job:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise problem
+        return replace(JOB, counts=Counts(indexed=64, open=36))
+
+    looking = Looking(Lines(quiet=False), Observer(look), lambda: now)
+    looking.settled(32)
+    looking.settled(32)
+    assert looks == 1, "it is not asked again at once"
+    now = 60.0
+    looking.settled(32)
+    assert "indexed 64 of 100" in capsys.readouterr().err
+
+
+def test_a_bar_that_has_ended_says_nothing_of_time_left() -> None:
+    written = io.StringIO()
+    with tqdm(file=written, unit=" files", ncols=100, mininterval=0, miniters=0) as bar:
+        shown = Bar(bar)
+        shown.started(100, 0)
+        shown.progressed(seen(Counts(indexed=100), state=JobState.DONE))
+    last = written.getvalue().split("\r")[-1]
+    assert "100/100" in last
+    assert "left" not in last
 
 
 def test_a_bar_has_the_time_left_of_the_job_and_not_its_own() -> None:
