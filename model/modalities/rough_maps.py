@@ -14,7 +14,7 @@ from model.seam import Regions
 SIDE = 224  # pixels of the longer side, on which the sizes below are
 _FINE, _ROUND = 3.0, 7.0  # radius in pixels: of a detail, and of what is rounded
 _ROUGH = 0.0075  # a map is rough if at most this share of its pixels belongs to details
-_SHEET = 112  # pixels of the page's sheet for painting, each way
+SHEET = 112  # pixels of the page's sheet for painting, each way
 _MOST_REGIONS = 64  # more are never painted by hand
 
 Ids = npt.NDArray[np.integer]
@@ -56,7 +56,7 @@ def painted(regions: Regions, side: int) -> Regions:
     """The most frequent id of each of `side` x `side` cells, on a sheet as the page sends it: (112, 112)."""
     rows = np.array_split(regions.ids, side)
     cells = [[_most_frequent_id(cell) for cell in np.array_split(row, side, axis=1)] for row in rows]
-    place = np.arange(_SHEET) * side // _SHEET
+    place = np.arange(SHEET) * side // SHEET
     return Regions(np.array(cells)[np.ix_(place, place)], regions.classes)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from anyseek import Client
 from api.service import Service, ServiceSettings
-from benchmarks.paintings import SHEET, painted
 from model.galleries.demo import FOLDER, read_views
 from model.modalities.reading.decode import decode_file
+from model.modalities.rough_maps import SHEET, painted
 from model.seam import Regions
 from search.settings import Limits, Settings
 from tests.api.conftest import listening
