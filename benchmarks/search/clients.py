@@ -1,10 +1,11 @@
 """How many queries a second a service answers, for one client and for many at once: docs/indexes.md.
 
     python -m benchmarks.search.clients [--against DIR] [--clients 1,8,32] [--seconds 5] [--rounds 3] [--items 500]
-                                        [--model 4m-tiny] [--models DIR] [--asked captions,vectors] [--json]
+                                        [--made 0] [--model 4m-tiny] [--models DIR] [--asked captions,vectors] [--json]
 
 The product's own service answers captions, which go through the model, and vectors of one space; with `--asked
-two-parts` a caption and a palette together. Each client asks over one connection and again when it has its answer.
+two-parts` a caption and a palette together. `--made` adds items whose vectors are drawn at random in every space of the
+model, so that the index is a large one. Each client asks over one connection and again when it has its answer.
 `--against` also starts the service of another checkout of this repository, and both take turns: compare them within one
 run, as other work on the machine falls on both. The CPU is that of the service's process alone. Beside it stand the
 milliseconds of a query in each stage that `/metrics` times; the catalogue's are partly within the others', and queries
@@ -31,14 +32,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from anyseek import Client
+from model.seam import FloatArray
+from search.catalogue import collections, items
+from search.catalogue.upgrade import open_database
 from search.metrics import Stage
+from search.settings import read_settings
+from search.types import NewItem
 
 COLLECTION, K = "captions", 10
 HERE = Path(__file__).parents[2]
 _READY_SECONDS = 180
 _ASKED = 200
+_AT_ONCE = 1_000  # items that are written in one transaction
 _WORDS = (
     *("a", "the", "red", "blue", "green", "old", "small", "bicycle", "dog", "cat", "house", "tree", "beach", "street"),
     *("mountain", "river", "boat", "table", "lamp", "child", "woman", "man", "walking", "sitting", "running", "near"),
@@ -105,6 +113,8 @@ def compared(
     served: Sequence[Served], kind: str, bodies: Sequence[bytes], clients: int, arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """A row for each service; they take turns round by round."""
+    for service in served:
+        _ask_on(service.port, bodies, 0.0, [], 0)  # opens the index
     rounds: dict[str, list[dict[str, float]]] = {service.name: [] for service in served}
     for number in range(arguments.rounds):
         for service in served if number % 2 else reversed(served):
@@ -167,6 +177,37 @@ def _fill(home: Path, arguments: argparse.Namespace) -> None:
         client.create_collection(COLLECTION)
         for number in range(arguments.items):
             client.put_item(COLLECTION, str(number), caption=" ".join(rng.choices(_WORDS, k=8)))
+    if arguments.made:
+        _make(home, arguments.made)
+
+
+def _make(home: Path, count: int) -> None:
+    """Put items with captions, and with random vectors in every space of the collection."""
+    database = open_database(read_settings({"ANYSEEK_HOME": str(home)}))
+    words, draws = random.Random(3), np.random.default_rng(3)
+    with database.read() as session:
+        held = collections.get(session, COLLECTION)
+    for first in range(0, count, _AT_ONCE):
+        some = range(first, min(first + _AT_ONCE, count))
+        rows = {space.name: _directions(draws, len(some), space.dimension) for space in held.spaces.values()}
+        new = [
+            NewItem(
+                f"made {number}",
+                str(number),
+                {space: vectors[place] for space, vectors in rows.items()},
+                " ".join(words.choices(_WORDS, k=8)),
+            )
+            for place, number in enumerate(some)
+        ]
+        with database.write() as session:
+            items.write(session, held, new)
+    database.close()
+
+
+def _directions(draws: np.random.Generator, count: int, dimension: int) -> FloatArray:
+    """Unit vectors float32 (count, dimension), any direction as likely as another."""
+    rows = draws.standard_normal((count, dimension))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _caption(rng: random.Random) -> str:
@@ -182,7 +223,7 @@ def _body(part: dict[str, Any], **more: str | None) -> bytes:
 
 
 def _ask_on(port: int, bodies: Sequence[bytes], until: float, taken: list[float], first: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_READY_SECONDS)
     while time.perf_counter() < until or not taken:
         started = time.perf_counter()
         body = bodies[(first + len(taken)) % len(bodies)]
@@ -229,6 +270,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round (default 5)")
     parser.add_argument("--rounds", type=int, default=3, help="of each measure (default 3)")
     parser.add_argument("--items", type=int, default=500, help="in the collection (default 500)")
+    parser.add_argument("--made", type=int, default=0, help="further items, with random vectors (default 0)")
     parser.add_argument("--model", default="4m-tiny", help="the service's model (default 4m-tiny)")
     parser.add_argument("--models", type=Path, help="where models are installed, if it needs files")
     parser.add_argument("--asked", type=_kinds, default=["captions", "vectors"], help="and two-parts, or some of these")

@@ -8,7 +8,21 @@ from benchmarks.search import clients
 
 
 def test_two_services_take_turns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--model", "hashing", "--items", "3", "--seconds", "0.1", "--rounds", "1", "--clients", "2", "--json"]
+    small = [
+        "--model",
+        "hashing",
+        "--items",
+        "3",
+        "--made",
+        "1100",
+        "--seconds",
+        "0.1",
+        "--rounds",
+        "1",
+        "--clients",
+        "2",
+        "--json",
+    ]
     small += ["--asked", "captions,vectors,two-parts"]
     monkeypatch.setattr("sys.argv", ["clients", *small, "--against", str(clients.HERE)])
     clients.main()
