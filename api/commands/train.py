@@ -74,6 +74,7 @@ def _together(config: Path, out: Path | None, resume: bool, device: str | None, 
 def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:
     """The exit code of a training."""
     from model.training.run.errors import TrainingConfigInvalid
+    from model.training.run.launching import leave
 
     folder = out or Path("runs") / config.stem
     try:
@@ -83,4 +84,5 @@ def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: 
         return WRONG_CONFIG
     if not ended and os.environ.get("RANK", "0") == "0":
         click.echo(f"interrupted; run the same command with --resume to go on from {folder}", err=True)
+    leave(DONE if ended else INTERRUPTED)
     return DONE if ended else INTERRUPTED

@@ -22,7 +22,7 @@ import torch
 from benchmarks.model.timing import machine
 from benchmarks.training.measures import Way, largest_batch, matrix_rate, measure, published_peak
 from model.training.pretraining.config import SIZES
-from model.training.run.launching import run_processes
+from model.training.run.launching import leave, run_processes
 
 _MATRIX = 1024
 
@@ -100,6 +100,7 @@ def _measure_here(way: Way, report: Path) -> None:
     row = measure(way, report.parent)
     if row is not None:
         report.write_text(json.dumps(row), encoding="utf-8")
+    leave(0)
 
 
 def _of_a_gpu(arguments: argparse.Namespace, report: Mapping[str, Any]) -> dict[str, Any]:

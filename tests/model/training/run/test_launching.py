@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.training.run.launching import run_processes
+from model.training.run.launching import STARTED_BY, leave, run_processes
 
 
 def _run(program: str, count: int = 2, *arguments: str) -> tuple[int, list[str]]:
@@ -58,3 +58,10 @@ def test_a_signal_to_the_starter_reaches_all(number: int) -> None:
     before = signal.getsignal(number)
     assert _run(program) == (130, [])
     assert signal.getsignal(number) is before
+
+
+def test_a_started_process_leaves_before_anything_can_abort_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import atexit, os; from model.training.run.launching import leave; atexit.register(os.abort); leave(3)"
+    assert _run(program) == (3, [])
+    monkeypatch.delenv(STARTED_BY, raising=False)
+    leave(3)  # nobody started this one
