@@ -126,7 +126,7 @@ class Runtime:
         return self.tools() if model == self.model else self._others.get(model, self.tools())
 
     @property
-    def may_switch(self) -> bool:
+    def _may_switch(self) -> bool:
         """Whether a re-embedding has loaded another model here, so that a collection may be switched to it any time."""
         return bool(self._others)
 
@@ -138,14 +138,14 @@ class Runtime:
         try:
             return work()
         except (ModelMismatch, FingerprintMismatch):
-            if not self.may_switch:
+            if not self._may_switch:
                 raise
         return work()
 
     def all_through_switches(self, work: Callable[[], list[T]]) -> list[T]:
         """As `through_switches`, for work whose outcomes may be errors: one `FingerprintMismatch` does it all again."""
         outcomes = work()
-        if self.may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
+        if self._may_switch and any(isinstance(outcome, FingerprintMismatch) for outcome in outcomes):
             return work()
         return outcomes
 
