@@ -30,7 +30,7 @@ from search.catalogue import audit, collections, items, patching, quotas
 from search.catalogue.patching import Versions
 from search.errors import AnyseekError, BadInput, ItemNotFound
 from search.metrics import embedding
-from search.types import Asset, Attributes, Item, NewItem
+from search.types import Asset, Attributes, Collection, Item, NewItem
 
 # No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
 UNKNOWN_HASH = ""
@@ -60,20 +60,36 @@ def put_item(
         quotas.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
-    metadata = read_metadata(_distinct(key, files), tools.settings)
+    new = _made(tools, collection, key, _distinct(key, files), caption, attributes or {}, predicts)
+    with tools.database.write() as session:
+        patching.check_unchanged(session, collection, key, versions)
+        audit.record(session, "item.put", collection_name, key)
+        return items.write(session, collection, [new])[0]
+
+
+def _made(
+    tools: Tools,
+    collection: Collection,
+    key: str,
+    files: Sequence[RawFile],
+    caption: str | None,
+    attributes: Attributes,
+    predicts: bool,
+) -> NewItem:
+    """The item of `files`, which are stored by now; `caption` and `attributes` are what its sender said."""
+    metadata = read_metadata(files, tools.settings)
     words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
     values = decode_all(files, words, tools.settings.limits)
     sample = _sample(tools, key, values)
     small = thumbnail_of(values)
     guessed = predicted(small, tools.embedder) if predicts and small is not None and PICTURE in values else {}
-    new = NewItem(
+    version = reading_version(tools.settings.photos, predicts, collection.model)
+    return NewItem(
         key=key,
-        content_hash=content_hash(
-            files, caption, attributes or {}, reading_version(tools.settings.photos, predicts, collection.model)
-        ),
+        content_hash=content_hash(files, caption, attributes, version),
         vectors=vectors_of(tools, sample, list(collection.spaces)),
         caption=_caption(values),
-        attributes=joined(attributes or {}, metadata.attributes) | guessed,
+        attributes=joined(attributes, metadata.attributes) | guessed,
         assets=(
             *(tools.assets.put(file.modality, file.data, media_type(file.data)) for file in files),
             *store_class_names(files, tools.assets),
@@ -81,10 +97,6 @@ def put_item(
         ),
         sample_hash=sample_hash(files, words, metadata.decoding_version),
     )
-    with tools.database.write() as session:
-        patching.check_unchanged(session, collection, key, versions)
-        audit.record(session, "item.put", collection_name, key)
-        return items.write(session, collection, [new])[0]
 
 
 def delete_item(session: Session, collection_name: str, key: str, versions: Versions | None = None) -> None:

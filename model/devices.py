@@ -10,6 +10,7 @@ from model.errors import BadDevice
 
 CPU, CARD, AUTO = "cpu", "cuda", "auto"
 OFFERED = f"{CPU}, {CARD}, {CARD}:N for card N counted from 0, or {AUTO} for a card if there is one"
+WITHOUT_NETWORK = "hashing"  # the model that computes on no device and ignores the setting
 
 _NAME = re.compile(rf"{CPU}|{AUTO}|{CARD}(:[0-9]{{1,3}})?", re.ASCII)
 _OPTION = re.compile(r"([:,])device=([^,/]*)")

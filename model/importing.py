@@ -20,7 +20,8 @@ class _Keeping:
 def keep_imports() -> None:
     """Have `importing` keep what lives at its end from ever being looked through again.
 
-    Only for a process whose own program this is: garbage of whoever imports Anyseek would be kept, too.
+    Only for a process whose own program this is: garbage of whoever imports Anyseek would be kept, too. That of the
+    imports themselves is. It is a few of the objects in a hundred, and to find them takes what is to be saved.
     """
     _Keeping.imports = True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.bridges.files import PREFIX as BRIDGE
 from model.bridges.files import bridges
-from model.devices import CPU, split_device
+from model.devices import CPU, WITHOUT_NETWORK, split_device
 from model.errors import UnknownModel
 from model.fourm.published.options import is_published
 from model.fourm.published.store import installed_networks
@@ -20,7 +20,7 @@ from model.seam import Model
 _Load = Callable[[str, Path, str], Model]
 
 BUNDLED = ("4m-tiny", "4m-tiny-open")
-KNOWN_MODELS = (*BUNDLED, "hashing")
+KNOWN_MODELS = (*BUNDLED, WITHOUT_NETWORK)
 
 
 def known_models(home: Path) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class _Implementation:
 
 
 _TABLE = (
-    _Implementation(lambda name: name == "hashing", _hashing),
+    _Implementation(lambda name: name == WITHOUT_NETWORK, _hashing),
     _Implementation(lambda name: name in BUNDLED, _bundled),
     _Implementation(is_published, _published),
     _Implementation(lambda name: name.startswith("openclip:"), _openclip),

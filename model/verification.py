@@ -13,8 +13,8 @@ from model.errors import BadDevice, ModelError, UnknownModel
 from model.fourm.model import FourMModel
 from model.fourm.published.installing import Say
 from model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
-from model.fourm.published.options import is_published
-from model.fourm.published.verify import try_network, verify_published
+from model.fourm.published.options import is_published, parse_name
+from model.fourm.published.verify import changed_checkpoints, try_network, verify_published
 from model.loading import load_embedder
 from model.modalities.formats.boxes import Box, LabelledBox
 from model.modalities.formats.metadata import Metadata
@@ -103,7 +103,11 @@ def _verify_alone(name: str, home: Path, say: Say) -> list[str]:
 
 
 def _changed(name: str, home: Path) -> list[str]:
-    """What has changed of an open_clip model, or of the one that a bridge belongs to, since it was pulled."""
+    """What has changed since it was pulled of a published network with options, of an open_clip model, or of the one
+    that a bridge belongs to.
+    """
+    if is_published(name):
+        return changed_checkpoints(parse_name(name)[0], home)
     base = read_record(name, home).base if name.startswith(BRIDGE) else name
     if not base.startswith(OPENCLIP):
         return []

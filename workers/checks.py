@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from model.encoders.openvino_allowed import allowing_openvino
 from model.errors import ModelError
 from model.loading import load_embedder
 from model.seam import Sample
@@ -127,7 +128,8 @@ def _index(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     try:
-        embedder = load_embedder(settings.model, settings.home, settings.device)
+        with allowing_openvino(settings.openvino):
+            embedder = load_embedder(settings.model, settings.home, settings.device)
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
     except ModelError as error:
         return Finding("model", str(error), f"fetch its weights, or set {PREFIX}_MODEL (`anyseek models list`)")

@@ -17,7 +17,6 @@ WINDOW_SECONDS, LEAST_STEPS, LONGEST_WINDOW = 30.0, 16, 600.0
 SECONDS_UNTIL_KNOWN, STEPS_UNTIL_KNOWN = 5.0, 4
 # Counting a job's inputs reads its whole ledger, so large ledgers are counted less often.
 SHORTEST_WAIT, LONGEST_WAIT, WAIT_PER_COUNT = 0.5, 30.0, 10.0
-MOST_OBSERVERS = 1_000  # the jobs of the longest page of a list
 
 
 @dataclass(frozen=True)
@@ -79,19 +78,24 @@ class Observer:
 class Observers:
     """The observers of a service's active jobs, so that each look tells all who ask meanwhile and later.
 
-    Of more than `MOST_OBSERVERS`, those are held that were asked for last.
+    One that nobody has asked for `LONGEST_WINDOW` has no look left that counts, and is dropped; the others are as many
+    as are asked for, since jobs that drove each other out would never have a rate.
     """
 
-    def __init__(self, look: Callable[[int], Job]) -> None:
+    def __init__(self, look: Callable[[int], Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._look = look
-        self._held: OrderedDict[int, Observer] = OrderedDict()
+        self._clock = clock
+        self._held: OrderedDict[int, Observer] = OrderedDict()  # that asked for last at the end
+        self._asked: dict[int, float] = {}  # the clock when each of those was asked for last
         self._first: dict[int, Observer] = {}  # those whose first look is not over: there may be no such active job
         self._choosing = threading.Lock()
 
     def see(self, job_id: int, now: bool = False) -> Seen:
         """As `Observer.latest`, or `Observer.see` if it has to be what it is `now`. Raises `JobNotFound`."""
         with self._choosing:
-            observer = self._held.get(job_id) or self._first.setdefault(job_id, Observer(lambda: self._look(job_id)))
+            observer = self._held.get(job_id) or self._first.setdefault(
+                job_id, Observer(lambda: self._look(job_id), self._clock)
+            )
         is_active = False
         try:
             seen = observer.see() if now else observer.latest()
@@ -104,12 +108,18 @@ class Observers:
         with self._choosing:
             self._first.pop(job_id, None)
             if not is_active:
-                self._held.pop(job_id, None)
+                self._drop(job_id)
                 return
             self._held.setdefault(job_id, observer)
             self._held.move_to_end(job_id)
-            if len(self._held) > MOST_OBSERVERS:
-                self._held.popitem(last=False)
+            self._asked[job_id] = self._clock()
+            idle_since = self._asked[job_id] - LONGEST_WINDOW
+            while self._asked[first := next(iter(self._held))] < idle_since:
+                self._drop(first)
+
+    def _drop(self, job_id: int) -> None:
+        self._held.pop(job_id, None)
+        self._asked.pop(job_id, None)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import os
 import signal
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import RawValue
+from multiprocessing import RawValue, get_context
 from typing import TYPE_CHECKING, Any
 
 from billiard.process import current_process  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from celery.bootsteps import StartStopStep
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
-from model.devices import CPU, split_device
+from model.devices import CARD, CPU, WITHOUT_NETWORK, split_device
 from model.files import FileLock
 from model.processors import processors
 from search import spans, telemetry
@@ -74,8 +75,10 @@ class _Flags:
 def run_worker(settings: Settings, options: Options) -> int:
     """Work until told to stop, and return the exit code: 1 if the model could not be loaded.
 
-    The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue.
+    The first SIGTERM has tasks end at their next step; what is left of them goes back to the queue. Raises `BadDevice`
+    before anything is started.
     """
+    _check_device(settings, options)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // options.concurrency)))
     _replace_celery_warnings()
     flags, app = _Flags(), make_app(settings)
@@ -100,6 +103,24 @@ def run_worker(settings: Settings, options: Options) -> int:
         )
         worker.start()
     return CANNOT_WORK if flags.failed.value else int(worker.exitcode or 0)
+
+
+def _check_device(settings: Settings, options: Options) -> None:
+    """Raises `BadDevice` for a device that is not offered, and for a card that an embedding worker would not find.
+
+    torch looks for the card in a process apart, because this one must not import it.
+    """
+    model, own = split_device(settings.model)
+    device = own or settings.device
+    if options.embeds and model != WITHOUT_NETWORK and device.startswith(CARD):
+        with ProcessPoolExecutor(1, get_context("fork")) as apart:
+            apart.submit(_find_card, device).result()
+
+
+def _find_card(device: str) -> None:
+    from model.placement import chosen_device
+
+    chosen_device(device)
 
 
 def _replace_celery_warnings() -> None:

@@ -109,15 +109,18 @@ def evaluate(name: str, **options: Any) -> None:
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
+    from model.encoders.openvino_allowed import allowing_openvino
     from model.processors import prepare_process
 
     asked = _Asked(**options)
     _check(asked)
     settings = read_settings()
     prepare_process(settings.threads)
-    if asked.outputs:
-        _outputs(asked, name, settings)
-        return
+    with allowing_openvino(settings.openvino):
+        (_outputs if asked.outputs else _vectors)(asked, name, settings)
+
+
+def _vectors(asked: _Asked, name: str, settings: Settings) -> None:
     from model.loading import load_embedder
 
     embedder = load_embedder(name, settings.home, settings.device)

@@ -4,6 +4,7 @@ What works on jobs is imported by `retry` alone, so that looking at them starts 
 """
 
 import json
+import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.commands.catalogue import opened_catalogue
+from api.connect import recorded_url
 from search.catalogue import jobs as catalogue_jobs
 from search.catalogue.jobs import Job
 from search.catalogue.session import Database
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from workers.pace import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
+_ANSWER_SECONDS = 5.0  # a service that is this busy is not waited for
 
 
 @click.group()
@@ -50,7 +53,12 @@ def show(job: int, as_json: bool) -> None:
     """Show the progress of JOB, or how it ended."""
     settings = read_settings()
     with opened_catalogue(settings) as database:
-        _echo(database, settings, CatalogueJobs(database).status(job), as_json)
+        found = CatalogueJobs(database).status(job)
+        runs = found.active and not _is_interrupted(database, settings, found)
+        seconds = _seconds_left(settings, job) if runs else None
+        _echo(database, settings, found, as_json, seconds_left=seconds)
+        if runs and not as_json:
+            click.echo(_left(job, seconds))
 
 
 @jobs.command()
@@ -127,10 +135,38 @@ def retry(job: int, as_json: bool) -> int:
             return finish(runtime, found, source, owner, started, as_json, once=False)
 
 
-def _echo(database: Database, settings: Settings, job: Job, as_json: bool) -> None:
+def _seconds_left(settings: Settings, job: int) -> float | None:
+    """What the running service of this data directory has seen to be left; None where it cannot tell.
+
+    It takes several looks, so a command that looks once can only ask.
+    """
+    url = recorded_url(settings)
+    if url is None:
+        return None
+    from api.client import Client
+    from api.errors import ApiError, ServiceUnreachable
+
+    try:
+        with Client(url, os.environ.get("ANYSEEK_API_KEY"), timeout=_ANSWER_SECONDS) as client:
+            left: float | None = client.job(job)["seconds_left"]
+    except (ApiError, ServiceUnreachable):  # it wants a key, or is busy: what it knows is not needed to show the job
+        return None
+    return left
+
+
+def _left(job: int, seconds: float | None) -> str:
+    if seconds is None:
+        return f"the time left is not known here; estimate it by `anyseek jobs watch {job}`"
+    from workers.pace import time_left
+
+    return time_left(seconds)
+
+
+def _echo(database: Database, settings: Settings, job: Job, as_json: bool, **more: Any) -> None:
+    """Print the job as a line, or as JSON with `more` members."""
     state = INTERRUPTED if _is_interrupted(database, settings, job) else job.state.value
     if as_json:
-        click.echo(json.dumps({**_members(job), "state": state}))
+        click.echo(json.dumps({**_members(job), "state": state, **more}))
         return
     counts = job.counts
     said = f", {job.error}" if job.error else ""

@@ -9,9 +9,9 @@ import click
 
 from api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
 from api.commands.predict_folder import Output, folder_of, predict_folder
-from api.commands.predict_job import asking, job_of
+from api.commands.predict_job import PredictionJob, asking, job_of
 from api.commands.predict_output import check_free, prediction_members, summary, write_folder
-from api.predictions.wire import LARGEST_SEED
+from api.predictions.wire import LARGEST_SEED, Input
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")
@@ -111,15 +111,24 @@ def predict(
     read_as = {"forms": list(forms), "box": list(box or ())}
     job = job_of(wanted, model, asked, {name: value for name, value in read_as.items() if value})
     folder = folder_of(given)
-    if folder is not None:
-        return 0 if predict_folder(job, given, inputs, folder, Output(out, force, as_json)) else PARTLY
-    check_free(out, wanted, force)
+    output = Output(out, force, as_json)
+    if folder is None:
+        is_whole = _predict_files(job, given, inputs, output)
+    else:
+        is_whole = predict_folder(job, given, inputs, folder, output)
+    return 0 if is_whole else PARTLY
+
+
+def _predict_files(job: PredictionJob, given: Sequence[Input], inputs: Sequence[str], output: Output) -> bool:
+    """Predict from inputs of one file each; return whether every target was predicted."""
+    check_free(output.folder, job.targets, output.force)
     with asking(job) as ask:
         (found,) = ask([given])
     if isinstance(found, Exception):
         raise found
-    folders = [write_folder(out, each, job.made_with(found, inputs), force) for each in found.predicted]
-    click.echo(json.dumps(prediction_members(found, folders)) if as_json else summary(found, folders))
+    made_with = job.made_with(found, inputs)
+    folders = [write_folder(output.folder, each, made_with, output.force) for each in found.predicted]
+    click.echo(json.dumps(prediction_members(found, folders)) if output.as_json else summary(found, folders))
     for refused in found.refused:
         click.echo(f"anyseek: {refused.detail}", err=True)
-    return PARTLY if found.refused else 0
+    return not found.refused

@@ -96,34 +96,31 @@ class SpaceRow(Table):
     checksum: Mapped[int | None] = mapped_column(BigInteger)
 
 
-class TuningRow(Table):
-    """The mean of queries of one modality in a space, float32 little-endian; see `search.types.Tuning`."""
+class _Fitted:
+    """What was fitted for queries of one modality in a space, with what held-out ones measured `before` and `after`."""
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(String(100), primary_key=True)
+    fingerprint: Mapped[str]
+    queries: Mapped[int]
+    before: Mapped[float] = mapped_column(Double)
+    after: Mapped[float] = mapped_column(Double)
+    made_at: Mapped[datetime] = mapped_column(default=now)
+    checksum: Mapped[int] = mapped_column(BigInteger)
+
+
+class TuningRow(_Fitted, Table):
+    """The mean of queries, float32 little-endian; see `search.types.Tuning`."""
 
     __tablename__ = "tunings"
-    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
-    modality: Mapped[str] = mapped_column(String(100), primary_key=True)
-    fingerprint: Mapped[str]
     mean: Mapped[bytes]
-    queries: Mapped[int]
-    before: Mapped[float] = mapped_column(Double)
-    after: Mapped[float] = mapped_column(Double)
-    made_at: Mapped[datetime] = mapped_column(default=now)
-    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
-class CurveRow(Table):
-    """The curve of one modality's probabilities in a space, five float32 little-endian; see `search.curve.OwnCurve`."""
+class CurveRow(_Fitted, Table):
+    """The curve of probabilities, five float32 little-endian; see `search.curve.OwnCurve`."""
 
     __tablename__ = "own_curves"
-    space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
-    modality: Mapped[str] = mapped_column(String(100), primary_key=True)
-    fingerprint: Mapped[str]
     numbers: Mapped[bytes]
-    queries: Mapped[int]
-    before: Mapped[float] = mapped_column(Double)
-    after: Mapped[float] = mapped_column(Double)
-    made_at: Mapped[datetime] = mapped_column(default=now)
-    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class SourceRow(Table):

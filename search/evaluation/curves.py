@@ -15,6 +15,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from model.encoders.openvino_allowed import allowing_openvino
 from model.loading import load_embedder
 from model.modalities.formats.color_palette import palette_of
 from model.seam import Embedder, FloatArray, Sample
@@ -228,7 +229,8 @@ def _left_out(everything: Sequence[Pairs], sort: Sort) -> Iterator[str]:
 def main(data: Path, model: str, limit: int) -> None:
     """Fit the curves on the packs in DATA, and print the calibration error where each collection was left out."""
     settings = read_settings()
-    embedder = load_embedder(model, settings.home, settings.device)
+    with allowing_openvino(settings.openvino):
+        embedder = load_embedder(model, settings.home, settings.device)
     sets = (one for one in transfer_sets(data, (), limit) if not one.by_label)
     collections = [measured(embedder, one) for one in sets]
     everything = list(pairs(embedder, collections))

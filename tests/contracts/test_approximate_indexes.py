@@ -119,6 +119,20 @@ def test_few_allowed_are_searched_exactly(index: FaissIndex, oracle: MemoryIndex
     np.testing.assert_array_equal(index.search(QUERIES, 300, allowed).ids, oracle.search(QUERIES, 300, allowed).ids)
 
 
+def test_many_hits_of_a_small_graph_are_searched_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate of a graph costs as much as many comparisons of vectors that lie in a row."""
+    index = FaissIndex(DIMENSION, Kind.HNSW)
+    index.upsert(IDS, GALLERY)
+    found, find = [], candidates.Hnsw.find
+    monkeypatch.setattr(candidates.Hnsw, "find", lambda *asked: found.append(asked) or find(*asked))
+    renewed(index).search(QUERIES, 10)
+    assert len(found) == 1, "few hits come from the graph"
+    exact = MemoryIndex(DIMENSION)
+    exact.upsert(IDS, GALLERY)
+    np.testing.assert_array_equal(index.search(QUERIES, 50).ids, exact.search(QUERIES, 50).ids)
+    assert len(found) == 1
+
+
 def test_more_than_there_is_gives_all_of_it(index: FaissIndex) -> None:
     assert sorted(index.search(QUERIES[:1], 10 * COUNT).ids[0].tolist()) == IDS.tolist()
 

@@ -1,5 +1,8 @@
 """Which card each process of a worker takes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -48,3 +51,27 @@ def test_the_device_of_the_models_name_is_shared_out_too(monkeypatch: pytest.Mon
 def test_a_process_without_a_model_asks_for_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cuda, "device_count")
     assert device_of(1, "cuda", MAINTENANCE) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("4m-tiny:device=cuda:999", "cuda:999 cannot be used: "),
+        ("4m-tiny:device=tpu", "the option device of '4m-tiny:device=tpu' must be cpu, cuda, "),
+    ],
+)
+def test_a_worker_without_its_device_ends_before_it_starts_with_one_sentence(
+    model: str, says: str, tmp_path: Path
+) -> None:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("ANYSEEK")}
+    environment = plain | {"ANYSEEK_HOME": str(tmp_path), "ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}
+    program = "from api.cli import main; main()"
+    command = [sys.executable, "-c", program, "worker", "--name", "some", "--model", model]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"anyseek: {says}")
+
+
+@pytest.mark.parametrize(("model", "queue"), [("4m-tiny", MAINTENANCE), ("hashing", EMBED)])
+def test_a_worker_that_loads_no_network_needs_no_card(model: str, queue: str) -> None:
+    worker._check_device(Settings(Path("/data"), device="cuda:999", model=model), worker.Options("some", (queue,), 1))

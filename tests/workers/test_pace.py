@@ -17,6 +17,7 @@ from workers import pace
 from workers.pace import (
     LEAST_STEPS,
     LONGEST_WAIT,
+    LONGEST_WINDOW,
     SECONDS_UNTIL_KNOWN,
     SHORTEST_WAIT,
     WINDOW_SECONDS,
@@ -224,7 +225,8 @@ class Ledger:
     def __init__(self, active: int) -> None:
         self.jobs = {number: replace(JOB, id=number) for number in range(1, active + 1)}
         self.looks = 0
-        self.observers = Observers(self.look)
+        self.now = 0.0
+        self.observers = Observers(self.look, lambda: self.now)
 
     def look(self, number: int) -> Job:
         self.looks += 1
@@ -241,9 +243,8 @@ class Ledger:
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setattr(pace, "SHORTEST_WAIT", 600.0)
-    monkeypatch.setattr(pace, "LONGEST_WAIT", 600.0)
-    monkeypatch.setattr(pace, "MOST_OBSERVERS", 3)
+    monkeypatch.setattr(pace, "SHORTEST_WAIT", 3_600.0)
+    monkeypatch.setattr(pace, "LONGEST_WAIT", 3_600.0)
     return Ledger(active=4)
 
 
@@ -267,11 +268,25 @@ def test_a_job_that_has_ended_is_held_no_more(ledger: Ledger) -> None:
     assert ledger.observers.see(1).job.active
 
 
-def test_of_too_many_jobs_those_are_held_that_were_asked_for_last(ledger: Ledger) -> None:
-    for number in (1, 2, 3, 1, 4):
-        ledger.observers.see(number)
-    assert [ledger.is_held(number) for number in (1, 3, 4)] == [True, True, True]
-    assert not ledger.is_held(2)
+def test_many_active_jobs_do_not_drive_each_other_out() -> None:
+    ledger = Ledger(active=1_500)
+    for second in range(20):
+        ledger.now = float(second)
+        ledger.jobs = {
+            number: replace(job, counts=Counts(indexed=2 * second, open=100)) for number, job in ledger.jobs.items()
+        }
+        seen = [ledger.observers.see(number) for number in ledger.jobs]
+    assert {one.seconds_left for one in seen} == {50.0}
+
+
+def test_a_job_that_nobody_asks_for_is_held_no_more(ledger: Ledger) -> None:
+    ledger.observers.see(1)
+    ledger.now = LONGEST_WINDOW
+    ledger.observers.see(2)
+    ledger.now += 1.0
+    ledger.observers.see(3)
+    assert [ledger.is_held(number) for number in (2, 3)] == [True, True]
+    assert not ledger.is_held(1)
 
 
 def test_of_many_who_ask_at_once_one_looks(ledger: Ledger) -> None:

@@ -31,10 +31,8 @@ def verify_published(name: str, home: Path, say: Say) -> list[str]:
 
     `say` gets a line for each part without problems. Raises `UnknownModel`.
     """
-    row = None if name == VOCABULARY else published(name)
-    names = [VOCABULARY] if row is None else [row.name, *row.needs, *([VOCABULARY] if row.needs else [])]
     complaints = []
-    for needed in names:
+    for needed in _with_needs(name):
         try:
             record = _check_files(needed, home)
             _try(needed, home)
@@ -43,6 +41,27 @@ def verify_published(name: str, home: Path, say: Say) -> list[str]:
         else:
             say(f"{needed}  right  {record.size / 1e6:.1f} MB  fingerprint {record.fingerprint}")
     return complaints
+
+
+def changed_checkpoints(name: str, home: Path) -> list[str]:
+    """What is wrong with the files of the checkpoint `name`, of its tokenizers and of the vocabulary.
+
+    Every byte is read and nothing run. Raises `UnknownModel`.
+    """
+    complaints = []
+    for needed in _with_needs(name):
+        try:
+            _check_files(needed, home)
+        except ModelError as error:
+            complaints.append(str(error))
+    return complaints
+
+
+def _with_needs(name: str) -> list[str]:
+    if name == VOCABULARY:
+        return [name]
+    row = published(name)
+    return [row.name, *row.needs, *([VOCABULARY] if row.needs else [])]
 
 
 def _check_files(name: str, home: Path) -> Record:

@@ -21,7 +21,7 @@ def understand_drawing(file: Encoded) -> Reading:
         return Reading(drawing, Understood(file.name, CLEAN, 1.0, f"{file.name} is a drawing that stays as it is"))
     if told is None and not is_photographed(drawing):
         return Reading(drawing)
-    found = cleaned(decode_picture(file))
+    found = cleaned(decode_picture(file.again()))
     if found is None:
         sentence = f"{file.name} is a drawing without strokes on paper to be told from it, so it stays as it is"
         return Reading(drawing, Understood(file.name, CLEAN, 0.5, sentence))

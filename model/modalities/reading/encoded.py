@@ -1,7 +1,7 @@
 """What every function that reads a file takes: its bytes, and how much of them may be decoded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from model.config_reader import Positive
 from model.modalities.reading.budget import Budget
@@ -47,3 +47,7 @@ class Encoded:
             raise TooManyPixels(f"{self.name} has {described}; at most {most:,} are allowed")
         if self.budget is not None:
             self.budget.take_pixels(self.name, count)
+
+    def again(self) -> "Encoded":
+        """The same file for whoever reads it another way, once its pixels have been taken from the budget."""
+        return replace(self, budget=None)

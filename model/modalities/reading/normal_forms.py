@@ -47,7 +47,7 @@ def understand_normal(file: Encoded) -> Reading:
     sentence = f"{file.name} has normals whose {FORMS[form]}: {why}"
     value: ByteArray = np.rint((turned + 1) * 127.5).clip(0, 255).astype(np.uint8)
     if form == _OF_ITEMS and not is_npy(file):  # as it is, like items, whose vectors depend on every level
-        value = decode_normal(file)
+        value = decode_normal(file.again())
     return Reading(value, Understood(file.name, form, sure, sentence))
 
 

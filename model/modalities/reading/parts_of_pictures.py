@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from model.modalities.reading.encoded import WORKING_SIDE, Encoded
 from model.modalities.reading.errors import BadRegion
-from model.modalities.reading.pictures import decode_picture
+from model.modalities.reading.pictures import decode_for_part
 from model.modalities.reading.understood import Reading, Understood
 
 REGION = "region"
@@ -26,18 +25,19 @@ def read_region(file: Encoded, box: Sequence[float]) -> Reading:
     left, top, right, bottom = box
     if left >= right or top >= bottom:
         raise BadRegion(f"the box of {file.name} is {_written(box)} and empty; left is below right, top below bottom")
-    whole = decode_picture(replace(file, side=None))
-    height, width = whole.shape[:2]
-    first_row, first_column = min(int(top * height), height - 1), min(int(left * width), width - 1)
-    last_row, last_column = (
-        max(math.ceil(bottom * height), first_row + 1),
-        max(math.ceil(right * width), first_column + 1),
-    )
-    image = Image.fromarray(np.ascontiguousarray(whole[first_row:last_row, first_column:last_column]))
-    size = f"{image.width} x {image.height}"
+    whole, (width, height) = decode_for_part(file, right - left, bottom - top, WORKING_SIDE)
+    rows, columns = _within(top, bottom, whole.shape[0]), _within(left, right, whole.shape[1])
+    image = Image.fromarray(np.ascontiguousarray(whole[rows.start : rows.stop, columns.start : columns.stop]))
     image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    size = f"{len(_within(left, right, width))} x {len(_within(top, bottom, height))}"
     sentence = f"of {file.name} only the box {_written(box)} is looked for, {size} pixels"
     return Reading(np.asarray(image), Understood(file.name, REGION, 1.0, sentence))
+
+
+def _within(first: float, last: float, pixels: int) -> range:
+    """The pixels of a side that lie between two fractions of it, one at least."""
+    start = min(int(first * pixels), pixels - 1)
+    return range(start, max(math.ceil(last * pixels), start + 1))
 
 
 def _written(box: Sequence[float]) -> str:

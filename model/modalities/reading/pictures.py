@@ -1,6 +1,7 @@
 """Bytes of a picture file to arrays, with Pillow. The header is checked before any pixel is decoded."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -171,6 +172,24 @@ def decode_picture(file: Encoded) -> ByteArray:
         return np.asarray(_on(colours.to_srgb(image), WHITE))
 
 
+def decode_for_part(file: Encoded, width: float, height: float, side: int) -> tuple[ByteArray, tuple[int, int]]:
+    """All of an upright picture, as `decode_picture` has it, for whoever needs a part with those shares of its sides.
+
+    It is as large as in the file, or smaller where that costs less and leaves the part `side` pixels wide and high.
+    Also its width and height in the file. Raises `DecodeError`.
+    """
+    image = open_picture(file)
+    with decoding(file.name):
+        stored, (wide, high) = image.size, upright_size(image)
+        scale = side / min(width * wide, height * high)
+        if scale < 1:
+            image.draft(None, (math.ceil(scale * image.width), math.ceil(scale * image.height)))
+        image.load()
+        whole = _turned(_scalable(image), image)
+        size = stored if whole.size == image.size else stored[::-1]  # a PNG may say behind its pixels how it lies
+        return np.asarray(_on(colours.to_srgb(whole), WHITE)), size
+
+
 def decode_drawing(file: Encoded) -> ByteArray:
     """Upright grey: uint8 (H, W); transparent paper gets the shade strokes stand out on. Raises `DecodeError`."""
     image = _upright(file)
@@ -203,9 +222,13 @@ def _upright(file: Encoded) -> Image.Image:
             # JPEG only: decodes at 1/2, 1/4 or 1/8 of the size, whichever is still at least the wanted one.
             image.draft(None, (file.side, file.side))
         image.load()  # of an animation: the first frame
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        small = _shrunk(_scalable(image), file.side)
-        return small if turn is None else small.transpose(turn)
+        return _turned(_shrunk(_scalable(image), file.side), image)
+
+
+def _turned(pixels: Image.Image, stored: Image.Image) -> Image.Image:
+    """The pixels of a stored picture, of which everything has been read, turned upright."""
+    turn = _TURNS.get(stored.getexif().get(_ORIENTATION, 1))
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def _scalable(image: Image.Image) -> Image.Image:

@@ -23,9 +23,10 @@ HNSW_NEIGHBOURS = 32
 SAMPLE_PER_LIST = 40
 LEAST_SAMPLE = 16_384
 ADDED_AT_ONCE = 4_096
-# Costs, in comparisons with whole vectors: of one more candidate of a graph (about 15 codes of a quarter of the size),
-# and of one code of a list (a sixteenth of the size).
-HNSW_COST = 6.0
+# Costs, in comparisons with whole vectors: of one more candidate of a graph (about 15 codes, each of which is waited
+# for, while whole vectors are read in a row; the longer the vectors and the more hits, the less), and of one code of a
+# list (a sixteenth of the size).
+HNSW_COST = 32.0
 IVF_CODE_COST = 1 / 16
 # The most that FAISS selects on a GPU.
 MOST_WANTED = 2_048

@@ -103,6 +103,20 @@ def test_a_network_with_options_is_verified_with_its_owner_or_without(
     assert {"rgb", "depth"} <= set(predicted)
 
 
+def test_one_changed_byte_is_found_behind_a_name_with_options(
+    published_home: Path, predicted: list[str], tmp_path: Path
+) -> None:
+    """The byte is of a tokenizer whose numbers stay finite, so that running it says nothing."""
+    for needed in (names.VOCABULARY, "4M-21_B", *names.published("4M-21_B").needs):
+        shutil.copytree(folder_of(needed, published_home), folder_of(needed, tmp_path))
+    path = folder_of(POSES, tmp_path) / MODEL_FILE
+    data = bytearray(path.read_bytes())
+    data[-4] ^= 1  # the lowest bit of the last number
+    path.write_bytes(data)
+    (complaint,) = verify_model("4M-21_B:dtype=bfloat16", tmp_path, lambda line: None)
+    assert complaint.startswith(f"{path} has sha256 ")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_network_is_run_on_a_device(
     published_home: Path, predicted: list[str], monkeypatch: pytest.MonkeyPatch, dtype: str

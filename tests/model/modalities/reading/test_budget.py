@@ -13,6 +13,7 @@ from model.modalities.reading.budget import Budget, spending
 from model.modalities.reading.decode import decode
 from model.modalities.reading.encoded import FileLimits
 from model.modalities.reading.errors import BrokenPicture, RequestTooCostly
+from model.modalities.reading.understanding import understand
 from tests.indexer.pictures import encoded
 
 LIMITS = FileLimits()
@@ -44,6 +45,17 @@ def test_maps_and_arrays_count_as_pictures_do() -> None:
             decode(modality, data, LIMITS, modality)
         with pytest.raises(LimitExceeded):
             decode("depth", values, LIMITS, "one more")
+
+
+@pytest.mark.parametrize(("modality", "form"), [("normal", "right-up-viewer"), ("sketch", "photographed")])
+def test_a_file_that_is_read_in_two_ways_counts_once(modality: str, form: str) -> None:
+    shades = np.full((50, 64, 3), (128, 128, 255), np.uint8)
+    shades[10:40, 30] = (148, 128, 250)
+    data = encoded(Image.fromarray(shades), "PNG")
+    with spending(Budget(64 * 50, seconds=60)):
+        understand(modality, data, LIMITS, "a", form=form)
+        with pytest.raises(RequestTooCostly, match="the request has 0 left"):
+            understand(modality, data, LIMITS, "b", form=form)
 
 
 def test_what_is_refused_costs_nothing() -> None:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from model.modalities.reading.encoded import FileLimits
 from model.modalities.reading.errors import BadRegion
@@ -37,6 +38,36 @@ def test_a_box_is_cut_out_in_fractions() -> None:
 def test_a_small_part_of_a_large_picture_keeps_its_details() -> None:
     assert _cut(_png((2000, 1000)), 0.4, 0.4, 0.6, 0.6).shape == (200, 400, 3)
     assert max(_cut(_png((2000, 1000)), 0, 0, 1, 1).shape) == 512
+
+
+@pytest.mark.parametrize(
+    ("box", "turn", "decoded"),
+    [
+        ((0.25, 0.25, 0.75, 0.75), 1, (1500, 1125)),
+        ((0, 0, 1, 0.5), 1, (1500, 1125)),
+        ((0, 0, 0.5, 1), 6, (1500, 1125)),
+        ((0, 0, 1, 1), 1, (750, 563)),
+        ((0.4, 0.4, 0.6, 0.6), 1, (3000, 2250)),
+    ],
+)
+def test_a_part_is_decoded_as_large_as_it_is_looked_at(
+    box: tuple[float, ...], turn: int, decoded: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3000 x 2250 pixels, the upright picture 2250 x 3000 where it is turned."""
+    shades = np.add.outer(np.linspace(0, 100, 2250), np.linspace(0, 150, 3000)).astype(np.uint8)
+    exif, stream, sizes = Image.Exif(), io.BytesIO(), []
+    exif[0x0112] = turn
+    Image.fromarray(shades).convert("RGB").save(stream, "JPEG", quality=95, exif=exif)
+    load = JpegImageFile.load_prepare
+    monkeypatch.setattr(JpegImageFile, "load_prepare", lambda image: sizes.append(image.size) or load(image))
+    part = _cut(stream.getvalue(), *box).astype(int)
+    assert sizes == [decoded]
+    assert max(part.shape) == 512
+    upright = shades if turn == 1 else np.rot90(shades, -1)
+    high, wide = upright.shape
+    whole = upright[int(box[1] * high) : int(box[3] * high), int(box[0] * wide) : int(box[2] * wide)]
+    expected = Image.fromarray(np.ascontiguousarray(whole)).resize(part.shape[1::-1], Image.Resampling.BOX)
+    assert np.abs(part[:, :, 0] - np.asarray(expected).astype(int)).max() <= 4
 
 
 def test_a_box_is_of_the_upright_picture() -> None:
