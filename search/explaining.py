@@ -5,7 +5,7 @@ each space, `DEPTH` deep; scores of items beyond it are computed from their stor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.modalities.reading.budget import check_wanted
@@ -24,7 +24,7 @@ from search.rankings import Asked, Ranking, weight_of
 from search.shared_codes import RankingCodes, ranking_codes, why_none
 from search.shared_names import Names, ranking_names
 from search.shared_words import shared_words
-from search.spaces.base import LiveSpace, centre
+from search.spaces.base import OpenSpace, centre
 from search.types import Hit, Item, Part, Words
 
 DEPTH = 1_000  # how deep a query of one ranking is looked at
@@ -91,7 +91,7 @@ class Explainer:
 
     database: Database
     embedder: Embedder
-    live_space: Callable[[Head, SpaceHead], LiveSpace]
+    live_space: OpenSpace
     backgrounds: Backgrounds
 
     def explain(
