@@ -227,7 +227,7 @@ def _variants(asked: Asked) -> dict[Place, Plan]:
         for place, part in enumerate(whole.parts):
             alone = (replace(part, weight=1.0),)
             found[number, _alone(place)] = replace(whole, parts=alone, fusion=Fusion.LATE)
-            others = tuple(other for other in whole.parts if other is not part)
+            others = whole.parts[:place] + whole.parts[place + 1 :]
             if _finds(others, whole.parts):
                 fusion = Fusion.LATE if whole.fusion is Fusion.JOINT and len(others) == 1 else whole.fusion
                 found[number, _rest(place)] = replace(whole, parts=others, fusion=fusion)
