@@ -141,9 +141,9 @@ def forget_old(name: str) -> None:
 def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Tune queries of NAME to its own items, without labels.
 
-    Edges are drawn from pictures, and captions, maps and whatever items have beside a picture are asked with. The mean
-    of each kind of query is fitted on them, and used where queries that were held out find no less. So is the curve
-    from which hits get their probabilities, and used where these are no worse. No vectors of items change. `--reset`
+    It asks with edges drawn from pictures, and with captions, maps and whatever items have beside a picture. It fits
+    the mean of each kind of query, and uses it where queries that were held out find no less. It also fits the curve
+    from which hits get their probabilities, and uses it where these are no worse. No vectors of items change. `--reset`
     undoes it; a switch to another model leaves it behind.
     """
     if reset and (dry_run or items is not None):

@@ -17,7 +17,9 @@ _ON_A_SHEET = 500
 
 @click.command()
 @click.argument("collection", required=False)
-@click.option("--limit", type=click.IntRange(1, _MOST), default=1000, show_default=True, help="At most so many groups.")
+@click.option(
+    "--limit", type=click.IntRange(1, _MOST), default=1000, show_default=True, help="The most groups to list."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the copies alone, one a line, without the best ones.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")

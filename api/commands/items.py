@@ -23,7 +23,7 @@ def items() -> None:
 @items.command("list")
 @_COLLECTION
 @click.option("--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000'.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--limit", type=click.IntRange(1), help="The most items to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_items(collection: str | None, where: str | None, limit: int | None, as_json: bool) -> None:
     """List items by key, all of them or those that pass a filter."""
