@@ -136,7 +136,7 @@ def forget_old(name: str) -> None:
 @click.argument("name")
 @click.option("--items", type=int, help="How many items, drawn by a seed, to make queries from.  [default: 256]")
 @click.option("--dry-run", is_flag=True, help="Measure, and change nothing.")
-@click.option("--reset", is_flag=True, help="Return to the model's own means.")
+@click.option("--reset", is_flag=True, help="Return to the model's own means and the curves that ship.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Tune queries of NAME to its own items, without labels.
