@@ -1,4 +1,4 @@
-"""What the documents name is what the code has: variables, metrics, audited actions, commands and their options."""
+"""What the documents name is what the code has: variables, requests, verbs, metrics, audited actions, commands."""
 
 import ast
 import re
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from api import app
 from api.cli import cli
+from api.client import AsyncClient, Client
 from search.settings import Settings, variables
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,44 @@ def settings() -> set[str]:
 
 def test_the_documents_name_every_setting_and_no_other_variable() -> None:
     assert settings() | OTHERS | OF_TESTS == named_variables()
+
+
+def listed_requests(routes: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The requests in the table of api.md; `…/items` begins like the one before it, wherever that makes a route."""
+    found: set[tuple[str, str]] = set()
+    for row in re.findall(r"^\| (`(?:GET|POST|PUT|PATCH|DELETE).*?) \|", PAGES["api.md"], re.MULTILINE):
+        methods: list[str] = []
+        before = ""
+        for said in re.findall(r"`([^`]+)`", row):
+            verbs, space, path = said.rpartition(" ")
+            methods = verbs.split(", ") if space else methods
+            path = re.sub(r"\{\w+\}", "{}", path.partition("?")[0])
+            starts = [before[: match.start()] for match in re.finditer("/", f"{before}/")]
+            paths = [start + path[1:] for start in starts] if path.startswith("…") else [path]
+            made = {(method, each) for method in methods for each in paths}
+            found |= made & routes if path.startswith("…") else made
+            before = path if not path.startswith("…") else before
+    return found
+
+
+def test_api_lists_every_request_and_no_other() -> None:
+    routes = {
+        (method, re.sub(r"\{[^}]*\}", "{}", route.path))
+        for part in app._ROUTES
+        for route in part.router.routes
+        for method in route.methods
+    }
+    pages = {("GET", path) for path in ("/", "/credits", "/docs", "/openapi.json")}
+    assert listed_requests(routes) == routes | pages
+
+
+def test_api_names_every_verb_of_the_clients() -> None:
+    verbs = {name for name in dir(Client) if not name.startswith("_")}
+    assert verbs == {name for name in dir(AsyncClient) if not name.startswith("_")}
+    named = set(re.findall(r"`(?:client\.)?(\w+)[`(]", PAGES["api.md"])) | set(
+        re.findall(r"client\.(\w+)\(", PAGES["api.md"])
+    )
+    assert verbs - named == {"ask", "close"}  # which verbs and `with` use
 
 
 def test_operating_lists_every_audited_action_and_no_other() -> None:
