@@ -208,7 +208,7 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
     if results.note:
         click.echo(results.note, err=True)
     if options["paths"]:
-        echo_paths(results, "\0" if options["null"] else "\n")
+        echo_paths([hit.path for hit in results.hits], "hits", options["null"])
     else:
         click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
         for reading in results.readings:
