@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.leaving import answer_who_stays
+from api.leaving import answer_while_connected
 from model.modalities.reading.budget import Budget, budget_of_request, spending
 from model.modalities.reading.decoders import Decoders, decoding_apart
 from search.settings import Limits
@@ -22,7 +22,7 @@ class Budgeted:
             return await self.app(scope, receive, send)
         budget = Budget(self.limits.pixels_per_request, self.limits.decoding_seconds)
         with spending(budget), decoding_apart(self.decoders):
-            await answer_who_stays(self.app, scope, receive, send, budget)
+            await answer_while_connected(self.app, scope, receive, send, budget)
 
 
 def allow_batch(limits: Limits) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -119,6 +119,9 @@ async def _may_see_paths(request: Request) -> bool:
 
 
 MaySeePaths = Annotated[bool, Depends(_may_see_paths)]
+
+# The filter of a listing or a count; `api.pagination.passing` reads it.
+Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 
 def is_form(request: Request) -> bool:

@@ -44,7 +44,7 @@ class Watched:
         self._budget.abandon()
 
 
-async def answer_who_stays(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
+async def answer_while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
     """Have the request answered, for as long as its client waits."""
     watched = Watched(receive, send, budget)
     watch = asyncio.create_task(watched.watch())

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
 from api.items.schemas import ItemAnswer, patch_of, read_patch
+from api.pagination import passing
 from api.predictions.wire import Input, Predictions
 from api.queries.wire import DEFAULT_HITS, Fusion, More, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
 from model.importing import importing
@@ -21,8 +22,6 @@ from search.catalogue import collections, facet_counts, items, listing
 from search.catalogue.listing import Order, Place
 from search.catalogue.upgrade import open_database
 from search.errors import AssetNotFound
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
 from search.settings import Settings
 from search.types import Collection, Item
 from search.types import Query as EngineQuery
@@ -133,7 +132,7 @@ class LocalClient:
 
     def items(self, collection: str, page_size: int = 500, where: str | None = None) -> Iterator[dict[str, Any]]:
         """See `Client.items`."""
-        wanted = checked(filter_from_text(where)) if where is not None else None
+        wanted = passing(where)
         after: Place | None = None
         while True:
             with self._database.read() as session:
@@ -148,7 +147,7 @@ class LocalClient:
         self, collection: str, where: str | None = None, fields: int = 50, values: int = 20
     ) -> list[dict[str, Any]]:
         """See `Client.facets`."""
-        wanted = checked(filter_from_text(where)) if where is not None else None
+        wanted = passing(where)
         with self._database.read() as session:
             found = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
         return [FieldAnswer.of(counted).model_dump(mode="json") for counted in found]

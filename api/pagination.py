@@ -1,9 +1,12 @@
-"""Pages of listings: how long a page may be, and what a caller sends to get the next page."""
+"""Listings: which items they have, how long a page may be, and what a caller sends to get the next page."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import Field
+
+from search.filters.from_text import filter_from_text
+from search.filters.tree import Filter, checked
 
 T = TypeVar("T")
 Cursor = TypeVar("Cursor", int, str)
@@ -16,6 +19,11 @@ Next = Annotated[
     Cursor | None,
     Field(description="send it as `after`, of jobs as `before`, for the page that follows; null at the end"),
 ]
+
+
+def passing(where: str | None) -> Filter | None:
+    """The filter of a listing or a count, as it was written; None where all items count. Raises `BadFilter`."""
+    return None if where is None else checked(filter_from_text(where))
 
 
 def following(found: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from indexer.errors import BadAttributes, BadDescription, DecodeError
 from indexer.paths import inside, one_line, to_uri
+from model.json_reader import refuse_constant
 from model.modalities.reading.decode import known_modality
 from model.modalities.reading.documents import parse_classes, parse_text
 from search.catalogue.items import KEYS, is_key
@@ -120,16 +121,12 @@ class _BadField(Exception):
 def json_object(data: bytes, name: str) -> dict[str, Any]:
     """The object that `data` is. Raises `BadDescription`."""
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadDescription(f"{name} is not JSON: {one_line(str(error))}") from error
     if not isinstance(value, dict):
         raise BadDescription(f'{name} is not a JSON object such as {{"caption": "a red bicycle"}}')
     return value
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number that JSON allows")
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -35,7 +35,6 @@ class Placement:
 
     key_prefix: str
     moved_from: str | None = None
-    is_new: bool = False
     clash: str | None = None  # a key that another source has, for which the prefix was chosen
 
 
@@ -60,7 +59,7 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
     known = next((other for other in others if other.root == source.uri), None)
     if known is not None:
         return _as_before(known, key_prefix)
-    chosen = Placement(key_prefix or "", is_new=True)
+    chosen = Placement(key_prefix or "")
     if key_prefix is None and has_items and isinstance(source, FolderSource):
         chosen = _chosen(database, collection, source, others)
     with database.write() as session:
@@ -92,7 +91,7 @@ def _chosen(
     unequal = (key for examples in tally.examples.values() for key, is_equal in examples if not is_equal)
     clash = tally.clash or next(unequal, None)
     prefix = "" if clash is None else _free_prefix(database, collection, source.root, others)
-    return Placement(prefix, is_new=True, clash=clash)
+    return Placement(prefix, clash=clash)
 
 
 def _tally(database: Database, collection: Collection, source: FolderSource, gone: dict[int, HeldSource]) -> _Tally:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from model.errors import UnsupportedModality
 from model.modalities.drawings import ByteArray, ink, ink_as_picture, square
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
 from model.vector_prediction import PredictsVectors
 
 SPACE = "hashing"
@@ -48,7 +47,7 @@ class HashingEmbedder(PredictsVectors):
 
     def default_space(self, modality: str) -> str:
         """`hashing`, the only space. Raises `UnsupportedModality`."""
-        self._check(modality)
+        check_taken(self, [modality])
         return SPACE
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -66,14 +65,9 @@ class HashingEmbedder(PredictsVectors):
     def _describe(self, sample: Sample) -> FloatArray:
         total = np.zeros(DIMENSION, np.float32)
         for modality, value in sorted(sample.values.items()):
-            self._check(modality)
+            check_taken(self, [modality])
             total += _unit(_DESCRIBERS[modality](value))
         return _unit(total)
-
-    def _check(self, modality: str) -> None:
-        if modality not in self.modalities:
-            known = ", ".join(sorted(self.modalities))
-            raise UnsupportedModality(f"the model hashing does not take {modality}; it takes {known}")
 
 
 def _unit(vector: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ RecursionError where a text is nested too deeply.
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from model.config_reader import Positive
 from model.errors import BadInput, LimitExceeded
@@ -52,9 +52,14 @@ def read_json(data: bytes, most: JsonLimits, name: str) -> Any:
     """
     check_shape(data, most, name)
     try:
-        return json.loads(data.decode("utf-8"), parse_int=_whole, parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8"), parse_int=_whole, parse_constant=refuse_constant)
     except ValueError as error:
         raise NotJson(f"{name} is not JSON: {_reason(error)}") from error
+
+
+def refuse_constant(constant: str) -> NoReturn:
+    """Given to `json.loads` as `parse_constant`: NaN and Infinity, which JSON does not allow, are a `ValueError`."""
+    raise ValueError(f"{constant} is not a number that JSON allows")
 
 
 def check_unicode(value: Any, name: str) -> None:
@@ -118,10 +123,6 @@ def _depth(bare: bytes) -> int:
 
 def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_WHOLE else float(digits)
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number that JSON allows")
 
 
 def _reason(error: ValueError) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import RequestInvalid
+from model.errors import RequestInvalid, UnsupportedModality
 from model.modalities.formats.boxes import LabelledBox
 from model.modalities.formats.human_poses import HumanPose
 from model.modalities.formats.metadata import Metadata
@@ -151,6 +151,14 @@ class Embedder(Protocol):
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """Vectors to store for items: exact ones where the space's own extractor applies, else those of `embed`."""
         ...
+
+
+def check_taken(model: Embedder, given: Iterable[str]) -> None:
+    """Raises `UnsupportedModality` for modalities of which the model does not take one."""
+    for modality in given:
+        if modality not in model.modalities:
+            known = ", ".join(sorted(model.modalities))
+            raise UnsupportedModality(f"the model {model.name} does not take {modality}; it takes {known}")
 
 
 @runtime_checkable

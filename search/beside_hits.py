@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+from sqlalchemy.orm import Session
+
+from search.catalogue import facet_counts, fields
 from search.catalogue.collections import Head
 from search.catalogue.session import Database
-from search.query_facets import counted
+from search.filters.tree import Exists, Filter
 from search.query_vectors import raw_vectors
 from search.rankings import Asked
-from search.types import Results
+from search.types import FieldCounts, Query, Results
+
+_VALUES = 20  # of each attribute
 
 
 def with_what_is_asked(database: Database, head: Head, asked: Asked, results: Results) -> Results:
@@ -18,6 +23,18 @@ def with_what_is_asked(database: Database, head: Head, asked: Asked, results: Re
         results = replace(results, hits=tuple(replace(hit, vector=vectors.get(hit.item.id)) for hit in results.hits))
     if asked.query.facets:
         with database.read() as session:
-            found, note = counted(session, head.id, asked.query, asked.where)
+            found, note = _counted(session, head.id, asked.query, asked.where)
         results = replace(results, facets=found, note=results.note or note)
     return results
+
+
+def _counted(
+    session: Session, collection_id: int, query: Query, where: Filter | None
+) -> tuple[tuple[FieldCounts, ...], str | None]:
+    """The facets of a query in its order, and a sentence about one that no item of the collection has."""
+    found = facet_counts.count(session, collection_id, len(query.facets), _VALUES, where, query.facets)
+    by_path = {counts.field: counts for counts in found}
+    missing = (path for path in query.facets if path not in by_path)
+    notes = (fields.note(session, collection_id, Exists(path)) for path in missing)
+    in_order = tuple(by_path.get(path, FieldCounts(path, 0, 0)) for path in query.facets)
+    return in_order, next(filter(None, notes), None)

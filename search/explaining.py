@@ -5,7 +5,7 @@ each space, `DEPTH` deep; scores of items beyond it are computed from their stor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.modalities.reading.budget import check_wanted
@@ -24,7 +24,7 @@ from search.rankings import Asked, Ranking, weight_of
 from search.shared_codes import RankingCodes, ranking_codes, why_none
 from search.shared_names import Names, ranking_names
 from search.shared_words import shared_words
-from search.spaces.base import LiveSpace, centre
+from search.spaces.base import OpenSpace, centre
 from search.types import Hit, Item, Part, Words
 
 DEPTH = 1_000  # how deep a query of one ranking is looked at
@@ -91,7 +91,7 @@ class Explainer:
 
     database: Database
     embedder: Embedder
-    live_space: Callable[[Head, SpaceHead], LiveSpace]
+    live_space: OpenSpace
     backgrounds: Backgrounds
 
     def explain(
@@ -227,7 +227,7 @@ def _variants(asked: Asked) -> dict[Place, Plan]:
         for place, part in enumerate(whole.parts):
             alone = (replace(part, weight=1.0),)
             found[number, _alone(place)] = replace(whole, parts=alone, fusion=Fusion.LATE)
-            others = tuple(other for other in whole.parts if other is not part)
+            others = whole.parts[:place] + whole.parts[place + 1 :]
             if _finds(others, whole.parts):
                 fusion = Fusion.LATE if whole.fusion is Fusion.JOINT and len(others) == 1 else whole.fusion
                 found[number, _rest(place)] = replace(whole, parts=others, fusion=fusion)

@@ -1,15 +1,12 @@
 """How far the indexes of an installation lag behind its log: what a process that starts now would have to read."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from search.catalogue import collections
-from search.catalogue.collections import Head, SpaceHead
+from search.catalogue.collections import Head
 from search.catalogue.session import Database
-from search.spaces.base import LiveSpace, Stored
-
-OpenSpace = Callable[[Head, SpaceHead], LiveSpace]
+from search.spaces.base import OpenSpace, Stored
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from search.errors import BadInput
 from search.filters.tree import Exists, checked
 from search.layout import lay_out
 from search.queries import ITEMS_ARE, home_of, named_space
-from search.spaces.base import LiveSpace
+from search.spaces.base import OpenSpace
 from search.types import GroupValue, IdArray
 
 MOST_ITEMS = 20_000
@@ -82,9 +82,7 @@ class _Making:
 class MapMaker:
     """Makes maps, and keeps the last layouts until their collection changes. Safe for many threads."""
 
-    def __init__(
-        self, database: Database, embedder: Embedder, live_space: Callable[[Head, SpaceHead], LiveSpace]
-    ) -> None:
+    def __init__(self, database: Database, embedder: Embedder, live_space: OpenSpace) -> None:
         self._database = database
         self._embedder = embedder
         self._live_space = live_space

@@ -1,4 +1,4 @@
-"""What a query may ask for: how many parts, hits and groups, and of which items."""
+"""What a query may ask for: how many parts, hits, groups and facets, and of which items."""
 
 import math
 
@@ -6,7 +6,6 @@ from search.errors import BadQuery, LimitExceeded
 from search.explanation import MOST_EXPLAINED
 from search.filters.tree import And, BadFilter, Exists, Filter, checked
 from search.probabilities import PLACE
-from search.query_facets import check_facets
 from search.readings import DEPTH
 from search.settings import Limits
 from search.types import Query, Words
@@ -18,10 +17,11 @@ _TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100
 # of one order. Beyond them as many are added as a query may have hits.
 _USUAL_HITS, _DEPTH_OF_RANKINGS = 100, 1_000
 _MOST_WORDS = 100
+_MOST_FACETS = 20
 
 
 def check_sizes(query: Query, limits: Limits) -> None:
-    """Raises `BadQuery` and `LimitExceeded`."""
+    """Raises `BadQuery` and `LimitExceeded`, and `BadFilter` for facets that no attribute can be."""
     if not query.parts and not query.words:
         raise BadQuery("the query has no parts; give at least one text, file, palette or item")
     parts = len(query.parts) + len(query.words)
@@ -32,7 +32,7 @@ def check_sizes(query: Query, limits: Limits) -> None:
     _check_page(query, limits)
     _check_groups(query, limits)
     _check_spaces(query)
-    check_facets(query)
+    _check_facets(query)
     _check_explained(query)
     hits = query.k * query.group_size
     if query.vectors and hits > limits.hits_with_vectors:
@@ -94,6 +94,17 @@ def _check_spaces(query: Query) -> None:
         raise BadQuery("a part is a vector, which is of one space; ask in that space alone")
     if len(query.spaces) > 1 and not query.words and not any(part.weight > 0 for part in query.parts):
         raise BadQuery("a query in several spaces needs a part with a weight above 0")
+
+
+def _check_facets(query: Query) -> None:
+    if len(query.facets) > _MOST_FACETS:
+        raise LimitExceeded(f"the query has {len(query.facets)} facets; the most is {_MOST_FACETS}")
+    if len(set(query.facets)) < len(query.facets):
+        raise BadQuery("the query has a facet twice; name each attribute once")
+    for path in query.facets:
+        if path.startswith("@"):
+            raise BadQuery(f"a facet is {path[:40]!r}; it takes the path of an attribute, such as place.town")
+        checked(Exists(path))
 
 
 def where_of(query: Query) -> Filter | None:

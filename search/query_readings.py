@@ -1,6 +1,5 @@
 """The readings of an answered query: its best items with their vectors, as they were searched."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model.seam import Embedder
@@ -13,7 +12,7 @@ from search.queries import ITEMS_ARE, home_of
 from search.query_vectors import raw_vectors
 from search.rankings import Asked
 from search.readings import DEPTH, readings
-from search.spaces.base import LiveSpace, centre
+from search.spaces.base import OpenSpace, centre
 
 _MOST = 1_000  # hits that are grouped
 
@@ -24,7 +23,7 @@ class Reader:
 
     database: Database
     embedder: Embedder
-    live_space: Callable[[Head, SpaceHead], LiveSpace]
+    live_space: OpenSpace
 
     def read(self, head: Head, asked: Asked, found: Found) -> tuple[Reading, ...]:
         """The readings of the best hits from the first one on, a thousand at most, whatever page is asked for.

@@ -13,9 +13,8 @@ from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.log import NewEntry
 from search.catalogue.session import Database
 from search.errors import AnyseekError
-from search.spaces.base import NO_DIRECTION
+from search.spaces.base import NO_DIRECTION, OpenSpace
 from search.types import IdArray
-from search.upkeep import OpenSpace
 
 logger = logging.getLogger(__name__)
 

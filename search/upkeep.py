@@ -1,7 +1,7 @@
 """Upkeep of a collection's snapshots, centres and log, by one process at a time, which holds a lease."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,14 +12,12 @@ from search.catalogue.session import Database
 from search.errors import LeaseLost
 from search.settings import Settings
 from search.snapshot_lease import SnapshotLease
-from search.spaces.base import Backend, LiveSpace
+from search.spaces.base import Backend, OpenSpace
 
 logger = logging.getLogger(__name__)
 
 # A collection has its own mean from this size on, and takes a new one whenever it has doubled.
 CENTRE_FROM = 64
-
-OpenSpace = Callable[[Head, SpaceHead], LiveSpace]
 
 
 def write_snapshots(

@@ -17,20 +17,17 @@ from api.collections.schemas import (
     SwitchAnswer,
 )
 from api.collections.tuning import TuneBody, TunedAnswer
-from api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, requires
+from api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
 from api.jobs.schemas import JobAnswer
-from api.pagination import Limit, following
+from api.pagination import Limit, following, passing
 from api.security import Scope
 from indexer.tuning import reset, tune
 from search.catalogue import collections, facet_counts, folders
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at most")]
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
-Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 Groups = Annotated[int, Query(ge=1, le=10_000, description="how many groups at most")]
 Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
 
@@ -68,7 +65,7 @@ def count_facets(
 
     With `where`, only the items that pass the filter count.
     """
-    wanted = checked(filter_from_text(where)) if where is not None else None
+    wanted = passing(where)
     with service.runtime.database.read() as session:
         counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
     return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])

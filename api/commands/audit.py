@@ -31,7 +31,7 @@ def audit(
 ) -> None:
     """List who changed what, newest first: items, collections, jobs, sources and API keys.
 
-    Changes by commands are told too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
+    Changes by commands are listed, too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
     """
     from search.catalogue import audit as log
 

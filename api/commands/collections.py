@@ -136,14 +136,14 @@ def forget_old(name: str) -> None:
 @click.argument("name")
 @click.option("--items", type=int, help="How many items, drawn by a seed, to make queries from.  [default: 256]")
 @click.option("--dry-run", is_flag=True, help="Measure, and change nothing.")
-@click.option("--reset", is_flag=True, help="Return to the model's own means.")
+@click.option("--reset", is_flag=True, help="Return to the model's own means and the curves that ship.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Tune queries of NAME to its own items, without labels.
 
-    Edges are drawn from pictures, and captions, maps and whatever items have beside a picture are asked with. The mean
-    of each kind of query is fitted on them, and used where queries that were held out find no less. So is the curve
-    from which hits get their probabilities, and used where these are no worse. No vectors of items change. `--reset`
+    It asks with edges drawn from pictures, and with captions, maps and whatever items have beside a picture. It fits
+    the mean of each kind of query, and uses it where queries that were held out find no less. It also fits the curve
+    from which hits get their probabilities, and uses it where these are no worse. No vectors of items change. `--reset`
     undoes it; a switch to another model leaves it behind.
     """
     if reset and (dry_run or items is not None):

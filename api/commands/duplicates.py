@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from api.commands.hits import only_collection, write_prints
+from api.commands.hits import echo_paths, only_collection, write_prints
 from api.commands.printing import printable
 from api.connect import connect
 
@@ -17,7 +17,9 @@ _ON_A_SHEET = 500
 
 @click.command()
 @click.argument("collection", required=False)
-@click.option("--limit", type=click.IntRange(1, _MOST), default=1000, show_default=True, help="At most so many groups.")
+@click.option(
+    "--limit", type=click.IntRange(1, _MOST), default=1000, show_default=True, help="The most groups to list."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the copies alone, one a line, without the best ones.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
@@ -40,7 +42,8 @@ def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
             write_prints(client, pictures, options["contact_sheet"])
             click.echo(f"{options['contact_sheet']}: {len(pictures)} pictures", err=True)
     if options["paths"]:
-        _echo_paths(found, "\0" if options["null"] else "\n")
+        copies = [copy["path"] for group in found["groups"] for copy in group["copies"]]
+        echo_paths(copies, "copies", options["null"])
     else:
         click.echo(json.dumps(found) if as_json else _as_text(found))
 
@@ -52,16 +55,6 @@ def _numbered(collection: str, found: dict[str, Any]) -> list[tuple[int, str, st
         for number, group in enumerate(found["groups"], 1)
         for picture in (group["best"], *group["copies"])
     ]
-
-
-def _echo_paths(found: dict[str, Any], end: str) -> None:
-    copies = [copy for group in found["groups"] for copy in group["copies"]]
-    for copy in copies:
-        if copy["path"] is not None:
-            click.echo(copy["path"] + end, nl=False)
-    without = sum(copy["path"] is None for copy in copies)
-    if without:
-        click.echo(f"{without} of {len(copies)} copies have no path", err=True)
 
 
 def _as_text(found: dict[str, Any]) -> str:

@@ -32,14 +32,14 @@ def only_collection(client: "Client | LocalClient") -> str:
     raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
 
 
-def echo_paths(results: Results, end: str) -> None:
-    """Print where the files of hits lie, each with `end` behind it; hits without a path are counted on stderr."""
-    for hit in results.hits:
-        if hit.path is not None:
-            click.echo(hit.path + end, nl=False)
-    without = sum(hit.path is None for hit in results.hits)
+def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
+    """Print each path on a line, or with `null` ended by NUL; `what` has none, such as hits, is counted on stderr."""
+    for path in paths:
+        if path is not None:
+            click.echo(path + ("\0" if null else "\n"), nl=False)
+    without = sum(path is None for path in paths)
     if without:
-        click.echo(f"{without} of {len(results.hits)} hits have no path: {_NO_PATH}", err=True)
+        click.echo(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
 def write_sheet(client: "Client | LocalClient", collection: str, results: Results, file: Path) -> None:

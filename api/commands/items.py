@@ -1,7 +1,6 @@
 """`anyseek items`: list, show, change and delete items, by the running service or in the data directory."""
 
 import json
-from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 from api.commands.hits import only_collection
 from api.commands.printing import printable
 from api.connect import connect
+from model.json_reader import refuse_constant
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
 _ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")
@@ -23,7 +23,7 @@ def items() -> None:
 @items.command("list")
 @_COLLECTION
 @click.option("--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000'.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--limit", type=click.IntRange(1), help="The most items to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_items(collection: str | None, where: str | None, limit: int | None, as_json: bool) -> None:
     """List items by key, all of them or those that pass a filter."""
@@ -79,18 +79,13 @@ def delete(key: str, collection: str | None, etag: str | None) -> None:
 
 
 def _object(text: str) -> dict[str, Any]:
-    refuse: Callable[[str], Any] = _refuse_constant
     try:
-        found = json.loads(text, parse_constant=refuse)
+        found = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--attributes is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise click.UsageError('--attributes is not a JSON object, such as {"rating": 5}')
     return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON allows")
 
 
 def _line(item: dict[str, Any]) -> str:

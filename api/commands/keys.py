@@ -56,7 +56,7 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
 
 @keys.command("list")
 def list_keys() -> None:
-    """Show names, scopes, states, when each was last used, to the hour, and what it stores of what it may."""
+    """Show each key's name, scope and state, when it was last used, to the hour, and what it stores of its quota."""
     from search.catalogue import api_keys, quotas
 
     with opened_catalogue(read_settings()) as database, database.read() as session:
@@ -71,9 +71,10 @@ def list_keys() -> None:
 @_ITEMS
 @_MEGABYTES
 def quota(name: str, items: int | None, mb: int | None) -> None:
-    """Change how much a key may store; what is not said stays as it is.
+    """Change how much a key may store. An option that is not given changes nothing.
 
-    Items that it put, and those of jobs that it started, count for it. Above its quota it can only delete.
+    Items that it put, and those of jobs that it started, count for it. Above its quota it can query, change attributes
+    and captions, and delete.
     """
     from search.catalogue import api_keys, quotas
 

@@ -36,7 +36,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.IntRange(1, 20_000),
     default=5_000,
     show_default=True,
-    help="At most so many items; of more, a sample.",
+    help="The most items to lay out; of more, a sample.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Equal seeds make equal maps."

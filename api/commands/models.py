@@ -143,7 +143,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @models.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
-    """Say which model suits which pictures, and the commands that are still to be run for it."""
+    """Say which model suits which pictures, and which commands are left to run for it."""
     from model.recommended import recommendations
 
     for row in recommendations(read_settings().home):

@@ -100,8 +100,8 @@ def predict(
     Targets are predicted in their order, and each sees those before it.
 
     If FILE is a folder, each file in it is predicted from on its own, many at once, and its targets go to
-    OUT/FILE/TARGET. Files that cannot be predicted from are named, with exit code 1. Run it again to go on where it
-    was: what was predicted before in the same way is left.
+    OUT/FILE/TARGET. Files that cannot be predicted from are named, with exit code 1. Run it again to go on: it
+    keeps what was predicted before in the same way.
 
     The service at ANYSEEK_URL predicts, or the running one if it serves that model, or else this process.
     """

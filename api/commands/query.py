@@ -85,7 +85,9 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option(
     "-k", type=click.IntRange(1, MOST_HITS), default=DEFAULT_HITS, show_default=True, help="The number of hits."
 )
-@click.option("--offset", type=click.IntRange(0, MOST_HITS - 1), default=0, help="Leave out so many of the best hits.")
+@click.option(
+    "--offset", type=click.IntRange(0, MOST_HITS - 1), default=0, help="Leave out this many of the best hits."
+)
 @click.option("--cursor", help="The `next` of an answer with --json: the hits that follow.")
 @click.option(
     "--min-score", type=click.FloatRange(-1, 1), callback=finite, help="Leave out hits whose score is lower: -1 to 1."
@@ -99,10 +101,12 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option(
     "--group-by",
     metavar="ATTRIBUTE",
-    help="The best hit of each value of an attribute, such as album; -k counts values.",
+    help="Return the best hit of each value of an attribute, such as album; -k counts values.",
 )
-@click.option("--group-size", type=click.IntRange(1, MOST_HITS), help="With --group-by: so many hits of each value.")
-@click.option("--facet", "facets", multiple=True, metavar="ATTRIBUTE", help="Count the values that items have.")
+@click.option(
+    "--group-size", type=click.IntRange(1, MOST_HITS), help="With --group-by: the number of hits of each value."
+)
+@click.option("--facet", "facets", multiple=True, metavar="ATTRIBUTE", help="Also count the values of this attribute.")
 @click.option(
     "--where", metavar="FILTER", help="Only items whose attributes pass: 'width >= 1000 and label in (cat, dog)'."
 )
@@ -204,7 +208,7 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
     if results.note:
         click.echo(results.note, err=True)
     if options["paths"]:
-        echo_paths(results, "\0" if options["null"] else "\n")
+        echo_paths([hit.path for hit in results.hits], "hits", options["null"])
     else:
         click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
         for reading in results.readings:

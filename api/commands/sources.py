@@ -38,7 +38,7 @@ def list_sources(collection: str | None, as_json: bool) -> None:
 @click.argument("to", type=click.Path(exists=True))
 @_COLLECTION
 def move(source: str, to: str, collection: str) -> None:
-    """Tell that the files of SOURCE are now at TO. Nothing is read again; keys and vectors of the items stay.
+    """Record that the files of SOURCE are now at TO. Nothing is read again; keys and vectors of the items stay.
 
     `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
     """

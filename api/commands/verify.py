@@ -58,7 +58,7 @@ def _show(kind: str, found: Sequence[tuple[str, str]], as_json: bool, most: int)
 @click.command()
 @click.argument("collection", required=False)
 def rebuild(collection: str | None) -> int:
-    """Make the index of COLLECTION, or of every collection, anew from the catalogue. Works while a service runs.
+    """Rebuild the index of COLLECTION, or of every collection, from the catalogue. Works while a service runs.
 
     Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
     originals are gone too: then index their folder or put those items again.

@@ -11,10 +11,10 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import TypeAdapter
 
 from api.contents import Upload, classes_from_json, json_of_field
-from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, read_form, read_json, requires
+from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
 from api.forms import divided, truth
 from api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
-from api.pagination import Limit, following
+from api.pagination import Limit, following, passing
 from api.security import Scope
 from api.service import Service
 from indexer.patching import Patch, patch_item
@@ -28,8 +28,6 @@ from search.catalogue.folders import named
 from search.catalogue.listing import Order, Place
 from search.catalogue.patching import Versions
 from search.errors import BadInput
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
 from search.item_files import asset_of, open_asset
 from search.settings import Limits
 from search.types import Item
@@ -37,7 +35,6 @@ from search.types import Item
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
 
 Sort = Annotated[Order, Query(description="newest and oldest go by the attribute `taken`; items without it come last")]
-Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 Folder = Annotated[
     str | None, Query(description="a path before a slash of the keys; empty for keys without one", examples=["2024/05"])
 ]
@@ -95,7 +92,7 @@ def list_items(
     folder: Folder = None,
 ) -> ItemsAnswer:
     """List items by key or by date, a page at a time; only those that pass `where` and are directly in `folder`."""
-    wanted = checked(filter_from_text(where)) if where is not None else None
+    wanted = passing(where)
     begin = None if after is None else Place.parse(after, sort)
     with service.runtime.database.read() as session:
         held = collections.get(session, collection)

@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
-from model.json_reader import check_unicode
+from model.json_reader import check_unicode, refuse_constant
 from model.modalities.reading.files import read_file
 from model.spelling import unknown
 from search.errors import BadInput, BadQuery
@@ -108,7 +108,7 @@ def _brief(hit: Hit) -> dict[str, Any]:
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
     try:
-        members = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant)
+        members = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         return _Line("null", error=f"line {number} is not JSON: {error}")
     if not isinstance(members, dict) or not isinstance(members.get("id"), str):
@@ -193,7 +193,3 @@ def _number(text: str) -> int | float:
     if not math.isfinite(value):
         raise BadQuery(f"the number {text[:20]} is too large")
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that JSON allows")

@@ -113,7 +113,6 @@ const post = (path, body) =>
 
 export const createCollection = (name) => post("/v1/collections", { name });
 export const startJob = (collection, source) => post(`${collectionPath(collection)}/jobs`, { source });
-export const cancelJob = (job) => post(`/v1/jobs/${job}/cancel`, {});
 export const failures = async (job) => (await json(`/v1/jobs/${job}/failures`)).failures;
 
 // The folders in `path` from which jobs may be started; without it those that the service allows.

@@ -34,8 +34,8 @@ def measure(items: int) -> dict[str, float]:
         seconds = time.perf_counter() - started
         parts = _catalogue_parts(settings.home / "catalogue.sqlite")
         sizes = {name: size / items for name, size in parts.items()}
-        sizes["thumbnail_bytes"] = _files(settings.assets) / items
-        sizes["flat_index_bytes"] = _files(settings.indexes) / items
+        sizes["thumbnail_bytes"] = bytes_below(settings.assets) / items
+        sizes["flat_index_bytes"] = bytes_below(settings.indexes) / items
         return {**sizes, "items_a_second": items / seconds}
 
 
@@ -94,5 +94,6 @@ def _vacuumed(database: Database) -> int:
         return int(pages * connection.execute(text("PRAGMA page_size")).scalar_one())
 
 
-def _files(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """The bytes of all files in a folder and below it; a file takes up to a block of the disk more."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import func, select
 
 from benchmarks.ingest.rates import FILES_A_FOLDER, png
+from benchmarks.scale.measuring import bytes_below
 from benchmarks.scale.processes import Taken, commands
 from search.catalogue import jobs
 from search.catalogue.jobs import Job, JobState
@@ -131,8 +132,4 @@ def _sizes(settings: Settings, folder: Path) -> dict[str, int]:
     """Bytes of files; a file takes up to a block of the disk more."""
     catalogue = sum(path.stat().st_size for path in settings.home.glob("catalogue.sqlite*"))
     parts = {"pictures": folder, "thumbnails": settings.assets, "index": settings.indexes}
-    return {"catalogue": catalogue} | {name: _bytes_below(path) for name, path in parts.items()}
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {"catalogue": catalogue} | {name: bytes_below(path) for name, path in parts.items()}

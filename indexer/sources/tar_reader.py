@@ -42,12 +42,12 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
 
     Raises `BadArchive` where the archive cannot be read any further.
     """
-    while header := _header(stream, place, length):
+    while header := _header(stream, place):
         first, given = place, _Given()
         while header.type in (_LONG_NAME, _EXTENDED, *_NO_FILES):
             given = _more(stream, header, place, given)
             place += BLOCK + _padded(header.size)
-            header = _header(stream, place, length)
+            header = _header(stream, place)
             if header is None:
                 raise BadArchive(f"damaged at byte {place:,}")
         name, start = given.name or header.name, place + BLOCK
@@ -88,7 +88,7 @@ def _padded(size: int) -> int:
     return -(-max(size, 0) // BLOCK) * BLOCK
 
 
-def _header(stream: BinaryIO, place: int, length: int) -> tarfile.TarInfo | None:
+def _header(stream: BinaryIO, place: int) -> tarfile.TarInfo | None:
     """Read the header at `place`; None at the end mark. Raises `BadArchive`."""
     stream.seek(place)
     block = stream.read(BLOCK)

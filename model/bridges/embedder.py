@@ -9,12 +9,12 @@ from model.bridges.features import features_of
 from model.bridges.files import NUMBERS_FILE, folder_of, read_record
 from model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
 from model.devices import CPU
-from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt
+from model.errors import CheckpointMismatch, WeightsCorrupt
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.registry import MODALITIES, Content
 from model.modalities.values import CONTENTS, as_picture, check_value
 from model.openclip.embedder import SPACE, load_openclip_embedder
-from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
 from model.vector_prediction import PredictsVectors
 
 PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
@@ -37,7 +37,7 @@ class BridgeEmbedder(PredictsVectors):
 
     def default_space(self, modality: str) -> str:
         """`open_clip`, the only space. Raises `UnsupportedModality`."""
-        self._check_taken([modality])
+        check_taken(self, [modality])
         return SPACE
 
     def embed(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
@@ -62,17 +62,11 @@ class BridgeEmbedder(PredictsVectors):
         return {space: rows.copy() for space in spaces}
 
     def _check(self, sample: Sample) -> None:
-        self._check_taken(sample.values)
+        check_taken(self, sample.values)
         if not sample.values:
             raise FormatInvalid(f"the model {self.name} was given a sample without any modality")
         for modality, value in sample.values.items():
             check_value(MODALITIES[modality], value)
-
-    def _check_taken(self, given: Sequence[str] | Mapping[str, object]) -> None:
-        for modality in given:
-            if modality not in self.modalities:
-                known = ", ".join(sorted(self.modalities))
-                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
 
     def _directions(self, samples: Sequence[Sample]) -> FloatArray:
         """Unit rows (n, d) around zero; the prior's direction for a sample that says nothing."""

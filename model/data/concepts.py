@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from model.galleries.openmoji import SKIN_TONES
+
 HELD_OUT_SHARE = 0.15  # base concepts that only the evaluation sees
 DEVELOPMENT_SHARE = 0.05  # base concepts that choose constants, never trained on, never reported
 
 _VARIATION = "FE0F"
 _JOINER = "200D"
-_SKIN_TONES = frozenset({"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"})
 _GENDER_SIGNS = frozenset({"2640", "2642"})
 # Code points that differ in gender only, as the one that stands for them all.
 _GENDERLESS = {
@@ -53,12 +54,12 @@ def plain_hexcode(hexcode: str) -> str:
 
 def has_skin_tone(hexcode: str) -> bool:
     """Whether the emoji is a skin tone of another one, or a swatch of a tone."""
-    return not _SKIN_TONES.isdisjoint(hexcode.upper().split("-"))
+    return not SKIN_TONES.isdisjoint(hexcode.upper().split("-"))
 
 
 def base_concept(hexcode: str) -> str:
     """The hexcode that skin tones and genders of one emoji share."""
-    parts = [p for p in plain_hexcode(hexcode).split("-") if p not in _SKIN_TONES | _GENDER_SIGNS]
+    parts = [p for p in plain_hexcode(hexcode).split("-") if p not in SKIN_TONES | _GENDER_SIGNS]
     kept = [_GENDERLESS.get(part, part) for part in parts]
     while kept and kept[-1] == _JOINER:
         kept.pop()

@@ -18,7 +18,6 @@ from model.checkpoints.files import shapes_only
 from model.placement import moved
 
 IMAGE_SIZE = 224
-GRID = 7
 CHANNELS = 1280
 CLASSES = 1000
 FINE_GRID, FINE_CHANNELS = 14, 112  # of the map that the last stages begin with

@@ -17,14 +17,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from model.devices import CPU
-from model.errors import CheckpointMismatch, UnsupportedModality, WeightsCorrupt, WeightsMissing
+from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from model.files import file_digest
 from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
 from model.openclip.package import import_open_clip
 from model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
 from model.placement import BATCH, chosen_device, moved, prepared
 from model.processors import SHARING
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
+from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
 from model.vector_prediction import PredictsVectors
 
 SPACE = "open_clip"
@@ -62,7 +62,7 @@ class OpenCLIPEmbedder(PredictsVectors):
 
     def default_space(self, modality: str) -> str:
         """`open_clip`, the only space. Raises `UnsupportedModality`."""
-        self._check([modality])
+        check_taken(self, [modality])
         return SPACE
 
     @SHARING.a_pass()
@@ -71,7 +71,7 @@ class OpenCLIPEmbedder(PredictsVectors):
         for space in spaces:
             self.spaces[space]
         for sample in samples:
-            self._check(sample.values)
+            check_taken(self, sample.values)
         made = [torch.zeros(0, self.spaces[SPACE].dimension, device=self._device)]  # fetched once all is there
         for start in range(0, len(samples) if spaces else 0, self._batch):
             with torch.inference_mode():
@@ -82,12 +82,6 @@ class OpenCLIPEmbedder(PredictsVectors):
     def embed_gallery(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[str, FloatArray]:
         """The vectors of `embed`: this space has no other extractor."""
         return self.embed(samples, spaces)
-
-    def _check(self, given: Sequence[str] | Mapping[str, object]) -> None:
-        for modality in given:
-            if modality not in self.modalities:
-                known = ", ".join(sorted(self.modalities))
-                raise UnsupportedModality(f"the model {self.name} does not take {modality}; it takes {known}")
 
     def _forward(self, samples: Sequence[Sample]) -> Tensor:
         """Unit vectors of a batch of samples, float32 (B, dimension)."""

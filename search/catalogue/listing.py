@@ -1,5 +1,6 @@
 """Items by key or by the date they were taken, with or without a filter, a page at a time."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,11 +41,8 @@ class Place:
         if order is Order.KEY:
             return cls(cursor)
         moment, space, key = cursor.partition(" ")
-        try:
-            if space:
-                return cls(key, float(moment) if moment else None)
-        except ValueError:
-            pass  # the same sentence is true of both
+        if space and (not moment or _is_moment(moment)):
+            return cls(key, float(moment) if moment else None)
         raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
 
     def cursor(self, order: Order) -> str:
@@ -52,6 +50,13 @@ class Place:
         if order is Order.KEY:
             return self.key
         return f"{'' if self.moment is None else repr(self.moment)} {self.key}"
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 _Row = tuple[int, str, float | None]

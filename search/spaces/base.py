@@ -128,6 +128,10 @@ class LiveSpace(Protocol):
         ...
 
 
+# Opens the live space of a space of a collection, or gives the one that is open.
+OpenSpace = Callable[[Head, SpaceHead], LiveSpace]
+
+
 class Backend(Protocol):
     """Opens the spaces of all collections of one installation. Safe for many threads.
 

@@ -127,7 +127,9 @@ def test_a_position_counts_only_in_what_has_not_changed_since(source: Source) ->
 
 
 def test_uris_and_keys_can_be_stored(source: Source) -> None:
-    for one in source.scan():
+    found = list(source.scan())
+    assert found
+    for one in found:
         for text in (one.uri, one.key, source.uri):
             assert text
             assert "\0" not in text

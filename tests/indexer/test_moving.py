@@ -188,7 +188,7 @@ def test_a_key_that_was_put_by_hand_makes_a_prefix_too(tools: Tools, tmp_path: P
 
 def test_a_prefix_is_chosen_once(tools: Tools, tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", NAMES)
-    assert placed(tools, photos, "2024/") == Placement("2024/", is_new=True)
+    assert placed(tools, photos, "2024/") == Placement("2024/")
     index(tools, photos)
     assert set(held(tools)) == {f"2024/{name}" for name in NAMES}
     assert placed(tools, photos, "2024/") == Placement("2024/")

@@ -83,6 +83,13 @@ def test_what_is_pushed_away_is_explained_with_its_own_sign(engine: SearchEngine
     assert only.parts[1].contribution is not None
 
 
+def test_the_same_part_twice_is_left_out_once(engine: SearchEngine) -> None:
+    item = Part(item="car", weight=0.2)
+    twice = engine.query("things", Query((item, item, text("cat")), explain=3))
+    apart = engine.query("things", Query((item, replace(item), text("cat")), explain=3))
+    assert twice.explanations == apart.explanations
+
+
 def test_a_single_part_has_nothing_to_be_left_out_of(engine: SearchEngine) -> None:
     (explained,) = engine.query("things", Query((text("dog"),), explain=1)).explanations
     (part,) = explained.parts

@@ -25,11 +25,6 @@ class TextStates:
             raise FormatInvalid(f"text states are at most {LONGEST} vectors, not of shape {self.vectors.shape}")
 
 
-def states_of(encoded: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> TextStates:
-    """The first 77 valid states of an encoder's output (n, width)."""
-    return TextStates(encoded[valid][:LONGEST])
-
-
 def mask_states(states: TextStates, dropped: Sequence[bool]) -> TextStates:
     """Apply span masking to the states: one zero vector replaces every dropped run."""
     count = len(states.vectors)

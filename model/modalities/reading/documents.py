@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape
+from model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape, refuse_constant
 from model.modalities.class_tables import COLOUR
 from model.modalities.drawings import ByteArray
 from model.modalities.formats.bins import LARGEST_BIN
@@ -176,15 +176,11 @@ def parse_json(text: str, name: str) -> Any:
         raise EmptyInput(f"{name} is empty; it must be a JSON document")
     try:
         check_shape(text.encode("utf-8", "surrogatepass"), _DOCUMENT, name)
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_members)
+        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_members)
     except (JsonTooDeep, JsonTooLarge) as error:
         raise BadDocument(str(error)) from error
     except ValueError as error:
         raise BadDocument(f"{name} is not JSON: {_short(str(error))}") from error
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number that JSON allows")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A picture of which only what a mask covers is looked for."""
+"""The part of a picture that a mask covers, as a picture of its own."""
 
 from typing import cast
 
@@ -39,7 +39,7 @@ def understand_masked(
     picture = cast(Picture, understand(modality, data, limits, name, None, form, box).value)
     _check_proportions(picture, (right - left) / width, (bottom - top) / height, inside, name)
     covered = _scaled(inside[top:bottom, left:right], picture.shape[1], picture.shape[0])
-    sentence = f"of {name} only {inside.mean():.1%} is looked for, where its mask is not 0"
+    sentence = f"{_share(inside)} of {name} is used, where its mask is not 0"
     return Reading(_on_its_mean(picture, covered), Understood(name, MASK, 1.0, sentence))
 
 
@@ -67,6 +67,11 @@ def _scaled(inside: Mask, width: int, height: int) -> Mask:
     shares = np.asarray(Image.fromarray(inside.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX))
     mostly: Mask = shares >= 128
     return mostly if mostly.any() else np.asarray(shares > 0)
+
+
+def _share(inside: Mask) -> str:
+    share = inside.mean()
+    return f"only {share:.1%}" if share >= 0.0005 else "less than 0.1%"
 
 
 def _on_its_mean(picture: Picture, covered: Mask) -> Picture:

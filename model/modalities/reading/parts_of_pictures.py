@@ -30,7 +30,7 @@ def read_region(file: Encoded, box: Sequence[float]) -> Reading:
     image = Image.fromarray(np.ascontiguousarray(whole[rows.start : rows.stop, columns.start : columns.stop]))
     image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     size = f"{len(_within(left, right, width))} x {len(_within(top, bottom, height))}"
-    sentence = f"of {file.name} only the box {_written(box)} is looked for, {size} pixels"
+    sentence = f"only the box {_written(box)} of {file.name} is used, {size} pixels"
     return Reading(np.asarray(image), Understood(file.name, REGION, 1.0, sentence))
 
 

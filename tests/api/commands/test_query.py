@@ -64,9 +64,9 @@ def test_a_box_is_of_pictures_or_else_of_items_over_the_service_and_without_one(
     for done in said:
         assert done.returncode == 0, done.stderr
         (understood,) = json.loads(done.stdout)["understood"]
-        assert understood["sentence"].startswith("of the picture of 'one' only the box 0, 0, 1, 1 is looked for")
+        assert understood["sentence"].startswith("only the box 0, 0, 1, 1 of the picture of 'one' is used")
     (understood,) = json.loads(masked.stdout)["understood"]
-    assert understood["sentence"] == "of the picture of 'one' only 100.0% is looked for, where its mask is not 0"
+    assert understood["sentence"] == "only 100.0% of the picture of 'one' is used, where its mask is not 0"
     box = ("--box", *"0011")
     assert "--mask is a part of a picture" in run("query", "--collection", "shapes", "disc", *mask).stderr
     assert "give --box or --mask, not both" in run("query", "--item", "red disc", *mask, *box).stderr

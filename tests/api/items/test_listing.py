@@ -60,6 +60,8 @@ def test_what_is_no_filter_order_or_cursor_is_refused(problem: Problem, http: ht
     problem(http.get(path, params={"where": "even ="}), 422, "bad-filter")
     problem(http.get(path, params={"sort": "size"}), 422, "invalid-request")
     problem(http.get(path, params={"sort": "newest", "after": "b"}), 422, "bad-input")
+    problem(http.get(path, params={"sort": "newest", "after": "nan b"}), 422, "bad-input")
+    problem(http.get(path, params={"sort": "oldest", "after": "-inf b"}), 422, "bad-input")
 
 
 def test_an_item_deleted_between_two_pages_does_not_end_the_listing(http: httpx.Client, dated: str) -> None:

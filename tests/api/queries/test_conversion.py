@@ -56,7 +56,7 @@ def test_a_box_is_a_part_of_an_item_s_picture() -> None:
     (read,) = read_query({"parts": [part]}, LIMITS, EMBEDDER, picture_of).parts
     assert (read.modality, read.item, read.weight, np.shape(read.value)) == ("rgb", None, -0.5, (6, 4, 3))  # type: ignore[arg-type]
     assert read.understood is not None
-    assert read.understood.sentence.startswith("of the picture of 'a' only the box 0, 0, 0.5, 1 is looked for")
+    assert read.understood.sentence.startswith("only the box 0, 0, 0.5, 1 of the picture of 'a' is used")
     with pytest.raises(BadInput, match="the box of the picture of 'a' is 0, 0, 0, 1 and empty"):
         read_query({"parts": [part | {"box": [0, 0, 0, 1]}]}, LIMITS, EMBEDDER, picture_of)
 

@@ -51,7 +51,7 @@ def test_each_part_of_an_item_finds_what_it_shows(http: httpx.Client, shapes: st
         answer = http.post(path, json={"parts": [{"item": "both", "collection": both, "box": box}], "explain": 1})
         assert _first(answer) == shown
         (understood,) = answer.json()["understood"]
-        assert understood["sentence"].endswith("is looked for, 96 x 96 pixels")
+        assert understood["sentence"].endswith("is used, 96 x 96 pixels")
         assert understood["name"] == "the picture of 'both'"
     several = {"collections": [both, shapes], "parts": [{"item": "both", "box": LEFT}], "k": 20}
     assert "red disc" in [hit["key"] for hit in http.post("/v1/query", json=several).json()["hits"][:2]]

@@ -70,7 +70,7 @@ def test_a_part_of_an_open_item_is_looked_for_and_stands_in_the_address(pairs: P
     pairs.wait_for_selector(".card .score")
     settled(pairs)
     assert keys(pairs)[0] == "blue bar"
-    pairs.wait_for_selector(".chip .understood >> text=of the picture of 'both' only the box")
+    pairs.wait_for_selector(".chip .understood >> text=/only the box .* of the picture of 'both' is used/")
     assert pairs.inner_text(".chip .what small") == "part of"
     with visiting(pairs.url) as other:
         (again,) = _asked(other, other.reload)
@@ -142,7 +142,7 @@ def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(
     stroke(pairs, "#looking .region-sheet", (0.02, 0.02), (0.48, 0.98))
     (part,) = _asked(pairs, lambda: pairs.click("#looking >> text=Search this region"))
     assert part["box"] == pytest.approx([0.02, 0.02, 0.48, 0.98], abs=0.02)
-    pairs.wait_for_selector(".chip .understood >> text=of photo.png only the box")
+    pairs.wait_for_selector(".chip .understood >> text=/only the box .* of photo.png is used/")
     settled(pairs)
     assert keys(pairs)[0] == "red disc"
     pairs.click(".chip .look")

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 from model.modalities.formats.spans import FormatInvalid
-from model.modalities.formats.text_states import TextStates, mask_states, states_of
+from model.modalities.formats.text_states import TextStates, mask_states
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(6, 2) + 1
-
-
-def test_invalid_states_are_dropped_and_the_rest_cut() -> None:
-    valid = np.array([True, False, True, True, False, False])
-    np.testing.assert_array_equal(states_of(VECTORS, valid).vectors, VECTORS[[0, 2, 3]])
-    many = np.ones((100, 2), np.float32)
-    assert states_of(many, np.ones(100, np.bool_)).vectors.shape == (77, 2)
 
 
 def test_a_dropped_run_is_one_zero_vector() -> None:

@@ -62,6 +62,25 @@ def test_a_mask_thinner_than_a_pixel_of_the_picture_covers_what_it_touches() -> 
     assert masked(scene(), mask).shape[:2] == (21, 60)
 
 
+@pytest.mark.parametrize(("rows", "share"), [(60, "100.0%"), (30, "50.0%"), (1, "1.7%")])
+def test_the_sentence_says_how_much_counts(rows: int, share: str) -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[:rows] = 1
+    assert said(mask) == f"only {share} of a.png is used, where its mask is not 0"
+
+
+def test_a_pixel_is_more_than_nothing() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[3, 4] = 1
+    assert said(mask) == "less than 0.1% of a.png is used, where its mask is not 0"
+
+
+def said(mask: np.ndarray) -> str:
+    understood = understand_masked("image", encoded(scene()), LIMITS, "a.png", encoded(mask)).understood
+    assert understood is not None
+    return understood.sentence
+
+
 @pytest.mark.parametrize(
     ("mask", "says"),
     [

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,34 +28,56 @@ def test_each_is_told_its_number_and_where_the_others_are(tmp_path: Path, monkey
     assert {one[5] for one in found} == {str(max((os.cpu_count() or 1) // 3, 1))}
 
 
-def test_the_status_is_that_of_the_first_that_failed() -> None:
-    late = "import os, sys, time; number = int(os.environ['RANK']); time.sleep(number); sys.exit((7, 5)[number])"
-    assert _run(late) == (7, [])
-    assert _run("import os, sys; sys.exit(3 * int(os.environ['RANK']))") == (3, [])
+def test_the_status_is_that_of_the_first_that_failed(tmp_path: Path) -> None:
+    """Process 0 fails once the starter has seen process 1 end, after which no process has that number any more."""
+    program = (
+        "import os, pathlib, sys, time\n"
+        "told = pathlib.Path(sys.argv[1])\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    told.with_suffix('.new').write_text(str(os.getpid()))\n"
+        "    told.with_suffix('.new').rename(told)\n"
+        "    sys.exit(5)\n"
+        "while not told.exists():\n"
+        "    time.sleep(0.01)\n"
+        "try:\n"
+        "    while True:\n"
+        "        os.kill(int(told.read_text()), 0)\n"
+        "        time.sleep(0.01)\n"
+        "except ProcessLookupError:\n"
+        "    sys.exit(7)\n"
+    )
+    assert _run(program, 2, str(tmp_path / "told")) == (5, [])
 
 
-def test_one_that_a_signal_ended_is_told_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_a_signal_ended_is_told_and_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.training.run.launching._GRACE", 0.2)
-    program = "import os, time; os.environ['RANK'] == '1' and os.kill(os.getpid(), 9); time.sleep(100)"
-    began = time.monotonic()
-    status, said = _run(program)
-    assert time.monotonic() - began < 50
+    program = (
+        "import os, pathlib, sys, time\n"
+        "os.environ['RANK'] == '1' and os.kill(os.getpid(), 9)\n"
+        "time.sleep(100)\n"
+        "pathlib.Path(sys.argv[1]).touch()"
+    )
+    status, said = _run(program, 2, str(tmp_path / "outlived"))
     assert status == 1
     assert said == ["process 1 of 2 was ended by SIGKILL; --resume goes on from the last checkpoint"]
+    assert not (tmp_path / "outlived").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_starter_reaches_all(number: int) -> None:
+def test_a_signal_to_the_starter_reaches_all(number: int, tmp_path: Path) -> None:
     """Rank 0 sends it to the starter once both listen; each ends with 130 as soon as it is asked."""
     program = (
-        "import os, signal, sys, time\n"
+        "import os, pathlib, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(130))\n"
-        "time.sleep(1)\n"
+        "listens = pathlib.Path(sys.argv[1])\n"
+        "os.environ['RANK'] == '1' and listens.touch()\n"
+        "while not listens.exists():\n"
+        "    time.sleep(0.01)\n"
         f"os.environ['RANK'] == '0' and os.kill(os.getppid(), {int(number)})\n"
         "time.sleep(100)"
     )
     before = signal.getsignal(number)
-    assert _run(program) == (130, [])
+    assert _run(program, 2, str(tmp_path / "listens")) == (130, [])
     assert signal.getsignal(number) is before
 
 
