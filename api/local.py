@@ -66,7 +66,7 @@ class LocalClient:
         from api.predictions.predictor import Predictor
 
         settings = self._runtime.settings
-        return Predictor(settings.home, self._runtime.model, device=settings.device, openvino=settings.openvino)
+        return Predictor(settings.home, self._runtime.model, device=settings.device, switches=settings.switches)
 
     def query(
         self,

@@ -7,6 +7,8 @@
   bfloat16: the network alone with its input on the device, all of `embed` from decoded pictures, and from JPEG files
   that as many threads decode as there are processors; and which share of the device's peak that is.
 - `queries`: captions a second and how long one takes, for clients that ask one after the other and are gathered.
+- `small_batches`: milliseconds of embedding captions and pictures, 1, 4 and 16 at a time, kernel by kernel, as CUDA
+  graphs, with compiled blocks, and with both; and the lowest cosine with the vectors of the first way.
 - `index`: searching vectors of 256 numbers by FAISS on the CPU and on the card.
 - `training`: model FLOP utilisation of a step.
 - `agreement`: the lowest cosine between vectors of the CPU and of the device, by dtype, as samples pass the network
@@ -36,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from api.gathering import Gathering
 from api.service import Pool
 from benchmarks.model.networks import PUBLISHED, TARGET, random_network
+from benchmarks.model.small_batches import small_batches
 from benchmarks.model.timing import UNCOUNTED, machine
 from benchmarks.training.measures import Way, matrix_rate, measure, published_peak
 from model.errors import BadDevice
@@ -65,7 +68,7 @@ _TINY_MLP = {"enc_type": "BottleneckMLP/B_1-Wi_32", "dec_type": "BottleneckMLP/B
 _SMALL = {"dim": 64, "num_heads": 2, "encoder_depth": 2, "decoder_depth": 2}
 _WORDS = "a photo of two red bicycles beside an old house at night"
 _WAITING = 256
-_SECTIONS = ("embedding", "queries", "index", "training", "agreement")
+_SECTIONS = ("embedding", "queries", "small_batches", "index", "training", "agreement")
 _SEARCHED = 256  # numbers of a vector
 
 
@@ -81,9 +84,10 @@ class Extent:
     vectors: int = 1_000_000
     searches: int = 1000
     train: int = 256
+    small: int = 50  # repetitions of a small batch
 
 
-QUICK = Extent(20, (64, 48), 1, (1, 4), 12, 2_000, 5, 4)
+QUICK = Extent(20, (64, 48), 1, (1, 4), 12, 2_000, 5, 4, 1)
 
 
 def main() -> None:
@@ -108,6 +112,7 @@ def main() -> None:
     measures: dict[str, Callable[[], object]] = {
         "embedding": lambda: _embeddings(arguments.networks, device, extent, peak, quick=quick),
         "queries": lambda: _queries(random_model(first, device, quick=quick), extent),
+        "small_batches": lambda: _small_batches(first, device, extent, quick=quick),
         "index": lambda: searching(extent),
         "training": lambda: training(first, device, extent, peak, quick=quick),
         "agreement": lambda: agreement(first, device, quick=quick),
@@ -277,6 +282,18 @@ def queries(model: FourMModel, clients: int, count: int) -> dict[str, Any]:
         "p50_ms": 1000 * taken[len(taken) // 2],
         "p99_ms": 1000 * taken[int(0.99 * (len(taken) - 1))],
     }
+
+
+def _small_batches(size: str, device: torch.device, extent: Extent, *, quick: bool) -> dict[str, Any]:
+    pictures = [_picture(file, FileLimits()) for file in _jpegs(replace(extent, pictures=16))]
+    captions = [Sample({"caption": f"{_WORDS} {number}"}) for number in range(16)]
+    batches = {
+        f"{name}_{many}": samples[:many]
+        for name, samples in (("captions", captions), ("pictures", pictures))
+        for many in (1, 4, 16)
+    }
+    make = partial(random_model, size, device, quick=quick)
+    return small_batches(make, batches, _SPACE, lambda run: _median(run, extent.small, device))
 
 
 def searching(extent: Extent) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class ModelError(Exception):
     ModelError
     ├── UnsupportedModality   the embedder does not take this modality
     ├── UnknownModel          no embedder of that name
-    ├── BadDevice             no device of that name, or none on this machine
+    ├── BadDevice             no device of that name, or none on this machine, or nothing there to compile for it
     │   └── DeviceInName      a model's name says a device where it must not
     ├── PackageMissing        the model needs an optional package; says which extra has it
     ├── WeightsMissing        weights are not there; says which command gets them

@@ -15,6 +15,7 @@ from model.devices import CPU, OFFERED, is_device
 from model.home import default_home
 from model.json_reader import JsonLimits
 from model.modalities.reading.encoded import FileLimits
+from model.switches import Switches
 from search.errors import BadInput
 
 DEFAULT_MODEL = "4m-tiny"
@@ -199,7 +200,9 @@ class Settings:
     roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
-    openvino: bool = True  # computes the image encoder of bundled models, where it is installed
+    openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
+    cuda_graphs: bool = Switches.cuda_graphs  # of small batches on a card; see docs/gpu.md
+    compile: bool = Switches.compile  # blocks of 4M networks on a card, which needs Triton and a C compiler
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/gpu.md
     work: Work = field(default_factory=Work)
@@ -225,6 +228,11 @@ class Settings:
     def make_home(self) -> None:
         """Make the data directory if it is absent, for its owner alone."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def switches(self) -> Switches:
+        """What may compute networks."""
+        return Switches(self.openvino, self.cuda_graphs, self.compile)
 
     @property
     def assets(self) -> Path:

@@ -14,11 +14,11 @@ from indexer.reembed import ReembedTools
 from indexer.runs import Owner, Tools
 from indexer.sources.opening import open_source
 from model.devices import names_device, split_device
-from model.encoders.openvino_allowed import allowing_openvino
 from model.errors import DeviceInName
 from model.loading import load_embedder
 from model.processors import prepare_process
 from model.seam import Embedder
+from model.switches import switching
 from search.assets import AssetStore
 from search.backup.unfinished import remove_abandoned
 from search.catalogue import audit, collections, jobs, reembedding, space_switch
@@ -245,7 +245,7 @@ class Runtime:
 
     def _load(self, model: str) -> Tools:
         prepare_process(self.settings.threads)
-        with allowing_openvino(self.settings.openvino):
+        with switching(self.settings.switches):
             embedder = load_embedder(model, self.settings.home, self.settings.device)
         engine = SearchEngine(self.database, self.settings, embedder, self._backend)
         return Tools(self.settings, self.database, self.assets, embedder, engine)

@@ -92,7 +92,7 @@ def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
 
     settings = read_settings()
     prepare_process(settings.threads)
-    predictor = Predictor(settings.home, usual, device=device or settings.device, openvino=settings.openvino)
+    predictor = Predictor(settings.home, usual, device=device or settings.device, switches=settings.switches)
     return predictor, settings.limits
 
 

@@ -11,7 +11,6 @@ from api.errors import NotReady, TookTooLong
 from api.predictions.conversion import PredictionRequest
 from api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
 from model.devices import CPU, names_device
-from model.encoders.openvino_allowed import allowing_openvino
 from model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from model.fourm.published.names import OWNER, PUBLISHED, Role
 from model.fourm.published.options import predicting_name
@@ -21,6 +20,7 @@ from model.modalities.reading.budget import check_wanted
 from model.modalities.values import files_of, members_of
 from model.predict import predict_samples
 from model.seam import Model, Prediction, PredictOptions, Progress
+from model.switches import Switches, switching
 from search.settings import DEFAULT_MODEL
 
 _BUNDLED, _PUBLISHED = DEFAULT_MODEL, "4M-21_B"
@@ -30,7 +30,7 @@ _IN_A_REQUEST = (BadInput, RequestInvalid, UnsupportedModality)  # what is wrong
 class Predictor:
     """Predicts with one model at a time and keeps it for the next request; safe to use from several threads.
 
-    `device` is where models are loaded, and `openvino` whether they may use it, None as the environment says.
+    `device` is where models are loaded, and `switches` how they are computed, None as the environment says.
     `seconds` is the longest that one prediction may take, None for no limit.
     `serving` gives the model that already embeds under the name `default_model`: it also predicts, and is not loaded
     again. Whoever names it without a dtype gets the one that is served.
@@ -43,9 +43,9 @@ class Predictor:
         seconds: float | None = None,
         serving: Callable[[], Model] | None = None,
         device: str = CPU,
-        openvino: bool | None = None,
+        switches: Switches | None = None,
     ) -> None:
-        self._home, self._device, self._openvino = home, device, openvino
+        self._home, self._device, self._switches = home, device, switches
         self._default = default_model if network_of(default_model) in predicting_models() else _BUNDLED
         self._serves, self._serving = default_model, serving
         self._seconds = seconds
@@ -105,7 +105,7 @@ class Predictor:
             return self._serving()
         if self._held is None or self._held.name != wanted:
             self._held = None  # two models may not fit into memory
-            with allowing_openvino(self._openvino):
+            with switching(self._switches):
                 self._held = load_model(wanted, self._home, self._device)
         return self._held
 

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from model.encoders.conse import class_sentences, conse
 from model.encoders.fastest import load_fastest
 from model.encoders.minilm import load_minilm
-from model.encoders.openvino_allowed import may_use_openvino
 from model.encoders.preprocess import VERSION, encoder_input, picture_pixels
 from model.encoders.pull import check_encoders, encoders_digest
 from model.encoders.remembering import ImageEncoder, Remembering
@@ -20,6 +19,7 @@ from model.fourm.model import FourMModel
 from model.modalities.drawings import ByteArray
 from model.network.packing import pack_linears
 from model.seam import Embedder, FloatArray
+from model.switches import switches
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
 
@@ -40,7 +40,7 @@ class Encoders:
     def __init__(self, home: Path) -> None:
         """Load them from below `home`. Raises `WeightsMissing`, `WeightsCorrupt`."""
         folder = check_encoders(home)
-        self.image_encoder: ImageEncoder = load_fastest(folder / "efficientnet-lite0.safetensors", may_use_openvino())
+        self.image_encoder: ImageEncoder = load_fastest(folder / "efficientnet-lite0.safetensors", switches().openvino)
         self._text = load_minilm(folder / "minilm-l6.safetensors", folder / "minilm-l6.tokenizer.json")
         pack_linears(self._text)
 

@@ -45,7 +45,7 @@ def guided_vectors(
     network: FourM, embedding: Embedding, alone: Encoded, weights: Sequence[Weights], spaces: Sequence[str]
 ) -> dict[str, Tensor]:
     """Unit vectors (B, d) by space. `alone` has a row for each modality of B samples, in the order of their weights."""
-    context, nothing = network.encode(alone.inputs, alone.fill), network.encode(_emptied(alone), Fill(0, True))
+    context, nothing = network.encode(alone.inputs, alone.fill), network.encode(_emptied(alone), Fill(0, 0))
     vectors = {}
     for space in spaces:
         of = embedding.spaces[space]

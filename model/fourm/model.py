@@ -7,7 +7,7 @@ Embedding involves no random draws and no centring; means to centre by are const
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import cast
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.errors import UnsupportedModality
+from model.fourm.graphs import graphs_for
 from model.fourm.guided import checked_weights, guided_vectors
 from model.fourm.inputs import Encoded, FourMParts, encode_samples
 from model.fourm.prediction import decode_directly, decode_samples, is_value
@@ -26,6 +27,7 @@ from model.modalities.formats.spans import FormatInvalid
 from model.modalities.registry import MODALITIES
 from model.modalities.values import check_value
 from model.network.token_budget import within_budget
+from model.network.tokens import Fill, ModalityInput
 from model.once import Once
 from model.placement import batch_on
 from model.processors import SHARING
@@ -71,6 +73,7 @@ class FourMModel:
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
         self._vectors, self._embedding = tuple(vectors), Once(embedding)
+        self.graphs = graphs_for(parts.network)  # which asks what holds when the model is loaded
 
     @property
     def name(self) -> str:
@@ -327,23 +330,41 @@ class FourMModel:
     def _predicted(
         self, batch: Encoded, spaces: Sequence[str], decodings: Sequence[Decoding], gallery: bool
     ) -> dict[tuple[Decoding, str], Tensor]:
-        """Unit vectors that the network predicts: one encoder pass, and a decoder pass for targets with as many tokens.
+        """Unit vectors that the network predicts, with what is added to them.
 
-        Targets do not see each other; decoded apart, few tokens are not weighed down by many. What a gallery stores as
-        it is need not be predicted.
+        What a gallery stores as it is need not be predicted.
         """
-        network, embedding = self.parts.network, self.embedding
+        embedding = self.embedding
         stored = embedding.stored_as_they_are(batch, spaces) if gallery else {}
         vectors = {(decoding, space): rows for decoding in decodings for space, rows in stored.items()}
         missing = [space for space in spaces if space not in stored]
         if not missing:
             return vectors
-        context = network.encode(batch.inputs, batch.fill)
-        for grid in dict.fromkeys(embedding.spaces[space].grid for space in missing):
-            alike = [space for space in missing if embedding.spaces[space].grid == grid]
-            logits = network.decode_global(context, [embedding.spaces[space].key for space in alike])
+        assert batch.fill is not None, "a batch on a device knows its fill"
+        computed = partial(self._pass, missing, decodings)
+        if self.graphs is None:
+            predicted = computed(batch.inputs, batch.fill)
+        else:
+            predicted = self.graphs.run(computed, batch.inputs, batch.fill, (tuple(missing), tuple(decodings)))
+        for (decoding, space), rows in predicted.items():
+            vectors[decoding, space] = embedding.completed(rows, batch.own, space, gallery)
+        return vectors
+
+    def _pass(
+        self, spaces: Sequence[str], decodings: Sequence[Decoding], inputs: Mapping[str, ModalityInput], fill: Fill
+    ) -> dict[tuple[Decoding, str], Tensor]:
+        """Unit vectors (B, d) of the network alone: an encoder pass, and a decoder pass for targets of as many tokens.
+
+        Targets do not see each other; decoded apart, few tokens are not weighed down by many. It never waits for a
+        card, so that it can be captured.
+        """
+        network, vectors = self.parts.network, dict[tuple[Decoding, str], Tensor]()
+        context, of = network.encode(inputs, fill), {space: self.embedding.spaces[space] for space in spaces}
+        for grid in dict.fromkeys(of[space].grid for space in spaces):
+            alike = [space for space in spaces if of[space].grid == grid]
+            logits = network.decode_global(context, [of[space].key for space in alike])
             for decoding, space in product(decodings, alike):
-                vectors[decoding, space] = embedding.vectors(logits, batch.own, space, decoding, gallery)
+                vectors[decoding, space] = of[space].vectors(logits[of[space].key], decoding)
         return vectors
 
 

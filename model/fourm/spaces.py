@@ -103,15 +103,12 @@ class Embedding:
         colours = {} if self.colours is None else {self.colours.about.name: self.colours.about}
         return joint | {name: space.about for name, space in self.spaces.items()} | colours
 
-    def vectors(
-        self, logits: Mapping[str, Tensor], own: Mapping[str, Tensor], space: str, decoding: Decoding, gallery: bool
-    ) -> Tensor:
-        """Unit vectors (B, d) of a space from logits (B, n, V) by key and the inputs' own vectors by modality.
+    def completed(self, predicted: Tensor, own: Mapping[str, Tensor], space: str, gallery: bool) -> Tensor:
+        """Unit vectors (B, d) of a space from the network's (B, d) and the inputs' own vectors by modality.
 
         For a gallery they are exact ones where the space stores these and the sample has a picture.
         """
-        of = self.spaces[space]
-        found = of.vectors(logits[of.key], decoding)
+        of, found = self.spaces[space], predicted
         added = self.added(own, space)
         if added is not None:
             found = F.normalize(found + added, dim=1)

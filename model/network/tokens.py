@@ -36,20 +36,24 @@ class ModalityTarget:
 
 @dataclass(frozen=True)
 class Fill:
-    """How many tokens the fullest row of a batch uses, and whether every row uses as many.
+    """How many tokens the fullest and the emptiest row of a batch use.
 
     Whoever makes a batch knows it from masks on the CPU. A network would have to wait for its device to learn it.
     """
 
     longest: int
-    even: bool
+    shortest: int
+
+    @property
+    def even(self) -> bool:
+        """Whether every row uses as many."""
+        return self.shortest == self.longest
 
     @classmethod
     def of(cls, masks: Iterable[Tensor]) -> "Fill":
         """That of a batch whose modalities have these masks, bool (B, n) each, on the CPU; at least one."""
         used = torch.stack([(~mask).sum(dim=1) for mask in masks]).sum(dim=0)
-        longest = int(used.max())
-        return cls(longest, int(used.min()) == longest)
+        return cls(int(used.max()), int(used.min()))
 
 
 @dataclass(frozen=True)

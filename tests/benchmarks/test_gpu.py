@@ -24,6 +24,12 @@ def test_the_quick_benchmark_measures_everything_on_a_cpu() -> None:
         assert row["network_share_of_peak"] == pytest.approx(row["network_tflops"])
     assert [row["clients"] for row in report["queries"]] == [1, 4]
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in report["queries"])
+    small = report["small_batches"]
+    assert list(small) == ["kernel_by_kernel", "graphs", "compiled", "compiled_graphs"]
+    assert small["graphs"] == small["compiled_graphs"] == "CUDA graphs need a card"
+    assert small["kernel_by_kernel"].keys() == small["compiled"].keys() >= {"captions_1", "pictures_16"}
+    assert small["compiled"].pop("lowest_cosine") > 0.999  # in bfloat16
+    assert min(small["compiled"].values()) > 0
     assert report["index"]["flat"]["32_at_once"] > 0
     assert report["agreement"]["float32"]["alone"] > 0.9999
     assert report["agreement"].keys() == {"float32", "bfloat16"}

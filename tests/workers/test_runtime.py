@@ -10,9 +10,9 @@ from sqlalchemy import update
 
 from indexer.errors import ModelMismatch, SourceGone
 from indexer.indexing import open_collection
-from model.encoders.openvino_allowed import may_use_openvino
 from model.errors import BadDevice, UnknownModel
 from model.hashing import HashingEmbedder
+from model.switches import Switches, switches
 from search.catalogue.jobs import JobState
 from search.catalogue.tables import SpaceRow
 from search.errors import CollectionNotFound, FingerprintMismatch
@@ -104,18 +104,19 @@ def test_no_job_for_a_collection_of_other_weights(tmp_path: Path) -> None:
             runtime.submit_index("c", tmp_path, prune=False)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_models_are_loaded_with_openvino_as_the_settings_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+@pytest.mark.parametrize("name", ["openvino", "cuda_graphs", "compile"])
+@pytest.mark.parametrize("said", [True, False])
+def test_models_are_loaded_with_the_switches_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: bool
 ) -> None:
     """Also where settings are not from the environment."""
     found = []
 
     def load(name: str, home: Path, device: str) -> HashingEmbedder:
-        found.append(may_use_openvino())
+        found.append(switches())
         return HashingEmbedder()
 
     monkeypatch.setattr(composing, "load_embedder", load)
-    with Runtime.open(Settings(tmp_path, openvino=allowed), "hashing") as runtime:
+    with Runtime.open(Settings(tmp_path, **{name: said}), "hashing") as runtime:
         runtime.tools()
-    assert found == [allowed]
+    assert found == [Switches(**{name: said})]

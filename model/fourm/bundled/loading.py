@@ -12,7 +12,6 @@ from model.devices import CPU
 from model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
 from model.encoders.fastest import FastestEncoder, load_fastest
 from model.encoders.minilm import load_minilm
-from model.encoders.openvino_allowed import may_use_openvino
 from model.encoders.pull import check_encoders
 from model.fourm.bundled.bundle import Bundle, load_bundle
 from model.fourm.bundled.images import SeenImages
@@ -23,10 +22,12 @@ from model.fourm.model import FourMModel
 from model.fourm.spaces import Embedding, GlobalSpace
 from model.fourm.specialists import Specialist, Specialists
 from model.modalities.registry import MODALITIES
+from model.network.compiling import compile_where_asked
 from model.network.config import EmbeddingKind, FourMConfig
 from model.network.packing import pack, pack_linears
 from model.once import Once
 from model.placement import chosen_device
+from model.switches import switches
 from model.tokenizers.text import TextTokenizer
 from model.tokenizers.vqvae import VQVAE
 from model.towers.captions import Captioner
@@ -52,6 +53,7 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
         for module in (*bundle.modules(), text_encoder):
             module.to(where)
     pack(bundle.network, tuple(bundle.spaces))
+    compile_where_asked(bundle.network)
     see = None if bundle.joint is None else bundle.joint.towers.see
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)
@@ -64,7 +66,7 @@ class FirstUsedEncoder:
     """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        openvino = may_use_openvino()  # what holds when the model is loaded, not with the first picture
+        openvino = switches().openvino  # what holds when the model is loaded, not with the first picture
         self._network = Once(lambda: _image_encoder(path, device, openvino))
 
     def __call__(self, pixels: Tensor) -> Features:

@@ -19,6 +19,7 @@ from model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, publ
 from model.fourm.published.options import EmbedderOptions, Precision, parse_name
 from model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from model.fourm.spaces import Embedding, GlobalSpace
+from model.network.compiling import compile_where_asked
 from model.network.config import ConfigInvalid, FourMConfig
 from model.network.packing import pack
 from model.once import Once
@@ -50,6 +51,7 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
     parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
+    compile_where_asked(parts.network)
     modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 

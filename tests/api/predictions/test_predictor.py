@@ -12,10 +12,10 @@ from api.errors import NotReady, status_of
 from api.predictions import predictor as predicting
 from api.predictions.conversion import PredictionRequest, read_request
 from api.predictions.predictor import Predictor, predicting_models
-from model.encoders.openvino_allowed import may_use_openvino
 from model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from model.modalities.formats.spans import FormatInvalid
 from model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from model.switches import Switches, switches
 from search.settings import Limits
 
 
@@ -147,16 +147,19 @@ def test_a_request_cannot_choose_a_device(random_models: Path, name: str, monkey
     assert raised.value.code == "device-in-name"
 
 
-def test_models_are_loaded_with_openvino_as_is_said(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_loaded_with_the_switches_that_are_said(
+    random_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load_truly, found = predicting.load_model, []
 
     def load(name: str, home: Path, device: str) -> Any:
-        found.append(may_use_openvino())
+        found.append(switches())
         return load_truly(name, home)
 
     monkeypatch.setattr(predicting, "load_model", load)
-    for said in (False, True, None):
-        Predictor(random_models, openvino=said).predict(_request("metadata"))
+    told = Switches(openvino=False, compile=True)
+    for said in (told, Switches(), None):
+        Predictor(random_models, switches=said).predict(_request("metadata"))
     monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
     Predictor(random_models).predict(_request("metadata"))
-    assert found == [False, True, True, False]
+    assert found == [told, Switches(), Switches(), Switches(openvino=False)]

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from model.fourm.graphs import Graphs
 from model.fourm.model import FourMModel
 from model.fourm.published import loading
+from model.fourm.published.loading import load_published
 from model.loading import load_model
+from model.network.transformer import FourM
 from model.seam import PredictOptions, Sample, TargetOptions
 from tests.model.fourm.published.values import VALUES
 from tests.simulated_card import CARD, SimulatedCard, simulated_card
+from tests.simulated_graphs import install
 
 SPACES = ("dinov2_global", "imagebind_global", "clip")
 LEAST_COSINE = 0.9999  # the rule of docs/gpu.md for vectors of one fingerprint
@@ -57,6 +61,37 @@ def test_samples_of_several_lengths_are_embedded_without_further_waits(
     card.waits.clear()
     on_card.embed(samples, SPACES)
     assert card.waits == ["aten._to_copy.default"] * len(SPACES)
+
+
+@pytest.mark.parametrize("given", ["words of several lengths", "pictures", "every modality"])
+def test_graphs_give_the_same_vectors_with_the_same_waits(
+    on_card: FourMModel, model: FourMModel, card: SimulatedCard, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """A capture fails in which a pass waits, or copies from the CPU: so a pass of any modality does neither."""
+    cuda = install(monkeypatch)
+    monkeypatch.setattr(on_card, "graphs", Graphs(on_card.parts.network.config, CARD))
+    batches = {
+        "words of several lengths": [[Sample({"caption": "a red bus " * number})] for number in (1, 2, 3)],
+        "pictures": [[Sample({"rgb": VALUES["rgb"]})] * 3] * 3,
+        "every modality": [[Sample(VALUES)]] * 3,
+    }[given]
+    waits = []
+    for samples in batches:
+        expected = model.embed_decoded(samples, SPACES)
+        card.waits.clear()
+        for decoding, vectors in on_card.embed_decoded(samples, SPACES).items():
+            for space, rows in vectors.items():
+                assert (rows * expected[decoding][space]).sum(axis=1).min() > LEAST_COSINE, (decoding, space)
+        waits.append(list(card.waits))
+    assert [graph.replays for graph in cuda.graphs] == [2]
+    assert waits[1] == waits[2] == waits[0]
+
+
+def test_its_blocks_are_compiled_where_that_is_asked(published_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[FourM]()
+    monkeypatch.setattr(loading, "compile_where_asked", asked.append)
+    loaded = load_published("4M-21_B", published_home)
+    assert asked == [loaded.parts.network]
 
 
 def test_everything_is_on_the_device(on_card: FourMModel) -> None:

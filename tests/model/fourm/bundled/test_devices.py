@@ -11,10 +11,13 @@ from model.errors import WeightsMissing
 from model.fourm.bundled import loading
 from model.fourm.bundled.bundle import JOINT
 from model.fourm.bundled.loading import load_bundled
+from model.fourm.graphs import Graphs
 from model.fourm.model import FourMModel
 from model.modalities.formats.metadata import Metadata
+from model.network.transformer import FourM
 from model.seam import PredictOptions, Sample, Value
 from tests.simulated_card import CARD, SimulatedCard, simulated_card
+from tests.simulated_graphs import install
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 LEAST_COSINE = 0.9999  # the rule of docs/gpu.md
@@ -61,6 +64,28 @@ def test_queries_and_items_have_the_vectors_that_they_have_on_the_cpu(there: Fou
         for space in spaces:
             cosines = (made[space] * expected[space]).sum(axis=1)
             assert cosines.min() > LEAST_COSINE, (space, cosines.round(5))
+
+
+def test_graphs_give_the_same_vectors(
+    there: FourMModel, here: FourMModel, card: SimulatedCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the encoders' own vectors add is no part of a graph."""
+    cuda = install(monkeypatch)
+    monkeypatch.setattr(there, "graphs", Graphs(there.parts.network.config, CARD))
+    spaces = list(here.spaces)
+    for words in ("a red house", "two trees", "the sea"):
+        samples = [Sample({"caption": words}), Sample({"caption": words, "rgb": VALUES["rgb"]})]
+        expected = here.embed(samples, spaces)
+        for space, rows in there.embed(samples, spaces).items():
+            assert (rows * expected[space]).sum(axis=1).min() > LEAST_COSINE, (words, space)
+    assert sum(graph.replays for graph in cuda.graphs) == 2
+
+
+def test_its_blocks_are_compiled_where_that_is_asked(here: FourMModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[FourM]()
+    monkeypatch.setattr(loading, "compile_where_asked", asked.append)
+    loaded = load_bundled("4m-tiny", HOME)
+    assert asked == [loaded.parts.network]
 
 
 def test_items_of_one_kind_and_of_several_are_embedded_with_a_wait_for_each_space(
