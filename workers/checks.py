@@ -12,10 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from model.encoders.openvino_allowed import allowing_openvino
 from model.errors import ModelError
 from model.loading import load_embedder
 from model.seam import Sample
+from model.switches import switching
 from search.catalogue.session import Database
 from search.catalogue.upgrade import configuration
 from search.errors import IndexUnavailable
@@ -128,7 +128,7 @@ def _index(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     try:
-        with allowing_openvino(settings.openvino):
+        with switching(settings.switches):
             embedder = load_embedder(settings.model, settings.home, settings.device)
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
     except ModelError as error:

@@ -109,14 +109,14 @@ def evaluate(name: str, **options: Any) -> None:
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
-    from model.encoders.openvino_allowed import allowing_openvino
     from model.processors import prepare_process
+    from model.switches import switching
 
     asked = _Asked(**options)
     _check(asked)
     settings = read_settings()
     prepare_process(settings.threads)
-    with allowing_openvino(settings.openvino):
+    with switching(settings.switches):
         (_outputs if asked.outputs else _vectors)(asked, name, settings)
 
 

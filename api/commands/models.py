@@ -182,11 +182,11 @@ def verify(name: str) -> int:
     For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
     the networks one after another, so larger ones take minutes.
     """
-    from model.encoders.openvino_allowed import allowing_openvino
+    from model.switches import switching
     from model.verification import verify_model
 
     settings = read_settings()
-    with allowing_openvino(settings.openvino):
+    with switching(settings.switches):
         complaints = verify_model(name, settings.home, click.echo, settings.device)
     for complaint in complaints:
         click.echo(complaint)

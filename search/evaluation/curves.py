@@ -15,10 +15,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from model.encoders.openvino_allowed import allowing_openvino
 from model.loading import load_embedder
 from model.modalities.formats.color_palette import palette_of
 from model.seam import Embedder, FloatArray, Sample
+from model.switches import switching
 from search.curve import Curve, Numbers
 from search.evaluation.aligned import QuerySet, evenly
 from search.evaluation.calibration_error import calibration_error
@@ -229,7 +229,7 @@ def _left_out(everything: Sequence[Pairs], sort: Sort) -> Iterator[str]:
 def main(data: Path, model: str, limit: int) -> None:
     """Fit the curves on the packs in DATA, and print the calibration error where each collection was left out."""
     settings = read_settings()
-    with allowing_openvino(settings.openvino):
+    with switching(settings.switches):
         embedder = load_embedder(model, settings.home, settings.device)
     sets = (one for one in transfer_sets(data, (), limit) if not one.by_label)
     collections = [measured(embedder, one) for one in sets]

@@ -1,4 +1,4 @@
-"""Every command that loads a model hands it what the settings say of OpenVINO, and not the environment."""
+"""Every command that loads a model computes as the settings say, and not as the environment does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ import model.loading
 import model.verification
 import search.evaluation.curves
 import workers.checks
-from model.encoders.openvino_allowed import may_use_openvino
 from model.errors import ModelError
+from model.switches import switches
 
 Run = Callable[..., Any]
 
@@ -23,7 +23,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     allowed = []
 
     def load(*_: object) -> Never:
-        allowed.append(may_use_openvino({}))
+        allowed.append(switches({}).openvino)
         raise ModelError("seen enough")
 
     for module in (model.loading, model.verification, search.evaluation.curves, workers.checks):
