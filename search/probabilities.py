@@ -38,7 +38,8 @@ class Sort(StrEnum):
 
     PICTURES = "pictures"  # pictures and items
     WORDS = "words"
-    OTHERS = "others"  # drawings, maps, palettes, and all combinations
+    OTHERS = "others"  # drawings, maps, palettes, and combinations in one ranking
+    SEVERAL = "several"  # rankings that are added
 
 
 # From `python -m search.evaluation.curves`.
@@ -46,6 +47,7 @@ _CURVES = {
     Sort.PICTURES: Curve(-6.063, 0.228, 1.823, 0.0, 0.0),
     Sort.WORDS: Curve(-4.240, 0.486, 0.911, 11.629, -0.103),
     Sort.OTHERS: Curve(-3.180, 0.606, 1.548, 10.825, -0.390),
+    Sort.SEVERAL: Curve(-6.251, 0.664, 2.256, 10.758, 0.0),
 }
 
 
@@ -54,8 +56,10 @@ def curve_of(sort: Sort) -> Curve:
     return _CURVES[sort]
 
 
-def sort_of(modalities: Collection[str]) -> Sort:
-    """The sort of a query of parts of these modalities; an item counts as `rgb`, words looked for as `words`."""
+def sort_of(modalities: Collection[str], rankings: int = 1) -> Sort:
+    """The sort of a query of parts of these modalities, an item counting as `rgb`, that so many rankings answer."""
+    if rankings > 1:
+        return Sort.SEVERAL
     of_sorts = {frozenset({"rgb"}): Sort.PICTURES, frozenset({"caption"}): Sort.WORDS}
     return of_sorts.get(frozenset(modalities), Sort.OTHERS)
 

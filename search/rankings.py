@@ -107,7 +107,7 @@ class Asked:
         own = None
         if self.is_one_ranking and len(modalities) == 1:
             own = curves.get((self.rankings[0].space.id, next(iter(modalities))))
-        return own or curve_of(sort_of(modalities))
+        return own or curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
 
     def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
         """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the

@@ -3,7 +3,8 @@
     python -m search.evaluation.curves DATA [--limit 250]
 
 Each query is asked of a collection that has its item, of the same without that item, and a few of collections that its
-item never was in. What is measured is left out: the curve of a collection's row was fitted on all others.
+item never was in. Captions, edges, maps and parts of pictures are also asked with the picture's palette, as rankings of
+two spaces. What is measured is left out: the curve of a collection's row was fitted on all others.
 """
 
 import dataclasses
@@ -24,12 +25,15 @@ from search.evaluation.aligned import QuerySet, evenly
 from search.evaluation.calibration_error import calibration_error
 from search.evaluation.logistic import logistic, sigmoid
 from search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
+from search.fusing import Weighted, fused, ranks_of
 from search.own_curves import part_of
-from search.probabilities import PLACE, Sort, background, curve_of, sort_of, standing
+from search.probabilities import Background, Sort, background, curve_of, features_of, sort_of, standing, together
 from search.query_vectors import centre_queries
 from search.settings import read_settings
 
 _FIRST = 10
+_DEPTH = 100  # of each ranking
+_PALETTE = "color_palette"
 _MOST_QUERIES = 400  # of a kind
 _STRANGERS = 40  # queries of a kind that are asked of every other collection
 _IN_UNION = 100  # queries of a kind that are asked of all collections together
@@ -39,14 +43,25 @@ _RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Queries of one kind: raw unit vectors (n, d) in their usual space, and the row of each one's item."""
+class Vectors:
+    """Queries of one modality: raw unit vectors (n, d) in their usual space."""
 
-    kind: str
     modality: str
     space: str
-    vectors: FloatArray
+    rows: FloatArray
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries of one kind: the vectors of their parts, each a ranking of its own, and the row of each one's item."""
+
+    kind: str
+    parts: tuple[Vectors, ...]
     own: npt.NDArray[np.int64]
+
+    @property
+    def sort(self) -> Sort:
+        return sort_of([part.modality for part in self.parts], len(self.parts))
 
 
 @dataclass(frozen=True)
@@ -84,9 +99,17 @@ def measured(embedder: Embedder, one: TransferSet) -> Measured:
     }
     asked = [_asked(embedder, kind, PHOTO, samples, list(few)) for kind, samples in kinds.items()]
     palettes = [Sample({"color_palette": palette_of(_pixels(pictures[row]), 2 + row % 4)}) for row in few]
-    asked.append(_asked(embedder, "palette", "color_palette", palettes, list(few)))
+    of_colours = _asked(embedder, _PALETTE, _PALETTE, palettes, list(few))
     asked += [_of_set(embedder, queries, place) for queries in one.aligned.queries]
+    asked += [of_colours, *(_beside(each, of_colours) for each in asked[1:])]
     return Measured(one.source, gallery, [each for each in asked if len(each.own) >= _FEWEST])
+
+
+def _beside(asked: Asked, others: Asked) -> Asked:
+    """Those of two kinds that are for the same items, as one query of two rankings each."""
+    _, one, other = np.intersect1d(asked.own, others.own, return_indices=True)
+    some, rest = _some(asked, one), _some(others, other)
+    return Asked(f"{asked.kind} + {others.kind}", some.parts + rest.parts, some.own)
 
 
 def _of_set(embedder: Embedder, queries: QuerySet, place: Mapping[str, int]) -> Asked:
@@ -99,7 +122,7 @@ def _of_set(embedder: Embedder, queries: QuerySet, place: Mapping[str, int]) -> 
 def _asked(embedder: Embedder, kind: str, modality: str, samples: Sequence[Sample], own: Sequence[int]) -> Asked:
     space = embedder.default_space(modality)
     vectors = _embedded(samples, [space], embedder)[space]
-    return Asked(kind, modality, space, vectors, np.array(own, np.int64))
+    return Asked(kind, (Vectors(modality, space, vectors),), np.array(own, np.int64))
 
 
 def _embedded(
@@ -128,7 +151,7 @@ def pairs(embedder: Embedder, collections: Sequence[Measured]) -> Iterator[Pairs
             yield _pairs(embedder, held, asked, asked.own, without=True)
         for other in collections:
             for asked in other.asked if other is not held else ():
-                if asked.modality != "color_palette":  # colours are everywhere
+                if asked.kind != _PALETTE:  # colours are everywhere
                     drawn = draws.permutation(len(asked.own))[:_STRANGERS]
                     yield _pairs(embedder, held, _some(asked, drawn), np.full(len(drawn), -1))
 
@@ -145,28 +168,23 @@ def pairs(embedder: Embedder, collections: Sequence[Measured]) -> Iterator[Pairs
 
 
 def _some(asked: Asked, chosen: npt.NDArray[np.int64]) -> Asked:
-    return dataclasses.replace(asked, vectors=asked.vectors[chosen], own=asked.own[chosen])
+    parts = tuple(dataclasses.replace(part, rows=part.rows[chosen]) for part in asked.parts)
+    return Asked(asked.kind, parts, asked.own[chosen])
 
 
 def _pairs(
     embedder: Embedder, held: Measured, asked: Asked, own: npt.NDArray[np.int64], without: bool = False
 ) -> Pairs:
-    space, raw = embedder.spaces[asked.space], held.gallery[asked.space]
-    mean, everything = raw.mean(axis=0), np.arange(len(raw))
-    sample = background(everything, raw, mean, space.gallery_prior, space.blocks, len(raw))
-    queries = centre_queries(space, [asked.modality], asked.vectors)
-    sort, features, right = sort_of([asked.modality]), [], []
-    for query, row in zip(queries, own.tolist(), strict=True):
-        scores = sample.vectors @ query
-        order = np.argsort(-scores, kind="stable")
-        order = order[order != row] if without else order
-        found = [(int(item), float(scores[item])) for item in order[:_FIRST]]
-        stood = standing(sample, query, found)
-        assert stood is not None
-        fifth = np.sort(stood.surprises)[-PLACE]
-        same = np.broadcast_to([stood.belonging, np.log(stood.count)], (_FIRST, 2))
-        features.append(np.column_stack([stood.surprises, stood.surprises - fifth, same]))
-        right.append(order[:_FIRST] == row)
+    samples = [_sample(embedder, held, part) for part in asked.parts]
+    vectors = [centre_queries(embedder.spaces[part.space], [part.modality], part.rows) for part in asked.parts]
+    sort, features, right = asked.sort, [], []
+    for queries, row in zip(zip(*vectors, strict=True), own.tolist(), strict=True):
+        hidden = row if without else None
+        rankings = [_ranking(sample, query, hidden) for sample, query in zip(samples, queries, strict=True)]
+        stood = together([one.standing for one in rankings if one.standing is not None], [1.0] * len(rankings))
+        order = [item_id for item_id, _ in fused(rankings)[:_DEPTH]]
+        features.append(features_of(stood, order)[:_FIRST])
+        right.append(np.array(order[:_FIRST]) == row)
     count = len(own) * _FIRST
     weight = 1.0 if (own >= 0).all() and not without else 0.5
     return Pairs(
@@ -180,10 +198,29 @@ def _pairs(
     )
 
 
+def _sample(embedder: Embedder, held: Measured, part: Vectors) -> Background:
+    """All pictures of a collection."""
+    space, raw = embedder.spaces[part.space], held.gallery[part.space]
+    return background(np.arange(len(raw)), raw, raw.mean(axis=0), space.gallery_prior, space.blocks, len(raw))
+
+
+def _ranking(sample: Background, query: FloatArray, hidden: int | None) -> Weighted:
+    """What a query (d,) finds first, but for the item that is hidden."""
+    scores = sample.vectors @ query
+    order = np.argsort(-scores, kind="stable")
+    found = [(item_id, float(scores[item_id])) for item_id in order[: _DEPTH + 1].tolist() if item_id != hidden]
+    return Weighted(1.0, ranks_of(found), standing(sample, query, found))
+
+
 def _counted(sort: Sort) -> Numbers:
-    """Which features count: of pictures, the last two do not help where they were left out."""
-    counts = 0.0 if sort is Sort.PICTURES else 1.0
-    return np.array([1.0, 1.0, counts, counts])
+    """Which features count: of pictures, the last two do not help where they were left out.
+
+    Of several rankings the size would raise probabilities, by little, and far beyond the largest collection here.
+    """
+    left_out = {Sort.PICTURES: (2, 3), Sort.SEVERAL: (3,)}
+    counts = np.ones(4)
+    counts[list(left_out.get(sort, ()))] = 0.0
+    return counts
 
 
 def fitted(some: Sequence[Pairs]) -> Curve:

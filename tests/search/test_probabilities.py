@@ -138,6 +138,17 @@ def test_sorts_of_queries() -> None:
     assert sort_of({"rgb"}) is Sort.PICTURES
     assert sort_of({"caption"}) is Sort.WORDS
     assert sort_of({"caption", "rgb"}) is sort_of({"canny_edge"}) is sort_of(set()) is Sort.OTHERS
+    assert sort_of({"caption", "color_palette"}, rankings=2) is sort_of({"rgb"}, rankings=2) is Sort.SEVERAL
+
+
+def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
+    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
+    stood = standing(sample, query, _found(sample, query))
+    assert stood is not None
+    both = together([stood, stood], (1.0, 1.0))
+    order = [item for item, _ in _found(sample, query)]
+    alone = probabilities(stood, order, curve_of(Sort.OTHERS))
+    assert probabilities(both, order, curve_of(Sort.SEVERAL))[0] > alone[0]
 
 
 def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
