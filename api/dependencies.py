@@ -1,7 +1,7 @@
 """Dependencies of routes: the service, a granted scope, and the body, as JSON or as the fields of a form."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -23,6 +23,7 @@ from model.spelling import unknown
 from search.errors import BadInput
 
 T = TypeVar("T")
+Check = Callable[[Request], Coroutine[Any, Any, None]]
 
 BODY = "the body"
 _READ_AT_ONCE = 64 * 1024  # bytes of JSON that the event loop reads itself
@@ -93,7 +94,7 @@ async def refuse_unheeded(request: Request) -> None:
     if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
         raise BadInput("the address has a NUL (%00), which no name, key or filter can have")
     route = request.scope["route"]
-    known = _parameters(route.dependant)
+    known = _parameters(route.dependant) if request.query_params else []
     for name in request.query_params:
         if name not in known:
             raise UnknownParameter(unknown("parameter", name, known))
@@ -181,6 +182,27 @@ class JsonRoute(APIRoute):
 class _LimitedRequest(Request):
     async def json(self) -> Any:
         return await _read_unicode(self)
+
+
+class DirectRoute(APIRoute):
+    """A route whose coroutine takes the texts of its path and the request, and what it depends on the request alone.
+
+    They are called one after another, `refuse_unheeded` too. The framework's way of finding out what each takes costs
+    a tenth of a query.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        checks = [cast(Check, each.call) for each in self.dependant.dependencies]
+        answer = cast(Callable[..., Coroutine[Any, Any, Response]], self.endpoint)
+        if refuse_unheeded not in checks:
+            checks.append(refuse_unheeded)
+
+        async def handle(request: Request) -> Response:
+            for check in checks:
+                await check(request)
+            return await answer(request=request, **request.path_params)
+
+        return handle
 
 
 async def read_form(request: Request) -> list[Upload]:

@@ -71,12 +71,18 @@ class Gathering(Generic[K, Q, A]):
     async def _take_turn(self, key: K, batch: list[_Call[Q, A]]) -> None:
         """Answer a batch when its turn comes. Whatever happens, no caller is left waiting."""
         try:
-            async with self._turns:
+            try:
+                self._turns.acquire_nowait()  # `async with` would go round the event loop for a free turn, too
+            except anyio.WouldBlock:
+                await self._turns.acquire()
+            try:
                 if self._waiting.get(key) is batch:
                     del self._waiting[key]
                 here = [call for call in batch if not call.answer.done()]
                 if here:
                     await self._answer_all(key, here)
+            finally:
+                self._turns.release()
         finally:
             for call in batch:
                 call.answer.cancel()  # nothing happens to those that are answered

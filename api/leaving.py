@@ -19,25 +19,30 @@ class Watched:
 
     def __init__(self, receive: Receive, send: Send, budget: Budget) -> None:
         self._receive, self._send, self._budget = receive, send, budget
-        self._whole, self._gone = asyncio.Event(), asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
         self.is_answered = False
 
     async def receive(self) -> Message:
-        if self._whole.is_set():
+        if self._watch is not None:
             await self._gone.wait()
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._whole.set()
+            self._watch = asyncio.create_task(self._await_leaving())
         return message
 
     async def send(self, message: Message) -> None:
         self.is_answered = True
         await self._send(message)
 
-    async def watch(self) -> None:
-        """Abandon the work when the client leaves; to be cancelled with the answer."""
-        await self._whole.wait()
+    def end(self) -> None:
+        """Watch no longer, as the request is answered."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _await_leaving(self) -> None:
+        """Abandon the work when the client leaves."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone.set()
@@ -47,11 +52,10 @@ class Watched:
 async def answer_while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
     """Have the request answered, for as long as its client waits."""
     watched = Watched(receive, send, budget)
-    watch = asyncio.create_task(watched.watch())
     try:
         await app(scope, watched.receive, watched.send)
     except (RequestAbandoned, ClientDisconnect):
         if not watched.is_answered:
             await Response(status_code=LEFT)(scope, receive, send)
     finally:
-        watch.cancel()
+        watched.end()

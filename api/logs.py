@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from search.caller import caller
 from search.settings import Logs
 
+_ENCODER = json.JSONEncoder(default=str)  # `json.dumps` would make one for each line
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -32,7 +33,7 @@ class JsonLines(logging.Formatter):
         line.update(fields_of(record))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _ENCODER.encode(line)
 
 
 class TextLines(logging.Formatter):
@@ -61,6 +62,8 @@ def configure_logs(settings: Logs) -> None:
     handler = logging.StreamHandler(sys.stderr)
     is_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if is_text else JsonLines())
+    # No line tells them, and each takes a look for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=_LEVELS[settings.level], handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "alembic", "multipart", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -3,15 +3,15 @@
 Pure ASGI. `api.app` says in which order they and those of other modules stand around the routes.
 """
 
+import asyncio
 import logging
 import re
 import secrets
 import time
 from contextlib import ExitStack
 
-import anyio
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,12 +32,12 @@ PAGE_POLICY = (
 )
 # Anything else, above all a stored picture, is data: it must not run scripts even when opened by itself.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
 _SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
 _NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -61,7 +61,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+                _add_headers(message, scope["path"], request_id)
             await send(message)
 
         try:
@@ -79,12 +79,12 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
+def _add_headers(message: Message, path: str, request_id: str) -> None:
+    """Add what every answer has, in place of what it has already."""
     is_page = path in ("/", "/docs") or path.startswith("/web/")
-    headers["x-request-id"] = request_id
-    headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
-    for name, value in _HEADERS.items():
-        headers[name] = value
+    policy = PAGE_POLICY if is_page else DATA_POLICY
+    own = dict([(b"x-request-id", request_id.encode()), (b"content-security-policy", policy.encode()), *_HEADERS])
+    message["headers"] = [header for header in message.get("headers", ()) if header[0] not in own] + list(own.items())
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
@@ -165,7 +165,7 @@ class BodyLimit:
                 return await receive()  # which tells that the client has left
             patience, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
             try:
-                with anyio.fail_after(patience - waited):
+                async with asyncio.timeout(patience - waited):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, _SLOW.format(received, patience)) from None

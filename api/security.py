@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -178,6 +179,7 @@ def _refuse_foreign_host(headers: Headers) -> None:
         )
 
 
+@lru_cache(maxsize=64)  # reading an address takes longer than all else that is looked at here
 def _names_loopback(name: str) -> bool:
     if name.lower() == "localhost":
         return True

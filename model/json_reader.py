@@ -82,10 +82,10 @@ def check_shape(data: bytes, most: JsonLimits, name: str) -> None:
         beside = " beside its files" if most.uploads else ""
         raise JsonTooLarge(f"{name} has {len(written):,} bytes of JSON{beside}; at most {most.size:,} are taken")
     bare = _TEXT.sub(b"", written)
-    depth = _depth(bare)
-    if depth > DEEPEST:
+    opening = bare.count(b"[") + bare.count(b"{")
+    if opening > DEEPEST and (depth := _depth(bare)) > DEEPEST:
         raise JsonTooDeep(f"{name} is nested {depth:,} deep; at most {DEEPEST} are taken")
-    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+    values = bare.count(b",") + opening
     if values > most.values:
         raise JsonTooLarge(f"{name} has about {values:,} values; at most {most.values:,} are taken")
 

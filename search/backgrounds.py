@@ -55,4 +55,6 @@ class Backgrounds:
 
 
 def _is_fresh(before: _Held, head: Head, mean: FloatArray) -> bool:
-    return head.last_seq - before.seq <= _STALE * before.sample.count and np.array_equal(before.sample.mean, mean)
+    if head.last_seq - before.seq > _STALE * before.sample.count:
+        return False
+    return before.sample.mean is mean or np.array_equal(before.sample.mean, mean)  # mostly it is the very same

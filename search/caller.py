@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 
 ANYBODY = "anybody"  # over HTTP, while no API key has ever existed
 _KEY = "key:"
@@ -44,7 +45,7 @@ _CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 def caller() -> Caller:
     """The caller in this context, else the user that this process runs as."""
-    return _CALLER.get() or Caller(f"user:{_user()}")
+    return _CALLER.get() or Caller(f"user:{_name_of(os.geteuid())}")
 
 
 @contextmanager
@@ -57,9 +58,10 @@ def acting(caller: Caller) -> Iterator[None]:
         _CALLER.reset(token)
 
 
-def _user() -> str:
-    """The user's name; its number where it has none, as in a container."""
+@cache
+def _name_of(user: int) -> str:
+    """The user's name; its number where it has none, as in a container. To look it up, files are read."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(user).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(user)

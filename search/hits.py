@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from search.types import GroupValue, Query
 
 Scores = list[tuple[int, float]]  # item ids with their scores, best first
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """An item that becomes a hit unless it is damaged. `rank` is that of its group where there are groups."""
 
     item_id: int

@@ -20,14 +20,16 @@ class ReadersLock:
     @contextmanager
     def reading(self) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
+            while self._writing or self._writers_waiting:
+                self._changed.wait()
             self._readers += 1
         try:
             yield
         finally:
             with self._changed:
                 self._readers -= 1
-                self._changed.notify_all()
+                if self._writers_waiting:  # nobody else waits for a reader to leave
+                    self._changed.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ def nearest_items(view: View, plans: Mapping[Place, Plan], vectors: Mapping[Plac
     found: dict[Place, Scores] = {}
     for (depth, where), places in alike.items():
         ids, scores = view.search(np.stack([vectors[place] for place in places]), depth, where)
-        for row, place in enumerate(places):
-            clipped = np.clip(scores[row], -1, 1)  # rounding moves some outside
-            found[place] = list(zip(ids[row].tolist(), clipped.tolist(), strict=True))
+        clipped = scores.clip(-1, 1).tolist()  # rounding moves some outside
+        for place, own, score in zip(places, ids.tolist(), clipped, strict=True):
+            found[place] = list(zip(own, score, strict=True))
     return found

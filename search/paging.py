@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ _ASKED = (
     *("parts", "words", "space", "spaces", "where", "fusion"),
     *("min_score", "min_probability", "group_by", "group_size"),
 )
+_members = attrgetter(*_ASKED)
+_name_of = cache(str)  # NumPy puts the name of a dtype together each time
+_PLAIN, _SEVERAL = str | int | float, tuple | list | frozenset
 
 
 class BadCursor(BadQuery):
@@ -125,10 +129,10 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _hash_of(query: Query, collection_id: int) -> bytes:
-    found = hashlib.blake2b(str(collection_id).encode(), digest_size=_HASH_BYTES)
-    for name in _ASKED:
-        _feed(found, getattr(query, name))
-    return found.digest()
+    pieces = [str(collection_id).encode()]
+    for value in _members(query):
+        _add(pieces, value)
+    return hashlib.blake2b(b"".join(pieces), digest_size=_HASH_BYTES).digest()
 
 
 @cache
@@ -137,22 +141,24 @@ def _compared(kind: type[Any]) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind) if one.compare)
 
 
-def _feed(found: "hashlib.blake2b", value: Any) -> None:
-    """Add a value to a hash, with what tells its kind and where it ends; of long arrays evenly spread numbers."""
-    if value is None or isinstance(value, str | int | float):  # nearly all of them, so they are asked for first
-        found.update(f"{value!r},".encode(errors="surrogatepass"))
+def _add(pieces: list[bytes], value: Any) -> None:
+    """Add a value to what is hashed, with its kind and where it ends; of long arrays evenly spread numbers."""
+    if value is None:  # as most of them are
+        pieces.append(b"None,")
+    elif isinstance(value, _PLAIN):
+        pieces.append(f"{value!r},".encode(errors="surrogatepass"))
     elif isinstance(value, np.ndarray):
         step = max(1, value.nbytes // _READ_OF_ARRAY) | 1  # odd, so that it meets every channel
-        found.update(f"{value.dtype}{value.shape}".encode() + value.reshape(-1)[::step].tobytes())
+        pieces += f"{_name_of(value.dtype)}{value.shape}".encode(), value.reshape(-1)[::step].tobytes()
     elif is_dataclass(value):
-        found.update(type(value).__name__.encode())
+        pieces.append(type(value).__name__.encode())
         for name in _compared(type(value)):  # type: ignore[arg-type]
-            _feed(found, getattr(value, name))
+            _add(pieces, getattr(value, name))
     elif isinstance(value, Mapping):
-        _feed(found, sorted(value.items(), key=repr))
-    elif isinstance(value, tuple | list | frozenset):
-        found.update(f"({len(value)}".encode())
+        _add(pieces, sorted(value.items(), key=repr))
+    elif isinstance(value, _SEVERAL):
+        pieces.append(f"({len(value)}".encode())
         for each in value:
-            _feed(found, each)
+            _add(pieces, each)
     else:
-        found.update(f"{value!r},".encode(errors="surrogatepass"))
+        pieces.append(f"{value!r},".encode(errors="surrogatepass"))

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,9 @@ NOTHING_GOOD, _NOTHING_FOREIGN = 0.05, 0.13
 _MAPS = frozenset({"depth", "normal", "semseg"})
 _FOREIGN = -0.005  # how little a query has in common with the collection (`Standing.belonging`)
 _HIGHEST, _LOWEST = 30.0, -30.0  # of a logit
+
+
+Of = Any  # a number, or one for each of some items: arrays and NumPy's own numbers are reckoned with alike
 
 
 class Sort(StrEnum):
@@ -115,17 +119,22 @@ def standing(sample: Background, query: FloatArray, found: Scores) -> Standing |
     scores = np.array([score for _, score in found], np.float64)
     ids = np.array([item_id for item_id, _ in found], np.int64)
     usual = (sample.vectors @ query).astype(np.float64)
+    count, total, squares = len(usual), usual.sum(), usual @ usual
+    inside = _are_in(ids, sample.ids)
+    if inside.any():
+        surprises = _surprises(scores, count - inside, total - inside * scores, squares - inside * scores * scores)
+    else:
+        surprises = _surprises(scores, count, total, squares)
     # Of the sample only the fifth best counts, which is the fifth most surprising: z rises with the score.
-    place = len(usual) - min(PLACE, len(usual))
-    compared = np.append(scores, np.partition(usual, place)[place])
-    surprises = _surprises(compared, usual, np.append(_are_in(ids, sample.ids), True))
+    place = count - min(PLACE, count)
+    fifth = np.partition(usual, place)[place]
     return Standing(
         ids,
-        surprises[:-1],
-        float(surprises[:-1].min(initial=0.0)),
-        float(surprises[-1]),
+        surprises,
+        float(surprises.min(initial=0.0)),
+        float(_surprises(fifth, count - 1, total - fifth, squares - fifth * fifth)),
         min(0.0, float(sample.common @ query)),
-        max(sample.count, len(usual)),
+        max(sample.count, count),
     )
 
 
@@ -136,16 +145,12 @@ def _are_in(ids: IdArray, held: IdArray) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _surprises(scores: Numbers, usual: Numbers, inside: npt.NDArray[np.bool_]) -> Numbers:
-    """z of scores (m,) among the usual ones (n,), of which those `inside` (m,) are one themselves."""
-    n = len(usual) - inside.astype(np.float64)
-    total = usual.sum() - inside * scores
-    squares = usual @ usual - inside * scores**2
-    mean = total / n
-    variance = np.maximum((squares - n * mean**2) / (n - 1), 1e-12)
+def _surprises(scores: Of, n: Of, total: Of, squares: Of) -> Numbers:
+    """z of scores (m,) among `n` others with this sum and this sum of squares; each (m,) where they differ."""
+    mean, free = total / n, n - 1
+    variance = np.maximum((squares - n * (mean * mean)) / free, 1e-12)
     t = (scores - mean) / np.sqrt(variance * (1 + 1 / n))
-    free = n - 1
-    surprises: Numbers = np.sign(t) * np.sqrt(free * np.log1p(t**2 / free)) * (8 * free + 1) / (8 * free + 3)
+    surprises: Numbers = np.sign(t) * np.sqrt(free * np.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
     return surprises
 
 

@@ -93,7 +93,8 @@ def _fitted(part: Part, space: SpaceHead) -> Part:
             f"the vector of a part has {part.vector.size} numbers, and those of space {space.name!r} have "
             f"{space.dimension}"
         )
-    length = float(np.linalg.norm(part.vector.astype(np.float64)))
+    wide = part.vector.astype(np.float64)
+    length = math.sqrt(wide @ wide)
     if not math.isfinite(length) or length <= NO_DIRECTION:
         raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
     if abs(length - 1) < UNIT_TO:

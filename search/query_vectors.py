@@ -193,6 +193,8 @@ def fuse(vectors: FloatArray, weights: Sequence[float]) -> FloatArray:
 
     Raises `BadQuery` if the parts cancel each other out or all weights are zero.
     """
+    if len(vectors) == 1 and weights[0] > 0:  # as most queries have it, and nothing has to be weighed
+        return _direction(vectors[0].astype(np.float64)).astype(np.float32)
     shares = np.asarray(weights, np.float64)
     largest = np.abs(shares).max()
     shares, rows = shares / largest if largest else shares, vectors.astype(np.float64)

@@ -1,6 +1,5 @@
 """Converts queries from their wire form to the engine's, and the engine's results to theirs."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -144,7 +143,7 @@ def check_batch(queries: Sequence[Any], limits: Limits) -> None:
 
 def check_answer(results: Results, limits: Limits) -> None:
     """Raises `LimitExceeded` if the captions and attributes of the hits are too long for one answer."""
-    size = sum(len(hit.item.caption or "") + len(json.dumps(dict(hit.item.attributes))) for hit in results.hits)
+    size = sum(hit.item.told_size for hit in results.hits)
     if size > limits.bytes_per_answer:
         raise LimitExceeded(
             f"the captions and attributes of {len(results.hits):,} hits have {size:,} bytes; an answer has at most "

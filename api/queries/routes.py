@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from api.budgets import allow_batch
 from api.dependencies import (
+    DirectRoute,
     ServiceDependency,
     get_service,
     is_form,
@@ -92,9 +93,7 @@ _BATCH_BODY = {
 }
 
 
-# The two routes that answer one query look up by themselves what others take from dependencies, whose resolving takes
-# a tenth of such a request.
-@router.post("", openapi_extra=_BODY, response_model=Results)
+# The two routes that answer one query look up by themselves what others take from dependencies.
 async def query(collection: str, request: Request) -> Response:
     """Find the items nearest to the weighted parts together, best first.
 
@@ -107,6 +106,11 @@ async def query(collection: str, request: Request) -> Response:
         read = partial(query_from_form, await read_form(request))
         return _json(await service.run(answer_alone, service, collection, read, may_see_paths(request)))
     return await _answer(collection, await read_json(request, QUERY), request)
+
+
+router.add_api_route(
+    "", query, methods=["POST"], openapi_extra=_BODY, response_model=Results, route_class_override=DirectRoute
+)
 
 
 @router.get("", response_model=Results)

@@ -52,6 +52,11 @@ def test_no_text_hides_depth_or_values(value: Any, uploads: int) -> None:
             check_shape(wide, JsonLimits(values=99, uploads=uploads), "x")
 
 
+def test_wide_is_not_deep() -> None:
+    wide = [[[number]] for number in range(10 * DEEPEST)]
+    assert read_json(json.dumps(wide).encode(), JsonLimits(), "x") == wide
+
+
 def test_only_files_may_be_large() -> None:
     most = JsonLimits(size=1_000, uploads=2)
     upload = "A" * 10_000

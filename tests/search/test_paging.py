@@ -15,9 +15,9 @@ from search.catalogue.session import Database
 from search.engine import SearchEngine
 from search.errors import BadQuery, LimitExceeded
 from search.filters.from_text import filter_from_text
-from search.paging import BadCursor
+from search.paging import BadCursor, pages_of
 from search.settings import Settings
-from search.types import Collection, Hit, Query, Words
+from search.types import Collection, Hit, Part, Query, Words
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, remove, text
 
 COUNT = 120
@@ -166,3 +166,33 @@ def test_a_cursor_does_not_depend_on_how_a_file_was_called_or_understood(each_en
     following = each_engine.query("things", asked("a.png")).following
     assert following is not None
     assert each_engine.query("things", replace(asked("elsewhere/b.png"), cursor=following)).hits
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        (Query((Part(vector=np.arange(8, dtype=np.float32) / 8),)), "3af0456658070199"),
+        (
+            Query((text("a dog"), Part(item="é/1.jpg", weight=-0.5)), space="given", fusion=Fusion.RANKS),
+            "d7a02d4fc803aebc",
+        ),
+        (
+            Query(
+                (),
+                words=(Words("Rimini 1987"),),
+                where=filter_from_text("n < 40 and label in (cat, dog)"),
+                min_score=0.25,
+                group_by="place.town",
+                group_size=3,
+            ),
+            "f8ec8714a414a8da",
+        ),
+        (
+            Query((Part("rgb", np.arange(192, dtype=np.uint8).reshape(8, 8, 3)),), spaces=("a", "b")),
+            "9aaffa8fd4477be3",
+        ),
+    ],
+)
+def test_cursors_of_earlier_versions_are_still_of_the_same_query(query: Query, asked: str) -> None:
+    """Callers may hold one while the service is upgraded."""
+    assert pages_of(query, 7, 10_000).asked.hex() == asked

@@ -1,5 +1,8 @@
 """Probabilities of hits: they follow the scores, know what stands out, and say nothing where nothing can be said."""
 
+import math
+from statistics import mean, stdev
+
 import numpy as np
 import pytest
 
@@ -91,6 +94,27 @@ def test_they_do_not_depend_on_the_scale_of_scores() -> None:
     order = [item for item, _ in found]
     curve = curve_of(Sort.OTHERS)
     assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)
+
+
+@pytest.mark.parametrize("apart", [0, 3, 8], ids=["all are in the sample", "some are", "none is"])
+def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
+    sample, query = _sample(), _sample(1, seed=1).vectors[0]
+    near = _found(sample, query, 8)
+    found = [(item + len(sample.ids), score + 0.01) for item, score in near[:apart]] + near[apart:]
+    stood = standing(sample, query, found)
+    assert stood is not None
+    usual = [float(score) for score in sample.vectors @ query]
+    fifth = sorted(usual)[-PLACE]
+
+    def z(score: float, others: list[float]) -> float:
+        n, t = len(others), (score - mean(others)) / (stdev(others) * math.sqrt(1 + 1 / len(others)))
+        free = n - 1
+        wallace = math.sqrt(free * math.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
+        return math.copysign(wallace, t)
+
+    expected = [z(score, [one for place, one in enumerate(usual) if place != item]) for item, score in found]
+    assert stood.surprises == pytest.approx(expected, rel=1e-4)
+    assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
 
 
 def test_too_few_items_say_nothing() -> None:
