@@ -20,6 +20,7 @@ from model.processors import prepare_process
 from search.catalogue import collections, facet_counts, items, listing
 from search.catalogue.listing import Order, Place
 from search.catalogue.upgrade import open_database
+from search.derived import DerivedRows
 from search.errors import AssetNotFound
 from search.filters.from_text import filter_from_text
 from search.filters.tree import checked
@@ -61,6 +62,10 @@ class LocalClient:
             from workers.runtime import Runtime
 
         return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
+
+    @cached_property
+    def _derived(self) -> DerivedRows:
+        return DerivedRows(self._database)
 
     @cached_property
     def _predictor(self) -> "Predictor":
@@ -135,6 +140,8 @@ class LocalClient:
         """See `Client.items`."""
         wanted = checked(filter_from_text(where)) if where is not None else None
         after: Place | None = None
+        if wanted is not None:
+            self._derived.facets.check()
         while True:
             with self._database.read() as session:
                 held = collections.get(session, collection)
@@ -149,6 +156,7 @@ class LocalClient:
     ) -> list[dict[str, Any]]:
         """See `Client.facets`."""
         wanted = checked(filter_from_text(where)) if where is not None else None
+        self._derived.facets.check()
         with self._database.read() as session:
             found = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
         return [FieldAnswer.of(counted).model_dump(mode="json") for counted in found]
