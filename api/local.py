@@ -21,6 +21,7 @@ from model.processors import prepare_process
 from search.catalogue import collections, facet_counts, items, listing
 from search.catalogue.listing import Order, Place
 from search.catalogue.upgrade import open_database
+from search.derived import DerivedRows
 from search.errors import AssetNotFound
 from search.settings import Settings
 from search.types import Collection, Item
@@ -60,6 +61,10 @@ class LocalClient:
             from workers.runtime import Runtime
 
         return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
+
+    @cached_property
+    def _derived(self) -> DerivedRows:
+        return DerivedRows(self._database)
 
     @cached_property
     def _predictor(self) -> "Predictor":
@@ -134,6 +139,8 @@ class LocalClient:
         """See `Client.items`."""
         wanted = passing(where)
         after: Place | None = None
+        if wanted is not None:
+            self._derived.facets.check()
         while True:
             with self._database.read() as session:
                 held = collections.get(session, collection)
@@ -148,6 +155,7 @@ class LocalClient:
     ) -> list[dict[str, Any]]:
         """See `Client.facets`."""
         wanted = passing(where)
+        self._derived.facets.check()
         with self._database.read() as session:
             found = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
         return [FieldAnswer.of(counted).model_dump(mode="json") for counted in found]

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
@@ -144,8 +145,14 @@ class Service:
         return "failed" if self._failure else "ready" if self._ready else "loading"
 
     def start(self) -> None:
-        """Start to load the model, then resume jobs that a killed service left, and keep snapshots up to date."""
+        """Start to load the model, then resume jobs that a killed service left, and keep snapshots up to date.
+
+        Beside that, compare what filters and full text read with the items.
+        """
         threading.Thread(target=self._work, name="service", daemon=True).start()
+        hours = self.runtime.settings.health.compare_hours
+        keep = partial(self.runtime.derived.keep, self._closing, hours)
+        threading.Thread(target=keep, name="derived", daemon=True).start()
 
     def close(self) -> None:
         """Stop the background work, a prediction at its next step, and the processes that decode."""

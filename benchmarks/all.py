@@ -24,6 +24,7 @@ QUICK: dict[str, Sequence[str]] = {
     "batches": ("--items", "20", "--hits", "40", "--mib", "0.1"),
     "checksums": ("--items", "40", "--repeats", "1"),
     "decoding": ("--repetitions", "2"),
+    "derived": ("--items", "40"),
     "duplicates_at_scale": ("--items", "500"),
     "flips": ("--flips", "1"),
     "generation": ("--quick", "--time"),

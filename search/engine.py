@@ -16,6 +16,7 @@ from search.catalogue.collections import Head, SpaceHead, SpaceState
 from search.catalogue.heads import Heads
 from search.catalogue.item_cache import ItemCache
 from search.catalogue.session import Database
+from search.derived import DerivedRows
 from search.duplicates import Duplicates, find_duplicates
 from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
 from search.explaining import Explainer
@@ -60,13 +61,19 @@ class SearchEngine:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, embedder: Embedder, backend: Backend | None = None
+        self,
+        database: Database,
+        settings: Settings,
+        embedder: Embedder,
+        backend: Backend | None = None,
+        derived: DerivedRows | None = None,
     ) -> None:
-        """`backend` replaces the one of the settings; `close` closes it."""
+        """`backend` replaces the one of the settings; `close` closes it. `derived`: the process's."""
         self.embedder = embedder
         self._database = database
         self._settings = settings
         self._backend = backend or open_backend(database, settings)
+        self._derived = derived or DerivedRows(database, self._backend.forget_filters)
         self._spaces: dict[int, tuple[str, LiveSpace]] = {}  # by id, with the collection's name
         self._tunings = Tunings(database)
         self._backgrounds = Backgrounds(database)
@@ -109,7 +116,9 @@ class SearchEngine:
         asked: dict[int, Asked] = {}
         for number, query in enumerate(queries):
             try:
-                asked[number] = ask(query, head, self.embedder, self._settings.limits)
+                one = ask(query, head, self.embedder, self._settings.limits)
+                self._check_derived(one)
+                asked[number] = one
             except AnyseekError as error:
                 answers[number] = error
         answers.update(self._answer(head, asked))
@@ -143,6 +152,8 @@ class SearchEngine:
 
     def map(self, collection: str, wanted: MapRequest) -> CollectionMap:
         """A map of the collection's items. Raises `CollectionNotFound`, and as `search.maps.MapMaker.make` does."""
+        if wanted.colour_by is not None:
+            self._derived.facets.check()
         return self._maps.make(self._heads.get(collection), wanted)
 
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
@@ -162,6 +173,13 @@ class SearchEngine:
     def close(self) -> None:
         """Close the connection to an external index, such as Qdrant's."""
         self._backend.close()
+
+    def _check_derived(self, asked: Asked) -> None:
+        """Raises `StoreCorrupt` if the query reads facets or words that are damaged and cannot be mended."""
+        if asked.where is not None or asked.query.group_by is not None or asked.query.facets:
+            self._derived.facets.check()
+        if asked.query.words:
+            self._derived.words.check()
 
     def _noted(self, collection: str, query: Query, answer: Answer) -> Answer:
         """The answer with what is odd about its filter, if few items pass it."""

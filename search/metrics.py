@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from search import spans
 
@@ -40,6 +40,24 @@ _BATCH = Histogram(
 INPUTS_SETTLED = Counter(
     "anyseek_inputs_settled_total",
     "Inputs of jobs that this process indexed, left out or quarantined",
+    registry=REGISTRY,
+)
+DERIVED_COMPARED = Gauge(
+    "anyseek_derived_compared_items",
+    "Items compared with what filters or full text read of them, in the comparison under way or else the last",
+    ["kind"],
+    registry=REGISTRY,
+)
+DERIVED_ENDED = Gauge(
+    "anyseek_derived_compared_timestamp_seconds",
+    "When such a comparison last ended, in seconds since 1970",
+    ["kind"],
+    registry=REGISTRY,
+)
+DERIVED_MENDED = Counter(
+    "anyseek_derived_mended_total",
+    "Times that damage of what filters or full text read was found and mended",
+    ["kind"],
     registry=REGISTRY,
 )
 _OF_STAGE = {stage: _STAGE_SECONDS.labels(stage.value) for stage in Stage}

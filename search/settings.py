@@ -170,9 +170,10 @@ class Telemetry:
 
 @dataclass(frozen=True)
 class Health:
-    """When `/readyz` warns; see docs/operating.md."""
+    """When `/readyz` warns, and how often damage at rest is looked for; see docs/operating.md."""
 
     free_mb: Natural = 1024  # less free room on the disk of the data directory is a warning
+    compare_hours: Natural = 24  # a service compares what filters and full text read with the items; 0: once
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from search.backup.unfinished import remove_abandoned
 from search.catalogue import audit, collections, jobs, reembedding, space_switch
 from search.catalogue.session import Database
 from search.catalogue.upgrade import open_database
+from search.derived import DerivedRows
 from search.engine import SearchEngine
 from search.errors import CollectionNotFound, FingerprintMismatch
 from search.item_files import PictureOf, Pictures
@@ -45,6 +46,7 @@ class Runtime:
         self.settings = settings if device is None else replace(settings, device=device)
         self.database = database
         self._backend = open_backend(database, settings)
+        self.derived = DerivedRows(database, self._backend.forget_filters)
         self.model = model
         self.assets = AssetStore(settings.assets)
         self.reembed_tools = ReembedTools(self.settings, database, self.assets, self.tools_of, self._prepare)
@@ -247,7 +249,7 @@ class Runtime:
         prepare_process(self.settings.threads)
         with switching(self.settings.switches):
             embedder = load_embedder(model, self.settings.home, self.settings.device)
-        engine = SearchEngine(self.database, self.settings, embedder, self._backend)
+        engine = SearchEngine(self.database, self.settings, embedder, self._backend, self.derived)
         return Tools(self.settings, self.database, self.assets, embedder, engine)
 
     def _make_queue(self) -> TaskQueue:

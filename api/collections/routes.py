@@ -66,6 +66,7 @@ def count_facets(
     With `where`, only the items that pass the filter count.
     """
     wanted = passing(where)
+    service.runtime.derived.facets.check()
     with service.runtime.database.read() as session:
         counted = facet_counts.count(session, collections.get(session, collection).id, fields, values, wanted)
     return FacetsAnswer(fields=[FieldAnswer.of(field) for field in counted])

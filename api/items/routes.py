@@ -94,6 +94,8 @@ def list_items(
     """List items by key or by date, a page at a time; only those that pass `where` and are directly in `folder`."""
     wanted = passing(where)
     begin = None if after is None else Place.parse(after, sort)
+    if wanted is not None or sort is not Order.KEY:
+        service.runtime.derived.facets.check()
     with service.runtime.database.read() as session:
         held = collections.get(session, collection)
         found = listing.page(session, held, sort, begin, limit, wanted, None if folder is None else named(folder))

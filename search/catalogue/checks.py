@@ -10,9 +10,7 @@ from search.catalogue import collections, facets, integrity, item_rows, log, wor
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
 from search.catalogue.values import chunks
-from search.filters.facets import facets_of
 from search.types import Item
-from search.words import document
 
 NO_VECTOR = "has no vector in the log"
 DAMAGED = "has a damaged vector"
@@ -93,9 +91,7 @@ def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bo
 def stale_facets(session: Session, head: Head) -> Iterator[str]:
     """Keys of sound items whose facets do not match their attributes."""
     for some in item_rows.pages(session, item_rows.of_collection(head.id)):
-        held = facets.held_by(session, [item.id for item in some])
-        sound = (item for item in some if not item.damaged)
-        yield from (item.key for item in sound if held.get(item.id, set()) != set(facets_of(item.attributes)))
+        yield from (item.key for item in facets.stale(session, head.id, [item for item in some if not item.damaged]))
 
 
 def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None) -> Iterator[str]:
@@ -104,11 +100,8 @@ def stale_words(session: Session, head: Head, indexed: Mapping[int, int] | None)
     `indexed` is what `words.indexed` says in the same transaction.
     """
     for some in item_rows.pages(session, item_rows.of_collection(head.id)):
-        held = words.held_by(session, [item.id for item in some])
-        for item in (item for item in some if not item.damaged):  # a damaged one may have a key that is no text
-            right = document(item.key, item.caption, item.attributes)
-            if held.get(item.id) != right or (indexed is not None and indexed.get(item.id, 0) != words.mark_of(right)):
-                yield item.key
+        sound = [item for item in some if not item.damaged]  # a damaged one may have a key that is no text
+        yield from (item.key for item in words.stale(session, head.id, sound, indexed))
 
 
 def damaged_items(session: Session, head: Head) -> Iterator[Item]:

@@ -1,5 +1,6 @@
 """The facets of items, which are written with the items, and SQL statements for the conditions of filters."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from search.catalogue import item_rows
+from search.catalogue.lookup import Lookup
 from search.catalogue.tables import FacetRow, ItemRow
 from search.catalogue.values import chunks
 from search.filters import spheres
@@ -31,8 +33,10 @@ from search.filters.tree import (
     Scalar,
     StartsWith,
 )
-from search.types import Attributes, GroupValue, IdArray
+from search.types import Attributes, GroupValue, IdArray, Item
 
+_COLUMNS = [FacetRow.item_id, FacetRow.collection_id, *(getattr(FacetRow, name) for name in Facet._fields)]
+_OF_ITEMS = Lookup(select(*_COLUMNS), FacetRow.__table__.c.item_id)  # a row is two numbers and a `Facet`
 _FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
@@ -47,7 +51,7 @@ _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
 def insert_of(session: Session, collection_id: int, attributes: Mapping[int, Attributes]) -> None:
     """Write the facets of items that have none, by item id."""
     rows = [
-        {"collection_id": collection_id, "item_id": item_id, **vars(facet)}
+        {"collection_id": collection_id, "item_id": item_id, **facet._asdict()}
         for item_id, values in attributes.items()
         for facet in facets_of(values)
     ]
@@ -69,15 +73,22 @@ def make_again(session: Session, collection_id: int) -> None:
         insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
 
-def held_by(session: Session, ids: Sequence[int]) -> dict[int, set[Facet]]:
-    """The facets of items as they are stored, by item id."""
-    found: dict[int, set[Facet]] = {}
-    columns = (FacetRow.path, FacetRow.number, FacetRow.text, FacetRow.truth, FacetRow.moment)
-    for some in chunks(ids):
-        rows = session.execute(select(FacetRow.item_id, *columns).where(FacetRow.item_id.in_(some)))
-        for row in rows:
-            found.setdefault(row.item_id, set()).add(Facet(row.path, row.number, row.text, row.truth, row.moment))
-    return found
+def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[Item]:
+    """Those of some sound items of a collection whose facets are not what their attributes say."""
+    wrong: list[Item] = []
+    for few in chunks(some):
+        held = Counter(map(tuple, _OF_ITEMS.rows(session.connection(), [item.id for item in few])))
+        right = {(item.id, collection_id, *facet) for item in few for facet in facets_of(item.attributes)}
+        if held.keys() != right or held.total() != len(right):  # damage may also have made a row like another
+            ids = {row[0] for row in right ^ held.keys()} | {row[0] for row, count in held.items() if count > 1}
+            wrong += [item for item in few if item.id in ids]
+    return wrong
+
+
+def strays(session: Session) -> list[int]:
+    """The numbers of items that facets are of, and that are not there."""
+    of_none = FacetRow.item_id.not_in(select(ItemRow.id))
+    return list(session.scalars(select(FacetRow.item_id).where(of_none).distinct()))
 
 
 def values_of(session: Session, collection_id: int, path: str, ids: Sequence[int]) -> dict[int, list[GroupValue]]:

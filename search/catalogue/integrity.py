@@ -26,6 +26,19 @@ def faults(session: Session) -> Iterator[str]:
             yield from _of_postgres(session, table.name)
 
 
+def disagrees(session: Session, table: str) -> bool:
+    """Whether a table of SQLite and its indexes disagree. PostgreSQL is not asked: it has checksums of its pages."""
+    if session.get_bind().dialect.name != "sqlite":
+        return False
+    return session.scalars(text(f"PRAGMA integrity_check({table})")).all() != ["ok"]
+
+
+def index_again(session: Session, table: str) -> None:
+    """Make the indexes of a table of SQLite anew."""
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(text(f"REINDEX {table}"))
+
+
 def mend_indexes(session: Session) -> None:
     """Make the indexes of a SQLite database anew from its tables, where they disagree."""
     if session.get_bind().dialect.name == "sqlite" and any(_of_sqlite(session)):

@@ -6,7 +6,7 @@ same.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import delete as delete_rows
@@ -14,7 +14,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from search.catalogue import collections, facets, item_rows
-from search.catalogue.tables import WordsRow
+from search.catalogue.lookup import Lookup
+from search.catalogue.tables import ItemRow, WordsRow
 from search.catalogue.values import chunks
 from search.filters.tree import Filter
 from search.types import IdArray, Item
@@ -31,6 +32,8 @@ _INDEXED = text("SELECT doc, term FROM temp.words_indexed WHERE col = 'words'")
 _SEE_INDEXED = text(
     "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words_indexed USING fts5vocab(main, words_index, instance)"
 )
+_OF_ITEMS = Lookup(select(WordsRow.item_id, WordsRow.collection_id, WordsRow.words), WordsRow.__table__.c.item_id)
+_READ_AT_ONCE = 10_000  # entries of the index
 _INDEX_AGAIN = text("INSERT INTO words_index (words_index) VALUES ('rebuild')")
 
 
@@ -88,22 +91,42 @@ def ranked(session: Session, collection_id: int, asked: str, where: Filter | Non
     return list(zip(every[order][:most].tolist(), ranks[:most].tolist(), strict=True))
 
 
-def held_by(session: Session, ids: Sequence[int]) -> dict[int, str]:
-    """The words of items as they are stored, by item id."""
-    found: dict[int, str] = {}
-    for some in chunks(ids):
-        rows = session.execute(select(WordsRow.item_id, WordsRow.words).where(WordsRow.item_id.in_(some)))
-        found.update((row.item_id, row.words) for row in rows)
-    return found
+def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: Mapping[int, int] | None) -> list[Item]:
+    """Those of some sound items of a collection that full text does not find by their words, or finds by others.
+
+    `indexed` is what the function of this name said in the same transaction.
+    """
+    wrong: list[Item] = []
+    for few in chunks(some):
+        rows = _OF_ITEMS.rows(session.connection(), [item.id for item in few])
+        held = {item_id: (of_collection, words) for item_id, of_collection, words in rows}
+        for item in few:
+            right = document(item.key, item.caption, item.attributes)
+            is_found = indexed is None or indexed.get(item.id, 0) == mark_of(right)
+            if not is_found or held.get(item.id) != (collection_id, right):
+                wrong.append(item)
+    return wrong
 
 
-def indexed(session: Session) -> Mapping[int, int] | None:
-    """`mark_of` the words that SQLite's index has of each item of all collections; None on PostgreSQL."""
+def strays(session: Session, indexed: Mapping[int, int] | None) -> list[int]:
+    """The numbers of items that words are of, by their rows or by what `indexed` said, and that are not there."""
+    held = set(session.scalars(select(WordsRow.item_id).where(WordsRow.item_id.not_in(select(ItemRow.id)))))
+    beside = [] if indexed is None else sorted(indexed.keys() - set(session.scalars(select(ItemRow.id))))
+    return sorted({*held, *beside})
+
+
+def indexed(session: Session, rest: Callable[[], None] = lambda: None) -> Mapping[int, int] | None:
+    """`mark_of` the words that SQLite's index has of each item of all collections; None on PostgreSQL.
+
+    `rest` is called now and then, by which a long reading may let others go first.
+    """
     if not _is_sqlite(session):
         return None
     session.execute(_SEE_INDEXED)
     marks: dict[int, int] = {}
-    for item_id, word in session.execute(_INDEXED):
+    for place, (item_id, word) in enumerate(session.execute(_INDEXED)):
+        if place % _READ_AT_ONCE == 0:
+            rest()
         marks[item_id] = marks.get(item_id, 0) ^ hash(word)
     return marks
 

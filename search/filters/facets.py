@@ -1,8 +1,7 @@
 """Flattens the attributes of an item into facets, one per value, which conditions are compared with."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
 from search.types import Attributes
@@ -14,11 +13,11 @@ MOST_FACETS = 1_000
 _NUL, _REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 
 
-@dataclass(frozen=True)
-class Facet:
+class Facet(NamedTuple):
     """One value with its path; a text that is an ISO 8601 time is also a moment.
 
-    `text` is cut to one character more than the longest text that a filter may have, so equality stays exact.
+    `text` is cut to one character more than the longest text that a filter may have, so equality stays exact. A tuple,
+    because items have many, and those of all items are compared.
     """
 
     path: str

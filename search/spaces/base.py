@@ -149,6 +149,10 @@ class Backend(Protocol):
         """Open a space of the collection `head`. Nothing is read before its `refresh`."""
         ...
 
+    def forget_filters(self) -> None:
+        """Resolve every filter anew, because what they were resolved by was damaged."""
+        ...
+
     def remove_unknown(self) -> None:
         """Remove the data of collections and spaces that the catalogue no longer has."""
         ...

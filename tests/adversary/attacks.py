@@ -83,5 +83,5 @@ ATTACKS = (
     Attack("a key that asks too much", ("api/test_rates.py",)),
     Attack("a key that stores too much", ("contracts/test_quotas.py", "api/test_quotas.py")),
     Attack("a full or locked disk and database", ("api/test_unwritable_disk.py", "api/test_locked_database.py")),
-    Attack("flipped bytes", ("search/test_damage.py",)),
+    Attack("flipped bytes", ("search/test_damage.py", "contracts/test_derived.py")),
 )

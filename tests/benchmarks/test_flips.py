@@ -16,4 +16,4 @@ def test_flips_are_found_or_harmless() -> None:
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--flips", "1", "--seed", "2", "--kinds", "snapshot"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "| snapshot | 1 | 1 | 0 | 0 | 0 |"
+    assert capsys.readouterr().out.splitlines()[-1] == "| snapshot | 1 | 1 | 0 | 0 | 0 | 0 |"

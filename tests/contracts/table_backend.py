@@ -116,6 +116,9 @@ class TableBackend:
 
         return SharedSpace(self._database, head.id, space, store_of)
 
+    def forget_filters(self) -> None:
+        """Do nothing."""
+
     def remove_unknown(self) -> None:
         held = list(self._tables)
         with self._database.read() as session:

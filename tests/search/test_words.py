@@ -160,6 +160,7 @@ def test_verify_names_words_that_do_not_fit_and_rebuild_makes_them_again(
     database: Database, settings: Settings, engine: SearchEngine
 ) -> None:
     assert whats(database, settings) == []
+    assert keys(engine.query("things", Query((), words=words("rex")))) == ["a", "b"]  # compared, and not again so soon
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM words WHERE item_id IN (SELECT id FROM items WHERE key IN ('a', 'b'))")
     assert whats(database, settings) == ["words would not find 2 items as they are, such as 'a'"]

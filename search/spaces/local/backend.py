@@ -37,6 +37,10 @@ class LocalBackend:
         folder = space_folder(self._settings, head.id, space.id)
         return LocalSpace(self._database, folder, head.id, space, self._make_index, self._filters)
 
+    def forget_filters(self) -> None:
+        """Resolve every filter anew."""
+        self._filters.forget()
+
     def remove_unknown(self) -> None:
         """Remove the snapshots of collections and spaces that are gone.
 

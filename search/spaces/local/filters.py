@@ -34,6 +34,13 @@ class ResolvedFilters:
     def __init__(self) -> None:
         self._kept: OrderedDict[_Key, _Resolved] = OrderedDict()
         self._lock = threading.Lock()
+        self._times_forgotten = 0
+
+    def forget(self) -> None:
+        """Resolve all filters anew, those too that are being resolved: what they went by was damaged."""
+        with self._lock:
+            self._kept.clear()
+            self._times_forgotten += 1
 
     def resolve(self, session: Session, head: Head, filters: Iterable[Filter]) -> dict[Filter, IdArray]:
         """The ids for which each filter holds, ascending, as of `head`, which was read in `session`, or later."""
@@ -42,14 +49,16 @@ class ResolvedFilters:
     def _ids(self, session: Session, head: Head, where: Filter) -> IdArray:
         key = (head.id, where)
         with self._lock:
-            held = self._kept.get(key)
+            held, times_forgotten = self._kept.get(key), self._times_forgotten
         if held is None or held.seq < head.last_seq:
             held = _Resolved(head.last_seq, _resolved_again(session, head, where, held))
-        self._keep(key, held)
+        self._keep(key, held, times_forgotten)
         return held.ids
 
-    def _keep(self, key: _Key, resolved: _Resolved) -> None:
+    def _keep(self, key: _Key, resolved: _Resolved, times_forgotten: int) -> None:
         with self._lock:
+            if times_forgotten != self._times_forgotten:
+                return
             newest = self._kept.get(key)
             if newest is None or newest.seq <= resolved.seq:
                 self._kept[key] = resolved

@@ -43,6 +43,9 @@ class QdrantBackend:
 
         return SharedSpace(self._database, collection_id, space, store_of)
 
+    def forget_filters(self) -> None:
+        """Do nothing: Qdrant evaluates filters by what it holds itself."""
+
     def remove_unknown(self) -> None:
         """Remove the points of spaces that are gone.
 

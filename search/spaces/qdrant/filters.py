@@ -105,7 +105,7 @@ def _ends(path: str) -> list[int]:
 
 
 def _as_object(facet: Facet) -> dict[str, Any]:
-    held = {name: value for name, value in vars(facet).items() if value is not None}
+    held = {name: value for name, value in facet._asdict().items() if value is not None}
     if facet.text is not None:
         held |= {f"order{level}": number for level, number in enumerate(_order(facet.text))}
         held["starts"] = [_number_of(facet.text[:end]) for end in range(2, len(facet.text) + 1, 2)]

@@ -113,3 +113,23 @@ def test_a_reader_that_began_earlier_does_not_set_it_back(database: Database, co
         newest = resolved(database, filters)
         np.testing.assert_array_equal(filters.resolve(session, earlier, [WHERE])[WHERE], newest)
     np.testing.assert_array_equal(resolved(database, filters), newest)
+
+
+def test_what_is_forgotten_is_resolved_anew_even_while_it_is_being_resolved(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filters, times, ask = ResolvedFilters(), [], facets.ids_where
+
+    def ask_and_forget(*arguments: object) -> IdArray:
+        times.append(1)
+        if len(times) == 1:
+            filters.forget()
+        return ask(*arguments)
+
+    monkeypatch.setattr(facets, "ids_where", ask_and_forget)
+    for _ in range(3):
+        resolved(database, filters)
+    assert len(times) == 2
+    filters.forget()
+    resolved(database, filters)
+    assert len(times) == 3

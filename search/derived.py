@@ -1,0 +1,156 @@
+"""Whether facets and words agree with the items that they are made from, found out before answers go by them.
+
+A process compares them once before the first answer that reads them where there are few items. Where there are many,
+and again from time to time, because damage comes at rest, a service does so beside its answers. What differs is written
+anew; where it cannot be, answers that would read it are refused.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.catalogue import derived
+from search.catalogue.derived import FACETS, WORDS, Damage, Kind
+from search.catalogue.failures import meaning
+from search.catalogue.session import Database
+from search.errors import AnyseekError, CollectionNotFound, StoreCorrupt
+from search.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
+
+logger = logging.getLogger(__name__)
+
+# Of all collections together: so many items are compared before an answer, in about half a second of the processor.
+AT_ONCE = 5_000
+_LOOK_SECONDS = 30.0  # how often a service looks whether a comparison is due
+# How soon what is refused is looked at again, as somebody may have mended it.
+_AGAIN_SECONDS = 10.0
+_AGAIN_BESIDE_SECONDS = 600.0  # where there are many
+
+
+class DerivedRows:
+    """The facets and the words of all collections of a catalogue. Safe for many threads."""
+
+    def __init__(self, database: Database, forget: Callable[[], None] = lambda: None) -> None:
+        """`forget` is called when something has been mended: what was read before may be wrong."""
+        self.facets = Trust(database, FACETS, forget)
+        self.words = Trust(database, WORDS, forget)
+
+    def keep(self, closing: threading.Event, hours: float) -> None:
+        """Compare beside answers until `closing`: what was wanted and not yet compared, and all anew after `hours`.
+
+        0: never anew.
+        """
+        while not closing.wait(_LOOK_SECONDS):
+            for trust in (self.facets, self.words):
+                if trust.is_due(3600 * hours):
+                    trust.compare_beside(closing)
+
+
+class Trust:
+    """One kind of derived rows, and what this process last found out about it."""
+
+    def __init__(self, database: Database, kind: Kind, forget: Callable[[], None]) -> None:
+        self._database, self._kind, self._forget = database, kind, forget
+        self._comparing = threading.Lock()
+        self._is_wanted, self._are_many = False, False
+        self._ended_at: float | None = None
+        self._try_again_at = 0.0
+        self._refusal = ""  # the sentence with which answers are refused
+
+    def check(self) -> None:
+        """To be called before an answer that goes by these rows, and outside of transactions.
+
+        Raises `StoreCorrupt` if they are damaged and cannot be mended; then, or when they cannot be read, other errors
+        of the database as `search.catalogue.failures` has them.
+        """
+        self._is_wanted = True
+        if self._ended_at is None or self._refusal:
+            self._compare_at_once()
+        if refusal := self._refusal:
+            raise StoreCorrupt(refusal)
+
+    def is_due(self, every: float) -> bool:
+        """Whether answers go by these rows and they have not been compared, or not for `every` seconds (0: ever)."""
+        if not self._is_wanted or time.monotonic() < self._try_again_at:
+            return False
+        if self._ended_at is None or self._refusal:
+            return True
+        return every > 0 and time.monotonic() - self._ended_at >= every
+
+    def compare_beside(self, closing: threading.Event) -> None:
+        """Compare in small steps, resting for as long as each takes, until the end or `closing`."""
+        with self._comparing:
+            try:
+                self._compare(_Steps(self._kind.name, closing))
+            except _Closing:
+                return
+            except (AnyseekError, SQLAlchemyError, OSError) as error:
+                self._try_again_at = time.monotonic() + _AGAIN_BESIDE_SECONDS
+                logger.warning("%s cannot be compared with their items: %s", self._kind.name, meaning(error) or error)
+
+    def _compare_at_once(self) -> None:
+        """Unless there are too many; others that want the same wait for the end."""
+        if self._are_many:
+            return
+        with self._comparing:
+            if self._ended_at is not None and (not self._refusal or time.monotonic() < self._try_again_at):
+                return
+            try:
+                with self._database.read() as session:
+                    self._are_many = derived.count_items(session) > AT_ONCE
+                if not self._are_many:
+                    self._compare(_Steps(self._kind.name))
+            except SQLAlchemyError as error:
+                raise meaning(error) or error from error
+
+    def _compare(self, steps: "_Steps") -> None:
+        try:
+            damage = derived.survey(self._database, self._kind, steps.done)
+            refusal = self._mended(damage, steps) if damage else ""
+        except CollectionNotFound:  # deleted meanwhile; a later look finds the others
+            return
+        self._refusal, self._ended_at = refusal, time.monotonic()
+        again = _AGAIN_BESIDE_SECONDS if self._are_many else _AGAIN_SECONDS
+        self._try_again_at = self._ended_at + again if refusal else 0.0
+        DERIVED_ENDED.labels(self._kind.name).set_to_current_time()
+
+    def _mended(self, damage: Damage, steps: "_Steps") -> str:
+        """Write anew what is damaged, and look again; the sentence that refuses answers if that does not help."""
+        why = ""
+        try:
+            derived.mend(self._database, self._kind, damage)
+            self._forget()
+            left = derived.survey(self._database, self._kind, steps.done)
+        except SQLAlchemyError as error:
+            left, why = damage, f" ({meaning(error) or error})"
+        if not left:
+            DERIVED_MENDED.labels(self._kind.name).inc()
+            logger.warning("the %s of %s were damaged in the database; they are written anew", self._kind.name, damage)
+            return ""
+        said = f"the {self._kind.name} of {left} are damaged in the database and cannot be mended here{why}"
+        logger.warning(said)
+        return f"{said}; anyseek verify names them, and anyseek rebuild mends them"
+
+
+class _Closing(Exception):
+    """The process ends."""
+
+
+class _Steps:
+    """How far a comparison is, and the rests within one that is done beside answers."""
+
+    def __init__(self, kind: str, closing: threading.Event | None = None) -> None:
+        self._closing = closing
+        self._compared = DERIVED_COMPARED.labels(kind)
+        self._compared.set(0)
+        self._began = time.monotonic()
+
+    def done(self, count: int) -> None:
+        """Note that so many items have been compared. Raises `_Closing`."""
+        self._compared.inc(count)
+        if self._closing is not None:
+            if self._closing.wait(time.monotonic() - self._began):
+                raise _Closing
+            self._began = time.monotonic()

@@ -1,0 +1,355 @@
+"""Facets and words that differ from their items are written anew before an answer, on every database."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+
+from search import derived as trusting
+from search.catalogue import audit, checks, collections, derived, facets, integrity, items, log, words
+from search.catalogue.derived import FACETS, WORDS, Kind, survey
+from search.catalogue.session import Database
+from search.derived import DerivedRows
+from search.errors import StoreCorrupt
+from search.filters.from_text import filter_from_text
+from search.types import Attributes, Collection, NewItem
+from tests.search.gallery import SPACES, direction, remove
+
+ATTRIBUTES: dict[str, Attributes] = {
+    "a": {"size": 3, "label": "needle", "sound": True, "taken": "2021-03-04", "place": {"lat": 1.5, "lon": -0.0}},
+    "b": {"size": 70, "label": "straw", "sound": False, "taken": "2022-03-04", "place": {"lat": 2.5, "lon": 7}},
+    "c": {"size": [4, 5], "label": ["straw", "näht"], "other": {"size": 1}},
+}
+# What is damaged, and the items that differ for it.
+DAMAGES = {
+    "number": ("UPDATE facets SET number = 12 WHERE path = 'size' AND number = 70", "b"),
+    "text": ("UPDATE facets SET text = 'needlf' WHERE text = 'needle'", "a"),
+    "truth": ("UPDATE facets SET truth = NOT truth WHERE path = 'sound'", "ab"),
+    "moment": ("UPDATE facets SET moment = moment + 1 WHERE path = 'taken'", "ab"),
+    "item": (
+        "UPDATE facets SET item_id = (SELECT max(id) FROM items) WHERE path = 'size' AND number = 3",
+        "ac",
+    ),
+    "path": ("UPDATE facets SET path = 'sizf' WHERE path = 'size' AND number = 3", "a"),
+    "lost": ("DELETE FROM facets WHERE path = 'label' AND text = 'straw'", "bc"),
+    "doubled": ("UPDATE facets SET number = 4 WHERE path = 'size' AND number = 5", "c"),
+}
+QUESTIONS = ("size >= 60", "label = needle", "label starts with str", "sound = true", "size exists", "not size < 60")
+Found = dict[str, list[str]]
+
+
+def write(database: Database, collection: Collection, attributes: dict[str, Attributes] | None = None) -> None:
+    vectors = {space: direction("x", space) for space in SPACES}
+    given = ATTRIBUTES if attributes is None else attributes
+    new = [NewItem(key, key, vectors, f"caption of {key}", held) for key, held in given.items()]
+    with database.write() as session:
+        items.write(session, collection, new)
+
+
+def damage(database: Database, statement: str) -> None:
+    with database.write() as session:
+        session.execute(text(statement))
+
+
+def answers(database: Database, collection: Collection) -> Found:
+    """The keys that pass each filter, and that have a word."""
+    with database.read() as session:
+        ids = {where: facets.ids_where(session, collection.id, filter_from_text(where)).tolist() for where in QUESTIONS}
+        ids["needle"] = [item_id for item_id, _ in words.ranked(session, collection.id, "needle", None, 10)]
+        return {name: [items.by_ids(session, [one])[one].key for one in found] for name, found in ids.items()}
+
+
+def differing(database: Database, kind: Kind) -> list[str]:
+    found = survey(database, kind)
+    with database.read() as session:
+        held = items.by_ids(session, [one for some in found.stale.values() for one in some])
+    return sorted(item.key for item in held.values())
+
+
+def mends(database: Database) -> list[tuple[str, str | None, str | None]]:
+    with database.read() as session:
+        found = audit.list_page(session, audit.Wanted(action="collection.mend"), None, 10)
+    return [(entry.who, entry.collection, entry.target) for entry in found]
+
+
+@pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
+def test_nothing_differs_where_nothing_is_damaged(database: Database, collection: Collection, kind: Kind) -> None:
+    assert not survey(database, kind)
+    write(database, collection)
+    counted: list[int] = []
+    assert not survey(database, kind, counted.append)
+    assert sum(counted) == 3
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_facets_are_written_anew_before_the_first_answer(
+    database: Database, collection: Collection, name: str
+) -> None:
+    write(database, collection)
+    sound = answers(database, collection)
+    statement, keys = DAMAGES[name]
+    damage(database, statement)
+    assert differing(database, FACETS) == sorted(keys)
+    DerivedRows(database).facets.check()
+    assert answers(database, collection) == sound
+    with database.read() as session:
+        assert list(checks.stale_facets(session, collections.head(session, "things"))) == []
+    assert mends(database) == [("anyseek", "things", f"the attributes of {len(keys)} items")]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE words SET words = replace(words, 'needle', 'needlf')",
+        "DELETE FROM words WHERE words LIKE '%needle%'",
+    ],
+)
+def test_damaged_words_are_written_anew_before_the_first_answer(
+    database: Database, collection: Collection, statement: str
+) -> None:
+    write(database, collection)
+    sound = answers(database, collection)
+    damage(database, statement)
+    assert differing(database, WORDS) == ["a"]
+    DerivedRows(database).words.check()
+    assert answers(database, collection) == sound
+    assert not survey(database, WORDS)
+
+
+def test_only_the_items_that_differ_are_written_and_told_to_other_processes(
+    database: Database, collection: Collection
+) -> None:
+    write(database, collection)
+    with database.read() as session:
+        before = collections.head(session, "things").last_seq
+        a = items.get(session, collection, "a")
+        others = session.execute(text(f"SELECT * FROM facets WHERE item_id <> {a.id} ORDER BY id")).all()
+    damage(database, DAMAGES["text"][0])
+    DerivedRows(database).facets.check()
+    with database.read() as session:
+        assert log.items_after(session, collection.id, before) == {a.id}
+        assert items.get(session, collection, "a") == a
+        assert session.execute(text(f"SELECT * FROM facets WHERE item_id <> {a.id} ORDER BY id")).all() == others
+
+
+def test_an_item_whose_own_row_is_damaged_keeps_its_facets(database: Database, collection: Collection) -> None:
+    write(database, collection)
+    sound = answers(database, collection)
+    damage(database, "UPDATE items SET caption = 'other' WHERE key = 'a'")
+    damage(database, DAMAGES["number"][0])
+    DerivedRows(database).facets.check()
+    assert answers(database, collection) == sound
+    assert mends(database) == [("anyseek", "things", "the attributes of 1 items")]
+
+
+def test_rows_of_items_that_are_gone_are_removed_but_not_of_lost_ones(
+    database: Database, collection: Collection
+) -> None:
+    write(database, collection)
+    with database.engine.connect() as connection:
+        if database.engine.dialect.name == "sqlite":
+            connection.execute(text("PRAGMA foreign_keys=OFF"))
+        else:
+            pytest.skip("PostgreSQL keeps foreign keys")
+        connection.execute(text("DELETE FROM items WHERE key = 'b'"))
+        connection.execute(text("UPDATE facets SET item_id = 77 WHERE path = 'size' AND number = 3"))
+        connection.execute(text("PRAGMA foreign_keys=ON"))
+        connection.commit()
+    DerivedRows(database).facets.check()
+    with database.read() as session:
+        assert facets.strays(session) == [2]  # an answer that finds it says that it is left out
+        assert facets.ids_where(session, collection.id, filter_from_text("size = 3")).tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
+def test_what_is_written_meanwhile_is_not_damage(
+    database: Database, collection: Collection, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derived, "CHUNK", 1)
+    write(database, collection)
+
+    def write_more(_count: int) -> None:
+        write(database, collection, {"b": {"size": 1}, "c": {"label": "changed"}, "d": {"size": 8}})
+        remove(database, collection, ["a"])
+
+    assert not survey(database, kind, write_more)
+    assert not survey(database, kind)
+
+
+def test_a_writer_beside_many_comparisons(database: Database, collection: Collection) -> None:
+    write(database, collection)
+    done = threading.Event()
+
+    def work() -> None:
+        for number in range(30):
+            write(database, collection, {key: {"size": number, "label": f"n{number}"} for key in "abcd"})
+            remove(database, collection, ["d"])
+        done.set()
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    found = []
+    while not done.is_set():
+        found += [damage for kind in (FACETS, WORDS) if (damage := survey(database, kind))]
+    writer.join()
+    assert found == []
+
+
+def test_a_collection_deleted_meanwhile_is_left_alone(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, collection)
+    damage(database, DAMAGES["text"][0])
+
+    def delete(_count: int) -> None:
+        with database.write() as session:
+            if collections.ids(session):
+                collections.delete(session, "things")
+
+    assert not survey(database, FACETS, delete)
+
+
+def test_damage_that_cannot_be_mended_refuses_until_it_is(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, collection)
+    damage(database, DAMAGES["text"][0])
+    rows = DerivedRows(database)
+
+    def refuse(*call: object) -> None:
+        if str(call[2]).startswith("DELETE"):
+            raise OperationalError(str(call[2]), {}, Exception("attempt to write a readonly database"))
+
+    event.listen(database.engine, "before_cursor_execute", refuse)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match=r"attributes of 1 items are damaged .* cannot be mended here .*rebuild"):
+            rows.facets.check()
+    rows.words.check()
+    event.remove(database.engine, "before_cursor_execute", refuse)
+    monkeypatch.setattr(rows.facets, "_try_again_at", 0.0)
+    rows.facets.check()
+    assert differing(database, FACETS) == []
+
+
+def test_many_that_ask_at_once_have_it_compared_once(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, collection)
+    compared: list[object] = []
+
+    def count(*given: object) -> object:
+        compared.append(given)
+        return survey(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(derived, "survey", count)
+    rows = DerivedRows(database)
+    threads = [threading.Thread(target=rows.facets.check) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(compared) == 1
+
+
+def test_many_items_are_compared_beside_answers(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trusting, "AT_ONCE", 2)
+    write(database, collection)
+    damage(database, DAMAGES["text"][0])
+    forgotten: list[int] = []
+    facet_rows = DerivedRows(database, lambda: forgotten.append(1)).facets
+    assert not facet_rows.is_due(60)  # nobody has asked
+    facet_rows.check()
+    assert differing(database, FACETS) == ["a"]
+    assert facet_rows.is_due(60)
+    closing = threading.Event()
+    closing.set()
+    facet_rows.compare_beside(closing)
+    assert facet_rows.is_due(60)  # it was not ended
+    closing.clear()
+    facet_rows.compare_beside(closing)
+    assert differing(database, FACETS) == []
+    assert forgotten == [1]
+    assert not facet_rows.is_due(60)
+    assert not facet_rows.is_due(0)
+    assert facet_rows.is_due(1e-9)
+
+
+def test_a_comparison_that_fails_is_tried_again_later(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_given: object) -> None:
+        raise OperationalError("", {}, Exception("database disk image is malformed"))
+
+    monkeypatch.setattr(derived, "survey", fail)
+    rows = DerivedRows(database).facets
+    with pytest.raises(StoreCorrupt, match="anyseek verify"):
+        rows.check()
+    rows.compare_beside(threading.Event())
+    assert "attributes cannot be compared" in caplog.text
+    assert not rows.is_due(60)
+    with pytest.raises(StoreCorrupt):
+        rows.check()
+
+
+SQLITE_ONLY = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("column", ["text", "path"])
+def test_a_text_that_is_none_is_written_anew(database: Database, collection: Collection, column: str) -> None:
+    write(database, collection)
+    sound = answers(database, collection)
+    damage(database, f"UPDATE facets SET {column} = CAST(x'6eff65' AS TEXT) WHERE text = 'needle'")
+    damage(database, "UPDATE items SET caption = CAST(x'6eff65' AS TEXT) WHERE key = 'c'")
+    rows = DerivedRows(database)
+    rows.facets.check()
+    assert answers_but_c(database, collection) == {
+        where: [key for key in sound[where] if key != "c"] for where in sound
+    }
+    assert mends(database) == [("anyseek", "things", "the attributes of 1 items")]
+
+
+def answers_but_c(database: Database, collection: Collection) -> Found:
+    damage(database, "UPDATE items SET caption = NULL WHERE key = 'c'")
+    return {where: [key for key in keys if key != "c"] for where, keys in answers(database, collection).items()}
+
+
+@SQLITE_ONLY
+def test_every_flipped_text_in_the_database_changes_no_filter(
+    database: Database, collection: Collection, tmp_path: Path
+) -> None:
+    """In rows and in each index alike: 'needle' is made 'nefdle' wherever it stands, one place at a time."""
+    write(database, collection, {**ATTRIBUTES, **{f"k{n}": {"label": f"k{n}", "size": n} for n in range(40)}})
+    sound = answers(database, collection)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    path = Path(str(database.engine.url.database))
+    whole = path.read_bytes()
+    places = [place for place in range(len(whole)) if whole.startswith(b"needle", place)]
+    found = [flipped(tmp_path / "flipped.sqlite", whole, place, collection) for place in places]
+    assert len(places) >= 4
+    assert all(each in (sound, "left out") for each in found)
+    assert found.count(sound) >= 3
+
+
+def flipped(path: Path, whole: bytes, place: int, collection: Collection) -> Found | str:
+    """The answers by a database with a flipped byte; only those for sound items count."""
+    for beside in path.parent.glob(f"{path.name}*"):
+        beside.unlink()
+    path.write_bytes(whole[: place + 2] + b"f" + whole[place + 3 :])
+    database = Database(f"sqlite:///{path}")
+    rows = DerivedRows(database)
+    rows.facets.check()
+    rows.words.check()
+    with database.read() as session:
+        is_damaged = any(checks.damaged_items(session, collections.head(session, "things")))
+    found = answers(database, collection)
+    with database.read() as session:
+        assert is_damaged or list(integrity.faults(session)) == []
+    database.close()
+    return "left out" if is_damaged else found
