@@ -163,7 +163,7 @@ def _pairs(
         stood = standing(sample, query, found)
         assert stood is not None
         fifth = np.sort(stood.surprises)[-PLACE]
-        same = np.broadcast_to([stood.belonging, np.log(stood.count)], (_FIRST, 2))
+        same = np.broadcast_to([min(0.0, stood.common), np.log(stood.count)], (_FIRST, 2))
         features.append(np.column_stack([stood.surprises, stood.surprises - fifth, same]))
         right.append(order[:_FIRST] == row)
     count = len(own) * _FIRST
