@@ -2,6 +2,7 @@
 
     python -m benchmarks.calibration
     python -m benchmarks.calibration --packs PACKS --limit 250
+    python -m benchmarks.calibration --queries 20 --queries 48 --queries 96 --without-means
 
 The demo's rooms and photos, and emoji of the test split: neither the model nor the curves that ship were fitted on
 them. Of packs these saw photos, if not these very queries. Each collection is tuned on queries for half of its
@@ -9,6 +10,9 @@ items. What is measured are queries for the other half, each asked with its item
 calibration error of best hits and the log loss of the first ten, before and after. `if exact` is the error that as many
 hits have by chance, though their probabilities were exact. A row `all` pools the kinds of a collection. Emoji are tuned
 on edges and asked with their own lines; segmentations are painted roughly, as by hand.
+
+With `--queries` only so many of the other half's queries are tuned on, and `--without-means` fits curves alone, as the
+end of an index job does (docs/indexing.md).
 """
 
 import dataclasses
@@ -38,7 +42,7 @@ from model.modalities.edge_detection import varied_canny
 from model.modalities.formats.color_palette import palette_of
 from model.modalities.reading.decode import decode_file
 from model.modalities.rough_maps import painted, rounded
-from model.seam import Embedder, FloatArray, Regions, Sample, Value
+from model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Value
 from search.curve import Curve
 from search.evaluation.aligned import evenly
 from search.evaluation.calibration_error import calibration_error
@@ -47,13 +51,14 @@ from search.evaluation.logistic import sigmoid
 from search.evaluation.measures import IntArray
 from search.evaluation.transfer_sets import EVERY, transfer_sets
 from search.own_curves import FirstHits, centred_as_used, first_hits, judged, part_of, sample_of, try_curve
-from search.probabilities import curve_of, sort_of
+from search.probabilities import Background, curve_of, sort_of
 from search.query_means import try_mean
 from search.query_vectors import centre_queries
 from search.settings import Limits
 
 _AT_ONCE = 16
 _DRAWS = 200
+_MOST = 10_000
 _PHOTO, _EDGES, _COLOURS, _REGIONS = "rgb", "canny_edge", "color_palette", "semseg"
 Embed = Callable[[Sequence[Sample], Sequence[str]], dict[str, FloatArray]]
 
@@ -75,14 +80,16 @@ class Things:
 @click.option("--packs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="As the transfer suite's.")
 @click.option("--model", default="4m-tiny", show_default=True)
 @click.option("--limit", type=click.IntRange(80), default=300, show_default=True, help="Items of each collection.")
-def main(packs: Path | None, model: str, limit: int) -> None:
+@click.option("--queries", type=click.IntRange(20), multiple=True, help="How many to tune on; as many as there are.")
+@click.option("--without-means", is_flag=True, help="Fit curves alone.")
+def main(packs: Path | None, model: str, limit: int, queries: tuple[int, ...], without_means: bool) -> None:
     """Print a row for each collection and kind of query."""
     embedder = load_embedder(model, default_home())
     click.echo(
         "collection | query | tuned on | asked | calibration error | tuned | if exact | log loss | tuned | curve"
     )
     for things in (*_shipped(limit), *(_packed(packs, limit) if packs else ())):
-        for line in _lines(embedder, things):
+        for line in _lines(embedder, things, queries or (_MOST,), not without_means):
             click.echo(line)
 
 
@@ -149,38 +156,80 @@ def _packed(packs: Path, limit: int) -> Iterator[Things]:
         yield Things(found.source, pictures, queries)
 
 
-def _lines(embedder: Embedder, things: Things) -> Iterator[str]:
-    """A line for each kind of query, and one for all of them."""
+def _lines(
+    embedder: Embedder, things: Things, counts: Sequence[int] = (_MOST,), with_means: bool = True
+) -> Iterator[str]:
+    """For each number of queries that are tuned on, a line for each kind of query, and one for all of them."""
     galleries = _vectors(embedder.embed_gallery, [Sample({_PHOTO: one}) for one in things.pictures], embedder.spaces)
-    both: list[tuple[FirstHits, FirstHits]] = []
-    curves: list[tuple[Curve, Curve]] = []
-    for modality, queries in things.queries.items():
-        space = embedder.spaces[embedder.default_space(modality)]
-        pictures, asked = galleries[space.name], things.asked.get(modality, queries)
-        tuned_on, held_out = (
-            [place for place in sorted(some) if place % 2 == odd] for odd, some in enumerate((queries, asked))
+    kinds = [_asked(embedder, things, modality, galleries) for modality in things.queries]
+    for count in counts:
+        tuned = [_tuned(asked, count, with_means) for asked in kinds]
+        for asked, one in zip(kinds, tuned, strict=True):
+            yield _line(things.name, asked.modality, min(count, len(asked.tuned_on)), [one])
+        yield _line(things.name, "all", 0, tuned)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Queries of one modality in their space: places and raw vectors of those to tune on, and of those held out.
+
+    `things` and `same` are equal where pictures are equally right for the ones and the others.
+    """
+
+    modality: str
+    space: EmbeddingSpace
+    sample: Background
+    tuned_on: list[int]
+    given: FloatArray
+    things: IntArray
+    held_out: list[int]
+    asked: FloatArray
+    same: IntArray
+
+
+@dataclass(frozen=True)
+class _Tuned:
+    """The first hits of queries that were held out, and their curve, before and after."""
+
+    before: tuple[FirstHits, Curve]
+    after: tuple[FirstHits, Curve]
+
+
+def _asked(embedder: Embedder, things: Things, modality: str, galleries: Mapping[str, FloatArray]) -> _Asked:
+    queries = things.queries[modality]
+    space, asked = embedder.spaces[embedder.default_space(modality)], things.asked.get(modality, queries)
+    pictures = galleries[space.name]
+    tuned_on, held_out = (
+        [place for place in sorted(some) if place % 2 == odd] for odd, some in enumerate((queries, asked))
+    )
+    given, found = (
+        _vectors(embedder.embed, [some[place] for place in places], [space.name])[space.name]
+        for some, places in ((queries, tuned_on), (asked, held_out))
+    )
+    sample, count = sample_of(space, pictures, pictures.mean(axis=0)), len(pictures)
+    return _Asked(
+        modality, space, sample, tuned_on, given, _things(queries, count), held_out, found, _things(asked, count)
+    )
+
+
+def _tuned(asked: _Asked, count: int, with_means: bool) -> _Tuned:
+    """Tune on at most `count` queries."""
+    space, modality, sample = asked.space, asked.modality, asked.sample
+    few = evenly(range(len(asked.tuned_on)), count)
+    raw, places = asked.given[few], [asked.tuned_on[row] for row in few]
+    fits = with_means and modality not in (_PHOTO, _COLOURS, _REGIONS)
+    mean = try_mean(space, modality, raw, sample.vectors, places) if fits else None
+    used = centred_as_used(space, modality, raw, mean)
+    curve = try_curve(space.name, modality, sample, used, places, asked.things)
+    assert curve is not None, "each collection has at least 80 items"
+    shipped = curve_of(sort_of([modality]))
+    before, after = (
+        first_hits(
+            sample, centre_queries(space, [modality], asked.asked, means), asked.same[asked.held_out], asked.same
         )
-        sample = sample_of(space, pictures, pictures.mean(axis=0))
-        raw = _vectors(embedder.embed, [queries[place] for place in tuned_on], [space.name])[space.name]
-        mean = (
-            None
-            if modality in (_PHOTO, _COLOURS, _REGIONS)
-            else try_mean(space, modality, raw, sample.vectors, tuned_on)
-        )
-        used = centred_as_used(space, modality, raw, mean)
-        curve = try_curve(space.name, modality, sample, used, tuned_on, _things(queries, len(pictures)))
-        assert curve is not None, "each collection has at least 80 items"
-        raw = _vectors(embedder.embed, [asked[place] for place in held_out], [space.name])[space.name]
-        same = _things(asked, len(pictures))
-        hits = [
-            first_hits(sample, centre_queries(space, [modality], raw, tuned), same[held_out], same)
-            for tuned in ({}, {modality: mean.mean} if mean and mean.helps else {})
-        ]
-        shipped = curve_of(sort_of([modality]))
-        both.append((hits[0], hits[1]))
-        curves.append((shipped, curve.curve if curve.helps else shipped))
-        yield _line(things.name, modality, len(tuned_on), both[-1:], curves[-1:], curve.helps)
-    yield _line(things.name, "all", 0, both, curves, any(shipped != own for shipped, own in curves))
+        for means in ({}, {modality: mean.mean} if mean and mean.helps else {})
+    )
+    return _Tuned((before, shipped), (after, curve.curve if curve.helps else shipped))
 
 
 def _things(queries: Mapping[int, Sample], pictures: int) -> IntArray:
@@ -193,23 +242,15 @@ def _things(queries: Mapping[int, Sample], pictures: int) -> IntArray:
     return things
 
 
-def _line(
-    name: str,
-    kind: str,
-    tuned_on: int,
-    hits: Sequence[tuple[FirstHits, FirstHits]],
-    curves: Sequence[tuple[Curve, Curve]],
-    own: bool,
-) -> str:
-    before, after = (
-        judged([(one[side], curve[side]) for one, curve in zip(hits, curves, strict=True)]) for side in (0, 1)
-    )
-    exact = _error_if_exact([(one[1], curve[1]) for one, curve in zip(hits, curves, strict=True)])
-    asked = sum(len(np.unique(one.asked)) for one, _ in hits)
+def _line(name: str, kind: str, tuned_on: int, tuned: Sequence[_Tuned]) -> str:
+    before, after = judged([one.before for one in tuned]), judged([one.after for one in tuned])
+    exact = _error_if_exact([one.after for one in tuned])
+    asked = sum(len(np.unique(one.before[0].asked)) for one in tuned)
     counts = f"{tuned_on or ''} | {asked}"
     errors = (
         f"{before.error_of_best:.3f} | {after.error_of_best:.3f} | {exact:.3f} | {before.loss:.3f} | {after.loss:.3f}"
     )
+    own = any(one.before[1] != one.after[1] for one in tuned)
     return f"{name} | {kind} | {counts} | {errors} | {'own' if own else 'as it ships'}"
 
 

@@ -70,6 +70,10 @@ class Progress(Protocol):
         """Called when more inputs are done or quarantined, with their number."""
         ...
 
+    def calibrating(self, items: int) -> None:
+        """Called after the job's end, when probabilities are fitted to queries for so many items."""
+        ...
+
 
 class SilentProgress:
     """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
@@ -79,6 +83,8 @@ class SilentProgress:
     def started(self, inputs: int) -> None: ...
 
     def settled(self, inputs: int) -> None: ...
+
+    def calibrating(self, items: int) -> None: ...
 
 
 class Owner:
@@ -193,6 +199,7 @@ class JobRun(ABC):
         except Exception as error:
             fail_job(self._database, job.id, error)
             raise
+        self._ended(job)
         return job
 
     def scan(self, job: Job) -> bool:
@@ -217,6 +224,10 @@ class JobRun(ABC):
     @abstractmethod
     def end(self, job: Job) -> bool:
         """Close the job once all its inputs are settled; false while other processes hold some."""
+
+    @abstractmethod
+    def _ended(self, job: Job) -> None:
+        """What follows a job that is done; no failure of it is one of the job."""
 
     @abstractmethod
     def _list(self, job: Job) -> None:

@@ -8,14 +8,14 @@ curves to maps as items have them: they fit their pictures better than any that 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from indexer.runs import Tools
-from indexer.samples import PICTURE, read_originals
+from indexer.samples import PICTURE, read_originals, sample_for
 from model.modalities.edge_detection import varied_canny
 from model.modalities.formats.color_palette import palette_of
 from model.modalities.rough_maps import painted, rounded
@@ -23,11 +23,11 @@ from model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Va
 from search.catalogue import audit, collections, items, listing, tunings
 from search.catalogue.collections import Head, SpaceHead
 from search.catalogue.session import Database
-from search.curve import OwnCurve
+from search.curve import Curve, OwnCurve
 from search.errors import AnyseekError, BadInput
 from search.evaluation.measures import IntArray
-from search.own_curves import CurveTrial, centred_as_used, part_of, sample_of, try_curve
-from search.probabilities import Background
+from search.own_curves import CurveTrial, centred_as_used, part_of, sample_of, try_curve, usual_of
+from search.probabilities import Background, Sort, sort_of
 from search.queries import check_made_by, default_among
 from search.query_means import FEWEST, Trial, try_mean
 from search.query_vectors import centre_queries, raw_vectors
@@ -38,6 +38,8 @@ _AT_ONCE = 16  # pictures in memory
 _DRAWN, _COLOURS, _REGIONS = "canny_edge", "color_palette", "semseg"
 _AS_ASKED = frozenset({"caption", _DRAWN})  # whose queries are like those of users, so that curves are fitted to them
 _CELLS = range(10, 15)  # a side, of a painting
+# Raw vectors by the name of the space and the id of the item.
+_Stored = Mapping[str, Mapping[int, FloatArray]]
 _SAME, _NEARLY = 0.999, 0.9  # the cosine of two vectors of one picture, and the share of items
 
 
@@ -95,10 +97,14 @@ class _Made:
 
 @dataclass(frozen=True)
 class _Rivals:
-    """Further items of the collection that a query should not find: raw vectors (n, d), and captions."""
+    """Further items of the collection that a query should not find: raw vectors (n, d), and captions.
+
+    `common` (d,) is what the stored vectors of all these items have in common (`search.probabilities.Background`).
+    """
 
     rows: FloatArray
     captions: list[str | None]
+    common: FloatArray
 
 
 def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool = False) -> Tuned:
@@ -111,27 +117,41 @@ def tune(tools: Tools, collection: str, most: int = DEFAULT_ITEMS, dry_run: bool
         raise BadInput(f"tuning takes {FEWEST} to {MOST_ITEMS:,} items, not {most}")
     with tools.database.read() as session:
         head = collections.head(session, collection)
-        check_made_by(head, tools.embedder)
-        ids = listing.drawn_ids(session, head.id, most)
-        means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
-        chosen = list(items.by_ids(session, ids).values())
-    made = _made(tools, chosen, _usual_spaces(tools.embedder, means))
-    trials, curves = _tried(tools, head, made, means)
-    if not trials:
+    tuned = tried(tools, head, most)
+    if not tuned.trials:
         raise NothingToTune(
-            f"the collection {collection!r} cannot be tuned: of {len(chosen)} items fewer than {FEWEST} have a picture "
+            f"the collection {collection!r} cannot be tuned: of {tuned.items} items fewer than {FEWEST} have a picture "
             "that can be read and that queries could be made from"
         )
-    tuned = Tuned(trials, curves, len(chosen), made.unreadable)
     if not dry_run:
         _write(tools, head, tuned)
     return tuned
 
 
+def tried(
+    tools: Tools, head: Head, most: int, with_means: bool = True, check: Callable[[], None] = lambda: None
+) -> Tuned:
+    """Try means and curves, or only curves, on queries for at most `most` items; nothing is written.
+
+    `check` is called before every few items, and ends this by what it raises. Raises `FingerprintMismatch`.
+    """
+    check_made_by(head, tools.embedder)
+    with tools.database.read() as session:
+        ids = listing.drawn_ids(session, head.id, most)
+        means = {space.name: collections.centre_of(session, space.id) for space in head.spaces}
+        chosen = list(items.by_ids(session, ids).values())
+        stored = {space.name: raw_vectors(session, head, space, ids) for space in head.spaces}
+    made = _made(tools, chosen, _usual_spaces(tools.embedder, means), stored, check)
+    trials, curves = _tried(tools, head, made, means, with_means)
+    return Tuned(trials, curves, len(chosen), made.unreadable)
+
+
 def _tried(
-    tools: Tools, head: Head, made: _Made, means: Mapping[str, FloatArray]
+    tools: Tools, head: Head, made: _Made, means: Mapping[str, FloatArray], with_means: bool
 ) -> tuple[tuple[Trial, ...], tuple[CurveTrial, ...]]:
-    """Try means and curves for each kind of query; `means` are those that the spaces' items are centred on."""
+    """Try what `tried` does for each kind of query; `means` are those that the spaces' items are centred on."""
+    if not made.items:
+        return (), ()
     rivals, usual = _rivals(tools, head, made), _usual_spaces(tools.embedder, means)
     trials: list[Trial] = []
     curves: list[CurveTrial] = []
@@ -139,7 +159,7 @@ def _tried(
         space = tools.embedder.spaces[usual[modality]]
         further = rivals[space.name]
         sample = sample_of(space, np.concatenate([made.pictures[space.name], further.rows]), means[space.name])
-        trial = _tried_mean(space, modality, sample, made)
+        trial = _tried_mean(space, modality, sample, made) if with_means else None
         trials += [] if trial is None else [trial]
         curve = _tried_curve(space, modality, sample, made, further, trial)
         curves += [] if curve is None else [curve]
@@ -167,7 +187,10 @@ def _tried_curve(
     else:
         tuned = {modality: tried.mean} if tried is not None and tried.helps else {}
         used = centre_queries(space, [modality], raw, tuned)
-    return try_curve(space.name, modality, sample, used, queries.answers, things)
+    found = try_curve(space.name, modality, sample, used, queries.answers, things)
+    if found is None or sort_of([modality]) is not Sort.WORDS:
+        return found
+    return replace(found, usual=usual_of(used, further.common))
 
 
 def reset(database: Database, collection: str) -> None:
@@ -185,8 +208,7 @@ def _write(tools: Tools, before: Head, tuned: Tuned) -> None:
         check_made_by(head, tools.embedder)
         for space in head.spaces:
             means = [_tuning(trial, space) for trial in tuned.kept if trial.space == space.name]
-            curves = [_curve(trial, space) for trial in tuned.curves if trial.helps and trial.space == space.name]
-            tunings.replace(session, space.id, means, curves)
+            tunings.replace(session, space.id, means, curves_of(tuned.curves, space))
         audit.record(session, "collection.tune", head.name)
 
 
@@ -195,9 +217,19 @@ def _tuning(trial: Trial, space: SpaceHead) -> Tuning:
     return Tuning(trial.modality, space.fingerprint, trial.mean, trial.queries, *recall, datetime.now(UTC))
 
 
-def _curve(trial: CurveTrial, space: SpaceHead) -> OwnCurve:
-    errors = (trial.before.error_of_best, trial.after.error_of_best)
-    return OwnCurve(trial.modality, space.fingerprint, trial.curve, trial.queries, *errors, datetime.now(UTC))
+def curves_of(trials: Sequence[CurveTrial], space: SpaceHead) -> list[OwnCurve]:
+    """The curves that are used in a space from now on."""
+    return [
+        _curve(trial, curve, space)
+        for trial in trials
+        if trial.space == space.name and (curve := trial.used) is not None
+    ]
+
+
+def _curve(trial: CurveTrial, curve: Curve, space: SpaceHead) -> OwnCurve:
+    after = trial.after if trial.helps else trial.before
+    errors = (trial.before.error_of_best, after.error_of_best)
+    return OwnCurve(trial.modality, space.fingerprint, curve, trial.queries, *errors, datetime.now(UTC))
 
 
 def _usual_spaces(embedder: Embedder, held: Collection[str]) -> Mapping[str, str]:
@@ -206,11 +238,10 @@ def _usual_spaces(embedder: Embedder, held: Collection[str]) -> Mapping[str, str
     return {modality: space for modality, space in found.items() if space is not None}
 
 
-def _made(tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str]) -> _Made:
-    """Embed the items' pictures alone, and queries for them.
-
-    A picture is embedded without its item's caption, or a caption would find itself.
-    """
+def _made(
+    tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str], stored: _Stored, check: Callable[[], None]
+) -> _Made:
+    """The vectors of the items' pictures alone, and queries for them, embedded."""
     embedder, spaces = tools.embedder, sorted(set(usual.values()))
     pictures: dict[str, list[FloatArray]] = defaultdict(list)
     asked: dict[str, _Asked] = defaultdict(_Asked)
@@ -218,13 +249,13 @@ def _made(tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str]) -> _Ma
     held: list[Item] = []
     unreadable = 0
     for some in _read(tools, chosen):
+        check()
         unreadable += sum(values is None for _, values in some)
         read = [(item, values) for item, values in some if values is not None and PICTURE in values]
         if not read:
             continue
         values = [each for _, each in read]
-        vectors = embedder.embed_gallery([Sample({PICTURE: each[PICTURE]}) for each in values], spaces)
-        for space, rows in vectors.items():
+        for space, rows in _of_pictures(embedder, read, spaces, stored).items():
             pictures[space].append(rows)
         for into, make in ((asked, _queries), (computed, _computed)):
             for modality, queries in make(values, embedder, len(held)).items():
@@ -234,6 +265,27 @@ def _made(tools: Tools, chosen: Sequence[Item], usual: Mapping[str, str]) -> _Ma
                 into[modality].words.extend(_words(sample.values[modality]) for sample in queries.values())
         held += [item for item, _ in read]
     return _Made(held, {space: np.concatenate(rows) for space, rows in pictures.items()}, asked, computed, unreadable)
+
+
+def _of_pictures(
+    embedder: Embedder, read: Sequence[tuple[Item, Mapping[str, Value]]], spaces: Sequence[str], stored: _Stored
+) -> Mapping[str, FloatArray]:
+    """The vectors of pictures alone: the stored ones of items that are only a picture to the model, others made now.
+
+    A picture is embedded without its item's caption, or a caption would find itself.
+    """
+    held = [
+        {space: stored[space][item.id] for space in spaces if item.id in stored[space]}
+        if sample_for(values, embedder.modalities).values.keys() == {PICTURE}
+        else {}
+        for item, values in read
+    ]
+    lacking = [row for row, vectors in enumerate(held) if len(vectors) < len(spaces)]
+    if lacking:
+        made = embedder.embed_gallery([Sample({PICTURE: read[row][1][PICTURE]}) for row in lacking], spaces)
+        for place, row in enumerate(lacking):
+            held[row] = {space: made[space][place] for space in spaces}
+    return {space: np.stack([vectors[space] for vectors in held]) for space in spaces}
 
 
 def _rivals(tools: Tools, head: Head, made: _Made) -> Mapping[str, _Rivals]:
@@ -249,11 +301,18 @@ def _rivals(tools: Tools, head: Head, made: _Made) -> Mapping[str, _Rivals]:
         for space in head.spaces:
             if space.name in made.pictures:
                 stored = raw_vectors(session, head, space, [*own, *others])
+                common = _common(tools.embedder.spaces[space.name], stored)
                 kept = [item_id for item_id in others if item_id in stored and item_id in captions]
                 kept = kept if _are_of_pictures(made.pictures[space.name], own, stored) else []
                 rows = np.array([stored[item_id] for item_id in kept], np.float32).reshape(-1, space.dimension)
-                found[space.name] = _Rivals(rows, [captions[item_id] for item_id in kept])
+                found[space.name] = _Rivals(rows, [captions[item_id] for item_id in kept], common)
     return found
+
+
+def _common(space: EmbeddingSpace, stored: Mapping[int, FloatArray]) -> FloatArray:
+    """What these vectors have in common that other collections lack: (d,)."""
+    rows = np.array(list(stored.values()), np.float32).reshape(-1, space.dimension)
+    return sample_of(space, rows, space.gallery_prior).common
 
 
 def _are_of_pictures(pictures: FloatArray, ids: Sequence[int], stored: Mapping[int, FloatArray]) -> bool:

@@ -14,8 +14,8 @@ Numbers = npt.NDArray[np.float64]
 class Curve:
     """A logit: `offset` + `surprise` z + `margin` (z - z of the fifth hit) + `belonging` b + `size` ln n.
 
-    It is that of a hit's probability in a collection of n items. b is at most 0, and lower the less the query has of
-    what these have in common.
+    It is that of a hit's probability in a collection of n items. b is what the query has of what these have in common,
+    less what is `usual` there, and at most 0: what has more is no likelier.
     """
 
     offset: float
@@ -23,11 +23,18 @@ class Curve:
     margin: float
     belonging: float
     size: float
+    usual: float = 0.0
+
+    def lacking(self, common: Numbers) -> Numbers:
+        """b of what queries have in common with the collection (n,)."""
+        return np.minimum(0.0, common - self.usual)
 
     def logits(self, features: Numbers) -> Numbers:
-        """Of hits with these z, z - z of the fifth, b and ln n (n, 4): (n,)."""
+        """Of hits with these z, z - z of the fifth, what is common and ln n (n, 4): (n,)."""
         numbers = np.array([self.surprise, self.margin, self.belonging, self.size])
-        return np.asarray(self.offset + features @ numbers)
+        measured = features.copy()
+        measured[:, 2] = self.lacking(features[:, 2])
+        return np.asarray(self.offset + measured @ numbers)
 
 
 @dataclass(frozen=True)

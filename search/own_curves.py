@@ -6,7 +6,7 @@ and without it, as users ask for what is there and for what is not.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ _FIRST = 10
 _BEST = 5.0  # how much a best hit counts beside the others of the first ten: it is what answers are judged by
 _RIDGE = 1e-3  # so that a fit has an end where all is told apart
 _KEPT = (0.2, 0.8)  # of a picture's sides, in a query by a part of it
+_USUAL = 2.0  # deviations below the mean of a collection's own captions, which one in fifty lies further off
 _LEAST = 1e-6  # of a probability whose logarithm is taken
 
 
@@ -40,7 +41,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class CurveTrial:
-    """What a fitted curve changes for queries of one modality, each half of them measured by a curve of the other."""
+    """What a fitted curve changes for queries of one modality, each half of them measured by a curve of the other.
+
+    `usual` is what nearly all these queries have in common with the collection, 0 where that was not asked.
+    """
 
     space: str
     modality: str
@@ -48,6 +52,14 @@ class CurveTrial:
     before: Judgement
     after: Judgement
     curve: Curve
+    usual: float = 0.0
+
+    @property
+    def used(self) -> Curve | None:
+        """The curve from now on: the fitted one if it helps, either with what is usual; None for the one that ships."""
+        if not self.helps and not self.usual:
+            return None
+        return replace(self.curve if self.helps else curve_of(sort_of([self.modality])), usual=self.usual)
 
     @property
     def helps(self) -> bool:
@@ -141,6 +153,16 @@ def first_hits(sample: Background, queries: FloatArray, wanted: IntArray, things
     return FirstHits(np.concatenate(features), np.concatenate(right), best, np.concatenate(asked))
 
 
+def usual_of(queries: FloatArray, common: FloatArray) -> float:
+    """What nearly all `queries`, centred unit (n, d), have of what the collection has in `common` (d,), at least 0.
+
+    Some collections are so uniform that what is said of their items has always something in common with them all. What
+    has less is foreign there, and not only what points away from them.
+    """
+    shared = (queries @ common).astype(np.float64)
+    return max(0.0, float(shared.mean() - _USUAL * shared.std()))
+
+
 def fitted_curve(shipped: Curve, hits: FirstHits) -> Curve:
     """The shipped curve, stretched and moved to be nearest to these hits, of which the best count most.
 
@@ -150,5 +172,11 @@ def fitted_curve(shipped: Curve, hits: FirstHits) -> Curve:
     targets = (queries * hits.right + _SHRUNK_BY * sigmoid(given)) / (queries + _SHRUNK_BY)
     columns, weights = np.column_stack([np.ones(len(given)), given]), np.where(hits.best, _BEST, 1.0)
     moved, longer = logistic(columns, targets, weights, np.full(2, _RIDGE), given).tolist()
-    first, *others = (number * (1 + longer) for number in astuple(shipped))
-    return Curve(first + moved, *others)
+    by = 1 + longer
+    return Curve(
+        shipped.offset * by + moved,
+        shipped.surprise * by,
+        shipped.margin * by,
+        shipped.belonging * by,
+        shipped.size * by,
+    )

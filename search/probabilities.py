@@ -30,7 +30,7 @@ PLACE = 5  # of the hit that others are compared with, so that four pictures of 
 # foreign to the collection, but then earlier (by eye, on rooms and photos); of palettes, drawings, pictures never.
 NOTHING_GOOD, _NOTHING_FOREIGN = 0.05, 0.13
 _MAPS = frozenset({"depth", "normal", "semseg"})
-_FOREIGN = -0.005  # how little a query has in common with the collection (`Standing.belonging`)
+_FOREIGN = -0.005  # how little a query has in common with the collection (`Curve.lacking`)
 _HIGHEST, _LOWEST = 30.0, -30.0  # of a logit
 
 
@@ -89,14 +89,14 @@ class Standing:
     """How far the hits of a ranking stand out: `ids` (m,) with their z, float64 (m,).
 
     `lowest` is the z of what was not found, `fifth` that of the fifth best item of the sample, and
-    `belonging` the product of the query and what the collection, of `count` items, has in common, at most 0.
+    `common` the product of the query and what the collection, of `count` items, has in common.
     """
 
     ids: IdArray
     surprises: Numbers
     lowest: float
     fifth: float
-    belonging: float
+    common: float
     count: int
 
 
@@ -133,7 +133,7 @@ def standing(sample: Background, query: FloatArray, found: Scores) -> Standing |
         surprises,
         float(surprises.min(initial=0.0)),
         float(_surprises(fifth, count - 1, total - fifth, squares - fifth * fifth)),
-        min(0.0, float(sample.common @ query)),
+        float(sample.common @ query),
         max(sample.count, count),
     )
 
@@ -179,15 +179,15 @@ def together(standings: Sequence[Standing], weights: Sequence[float]) -> Standin
         total += weight / length * (own if weight > 0 else np.maximum(own, 0))
         lowest += weight / length * each.lowest if weight > 0 else 0.0
         fifth = max(fifth, weight / length * each.fifth if weight > 0 else fifth)
-    wanted = [(weight, each.belonging) for each, weight in zip(standings, weights, strict=True) if weight > 0]
-    belonging = sum(weight * own for weight, own in wanted) / sum(weight for weight, _ in wanted)
-    return Standing(ids, total, lowest, fifth, belonging, max(each.count for each in standings))
+    wanted = [(weight, min(0.0, each.common)) for each, weight in zip(standings, weights, strict=True) if weight > 0]
+    common = sum(weight * own for weight, own in wanted) / sum(weight for weight, _ in wanted)
+    return Standing(ids, total, lowest, fifth, common, max(each.count for each in standings))
 
 
-def nothing_good_below(stood: Standing, modalities: Collection[str]) -> float:
-    """The probability of the best hit below which nothing good was found by a query of these modalities."""
+def nothing_good_below(stood: Standing, modalities: Collection[str], curve: Curve) -> float:
+    """The probability by `curve` of the best hit, below which nothing good was found by a query of these modalities."""
     if sort_of(modalities) is Sort.WORDS:
-        return _NOTHING_FOREIGN if stood.belonging < _FOREIGN else 0.0
+        return _NOTHING_FOREIGN if curve.lacking(np.array(stood.common)) < _FOREIGN else 0.0
     return NOTHING_GOOD if _MAPS.issuperset(modalities) else 0.0
 
 
@@ -207,7 +207,7 @@ def features_of(stood: Standing, order: Sequence[int]) -> Numbers:
     fifth = stood.fifth if len(order) < PLACE else max(stood.fifth, float(np.sort(surprises)[-PLACE]))
     features = np.empty((len(order), 4))
     features[:, 0], features[:, 1] = surprises, surprises - fifth
-    features[:, 2], features[:, 3] = stood.belonging, math.log(stood.count)
+    features[:, 2], features[:, 3] = stood.common, math.log(stood.count)
     return features
 
 

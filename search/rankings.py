@@ -100,8 +100,9 @@ class Asked:
         if self.query.words:
             modalities.add("words")
         order = [item_id for item_id, _ in scores]
-        likely = dict(zip(order, probabilities(whole, order, self._curve(modalities, curves)), strict=True))
-        return Found(scores, likely, nothing_good_below(whole, modalities))
+        curve = self._curve(modalities, curves)
+        likely = dict(zip(order, probabilities(whole, order, curve), strict=True))
+        return Found(scores, likely, nothing_good_below(whole, modalities, curve))
 
     def _curve(self, modalities: Collection[str], curves: OwnCurves) -> Curve:
         own = None

@@ -201,6 +201,7 @@ class Settings:
     roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
+    calibrate: bool = True  # probabilities on the collection itself, after large jobs; see docs/indexing.md
     openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
     cuda_graphs: bool = Switches.cuda_graphs  # of small batches on a card; see docs/gpu.md
     compile: bool = Switches.compile  # blocks of 4M networks on a card, which needs Triton and a C compiler

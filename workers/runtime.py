@@ -201,6 +201,7 @@ class Runtime:
         on_duplicate: OnDuplicate = OnDuplicate.LINK,
         key_prefix: str | None = None,
         predicts: bool | None = None,
+        calibrates: bool = True,
     ) -> int:
         """Have the queue index a source into an existing collection; return the job's id.
 
@@ -212,7 +213,7 @@ class Runtime:
         source = open_source(self.settings, name)
         into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
         place(self.database, into, source, key_prefix)
-        job = open_job(into, source, owner, prune, adopt=False, on_duplicate=on_duplicate, predicts=predicts)
+        job = open_job(into, source, owner, prune, False, on_duplicate, predicts, calibrates)
         self.queue.submit(job.id)
         return job.id
 

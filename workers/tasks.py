@@ -12,6 +12,7 @@ from dataclasses import replace
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError as BrokerError
 
+from indexer.calibrating import calibrate, may_be_due
 from indexer.errors import JobCancelled, JobStopped
 from indexer.indexing import IndexRun
 from indexer.paths import from_uri
@@ -27,7 +28,7 @@ from search.catalogue.jobs import Job, JobState
 from search.catalogue.ledger import Span
 from search.errors import CollectionNotFound, JobNotFound
 from search.settings import Settings
-from workers.app import SNAPSHOT_TASK
+from workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
 from workers.celery_queue import CeleryQueue
 from workers.job_errors import record_wait
 from workers.metrics import measured
@@ -82,11 +83,19 @@ class Tasks:
             if job.state != JobState.RUNNING:
                 return
             self._run(job, owner).end(job)
-            if not self._job(job_id).active:
+            ended = self._job(job_id)
+            if not ended.active:
                 logger.info("ended", extra={"fields": {"job": job_id}})
-                self._queue.send([(SNAPSHOT_TASK, (job.collection,))])
+                due = [(CALIBRATE_TASK, (job_id,))] if may_be_due(ended, self._settings) else []
+                self._queue.send([(SNAPSHOT_TASK, (job.collection,)), *due])
             elif job.kind in jobs.REEMBEDDING:
                 self._queue.submit(job_id)  # items that came in the meantime are listed
+
+    @measured("calibrate")
+    def calibrate(self, job_id: int) -> None:
+        with self._errors_handled(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
+            job = self._job(job_id)
+            calibrate(lambda: self._with_model_of(job), job, SilentProgress(), owner.check)
 
     @measured("snapshot")
     def snapshot(self, collection: str) -> None:

@@ -26,6 +26,7 @@ from model.processors import processors
 from search import spans, telemetry
 from search.settings import Settings
 from workers.app import (
+    CALIBRATE_TASK,
     EMBED,
     EMBED_TASK,
     END_TASK,
@@ -155,6 +156,7 @@ class _Processes:
         # Only embedding has a hard end: an input that hangs must not hold its worker for ever.
         app.task(self._scan, name=SCAN_TASK.name)
         app.task(self._embed, name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
+        app.task(self._calibrate, name=CALIBRATE_TASK.name, time_limit=self._settings.work.task_seconds)
         app.task(self._end, name=END_TASK.name)
         app.task(self._end, name=SWITCH_TASK.name)
         app.task(self._snapshot, name=SNAPSHOT_TASK.name)
@@ -202,6 +204,9 @@ class _Processes:
 
     def _embed(self, job_id: int, first: int, last: int) -> None:
         self._here.embed(job_id, first, last)
+
+    def _calibrate(self, job_id: int) -> None:
+        self._here.calibrate(job_id)
 
     def _end(self, job_id: int) -> None:
         self._here.end(job_id)

@@ -61,6 +61,7 @@ class SpaceHead:
     state: SpaceState = SpaceState.SERVING
     blocks: tuple[int, ...] = ()
     tuning_version: int = 0
+    calibrated_count: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ _SPACE_HEAD = (
     SpaceRow.state,
     SpaceRow.blocks,
     SpaceRow.tuning_version,
+    SpaceRow.calibrated_count,
 )
 _HEADS = (
     select(
@@ -281,8 +283,8 @@ def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: s
 
 def _space_of(*values: Any) -> SpaceHead:
     """The space made of the values of `_SPACE_HEAD`."""
-    *held, state, blocks, tuning_version = values
-    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version])
+    *held, state, blocks, tuning_version, calibrated_count = values
+    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version, calibrated_count])
 
 
 def _state(text: str) -> SpaceState:
@@ -297,7 +299,9 @@ def space_head(row: SpaceRow) -> SpaceHead:
     """One row of a space."""
     counts = (row.dimension, row.centre_version, row.centre_count)
     state, blocks = _state(row.state), tuple(row.blocks)
-    return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version)
+    return SpaceHead(
+        row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version, row.calibrated_count
+    )
 
 
 def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:

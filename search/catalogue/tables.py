@@ -36,6 +36,7 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
     false,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -76,7 +77,9 @@ class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
     `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks` is the
-    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change.
+    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change;
+    `calibrated_count` is the size of the collection when a job last fitted its curves, 0 if none did, null if its user
+    tuned it or undid that.
     """
 
     __tablename__ = "spaces"
@@ -93,6 +96,7 @@ class SpaceRow(Table):
     centre_version: Mapped[int] = mapped_column(default=0)
     centre_count: Mapped[int] = mapped_column(BigInteger, default=0)
     tuning_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    calibrated_count: Mapped[int | None] = mapped_column(BigInteger, default=0, server_default="0")
     checksum: Mapped[int | None] = mapped_column(BigInteger)
 
 
@@ -117,7 +121,10 @@ class TuningRow(_Fitted, Table):
 
 
 class CurveRow(_Fitted, Table):
-    """The curve of probabilities, five float32 little-endian; see `search.curve.OwnCurve`."""
+    """The curve of one modality's probabilities in a space, float32 little-endian; see `search.curve.OwnCurve`.
+
+    The numbers are those of a `Curve`; without a sixth, none is `usual`.
+    """
 
     __tablename__ = "own_curves"
     numbers: Mapped[bytes]
@@ -277,7 +284,7 @@ class JobRow(Table):
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
     scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`; `charged_to` is the API key
-    that started it.
+    that started it; `calibrates` says whether its end may fit the collection's probabilities.
     """
 
     __tablename__ = "jobs"
@@ -300,6 +307,7 @@ class JobRow(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
     charged_to: Mapped[str | None] = mapped_column(String(100))
+    calibrates: Mapped[bool] = mapped_column(default=True, server_default=true())
 
 
 class LedgerRow(Table):

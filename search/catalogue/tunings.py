@@ -1,6 +1,7 @@
 """What was fitted on a collection itself, by space and modality: means of queries, and curves of probabilities."""
 
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import TypeVar
 
 import numpy as np
@@ -39,8 +40,17 @@ def damaged(session: Session, space_id: int) -> list[str]:
     return sorted(means | curves)
 
 
-def replace(session: Session, space_id: int, tuned: Iterable[Tuning], curves: Iterable[OwnCurve] = ()) -> None:
-    """Give a space these tunings and curves in place of all that it had."""
+def replace(
+    session: Session,
+    space_id: int,
+    tuned: Iterable[Tuning],
+    curves: Iterable[OwnCurve] = (),
+    calibrated_count: int | None = None,
+) -> None:
+    """Give a space these tunings and curves in place of all that it had.
+
+    `calibrated_count` are the items of the collection if nobody asked for this; None if a user did, whose choice stays.
+    """
     means = [_values(space_id, tuning) for tuning in tuned]
     own = [_curve_values(space_id, curve) for curve in curves]
     for table, rows in ((TuningRow, means), (CurveRow, own)):
@@ -50,7 +60,7 @@ def replace(session: Session, space_id: int, tuned: Iterable[Tuning], curves: It
     session.execute(
         update(SpaceRow)
         .where(SpaceRow.id == space_id)
-        .values(tuning_version=SpaceRow.tuning_version + 1)
+        .values(tuning_version=SpaceRow.tuning_version + 1, calibrated_count=calibrated_count)
         .execution_options(synchronize_session=False)
     )
 
@@ -70,8 +80,7 @@ def _values(space_id: int, tuning: Tuning) -> dict[str, object]:
 
 
 def _curve_values(space_id: int, own: OwnCurve) -> dict[str, object]:
-    curve = own.curve
-    numbers = to_bytes(np.array([curve.offset, curve.surprise, curve.margin, curve.belonging, curve.size], np.float32))
+    numbers = to_bytes(np.array(astuple(own.curve), np.float32))
     return {**_both(space_id, own, numbers), "numbers": numbers}
 
 

@@ -27,7 +27,17 @@ from search.evaluation.logistic import logistic, sigmoid
 from search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
 from search.fusing import Weighted, fused, ranks_of
 from search.own_curves import part_of
-from search.probabilities import Background, Sort, background, curve_of, features_of, sort_of, standing, together
+from search.probabilities import (
+    Background,
+    Sort,
+    Standing,
+    background,
+    curve_of,
+    features_of,
+    sort_of,
+    standing,
+    together,
+)
 from search.query_vectors import centre_queries
 from search.settings import read_settings
 
@@ -183,7 +193,7 @@ def _pairs(
         rankings = [_ranking(sample, query, hidden) for sample, query in zip(samples, queries, strict=True)]
         stood = together([one.standing for one in rankings if one.standing is not None], [1.0] * len(rankings))
         order = [item_id for item_id, _ in fused(rankings)[:_DEPTH]]
-        features.append(features_of(stood, order)[:_FIRST])
+        features.append(_fitted_to(stood, order))
         right.append(np.array(order[:_FIRST]) == row)
     count = len(own) * _FIRST
     weight = 1.0 if (own >= 0).all() and not without else 0.5
@@ -210,6 +220,13 @@ def _ranking(sample: Background, query: FloatArray, hidden: int | None) -> Weigh
     order = np.argsort(-scores, kind="stable")
     found = [(item_id, float(scores[item_id])) for item_id in order[: _DEPTH + 1].tolist() if item_id != hidden]
     return Weighted(1.0, ranks_of(found), standing(sample, query, found))
+
+
+def _fitted_to(stood: Standing, order: Sequence[int]) -> Numbers:
+    """The features of the first hits; what they have in common with the collection counts where it is little."""
+    features = features_of(stood, order)[:_FIRST]
+    features[:, 2] = np.minimum(features[:, 2], 0.0)
+    return features
 
 
 def _counted(sort: Sort) -> Numbers:

@@ -33,6 +33,15 @@ def test_a_collection_has_a_line_for_each_kind_and_one_for_all() -> None:
     assert {line[-1] for line in lines} <= {"own", "as it ships"}
 
 
+def test_fewer_queries_are_tuned_on_and_as_many_asked() -> None:
+    pictures = [np.asarray(scene(number)) for number in range(80)]
+    told = _told("scenes", list(pictures), [f"scene {number}" for number in range(80)])
+    lines = [line.split(" | ")[1:4] for line in _lines(HashingEmbedder(), told, (20, 30), with_means=False)]
+    kinds = ["caption", "canny_edge", "color_palette", "rgb"]
+    rows = [[[kind, str(count), "40"] for kind in kinds] + [["all", "", "160"]] for count in (20, 30)]
+    assert lines == rows[0] + rows[1]
+
+
 def test_chance_alone_is_off_by_less_with_more_hits() -> None:
     even = Curve(0.0, 0.0, 0.0, 0.0, 0.0)
     few, many = (

@@ -31,7 +31,14 @@ _BODIES: tuple[tuple[str, Any], ...] = (
     ("/v1/collections", {"name": "a"}),
     (
         "/v1/collections/a/jobs",
-        {"source": "/fuzz", "prune": False, "on_duplicate": "skip", "key_prefix": "p", "predict_attributes": True},
+        {
+            "source": "/fuzz",
+            "prune": False,
+            "on_duplicate": "skip",
+            "key_prefix": "p",
+            "predict_attributes": True,
+            "calibrate": False,
+        },
     ),
     ("/v1/collections/a/reembed", {"model": "hashing"}),
     ("/v1/collections/a/tune", {"items": 10, "dry_run": True}),

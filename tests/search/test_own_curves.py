@@ -1,5 +1,7 @@
 """Curves that are fitted on a collection: they recover a known one, stay near what ships, and are refused if worse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from search.own_curves import (
     part_of,
     sample_of,
     try_curve,
+    usual_of,
 )
 from search.probabilities import curve_of, sort_of
 
@@ -81,6 +84,28 @@ def test_a_curve_that_is_worse_by_either_number_or_falls_is_refused(
 ) -> None:
     curve = Curve(-3.0, surprise, 1.5, 10.0, -0.4)
     assert CurveTrial("looks", "depth", 40, Judgement(0.1, 0.2), after, curve).helps is helps
+
+
+def test_what_nearly_all_captions_share_is_usual() -> None:
+    """In a uniform collection words that merely share nothing with it are foreign; in a mixed one they are not."""
+    common = np.eye(1, 2, dtype=np.float32)[0]
+    shared = np.random.default_rng(0).normal(0.3, 0.05, 4_000).astype(np.float32)
+    uniform = np.stack([shared, np.sqrt(1 - shared**2)], axis=1)
+    usual = usual_of(uniform, common)
+    assert usual == pytest.approx(0.2, abs=0.01)
+    assert float((shared < usual).mean()) == pytest.approx(0.023, abs=0.01)
+    assert usual_of(np.concatenate([uniform, -uniform]), common) == 0
+    own = Curve(-3.0, 0.6, 1.5, 10.0, -0.4, usual)
+    assert own.lacking(np.array([0.3, 0.0])).tolist() == pytest.approx([0.0, -usual])
+    features = np.array([[2.0, 1.0, 0.0, 5.0]])
+    assert own.logits(features)[0] == pytest.approx(SHIPPED.logits(features)[0] - 10 * usual)
+
+
+def test_what_is_usual_is_known_also_where_no_fitted_curve_helps() -> None:
+    worse = CurveTrial("looks", "caption", 40, Judgement(0.1, 0.2), Judgement(0.2, 0.2), SHIPPED, 0.02)
+    assert worse.used == replace(curve_of(sort_of(["caption"])), usual=0.02)
+    assert replace(worse, usual=0.0).used is None
+    assert replace(worse, after=worse.before).used == replace(SHIPPED, usual=0.02)
 
 
 def gallery(count: int) -> FloatArray:
