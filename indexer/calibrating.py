@@ -14,7 +14,7 @@ from indexer.runs import Progress, Tools
 from search.catalogue import audit, collections, tunings
 from search.catalogue.collections import Head
 from search.catalogue.jobs import Job, JobState
-from search.errors import CollectionNotFound
+from search.errors import AnyseekError, CollectionNotFound
 from search.query_means import FEWEST
 from search.settings import Settings
 
@@ -54,11 +54,20 @@ def calibrate(load: Callable[[], Tools], job: Job, progress: Progress, check: Ca
             return
         most = min(MOST, job.counts.indexed // MADE_FOR_EACH)
         progress.calibrating(most)
-        _write(tools, head, tried(tools, head, most, with_means=False, check=check), count, job.id)
+        tuned = tried(tools, head, most, with_means=False, check=check)
+        if tuned.unreadable > tuned.items / 2:
+            logger.warning(
+                "the probabilities of %s stay as they are: of %d items, %d have originals that cannot be read",
+                *(job.collection, tuned.items, tuned.unreadable),
+            )
+            return
+        _write(tools, head, tuned, count, job.id)
     except (JobStopped, CollectionNotFound) as error:
         logger.info("the probabilities of %s were not calibrated: %s", job.collection, error)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the job has done its work
-        logger.warning("the probabilities of %s stay as they are, as calibrating failed: %s", job.collection, error)
+    except Exception as error:  # whatever it is, the job has done its work
+        unexpected = not isinstance(error, AnyseekError)
+        said = "the probabilities of %s stay as they are, as calibrating failed: %s"
+        logger.warning(said, job.collection, error, exc_info=unexpected)
 
 
 def _is_due(head: Head, count: int) -> bool:
@@ -68,7 +77,7 @@ def _is_due(head: Head, count: int) -> bool:
 
 
 def _write(tools: Tools, before: Head, tuned: "Tuned", count: int, job_id: int) -> None:
-    """Use the curves, unless the collection was tuned or switched meanwhile; if none helps, it is calibrated, too."""
+    """Use the curves, unless the collection was tuned or switched, or its mean moved; if none helps, that is known."""
     from indexer.tuning import curves_of
 
     with tools.database.write() as session:
@@ -81,5 +90,5 @@ def _write(tools: Tools, before: Head, tuned: "Tuned", count: int, job_id: int) 
         audit.record(session, "collection.calibrate", head.name, job_id)
 
 
-def _version(head: Head) -> list[tuple[int, str, int]]:
-    return [(space.id, space.fingerprint, space.tuning_version) for space in head.spaces]
+def _version(head: Head) -> list[tuple[int, str, int, int]]:
+    return [(space.id, space.fingerprint, space.centre_version, space.tuning_version) for space in head.spaces]

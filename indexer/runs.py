@@ -187,11 +187,14 @@ class JobRun(ABC):
         Raises `JobCancelled` if somebody cancels it, `JobStopped` if its owner is told to stop, and the errors in
         `TRANSIENT`: another run can continue from there. After any other error the job has failed.
         """
+        closed = False
         try:
             while job.active:
                 self._owner.check()
-                if not self._step(job):
+                goes_on = self._step(job)
+                if not goes_on:
                     time.sleep(POLL_SECONDS)
+                closed = goes_on and job.state == JobState.RUNNING
                 job = self._now(job)
             check_not_cancelled(job)
         except (JobCancelled, JobStopped, *TRANSIENT):
@@ -199,7 +202,8 @@ class JobRun(ABC):
         except Exception as error:
             fail_job(self._database, job.id, error)
             raise
-        self._ended(job)
+        if closed:
+            self._ended(job)
         return job
 
     def scan(self, job: Job) -> bool:
@@ -227,7 +231,7 @@ class JobRun(ABC):
 
     @abstractmethod
     def _ended(self, job: Job) -> None:
-        """What follows a job that is done; no failure of it is one of the job."""
+        """What follows a job that this run closed; no failure of it is one of the job."""
 
     @abstractmethod
     def _list(self, job: Job) -> None:

@@ -142,12 +142,17 @@ def tried(
         chosen = list(items.by_ids(session, ids).values())
         stored = {space.name: raw_vectors(session, head, space, ids) for space in head.spaces}
     made = _made(tools, chosen, _usual_spaces(tools.embedder, means), stored, check)
-    trials, curves = _tried(tools, head, made, means, with_means)
+    trials, curves = _tried(tools, head, made, means, with_means, check)
     return Tuned(trials, curves, len(chosen), made.unreadable)
 
 
 def _tried(
-    tools: Tools, head: Head, made: _Made, means: Mapping[str, FloatArray], with_means: bool
+    tools: Tools,
+    head: Head,
+    made: _Made,
+    means: Mapping[str, FloatArray],
+    with_means: bool,
+    check: Callable[[], None],
 ) -> tuple[tuple[Trial, ...], tuple[CurveTrial, ...]]:
     """Try what `tried` does for each kind of query; `means` are those that the spaces' items are centred on."""
     if not made.items:
@@ -156,6 +161,7 @@ def _tried(
     trials: list[Trial] = []
     curves: list[CurveTrial] = []
     for modality in sorted({*made.asked, *made.computed}):
+        check()
         space = tools.embedder.spaces[usual[modality]]
         further = rivals[space.name]
         sample = sample_of(space, np.concatenate([made.pictures[space.name], further.rows]), means[space.name])
@@ -196,6 +202,7 @@ def _tried_curve(
 def reset(database: Database, collection: str) -> None:
     """Return to the model's own means and the curves that ship. Raises `CollectionNotFound`."""
     with database.write() as session:
+        collections.lock(session, collections.get(session, collection))
         for space in collections.head(session, collection).spaces:
             tunings.replace(session, space.id, ())
         audit.record(session, "collection.reset-tuning", collection)
@@ -204,6 +211,7 @@ def reset(database: Database, collection: str) -> None:
 def _write(tools: Tools, before: Head, tuned: Tuned) -> None:
     """Raises `FingerprintMismatch` if the collection was switched to another model in the meantime."""
     with tools.database.write() as session:
+        collections.lock(session, collections.get(session, before.name))
         head = collections.head_by_id(session, before.id)
         check_made_by(head, tools.embedder)
         for space in head.spaces:
@@ -259,6 +267,7 @@ def _made(
             pictures[space].append(rows)
         for into, make in ((asked, _queries), (computed, _computed)):
             for modality, queries in make(values, embedder, len(held)).items():
+                check()
                 space = usual[modality]
                 into[modality].rows.extend(embedder.embed(list(queries.values()), [space])[space])
                 into[modality].answers.extend(queries)

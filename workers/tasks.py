@@ -86,8 +86,8 @@ class Tasks:
             ended = self._job(job_id)
             if not ended.active:
                 logger.info("ended", extra={"fields": {"job": job_id}})
-                due = [(CALIBRATE_TASK, (job_id,))] if may_be_due(ended, self._settings) else []
-                self._queue.send([(SNAPSHOT_TASK, (job.collection,)), *due])
+                then = (job_id,) if may_be_due(ended, self._settings) else ()
+                self._queue.send([(SNAPSHOT_TASK, (job.collection, *then))])
             elif job.kind in jobs.REEMBEDDING:
                 self._queue.submit(job_id)  # items that came in the meantime are listed
 
@@ -98,9 +98,12 @@ class Tasks:
             calibrate(lambda: self._with_model_of(job), job, SilentProgress(), owner.check)
 
     @measured("snapshot")
-    def snapshot(self, collection: str) -> None:
+    def snapshot(self, collection: str, job_id: int | None = None) -> None:
+        """Write what is due, and only then have the job's collection calibrated: the mean it goes by may move here."""
         try:
             self._runtime.write_snapshots(collection)
+            if job_id is not None:
+                self._queue.send([(CALIBRATE_TASK, (job_id,))])
         except CollectionNotFound as error:
             logger.info("no snapshot: %s", error)
         except TRANSIENT as error:

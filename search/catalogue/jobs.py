@@ -104,7 +104,7 @@ def open_index_job(
     elif owner is not None and adopt(session, active.id, owner, is_alive):
         active.prune, active.on_duplicate, active.calibrates = prune, on_duplicate, calibrates
     else:
-        active.prune = active.prune or prune
+        active.prune, active.calibrates = active.prune or prune, active.calibrates and calibrates
     session.flush()
     job = get(session, active.id)
     audit.record(session, "job.start", collection.name, f"{job.id} {job.root}")

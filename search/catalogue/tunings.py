@@ -1,11 +1,11 @@
 """What was fitted on a collection itself, by space and modality: means of queries, and curves of probabilities."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import astuple
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from search.catalogue import checksums
@@ -65,6 +65,12 @@ def replace(
     )
 
 
+def are_held(session: Session, space_ids: Collection[int]) -> bool:
+    """Whether anything was fitted in these spaces."""
+    held = [exists().where(table.space_id.in_(space_ids)) for table in (TuningRow, CurveRow)]
+    return bool(session.scalar(select(or_(*held))))
+
+
 def _rows(session: Session, table: type[_Row], space_id: int) -> Iterable[_Row]:
     query = select(table).where(table.space_id == space_id).order_by(table.modality)
     return session.scalars(query.execution_options(populate_existing=True))
@@ -80,7 +86,8 @@ def _values(space_id: int, tuning: Tuning) -> dict[str, object]:
 
 
 def _curve_values(space_id: int, own: OwnCurve) -> dict[str, object]:
-    numbers = to_bytes(np.array(astuple(own.curve), np.float32))
+    *five, usual = astuple(own.curve)
+    numbers = to_bytes(np.array([*five, usual] if usual else five, np.float32))
     return {**_both(space_id, own, numbers), "numbers": numbers}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from indexer import calibrating, tuning
 from indexer.errors import JobStopped
@@ -21,7 +22,9 @@ from model.seam import FloatArray, Sample
 from search.catalogue import audit, collections, jobs, reembedding
 from search.catalogue.collections import SpaceHead
 from search.catalogue.jobs import Job, JobState
+from search.catalogue.tables import SpaceRow
 from search.curve import OwnCurve
+from search.errors import BadInput
 from search.maintenance import verify
 from search.types import Part, Query
 from tests.indexer.harness import NAME, Counting, index, installation, reembed_tools
@@ -108,7 +111,7 @@ def test_curves_are_fitted_and_no_means_so_that_hits_keep_their_order(tools: Too
     without = [found(tools, number) for number in range(6)]
     assert [[key for key, _ in hits] for hits in after] == [[key for key, _ in hits] for hits in without]
     assert after != without
-    assert before
+    assert [key for key, _ in before[0]][:1] == [key for key, _ in after[0]][:1]
 
 
 @pytest.mark.parametrize("off", ["job", "setting", "few", "hashing"])
@@ -165,6 +168,51 @@ def test_what_a_user_tunes_meanwhile_stays(tools: Tools, folder: Path, monkeypat
     index(tools, folder)
     assert space_of(tools).calibrated_count is None
     assert "collection.calibrate" not in actions(tools)
+
+
+def test_a_collection_whose_mean_moves_meanwhile_is_left_to_the_next_job(
+    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(tools: Tools) -> None:
+        with tools.database.write() as session:
+            session.execute(update(SpaceRow).values(centre_version=SpaceRow.centre_version + 1))
+
+    _instead(monkeypatch, move)
+    index(tools, folder)
+    assert (curves(tools), space_of(tools).calibrated_count) == ({}, 0)
+
+
+def test_originals_that_are_away_for_a_while_take_no_curves_away(
+    tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index(tools, folder)
+    before = curves(tools)
+    assert before
+    add(folder, range(ITEMS, 4 * ITEMS))
+
+    def away(*_: object) -> None:
+        raise BadInput("the share is not mounted")
+
+    monkeypatch.setattr(tuning, "read_originals", away)
+    with caplog.at_level(logging.WARNING):
+        index(tools, folder)
+    assert (curves(tools), space_of(tools).calibrated_count) == (before, ITEMS)
+    assert "have originals that cannot be read" in caplog.text
+
+
+def test_what_was_undone_stays_so_when_the_model_changes(tools: Tools, folder: Path) -> None:
+    index(tools, folder)
+    reset(tools.database, NAME)
+    _move(tools)
+    assert (curves(tools), space_of(tools).calibrated_count) == ({}, None)
+
+
+def test_a_job_that_is_joined_without_calibrating_does_not(tools: Tools, folder: Path) -> None:
+    collection, source = open_collection(tools, NAME), open_source(tools.settings, folder)
+    with Owner(tools.database, tools.settings) as owner:
+        job = open_job(collection, source, owner, False)
+        assert job.calibrates
+        assert not open_job(collection, source, owner, False, adopt=False, calibrates=False).calibrates
 
 
 def test_a_failure_is_one_line_of_the_log_and_none_of_the_job(
@@ -232,8 +280,8 @@ def test_stored_vectors_of_pictures_alone_are_used_and_others_not(tools: Tools, 
     assert model.alone == ITEMS + 10
 
 
-def test_a_collection_that_moved_to_another_model_is_calibrated_anew(tools: Tools, folder: Path) -> None:
-    index(tools, folder)
+def _move(tools: Tools) -> tuple[JobState, int]:
+    """Re-embed by another model; how that ended, and for how many items queries were made."""
     other = Mirrored()
     moved = replace(tools, embedder=other)
     with Owner(tools.database, tools.settings) as owner:
@@ -243,6 +291,11 @@ def test_a_collection_that_moved_to_another_model_is_calibrated_anew(tools: Tool
             job = reembedding.open_job(session, held, other.name, other.spaces.values(), owner.name, alive)
         progress = Counting()
         ended: Job = ReembedRun(reembed_tools(moved), owner, progress).run(job)
-    assert (ended.state, progress.calibrated_on) == (JobState.DONE, ITEMS)
+    return ended.state, progress.calibrated_on
+
+
+def test_a_collection_that_moved_to_another_model_is_calibrated_anew(tools: Tools, folder: Path) -> None:
+    index(tools, folder)
+    assert _move(tools) == (JobState.DONE, ITEMS)
     assert space_of(tools).calibrated_count == ITEMS
     assert {own.fingerprint for own in curves(tools).values()} == {"mirrored-1"}
