@@ -2,21 +2,22 @@
 
 A process compares them once before the first answer that reads them where there are few items. Where there are many,
 and again from time to time, because damage comes at rest, a service does so beside its answers. What differs is written
-anew; where it cannot be, answers that would read it are refused.
+anew; where it cannot be, or could not be compared of late, answers that would read it are refused.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from search.catalogue import derived
 from search.catalogue.derived import FACETS, WORDS, Damage, Kind
 from search.catalogue.failures import meaning
 from search.catalogue.session import Database
-from search.errors import AnyseekError, CollectionNotFound, StoreCorrupt
+from search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
 from search.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 # Of all collections together: so many items are compared before an answer, in about half a second of the processor.
 AT_ONCE = 5_000
 _LOOK_SECONDS = 30.0  # how often a service looks whether a comparison is due
-# How soon what is refused is looked at again, as somebody may have mended it.
+# How soon what is refused or failed is looked at again, as somebody may have mended it.
 _AGAIN_SECONDS = 10.0
 _AGAIN_BESIDE_SECONDS = 600.0  # where there are many
 
@@ -58,12 +59,13 @@ class Trust:
         self._ended_at: float | None = None
         self._try_again_at = 0.0
         self._refusal = ""  # the sentence with which answers are refused
+        self._failure: AnyseekError | None = None  # why the last comparison did not come to an end
 
     def check(self) -> None:
         """To be called before an answer that goes by these rows, and outside of transactions.
 
-        Raises `StoreCorrupt` if they are damaged and cannot be mended; then, or when they cannot be read, other errors
-        of the database as `search.catalogue.failures` has them.
+        Raises `StoreCorrupt` if they are damaged and cannot be mended; where they cannot be compared, what
+        `search.catalogue.failures` makes of the reason, such as `DatabaseBusy`, which is kept for a while.
         """
         self._is_wanted = True
         if self._ended_at is None or self._refusal:
@@ -84,26 +86,48 @@ class Trust:
         with self._comparing:
             try:
                 self._compare(_Steps(self._kind.name, closing))
+                self._failure = None
             except _Closing:
                 return
-            except (AnyseekError, SQLAlchemyError, OSError) as error:
-                self._try_again_at = time.monotonic() + _AGAIN_BESIDE_SECONDS
-                logger.warning("%s cannot be compared with their items: %s", self._kind.name, meaning(error) or error)
+            except Exception as error:  # noqa: BLE001  whatever it is, the thread looks again later
+                self._fail(error)
 
     def _compare_at_once(self) -> None:
-        """Unless there are too many; others that want the same wait for the end."""
+        """Unless there are too many. Others that want the same wait for the first end, and for none after a failure."""
         if self._are_many:
             return
-        with self._comparing:
-            if self._ended_at is not None and (not self._refusal or time.monotonic() < self._try_again_at):
-                return
+        if self._comparing.acquire(blocking=self._failure is None and not self._refusal):
             try:
-                with self._database.read() as session:
-                    self._are_many = derived.count_items(session) > AT_ONCE
-                if not self._are_many:
-                    self._compare(_Steps(self._kind.name))
-            except SQLAlchemyError as error:
-                raise meaning(error) or error from error
+                self._try_at_once()
+            finally:
+                self._comparing.release()
+        if failure := self._failure:
+            raise copy(failure)  # one object would gather the tracebacks of all who ask
+
+    def _try_at_once(self) -> None:
+        is_known = self._ended_at is not None and not self._refusal
+        if is_known or time.monotonic() < self._try_again_at:
+            return
+        try:
+            with self._database.read() as session:
+                self._are_many = derived.count_items(session) > AT_ONCE
+            if not self._are_many:
+                self._compare(_Steps(self._kind.name))
+            self._failure = None
+        except Exception as error:  # noqa: BLE001  kept, so that not every query meets it anew
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Keep why the rows could not be compared, and say it in the log."""
+        said = f"the {self._kind.name} cannot be compared with their items"
+        known = error if isinstance(error, AnyseekError) else meaning(error)
+        if known is None:
+            logger.error(said, exc_info=error)
+            known = StoreCorrupt(f"{said} ({type(error).__name__}: {error}); anyseek verify says what is damaged")
+        else:
+            logger.warning("%s: %s", said, known)
+        again = _AGAIN_BESIDE_SECONDS if self._are_many and not _passes(error) else _AGAIN_SECONDS
+        self._failure, self._try_again_at = known, time.monotonic() + again
 
     def _compare(self, steps: "_Steps") -> None:
         try:
@@ -120,10 +144,14 @@ class Trust:
         """Write anew what is damaged, and look again; the sentence that refuses answers if that does not help."""
         why = ""
         try:
-            derived.mend(self._database, self._kind, damage)
-            self._forget()
+            try:
+                derived.mend(self._database, self._kind, damage)
+            finally:  # some of it may be mended
+                self._forget()
             left = derived.survey(self._database, self._kind, steps.done)
         except SQLAlchemyError as error:
+            if _passes(error):
+                raise
             left, why = damage, f" ({meaning(error) or error})"
         if not left:
             DERIVED_MENDED.labels(self._kind.name).inc()
@@ -132,6 +160,12 @@ class Trust:
         said = f"the {self._kind.name} of {left} are damaged in the database and cannot be mended here{why}"
         logger.warning(said)
         return f"{said}; anyseek verify names them, and anyseek rebuild mends them"
+
+
+def _passes(error: Exception) -> bool:
+    """Whether an error says nothing of the rows: another process holds the database, or the connection to it broke."""
+    is_broken = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_broken or isinstance(meaning(error), DatabaseBusy)
 
 
 class _Closing(Exception):

@@ -37,9 +37,12 @@ class ReadersLock:
             self._writers_waiting += 1
             try:
                 self._changed.wait_for(lambda: not self._writing and not self._readers)
-                self._writing = True
-            finally:
+            except BaseException:
                 self._writers_waiting -= 1
+                self._changed.notify_all()  # the readers behind this writer need wait no longer
+                raise
+            self._writers_waiting -= 1
+            self._writing = True
         try:
             yield
         finally:

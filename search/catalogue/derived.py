@@ -1,7 +1,8 @@
 """Facets and words compared with the items that they are made from, and written anew where they differ.
 
 They have no checksums, because what a filter does not find cannot be checked. Items have, so whatever their facets and
-words should be can be worked out again from sound ones.
+words should be can be worked out again from sound ones. Items without a checksum, of an older version, may be what is
+damaged, so they are left to `verify`, which only names what differs.
 """
 
 from collections import defaultdict
@@ -17,12 +18,14 @@ from sqlalchemy.orm import Session
 from search.caller import Caller, acting
 from search.catalogue import audit, checks, collections, facets, integrity, items, log, words
 from search.catalogue.log import NewEntry
+from search.catalogue.lookup import Lookup
 from search.catalogue.session import Database
 from search.catalogue.tables import ItemRow
 from search.catalogue.values import CHUNK, chunks
 from search.types import Item
 
 ITSELF = "anyseek"  # who mends, for the audit log
+_CHECKED = Lookup(select(ItemRow.id).where(ItemRow.checksum.is_not(None)), ItemRow.__table__.c.id)
 _NO_TEXT = "could not decode"  # what SQLite's driver says of a text whose bytes are none
 
 Indexed = Mapping[int, int] | None  # see `words.indexed`
@@ -31,17 +34,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of derived rows. `indexed` is what `stale` and `strays` go by, `renew` makes the indexes anew."""
+    """One kind of derived rows. `indexed` is what the others go by, `renew` makes the indexes anew from the rows."""
 
     name: str  # as people call them
     disagrees: Callable[[Session], bool]
     indexed: Callable[[Session, Callable[[], None]], Indexed]
     stale: Callable[[Session, int, Sequence[Item], Indexed], list[Item]]
     strays: Callable[[Session, Indexed], list[int]]
+    index_differs: Callable[[Sequence[Item], Sequence[int], Indexed], bool]  # of what is stale and of strays
     renew: Callable[[Session], None]
-    renews_always: bool  # before rows are replaced
     delete: Callable[[Session, Sequence[int]], None]
-    insert_of: Callable[[Session, int, Sequence[Item]], None]
+    write_again: Callable[[Session, int, Sequence[Item], bool], None]  # the last: whether the indexes are renewed
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,10 @@ FACETS = Kind(
     lambda session, _: None,
     lambda session, collection_id, some, _: facets.stale(session, collection_id, some),
     lambda session, _: facets.strays(session),
+    lambda some, strays, _: False,
     lambda session: integrity.index_again(session, "facets"),
-    False,
     facets.delete,
-    lambda session, collection_id, some: facets.insert_of(
-        session, collection_id, {item.id: item.attributes for item in some}
-    ),
+    lambda session, collection_id, some, _: facets.write_again(session, collection_id, some),
 )
 WORDS = Kind(
     "words",
@@ -80,10 +81,10 @@ WORDS = Kind(
     words.indexed,
     words.stale,
     words.strays,
+    words.index_differs,
     words.index_again,
-    True,
     words.delete,
-    words.insert_of,
+    words.write_again,
 )
 
 
@@ -104,51 +105,67 @@ def survey(database: Database, kind: Kind, after_batch: Callable[[int], None] = 
         numbers, indexed = sorted(collections.ids(session)), kind.indexed(session, rest)
         in_indexes, strays = kind.disagrees(session), _strays(session, kind, numbers, indexed)
     suspects = {number: _suspects(database, kind, number, indexed, after_batch) for number in numbers}
-    return Damage(in_indexes, _certain(database, kind, suspects, rest), strays)
+    stale, differs = _certain(database, kind, suspects, strays, rest)
+    return Damage(in_indexes or differs, stale, strays)
 
 
 def mend(database: Database, kind: Kind, damage: Damage) -> None:
     """Write the rows anew, and tell it in the audit log and in the logs of the collections.
 
-    From these, other processes learn to look at the items again. A transaction has at most `CHUNK` items, so that other
-    writers have their turns. Raises SQLAlchemy's errors.
+    From these, other processes learn to look at the items again. An index is made anew in one transaction, and only if
+    it differs itself. Each further one has at most `CHUNK` items, so that other writers have their turns. Raises
+    SQLAlchemy's errors; what was written until then stays.
     """
     with acting(Caller(ITSELF)):
-        with database.write() as session:
-            if damage.in_indexes or kind.renews_always:
-                kind.renew(session)  # first, because rows cannot be taken out of an index that has others
-            if damage.in_indexes:
+        if damage.in_indexes:  # first, because rows cannot be taken out of an index that has others
+            with database.write() as session:
+                kind.renew(session)
                 audit.record(session, "collection.mend", None, f"the index of {kind.name}")
-            kind.delete(session, damage.strays)
+        for some in chunks(damage.strays):
+            with database.write() as session:
+                _delete_strays(session, kind, some)
         for number, ids in damage.stale.items():
             for some in chunks(ids):
                 with database.write() as session:
-                    _write_again(session, kind, number, some)
+                    _write_again(session, kind, number, some, damage.in_indexes)
 
 
 def _certain(
-    database: Database, kind: Kind, suspects: Mapping[int, Sequence[int]], rest: Callable[[], None]
-) -> dict[int, list[int]]:
-    """Those of the items suspected that differ in one view, too."""
-    if not any(suspects.values()):
-        return {}
+    database: Database,
+    kind: Kind,
+    suspects: Mapping[int, Sequence[int]],
+    strays: Sequence[int],
+    rest: Callable[[], None],
+) -> tuple[dict[int, list[int]], bool]:
+    """Those of the items suspected that differ in one view, too; whether the index itself differs."""
+    if not any(suspects.values()) and not strays:
+        return {}, False
+    found: dict[int, list[int]] = {}
     with database.read() as session:
         indexed, there = kind.indexed(session, rest), collections.ids(session)
-        found = {
-            number: [item.id for item in _stale(session, kind, number, ids, indexed)]
-            for number, ids in suspects.items()
-            if number in there
-        }
-    return {number: ids for number, ids in found.items() if ids}
+        differs = kind.index_differs([], strays, indexed)
+        for number, ids in suspects.items():
+            if number in there and (stale := _stale(session, kind, number, ids, indexed)):
+                found[number] = [item.id for item in stale]
+                differs = differs or kind.index_differs(stale, [], indexed)
+    return found, differs
 
 
-def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int]) -> None:
+def _delete_strays(session: Session, kind: Kind, ids: Sequence[int]) -> None:
+    there = set(session.scalars(select(ItemRow.id).where(ItemRow.id.in_(ids))))
+    gone = [item_id for item_id in ids if item_id not in there]  # a new item may have the number meanwhile
+    if not gone:
+        return
+    kind.delete(session, gone)
+    audit.record(session, "collection.mend", None, f"the {kind.name} of {len(gone)} items that are gone")
+
+
+def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
     last_seq = log.lock(session, number)
     sound = _sound(session, ids)
     if not sound:  # deleted meanwhile
         return
-    kind.delete(session, [item.id for item in sound])
-    kind.insert_of(session, number, sound)
+    kind.write_again(session, number, sound, is_renewed)
     log.append(session, number, last_seq, [NewEntry(log.PAYLOAD, item.id, item.revision) for item in sound])
     name = collections.head_by_id(session, number).name
     audit.record(session, "collection.mend", name, f"the {kind.name} of {len(sound)} items")
@@ -178,10 +195,11 @@ def _stale(session: Session, kind: Kind, number: int, ids: Sequence[int], indexe
 
 
 def _sound(session: Session, ids: Sequence[int]) -> list[Item]:
-    """Those items that match their checksums."""
+    """Those items that have checksums and match them."""
 
     def read(some: Sequence[int]) -> list[Item]:
-        return [item for item in items.by_ids(session, some).values() if not item.damaged]
+        checked = [row[0] for row in _CHECKED.rows(session.connection(), some)]
+        return [item for item in items.by_ids(session, checked).values() if not item.damaged]
 
     return _apart(ids, read, lambda _: [])
 
@@ -204,5 +222,5 @@ def _strays(session: Session, kind: Kind, numbers: Sequence[int], indexed: Index
     found = set(kind.strays(session, indexed))
     lost: dict[int, set[int]] = defaultdict(set)
     for number in numbers if found else ():
-        lost[number].update(checks.vanished_items(session, collections.head_by_id(session, number), sorted(found)))
-    return sorted(found.difference(*lost.values()))
+        lost[number].update(checks.vanished_items(session, collections.head_by_id(session, number), list(found)))
+    return sorted(found.difference(*lost.values()), key=str)  # damage may have made a number a text

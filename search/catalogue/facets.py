@@ -66,6 +66,12 @@ def delete(session: Session, ids: Sequence[int]) -> None:
         session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
 
 
+def write_again(session: Session, collection_id: int, some: Sequence[Item]) -> None:
+    """Replace the facets of items."""
+    delete(session, [item.id for item in some])
+    insert_of(session, collection_id, {item.id: item.attributes for item in some})
+
+
 def make_again(session: Session, collection_id: int) -> None:
     """Write the facets of all items of a collection anew; a damaged item has none."""
     session.execute(delete_rows(FacetRow).where(FacetRow.collection_id == collection_id))
@@ -86,7 +92,9 @@ def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[It
 
 
 def strays(session: Session) -> list[int]:
-    """The numbers of items that facets are of, and that are not there."""
+    """The numbers of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []
     of_none = FacetRow.item_id.not_in(select(ItemRow.id))
     return list(session.scalars(select(FacetRow.item_id).where(of_none).distinct()))
 

@@ -34,6 +34,13 @@ _SEE_INDEXED = text(
 )
 _OF_ITEMS = Lookup(select(WordsRow.item_id, WordsRow.collection_id, WordsRow.words), WordsRow.__table__.c.item_id)
 _READ_AT_ONCE = 10_000  # entries of the index
+_TAKE_OUT = text(
+    "INSERT INTO words_index (words_index, rowid, collection_id, words) VALUES ('delete', :id, :collection_id, :words)"
+)
+_PUT_AS_ROW = text(
+    "INSERT INTO words_index (rowid, collection_id, words) SELECT item_id, collection_id, words FROM words "
+    "WHERE item_id = :id"
+)
 _INDEX_AGAIN = text("INSERT INTO words_index (words_index) VALUES ('rebuild')")
 
 
@@ -55,6 +62,22 @@ def delete(session: Session, ids: Sequence[int]) -> None:
     """Delete the words of items."""
     for some in chunks(ids):
         session.execute(delete_rows(WordsRow).where(WordsRow.item_id.in_(some)))
+
+
+def write_again(session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
+    """Replace the words of items. Where SQLite's index is not that of their rows, it must be right as it is."""
+    ids = [item.id for item in some]
+    if some and _is_sqlite(session) and not index_is_of_rows:
+        right = [document(item.key, item.caption, item.attributes) for item in some]
+        taken = [
+            {"id": item_id, "collection_id": collection_id, "words": one}
+            for item_id, one in zip(ids, right, strict=True)
+        ]
+        # The trigger takes out of the index what a row says, so the index has to say that first.
+        session.connection().execute(_TAKE_OUT, taken)
+        session.connection().execute(_PUT_AS_ROW, [{"id": item_id} for item_id in ids])
+    delete(session, ids)
+    insert_of(session, collection_id, some)
 
 
 def index_again(session: Session) -> None:
@@ -108,11 +131,24 @@ def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: M
     return wrong
 
 
+def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: Mapping[int, int] | None) -> bool:
+    """Whether SQLite's index, and not only a row, has other words than one of these items; or `strays`, by either."""
+    if indexed is None:
+        return False
+    return bool(strays) or any(
+        indexed.get(item.id, 0) != mark_of(document(item.key, item.caption, item.attributes)) for item in some
+    )
+
+
 def strays(session: Session, indexed: Mapping[int, int] | None) -> list[int]:
-    """The numbers of items that words are of, by their rows or by what `indexed` said, and that are not there."""
+    """The numbers of items that words are of, by their rows or by what `indexed` said, and that are not there.
+
+    PostgreSQL's foreign keys admit none.
+    """
+    if indexed is None:
+        return []
     held = set(session.scalars(select(WordsRow.item_id).where(WordsRow.item_id.not_in(select(ItemRow.id)))))
-    beside = [] if indexed is None else sorted(indexed.keys() - set(session.scalars(select(ItemRow.id))))
-    return sorted({*held, *beside})
+    return sorted(held | (indexed.keys() - set(session.scalars(select(ItemRow.id)))))
 
 
 def indexed(session: Session, rest: Callable[[], None] = lambda: None) -> Mapping[int, int] | None:

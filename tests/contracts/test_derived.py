@@ -1,6 +1,7 @@
 """Facets and words that differ from their items are written anew before an answer, on every database."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,20 +181,18 @@ def test_what_is_written_meanwhile_is_not_damage(
 
 def test_a_writer_beside_many_comparisons(database: Database, collection: Collection) -> None:
     write(database, collection)
-    done = threading.Event()
 
     def work() -> None:
         for number in range(30):
             write(database, collection, {key: {"size": number, "label": f"n{number}"} for key in "abcd"})
             remove(database, collection, ["d"])
-        done.set()
 
-    writer = threading.Thread(target=work)
-    writer.start()
     found = []
-    while not done.is_set():
-        found += [damage for kind in (FACETS, WORDS) if (damage := survey(database, kind))]
-    writer.join()
+    with ThreadPoolExecutor(1) as threads:
+        writer = threads.submit(work)
+        while not writer.done():
+            found += [damage for kind in (FACETS, WORDS) if (damage := survey(database, kind))]
+    writer.result()
     assert found == []
 
 
@@ -285,6 +284,7 @@ def test_a_comparison_that_fails_is_tried_again_later(
         raise OperationalError("", {}, Exception("database disk image is malformed"))
 
     monkeypatch.setattr(derived, "survey", fail)
+    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
     rows = DerivedRows(database).facets
     with pytest.raises(StoreCorrupt, match="anyseek verify"):
         rows.check()

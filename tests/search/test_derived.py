@@ -1,17 +1,20 @@
 """Queries, counts and maps by facets and words that were damaged: right after a mend, or refused."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from search import derived as trusting
+from search.catalogue import derived as catalogue_derived
 from search.catalogue import items
-from search.catalogue.session import Database
+from search.catalogue.derived import FACETS, survey
+from search.catalogue.session import Database, patience
 from search.derived import DerivedRows
 from search.engine import SearchEngine
-from search.errors import StoreCorrupt
+from search.errors import DatabaseBusy, StoreCorrupt
 from search.filters.from_text import filter_from_text
 from search.maps import MapRequest
 from search.settings import Settings
@@ -64,7 +67,7 @@ def test_queries_that_read_neither_compare_nothing(
 ) -> None:
     monkeypatch.setattr("search.catalogue.derived.survey", None)
     assert len(engine.query("things", PLAIN).hits) == 5
-    with pytest.raises(TypeError):
+    with pytest.raises(StoreCorrupt, match="TypeError"):
         engine.query("things", BY_FILTER)
 
 
@@ -81,6 +84,100 @@ def test_what_cannot_be_mended_refuses_only_the_queries_that_read_it(
         assert "anyseek rebuild" in str(refused)
     with pytest.raises(StoreCorrupt, match="cannot be mended"):
         fresh.map("things", MapRequest(colour_by="words"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("", {}, Exception("database disk image is malformed")), TypeError("'<' not supported")],
+    ids=["known", "unknown"],
+)
+def test_a_comparison_that_failed_is_not_repeated_by_every_query(
+    database: Database, engine: SearchEngine, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def fail(*given: object) -> None:
+        tried.append(given)
+        raise error
+
+    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
+    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    for _ in range(3):
+        with pytest.raises(StoreCorrupt, match="anyseek verify"):
+            engine.query("things", BY_FILTER)
+    assert len(tried) == 1
+    assert len(engine.query("things", PLAIN).hits) == 5
+    monkeypatch.undo()
+    monkeypatch.setattr(engine._derived.facets, "_try_again_at", 0.0)
+    assert keys(engine.query("things", BY_FILTER)) == ["cat"]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_after_a_failure_nobody_waits_for_the_next_trial(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    facets = DerivedRows(database).facets
+    trying, go_on = threading.Event(), threading.Event()
+
+    def fail(*_given: object) -> None:
+        raise OperationalError("", {}, Exception("database disk image is malformed"))
+
+    def wait(*given: object) -> object:
+        trying.set()
+        assert go_on.wait(60)
+        return survey(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    with pytest.raises(StoreCorrupt):
+        facets.check()
+    monkeypatch.setattr(catalogue_derived, "survey", wait)
+    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(facets.check)
+        assert trying.wait(60)
+        second = threads.submit(facets.check)
+        try:
+            assert isinstance(second.exception(60), StoreCorrupt)
+        finally:
+            go_on.set()
+        first.result()
+    facets.check()
+
+
+def test_damage_in_a_database_that_another_holds_is_mended_later(
+    database: Database, settings: Settings, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = engine.query("things", BY_FILTER)
+    damage(database)
+    fresh = SearchEngine(database, settings, WordsEmbedder())
+    with database.write(), patience(0.1), pytest.raises(DatabaseBusy):
+        fresh.query("things", BY_FILTER)
+    monkeypatch.setattr(fresh._derived.facets, "_try_again_at", 0.0)
+    assert fresh.query("things", BY_FILTER) == sound
+
+
+@pytest.mark.usefixtures("gallery")
+@pytest.mark.parametrize("hindrance", ["a lock", "a fault"])
+def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_again(
+    database: Database, hindrance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trusting, "AT_ONCE", 0)
+    damage(database)
+    facets = DerivedRows(database).facets
+    facets.check()
+    if hindrance == "a lock":
+        with database.write(), patience(0.1):
+            facets.compare_beside(threading.Event())
+        assert "another process holds the database" in caplog.text
+    else:
+        with monkeypatch.context() as patched:
+            patched.setattr(catalogue_derived, "survey", None)
+            facets.compare_beside(threading.Event())
+        assert "Traceback" in caplog.text
+    facets.check()
+    assert not facets.is_due(0)
+    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    assert facets.is_due(0)
+    facets.compare_beside(threading.Event())
+    assert not survey(database, FACETS)
 
 
 def test_filters_that_were_resolved_by_damage_are_resolved_anew(

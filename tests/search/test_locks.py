@@ -1,6 +1,8 @@
 import threading
 import time
 
+import pytest
+
 from search.locks import ReadersLock
 
 
@@ -48,3 +50,38 @@ def test_steady_readers_do_not_starve_a_writer() -> None:
     stop.set()
     for thread in [*readers, writer]:
         thread.join(10)
+
+
+def test_readers_behind_a_writer_that_gives_up_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, queued = ReadersLock(), threading.Event()
+    condition = lock._changed
+    wait = condition.wait
+
+    def noted_wait(timeout: float | None = None) -> bool:
+        queued.set()
+        return wait(timeout)
+
+    def interrupted_wait(_predicate: object) -> bool:
+        while not queued.is_set():
+            wait(0.01)
+        raise KeyboardInterrupt
+
+    def write() -> None:
+        with pytest.raises(KeyboardInterrupt), lock.writing():
+            pass
+
+    def read() -> None:
+        with lock.reading():
+            pass
+
+    monkeypatch.setattr(condition, "wait", noted_wait)
+    monkeypatch.setattr(condition, "wait_for", interrupted_wait)
+    with lock.reading():
+        writer, reader = threading.Thread(target=write), threading.Thread(target=read, daemon=True)
+        writer.start()
+        while not lock._writers_waiting:
+            time.sleep(0.001)
+        reader.start()
+        for thread in (writer, reader):
+            thread.join(10)
+            assert not thread.is_alive()
