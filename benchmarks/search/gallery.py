@@ -223,7 +223,7 @@ def _item(collection_id: int, item_id: int, new: NewItem) -> dict[str, Any]:
 
 def _facets(collection_id: int, item_id: int, new: NewItem) -> list[dict[str, Any]]:
     of_item = {"collection_id": collection_id, "item_id": item_id}
-    return [of_item | vars(facet) for facet in facets_of(new.attributes)]
+    return [of_item | facet._asdict() for facet in facets_of(new.attributes)]
 
 
 def _entry(collection_id: int, seq: int, item_id: int, space: Space, new: NewItem) -> dict[str, Any]:

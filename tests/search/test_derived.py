@@ -1,5 +1,6 @@
 """Queries, counts and maps by facets and words that were damaged: right after a mend, or refused."""
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -164,11 +165,11 @@ def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_agai
     facets = DerivedRows(database).facets
     facets.check()
     if hindrance == "a lock":
-        with database.write(), patience(0.1):
+        with database.write(), patience(0.1), caplog.at_level(logging.WARNING):
             facets.compare_beside(threading.Event())
         assert "another process holds the database" in caplog.text
     else:
-        with monkeypatch.context() as patched:
+        with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
             patched.setattr(catalogue_derived, "survey", None)
             facets.compare_beside(threading.Event())
         assert "Traceback" in caplog.text

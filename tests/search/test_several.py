@@ -134,11 +134,11 @@ def test_added_rankings_of_collections_are_merged_by_rank(engine: SearchEngine) 
 
 def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     query = Query((text("item 21"),), 5)
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda stood, modalities: 1.1)
+    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: 1.1)
     note = ask(engine, query).note
     assert note is not None
     assert note.count("nothing good was found") == 2
     best = {name: engine.query(name, query).hits[0].probability or 0 for name in ("thirds", "rest")}
     between = (min(best.values()) + max(best.values())) / 2
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda stood, modalities: between)
+    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: between)
     assert ask(engine, query).note is None
