@@ -12,13 +12,13 @@ WORKDIR /source
 COPY constraints.txt requirements.lock ./
 RUN pip install $REQUIREMENTS
 COPY pyproject.toml README.md LICENSE ./
+COPY anyseek anyseek
+COPY api api
+COPY indexer indexer
+COPY migrations migrations
 COPY model model
 COPY search search
-COPY indexer indexer
 COPY workers workers
-COPY api api
-COPY anyseek anyseek
-COPY migrations migrations
 RUN pip install -c constraints.txt ".[$EXTRAS]"
 
 FROM python:3.11-slim

@@ -9,25 +9,22 @@
     model = anyseek.open_model("4m-tiny")
     vectors = model.embed([anyseek.Sample({"caption": "a red bicycle"})], list(model.spaces))
 
-The names in `__all__` are stable. Everything else may change without notice, including the packages `api`, `workers`,
-`indexer`, `search` and `model`. Importing this package imports neither torch nor NumPy.
+The names in `__all__` are stable. Everything else may change without notice, including the subpackages. Each name is
+imported when it is first used, so that importing a subpackage imports nothing beside it.
 """
 
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.client import AsyncClient, Client
-from api.errors import ApiError, ClientError, ServiceUnreachable
-from api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
-from api.queries.wire import Hit, Part, Query, Refusal, Results
-from model.errors import ModelError
-from model.home import default_home
-from search.errors import AnyseekError
-from search.settings import DEFAULT_MODEL
-
 if TYPE_CHECKING:
-    from model.seam import Embedder, Sample
+    from anyseek.api.client import AsyncClient, Client
+    from anyseek.api.errors import ApiError, ClientError, ServiceUnreachable
+    from anyseek.api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
+    from anyseek.api.queries.wire import Hit, Part, Query, Refusal, Results
+    from anyseek.model.errors import ModelError
+    from anyseek.model.seam import Embedder, Sample
+    from anyseek.search.errors import AnyseekError
 
 __version__: str
 
@@ -55,23 +52,47 @@ __all__ = [
     "open_model",
 ]
 
+_MODULES = {  # of what `__getattr__` imports
+    "AnyseekError": "search.errors",
+    "ApiError": "api.errors",
+    "AsyncClient": "api.client",
+    "Client": "api.client",
+    "ClientError": "api.errors",
+    "Guess": "api.predictions.wire",
+    "Hit": "api.queries.wire",
+    "Input": "api.predictions.wire",
+    "ModelError": "model.errors",
+    "Part": "api.queries.wire",
+    "Predicted": "api.predictions.wire",
+    "PredictedFile": "api.predictions.wire",
+    "Predictions": "api.predictions.wire",
+    "Query": "api.queries.wire",
+    "Refusal": "api.queries.wire",
+    "Refused": "api.predictions.wire",
+    "Results": "api.queries.wire",
+    "Sample": "model.seam",
+    "ServiceUnreachable": "api.errors",
+}
 
-def open_model(name: str = DEFAULT_MODEL, home: Path | None = None) -> "Embedder":
-    """Open the model called `name`, one that `anyseek models list` lists or the absolute path of a model's folder.
+
+def open_model(name: str | None = None, home: Path | None = None) -> "Embedder":
+    """Return the model called `name`, one that `anyseek models list` lists or the absolute path of a model's folder.
 
     Its `embed` makes vectors of `Sample`s; its `modalities` and `spaces` say which samples it takes and which vectors
-    it makes. Weights are read from below `home`, the data directory; by default ANYSEEK_HOME or ~/.anyseek. Raises
-    `ModelError` if the model is unknown, or its weights are missing or damaged.
+    it makes. Without a name it is the bundled model. Weights are read from below `home`, the data directory; by default
+    ANYSEEK_HOME or ~/.anyseek. Raises `ModelError` if the model is unknown, or its weights are missing or damaged.
     """
-    from model.loading import load_embedder
+    from anyseek.model.home import default_home
+    from anyseek.model.loading import load_embedder
+    from anyseek.search.settings import DEFAULT_MODEL
 
-    return load_embedder(name, home or default_home())
+    return load_embedder(name or DEFAULT_MODEL, home or default_home())
 
 
 def __getattr__(name: str) -> Any:
-    """Import names that take a moment to import when they are first used."""
-    if name == "Sample":
-        return import_module("model.seam").Sample
+    """Import a public name when it is first used."""
+    if name in _MODULES:
+        return getattr(import_module(f"anyseek.{_MODULES[name]}"), name)
     if name == "__version__":
         from importlib.metadata import version
 

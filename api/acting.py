@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from search.caller import ANYBODY, Caller, acting
+from anyseek.search.caller import ANYBODY, Caller, acting
 
 
 class Acting:

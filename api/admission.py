@@ -9,11 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from api.errors import Busy, ServiceError, Unauthenticated
-from api.rates import Rates
-from api.readiness import DATABASE_SECONDS
-from api.security import Admitted, Guardian, Scope
-from search.catalogue.session import Database
+from anyseek.api.errors import Busy, ServiceError, Unauthenticated
+from anyseek.api.rates import Rates
+from anyseek.api.readiness import DATABASE_SECONDS
+from anyseek.api.security import Admitted, Guardian, Scope
+from anyseek.search.catalogue.session import Database
 
 _LOOKUP_SECONDS = 1.0
 _THREADS = 2

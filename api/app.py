@@ -9,34 +9,34 @@ from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
-from api import health, page, previews, scraping
-from api.acting import Acting
-from api.admission import Admission
-from api.audit import routes as audit
-from api.budgets import Budgeted
-from api.collections import routes as collections
-from api.connections import report_rarely
-from api.dependencies import PROBLEMS, refuse_unheeded
-from api.items import routes as items
-from api.jobs import routes as jobs
-from api.maps import routes as maps
-from api.metrics import Measured
-from api.middleware import BodyLimit, Guard, RequestContext, WholeFiles
-from api.models import routes as models
-from api.predictions import routes as predictions
-from api.predictions.schemas import PredictBody
-from api.problems import install_handlers
-from api.queries import routes as queries
-from api.queries import several
-from api.queries.schemas import BatchBody
-from api.queries.together import gathering_of
-from api.queries.wire import Query, QueryOfSeveral
-from api.quotas import routes as quotas
-from api.rates import Rates
-from api.readiness import readiness_of
-from api.scraping import Exporter
-from api.security import Guardian
-from api.service import Service
+from anyseek.api import health, page, previews, scraping
+from anyseek.api.acting import Acting
+from anyseek.api.admission import Admission
+from anyseek.api.audit import routes as audit
+from anyseek.api.budgets import Budgeted
+from anyseek.api.collections import routes as collections
+from anyseek.api.connections import report_rarely
+from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
+from anyseek.api.items import routes as items
+from anyseek.api.jobs import routes as jobs
+from anyseek.api.maps import routes as maps
+from anyseek.api.metrics import Measured
+from anyseek.api.middleware import BodyLimit, Guard, RequestContext, WholeFiles
+from anyseek.api.models import routes as models
+from anyseek.api.predictions import routes as predictions
+from anyseek.api.predictions.schemas import PredictBody
+from anyseek.api.problems import install_handlers
+from anyseek.api.queries import routes as queries
+from anyseek.api.queries import several
+from anyseek.api.queries.schemas import BatchBody
+from anyseek.api.queries.together import gathering_of
+from anyseek.api.queries.wire import Query, QueryOfSeveral
+from anyseek.api.quotas import routes as quotas
+from anyseek.api.rates import Rates
+from anyseek.api.readiness import readiness_of
+from anyseek.api.scraping import Exporter
+from anyseek.api.security import Guardian
+from anyseek.api.service import Service
 
 # Queries are tried first, as most requests are queries.
 _ROUTES = (

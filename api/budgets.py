@@ -2,10 +2,10 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.leaving import answer_while_connected
-from model.modalities.reading.budget import Budget, budget_of_request, spending
-from model.modalities.reading.decoders import Decoders, decoding_apart
-from search.settings import Limits
+from anyseek.api.leaving import answer_while_connected
+from anyseek.model.modalities.reading.budget import Budget, budget_of_request, spending
+from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
+from anyseek.search.settings import Limits
 
 
 class Budgeted:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import httpx
 
-from api.errors import ApiError
-from api.predictions.wire import Input, Predictions, prediction_json, predictions_of
-from api.queries.wire import (
+from anyseek.api.errors import ApiError
+from anyseek.api.predictions.wire import Input, Predictions, prediction_json, predictions_of
+from anyseek.api.queries.wire import (
     DEFAULT_HITS,
     Fusion,
     More,
@@ -29,7 +29,7 @@ from api.queries.wire import (
     query_json,
     results_of,
 )
-from search.settings import Limits
+from anyseek.search.settings import Limits
 
 T = TypeVar("T")
 

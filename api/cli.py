@@ -11,37 +11,46 @@ from typing import Any
 
 import click
 
-from model.importing import importing, keep_imports
+from anyseek.model.importing import importing, keep_imports
 
 # name -> (where the click command is, the line that `anyseek --help` shows)
 COMMANDS = {
-    "index": ("api.commands.index:index", "Put the pictures of a folder into a collection."),
-    "query": ("api.commands.query:query", "Find items by words, pictures, drawings, colours and more."),
-    "predict": ("api.commands.predict:predict", "Predict any modalities from any others: depth, captions, …"),
-    "serve": ("api.commands.serve:serve", "Serve the HTTP API and the web page."),
-    "collections": ("api.commands.collections:collections", "List, make, show, re-embed and delete collections."),
-    "items": ("api.commands.items:items", "List, show, change and delete items."),
+    "index": ("anyseek.api.commands.index:index", "Put the pictures of a folder into a collection."),
+    "query": ("anyseek.api.commands.query:query", "Find items by words, pictures, drawings, colours and more."),
+    "predict": ("anyseek.api.commands.predict:predict", "Predict any modalities from any others: depth, captions, …"),
+    "serve": ("anyseek.api.commands.serve:serve", "Serve the HTTP API and the web page."),
+    "collections": (
+        "anyseek.api.commands.collections:collections",
+        "List, make, show, re-embed and delete collections.",
+    ),
+    "items": ("anyseek.api.commands.items:items", "List, show, change and delete items."),
     "duplicates": (
-        "api.commands.duplicates:duplicates",
+        "anyseek.api.commands.duplicates:duplicates",
         "Find pictures that are the same one, such as smaller copies.",
     ),
-    "map": ("api.commands.map:map_command", "Lay the items of a collection out on a map, alike ones near each other."),
-    "sources": ("api.commands.sources:source_commands", "List, move and forget the sources of a collection."),
-    "worker": ("api.commands.worker:worker", "Work on bulk jobs that others hand to a broker."),
-    "jobs": ("api.commands.jobs:jobs", "Look at jobs, stop them, and retry the inputs that they could not index."),
-    "verify": ("api.commands.verify:verify", "Check that catalogue, log, index and files agree."),
-    "rebuild": ("api.commands.verify:rebuild", "Rebuild the index of a collection from the catalogue."),
-    "config": ("api.commands.config:config", "Show the settings, and check that they work."),
-    "backup": ("api.commands.backup:backup", "Write everything that cannot be derived to one file."),
-    "restore": ("api.commands.backup:restore", "Restore a backup into an empty installation."),
-    "audit": ("api.commands.audit:audit", "List who changed what, and when."),
-    "keys": ("api.commands.keys:keys", "Make, list and revoke API keys."),
-    "models": ("api.commands.models:models", "List models, fetch weights, adapt and check them."),
-    "model": ("api.commands.model:model", "Check the networks against recorded numbers."),
-    "data": ("api.commands.data:data", "Build, show and verify training data."),
-    "eval": ("api.commands.eval:evaluate", "Measure how well a model finds things."),
-    "train": ("api.commands.train:train", "Train networks on data sets of shards."),
-    "demo": ("api.commands.demo:demo", "Index the demo gallery and serve it."),
+    "map": (
+        "anyseek.api.commands.map:map_command",
+        "Lay the items of a collection out on a map, alike ones near each other.",
+    ),
+    "sources": ("anyseek.api.commands.sources:source_commands", "List, move and forget the sources of a collection."),
+    "worker": ("anyseek.api.commands.worker:worker", "Work on bulk jobs that others hand to a broker."),
+    "jobs": (
+        "anyseek.api.commands.jobs:jobs",
+        "Look at jobs, stop them, and retry the inputs that they could not index.",
+    ),
+    "verify": ("anyseek.api.commands.verify:verify", "Check that catalogue, log, index and files agree."),
+    "rebuild": ("anyseek.api.commands.verify:rebuild", "Rebuild the index of a collection from the catalogue."),
+    "config": ("anyseek.api.commands.config:config", "Show the settings, and check that they work."),
+    "backup": ("anyseek.api.commands.backup:backup", "Write everything that cannot be derived to one file."),
+    "restore": ("anyseek.api.commands.backup:restore", "Restore a backup into an empty installation."),
+    "audit": ("anyseek.api.commands.audit:audit", "List who changed what, and when."),
+    "keys": ("anyseek.api.commands.keys:keys", "Make, list and revoke API keys."),
+    "models": ("anyseek.api.commands.models:models", "List models, fetch weights, adapt and check them."),
+    "model": ("anyseek.api.commands.model:model", "Check the networks against recorded numbers."),
+    "data": ("anyseek.api.commands.data:data", "Build, show and verify training data."),
+    "eval": ("anyseek.api.commands.eval:evaluate", "Measure how well a model finds things."),
+    "train": ("anyseek.api.commands.train:train", "Train networks on data sets of shards."),
+    "demo": ("anyseek.api.commands.demo:demo", "Index the demo gallery and serve it."),
 }
 
 
@@ -95,7 +104,7 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()  # the reader of stdout is gone; do not report that either
         return 1
     except Exception as error:
-        from api.errors import exit_code_of, own
+        from anyseek.api.errors import exit_code_of, own
 
         known = own(error)
         code = exit_code_of(known)

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from api import calls
-from api.calls import Call
-from api.errors import ApiError, ServiceUnreachable
-from api.jobs.wire import EventReader
-from api.queries.wire import DEFAULT_HITS, Parts, Rest, Results, parts_of
+from anyseek.api import calls
+from anyseek.api.calls import Call
+from anyseek.api.errors import ApiError, ServiceUnreachable
+from anyseek.api.jobs.wire import EventReader
+from anyseek.api.queries.wire import DEFAULT_HITS, Parts, Rest, Results, parts_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

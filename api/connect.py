@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from model.files import FileLock, alive
-from model.importing import importing
-from search.settings import DEFAULT_MODEL, Settings, read_settings
+from anyseek.model.files import FileLock, alive
+from anyseek.model.importing import importing
+from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
 if TYPE_CHECKING:
-    from api.client import Client
-    from api.local import LocalClient
+    from anyseek.api.client import Client
+    from anyseek.api.local import LocalClient
 
 
 _PATIENCE_SECONDS = 120.0
@@ -50,7 +50,7 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     if not url:
         yield None
         return
-    from model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
+    from anyseek.model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
 
     wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with _client(url, key) as client:
@@ -61,14 +61,14 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
 
 
 def _client(url: str, key: str | None) -> "Client":
-    from api.client import Client  # imports httpx, which the local client does without
+    from anyseek.api.client import Client  # imports httpx, which the local client does without
 
     return Client(url, key, patience=_PATIENCE_SECONDS)
 
 
 def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
-    with importing("api.local"):
-        from api.local import LocalClient
+    with importing("anyseek.api.local"):
+        from anyseek.api.local import LocalClient
 
     return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
 

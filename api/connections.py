@@ -15,8 +15,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.problems import MEDIA_TYPE
-from search.settings import Serving
+from anyseek.api.problems import MEDIA_TYPE
+from anyseek.search.settings import Serving
 
 logger = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.json_reader import check_unicode, read_json
-from model.modalities.reading.decode import decode, known_modality
-from model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
-from model.modalities.reading.files import read_file
-from model.modalities.reading.masks import understand_masked
-from model.modalities.reading.understanding import understand
-from model.modalities.reading.understood import Reading
-from model.modalities.registry import Content, Modality
-from model.seam import Value
-from search.errors import BadQuery
-from search.settings import Limits
+from anyseek.model.json_reader import check_unicode, read_json
+from anyseek.model.modalities.reading.decode import decode, known_modality
+from anyseek.model.modalities.reading.documents import parse_classes, parse_legend, parse_palette, parse_text
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.masks import understand_masked
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.registry import Content, Modality
+from anyseek.model.seam import Value
+from anyseek.search.errors import BadQuery
+from anyseek.search.settings import Limits
 
 Region = Sequence[float] | bytes
 """The part of a picture that counts: a box of left, top, right and bottom as fractions, or the file of a mask."""

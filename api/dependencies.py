@@ -11,16 +11,16 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import UploadFile
 
-from api.contents import Upload
-from api.errors import ScopeMissing, UnexpectedBody, UnknownParameter
-from api.schemas import ProblemAnswer
-from api.security import Scope
-from api.service import Service
-from api.unknown import explained
-from model.json_reader import JsonLimits, NotJson, check_unicode
-from model.json_reader import read_json as read_limited
-from model.spelling import unknown
-from search.errors import BadInput
+from anyseek.api.contents import Upload
+from anyseek.api.errors import ScopeMissing, UnexpectedBody, UnknownParameter
+from anyseek.api.schemas import ProblemAnswer
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
+from anyseek.api.unknown import explained
+from anyseek.model.json_reader import JsonLimits, NotJson, check_unicode
+from anyseek.model.json_reader import read_json as read_limited
+from anyseek.model.spelling import unknown
+from anyseek.search.errors import BadInput
 
 T = TypeVar("T")
 Check = Callable[[Request], Coroutine[Any, Any, None]]
@@ -121,7 +121,7 @@ async def _may_see_paths(request: Request) -> bool:
 
 MaySeePaths = Annotated[bool, Depends(_may_see_paths)]
 
-# The filter of a listing or a count; `api.pagination.passing` reads it.
+# The filter of a listing or a count; `anyseek.api.pagination.passing` reads it.
 Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 

@@ -1,6 +1,6 @@
 """Errors of the service and of clients, and the HTTP status and exit code of every error.
 
-`api.problems` makes the HTTP answer.
+`anyseek.api.problems` makes the HTTP answer.
 
 ServiceError                 what the service itself refuses, before any domain code runs
 ├── NotReady                 the model is still loading, or could not be loaded
@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from model.errors import BadDevice, DeviceInName, ModelError, RequestInvalid, UnknownModel, UnsupportedModality
-from search.errors import (
+from anyseek.model.errors import BadDevice, DeviceInName, ModelError, RequestInvalid, UnknownModel, UnsupportedModality
+from anyseek.search.errors import (
     AnyseekError,
     AssetChanged,
     BadInput,
@@ -152,7 +152,7 @@ def own(error: Exception) -> Exception:
     """The error itself, or the one of ours that a failure of the database or the disk stands for."""
     if isinstance(error, AnyseekError | ModelError):
         return error
-    from search.catalogue.failures import meaning  # a command that asks a service starts without a database
+    from anyseek.search.catalogue.failures import meaning  # a command that asks a service starts without a database
 
     return meaning(error) or error
 

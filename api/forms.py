@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
-from api.contents import Upload, weight_of_field
-from model.json_reader import check_unicode
-from model.modalities.reading.errors import UnknownModality
-from model.modalities.registry import MODALITIES, resolve
-from model.spelling import unknown
-from search.errors import BadInput, BadQuery
+from anyseek.api.contents import Upload, weight_of_field
+from anyseek.model.json_reader import check_unicode
+from anyseek.model.modalities.reading.errors import UnknownModality
+from anyseek.model.modalities.registry import MODALITIES, resolve
+from anyseek.model.spelling import unknown
+from anyseek.search.errors import BadInput, BadQuery
 
 
 def divided(

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 import anyio
 from anyio import to_thread
 
-from api.metrics import GATHERED
-from api.service import Pool
+from anyseek.api.metrics import GATHERED
+from anyseek.api.service import Pool
 
 K = TypeVar("K", bound=Hashable)
 Q = TypeVar("Q")

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from api.dependencies import ServiceDependency
-from api.errors import NotReady
-from api.problems import problem_of
-from api.readiness import Check, Readiness, State
-from api.security import Scope
-from api.service import Service
-from model.errors import ModelError
-from search.errors import AnyseekError
+from anyseek.api.dependencies import ServiceDependency
+from anyseek.api.errors import NotReady
+from anyseek.api.problems import problem_of
+from anyseek.api.readiness import Check, Readiness, State
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
+from anyseek.model.errors import ModelError
+from anyseek.search.errors import AnyseekError
 
 router = APIRouter(tags=["health"])
 

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.modalities.reading.budget import Budget, RequestAbandoned
+from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned
 
 LEFT = 499  # the status in logs and metrics, as in nginx's; nobody is sent it
 

@@ -11,34 +11,45 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.orm import Session
 
-from api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
-from api.items.schemas import ItemAnswer, patch_of, read_patch
-from api.pagination import passing
-from api.predictions.wire import Input, Predictions
-from api.queries.wire import DEFAULT_HITS, Fusion, More, Parts, Query, Refusal, Results, Where, parts_of, spelled_out
-from model.importing import importing
-from model.processors import prepare_process
-from search.catalogue import collections, facet_counts, items, listing
-from search.catalogue.listing import Order, Place
-from search.catalogue.upgrade import open_database
-from search.derived import DerivedRows
-from search.errors import AssetNotFound
-from search.settings import Settings
-from search.types import Collection, Item
-from search.types import Query as EngineQuery
+from anyseek.api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
+from anyseek.api.items.schemas import ItemAnswer, patch_of, read_patch
+from anyseek.api.pagination import passing
+from anyseek.api.predictions.wire import Input, Predictions
+from anyseek.api.queries.wire import (
+    DEFAULT_HITS,
+    Fusion,
+    More,
+    Parts,
+    Query,
+    Refusal,
+    Results,
+    Where,
+    parts_of,
+    spelled_out,
+)
+from anyseek.model.importing import importing
+from anyseek.model.processors import prepare_process
+from anyseek.search.catalogue import collections, facet_counts, items, listing
+from anyseek.search.catalogue.listing import Order, Place
+from anyseek.search.catalogue.upgrade import open_database
+from anyseek.search.derived import DerivedRows
+from anyseek.search.errors import AssetNotFound
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Item
+from anyseek.search.types import Query as EngineQuery
 
 if TYPE_CHECKING:
-    from api.predictions.predictor import Predictor
-    from indexer.runs import Tools
-    from search.catalogue.patching import Versions
-    from search.engine import SearchEngine
-    from workers.runtime import Runtime
+    from anyseek.api.predictions.predictor import Predictor
+    from anyseek.indexer.runs import Tools
+    from anyseek.search.catalogue.patching import Versions
+    from anyseek.search.engine import SearchEngine
+    from anyseek.workers.runtime import Runtime
 
 
 class LocalClient:
     """A client that opens the data directory itself. A query loads the model of its collection.
 
-    Raises domain errors where `api.client.Client` raises `ApiError`. `model` is the model of new collections.
+    Raises domain errors where `anyseek.api.client.Client` raises `ApiError`. `model` is the model of new collections.
     """
 
     def __init__(self, settings: Settings, model: str | None = None) -> None:
@@ -57,8 +68,8 @@ class LocalClient:
 
     @cached_property
     def _runtime(self) -> "Runtime":
-        with importing("workers.runtime"):
-            from workers.runtime import Runtime
+        with importing("anyseek.workers.runtime"):
+            from anyseek.workers.runtime import Runtime
 
         return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
 
@@ -68,7 +79,7 @@ class LocalClient:
 
     @cached_property
     def _predictor(self) -> "Predictor":
-        from api.predictions.predictor import Predictor
+        from anyseek.api.predictions.predictor import Predictor
 
         settings = self._runtime.settings
         return Predictor(settings.home, self._runtime.model, device=settings.device, switches=settings.switches)
@@ -84,7 +95,7 @@ class LocalClient:
         **more: Unpack[More],
     ) -> Results:
         """See `Client.query`."""
-        from api.queries.conversion import read_query, results_to_wire
+        from anyseek.api.queries.conversion import read_query, results_to_wire
 
         asked = Query(parts_of(parts), k, space, where, fusion, **more)
         first = collection if isinstance(collection, str) else next(iter(collection), "")
@@ -98,7 +109,7 @@ class LocalClient:
             engine = self._engine(collection)
             results = engine.query(collection, decoded(engine))
         else:
-            from search.several import query_several
+            from anyseek.search.several import query_several
 
             results = query_several(list(collection), self._engine, decoded)
         return results_to_wire(results, True, read[0])
@@ -107,7 +118,7 @@ class LocalClient:
         self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
     ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
-        from api.queries.conversion import answer_batch, outcome_to_wire
+        from anyseek.api.queries.conversion import answer_batch, outcome_to_wire
 
         asked = [spelled_out(query) for query in queries]
         pictures = self._runtime.pictures_of(collection)
@@ -122,7 +133,7 @@ class LocalClient:
         options: Mapping[str, Any] | None = None,
     ) -> Predictions:
         """See `Client.predict`."""
-        from api.predictions.conversion import read_request
+        from anyseek.api.predictions.conversion import read_request
 
         members = {"inputs": list(inputs), "targets": list(targets), "model": model, "options": options or {}}
         return self._predictor.predict(read_request(members, self._settings.limits))
@@ -169,7 +180,7 @@ class LocalClient:
         self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None
     ) -> dict[str, Any]:
         """See `Client.patch_item`."""
-        from indexer.patching import patch_item
+        from anyseek.indexer.patching import patch_item
 
         patch = patch_of(read_patch(changes), self._settings.limits)
         tools = partial(self._tools, collection)
@@ -177,7 +188,7 @@ class LocalClient:
 
     def delete_item(self, collection: str, key: str, etag: str | None = None) -> None:
         """See `Client.delete_item`."""
-        from indexer.put import delete_item
+        from anyseek.indexer.put import delete_item
 
         with self._database.write() as session:
             delete_item(session, collection, key, _versions(etag))
@@ -186,7 +197,7 @@ class LocalClient:
         """See `Client.thumbnail`. Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound`, `StoreCorrupt`."""
         with self._database.read() as session:
             item = items.get(session, collections.get(session, collection), key)
-        from indexer.samples import THUMBNAIL
+        from anyseek.indexer.samples import THUMBNAIL
 
         small = item.assets.get(THUMBNAIL)
         if small is None:
@@ -221,15 +232,15 @@ class LocalClient:
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> dict[str, Any]:
         """See `Client.tune`."""
-        from api.collections.tuning import TunedAnswer
-        from indexer.tuning import DEFAULT_ITEMS, tune
+        from anyseek.api.collections.tuning import TunedAnswer
+        from anyseek.indexer.tuning import DEFAULT_ITEMS, tune
 
         tuned = tune(self._tools(name), name, DEFAULT_ITEMS if items is None else items, dry_run)
         return TunedAnswer.of(tuned, dry_run).model_dump(mode="json")
 
     def reset_tuning(self, name: str) -> None:
         """See `Client.reset_tuning`."""
-        from indexer.tuning import reset
+        from anyseek.indexer.tuning import reset
 
         reset(self._database, name)
 
@@ -243,15 +254,15 @@ class LocalClient:
         self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
     ) -> dict[str, Any]:
         """See `Client.map`."""
-        from api.maps.schemas import MapAnswer
-        from search.maps import MapRequest
+        from anyseek.api.maps.schemas import MapAnswer
+        from anyseek.search.maps import MapRequest
 
         found = self._engine(name).map(name, MapRequest(space, colour_by, limit, seed))
         return MapAnswer.of(found, colour_by is not None).model_dump(mode="json")
 
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
-        from api.jobs.schemas import JobAnswer
+        from anyseek.api.jobs.schemas import JobAnswer
 
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 

@@ -1,7 +1,7 @@
 """Logs on stderr: lines for people on a terminal, one JSON object a line elsewhere; never contents or API keys.
 
 Every line tells for whom the work is done, as far as that is known: the name of the key, the address, the request's id,
-the job (`search.caller`).
+the job (`anyseek.search.caller`).
 """
 
 import json
@@ -9,8 +9,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from search.caller import caller
-from search.settings import Logs
+from anyseek.search.caller import caller
+from anyseek.search.settings import Logs
 
 _ENCODER = json.JSONEncoder(default=str)  # `json.dumps` would make one for each line
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -11,15 +11,15 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.readiness import Check, State, free_bytes
-from search import spans
-from search.catalogue.figures import Figures, figures
-from search.catalogue.session import Database
-from search.lag import Lag
-from search.metrics import REGISTRY, SECONDS
-from search.spans import Span
-from workers.queue import BrokerUnavailable
-from workers.runtime import Runtime
+from anyseek.api.readiness import Check, State, free_bytes
+from anyseek.search import spans
+from anyseek.search.catalogue.figures import Figures, figures
+from anyseek.search.catalogue.session import Database
+from anyseek.search.lag import Lag
+from anyseek.search.metrics import REGISTRY, SECONDS
+from anyseek.search.spans import Span
+from anyseek.workers.queue import BrokerUnavailable
+from anyseek.workers.runtime import Runtime
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _NO_ROUTE = "none"

@@ -1,6 +1,6 @@
 """Middleware for every request: an id, a log line, headers, access control, and a limit on the body.
 
-Pure ASGI. `api.app` says in which order they and those of other modules stand around the routes.
+Pure ASGI. `anyseek.api.app` says in which order they and those of other modules stand around the routes.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.acting import fields_of_caller
-from api.errors import Unauthenticated
-from api.problems import problem_of
-from api.rates import Rates
-from api.security import Admitted, Guardian
-from search.catalogue.session import patience
-from search.errors import AnyseekError, LimitExceeded
-from search.settings import Serving
+from anyseek.api.acting import fields_of_caller
+from anyseek.api.errors import Unauthenticated
+from anyseek.api.problems import problem_of
+from anyseek.api.rates import Rates
+from anyseek.api.security import Admitted, Guardian
+from anyseek.search.catalogue.session import patience
+from anyseek.search.errors import AnyseekError, LimitExceeded
+from anyseek.search.settings import Serving
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from search.filters.from_text import filter_from_text
-from search.filters.tree import Filter, checked
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter, checked
 
 T = TypeVar("T")
 Cursor = TypeVar("Cursor", int, str)

@@ -5,20 +5,20 @@ from typing import cast
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.contents import sent_data, value_of
-from api.dependencies import JsonRoute, ServiceDependency, requires
-from api.schemas import Body
-from api.security import Scope
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.decode import decode, known_modality
-from model.modalities.reading.documents import parse_classes
-from model.modalities.registry import Content
-from model.modalities.rendering.files import PREVIEW, png
-from model.modalities.rendering.previews import depth_relief
-from model.modalities.values import files_of
-from model.seam import FloatArray, Prediction
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.api.contents import sent_data, value_of
+from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
+from anyseek.api.schemas import Body
+from anyseek.api.security import Scope
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.decode import decode, known_modality
+from anyseek.model.modalities.reading.documents import parse_classes
+from anyseek.model.modalities.registry import Content
+from anyseek.model.modalities.rendering.files import PREVIEW, png
+from anyseek.model.modalities.rendering.previews import depth_relief
+from anyseek.model.modalities.values import files_of
+from anyseek.model.seam import FloatArray, Prediction
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 
 router = APIRouter(prefix="/v1/previews", tags=["previews"], dependencies=[requires(Scope.READ)], route_class=JsonRoute)
 

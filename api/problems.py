@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.errors import Busy, TooManyRequests, describe, own, status_of, wrong_places
-from api.unknown import adapter, explained
-from model.errors import ModelError
-from search.errors import AnyseekError, DatabaseFailed, LimitExceeded
+from anyseek.api.errors import Busy, TooManyRequests, describe, own, status_of, wrong_places
+from anyseek.api.unknown import adapter, explained
+from anyseek.model.errors import ModelError
+from anyseek.search.errors import AnyseekError, DatabaseFailed, LimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -81,7 +81,7 @@ def _explained(request: Request, errors: Sequence[Any]) -> Sequence[Any]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Turn every error inside a route into a problem; `api.middleware.RequestContext` catches the rest."""
+    """Turn every error inside a route into a problem; `anyseek.api.middleware.RequestContext` catches the rest."""
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         known = own(error)

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from api.errors import TooManyRequests
-from search.settings import Serving
+from anyseek.api.errors import TooManyRequests
+from anyseek.search.settings import Serving
 
 _MOST_NAMES = 10_000  # of those who have asked lately; beyond it those go that were silent for longest
 _BURST = 4  # a quarter of a minute's requests may come at once

@@ -17,16 +17,16 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.service import Service
-from model.errors import ModelError
-from search.catalogue import probe
-from search.catalogue.failures import meaning
-from search.catalogue.session import Database
-from search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
-from search.settings import Settings
-from search.spaces.opening import check_backend
-from workers.queue import BrokerUnavailable
-from workers.runtime import Runtime
+from anyseek.api.service import Service
+from anyseek.model.errors import ModelError
+from anyseek.search.catalogue import probe
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.opening import check_backend
+from anyseek.workers.queue import BrokerUnavailable
+from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.seam import EmbeddingSpace
+from anyseek.model.seam import EmbeddingSpace
 
 FINGERPRINT = "9f2c6b0e…"
 

@@ -13,13 +13,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.metrics import Installation, state_metrics
-from api.readiness import DATABASE_SECONDS, Check, Readiness
-from search.catalogue.failures import meaning
-from search.catalogue.session import Database
-from search.errors import AnyseekError
-from search.metrics import REGISTRY
-from workers.runtime import Runtime
+from anyseek.api.metrics import Installation, state_metrics
+from anyseek.api.readiness import DATABASE_SECONDS, Check, Readiness
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError
+from anyseek.search.metrics import REGISTRY
+from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

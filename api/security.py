@@ -22,14 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from api.errors import OriginRefused, Unauthenticated
-from search.catalogue import api_keys
-from search.catalogue.commits import Version
-from search.catalogue.quotas import NO_QUOTA, Quota
-from search.catalogue.session import Database, patience
-from search.catalogue.tables import ApiKeyRow
-from search.catalogue.values import now
-from search.errors import BadInput
+from anyseek.api.errors import OriginRefused, Unauthenticated
+from anyseek.search.catalogue import api_keys
+from anyseek.search.catalogue.commits import Version
+from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
+from anyseek.search.catalogue.session import Database, patience
+from anyseek.search.catalogue.tables import ApiKeyRow
+from anyseek.search.catalogue.values import now
+from anyseek.search.errors import BadInput
 
 logger = logging.getLogger(__name__)
 

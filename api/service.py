@@ -16,20 +16,20 @@ import numpy as np
 from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.errors import Busy, NotReady
-from api.predictions.predictor import Predictor
-from model.devices import CPU
-from model.errors import ModelError
-from model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
-from model.modalities.reading.decoders import Decoders
-from model.seam import Embedder, Model, Sample
-from search.catalogue import collections
-from search.engine import SearchEngine
-from search.errors import AnyseekError
-from search.item_files import PictureOf
-from search.settings import Limits
-from workers.pace import Observers
-from workers.runtime import Runtime
+from anyseek.api.errors import Busy, NotReady
+from anyseek.api.predictions.predictor import Predictor
+from anyseek.model.devices import CPU
+from anyseek.model.errors import ModelError
+from anyseek.model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
+from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.model.seam import Embedder, Model, Sample
+from anyseek.search.catalogue import collections
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError
+from anyseek.search.item_files import PictureOf
+from anyseek.search.settings import Limits
+from anyseek.workers.pace import Observers
+from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

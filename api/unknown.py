@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.errors import MOST_PLACES
-from model.spelling import unknown
+from anyseek.api.errors import MOST_PLACES
+from anyseek.model.spelling import unknown
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # by a model, and by a dataclass
 _REFERENCE = "#/$defs/"

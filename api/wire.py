@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.modalities.reading.errors import BadText
-from model.modalities.reading.files import read_file
-from model.modalities.registry import Content, resolve
-from search.errors import BadQuery
-from search.settings import Limits
+from anyseek.model.modalities.reading.errors import BadText
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.registry import Content, resolve
+from anyseek.search.errors import BadQuery
+from anyseek.search.settings import Limits
 
 # pydantic's configuration of what callers send: unknown members are refused, and instances are checked like JSON.
 STRICT: dict[str, Any] = {

@@ -19,9 +19,9 @@ from typing import Any
 
 import yaml
 
-from model.training.pretraining.read_config import read_config
-from model.training.run.folder import RunFolder
-from model.training.run.records import read_records
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.records import read_records
 
 RECALL = "recall@10/"
 
@@ -80,7 +80,17 @@ def recalls(variant: Variant, out: Path) -> dict[str, float]:
     folder = RunFolder(variant.folder(out))
     if not folder.model.is_file():
         config = _written(variant, out)
-        command = [sys.executable, "-m", "api", "train", "model", str(config), "--out", str(folder.root), "--resume"]
+        command = [
+            sys.executable,
+            "-m",
+            "anyseek",
+            "train",
+            "model",
+            str(config),
+            "--out",
+            str(folder.root),
+            "--resume",
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr)
     last = read_records(folder.root / "evaluation.csv")[-1]
     held = {name.removeprefix(RECALL): value for name, value in last.items() if name.startswith(RECALL)}

@@ -24,9 +24,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from model.data.concepts import Split, split_of
-from model.galleries.demo import FOLDER, read_views
-from model.galleries.openmoji import (
+from anyseek.model.data.concepts import Split, split_of
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.openmoji import (
     Drawings,
     Rendering,
     draw_svg,
@@ -35,26 +35,26 @@ from model.galleries.openmoji import (
     line_drawing,
     read_concepts,
 )
-from model.galleries.photos import read_photos
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.edge_detection import varied_canny
-from model.modalities.formats.color_palette import palette_of
-from model.modalities.reading.decode import decode_file
-from model.modalities.rough_maps import painted, rounded
-from model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Value
-from search.curve import Curve
-from search.evaluation.aligned import evenly
-from search.evaluation.calibration_error import calibration_error
-from search.evaluation.emoji_suite import grey
-from search.evaluation.logistic import sigmoid
-from search.evaluation.measures import IntArray
-from search.evaluation.transfer_sets import EVERY, transfer_sets
-from search.own_curves import FirstHits, centred_as_used, first_hits, judged, part_of, sample_of, try_curve
-from search.probabilities import Background, curve_of, sort_of
-from search.query_means import try_mean
-from search.query_vectors import centre_queries
-from search.settings import Limits
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.rough_maps import painted, rounded
+from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Value
+from anyseek.search.curve import Curve
+from anyseek.search.evaluation.aligned import evenly
+from anyseek.search.evaluation.calibration_error import calibration_error
+from anyseek.search.evaluation.emoji_suite import grey
+from anyseek.search.evaluation.logistic import sigmoid
+from anyseek.search.evaluation.measures import IntArray
+from anyseek.search.evaluation.transfer_sets import EVERY, transfer_sets
+from anyseek.search.own_curves import FirstHits, centred_as_used, first_hits, judged, part_of, sample_of, try_curve
+from anyseek.search.probabilities import Background, curve_of, sort_of
+from anyseek.search.query_means import try_mean
+from anyseek.search.query_vectors import centre_queries
+from anyseek.search.settings import Limits
 
 _AT_ONCE = 16
 _DRAWS = 200

@@ -17,14 +17,14 @@ from typing import Any
 from unittest.mock import patch
 
 from anyseek import Sample
-from model.hashing import HashingEmbedder
-from search.catalogue import checksums, collections, items
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.maintenance import verify
-from search.settings import Limits, Settings
-from search.types import NewItem, Part, Query
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue import checksums, collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Limits, Settings
+from anyseek.search.types import NewItem, Part, Query
 
 _BATCH = 32
 _HITS = (10, 1_000)

@@ -16,15 +16,15 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw
 
-from model.data.samples import Split
-from model.data.sources.captions import CaptionsSource, Options
-from model.galleries.photos import read_photos
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.rendering.panels import INK, PAPER, font
-from model.seam import Embedder, FloatArray, Sample
-from search.query_vectors import centre_queries
-from search.spaces.base import centre
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.captions import CaptionsSource, Options
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.rendering.panels import INK, PAPER, font
+from anyseek.model.seam import Embedder, FloatArray, Sample
+from anyseek.search.query_vectors import centre_queries
+from anyseek.search.spaces.base import centre
 
 QUERIES = (
     "a dog running on grass",

@@ -2,8 +2,8 @@
 
     python -m benchmarks.decoding [--repetitions 200] [--json]
 
-Each picture is decoded in the thread that asks and in a process of `model.modalities.reading.decoders`, in turns, as
-for a query. The service itself leaves small PNG and JPEG in the thread.
+Each picture is decoded in the thread that asks and in a process of `anyseek.model.modalities.reading.decoders`, in
+turns, as for a query. The service itself leaves small PNG and JPEG in the thread.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from model.modalities.reading.budget import Budget, spending
-from model.modalities.reading.decode import decode_content
-from model.modalities.reading.decoder_messages import Wanted
-from model.modalities.reading.decoders import Decoders
-from model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
-from model.modalities.registry import Content
+from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.modalities.reading.decode import decode_content
+from anyseek.model.modalities.reading.decoder_messages import Wanted
+from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
+from anyseek.model.modalities.registry import Content
 
 _LIMITS = FileLimits()
 _MEGABYTES = 2_048

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.seam import FloatArray
-from search.evaluation.depth_forms import measure_forms
+from anyseek.model.seam import FloatArray
+from anyseek.search.evaluation.depth_forms import measure_forms
 
 
 def main() -> None:

@@ -14,15 +14,15 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from model.hashing import HashingEmbedder
-from model.seam import Sample
-from search.catalogue import collections, derived, items
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.filters.from_text import filter_from_text
-from search.settings import Settings
-from search.types import NewItem, Part, Query, Words
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import Sample
+from anyseek.search.catalogue import collections, derived, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Settings
+from anyseek.search.types import NewItem, Part, Query, Words
 
 _BATCH = 1_000
 

@@ -6,8 +6,8 @@
 Each source is a collection of photos. Some of them are changed as people change copies, and the changed ones are
 looked for. Recall is the share of changed photos that are linked with their own. Links between different photos of the
 source are false, as far as nobody knows better: photos of a source can be near-duplicates themselves, so the first of
-such links are named, to look at. Thresholds are those of `search.duplicates`, and beside them those that the other
-sources would choose.
+such links are named, to look at. Thresholds are those of `anyseek.search.duplicates`, and beside them those that the
+other sources would choose.
 """
 
 import io
@@ -19,15 +19,15 @@ import click
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from model.home import default_home
-from model.loading import load_model
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.pictures import thumbnail
-from model.seam import FloatArray, Model, Sample
-from search.duplicates import LEAST_AT_A_GLANCE, LEAST_COSINE, LEAST_LIKENESS
-from search.evaluation.transfer_sets import EVERY, TransferSet, transfer_sets
-from search.likeness import glance, likeness, views
-from search.spaces.base import centre
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.seam import FloatArray, Model, Sample
+from anyseek.search.duplicates import LEAST_AT_A_GLANCE, LEAST_COSINE, LEAST_LIKENESS
+from anyseek.search.evaluation.transfer_sets import EVERY, TransferSet, transfer_sets
+from anyseek.search.likeness import glance, likeness, views
+from anyseek.search.spaces.base import centre
 
 PHOTO = "rgb"
 _AT_ONCE = 16

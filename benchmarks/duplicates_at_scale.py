@@ -17,15 +17,15 @@ import click
 import numpy as np
 from PIL import Image
 
-from model.modalities.reading.pictures import thumbnail
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
-from search.assets import AssetStore
-from search.catalogue import collections, items
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.settings import Settings
-from search.types import Asset, Collection, NewItem
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, Collection, NewItem
 
 _NAME, _SPACE, _AT_ONCE = "scale", "looks", 500
 _KINDS, _SPREAD, _COPY_SPREAD = 200, 1.2, 0.3  # of vectors around centres, and of copies around their own

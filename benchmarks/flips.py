@@ -35,17 +35,17 @@ from PIL import Image
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.cli import run
-from api.errors import own
-from indexer.put import put_item
-from indexer.samples import RawFile
-from search.catalogue import audit, collections, facet_counts, items, listing
-from search.errors import AnyseekError
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
-from search.settings import Settings
-from search.types import Part, Query, Results, Words
-from workers.runtime import Runtime
+from anyseek.api.cli import run
+from anyseek.api.errors import own
+from anyseek.indexer.put import put_item
+from anyseek.indexer.samples import RawFile
+from anyseek.search.catalogue import audit, collections, facet_counts, items, listing
+from anyseek.search.errors import AnyseekError
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import checked
+from anyseek.search.settings import Settings
+from anyseek.search.types import Part, Query, Results, Words
+from anyseek.workers.runtime import Runtime
 
 BACKUP = "backup"
 KINDS = ("database", "snapshot", "thumbnail", "original", BACKUP)

@@ -35,31 +35,31 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from api.gathering import Gathering
-from api.service import Pool
+from anyseek.api.gathering import Gathering
+from anyseek.api.service import Pool
+from anyseek.model.errors import BadDevice
+from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.modalities import inputs_of, targets_of
+from anyseek.model.fourm.spaces import Embedding, GlobalSpace
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.packing import pack
+from anyseek.model.placement import chosen_device
+from anyseek.model.seam import EmbeddingSpace, Sample
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.config import SIZES
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary
+from anyseek.search.spaces.local.candidates import GpuMissing
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.kinds import Kind
 from benchmarks.model.networks import PUBLISHED, TARGET, random_network
 from benchmarks.model.small_batches import small_batches
 from benchmarks.model.timing import UNCOUNTED, machine
 from benchmarks.training.measures import Way, matrix_rate, measure, published_peak
-from model.errors import BadDevice
-from model.fourm.inputs import Encoded, FourMParts, encode_samples
-from model.fourm.model import FourMModel
-from model.fourm.published.modalities import inputs_of, targets_of
-from model.fourm.spaces import Embedding, GlobalSpace
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import FileLimits
-from model.network.config import FourMConfig
-from model.network.packing import pack
-from model.placement import chosen_device
-from model.seam import EmbeddingSpace, Sample
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.config import SIZES
-from model.training.pretraining.vocabulary import make_vocabulary
-from search.spaces.local.candidates import GpuMissing
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.kinds import Kind
 
 _SPACE, _DIMENSION = "dinov2_global", 768
 _GLOBAL = {"n_channels": _DIMENSION, "codebook_size": 8192, "num_codebooks": 16, "latent_dim": 512}
@@ -154,7 +154,7 @@ def random_model(
 
 
 class _Tokenizers:
-    """Implements `model.fourm.codecs.Tokenizers`."""
+    """Implements `anyseek.model.fourm.codecs.Tokenizers`."""
 
     def __init__(self, of_space: VQVAE) -> None:
         self.text = TextTokenizer(make_vocabulary([_WORDS], words=100), "vocabulary")

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from anyseek.model.home import default_home
+from anyseek.search.settings import read_settings
+from anyseek.workers.runtime import Runtime
 from benchmarks.ingest.rates import SMALL, indexer, make_photos
-from model.home import default_home
-from search.settings import read_settings
-from workers.runtime import Runtime
 
 DEFAULT = "default"
 OF_THE_USER = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "ANYSEEK_THREADS", "ANYSEEK_WORK_EMBEDDERS")

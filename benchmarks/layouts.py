@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.galleries.demo import FOLDER, read_views
-from model.galleries.photos import read_photos
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.drawings import ByteArray
-from model.seam import Embedder, FloatArray, Sample
-from search.evaluation.cells import centred_items
-from search.layout import lay_out, principal_components
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import Embedder, FloatArray, Sample
+from anyseek.search.evaluation.cells import centred_items
+from anyseek.search.layout import lay_out, principal_components
 
 NEAREST, WITHIN = 10, (10, 30)
 

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek import Client
-from api.queries.wire import Part
-from model.galleries.demo import FOLDER, read_views
-from model.modalities.reading.decode import decode_file
-from model.seam import Regions
-from search.settings import Limits
+from anyseek.api.queries.wire import Part
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.seam import Regions
+from anyseek.search.settings import Limits
 
 _SURROUNDINGS = ("wall", "floor", "ceiling")
 _LEAST, _MOST, _THERE = 0.04, 0.35, 0.01  # shares of a picture

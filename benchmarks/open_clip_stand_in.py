@@ -21,15 +21,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.data.samples import Split
-from model.data.sources.captions import CaptionsSource, Options
-from model.encoders.minilm import BERT_NAMES, WIDTH, load_minilm
-from model.encoders.pull import check_encoders
-from model.files import whole_folder
-from model.home import default_home
-from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
-from model.openclip.package import import_open_clip
-from model.openclip.preprocess import Preprocessing, picture_input
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.captions import CaptionsSource, Options
+from anyseek.model.encoders.minilm import BERT_NAMES, WIDTH, load_minilm
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.files import whole_folder
+from anyseek.model.home import default_home
+from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
+from anyseek.model.openclip.package import import_open_clip
+from anyseek.model.openclip.preprocess import Preprocessing, picture_input
 
 _PREPROCESS = {
     "size": 224,

@@ -3,8 +3,8 @@
     python -m benchmarks.paintings [--json] [--model 4m-tiny] [--every 3] [--cells 10,12,14]
 
 A painting is made of a room's true segmentation: the most frequent class of each cell. It is asked as it is, and as
-the service asks it (`model.modalities.rough_maps`). How to round was chosen on every second of the rooms that are
-painted by default; the others are reported apart.
+the service asks it (`anyseek.model.modalities.rough_maps`). How to round was chosen on every second of the rooms that
+are painted by default; the others are reported apart.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.galleries.demo import FOLDER, read_views
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.rough_maps import painted, rounded
-from model.seam import Embedder, FloatArray, Regions, Sample
-from search.evaluation.cells import centred_items
-from search.evaluation.measures import ranks
-from search.query_vectors import centre_queries
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.rough_maps import painted, rounded
+from anyseek.model.seam import Embedder, FloatArray, Regions, Sample
+from anyseek.search.evaluation.cells import centred_items
+from anyseek.search.evaluation.measures import ranks
+from anyseek.search.query_vectors import centre_queries
 
 SEMSEG = "semseg"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from model.hashing import HashingEmbedder
-from search.catalogue import collections, quotas
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow
-from search.catalogue.upgrade import upgrade
-from search.catalogue.values import chunks
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue import collections, quotas
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.catalogue.values import chunks
 
 REPEATS = 9
 

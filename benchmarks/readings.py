@@ -1,4 +1,4 @@
-"""How well ambiguous queries are told from others, and how `GAIN` of `search.readings` was chosen.
+"""How well ambiguous queries are told from others, and how `GAIN` of `anyseek.search.readings` was chosen.
 
     python -m benchmarks.readings [--limit N]
 
@@ -17,13 +17,21 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from model.galleries.openmoji import Concept, Drawings, Rendering, draw_svg, fetch_wheel, keep_groups, read_concepts
-from model.home import default_home
-from model.loading import load_embedder
-from model.seam import Embedder, EmbeddingSpace, FloatArray, Sample
-from search.query_vectors import centre_queries, fuse
-from search.readings import DEPTH, splits
-from search.spaces.base import centre
+from anyseek.model.galleries.openmoji import (
+    Concept,
+    Drawings,
+    Rendering,
+    draw_svg,
+    fetch_wheel,
+    keep_groups,
+    read_concepts,
+)
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Sample
+from anyseek.search.query_vectors import centre_queries, fuse
+from anyseek.search.readings import DEPTH, splits
+from anyseek.search.spaces.base import centre
 
 _GROUPS = ("animals & nature", "food & drink", "travel & places", "activities", "objects")
 _AT_ONCE = 32

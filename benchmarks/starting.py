@@ -24,7 +24,7 @@ from typing import Any
 PICTURES = 12
 WORDS = "a red square"
 COLLECTION = "pictures"
-_PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+_PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 _STAGES = "from benchmarks.starting import print_stages; print_stages()"
 Taken = dict[str, list[tuple[float, float]]]
 
@@ -95,16 +95,16 @@ def print_stages() -> None:
         marks.append(time.process_time())
         stages[stage] = marks[-1] - marks[-2]
 
-    from model.importing import importing, keep_imports
+    from anyseek.model.importing import importing, keep_imports
 
     keep_imports()
     ended("Python itself")
-    with importing("api.commands.query"):
-        import api.commands.query
-        import api.queries.conversion  # noqa: F401
-        import workers.runtime  # noqa: F401
-        from api.local import LocalClient
-        from search.settings import read_settings
+    with importing("anyseek.api.commands.query"):
+        import anyseek.api.commands.query
+        import anyseek.api.queries.conversion
+        import anyseek.workers.runtime  # noqa: F401
+        from anyseek.api.local import LocalClient
+        from anyseek.search.settings import read_settings
     ended("imports without torch")
     with LocalClient(read_settings()) as client:
         client.collections()

@@ -19,7 +19,7 @@ Graph = Mapping[str, frozenset[str]]
 def read_modules(root: Path = ROOT) -> dict[str, Path]:
     """The dotted name of each product module, packages included, and its file."""
     files = (path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")))
-    return {_dotted(path.relative_to(root)): path for path in files}
+    return {_dotted(path.relative_to(root)): path for path in files if not path.is_symlink()}
 
 
 def read_imports(modules: Mapping[str, Path]) -> Graph:
@@ -55,8 +55,8 @@ def find_cycles(imports: Graph) -> list[list[str]]:
 
 
 def _dotted(path: Path) -> str:
-    parts = path.with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    parts = ("anyseek", *(part for part in path.with_suffix("").parts if part not in ("anyseek", "__init__")))
+    return ".".join(parts)
 
 
 def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
@@ -76,9 +76,14 @@ def _names_across_folders(modules: Mapping[str, Path]) -> int:
     """How many different names one top-level folder imports from another."""
     names: set[str] = set()
     for name, path in modules.items():
-        abroad = set(FOLDERS) - {name.split(".")[0]}
+        abroad = set(FOLDERS) - set(name.split(".")[1:2])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in abroad:
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.split(".")[1:2]
+                and node.module.split(".")[1] in abroad
+            ):
                 names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return len(names)
 

@@ -24,15 +24,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.files import write_file
-from model.fourm.bundled.bundle import ANSWERS, MANIFEST, WEIGHTS, load_bundle
-from model.fourm.bundled.loading import captioner_of, load_bundled
-from model.home import default_home
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.pictures import thumbnail
-from model.towers.captions import Captioner
-from model.towers.telling import Answers, Question
-from model.training.towers.certainty import Asked
+from anyseek.model.files import write_file
+from anyseek.model.fourm.bundled.bundle import ANSWERS, MANIFEST, WEIGHTS, load_bundle
+from anyseek.model.fourm.bundled.loading import captioner_of, load_bundled
+from anyseek.model.home import default_home
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.towers.captions import Captioner
+from anyseek.model.towers.telling import Answers, Question
+from anyseek.model.training.towers.certainty import Asked
 
 SURE = 0.85
 PENALTY = 0.1  # of squared weights, of words in standard deviations

@@ -15,15 +15,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from model.home import default_home
-from model.loading import load_model
-from model.seam import FloatArray, Model, PredictOptions, Sample
-from search.evaluation.aligned import Samples
-from search.evaluation.measures import estimate, ranks
-from search.evaluation.transfer_sets import EVERY, TransferSet, transfer_sets
-from search.query_means import fitted_mean
-from search.query_vectors import Tuned, centre_queries
-from search.spaces.base import centre
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_model
+from anyseek.model.seam import FloatArray, Model, PredictOptions, Sample
+from anyseek.search.evaluation.aligned import Samples
+from anyseek.search.evaluation.measures import estimate, ranks
+from anyseek.search.evaluation.transfer_sets import EVERY, TransferSet, transfer_sets
+from anyseek.search.query_means import fitted_mean
+from anyseek.search.query_vectors import Tuned, centre_queries
+from anyseek.search.spaces.base import centre
 
 Embed = Callable[[Sequence[Sample], Sequence[str]], dict[str, FloatArray]]
 _AT_ONCE = 16

@@ -20,12 +20,12 @@ from typing import Any
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.app import create_app
-from api.cli import run
-from api.service import Service, ServiceSettings
-from benchmarks.structure import FOLDERS, ROOT
-from search.settings import read_settings
-from workers.runtime import Runtime
+from anyseek.api.app import create_app
+from anyseek.api.cli import run
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import read_settings
+from anyseek.workers.runtime import Runtime
+from benchmarks.structure import ROOT
 
 QUERY = ("queries/routes.py", "query")  # file and function where the first journey starts
 WRITTEN = ("catalogue/items.py", "write")  # and where the second ends
@@ -56,7 +56,7 @@ class Walk:
         if frame.f_code.co_name == "<module>" or not path.is_relative_to(ROOT):
             return None
         inner = path.relative_to(ROOT)
-        return ".".join(inner.with_suffix("").parts) if inner.parts[0] in FOLDERS else None
+        return ".".join(inner.with_suffix("").parts) if inner.parts[0] == "anyseek" else None
 
 
 def _is_importing(frame: FrameType | None) -> bool:

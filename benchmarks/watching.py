@@ -12,15 +12,15 @@ from typing import Any
 from prometheus_client import generate_latest
 from sqlalchemy import insert
 
-from api.metrics import Measured
-from model.hashing import HashingEmbedder
-from search import spans
-from search.catalogue import collections, figures, jobs, ledger, sources
-from search.catalogue.session import Database
-from search.catalogue.tables import LedgerRow
-from search.catalogue.upgrade import upgrade
-from search.catalogue.values import chunks
-from search.metrics import REGISTRY, Stage, timed
+from anyseek.api.metrics import Measured
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search import spans
+from anyseek.search.catalogue import collections, figures, jobs, ledger, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.metrics import REGISTRY, Stage, timed
 
 REPEATS = 5
 
@@ -78,7 +78,7 @@ def cost_of_a_span(times: int, is_traced: bool) -> float:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-        from search.opentelemetry_spans import OpenTelemetry
+        from anyseek.search.opentelemetry_spans import OpenTelemetry
 
         spans.trace_with(OpenTelemetry("watching", BatchSpanProcessor(InMemorySpanExporter())))
     try:

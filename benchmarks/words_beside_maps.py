@@ -13,17 +13,17 @@ from pathlib import Path
 import click
 import numpy as np
 
-from model.galleries.demo import FOLDER, read_views
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.reading.decode import decode_file
-from model.seam import Embedder, FloatArray, Sample, Value
-from search.evaluation.aligned import evenly
-from search.evaluation.measured_maps import MappedPhotos, mapped_photos
-from search.evaluation.measures import ranks
-from search.query_vectors import centre_queries, fuse
-from search.settings import Limits
-from search.spaces.base import centre
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.seam import Embedder, FloatArray, Sample, Value
+from anyseek.search.evaluation.aligned import evenly
+from anyseek.search.evaluation.measured_maps import MappedPhotos, mapped_photos
+from anyseek.search.evaluation.measures import ranks
+from anyseek.search.query_vectors import centre_queries, fuse
+from anyseek.search.settings import Limits
+from anyseek.search.spaces.base import centre
 
 _AT_ONCE = 32
 _WEIGHTS = (1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.0)

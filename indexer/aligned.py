@@ -20,18 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import BadDescription
-from indexer.paths import check_inside, from_uri, to_key, to_uri
-from indexer.photo_metadata.reading import joined, read_metadata
-from indexer.samples import CAPTION, PICTURE, RawFile, decode_all
-from indexer.sources.folder import MANIFEST, FolderSource
-from model.modalities.reading.documents import parse_classes
-from model.modalities.reading.files import read_file
-from model.modalities.registry import Modality, resolve
-from model.seam import Sample
-from search.errors import BadInput, NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
-from search.settings import Limits, Settings
+from anyseek.indexer.errors import BadDescription
+from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
+from anyseek.indexer.photo_metadata.reading import joined, read_metadata
+from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
+from anyseek.indexer.sources.folder import MANIFEST, FolderSource
+from anyseek.model.modalities.reading.documents import parse_classes
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.registry import Modality, resolve
+from anyseek.model.seam import Sample
+from anyseek.search.errors import BadInput, NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from anyseek.search.settings import Limits, Settings
 
 _TEXT_FILES = (".txt", ".json")  # of modalities without other file endings
 _CLASSES, _LABELS = "classes.json", "labels.json"

@@ -1,25 +1,25 @@
 """Calibrate a collection's probabilities on itself at the end of a job that put many items into it, unasked.
 
-Only curves are fitted, and no means of queries, so hits stay in their order; see `indexer.tuning`. It costs a job about
-a tenth of its own work: there is a query of each kind for every fifteenth item that the job made, and those for an item
-cost one and a half times as much as indexing a plain photo (docs/indexing.md).
+Only curves are fitted, and no means of queries, so hits stay in their order; see `anyseek.indexer.tuning`. It costs a
+job about a tenth of its own work: there is a query of each kind for every fifteenth item that the job made, and those
+for an item cost one and a half times as much as indexing a plain photo (docs/indexing.md).
 """
 
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from indexer.errors import JobStopped
-from indexer.runs import Progress, Tools
-from search.catalogue import audit, collections, tunings
-from search.catalogue.collections import Head
-from search.catalogue.jobs import Job, JobState
-from search.errors import AnyseekError, CollectionNotFound
-from search.query_means import FEWEST
-from search.settings import Settings
+from anyseek.indexer.errors import JobStopped
+from anyseek.indexer.runs import Progress, Tools
+from anyseek.search.catalogue import audit, collections, tunings
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.errors import AnyseekError, CollectionNotFound
+from anyseek.search.query_means import FEWEST
+from anyseek.search.settings import Settings
 
 if TYPE_CHECKING:
-    from indexer.tuning import Tuned
+    from anyseek.indexer.tuning import Tuned
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def calibrate(load: Callable[[], Tools], job: Job, progress: Progress, check: Ca
     `load` gives the tools with the collection's model; `check` ends this by raising `JobStopped`. What was left undone
     is done by the next job that makes as many items.
     """
-    from indexer.tuning import tried  # most jobs do not need what it imports
+    from anyseek.indexer.tuning import tried  # most jobs do not need what it imports
 
     try:
         tools = load()
@@ -78,7 +78,7 @@ def _is_due(head: Head, count: int) -> bool:
 
 def _write(tools: Tools, before: Head, tuned: "Tuned", count: int, job_id: int) -> None:
     """Use the curves, unless the collection was tuned or switched, or its mean moved; if none helps, that is known."""
-    from indexer.tuning import curves_of
+    from anyseek.indexer.tuning import curves_of
 
     with tools.database.write() as session:
         collections.lock(session, collections.get(session, before.name))

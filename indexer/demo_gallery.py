@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from indexer.sources.folder import MANIFEST
-from model.files import remove_leftovers, whole_folder
-from model.galleries.demo import CREDITS, read_views
-from model.galleries.demo import FOLDER as ROOMS
-from model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
-from model.galleries.photos import Photo, file_of, photo_credits
+from anyseek.indexer.sources.folder import MANIFEST
+from anyseek.model.files import remove_leftovers, whole_folder
+from anyseek.model.galleries.demo import CREDITS, read_views
+from anyseek.model.galleries.demo import FOLDER as ROOMS
+from anyseek.model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
+from anyseek.model.galleries.photos import Photo, file_of, photo_credits
 
 PICTURE_SIZE = 224
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import BadAttributes, BadDescription, DecodeError
-from indexer.paths import inside, one_line, to_uri
-from model.json_reader import refuse_constant
-from model.modalities.reading.decode import known_modality
-from model.modalities.reading.documents import parse_classes, parse_text
-from search.catalogue.items import KEYS, is_key
-from search.settings import Limits
-from search.types import PREDICTED, Attributes
+from anyseek.indexer.errors import BadAttributes, BadDescription, DecodeError
+from anyseek.indexer.paths import inside, one_line, to_uri
+from anyseek.model.json_reader import refuse_constant
+from anyseek.model.modalities.reading.decode import known_modality
+from anyseek.model.modalities.reading.documents import parse_classes, parse_text
+from anyseek.search.catalogue.items import KEYS, is_key
+from anyseek.search.settings import Limits
+from anyseek.search.types import PREDICTED, Attributes
 
 SIDECAR_SUFFIX = ".json"
 ATTRIBUTE_BYTES = 65_536

@@ -1,7 +1,7 @@
 """Errors of inputs and of their sources, each with a stable code.
 
-BadInput (search.errors)
-├── DecodeError              (`model.modalities.reading.errors`, with all below it)
+BadInput (anyseek.search.errors)
+├── DecodeError              (`anyseek.model.modalities.reading.errors`, with all below it)
 ├── InputError               (the same, with InputVanished and InputUnreadable) a file cannot be read
 │   ├── InputUnavailable     a server did not deliver it after several attempts
 │   ├── AddressRefused       a URL leads to a private address, or is neither http nor https
@@ -18,12 +18,12 @@ AnyseekError
 └── JobStopped               this process stops; another one continues the job
 """
 
-from model.modalities.reading.errors import DecodeError as DecodeError
-from model.modalities.reading.errors import InputError as InputError
-from model.modalities.reading.errors import InputUnreadable as InputUnreadable
-from model.modalities.reading.errors import InputVanished as InputVanished
-from model.modalities.reading.errors import TooManyBytes as TooManyBytes
-from search.errors import AnyseekError, BadInput, Conflict, NotFound
+from anyseek.model.modalities.reading.errors import DecodeError as DecodeError
+from anyseek.model.modalities.reading.errors import InputError as InputError
+from anyseek.model.modalities.reading.errors import InputUnreadable as InputUnreadable
+from anyseek.model.modalities.reading.errors import InputVanished as InputVanished
+from anyseek.model.modalities.reading.errors import TooManyBytes as TooManyBytes
+from anyseek.search.errors import AnyseekError, BadInput, Conflict, NotFound
 
 
 class OutsideFolder(InputError):

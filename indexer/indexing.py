@@ -9,29 +9,29 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from indexer.calibrating import calibrate, may_be_due
-from indexer.errors import BadDescription, ModelMismatch
-from indexer.paths import one_line
-from indexer.pipeline import Pipeline
-from indexer.predicted import reading_version
-from indexer.runs import JobRun, Owner, Progress, Stores, Tools
-from indexer.samples import PICTURE
-from indexer.source_inputs import SourceInputs
-from indexer.sources.base import Found, Position, Source
-from indexer.sources.folder import FOLDER_UNREADABLE
-from indexer.sources.prefixed import prefixed
-from indexer.stamps import stamp_of
-from model.seam import Embedder
-from search.assets import AssetStore
-from search.caller import Caller, acting, caller
-from search.catalogue import collections, items, jobs, ledger, sources, stamps
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Span
-from search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
-from search.filters.tree import is_storable
-from search.spaces.opening import open_backend
-from search.types import Collection, Item, OnDuplicate
-from search.upkeep import write_snapshots
+from anyseek.indexer.calibrating import calibrate, may_be_due
+from anyseek.indexer.errors import BadDescription, ModelMismatch
+from anyseek.indexer.paths import one_line
+from anyseek.indexer.pipeline import Pipeline
+from anyseek.indexer.predicted import reading_version
+from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
+from anyseek.indexer.samples import PICTURE
+from anyseek.indexer.source_inputs import SourceInputs
+from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
+from anyseek.indexer.sources.prefixed import prefixed
+from anyseek.indexer.stamps import stamp_of
+from anyseek.model.seam import Embedder
+from anyseek.search.assets import AssetStore
+from anyseek.search.caller import Caller, acting, caller
+from anyseek.search.catalogue import collections, items, jobs, ledger, sources, stamps
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Span
+from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
+from anyseek.search.filters.tree import is_storable
+from anyseek.search.spaces.opening import open_backend
+from anyseek.search.types import Collection, Item, OnDuplicate
+from anyseek.search.upkeep import write_snapshots
 
 PAGE = 500
 _SHOWN_CHARACTERS = 200  # of a name that is too long to be stored

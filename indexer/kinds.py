@@ -2,10 +2,10 @@
 
 import posixpath
 
-from model.modalities.reading.containers import is_avif, is_heif
-from model.modalities.reading.jxl import is_jxl
-from model.modalities.reading.raw import is_raw_start
-from model.modalities.registry import PICTURE_SUFFIXES
+from anyseek.model.modalities.reading.containers import is_avif, is_heif
+from anyseek.model.modalities.reading.jxl import is_jxl
+from anyseek.model.modalities.reading.raw import is_raw_start
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 
 SNIFFED_BYTES = 18
 SHARD_SUFFIX = ".tar"

@@ -3,15 +3,15 @@
 import posixpath
 from pathlib import Path
 
-from indexer.errors import BadSource
-from indexer.paths import from_uri, is_remote
-from indexer.sources.base import Source
-from indexer.sources.folder import FolderSource
-from indexer.sources.opening import open_source
-from search.catalogue import collections, sources
-from search.catalogue.session import Database
-from search.catalogue.sources import HeldSource
-from search.settings import Settings
+from anyseek.indexer.errors import BadSource
+from anyseek.indexer.paths import from_uri, is_remote
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.folder import FolderSource
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import collections, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.sources import HeldSource
+from anyseek.search.settings import Settings
 
 _LOOKED_FOR = 100  # files of a source, to tell whether it is the same one
 

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from indexer.descriptions import check_attributes, check_size
-from indexer.indexing import open_collection
-from indexer.put import vectors_of
-from indexer.runs import Tools
-from indexer.samples import CAPTION, read_originals, sample_for
-from search.catalogue import audit, collections, items, patching
-from search.catalogue.patching import Versions
-from search.catalogue.session import Database
-from search.errors import BadInput, ItemChanged
-from search.types import Attributes, Item, NewItem
+from anyseek.indexer.descriptions import check_attributes, check_size
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import vectors_of
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import CAPTION, read_originals, sample_for
+from anyseek.search.catalogue import audit, collections, items, patching
+from anyseek.search.catalogue.patching import Versions
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import BadInput, ItemChanged
+from anyseek.search.types import Attributes, Item, NewItem
 
 # How often a new caption is embedded again because the item was changed meanwhile.
 _ATTEMPTS = 3

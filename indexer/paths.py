@@ -9,7 +9,7 @@ import posixpath
 import re
 from pathlib import Path
 
-from indexer.errors import OutsideFolder
+from anyseek.indexer.errors import OutsideFolder
 
 
 def to_uri(path: str) -> str:

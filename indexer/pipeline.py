@@ -1,8 +1,8 @@
 """The pipeline: leased inputs -> prepared ahead in threads -> embedded as a batch -> written in one transaction.
 
 While the model works on one range, the next is prepared; never more than these two are in memory. Several embedders
-divide a range among them (`indexer.embedders`). Each kind of job has its own `Strategy`: `indexer.source_inputs` that
-of files, `indexer.reembed` that of items.
+divide a range among them (`anyseek.indexer.embedders`). Each kind of job has its own `Strategy`:
+`anyseek.indexer.source_inputs` that of files, `anyseek.indexer.reembed` that of items.
 """
 
 import logging
@@ -16,16 +16,16 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from indexer.embedders import Embed, Embedders, Vectors
-from indexer.paths import one_line
-from indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
-from model.processors import SHARING
-from model.seam import Sample
-from search.catalogue import jobs, ledger
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Lease, Settled, Span
-from search.errors import AnyseekError, LeaseLost
-from search.metrics import INPUTS_SETTLED
+from anyseek.indexer.embedders import Embed, Embedders, Vectors
+from anyseek.indexer.paths import one_line
+from anyseek.indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
+from anyseek.model.processors import SHARING
+from anyseek.model.seam import Sample
+from anyseek.search.catalogue import jobs, ledger
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Lease, Settled, Span
+from anyseek.search.errors import AnyseekError, LeaseLost
+from anyseek.search.metrics import INPUTS_SETTLED
 
 logger = logging.getLogger(__name__)
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from indexer.paths import from_uri, to_key
-from indexer.sources.base import Found, Source
-from indexer.sources.folder import FolderSource
-from model.files import file_digest
-from search.catalogue import collections, locations, sources
-from search.catalogue.locations import Picture
-from search.catalogue.session import Database
-from search.catalogue.sources import HeldSource, SourceHeld
-from search.types import Collection
+from anyseek.indexer.paths import from_uri, to_key
+from anyseek.indexer.sources.base import Found, Source
+from anyseek.indexer.sources.folder import FolderSource
+from anyseek.model.files import file_digest
+from anyseek.search.catalogue import collections, locations, sources
+from anyseek.search.catalogue.locations import Picture
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.sources import HeldSource, SourceHeld
+from anyseek.search.types import Collection
 
 _PAGE = 500
 _READ = 16  # files whose bytes are compared before a folder counts as moved

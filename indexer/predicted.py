@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from indexer.photo_metadata.reading import version
-from model.colours.measures import brightness, colour_shares, colourfulness
-from model.modalities.drawings import ByteArray
-from model.seam import Embedder
-from model.telling import TellingEmbedder
-from search.settings import Photos
-from search.types import PREDICTED
+from anyseek.indexer.photo_metadata.reading import version
+from anyseek.model.colours.measures import brightness, colour_shares, colourfulness
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import Embedder
+from anyseek.model.telling import TellingEmbedder
+from anyseek.search.settings import Photos
+from anyseek.search.types import PREDICTED
 
 # Raise it when something else is predicted of the same picture: the next `anyseek index` then predicts anew.
 PREDICTING_VERSION = "1"

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from indexer.descriptions import check_attributes
-from indexer.indexing import open_collection
-from indexer.kinds import media_type
-from indexer.photo_metadata.reading import joined, read_metadata
-from indexer.predicted import predicted, reading_version
-from indexer.runs import Tools
-from indexer.samples import (
+from anyseek.indexer.descriptions import check_attributes
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.kinds import media_type
+from anyseek.indexer.photo_metadata.reading import joined, read_metadata
+from anyseek.indexer.predicted import predicted, reading_version
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import (
     CAPTION,
     PICTURE,
     THUMBNAIL,
@@ -22,15 +22,15 @@ from indexer.samples import (
     sample_hash,
     store_class_names,
 )
-from indexer.thumbnails import thumbnail_of
-from model.modalities.reading.budget import check_wanted
-from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE
-from model.seam import FloatArray, Sample, Value
-from search.catalogue import audit, collections, items, patching, quotas
-from search.catalogue.patching import Versions
-from search.errors import AnyseekError, BadInput, ItemNotFound
-from search.metrics import embedding
-from search.types import Asset, Attributes, Collection, Item, NewItem
+from anyseek.indexer.thumbnails import thumbnail_of
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE
+from anyseek.model.seam import FloatArray, Sample, Value
+from anyseek.search.catalogue import audit, collections, items, patching, quotas
+from anyseek.search.catalogue.patching import Versions
+from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
+from anyseek.search.metrics import embedding
+from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
 # No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
 UNKNOWN_HASH = ""

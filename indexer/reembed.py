@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from indexer.calibrating import calibrate, may_be_due
-from indexer.embedders import Embed, Vectors, embed_samples
-from indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
-from indexer.runs import JobRun, Owner, Progress, Tools
-from indexer.samples import read_originals, sample_for
-from model.seam import Embedder, Sample
-from search.assets import AssetStore
-from search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
-from search.catalogue.jobs import Job
-from search.catalogue.ledger import UNCHANGED, Lease, Settled, Span
-from search.catalogue.reembedding import Made
-from search.catalogue.session import Database
-from search.catalogue.space_switch import Lacking, NothingBuilt, Target
-from search.errors import AnyseekError, BadInput, FingerprintMismatch
-from search.settings import Settings
-from search.types import Item
+from anyseek.indexer.calibrating import calibrate, may_be_due
+from anyseek.indexer.embedders import Embed, Vectors, embed_samples
+from anyseek.indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
+from anyseek.indexer.runs import JobRun, Owner, Progress, Tools
+from anyseek.indexer.samples import read_originals, sample_for
+from anyseek.model.seam import Embedder, Sample
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import UNCHANGED, Lease, Settled, Span
+from anyseek.search.catalogue.reembedding import Made
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from anyseek.search.errors import AnyseekError, BadInput, FingerprintMismatch
+from anyseek.search.settings import Settings
+from anyseek.search.types import Item
 
 logger = logging.getLogger(__name__)
 

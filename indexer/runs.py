@@ -16,18 +16,18 @@ from typing import Protocol
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from indexer.errors import JobCancelled, JobStopped
-from indexer.paths import one_line
-from model.files import FileLock, alive
-from model.seam import Embedder
-from search.assets import AssetStore
-from search.catalogue import jobs, owners
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Span
-from search.catalogue.owners import place
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.settings import Settings
+from anyseek.indexer.errors import JobCancelled, JobStopped
+from anyseek.indexer.paths import one_line
+from anyseek.model.files import FileLock, alive
+from anyseek.model.seam import Embedder
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import jobs, owners
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Span
+from anyseek.search.catalogue.owners import place
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Settings
 
 logger = logging.getLogger(__name__)
 

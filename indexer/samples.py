@@ -11,18 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from indexer.errors import InputError
-from model.modalities.reading.decode import decode
-from model.modalities.reading.documents import parse_classes
-from model.modalities.reading.files import read_file
-from model.seam import Sample, Value
-from search.assets import AssetStore
-from search.metrics import Stage, timed
-from search.settings import Limits
-from search.types import Asset, Attributes, Item
+from anyseek.indexer.errors import InputError
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.documents import parse_classes
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.seam import Sample, Value
+from anyseek.search.assets import AssetStore
+from anyseek.search.metrics import Stage, timed
+from anyseek.search.settings import Limits
+from anyseek.search.types import Asset, Attributes, Item
 
 # Raise it when all files must be embedded anew because they are decoded differently; where only some pictures are,
-# `model.modalities.reading.pictures.decoding_version` says which.
+# `anyseek.model.modalities.reading.pictures.decoding_version` says which.
 DECODING_VERSION = "1"
 PICTURE, CAPTION, THUMBNAIL = "rgb", "caption", "thumbnail"
 _CLASSES, _CLASSES_MEDIA_TYPE = ".classes", "application/json"

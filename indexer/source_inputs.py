@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from indexer.descriptions import Description, ModalityFile
-from indexer.embedders import Embed, Vectors
-from indexer.errors import BadDescription, DuplicateContent
-from indexer.kinds import media_type
-from indexer.photo_metadata.reading import joined, read_metadata
-from indexer.pipeline import Prepared
-from indexer.predicted import predicted, reading_version
-from indexer.runs import Stores, Tools
-from indexer.samples import (
+from anyseek.indexer.descriptions import Description, ModalityFile
+from anyseek.indexer.embedders import Embed, Vectors
+from anyseek.indexer.errors import BadDescription, DuplicateContent
+from anyseek.indexer.kinds import media_type
+from anyseek.indexer.photo_metadata.reading import joined, read_metadata
+from anyseek.indexer.pipeline import Prepared
+from anyseek.indexer.predicted import predicted, reading_version
+from anyseek.indexer.runs import Stores, Tools
+from anyseek.indexer.samples import (
     CAPTION,
     PICTURE,
     THUMBNAIL,
@@ -32,16 +32,16 @@ from indexer.samples import (
     sample_hash,
     store_class_names,
 )
-from indexer.sources.base import Source
-from indexer.stamps import stamp_of
-from model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
-from model.seam import Sample, Value
-from search.assets import reference
-from search.catalogue import collections, duplicates, items, ledger, locations, stamps
-from search.catalogue.jobs import Job
-from search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
-from search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
-from search.types import Asset, Attributes, Collection, NewItem, OnDuplicate
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.stamps import stamp_of
+from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
+from anyseek.model.seam import Sample, Value
+from anyseek.search.assets import reference
+from anyseek.search.catalogue import collections, duplicates, items, ledger, locations, stamps
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
+from anyseek.search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
+from anyseek.search.types import Asset, Attributes, Collection, NewItem, OnDuplicate
 
 # Threads that wait for a disk take no processor, and a file system writes its journal once for all files that wait: 32
 # thumbnails took 400 ms to flush one after another, and 10 to 80 ms in so many threads.

@@ -10,9 +10,9 @@ import os
 import stat
 import time
 
-from indexer.descriptions import Description
-from indexer.samples import DECODING_VERSION
-from indexer.sources.base import Source
+from anyseek.indexer.descriptions import Description
+from anyseek.indexer.samples import DECODING_VERSION
+from anyseek.indexer.sources.base import Source
 
 # A file that is written twice within the steps of a file system's clock has the same times after both. FAT's steps are
 # the longest, two seconds.
@@ -22,7 +22,7 @@ SETTLED_NS = 2_000_000_000
 def stamp_of(source: Source, said: Description, reading: str) -> str | None:
     """The stamp of an input as its files are now; None if the source cannot tell, or a file has just been written.
 
-    `reading` says how much is read of a photo (`indexer.photo_metadata.reading.version`).
+    `reading` says how much is read of a photo (`anyseek.indexer.photo_metadata.reading.version`).
     """
     parts = []
     for modality, file in said.files.items():

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from indexer.samples import PICTURE
-from model.modalities.reading.pictures import thumbnail
-from model.modalities.registry import MODALITIES, Content
-from model.modalities.values import as_picture
-from model.seam import Value
+from anyseek.indexer.samples import PICTURE
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import as_picture
+from anyseek.model.seam import Value
 
 # The first of these that an item has is shown.
 _SHOWN = (

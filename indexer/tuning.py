@@ -14,24 +14,24 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from indexer.runs import Tools
-from indexer.samples import PICTURE, read_originals, sample_for
-from model.modalities.edge_detection import varied_canny
-from model.modalities.formats.color_palette import palette_of
-from model.modalities.rough_maps import painted, rounded
-from model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Value
-from search.catalogue import audit, collections, items, listing, tunings
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.curve import Curve, OwnCurve
-from search.errors import AnyseekError, BadInput
-from search.evaluation.measures import IntArray
-from search.own_curves import CurveTrial, centred_as_used, part_of, sample_of, try_curve, usual_of
-from search.probabilities import Background, Sort, sort_of
-from search.queries import check_made_by, default_among
-from search.query_means import FEWEST, Trial, try_mean
-from search.query_vectors import centre_queries, raw_vectors
-from search.types import Item, Tuning
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import PICTURE, read_originals, sample_for
+from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.modalities.rough_maps import painted, rounded
+from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Regions, Sample, Value
+from anyseek.search.catalogue import audit, collections, items, listing, tunings
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.curve import Curve, OwnCurve
+from anyseek.search.errors import AnyseekError, BadInput
+from anyseek.search.evaluation.measures import IntArray
+from anyseek.search.own_curves import CurveTrial, centred_as_used, part_of, sample_of, try_curve, usual_of
+from anyseek.search.probabilities import Background, Sort, sort_of
+from anyseek.search.queries import check_made_by, default_among
+from anyseek.search.query_means import FEWEST, Trial, try_mean
+from anyseek.search.query_vectors import centre_queries, raw_vectors
+from anyseek.search.types import Item, Tuning
 
 MOST_ITEMS, DEFAULT_ITEMS = 4_096, 256
 _AT_ONCE = 16  # pictures in memory
@@ -99,7 +99,8 @@ class _Made:
 class _Rivals:
     """Further items of the collection that a query should not find: raw vectors (n, d), and captions.
 
-    `common` (d,) is what the stored vectors of all these items have in common (`search.probabilities.Background`).
+    `common` (d,) is what the stored vectors of all these items have in common
+    (`anyseek.search.probabilities.Background`).
     """
 
     rows: FloatArray

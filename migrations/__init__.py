@@ -1,1 +1,1 @@
-"""Alembic's scripts; `search.catalogue.upgrade` runs them. Nobody imports this package."""
+"""Alembic's scripts; `anyseek.search.catalogue.upgrade` runs them. Nobody imports this package."""

@@ -1,8 +1,8 @@
-"""Run by Alembic inside the transaction that `search.catalogue.upgrade` opened."""
+"""Run by Alembic inside the transaction that `anyseek.search.catalogue.upgrade` opened."""
 
 from alembic import context
 
-from search.catalogue.tables import Table, is_of_catalogue
+from anyseek.search.catalogue.tables import Table, is_of_catalogue
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,7 +6,7 @@ orders, so bits differ; a ranking by vectors that agree so well differs where sc
 
 from collections.abc import Mapping, Sequence
 
-from model.seam import Embedder, Sample
+from anyseek.model.seam import Embedder, Sample
 
 LEAST_COSINE = 0.9999
 
@@ -14,7 +14,8 @@ LEAST_COSINE = 0.9999
 def lowest_cosines(first: Embedder, second: Embedder, samples: Sequence[Sample]) -> Mapping[str, float]:
     """The lowest cosine of each space between the vectors that two loaded copies of a model make of samples.
 
-    The second makes them twice, because when a shape comes again a card computes it as a graph (`model.fourm.graphs`).
+    The second makes them twice, because when a shape comes again a card computes it as a graph
+    (`anyseek.model.fourm.graphs`).
     """
     spaces = list(first.spaces)
     here, there = first.embed(samples, spaces), [second.embed(samples, spaces) for _ in range(2)]

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from model.errors import ModelError
+from anyseek.model.errors import ModelError
 
 _Config = TypeVar("_Config")
 TRUTHS = {"true": True, "false": False}  # spellings of a boolean in an environment, in lower case

@@ -6,7 +6,7 @@ remember their models without it, because any machine may search what another on
 
 import re
 
-from model.errors import BadDevice
+from anyseek.model.errors import BadDevice
 
 CPU, CARD, AUTO = "cpu", "cuda", "auto"
 OFFERED = f"{CPU}, {CARD}, {CARD}:N for card N counted from 0, or {AUTO} for a card if there is one"

@@ -1,10 +1,10 @@
 """What `model` raises: the errors of every model here, and the root of what a user's input is refused with.
 
-AnyseekError                 the tree goes on in `search.errors`, `indexer.errors` and `api.errors`
-└── BadInput                 what the user sent cannot be understood
+AnyseekError                 the tree goes on in `anyseek.search.errors`, `anyseek.indexer.errors` and
+`anyseek.api.errors` └── BadInput                 what the user sent cannot be understood
     ├── LimitExceeded        more bytes, pixels, parts or hits than allowed
-    ├── DecodeError          (`model.modalities.reading.errors`) these bytes are not a value of that modality
-    └── InputError           (`model.modalities.reading.errors`) a file that cannot be had
+    ├── DecodeError          (`anyseek.model.modalities.reading.errors`) these bytes are not a value of that modality
+    └── InputError           (`anyseek.model.modalities.reading.errors`) a file that cannot be had
 """
 
 from typing import ClassVar
@@ -37,17 +37,17 @@ class ModelError(Exception):
     ├── WeightsCorrupt        a weights file is not what its checksum says
     ├── CheckpointMismatch    a checkpoint's tensors are not those of the network
     ├── ModalityInvalid       a modality of one's own is not declared as it should be
-    ├── ConfigInvalid         a checkpoint's config does not describe a network (`model.network.config`)
+    ├── ConfigInvalid         a checkpoint's config does not describe a network (`anyseek.model.network.config`)
     ├── RequestInvalid        what is asked of a model cannot be done
-    │   ├── FormatInvalid     a value is not what its modality holds (`model.modalities.formats.spans`)
-    │   ├── PredictionInvalid inputs, targets and options that do not belong together (`model.seam`)
-    │   ├── ScheduleInvalid   a plan of decoding that cannot be carried out (`model.generation.schedule`)
-    │   ├── SamplingInvalid   a temperature or filter outside its range (`model.generation.sampling`)
-    │   └── GenerationInvalid a state and a schedule that do not belong together (`model.generation.run`)
-    ├── DownloadFailed        a file could not be fetched (`model.downloads.wheels`)
-    ├── DataError             a set of training data is not as it should be (`model.data.errors`)
-    ├── TrainingError         a training run cannot be carried out (`model.training.run.errors`)
-    └── GoldenCaseInvalid     recorded numbers cannot be read (`model.golden.cases`)
+    │   ├── FormatInvalid     a value is not what its modality holds (`anyseek.model.modalities.formats.spans`)
+    │   ├── PredictionInvalid inputs, targets and options that do not belong together (`anyseek.model.seam`)
+    │   ├── ScheduleInvalid   a plan of decoding that cannot be carried out (`anyseek.model.generation.schedule`)
+    │   ├── SamplingInvalid   a temperature or filter outside its range (`anyseek.model.generation.sampling`)
+    │   └── GenerationInvalid a state and a schedule that do not belong together (`anyseek.model.generation.run`)
+    ├── DownloadFailed        a file could not be fetched (`anyseek.model.downloads.wheels`)
+    ├── DataError             a set of training data is not as it should be (`anyseek.model.data.errors`)
+    ├── TrainingError         a training run cannot be carried out (`anyseek.model.training.run.errors`)
+    └── GoldenCaseInvalid     recorded numbers cannot be read (`anyseek.model.golden.cases`)
 
     `code` is stable: it becomes the `type` of HTTP problem details.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from model.seam import Embedder, FloatArray, Sample
+from anyseek.model.seam import Embedder, FloatArray, Sample
 
 
 @runtime_checkable

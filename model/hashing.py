@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from model.modalities.drawings import ByteArray, ink, ink_as_picture, square
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
-from model.vector_prediction import PredictsVectors
+from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture, square
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
+from anyseek.model.vector_prediction import PredictsVectors
 
 SPACE = "hashing"
 _VERSION = "1"  # part of the fingerprint: raise it whenever a vector changes
@@ -34,7 +34,7 @@ DIMENSION = _WORDS.stop
 
 
 class HashingEmbedder(PredictsVectors):
-    """Implements `model.seam.Model` with hand-made descriptors in one 512-dimensional space."""
+    """Implements `anyseek.model.seam.Model` with hand-made descriptors in one 512-dimensional space."""
 
     name = "hashing"
     fusion = Fusion.LATE

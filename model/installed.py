@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bridges.files import bridges, read_record
-from model.bridges.files import folder_of as bridge_folder
-from model.errors import ModelError
-from model.fourm.published.names import LICENCE, PUBLISHED, VOCABULARY
-from model.fourm.published.store import State, installed, state_of
-from model.openclip.aliases import ALIASES
-from model.openclip.files import CONFIG_FILE, pulled_models
-from model.openclip.files import folder_of as openclip_folder
+from anyseek.model.bridges.files import bridges, read_record
+from anyseek.model.bridges.files import folder_of as bridge_folder
+from anyseek.model.errors import ModelError
+from anyseek.model.fourm.published.names import LICENCE, PUBLISHED, VOCABULARY
+from anyseek.model.fourm.published.store import State, installed, state_of
+from anyseek.model.openclip.aliases import ALIASES
+from anyseek.model.openclip.files import CONFIG_FILE, pulled_models
+from anyseek.model.openclip.files import folder_of as openclip_folder
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
 _WEIGHTS = Path(__file__).parent / "weights"

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from model.config_reader import Positive
-from model.errors import BadInput, LimitExceeded
+from anyseek.model.config_reader import Positive
+from anyseek.model.errors import BadInput, LimitExceeded
 
 DEEPEST = 100
 # A file as base64 in a member of this name; everything else is written by the caller.

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bridges.files import PREFIX as BRIDGE
-from model.bridges.files import bridges
-from model.devices import CPU, WITHOUT_NETWORK, split_device
-from model.errors import UnknownModel
-from model.fourm.published.options import is_published
-from model.fourm.published.store import installed_networks
-from model.importing import importing
-from model.openclip.files import pulled_models
-from model.seam import Model
+from anyseek.model.bridges.files import PREFIX as BRIDGE
+from anyseek.model.bridges.files import bridges
+from anyseek.model.devices import CPU, WITHOUT_NETWORK, split_device
+from anyseek.model.errors import UnknownModel
+from anyseek.model.fourm.published.options import is_published
+from anyseek.model.fourm.published.store import installed_networks
+from anyseek.model.importing import importing
+from anyseek.model.openclip.files import pulled_models
+from anyseek.model.seam import Model
 
 _Load = Callable[[str, Path, str], Model]
 
@@ -31,9 +31,10 @@ def known_models(home: Path) -> tuple[str, ...]:
 def load_model(name: str, home: Path, device: str = CPU) -> Model:
     """Load the model called `name`, whose weights lie beside the package, below `home` or in the folder `name`.
 
-    What it loads embeds and predicts with one network on `device`, one that `model.devices` offers; a `name` such as
-    `4m-tiny:device=cuda` says another, which is no part of the model's own name. Only a model that needs torch imports
-    it. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`, `CheckpointMismatch`.
+    What it loads embeds and predicts with one network on `device`, one that `anyseek.model.devices` offers; a `name`
+    such as `4m-tiny:device=cuda` says another, which is no part of the model's own name. Only a model that needs torch
+    imports it. Raises `BadDevice`, `UnknownModel`, `PackageMissing`, `WeightsMissing`, `WeightsCorrupt`,
+    `CheckpointMismatch`.
     """
     name, own = split_device(name)
     for row in _TABLE:
@@ -56,42 +57,42 @@ def load_embedder(name: str, home: Path, device: str = CPU) -> Model:
 
 
 def _hashing(name: str, home: Path, device: str) -> Model:
-    from model.hashing import HashingEmbedder
+    from anyseek.model.hashing import HashingEmbedder
 
     return HashingEmbedder()
 
 
 def _bundled(name: str, home: Path, device: str) -> Model:
     with importing("torch"):
-        from model.fourm.bundled.loading import load_bundled
+        from anyseek.model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, device=device)
 
 
 def _own_folder(name: str, home: Path, device: str) -> Model:
     with importing("torch"):
-        from model.fourm.bundled.loading import load_bundled
+        from anyseek.model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, Path(name), device)
 
 
 def _published(name: str, home: Path, device: str) -> Model:
     with importing("torch"):
-        from model.fourm.published.loading import load_published
+        from anyseek.model.fourm.published.loading import load_published
 
     return load_published(name, home, device)
 
 
 def _openclip(name: str, home: Path, device: str) -> Model:
     with importing("torch"):
-        from model.openclip.embedder import load_openclip_embedder
+        from anyseek.model.openclip.embedder import load_openclip_embedder
 
     return load_openclip_embedder(name, home, device)
 
 
 def _bridge(name: str, home: Path, device: str) -> Model:
     with importing("torch"):
-        from model.bridges.embedder import load_bridge_embedder
+        from anyseek.model.bridges.embedder import load_bridge_embedder
 
     return load_bridge_embedder(name, home, device)
 

@@ -13,9 +13,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from model.devices import AUTO, CARD, CPU, OFFERED, is_device
-from model.errors import BadDevice
-from model.processors import processors
+from anyseek.model.devices import AUTO, CARD, CPU, OFFERED, is_device
+from anyseek.model.errors import BadDevice
+from anyseek.model.processors import processors
 
 BATCH = 16  # samples that a network sees together on a CPU
 _MOST_ON_CARD = 128  # from there on a card has enough to do

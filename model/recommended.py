@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bridges.files import PREFIX
-from model.fourm.published.names import LICENCE
-from model.fourm.published.store import State
-from model.installed import list_models
-from model.openclip.aliases import PHOTOS
+from anyseek.model.bridges.files import PREFIX
+from anyseek.model.fourm.published.names import LICENCE
+from anyseek.model.fourm.published.store import State
+from anyseek.model.installed import list_models
+from anyseek.model.openclip.aliases import PHOTOS
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The two interfaces of models: an Embedder makes unit vectors of samples, a Predictor other modalities of values.
 
-`model.loading` has the table of implementations; this module knows none of them and does not import torch.
+`anyseek.model.loading` has the table of implementations; this module knows none of them and does not import torch.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import RequestInvalid, UnsupportedModality
-from model.modalities.formats.boxes import LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import QueryPoint
-from model.modalities.formats.text_states import TextStates
+from anyseek.model.errors import RequestInvalid, UnsupportedModality
+from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import QueryPoint
+from anyseek.model.modalities.formats.text_states import TextStates
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Regions:
     classes: Mapping[int, str] = field(default_factory=dict)
 
 
-# What one modality of a sample holds; `model.modalities.registry.Content` says which for each.
+# What one modality of a sample holds; `anyseek.model.modalities.registry.Content` says which for each.
 Value = (
     str
     | npt.NDArray[np.generic]
@@ -217,7 +217,7 @@ class PredictionInvalid(RequestInvalid):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """How a target is decoded; for what is None, `model.fourm.plans` has the modality's default.
+    """How a target is decoded; for what is None, `anyseek.model.fourm.plans` has the modality's default.
 
     - `scheme`: `roar` or `maskgit`. Sequences are always decoded token by token; `steps` and schedules are not theirs.
     - `steps`: in how many steps its tokens are decoded, 1 to the number of its tokens. More steps take longer and let
@@ -326,9 +326,9 @@ class Certainty:
 class Prediction:
     """One predicted modality.
 
-    `value` is of the kind that `model.modalities.registry.Content` says; a text may have no words and a palette no
-    colours, where a network predicted none. `tokens` int64 are those that the network predicted: (h, w) of an image or
-    a map, (n,) of a vector or a sequence; None where it decodes without choosing any. `arrays` are what codes inside
+    `value` is of the kind that `anyseek.model.modalities.registry.Content` says; a text may have no words and a palette
+    no colours, where a network predicted none. `tokens` int64 are those that the network predicted: (h, w) of an image
+    or a map, (n,) of a vector or a sequence; None where it decodes without choosing any. `arrays` are what codes inside
     the value stand for: `rotations` float32 (people, 23, 3, 3) of `human_pose`, `masks` bool (n, 64, 64) of
     `sam_instance`, one for each mask of its points in their order. `certainty` is None where the model has no measure
     of it: bundled ones have one of captions that were predicted from a picture.

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 
-from model.config_reader import TRUTHS
-from model.errors import ModelError
+from anyseek.model.config_reader import TRUTHS
+from anyseek.model.errors import ModelError
 
 _PREFIX = "ANYSEEK_"
 

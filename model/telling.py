@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from model.seam import Embedder, FloatArray, Value
+from anyseek.model.seam import Embedder, FloatArray, Value
 
 
 @runtime_checkable

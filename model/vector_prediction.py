@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from model.modalities.registry import MODALITIES, Content
-from model.seam import Embedder, EmbeddingSpace, Prediction, PredictionInvalid, PredictOptions, Sample, Value
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.seam import Embedder, EmbeddingSpace, Prediction, PredictionInvalid, PredictOptions, Sample, Value
 
 
 class PredictsVectors:

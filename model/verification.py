@@ -4,27 +4,27 @@ from pathlib import Path
 
 import numpy as np
 
-from model.agreement import LEAST_COSINE, lowest_cosines
-from model.bridges.files import PREFIX as BRIDGE
-from model.bridges.files import read_record
-from model.devices import CPU, split_device
-from model.encoders.pull import check_encoders
-from model.errors import BadDevice, ModelError, UnknownModel
-from model.fourm.model import FourMModel
-from model.fourm.published.installing import Say
-from model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
-from model.fourm.published.options import is_published, parse_name
-from model.fourm.published.verify import changed_checkpoints, try_network, verify_published
-from model.loading import load_embedder
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.modalities.registry import MODALITIES, Content
-from model.openclip.aliases import full_name
-from model.openclip.files import PREFIX as OPENCLIP
-from model.openclip.pull import changed_files
-from model.placement import settled_device
-from model.predict import predict
-from model.seam import Embedder, Model, Regions, Sample, Value
+from anyseek.model.agreement import LEAST_COSINE, lowest_cosines
+from anyseek.model.bridges.files import PREFIX as BRIDGE
+from anyseek.model.bridges.files import read_record
+from anyseek.model.devices import CPU, split_device
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import BadDevice, ModelError, UnknownModel
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.installing import Say
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY
+from anyseek.model.fourm.published.options import is_published, parse_name
+from anyseek.model.fourm.published.verify import changed_checkpoints, try_network, verify_published
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.openclip.aliases import full_name
+from anyseek.model.openclip.files import PREFIX as OPENCLIP
+from anyseek.model.openclip.pull import changed_files
+from anyseek.model.placement import settled_device
+from anyseek.model.predict import predict
+from anyseek.model.seam import Embedder, Model, Regions, Sample, Value
 
 _LONGEST_ERROR = 1e-3  # of the length of a unit vector
 _WORDS = "a red bicycle"
@@ -34,7 +34,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     """Check everything that belongs to `name` and run it; returns what is wrong, nothing if all is right.
 
     On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
-    (`model.agreement`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
+    (`anyseek.model.agreement`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
     name, own = split_device(name)
     name, device = _known_as(full_name(name)), settled_device(own or device)

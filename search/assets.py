@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from model.files import FileLock, file_digest, whole_file, write_file
-from search.errors import AnyseekError, AssetChanged, AssetNotFound, StoreCorrupt
-from search.types import Asset
+from anyseek.model.files import FileLock, file_digest, whole_file, write_file
+from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, StoreCorrupt
+from anyseek.search.types import Asset
 
 # A transaction may commit this long after the file that it refers to was put; younger files are never removed.
 GRACE_SECONDS = 3600.0

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import listing
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.probabilities import SAMPLE, Background, background
-from search.query_vectors import raw_vectors
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.catalogue import listing
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.probabilities import SAMPLE, Background, background
+from anyseek.search.query_vectors import raw_vectors
 
 _STALE = 0.1  # entries of the log, beside the items that there were, after which another sample is drawn
 

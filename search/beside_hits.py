@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from search.catalogue import facet_counts, fields
-from search.catalogue.collections import Head
-from search.catalogue.session import Database
-from search.filters.tree import Exists, Filter
-from search.query_vectors import raw_vectors
-from search.rankings import Asked
-from search.types import FieldCounts, Query, Results
+from anyseek.search.catalogue import facet_counts, fields
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.tree import Exists, Filter
+from anyseek.search.query_vectors import raw_vectors
+from anyseek.search.rankings import Asked
+from anyseek.search.types import FieldCounts, Query, Results
 
 _VALUES = 20  # of each attribute
 

@@ -13,12 +13,12 @@ from copy import copy
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from search.catalogue import derived
-from search.catalogue.derived import FACETS, WORDS, Damage, Kind
-from search.catalogue.failures import meaning
-from search.catalogue.session import Database
-from search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
-from search.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
+from anyseek.search.catalogue import derived
+from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, Kind
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
+from anyseek.search.metrics import DERIVED_COMPARED, DERIVED_ENDED, DERIVED_MENDED
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Trust:
         """To be called before an answer that goes by these rows, and outside of transactions.
 
         Raises `StoreCorrupt` if they are damaged and cannot be mended; where they cannot be compared, what
-        `search.catalogue.failures` makes of the reason, such as `DatabaseBusy`, which is kept for a while.
+        `anyseek.search.catalogue.failures` makes of the reason, such as `DatabaseBusy`, which is kept for a while.
         """
         self._is_wanted = True
         if self._ended_at is None or self._refusal:

@@ -5,43 +5,43 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from model.modalities.reading.budget import check_wanted
-from model.seam import Embedder
-from search import notes
-from search.assets import AssetStore
-from search.backgrounds import Backgrounds
-from search.beside_hits import with_what_is_asked
-from search.catalogue import checks, collections, facets, fields, words
-from search.catalogue.collections import Head, SpaceHead, SpaceState
-from search.catalogue.heads import Heads
-from search.catalogue.item_cache import ItemCache
-from search.catalogue.session import Database
-from search.derived import DerivedRows
-from search.duplicates import Duplicates, find_duplicates
-from search.errors import AnyseekError, CollectionNotFound, LimitExceeded
-from search.explaining import Explainer
-from search.filters.tree import And, Exists, Filter
-from search.fusing import Ranked
-from search.hits import Chosen, Found, groups, page
-from search.maps import CollectionMap, MapMaker, MapRequest
-from search.metrics import Stage, timed
-from search.nearest import nearest_items, ranked, ranking_vectors
-from search.queries import ITEMS_ARE, Plan, home_of
-from search.query_readings import Reader
-from search.query_vectors import (
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.seam import Embedder
+from anyseek.search import notes
+from anyseek.search.assets import AssetStore
+from anyseek.search.backgrounds import Backgrounds
+from anyseek.search.beside_hits import with_what_is_asked
+from anyseek.search.catalogue import checks, collections, facets, fields, words
+from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
+from anyseek.search.catalogue.heads import Heads
+from anyseek.search.catalogue.item_cache import ItemCache
+from anyseek.search.catalogue.session import Database
+from anyseek.search.derived import DerivedRows
+from anyseek.search.duplicates import Duplicates, find_duplicates
+from anyseek.search.errors import AnyseekError, CollectionNotFound, LimitExceeded
+from anyseek.search.explaining import Explainer
+from anyseek.search.filters.tree import And, Exists, Filter
+from anyseek.search.fusing import Ranked
+from anyseek.search.hits import Chosen, Found, groups, page
+from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
+from anyseek.search.metrics import Stage, timed
+from anyseek.search.nearest import nearest_items, ranked, ranking_vectors
+from anyseek.search.queries import ITEMS_ARE, Plan, home_of
+from anyseek.search.query_readings import Reader
+from anyseek.search.query_vectors import (
     ItemVectors,
     Place,
     ValueVectors,
     embed_values,
     raw_item_vectors,
 )
-from search.rankings import Asked, Ranking, ask
-from search.settings import Settings
-from search.spaces.base import Backend, LiveSpace, Resolved
-from search.spaces.opening import open_backend
-from search.tuned import Tunings
-from search.types import GroupValue, Hit, Item, Query, Results
-from search.upkeep import write_snapshots
+from anyseek.search.rankings import Asked, Ranking, ask
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
+from anyseek.search.spaces.opening import open_backend
+from anyseek.search.tuned import Tunings
+from anyseek.search.types import GroupValue, Hit, Item, Query, Results
+from anyseek.search.upkeep import write_snapshots
 
 # An item may be deleted between the search and the reading of its row; then the search is repeated.
 ATTEMPTS = 3
@@ -157,7 +157,7 @@ class SearchEngine:
         return self._maps.make(self._heads.get(collection), wanted)
 
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
-        """See `search.upkeep`; call it after each job, and from time to time while items are put."""
+        """See `anyseek.search.upkeep`; call it after each job, and from time to time while items are put."""
         return write_snapshots(self._database, self._settings, collection, self._live_space, minimum_tail)
 
     def forget(self, collection: str) -> None:

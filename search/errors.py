@@ -1,6 +1,6 @@
 """Everything that `search` refuses or fails at, each with a stable code.
 
-AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
+AnyseekError                 (`anyseek.model.errors`, with BadInput and LimitExceeded)
 ├── NotFound
 │   ├── CollectionNotFound
 │   ├── ItemNotFound
@@ -16,30 +16,31 @@ AnyseekError                 (`model.errors`, with BadInput and LimitExceeded)
 │   └── FingerprintMismatch  the collection's vectors were made by other weights than those loaded
 ├── BadInput                 what the user sent cannot be understood
 │   ├── BadQuery
-│   │   ├── BadFilter        (`search.filters.tree`) a query's filter
+│   │   ├── BadFilter        (`anyseek.search.filters.tree`) a query's filter
 │   │   └── NotJoinable      parts that cannot go through the model together
 │   ├── NotAligned           things to evaluate on have nothing in common to compare
 │   └── LimitExceeded        more bytes, pixels, parts or hits than allowed
 ├── IndexUnavailable         no index can be searched now; the message says what to do
-│   ├── GpuMissing           (`search.spaces.local.candidates`)
-│   ├── IndexUnreachable     (`search.spaces.qdrant.index`)
-│   └── IndexBehind          (`search.spaces.shared`) another process fills it for the first time
+│   ├── GpuMissing           (`anyseek.search.spaces.local.candidates`)
+│   ├── IndexUnreachable     (`anyseek.search.spaces.qdrant.index`)
+│   └── IndexBehind          (`anyseek.search.spaces.shared`) another process fills it for the first time
 ├── AssetChanged             an original is no longer the file that was indexed
 ├── QuotaExceeded            an API key would store more than it may
 ├── LeaseLost                another worker has taken over this one's work; nothing was written
 ├── BackupCorrupt            a file is cut short, damaged, or not a backup
 ├── BackupUnknown            a backup has a format or tables that this version does not know
 ├── StoreCorrupt             a stored file or a row is damaged
-└── StorageUnavailable       the database or the disk does not do what it should now (`search.catalogue.failures`)
+└── StorageUnavailable       the database or the disk does not do what it should now
+(`anyseek.search.catalogue.failures`)
     ├── DatabaseBusy         another process holds it for too long
     ├── DatabaseFailed       anything else that it says
     ├── StorageFull          no space is left
     └── StorageReadOnly      it cannot be written
 """
 
-from model.errors import AnyseekError as AnyseekError
-from model.errors import BadInput as BadInput
-from model.errors import LimitExceeded as LimitExceeded
+from anyseek.model.errors import AnyseekError as AnyseekError
+from anyseek.model.errors import BadInput as BadInput
+from anyseek.model.errors import LimitExceeded as LimitExceeded
 
 
 class NotFound(AnyseekError):

@@ -8,24 +8,24 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.modalities.reading.budget import check_wanted
-from model.seam import ONE_PASS, Embedder, FloatArray, Fusion
-from search.backgrounds import Backgrounds
-from search.catalogue import collections, items, words
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.errors import ItemNotFound
-from search.explanation import Explanation, PartShare, RankingShare
-from search.fusing import Ranked, Weighted, fused, parts_of_score, ranks_of
-from search.nearest import nearest_items, ranked, ranking_vectors
-from search.queries import Plan
-from search.query_vectors import Place, TunedSpaces, ValueVectors, embed_values, raw_item_vectors, raw_vectors
-from search.rankings import Asked, Ranking, weight_of
-from search.shared_codes import RankingCodes, ranking_codes, why_none
-from search.shared_names import Names, ranking_names
-from search.shared_words import shared_words
-from search.spaces.base import OpenSpace, centre
-from search.types import Hit, Item, Part, Words
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.seam import ONE_PASS, Embedder, FloatArray, Fusion
+from anyseek.search.backgrounds import Backgrounds
+from anyseek.search.catalogue import collections, items, words
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import ItemNotFound
+from anyseek.search.explanation import Explanation, PartShare, RankingShare
+from anyseek.search.fusing import Ranked, Weighted, fused, parts_of_score, ranks_of
+from anyseek.search.nearest import nearest_items, ranked, ranking_vectors
+from anyseek.search.queries import Plan
+from anyseek.search.query_vectors import Place, TunedSpaces, ValueVectors, embed_values, raw_item_vectors, raw_vectors
+from anyseek.search.rankings import Asked, Ranking, weight_of
+from anyseek.search.shared_codes import RankingCodes, ranking_codes, why_none
+from anyseek.search.shared_names import Names, ranking_names
+from anyseek.search.shared_words import shared_words
+from anyseek.search.spaces.base import OpenSpace, centre
+from anyseek.search.types import Hit, Item, Part, Words
 
 DEPTH = 1_000  # how deep a query of one ranking is looked at
 

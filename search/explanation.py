@@ -1,7 +1,7 @@
 """Why an item is a hit, and what a query may mean: the parts' contributions, what they have in common, the readings.
 
-`search.explaining` and `search.readings` make these for a query that asks for them, and the service answers with them
-as they are. Imports nothing heavy, so that a client starts at once.
+`anyseek.search.explaining` and `anyseek.search.readings` make these for a query that asks for them, and the service
+answers with them as they are. Imports nothing heavy, so that a client starts at once.
 """
 
 from dataclasses import dataclass

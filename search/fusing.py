@@ -4,15 +4,15 @@ A ranking gives its first item 1, and the others less by their ranks and by how 
 (61 / (60 + rank) + 2 z / z of its first) / 3. The first term is reciprocal rank fusion (Cormack et al. 2009,
 "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods"): what several rankings have far
 ahead belongs there, whatever their scores mean. It hardly tells the first items from each other, which z does: how far
-a score lies above those of other items (`search.probabilities`), at least 0. Where z is not known, the rank alone
-counts.
+a score lies above those of other items (`anyseek.search.probabilities`), at least 0. Where z is not known, the rank
+alone counts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.hits import Scores
-from search.probabilities import Standing
+from anyseek.search.hits import Scores
+from anyseek.search.probabilities import Standing
 
 Ranked = Sequence[tuple[int, int]]  # item ids with their ranks from 1; several may have the same
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from search.types import GroupValue, Query
+from anyseek.search.types import GroupValue, Query
 
 Scores = list[tuple[int, float]]  # item ids with their scores, best first
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 
-from search.assets import AssetStore
-from search.catalogue import collections, items, sources
-from search.catalogue.session import Database
-from search.errors import AssetNotFound, LimitExceeded
-from search.types import Asset, Item
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AssetNotFound, LimitExceeded
+from anyseek.search.types import Asset, Item
 
 PICTURE = "rgb"
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from search.catalogue import collections
-from search.catalogue.collections import Head
-from search.catalogue.session import Database
-from search.spaces.base import OpenSpace, Stored
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.session import Database
+from anyseek.search.spaces.base import OpenSpace, Stored
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ of the others stands at the median of its nearest laid-out neighbours on the map
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.reading.budget import check_wanted
-from model.seam import FloatArray
-from search.types import IdArray
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.seam import FloatArray
+from anyseek.search.types import IdArray
 
 MOST_LAID_OUT = 2_000
 _COMPONENTS = 50

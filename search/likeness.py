@@ -11,8 +11,8 @@ from itertools import product
 import numpy as np
 from PIL import Image
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
 
 _SIDE = 16  # of what is compared
 _TINY = 4  # the side of a glance

@@ -10,19 +10,19 @@ from functools import partial
 import numpy as np
 from sqlalchemy.orm import Session
 
-from search.assets import AssetStore
-from search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.catalogue.values import CHUNK, chunks
-from search.errors import CollectionNotFound, StoreCorrupt
-from search.repair import salvage
-from search.settings import Settings
-from search.snapshot_lease import SnapshotLease
-from search.spaces.base import Backend, LiveSpace, View, centre
-from search.spaces.opening import open_backend
-from search.types import Asset, Collection, Item, NewItem
-from search.upkeep import CENTRE_FROM, freeze_centre, refresh_snapshots
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.values import CHUNK, chunks
+from anyseek.search.errors import CollectionNotFound, StoreCorrupt
+from anyseek.search.repair import salvage
+from anyseek.search.settings import Settings
+from anyseek.search.snapshot_lease import SnapshotLease
+from anyseek.search.spaces.base import Backend, LiveSpace, View, centre
+from anyseek.search.spaces.opening import open_backend
+from anyseek.search.types import Asset, Collection, Item, NewItem
+from anyseek.search.upkeep import CENTRE_FROM, freeze_centre, refresh_snapshots
 
 logger = logging.getLogger(__name__)
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.seam import Embedder, FloatArray
-from search.catalogue import facets, fields, items
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.catalogue.values import chunks
-from search.errors import BadInput
-from search.filters.tree import Exists, checked
-from search.layout import lay_out
-from search.queries import ITEMS_ARE, home_of, named_space
-from search.spaces.base import OpenSpace
-from search.types import GroupValue, IdArray
+from anyseek.model.seam import Embedder, FloatArray
+from anyseek.search.catalogue import facets, fields, items
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.errors import BadInput
+from anyseek.search.filters.tree import Exists, checked
+from anyseek.search.layout import lay_out
+from anyseek.search.queries import ITEMS_ARE, home_of, named_space
+from anyseek.search.spaces.base import OpenSpace
+from anyseek.search.types import GroupValue, IdArray
 
 MOST_ITEMS = 20_000
 _AT_ONCE = 1_000  # items whose vectors are read together

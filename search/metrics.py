@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from search import spans
+from anyseek.search import spans
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all lines, which say when each series began
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model.seam import FloatArray
-from search.errors import AnyseekError
-from search.filters.tree import Filter
-from search.hits import Scores
-from search.probabilities import Background, standing
-from search.queries import Plan
-from search.query_vectors import ItemVectors, Place, ValueVectors, fuse_parts
-from search.rankings import Ranking
-from search.spaces.base import View
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import AnyseekError
+from anyseek.search.filters.tree import Filter
+from anyseek.search.hits import Scores
+from anyseek.search.probabilities import Background, standing
+from anyseek.search.queries import Plan
+from anyseek.search.query_vectors import ItemVectors, Place, ValueVectors, fuse_parts
+from anyseek.search.rankings import Ranking
+from anyseek.search.spaces.base import View
 
 
 def ranking_vectors(

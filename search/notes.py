@@ -1,7 +1,7 @@
 """What an answer says beside its hits, in a sentence or two."""
 
-from search.hits import Found
-from search.types import Query
+from anyseek.search.hits import Found
+from anyseek.search.types import Query
 
 NOTHING = "nothing good was found"  # how the note begins then
 

@@ -17,13 +17,13 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from search.spans import Carried, Span
+from anyseek.search.spans import Carried, Span
 
 _FORM = TraceContextTextMapPropagator()
 
 
 class OpenTelemetry:
-    """Implements `search.spans.Tracer`. `processor` is given each span when it ends.
+    """Implements `anyseek.search.spans.Tracer`. `processor` is given each span when it ends.
 
     Make it in each process after it was forked, because a thread sends the spans.
     """
@@ -66,7 +66,7 @@ class OpenTelemetry:
 
 @dataclass(frozen=True)
 class _Span:
-    """Implements `search.spans.Span`."""
+    """Implements `anyseek.search.spans.Span`."""
 
     span: trace.Span
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.assets import AssetStore
-from search.catalogue import collections, items, sources
-from search.catalogue.session import Database
-from search.catalogue.values import CHUNK
-from search.errors import AnyseekError, AssetNotFound
-from search.settings import Settings
-from search.types import Asset, Item
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.values import CHUNK
+from anyseek.search.errors import AnyseekError, AssetNotFound
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, Item
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.drawings import ByteArray
-from model.seam import EmbeddingSpace, FloatArray
-from search.curve import Curve, Numbers
-from search.evaluation.calibration_error import calibration_error
-from search.evaluation.logistic import logistic, sigmoid
-from search.evaluation.measures import IntArray
-from search.probabilities import FEWEST as FEWEST_ITEMS
-from search.probabilities import Background, background, curve_of, features_of, sort_of, standing
-from search.query_means import FEWEST, Trial, centred_on_others
-from search.query_vectors import centre_queries
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.curve import Curve, Numbers
+from anyseek.search.evaluation.calibration_error import calibration_error
+from anyseek.search.evaluation.logistic import logistic, sigmoid
+from anyseek.search.evaluation.measures import IntArray
+from anyseek.search.probabilities import FEWEST as FEWEST_ITEMS
+from anyseek.search.probabilities import Background, background, curve_of, features_of, sort_of, standing
+from anyseek.search.query_means import FEWEST, Trial, centred_on_others
+from anyseek.search.query_vectors import centre_queries
 
 _SHRUNK_BY = 16  # queries that the curve that ships counts as
 _FIRST = 10

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.errors import BadQuery, LimitExceeded
-from search.hits import Chosen, Seen
-from search.types import Query
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.hits import Chosen, Seen
+from anyseek.search.types import Query
 
 _VERSION = b"\x01"
 _HASH_BYTES = 8

@@ -3,7 +3,7 @@
 A cosine means little by itself: 0.1 is much for words and little for a picture. What says more is how far a score lies
 above those that the same query has with other items, and above its own fifth best hit; and how much the query has in
 common with the collection as a whole. Three numbers of this kind, on one scale for all kinds of query, go through a
-logistic curve, which `python -m search.evaluation.curves` fits (docs/querying.md).
+logistic curve, which `python -m anyseek.search.evaluation.curves` fits (docs/querying.md).
 """
 
 import math
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import FloatArray
-from search.curve import Curve, Numbers
-from search.hits import Scores
-from search.spaces.base import centre
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.curve import Curve, Numbers
+from anyseek.search.hits import Scores
+from anyseek.search.spaces.base import centre
+from anyseek.search.types import IdArray
 
 SAMPLE = 512  # items that queries are compared with
 FEWEST = 4  # other items, below which nothing can be said
@@ -46,7 +46,7 @@ class Sort(StrEnum):
     SEVERAL = "several"  # rankings that are added
 
 
-# From `python -m search.evaluation.curves`.
+# From `python -m anyseek.search.evaluation.curves`.
 _CURVES = {
     Sort.PICTURES: Curve(-6.063, 0.228, 1.823, 0.0, 0.0),
     Sort.WORDS: Curve(-4.240, 0.486, 0.911, 11.629, -0.103),

@@ -6,22 +6,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.guided import GuidedEmbedder
-from model.modalities.registry import resolve
-from model.modalities.rough_maps import rounded
-from model.seam import Embedder, EmbeddingSpace, Fusion, Regions
-from search.catalogue.collections import Head, SpaceHead
-from search.errors import (
+from anyseek.model.guided import GuidedEmbedder
+from anyseek.model.modalities.registry import resolve
+from anyseek.model.modalities.rough_maps import rounded
+from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.errors import (
     BadQuery,
     FingerprintMismatch,
     NotJoinable,
     SpaceNotFound,
 )
-from search.filters.tree import Filter
-from search.query_limits import check_sizes
-from search.settings import Limits
-from search.spaces.base import NO_DIRECTION
-from search.types import Part, Query
+from anyseek.search.filters.tree import Filter
+from anyseek.search.query_limits import check_sizes
+from anyseek.search.settings import Limits
+from anyseek.search.spaces.base import NO_DIRECTION
+from anyseek.search.types import Part, Query
 
 # The modality that an item counts as when the model chooses the space for a query by example.
 ITEMS_ARE = "rgb"

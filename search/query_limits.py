@@ -2,14 +2,14 @@
 
 import math
 
-from search.errors import BadQuery, LimitExceeded
-from search.explanation import MOST_EXPLAINED
-from search.filters.tree import And, BadFilter, Exists, Filter, checked
-from search.probabilities import PLACE
-from search.readings import DEPTH
-from search.settings import Limits
-from search.types import Query, Words
-from search.words import words_of
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.explanation import MOST_EXPLAINED
+from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
+from anyseek.search.probabilities import PLACE
+from anyseek.search.readings import DEPTH
+from anyseek.search.settings import Limits
+from anyseek.search.types import Query, Words
+from anyseek.search.words import words_of
 
 # How many items are looked at first for groups: so many for each hit, but at least a few.
 _TRIED_OF_GROUPS, _FEWEST_OF_GROUPS = 4, 100

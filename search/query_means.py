@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.evaluation.measures import IntArray, ranks
-from search.query_vectors import centre_queries, own_means
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.evaluation.measures import IntArray, ranks
+from anyseek.search.query_vectors import centre_queries, own_means
 
 FEWEST = 20  # queries of a kind: with fewer, a held-out half says nothing
 _SHRUNK_BY = 8  # queries that the model's own mean counts as

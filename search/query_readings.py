@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from model.seam import Embedder
-from search.catalogue import collections, items
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.explanation import Reading
-from search.hits import Found, page
-from search.queries import ITEMS_ARE, home_of
-from search.query_vectors import raw_vectors
-from search.rankings import Asked
-from search.readings import DEPTH, readings
-from search.spaces.base import OpenSpace, centre
+from anyseek.model.seam import Embedder
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.explanation import Reading
+from anyseek.search.hits import Found, page
+from anyseek.search.queries import ITEMS_ARE, home_of
+from anyseek.search.query_vectors import raw_vectors
+from anyseek.search.rankings import Asked
+from anyseek.search.readings import DEPTH, readings
+from anyseek.search.spaces.base import OpenSpace, centre
 
 _MOST = 1_000  # hits that are grouped
 

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from model.guided import GuidedEmbedder
-from model.modalities.reading.budget import check_wanted
-from model.seam import ONE_PASS, Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
-from search.catalogue import collections, items, log
-from search.catalogue.collections import Head, SpaceHead
-from search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
-from search.metrics import embedding
-from search.queries import Plan
-from search.spaces.base import NO_DIRECTION, centre
+from anyseek.model.guided import GuidedEmbedder
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.seam import ONE_PASS, Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
+from anyseek.search.metrics import embedding
+from anyseek.search.queries import Plan
+from anyseek.search.spaces.base import NO_DIRECTION, centre
 
 # How much a negative part counts beside a positive one of the same weight. Chosen on emoji: see docs/querying.md.
 PUSH = 0.3

@@ -1,22 +1,22 @@
 """A query as one ranking or several: parts that are at home in different spaces are searched for apart and added.
 
 A space such as that of colours knows some modalities alone, so no one vector says "love" and red. Each ranking is of
-one space; `search.fusing` adds them.
+one space; `anyseek.search.fusing` adds them.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.seam import ONE_PASS, Embedder, Fusion
-from search.catalogue.collections import Head, SpaceHead
-from search.curve import Curve, OwnCurves
-from search.errors import BadQuery
-from search.filters.tree import Filter
-from search.fusing import Ranked, Weighted, fused, ranks_of
-from search.hits import Found, Scores
-from search.paging import Pages, pages_of
-from search.probabilities import (
+from anyseek.model.seam import ONE_PASS, Embedder, Fusion
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.curve import Curve, OwnCurves
+from anyseek.search.errors import BadQuery
+from anyseek.search.filters.tree import Filter
+from anyseek.search.fusing import Ranked, Weighted, fused, ranks_of
+from anyseek.search.hits import Found, Scores
+from anyseek.search.paging import Pages, pages_of
+from anyseek.search.probabilities import (
     Standing,
     curve_of,
     nothing_good_below,
@@ -25,10 +25,10 @@ from search.probabilities import (
     standing_of_words,
     together,
 )
-from search.queries import ITEMS_ARE, Plan, checked_parts, default_among, home_of, named_space, plan
-from search.query_limits import depth_of, where_of
-from search.settings import Limits
-from search.types import Part, Query
+from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, home_of, named_space, plan
+from anyseek.search.query_limits import depth_of, where_of
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query
 
 _UNLIKE = 0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
 _NOTHING = 1e-6  # a score that is 0 but for rounding
@@ -128,7 +128,7 @@ class Asked:
 
 
 def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
-    """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `search.queries.plan` raises."""
+    """The rankings of a query. Raises `BadFilter`, `LimitExceeded`, and what `anyseek.search.queries.plan` raises."""
     pages = pages_of(query, head.id, limits.hits)
     if pages.seen:
         query = replace(query, offset=len(pages.seen))

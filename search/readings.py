@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import Embedder, FloatArray
-from model.telling import NamingEmbedder
-from search.explanation import Reading
-from search.shared_words import telling_words
-from search.types import Item
+from anyseek.model.seam import Embedder, FloatArray
+from anyseek.model.telling import NamingEmbedder
+from anyseek.search.explanation import Reading
+from anyseek.search.shared_words import telling_words
+from anyseek.search.types import Item
 
 DEPTH = 50  # so many of the best hits decide which readings there are; further ones join the nearest
 GAIN = 0.08

@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import checks, collections, items, log
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.log import NewEntry
-from search.catalogue.session import Database
-from search.errors import AnyseekError
-from search.spaces.base import NO_DIRECTION, OpenSpace
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import checks, collections, items, log
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.log import NewEntry
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError
+from anyseek.search.spaces.base import NO_DIRECTION, OpenSpace
+from anyseek.search.types import IdArray
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def salvage(database: Database, head: Head, open_space: OpenSpace) -> int:
 def uncentred(
     vectors: FloatArray, mean: FloatArray, blocks: Sequence[int] = ()
 ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """The inverse of `search.spaces.base.centre` for raw vectors of length 1, and for which rows it has one.
+    """The inverse of `anyseek.search.spaces.base.centre` for raw vectors of length 1, and for which rows it has one.
 
     A raw block is its mean plus some way along its centred direction; its length, which centring kept, says how far. A
     row with a block that is shorter than the mean, or has no direction, has no inverse or two.

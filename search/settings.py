@@ -10,21 +10,21 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from model.config_reader import TRUTHS, AboveZero, Natural, Positive, Refused, read
-from model.devices import CPU, OFFERED, is_device
-from model.home import default_home
-from model.json_reader import JsonLimits
-from model.modalities.reading.encoded import FileLimits
-from model.switches import Switches
-from search.errors import BadInput
+from anyseek.model.config_reader import TRUTHS, AboveZero, Natural, Positive, Refused, read
+from anyseek.model.devices import CPU, OFFERED, is_device
+from anyseek.model.home import default_home
+from anyseek.model.json_reader import JsonLimits
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.switches import Switches
+from anyseek.search.errors import BadInput
 
 DEFAULT_MODEL = "4m-tiny"
 PREFIX = "ANYSEEK"
 
-# The values of ANYSEEK_INDEX_BACKEND, and the class of `search.spaces.base.Backend` that each stands for.
+# The values of ANYSEEK_INDEX_BACKEND, and the class of `anyseek.search.spaces.base.Backend` that each stands for.
 BACKENDS = {
-    "faiss": "search.spaces.local.backend:LocalBackend",
-    "qdrant": "search.spaces.qdrant.backend:QdrantBackend",
+    "faiss": "anyseek.search.spaces.local.backend:LocalBackend",
+    "qdrant": "anyseek.search.spaces.qdrant.backend:QdrantBackend",
 }
 
 _DATABASES = ("sqlite:///", "postgresql+psycopg://")

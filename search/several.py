@@ -1,18 +1,18 @@
 """One query of several collections: each is asked on its own, and their hits are merged.
 
 Scores of one space are one scale, so hits are merged by score. If the collections were searched in different spaces,
-each hit counts by its rank instead, as in `search.fusing`.
+each hit counts by its rank instead, as in `anyseek.search.fusing`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from model.seam import Fusion
-from search.engine import SearchEngine
-from search.errors import BadQuery, LimitExceeded
-from search.fusing import by_rank
-from search.notes import NOTHING
-from search.types import GroupValue, Hit, Query, Results
+from anyseek.model.seam import Fusion
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.fusing import by_rank
+from anyseek.search.notes import NOTHING
+from anyseek.search.types import GroupValue, Hit, Query, Results
 
 MOST_COLLECTIONS = 16
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import CodeEmbedder, Embedder, FloatArray, Fusion, Sample
-from search.explanation import SharedCodes
-from search.queries import Plan
-from search.query_vectors import ItemVectors
+from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Fusion, Sample
+from anyseek.search.explanation import SharedCodes
+from anyseek.search.queries import Plan
+from anyseek.search.query_vectors import ItemVectors
 
 Codes = npt.NDArray[np.int64]
 _LEAST = 1e-30  # a probability, so that its logarithm is finite

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.seam import Embedder, FloatArray
-from model.telling import NamingEmbedder
+from anyseek.model.seam import Embedder, FloatArray
+from anyseek.model.telling import NamingEmbedder
 
 MOST = 8  # words of a part, and of an item
 _SHOWN = 3  # of an item by itself

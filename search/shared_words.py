@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from search.explanation import SharedWord
-from search.types import Item, Part, Words
-from search.words import words_by_field, words_of
+from anyseek.search.explanation import SharedWord
+from anyseek.search.types import Item, Part, Words
+from anyseek.search.words import words_by_field, words_of
 
 # Words of captions and file names that say nothing alone.
 _EMPTY = frozenset(

@@ -11,13 +11,13 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from model.files import FileLock
-from search.catalogue.owners import clock, place
-from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow, SnapshotLeaseRow
-from search.catalogue.values import utc
-from search.errors import CollectionNotFound, LeaseLost
-from search.settings import Settings
+from anyseek.model.files import FileLock
+from anyseek.search.catalogue.owners import clock, place
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import CollectionRow, SnapshotLeaseRow
+from anyseek.search.catalogue.values import utc
+from anyseek.search.errors import CollectionNotFound, LeaseLost
+from anyseek.search.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,10 @@ _PLAIN = {"synchronize_session": False}
 class SnapshotLease:
     """Held by one process at a time and released when it dies. As a context manager it waits for the lease.
 
-    Processes of one place (`search.catalogue.owners`) exclude each other by a lock that the kernel drops when one ends.
-    Those of different machines do so by a row in the catalogue that the holder renews, and which no longer counts once
-    the holder was silent for `work.lease_seconds`. One object is one holder. All methods may raise SQLAlchemy's errors.
+    Processes of one place (`anyseek.search.catalogue.owners`) exclude each other by a lock that the kernel drops when
+    one ends. Those of different machines do so by a row in the catalogue that the holder renews, and which no longer
+    counts once the holder was silent for `work.lease_seconds`. One object is one holder. All methods may raise
+    SQLAlchemy's errors.
     """
 
     def __init__(self, database: Database, settings: Settings, collection_id: int) -> None:

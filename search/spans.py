@@ -1,8 +1,8 @@
 """Spans of traces: what a request, a stage or a task took, and as part of what. There are none until `trace_with`
-(`search.telemetry` calls it).
+(`anyseek.search.telemetry` calls it).
 
-The work is done by a `Tracer`: that of `search.opentelemetry_spans`, which alone imports the optional library. Without
-one, a span costs a look at a variable. Spans never have paths, contents or texts of errors.
+The work is done by a `Tracer`: that of `anyseek.search.opentelemetry_spans`, which alone imports the optional library.
+Without one, a span costs a look at a variable. Spans never have paths, contents or texts of errors.
 """
 
 from collections.abc import Iterable, Mapping

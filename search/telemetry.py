@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from search import spans
-from search.errors import BadInput
-from search.settings import Settings
+from anyseek.search import spans
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Settings
 
 if TYPE_CHECKING:
-    from search.opentelemetry_spans import OpenTelemetry
+    from anyseek.search.opentelemetry_spans import OpenTelemetry
 
 
 class TelemetryMissing(BadInput):
@@ -25,7 +25,7 @@ def wanted(settings: Settings) -> "type[OpenTelemetry] | None":
     if not settings.telemetry.traces:
         return None
     try:
-        from search.opentelemetry_spans import OpenTelemetry
+        from anyseek.search.opentelemetry_spans import OpenTelemetry
     except ImportError as error:
         raise TelemetryMissing(
             "ANYSEEK_TELEMETRY_TRACES is true, but OpenTelemetry is not installed; install anyseek[telemetry]"

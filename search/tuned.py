@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from search.catalogue import tunings
-from search.catalogue.collections import SpaceHead
-from search.catalogue.session import Database
-from search.curve import Curve, OwnCurves
-from search.query_vectors import Tuned, TunedSpaces
+from anyseek.search.catalogue import tunings
+from anyseek.search.catalogue.collections import SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.curve import Curve, OwnCurves
+from anyseek.search.query_vectors import Tuned, TunedSpaces
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.reading.understood import Understood
-from model.seam import FloatArray, Fusion, Value
-from search.curve import OwnCurve
-from search.explanation import Explanation, Reading
-from search.filters.tree import Filter
+from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.seam import FloatArray, Fusion, Value
+from anyseek.search.curve import OwnCurve
+from anyseek.search.explanation import Explanation, Reading
+from anyseek.search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the member of attributes that nobody writes (`indexer.predicted`)
+PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.predicted`)
 IdArray = npt.NDArray[np.int64]
 GroupValue = str | float | bool
 
@@ -139,7 +139,8 @@ class Item:
 class NewItem:
     """A sample to write: its row, assets, and raw vector in every space of the collection.
 
-    `stamp` tells later whether its files have changed, None if they have to be read for that (`indexer.stamps`).
+    `stamp` tells later whether its files have changed, None if they have to be read for that
+    (`anyseek.indexer.stamps`).
     """
 
     key: str
@@ -255,7 +256,7 @@ class Hit:
     """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.fusing` makes;
     `rank` starts at 1.
 
-    `probability`, 0 to 1, says how likely the item is what was asked for (`search.probabilities`). Within
+    `probability`, 0 to 1, says how likely the item is what was asked for (`anyseek.search.probabilities`). Within
     one collection and without groups it never rises from hit to hit. It is None if words alone were looked for, or
     there are too few items to compare with.
 

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from search.catalogue import collections, log
-from search.catalogue.collections import Head, SpaceHead, SpaceState
-from search.catalogue.session import Database
-from search.errors import LeaseLost
-from search.settings import Settings
-from search.snapshot_lease import SnapshotLease
-from search.spaces.base import Backend, OpenSpace
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import LeaseLost
+from anyseek.search.settings import Settings
+from anyseek.search.snapshot_lease import SnapshotLease
+from anyseek.search.spaces.base import Backend, OpenSpace
 
 logger = logging.getLogger(__name__)
 

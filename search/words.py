@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from search.types import PREDICTED, Attributes
+from anyseek.search.types import PREDICTED, Attributes
 
 LONGEST_WORD = 40  # characters; what follows is cut off, in items and in queries
 MOST_WORDS = 4_000  # of an item; more than PostgreSQL can index would be refused

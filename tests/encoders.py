@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model.encoders.pull import encoders_folder
-from model.home import default_home
+from anyseek.model.encoders.pull import encoders_folder
+from anyseek.model.home import default_home
 
 
 def pulled_encoders() -> Path:

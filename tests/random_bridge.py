@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.bridges.features import features_of
-from model.bridges.space import Bridge, Way, unit
-from model.fourm.bundled.layout import INPUTS
-from model.modalities.formats.metadata import Metadata
-from model.openclip.embedder import SPACE, load_openclip_embedder
-from model.training.bridges.adapt import write_bridge
+from anyseek.model.bridges.features import features_of
+from anyseek.model.bridges.space import Bridge, Way, unit
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
+from anyseek.model.training.bridges.adapt import write_bridge
 from tests.model.openclip.making import make_folder
 
 _SEEN = {

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoints.files import save_checkpoint
-from model.checkpoints.quantized import quantized
-from model.encoders.minilm import WIDTH
-from model.files import file_digest
-from model.fourm.bundled.bundle import (
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.files import file_digest
+from anyseek.model.fourm.bundled.bundle import (
     CONSTANTS,
     MANIFEST,
     NETWORK,
@@ -25,20 +25,20 @@ from model.fourm.bundled.bundle import (
     VOCABULARY,
     fingerprint,
 )
-from model.fourm.bundled.dense_decoder import FILE as DECODER
-from model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
-from model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
-from model.fourm.bundled.images import file_of
-from model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.golden.weights import fill_weights
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.network.transformer import FourM
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
+from anyseek.model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
+from anyseek.model.fourm.bundled.images import file_of
+from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.golden.weights import fill_weights
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
 _LONGEST = {"caption": 24, "color_palette": 23, "metadata": 40}

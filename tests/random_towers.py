@@ -1,12 +1,12 @@
-"""Towers with random weights, and a bundle with them, as `model.training.towers.fit` writes both."""
+"""Towers with random weights, and a bundle with them, as `anyseek.model.training.towers.fit` writes both."""
 
 from pathlib import Path
 
 import torch
 
-from model.towers.space import CLASSES_FILE, FILE, Shape, Towers, save_classes, save_towers
-from model.training.towers.bundling import write_bundle
-from model.training.towers.fit import WEIGHTS
+from anyseek.model.towers.space import CLASSES_FILE, FILE, Shape, Towers, save_classes, save_towers
+from anyseek.model.training.towers.bundling import write_bundle
+from anyseek.model.training.towers.fit import WEIGHTS
 from tests.random_bundle import write_random_bundle
 
 SHAPE = Shape(looks=24, seen=32, hidden=16, learned=8)

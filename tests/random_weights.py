@@ -13,13 +13,13 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
 
-from model.checkpoints.files import save_checkpoint
-from model.fourm.published import names
-from model.fourm.published.store import MODEL_FILE, Record, describe, folder_of, vocabulary_file, write_record
-from model.network.config import FourMConfig
-from model.network.transformer import FourM
-from model.tokenizers.build import build_tokenizer
-from model.tokenizers.config import TokenizerConfig
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.store import MODEL_FILE, Record, describe, folder_of, vocabulary_file, write_record
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
 
 SHARED_VOCABULARY = Path(__file__).parents[2] / "shared" / "data" / f"{names.VOCABULARY}.json"
 

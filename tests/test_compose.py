@@ -11,9 +11,9 @@ import click
 import pytest
 import yaml
 
-from api import health
-from api.cli import COMMANDS, cli
-from search.settings import Settings, variables
+from anyseek.api import health
+from anyseek.api.cli import COMMANDS, cli
+from anyseek.search.settings import Settings, variables
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -75,7 +75,7 @@ def test_every_command_and_variable_is_known(name: str) -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_each_profile_takes_from_every_queue(profile: str) -> None:
-    app = pytest.importorskip("workers.app")
+    app = pytest.importorskip("anyseek.workers.app")
     taken: set[str] = set()
     for service in SERVICES.values():
         if profile in service.get("profiles", []) and service["command"][0] == "worker":

@@ -9,7 +9,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.transport import redis, virtual
 
-from search.settings import Settings
+from anyseek.search.settings import Settings
 
 INGEST, EMBED, INDEX, MAINTENANCE = "ingest", "embed", "index", "maintenance"
 QUEUES = (INGEST, EMBED, INDEX, MAINTENANCE)

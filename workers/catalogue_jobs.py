@@ -1,8 +1,8 @@
 """Jobs as the catalogue knows them: needs neither a queue nor what works on jobs, which are slow to import."""
 
-from search.catalogue import audit, jobs
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
+from anyseek.search.catalogue import audit, jobs
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.session import Database
 
 
 class CatalogueJobs:
@@ -12,12 +12,12 @@ class CatalogueJobs:
         self._database = database
 
     def status(self, job_id: int) -> Job:
-        """See `workers.queue.TaskQueue`."""
+        """See `anyseek.workers.queue.TaskQueue`."""
         with self._database.read() as session:
             return jobs.get_with_counts(session, job_id)
 
     def cancel(self, job_id: int) -> Job:
-        """See `workers.queue.TaskQueue`."""
+        """See `anyseek.workers.queue.TaskQueue`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
             if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):

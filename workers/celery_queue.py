@@ -9,14 +9,14 @@ from datetime import timedelta
 
 from kombu.exceptions import OperationalError
 
-from indexer.paths import one_line
-from indexer.runs import Owner
-from search import spans
-from search.catalogue import jobs, ledger
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
-from search.settings import Settings
-from workers.app import (
+from anyseek.indexer.paths import one_line
+from anyseek.indexer.runs import Owner
+from anyseek.search import spans
+from anyseek.search.catalogue import jobs, ledger
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
+from anyseek.workers.app import (
     EMBED,
     EMBED_TASK,
     END_TASK,
@@ -29,9 +29,9 @@ from workers.app import (
     name_at_broker,
     waiting,
 )
-from workers.catalogue_jobs import CatalogueJobs
-from workers.job_errors import record_wait
-from workers.queue import BrokerUnavailable
+from anyseek.workers.catalogue_jobs import CatalogueJobs
+from anyseek.workers.job_errors import record_wait
+from anyseek.workers.queue import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from model.errors import ModelError
-from model.loading import load_embedder
-from model.seam import Sample
-from model.switches import switching
-from search.catalogue.session import Database
-from search.catalogue.upgrade import configuration
-from search.errors import IndexUnavailable
-from search.settings import PREFIX, Settings, masked, variables
-from search.spaces.opening import check_backend
+from anyseek.model.errors import ModelError
+from anyseek.model.loading import load_embedder
+from anyseek.model.seam import Sample
+from anyseek.model.switches import switching
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import configuration
+from anyseek.search.errors import IndexUnavailable
+from anyseek.search.settings import PREFIX, Settings, masked, variables
+from anyseek.search.spaces.opening import check_backend
 
 # Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
 _OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")

@@ -2,7 +2,8 @@
 
 A worker is many processes, of which the first must stay safe to fork. So each writes its numbers to files of a folder
 (the multiprocess mode of `prometheus_client`), and one more process adds them up for whoever asks. It ends, and removes
-the folder, when the worker ends, however that happens: `python -m workers.exporter` reads its input until it is closed.
+the folder, when the worker ends, however that happens: `python -m anyseek.workers.exporter` reads its input until it is
+closed.
 """
 
 import os
@@ -18,8 +19,8 @@ from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-from search.errors import AnyseekError
-from search.settings import Settings
+from anyseek.search.errors import AnyseekError
+from anyseek.search.settings import Settings
 
 # Where `prometheus_client` has processes write their numbers; it looks there when it is imported.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -39,7 +40,7 @@ def exporting(settings: Settings) -> Iterator[None]:
         return
     with _listening(work.metrics_host, work.metrics_port) as listener:
         folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="anyseek-metrics-")
-        command = [sys.executable, "-m", "workers.exporter", str(listener.fileno()), folder]
+        command = [sys.executable, "-m", "anyseek.workers.exporter", str(listener.fileno()), folder]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
     try:
         yield

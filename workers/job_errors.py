@@ -4,9 +4,9 @@ import logging
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from indexer.paths import one_line
-from search.catalogue import jobs
-from search.catalogue.session import Database
+from anyseek.indexer.paths import one_line
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.session import Database
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
-"""What a worker's processes count of their tasks, beside the stages of `search.metrics`.
+"""What a worker's processes count of their tasks, beside the stages of `anyseek.search.metrics`.
 
-Only those processes import this: it reads where to write from the environment (`workers.exporter.FOLDER`).
+Only those processes import this: it reads where to write from the environment (`anyseek.workers.exporter.FOLDER`).
 """
 
 import functools
@@ -14,8 +14,8 @@ from celery import current_task
 from celery.exceptions import Reject
 from prometheus_client import Counter, Gauge, Histogram
 
-from search import spans
-from search.metrics import REGISTRY
+from anyseek.search import spans
+from anyseek.search.metrics import REGISTRY
 
 _TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by how they ended", ["task", "outcome"], registry=REGISTRY)
 _SECONDS = Histogram(

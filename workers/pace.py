@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.jobs import Job, JobState
 
 # The rate is that of the last so many seconds. Inputs are settled in batches; with few of them in the window, it would
 # swing by whether another one has just come, so the window reaches back over so many, but not for ever.

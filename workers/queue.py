@@ -1,6 +1,6 @@
 """The `TaskQueue` interface, by which jobs are handed to whatever runs them, and its queue in this process.
 
-The other implementation is `workers.celery_queue`.
+The other implementation is `anyseek.workers.celery_queue`.
 """
 
 import logging
@@ -10,19 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import IndexRun
-from indexer.paths import from_uri
-from indexer.reembed import ReembedRun, ReembedTools
-from indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
-from indexer.sources.opening import open_source
-from search import spans
-from search.caller import acting, caller
-from search.catalogue import jobs
-from search.catalogue.jobs import Job
-from search.errors import AnyseekError, JobNotFound
-from workers.catalogue_jobs import CatalogueJobs
-from workers.job_errors import record_wait
+from anyseek.indexer.errors import JobCancelled, JobStopped
+from anyseek.indexer.indexing import IndexRun
+from anyseek.indexer.paths import from_uri
+from anyseek.indexer.reembed import ReembedRun, ReembedTools
+from anyseek.indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search import spans
+from anyseek.search.caller import acting, caller
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.errors import AnyseekError, JobNotFound
+from anyseek.workers.catalogue_jobs import CatalogueJobs
+from anyseek.workers.job_errors import record_wait
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from model.files import FileLock, alive
-from search.errors import AnyseekError
-from search.settings import Settings
+from anyseek.model.files import FileLock, alive
+from anyseek.search.errors import AnyseekError
+from anyseek.search.settings import Settings
 
 
 class NameTaken(AnyseekError):

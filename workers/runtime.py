@@ -7,33 +7,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from indexer.errors import ModelMismatch
-from indexer.indexing import check_model, fitting_collection, open_job
-from indexer.placing import place
-from indexer.reembed import ReembedTools
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from model.devices import names_device, split_device
-from model.errors import DeviceInName
-from model.loading import load_embedder
-from model.processors import prepare_process
-from model.seam import Embedder
-from model.switches import switching
-from search.assets import AssetStore
-from search.backup.unfinished import remove_abandoned
-from search.catalogue import audit, collections, jobs, reembedding, space_switch
-from search.catalogue.session import Database
-from search.catalogue.upgrade import open_database
-from search.derived import DerivedRows
-from search.engine import SearchEngine
-from search.errors import CollectionNotFound, FingerprintMismatch
-from search.item_files import PictureOf, Pictures
-from search.lag import Lag, lag_of
-from search.settings import Settings
-from search.spaces.opening import open_backend
-from search.types import OnDuplicate
-from search.upkeep import prepare_switch, remove_unknown, write_snapshots
-from workers.queue import InProcessQueue, TaskQueue
+from anyseek.indexer.errors import ModelMismatch
+from anyseek.indexer.indexing import check_model, fitting_collection, open_job
+from anyseek.indexer.placing import place
+from anyseek.indexer.reembed import ReembedTools
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.devices import names_device, split_device
+from anyseek.model.errors import DeviceInName
+from anyseek.model.loading import load_embedder
+from anyseek.model.processors import prepare_process
+from anyseek.model.seam import Embedder
+from anyseek.model.switches import switching
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.unfinished import remove_abandoned
+from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import open_database
+from anyseek.search.derived import DerivedRows
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
+from anyseek.search.item_files import PictureOf, Pictures
+from anyseek.search.lag import Lag, lag_of
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.opening import open_backend
+from anyseek.search.types import OnDuplicate
+from anyseek.search.upkeep import prepare_switch, remove_unknown, write_snapshots
+from anyseek.workers.queue import InProcessQueue, TaskQueue
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ class Runtime:
         """Have the queue index a source into an existing collection; return the job's id.
 
         A job that does this already is joined. Raises `CollectionNotFound`, `SourceGone`, `ModelMismatch`,
-        `FingerprintMismatch`, and as `indexer.placing.place` and `open_job` do.
+        `FingerprintMismatch`, and as `anyseek.indexer.placing.place` and `open_job` do.
         """
         with self.database.read() as session:
             collections.get(session, collection)
@@ -257,7 +257,7 @@ class Runtime:
         """The queue of Celery, which is imported only if there is a broker, else the one of this process."""
         if not self.settings.broker_url:
             return InProcessQueue(self.tools, self.reembed_tools)
-        from workers.celery_queue import CeleryQueue
+        from anyseek.workers.celery_queue import CeleryQueue
 
         return CeleryQueue(self.database, self.settings)
 

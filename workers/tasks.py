@@ -12,27 +12,27 @@ from dataclasses import replace
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError as BrokerError
 
-from indexer.calibrating import calibrate, may_be_due
-from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import IndexRun
-from indexer.paths import from_uri
-from indexer.reembed import ReembedRun
-from indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_job
-from indexer.sources.base import Source
-from indexer.sources.opening import open_source
-from model.seam import Sample
-from search import spans
-from search.caller import acting, caller
-from search.catalogue import collections, jobs
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Span
-from search.errors import CollectionNotFound, JobNotFound
-from search.settings import Settings
-from workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
-from workers.celery_queue import CeleryQueue
-from workers.job_errors import record_wait
-from workers.metrics import measured
-from workers.runtime import Runtime
+from anyseek.indexer.calibrating import calibrate, may_be_due
+from anyseek.indexer.errors import JobCancelled, JobStopped
+from anyseek.indexer.indexing import IndexRun
+from anyseek.indexer.paths import from_uri
+from anyseek.indexer.reembed import ReembedRun
+from anyseek.indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools, fail_job
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.seam import Sample
+from anyseek.search import spans
+from anyseek.search.caller import acting, caller
+from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Span
+from anyseek.search.errors import CollectionNotFound, JobNotFound
+from anyseek.search.settings import Settings
+from anyseek.workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
+from anyseek.workers.celery_queue import CeleryQueue
+from anyseek.workers.job_errors import record_wait
+from anyseek.workers.metrics import measured
+from anyseek.workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

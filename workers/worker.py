@@ -20,12 +20,12 @@ from celery.bootsteps import StartStopStep
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
-from model.devices import CARD, CPU, WITHOUT_NETWORK, split_device
-from model.files import FileLock
-from model.processors import processors
-from search import spans, telemetry
-from search.settings import Settings
-from workers.app import (
+from anyseek.model.devices import CARD, CPU, WITHOUT_NETWORK, split_device
+from anyseek.model.files import FileLock
+from anyseek.model.processors import processors
+from anyseek.search import spans, telemetry
+from anyseek.search.settings import Settings
+from anyseek.workers.app import (
     CALIBRATE_TASK,
     EMBED,
     EMBED_TASK,
@@ -39,11 +39,11 @@ from workers.app import (
     name_at_broker,
     waiting,
 )
-from workers.exporter import exporting
-from workers.readiness import Readiness
+from anyseek.workers.exporter import exporting
+from anyseek.workers.readiness import Readiness
 
 if TYPE_CHECKING:
-    from workers.tasks import Tasks
+    from anyseek.workers.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +119,13 @@ def _check_device(settings: Settings, options: Options) -> None:
 
 
 def _find_card(device: str) -> None:
-    from model.placement import chosen_device
+    from anyseek.model.placement import chosen_device
 
     chosen_device(device)
 
 
 def _replace_celery_warnings() -> None:
-    """Warn of running as root in one line; Celery has paragraphs on that, and on a setting of `workers.app`."""
+    """Warn of running as root in one line; Celery has paragraphs on that, and on a setting of `anyseek.workers.app`."""
     for paragraph in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=paragraph)
     if os.geteuid() == 0:
@@ -166,8 +166,8 @@ class _Processes:
 
     def begin(self, **_: object) -> None:
         """Run in each process after its fork, before it takes a task."""
-        from workers.metrics import counted_as_ready
-        from workers.tasks import Tasks
+        from anyseek.workers.metrics import counted_as_ready
+        from anyseek.workers.tasks import Tasks
 
         self._readiness.release_in_child()
         telemetry.start(self._settings, SERVICE)
@@ -188,7 +188,7 @@ class _Processes:
         model, own = split_device(self._settings.model)  # whose device would replace the one that is chosen here
         device = own or self._settings.device
         if self._options.embeds and device != CPU:
-            from model.placement import device_of_process  # the first process must not import torch
+            from anyseek.model.placement import device_of_process  # the first process must not import torch
 
             device = device_of_process(device, current_process().index)
         return replace(self._settings, model=model, device=device)

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from api.audit.schemas import AuditAnswer, EntryAnswer
-from api.dependencies import ServiceDependency, requires
-from api.pagination import Limit, Number, following
-from api.security import Scope
-from search.catalogue import audit
-from search.catalogue.audit import Wanted
+from anyseek.api.audit.schemas import AuditAnswer, EntryAnswer
+from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.pagination import Limit, Number, following
+from anyseek.api.security import Scope
+from anyseek.search.catalogue import audit
+from anyseek.search.catalogue.audit import Wanted
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[requires(Scope.ADMIN)])
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from api.pagination import Next
-from search.catalogue.audit import Entry
+from anyseek.api.pagination import Next
+from anyseek.search.catalogue.audit import Entry
 
 
 class EntryAnswer(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.collections.schemas import (
+from anyseek.api.collections.schemas import (
     CollectionAnswer,
     CollectionBody,
     CollectionsAnswer,
@@ -16,13 +16,13 @@ from api.collections.schemas import (
     ReembedBody,
     SwitchAnswer,
 )
-from api.collections.tuning import TuneBody, TunedAnswer
-from api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
-from api.jobs.schemas import JobAnswer
-from api.pagination import Limit, following, passing
-from api.security import Scope
-from indexer.tuning import reset, tune
-from search.catalogue import collections, facet_counts, folders
+from anyseek.api.collections.tuning import TuneBody, TunedAnswer
+from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
+from anyseek.api.jobs.schemas import JobAnswer
+from anyseek.api.pagination import Limit, following, passing
+from anyseek.api.security import Scope
+from anyseek.indexer.tuning import reset, tune
+from anyseek.search.catalogue import collections, facet_counts, folders
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 

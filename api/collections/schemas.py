@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.pagination import Next
-from api.schemas import Body, SpaceAnswer
-from search.catalogue.folders import Folder
-from search.types import Collection, FieldCounts, Item, Space
+from anyseek.api.pagination import Next
+from anyseek.api.schemas import Body, SpaceAnswer
+from anyseek.search.catalogue.folders import Folder
+from anyseek.search.types import Collection, FieldCounts, Item, Space
 
 if TYPE_CHECKING:  # a listing of collections starts sooner without them
-    from search.duplicates import Copy, Duplicates, Group
+    from anyseek.search.duplicates import Copy, Duplicates, Group
 
 
 class CollectionBody(Body):

@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, Field
 
-from api.schemas import Body
-from indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
-from search.own_curves import CurveTrial
-from search.query_means import FEWEST, Trial
+from anyseek.api.schemas import Body
+from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
+from anyseek.search.own_curves import CurveTrial
+from anyseek.search.query_means import FEWEST, Trial
 
 
 class TuneBody(Body):

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from api.commands.catalogue import opened_catalogue
-from search.settings import read_settings
+from anyseek.api.commands.catalogue import opened_catalogue
+from anyseek.search.settings import read_settings
 
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
@@ -33,7 +33,7 @@ def audit(
 
     Changes by commands are listed, too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
     """
-    from search.catalogue import audit as log
+    from anyseek.search.catalogue import audit as log
 
     wanted = log.Wanted(who, action, collection, _utc(since), _utc(until))
     with opened_catalogue(read_settings()) as database, database.read() as session:

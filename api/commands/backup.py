@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from search.settings import read_settings
+from anyseek.search.settings import read_settings
 
 
 @click.command()
@@ -20,8 +20,8 @@ def backup(file: Path, assets: bool, yes: bool) -> None:
     The backup holds collections, items, vectors, jobs, hashes of API keys, and stored files. It holds only the paths of
     files that were indexed in place, and neither indexes nor models.
     """
-    from search.backup.write import backup as write_backup
-    from workers.runtime import Runtime
+    from anyseek.search.backup.write import backup as write_backup
+    from anyseek.workers.runtime import Runtime
 
     if file.exists() and not yes:
         if not sys.stdin.isatty():
@@ -43,7 +43,7 @@ def restore(file: Path) -> None:
 
     The whole file is checked before anything is written. Indexes are made when they are first needed.
     """
-    from search.backup.read import restore as read_backup
+    from anyseek.search.backup.read import restore as read_backup
 
     settings = read_settings()
     restored = read_backup(settings, file)

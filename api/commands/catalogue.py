@@ -5,14 +5,14 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.catalogue.session import Database
-    from search.settings import Settings
+    from anyseek.search.catalogue.session import Database
+    from anyseek.search.settings import Settings
 
 
 @contextmanager
 def opened_catalogue(settings: "Settings") -> Iterator["Database"]:
     """The catalogue of the data directory; both are made or upgraded as needed."""
-    from search.catalogue.upgrade import open_database
+    from anyseek.search.catalogue.upgrade import open_database
 
     with closing(open_database(settings)) as database:
         yield database

@@ -5,7 +5,7 @@ import os
 
 import click
 
-from search.settings import read_settings, shown, variables
+from anyseek.search.settings import read_settings, shown, variables
 
 FINE, NOT_FINE = 0, 1
 
@@ -34,7 +34,7 @@ def check(as_json: bool) -> int:
 
     Exits with 0 if all is well and 1 if not.
     """
-    from workers.checks import check_all
+    from anyseek.workers.checks import check_all
 
     code = FINE
     for finding in check_all(read_settings(), dict(os.environ)):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Never
 import click
 from tqdm import tqdm
 
-from search.settings import read_settings
+from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
-    from model.data.build import Progress
-    from model.data.making import Failure
+    from anyseek.model.data.build import Progress
+    from anyseek.model.data.making import Failure
 
 
 DONE, SOME_FAILED = 0, 3
@@ -44,10 +44,10 @@ def build(recipe: Path, out: Path, workers: int | None) -> int:
 
     Exits with 0 if every sample was made, 3 if some were not, 1 if it failed, 2 for a recipe that cannot be understood.
     """
-    from model.data.build import build as build_dataset
-    from model.data.build import read_failures
-    from model.data.errors import RecipeInvalid
-    from model.data.recipe import read_recipe
+    from anyseek.model.data.build import build as build_dataset
+    from anyseek.model.data.build import read_failures
+    from anyseek.model.data.errors import RecipeInvalid
+    from anyseek.model.data.recipe import read_recipe
 
     started = time.monotonic()
     try:
@@ -67,8 +67,8 @@ def build(recipe: Path, out: Path, workers: int | None) -> int:
 @click.argument("folder", type=_FOLDER)
 def show(folder: Path) -> None:
     """Show what is in the data set in FOLDER: splits, modalities, classes, licences and failures."""
-    from model.data.build import read_failures
-    from model.data.shards import open_dataset
+    from anyseek.model.data.build import read_failures
+    from anyseek.model.data.shards import open_dataset
 
     made = open_dataset(folder)
     click.echo(f"{made.name}  short side at most {made.image_size} px  digest {made.digest}")
@@ -91,8 +91,8 @@ def show(folder: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 def verify(folder: Path) -> int:
     """Check every shard and every value of the data set in FOLDER. Exits with 0 if all is well, else 1 and a list."""
-    from model.data.build import verify as find_problems
-    from model.data.shards import open_dataset
+    from anyseek.model.data.build import verify as find_problems
+    from anyseek.model.data.shards import open_dataset
 
     made = open_dataset(folder)
     problems = 0

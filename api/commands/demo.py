@@ -7,29 +7,29 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from api.commands.index import DONE, index_folder
-from api.commands.query import as_table
-from api.commands.serve import serve
-from api.connect import recorded_url
-from api.queries.conversion import read_query, results_to_wire
-from api.queries.wire import Part, Query
-from indexer.demo_gallery import write_gallery, write_photos, write_rooms
-from indexer.paths import to_uri
-from model.galleries.demo import CREDITS
-from model.galleries.openmoji import (
+from anyseek.api.commands.index import DONE, index_folder
+from anyseek.api.commands.query import as_table
+from anyseek.api.commands.serve import serve
+from anyseek.api.connect import recorded_url
+from anyseek.api.queries.conversion import read_query, results_to_wire
+from anyseek.api.queries.wire import Part, Query
+from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
+from anyseek.indexer.paths import to_uri
+from anyseek.model.galleries.demo import CREDITS
+from anyseek.model.galleries.openmoji import (
     ATTRIBUTION,
     Drawings,
     Rendering,
     fetch_wheel,
     render_png,
 )
-from model.galleries.photos import Photo, read_photos
-from model.modalities.edge_detection import canny
-from search.catalogue import collections, items
-from search.errors import CollectionNotFound
-from search.settings import DEFAULT_MODEL, Settings, read_settings
-from search.types import Collection
-from workers.runtime import Runtime
+from anyseek.model.galleries.photos import Photo, read_photos
+from anyseek.model.modalities.edge_detection import canny
+from anyseek.search.catalogue import collections, items
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
+from anyseek.search.types import Collection
+from anyseek.workers.runtime import Runtime
 
 OPENMOJI, ROOMS, PHOTOS = "openmoji", "rooms", "photos"
 _ROOM = "test-00014"  # an orange desk, two easy chairs and a red desk lamp
@@ -127,7 +127,7 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
 
 def _pull_encoders(settings: Settings) -> None:
     """Fetch the encoders of the bundled model, unless they are installed."""
-    from model.encoders.pull import pull_encoders
+    from anyseek.model.encoders.pull import pull_encoders
 
     for path in pull_encoders(settings.home):
         click.echo(f"made {path}")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.settings import Settings, read_settings
+from anyseek.search.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from PIL.Image import Image
 
-    from model.seam import Embedder, Value
-    from search.evaluation.aligned import AlignedSet
-    from search.evaluation.instruments import Compare, Instruments
-    from search.evaluation.outputs import OutputRow
-    from search.evaluation.transfer_sets import TransferSet
+    from anyseek.model.seam import Embedder, Value
+    from anyseek.search.evaluation.aligned import AlignedSet
+    from anyseek.search.evaluation.instruments import Compare, Instruments
+    from anyseek.search.evaluation.outputs import OutputRow
+    from anyseek.search.evaluation.transfer_sets import TransferSet
 
 SUITES = ("emoji", "emoji-matrix", "queries", "photos", "transfer", "imagenet-knn")
 _NEED_DATA = ("photos", "imagenet-knn")
@@ -109,8 +109,8 @@ def evaluate(name: str, **options: Any) -> None:
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
-    from model.processors import prepare_process
-    from model.switches import switching
+    from anyseek.model.processors import prepare_process
+    from anyseek.model.switches import switching
 
     asked = _Asked(**options)
     _check(asked)
@@ -121,7 +121,7 @@ def evaluate(name: str, **options: Any) -> None:
 
 
 def _vectors(asked: _Asked, name: str, settings: Settings) -> None:
-    from model.loading import load_embedder
+    from anyseek.model.loading import load_embedder
 
     embedder = load_embedder(name, settings.home, settings.device)
     _check_space(asked, embedder)
@@ -157,12 +157,12 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
 
 
 def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
-    from api.commands.eval_output import output_lines
-    from api.commands.inputs import known_modality
-    from model.loading import load_model
-    from model.predict import predict
-    from search.evaluation.output_sheet import OutputSheet
-    from search.evaluation.outputs import PICTURE, measure_outputs
+    from anyseek.api.commands.eval_output import output_lines
+    from anyseek.api.commands.inputs import known_modality
+    from anyseek.model.loading import load_model
+    from anyseek.model.predict import predict
+    from anyseek.search.evaluation.output_sheet import OutputSheet
+    from anyseek.search.evaluation.outputs import PICTURE, measure_outputs
 
     given = tuple(dict.fromkeys(known_modality(modality).name for modality in asked.given or (PICTURE,)))
     model = load_model(name, settings.home, settings.device)
@@ -189,8 +189,8 @@ def _average(
     aligned: "AlignedSet", training: "AlignedSet | None", known: frozenset[str], given: tuple[str, ...]
 ) -> "tuple[OutputRow, ...]":
     """The scores of the average of the training split's maps, if there is a training split."""
-    from search.evaluation.average_outputs import average_outputs
-    from search.evaluation.outputs import measure_outputs
+    from anyseek.search.evaluation.average_outputs import average_outputs
+    from anyseek.search.evaluation.outputs import measure_outputs
 
     averages = average_outputs(training, known - {*given}) if training else {}
     if not averages:
@@ -200,8 +200,8 @@ def _average(
 
 
 def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from api.commands.eval_output import emoji_lines
-    from search.evaluation.emoji_suite import run_emoji_suite
+    from anyseek.api.commands.eval_output import emoji_lines
+    from anyseek.search.evaluation.emoji_suite import run_emoji_suite
 
     rows = run_emoji_suite(embedder, settings.home, _progress)
     if asked.as_json:
@@ -212,8 +212,8 @@ def _emoji(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 
 
 def _queries(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from api.commands.eval_output import combined_lines
-    from search.evaluation.combined_queries import measure_combined
+    from anyseek.api.commands.eval_output import combined_lines
+    from anyseek.search.evaluation.combined_queries import measure_combined
 
     found = measure_combined(embedder, settings.home, asked.limit, _progress, asked.data)
     if asked.as_json:
@@ -224,13 +224,13 @@ def _queries(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 
 
 def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from api.commands.eval_output import matrix_lines
-    from search.evaluation.matrix import recall_matrix
+    from anyseek.api.commands.eval_output import matrix_lines
+    from anyseek.search.evaluation.matrix import recall_matrix
 
     instruments = _instruments(asked, embedder, settings)
     found = [recall_matrix(instruments, aligned, training, _progress) for aligned, training in _sets(asked, settings)]
     if asked.picture:
-        from search.evaluation.heat_map import heat_map
+        from anyseek.search.evaluation.heat_map import heat_map
 
         _save(asked.picture, heat_map(found, f"Recall matrix of {embedder.name}"))
     if asked.as_json:
@@ -242,8 +242,8 @@ def _matrices(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 
 
 def _transfer(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from api.commands.eval_output import transfer_lines
-    from search.evaluation.transfer import measure_transfer
+    from anyseek.api.commands.eval_output import transfer_lines
+    from anyseek.search.evaluation.transfer import measure_transfer
 
     instruments = _instruments(asked, embedder, settings)
     found = measure_transfer(instruments, _transfer_sets(asked, settings), _progress)
@@ -257,23 +257,23 @@ def _transfer(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
 
 def _transfer_sets(asked: _Asked, settings: Settings) -> "Iterable[TransferSet]":
     if asked.data is None:
-        from search.evaluation.small_transfer import small_transfer_sets
+        from anyseek.search.evaluation.small_transfer import small_transfer_sets
 
         return small_transfer_sets(settings.home, asked.limit)
-    from search.evaluation.transfer_sets import transfer_sets
+    from anyseek.search.evaluation.transfer_sets import transfer_sets
 
     return transfer_sets(asked.data, asked.left_out, asked.limit)
 
 
 def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "Instruments":
     """The model and the encoders that are measured; if the model is bundled, they encode each picture only once."""
-    from model.seam import CodeEmbedder
-    from search.evaluation.instruments import Instruments
-    from search.evaluation.picture_cache import cached
+    from anyseek.model.seam import CodeEmbedder
+    from anyseek.search.evaluation.instruments import Instruments
+    from anyseek.search.evaluation.picture_cache import cached
 
     compared, beside = _compared(asked, embedder), None
     if asked.baselines or isinstance(embedder, CodeEmbedder):
-        from model.encoders.baselines import Encoders, look_once
+        from anyseek.model.encoders.baselines import Encoders, look_once
 
         encoders = Encoders(settings.home) if asked.baselines else None
         look_once(embedder, encoders)
@@ -284,7 +284,7 @@ def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "In
 
 def _compared(asked: _Asked, embedder: "Embedder") -> "frozenset[Compare]":
     """The comparisons to make. Raises `click.UsageError` for one that is not possible."""
-    from search.evaluation.instruments import Compare, comparable
+    from anyseek.search.evaluation.instruments import Compare, comparable
 
     possible = comparable(embedder)
     named = {Compare(name) for name in asked.compare if name != _ALL}
@@ -298,21 +298,21 @@ def _compared(asked: _Asked, embedder: "Embedder") -> "frozenset[Compare]":
 def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedSet | None]]":
     """The sets to measure, each with the set that the ridge is fitted on."""
     if asked.suite == "emoji-matrix":
-        from search.evaluation.emoji_suite import emoji_sets
+        from anyseek.search.evaluation.emoji_suite import emoji_sets
 
         return [emoji_sets(settings.home, asked.limit)]
     if asked.data is not None:
-        from search.evaluation.photo_sets import photo_sets
+        from anyseek.search.evaluation.photo_sets import photo_sets
 
         return photo_sets(asked.data, asked.limit)
     assert asked.folder is not None
     if asked.split:
-        from model.data.samples import Split
-        from search.evaluation.shard_sets import shard_sets
+        from anyseek.model.data.samples import Split
+        from anyseek.search.evaluation.shard_sets import shard_sets
 
         return [shard_sets(asked.folder, Split(asked.split), asked.limit)]
-    from indexer.aligned import read_aligned
-    from model.data.shards import MANIFEST
+    from anyseek.indexer.aligned import read_aligned
+    from anyseek.model.data.shards import MANIFEST
 
     if (asked.folder / MANIFEST).is_file():
         raise click.UsageError(f"{asked.folder} is a data set of shards; choose a part of it with --split")
@@ -320,7 +320,7 @@ def _sets(asked: _Asked, settings: Settings) -> "list[tuple[AlignedSet, AlignedS
 
 
 def _save(path: Path, image: "Image") -> None:
-    from model.files import whole_file
+    from anyseek.model.files import whole_file
 
     with whole_file(path) as temporary:
         image.save(temporary, "PNG")
@@ -328,8 +328,8 @@ def _save(path: Path, image: "Image") -> None:
 
 
 def _imagenet(asked: _Asked, embedder: "Embedder", settings: Settings) -> None:
-    from model.modalities.reading.decode import decode_file
-    from search.evaluation.nearest_neighbours import VOTE, neighbour_accuracy
+    from anyseek.model.modalities.reading.decode import decode_file
+    from anyseek.search.evaluation.nearest_neighbours import VOTE, neighbour_accuracy
 
     space = asked.space or "dinov2_global"
     if space not in embedder.spaces:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from search.evaluation.cells import Row
-from search.evaluation.combined_queries import Combined
-from search.evaluation.emoji_suite import Row as EmojiRow
-from search.evaluation.instruments import Compare, Comparison
-from search.evaluation.matrix import Ceiling, Matrix, Summary, summary
-from search.evaluation.measures import Estimate, Recall, Scores
-from search.evaluation.output_measures import LOWER_IS_BETTER
-from search.evaluation.outputs import OutputRow, Outputs
-from search.evaluation.score_measures import ScoreRow
-from search.evaluation.transfer import TOLERATED, Transfer, TransferRow
+from anyseek.search.evaluation.cells import Row
+from anyseek.search.evaluation.combined_queries import Combined
+from anyseek.search.evaluation.emoji_suite import Row as EmojiRow
+from anyseek.search.evaluation.instruments import Compare, Comparison
+from anyseek.search.evaluation.matrix import Ceiling, Matrix, Summary, summary
+from anyseek.search.evaluation.measures import Estimate, Recall, Scores
+from anyseek.search.evaluation.output_measures import LOWER_IS_BETTER
+from anyseek.search.evaluation.outputs import OutputRow, Outputs
+from anyseek.search.evaluation.score_measures import ScoreRow
+from anyseek.search.evaluation.transfer import TOLERATED, Transfer, TransferRow
 
 _TOLD = 10  # of unreadable things
 _HEADINGS = {

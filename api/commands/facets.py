@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.commands.printing import printable
+from anyseek.api.commands.printing import printable
 
 _SHOWN = 10
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.queries.wire import Results
-from search.errors import AssetNotFound
+from anyseek.api.queries.wire import Results
+from anyseek.search.errors import AssetNotFound
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from api.client import Client
-    from api.local import LocalClient
+    from anyseek.api.client import Client
+    from anyseek.api.local import LocalClient
 
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
@@ -54,7 +54,7 @@ def write_sheet(client: "Client | LocalClient", collection: str, results: Result
 
 def write_prints(client: "Client | LocalClient", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
     """Write thumbnails as `write_sheet` does: of items by a number to show, their collection and their key."""
-    from model.modalities.rendering.contact_sheet import Print, contact_sheet
+    from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
 
     kind = picture_format(file)
     if not ranked:
@@ -81,7 +81,7 @@ def whole_output(file: Path) -> Iterator[Path]:
 
     Raises `UsageError` if it cannot be written, naming the file as it was given.
     """
-    from model.files import whole_file
+    from anyseek.model.files import whole_file
 
     try:
         with whole_file(file.absolute()) as temporary:
@@ -111,7 +111,7 @@ def thumbnail_of(client: "Client | LocalClient", collection: str, key: str) -> "
     """The small picture of an item, None if it has none."""
     from PIL import Image
 
-    from api.errors import ApiError
+    from anyseek.api.errors import ApiError
 
     try:
         return Image.open(io.BytesIO(client.thumbnail(collection, key)))

@@ -13,25 +13,25 @@ from pathlib import Path
 
 import click
 
-from api.commands.progress import Looking, Teller, follow, watched
-from indexer.errors import JobStopped, ModelMismatch
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.paths import is_remote, one_line
-from indexer.placing import Placement, place
-from indexer.runs import Owner, SilentProgress
-from indexer.sources.base import Source
-from indexer.sources.opening import open_source
-from indexer.sources.prefixed import read_prefix
-from search.catalogue import collections, ledger
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Failure
-from search.catalogue.session import Database
-from search.errors import CollectionNotFound
-from search.settings import DEFAULT_MODEL, read_settings
-from search.types import Collection, OnDuplicate
-from workers.catalogue_jobs import CatalogueJobs
-from workers.pace import Observer
-from workers.runtime import Runtime
+from anyseek.api.commands.progress import Looking, Teller, follow, watched
+from anyseek.indexer.errors import JobStopped, ModelMismatch
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.paths import is_remote, one_line
+from anyseek.indexer.placing import Placement, place
+from anyseek.indexer.runs import Owner, SilentProgress
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.sources.prefixed import read_prefix
+from anyseek.search.catalogue import collections, ledger
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.settings import DEFAULT_MODEL, read_settings
+from anyseek.search.types import Collection, OnDuplicate
+from anyseek.workers.catalogue_jobs import CatalogueJobs
+from anyseek.workers.pace import Observer
+from anyseek.workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
 _PAGE = 500

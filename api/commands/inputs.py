@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from api.predictions.wire import Input
-from api.queries.wire import Part
+from anyseek.api.predictions.wire import Input
+from anyseek.api.queries.wire import Part
 
 P = TypeVar("P", Part, Input)
 
@@ -35,7 +35,7 @@ def split_weight(value: str) -> tuple[str, float]:
 
 def read_input(value: str, text_weight: float | None = None) -> Input:
     """`MODALITY=FILE`, `MODALITY=FILE:0.7` or `caption=words`. Raises `click.UsageError`."""
-    from model.modalities.registry import Content
+    from anyseek.model.modalities.registry import Content
 
     name, equals, content = value.partition("=")
     if not equals or not content:
@@ -149,7 +149,7 @@ def _npy(data: bytes) -> Any:
 
 def known_modality(name: str) -> Any:
     """The modality of a name or alias. Raises `click.UsageError`."""
-    from model.modalities.registry import MODALITIES, resolve
+    from anyseek.model.modalities.registry import MODALITIES, resolve
 
     try:
         return resolve(name)

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from api.commands.hits import only_collection
-from api.commands.printing import printable
-from api.connect import connect
-from model.json_reader import refuse_constant
+from anyseek.api.commands.hits import only_collection
+from anyseek.api.commands.printing import printable
+from anyseek.api.connect import connect
+from anyseek.model.json_reader import refuse_constant
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
 _ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.commands.catalogue import opened_catalogue
-from api.connect import recorded_url
-from search.catalogue import jobs as catalogue_jobs
-from search.catalogue.jobs import Job
-from search.catalogue.session import Database
-from search.settings import Settings, read_settings
-from workers.catalogue_jobs import CatalogueJobs
+from anyseek.api.commands.catalogue import opened_catalogue
+from anyseek.api.connect import recorded_url
+from anyseek.search.catalogue import jobs as catalogue_jobs
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings, read_settings
+from anyseek.workers.catalogue_jobs import CatalogueJobs
 
 if TYPE_CHECKING:
-    from workers.pace import Seen
+    from anyseek.workers.pace import Seen
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 _ANSWER_SECONDS = 5.0  # a service that is this busy is not waited for
@@ -66,7 +66,7 @@ def show(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one for each update.")
 def watch(job: int, as_json: bool) -> None:
     """Show the progress of JOB until it ends, wherever it runs. Ctrl-C stops the watching, not the job."""
-    from api.commands.progress import Teller, follow, watched
+    from anyseek.api.commands.progress import Teller, follow, watched
 
     settings = read_settings()
     with opened_catalogue(settings) as database:
@@ -87,7 +87,7 @@ def watch(job: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def failures(job: int, skipped: bool, as_json: bool) -> None:
     """List the quarantined inputs of JOB, each on a line with its reason."""
-    from api.commands.index import all_failures, failure_line
+    from anyseek.api.commands.index import all_failures, failure_line
 
     with opened_catalogue(read_settings()) as database:
         CatalogueJobs(database).status(job)
@@ -114,11 +114,11 @@ def retry(job: int, as_json: bool) -> int:
     Inputs that were refused while the folder was listed need `anyseek index` instead. The exit codes are those of that
     command. After Ctrl-C, run the same command again to go on with the rest.
     """
-    from api.commands.index import finish
-    from indexer.paths import from_uri
-    from indexer.runs import Owner
-    from indexer.sources.opening import open_source
-    from workers.runtime import Runtime
+    from anyseek.api.commands.index import finish
+    from anyseek.indexer.paths import from_uri
+    from anyseek.indexer.runs import Owner
+    from anyseek.indexer.sources.opening import open_source
+    from anyseek.workers.runtime import Runtime
 
     started, settings = time.monotonic(), read_settings()
     with opened_catalogue(settings) as database:
@@ -143,8 +143,8 @@ def _seconds_left(settings: Settings, job: int) -> float | None:
     url = recorded_url(settings)
     if url is None:
         return None
-    from api.client import Client
-    from api.errors import ApiError, ServiceUnreachable
+    from anyseek.api.client import Client
+    from anyseek.api.errors import ApiError, ServiceUnreachable
 
     try:
         with Client(url, os.environ.get("ANYSEEK_API_KEY"), timeout=_ANSWER_SECONDS) as client:
@@ -157,7 +157,7 @@ def _seconds_left(settings: Settings, job: int) -> float | None:
 def _left(job: int, seconds: float | None) -> str:
     if seconds is None:
         return f"the time left is not known here; estimate it by `anyseek jobs watch {job}`"
-    from workers.pace import time_left
+    from anyseek.workers.pace import time_left
 
     return time_left(seconds)
 
@@ -203,7 +203,7 @@ def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
     """Whether the owner of an active job has died; a job without an owner waits for workers or is in work."""
     if not job.active or job.owner is None:
         return False
-    from indexer.runs import Owner
+    from anyseek.indexer.runs import Owner
 
     with database.read() as session:
         return not Owner(database, settings).living(session)(job.owner)

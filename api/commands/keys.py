@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.commands.catalogue import opened_catalogue
-from search.settings import read_settings
+from anyseek.api.commands.catalogue import opened_catalogue
+from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
-    from search.catalogue.quotas import Quota, Usage
-    from search.catalogue.tables import ApiKeyRow
+    from anyseek.search.catalogue.quotas import Quota, Usage
+    from anyseek.search.catalogue.tables import ApiKeyRow
 
 _MOST = 10**9
 _ITEMS = click.option(
@@ -44,7 +44,7 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
 
     Its quota is that of ANYSEEK_QUOTAS_ITEMS and ANYSEEK_QUOTAS_MB unless --items or --mb say otherwise.
     """
-    from api.security import Scope, create_key
+    from anyseek.api.security import Scope, create_key
 
     settings, lasts = read_settings(), None if days is None else timedelta(days=days)
     usual = settings.quotas
@@ -57,7 +57,7 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
 @keys.command("list")
 def list_keys() -> None:
     """Show each key's name, scope and state, when it was last used, to the hour, and what it stores of its quota."""
-    from search.catalogue import api_keys, quotas
+    from anyseek.search.catalogue import api_keys, quotas
 
     with opened_catalogue(read_settings()) as database, database.read() as session:
         for row in api_keys.list_all(session):
@@ -76,7 +76,7 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
     Items that it put, and those of jobs that it started, count for it. Above its quota it can query, change attributes
     and captions, and delete.
     """
-    from search.catalogue import api_keys, quotas
+    from anyseek.search.catalogue import api_keys, quotas
 
     if items is None and mb is None:
         raise click.UsageError("say --items, --mb or both; `anyseek keys list` shows quotas")
@@ -92,7 +92,7 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """Revoke a key. It opens nothing from now on."""
-    from search.catalogue import api_keys
+    from anyseek.search.catalogue import api_keys
 
     with opened_catalogue(read_settings()) as database, database.write() as session:
         api_keys.revoke(session, name)
@@ -100,20 +100,20 @@ def revoke(name: str) -> None:
 
 
 def _quota(items: int | None, mb: int | None) -> "Quota":
-    from search.catalogue.quotas import MB, Quota
+    from anyseek.search.catalogue.quotas import MB, Quota
 
     return Quota(items or None, mb * MB if mb else None)
 
 
 def _stores(usage: "Usage", quota: "Quota") -> str:
-    from search.catalogue.quotas import MB
+    from anyseek.search.catalogue.quotas import MB
 
     items = f"{usage.items:,} items" + (f" of {quota.items:,}" if quota.items else "")
     return f"{items}, {usage.bytes / MB:,.1f} MB" + (f" of {quota.bytes / MB:,.1f}" if quota.bytes else "")
 
 
 def _state(row: "ApiKeyRow") -> str:
-    from search.catalogue import api_keys
+    from anyseek.search.catalogue import api_keys
 
     if row.revoked_at:
         return f"revoked {row.revoked_at:%Y-%m-%d}"

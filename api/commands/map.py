@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from api.client import Client
-from api.commands.hits import only_collection, picture_format, thumbnail_of, whole_output
-from api.connect import connect
-from api.errors import ApiError
-from search.errors import ItemNotFound, StoreCorrupt
+from anyseek.api.client import Client
+from anyseek.api.commands.hits import only_collection, picture_format, thumbnail_of, whole_output
+from anyseek.api.connect import connect
+from anyseek.api.errors import ApiError
+from anyseek.search.errors import ItemNotFound, StoreCorrupt
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from api.local import LocalClient
+    from anyseek.api.local import LocalClient
 
 Thumbnail = Callable[[str], "Image.Image | None"]
 
@@ -67,7 +67,7 @@ def map_command(collection: str | None, png: Path | None, html: Path | None, as_
 
 
 def _write_picture(found: dict[str, Any], thumbnail: Thumbnail, file: Path, kind: str) -> None:
-    from api.maps.picture import draw
+    from anyseek.api.maps.picture import draw
 
     sheet = draw(found, thumbnail)
     with whole_output(file) as temporary:
@@ -78,7 +78,7 @@ def _write_picture(found: dict[str, Any], thumbnail: Thumbnail, file: Path, kind
 
 
 def _write_page(collection: str, found: dict[str, Any], thumbnail: Thumbnail, file: Path, service: str | None) -> None:
-    from api.maps.page import page_of
+    from anyseek.api.maps.page import page_of
 
     page = page_of(collection, found, thumbnail, None if service is None else _without_password(service))
     with whole_output(file) as temporary:

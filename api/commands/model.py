@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from model.golden.runner import CaseReport
+    from anyseek.model.golden.runner import CaseReport
 
 
 @click.group()
@@ -29,8 +29,8 @@ def check_golden(directory: Path, as_json: bool, vocabulary: Path | None, only: 
 
     A case is one .npz file, schedules.json, text_formats.json or one file of keys/, and is named by its file's stem.
     """
-    from model.golden.checkers import CheckOptions
-    from model.golden.runner import check_directory
+    from anyseek.model.golden.checkers import CheckOptions
+    from anyseek.model.golden.runner import check_directory
 
     reports = []
     for report in check_directory(directory, CheckOptions(vocabulary), only):

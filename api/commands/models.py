@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.errors import BadInput
-from search.settings import read_settings
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
-    from model.fourm.published.store import Record
+    from anyseek.model.fourm.published.store import Record
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, path_type=Path)
@@ -27,8 +27,8 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_models(as_json: bool) -> None:
     """List every model: whether it is installed, its size, licence and fingerprint."""
-    from model.installed import list_models
-    from model.openclip.files import is_installed
+    from anyseek.model.installed import list_models
+    from anyseek.model.openclip.files import is_installed
 
     for row in list_models(read_settings().home):
         if as_json:
@@ -53,7 +53,7 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     encoders that the bundled weights need; openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k;
     or `photos`, the open_clip model that is recommended for photo libraries.
     """
-    from model.openclip.aliases import ALIASES
+    from anyseek.model.openclip.aliases import ALIASES
 
     home = read_settings().home
     if source is not None and name != "encoders":
@@ -68,17 +68,17 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
 
 def _pull_other(name: str, home: Path, source: Path | None) -> list[Path]:
     if name == "encoders":
-        from model.encoders.pull import pull_encoders
+        from anyseek.model.encoders.pull import pull_encoders
 
         return pull_encoders(home, source)
-    from model.openclip.pull import pull_openclip
+    from anyseek.model.openclip.pull import pull_openclip
 
     return pull_openclip(name, home)
 
 
 def _pull_published(name: str, home: Path, accept_licence: bool) -> list[str]:
-    from model.fourm.published.names import VOCABULARY
-    from model.fourm.published.pull import needed, pull_published
+    from anyseek.model.fourm.published.names import VOCABULARY
+    from anyseek.model.fourm.published.pull import needed, pull_published
 
     missing = needed(name, home)
     if set(missing) - {VOCABULARY}:
@@ -88,7 +88,7 @@ def _pull_published(name: str, home: Path, accept_licence: bool) -> list[str]:
 
 def _agree_on_licence(home: Path, accepted: bool) -> None:
     """Ask once, unless the option has answered. Raises `BadInput` where nobody can be asked."""
-    from model.fourm.published import store
+    from anyseek.model.fourm.published import store
 
     if store.is_licence_accepted(home):
         return
@@ -125,10 +125,10 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
     modalities (rgb/KEY.jpg, depth/KEY.png, caption/KEY.txt and so on). The table shows how often a photo is among the
     first ten hits, on sources that were left out of the fit.
     """
-    from model.bridges.files import PREFIX, default_name
-    from model.openclip.aliases import full_name
-    from model.training.bridges.adapt import Wanted, trial_lines
-    from model.training.bridges.adapt import adapt as make_bridge
+    from anyseek.model.bridges.files import PREFIX, default_name
+    from anyseek.model.openclip.aliases import full_name
+    from anyseek.model.training.bridges.adapt import Wanted, trial_lines
+    from anyseek.model.training.bridges.adapt import adapt as make_bridge
 
     if plain and paths:
         raise BadInput("--plain fits nothing, so it cannot be combined with --data")
@@ -144,7 +144,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
     """Say which model suits which pictures, and which commands are left to run for it."""
-    from model.recommended import recommendations
+    from anyseek.model.recommended import recommendations
 
     for row in recommendations(read_settings().home):
         if as_json:
@@ -165,8 +165,8 @@ def import_(folder: Path, name: str | None) -> None:
     FOLDER holds folders named like the repositories (4M-21_B/model.safetensors), the vocabulary, or both. The Hub's own
     cache works too. Everything is checked, then copied.
     """
-    from model.fourm.published.import_folder import import_folder
-    from model.fourm.published.store import LICENCE_NOTICE
+    from anyseek.model.fourm.published.import_folder import import_folder
+    from anyseek.model.fourm.published.store import LICENCE_NOTICE
 
     records = import_folder(folder, read_settings().home, _say, name)
     _say(LICENCE_NOTICE)
@@ -182,8 +182,8 @@ def verify(name: str) -> int:
     For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
     the networks one after another, so larger ones take minutes.
     """
-    from model.switches import switching
-    from model.verification import verify_model
+    from anyseek.model.switches import switching
+    from anyseek.model.verification import verify_model
 
     settings = read_settings()
     with switching(settings.switches):

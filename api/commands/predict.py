@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
-from api.commands.predict_folder import Output, folder_of, predict_folder
-from api.commands.predict_job import PredictionJob, asking, job_of
-from api.commands.predict_output import check_free, prediction_members, summary, write_folder
-from api.predictions.wire import LARGEST_SEED, Input
+from anyseek.api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
+from anyseek.api.commands.predict_folder import Output, folder_of, predict_folder
+from anyseek.api.commands.predict_job import PredictionJob, asking, job_of
+from anyseek.api.commands.predict_output import check_free, prediction_members, summary, write_folder
+from anyseek.api.predictions.wire import LARGEST_SEED, Input
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import click
 
-from api.commands.predict_job import PredictionJob, asking
-from api.commands.predict_output import RECORD, OutputTaken, check_free, prediction_members, summary, write_folder
-from api.predictions.wire import Input, Predictions
+from anyseek.api.commands.predict_job import PredictionJob, asking
+from anyseek.api.commands.predict_output import (
+    RECORD,
+    OutputTaken,
+    check_free,
+    prediction_members,
+    summary,
+    write_folder,
+)
+from anyseek.api.predictions.wire import Input, Predictions
 
 _AT_ONCE = 16  # files that are read and predicted from together
 
@@ -107,7 +114,7 @@ def _missing(job: PredictionJob, file: _File, out: Path) -> list[str]:
 
 def _was_made_so(folder: Path, told: Mapping[str, object], model: str | None) -> bool:
     """Whether a target's folder is there, and its record has these members, and a model that `model` means."""
-    from model.fourm.published.options import may_answer
+    from anyseek.model.fourm.published.options import may_answer
 
     try:
         made = json.loads((folder / RECORD).read_bytes())

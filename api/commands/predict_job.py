@@ -6,16 +6,16 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from api.client import Client
-from api.commands.predict_output import ProgressLine
-from api.errors import ApiError, exit_code_of
-from api.predictions.wire import Input, Predictions
-from model.devices import split_device
-from search.errors import BadInput
+from anyseek.api.client import Client
+from anyseek.api.commands.predict_output import ProgressLine
+from anyseek.api.errors import ApiError, exit_code_of
+from anyseek.api.predictions.wire import Input, Predictions
+from anyseek.model.devices import split_device
+from anyseek.search.errors import BadInput
 
 if TYPE_CHECKING:
-    from api.predictions.predictor import Predictor
-    from search.settings import Limits
+    from anyseek.api.predictions.predictor import Predictor
+    from anyseek.search.settings import Limits
 
 _WRONG_USAGE = 2
 Ask = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
@@ -59,8 +59,8 @@ def asking(job: PredictionJob) -> Iterator[Ask]:
 
     Raises what concerns all of them.
     """
-    from api.connect import predicting_client
-    from search.settings import DEFAULT_MODEL
+    from anyseek.api.connect import predicting_client
+    from anyseek.search.settings import DEFAULT_MODEL
 
     usual, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     if job.model is not None:
@@ -86,9 +86,9 @@ def _asked(client: Client, job: PredictionJob, inputs: Sequence[Input]) -> Predi
 
 def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
     """What predicts in this process, which computes as the settings say, and the limits of inputs."""
-    from api.predictions.predictor import Predictor
-    from model.processors import prepare_process
-    from search.settings import read_settings
+    from anyseek.api.predictions.predictor import Predictor
+    from anyseek.model.processors import prepare_process
+    from anyseek.search.settings import read_settings
 
     settings = read_settings()
     prepare_process(settings.threads)
@@ -98,7 +98,7 @@ def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
 
 def _here(job: PredictionJob, line: ProgressLine, usual: str, device: str | None) -> Ask:
     """The model in this process, loaded by the first that is asked; `usual` where the job names none."""
-    from api.predictions.conversion import PredictionRequest, read_request
+    from anyseek.api.predictions.conversion import PredictionRequest, read_request
 
     predictor, limits = _predictor(usual, device)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from api.predictions.wire import Predicted, PredictedFile, Predictions
-from indexer.paths import one_line
-from model.files import whole_folder
-from search.errors import BadInput
+from anyseek.api.predictions.wire import Predicted, PredictedFile, Predictions
+from anyseek.indexer.paths import one_line
+from anyseek.model.files import whole_folder
+from anyseek.search.errors import BadInput
 
 _MOST_GUESSES = 3
 _LONGEST_SUMMARY = 80

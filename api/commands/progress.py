@@ -11,9 +11,9 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from search.catalogue.jobs import Job, JobState
-from search.errors import AnyseekError
-from workers.pace import SHORTEST_WAIT, Observer, Seen, time_left
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.errors import AnyseekError
+from anyseek.workers.pace import SHORTEST_WAIT, Observer, Seen, time_left
 
 logger = logging.getLogger(__name__)
 

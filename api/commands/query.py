@@ -8,13 +8,21 @@ from typing import Any
 
 import click
 
-from api.commands.facets import facet_line
-from api.commands.hits import echo_paths, only_collection, open_best, write_sheet
-from api.commands.inputs import finite, read_input, read_vector, split_weight, with_classes, with_forms, with_region
-from api.commands.printing import printable
-from api.commands.why import lines, standing
-from api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
-from search.explanation import MOST_EXPLAINED, Explanation, Reading
+from anyseek.api.commands.facets import facet_line
+from anyseek.api.commands.hits import echo_paths, only_collection, open_best, write_sheet
+from anyseek.api.commands.inputs import (
+    finite,
+    read_input,
+    read_vector,
+    split_weight,
+    with_classes,
+    with_forms,
+    with_region,
+)
+from anyseek.api.commands.printing import printable
+from anyseek.api.commands.why import lines, standing
+from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
+from anyseek.search.explanation import MOST_EXPLAINED, Explanation, Reading
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
@@ -151,7 +159,7 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
     how = {name: options[name] for name in _HOW if _is_given(options[name])}
     if len(options["spaces"]) == 1:
         how = {name: value for name, value in how.items() if name != "spaces"} | {"space": options["spaces"][0]}
-    from api.connect import connect
+    from anyseek.api.connect import connect
 
     with connect() as client:
         collection = collections[0] if collections else only_collection(client)
@@ -259,7 +267,7 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
 
 
 def _answer_batch(path: Path, client: Any, collection: str, defaults: dict[str, Any]) -> None:
-    from api.queries.batch_file import answer_lines
+    from anyseek.api.queries.batch_file import answer_lines
 
     with path.open("rb") as lines:
         for line in answer_lines(lines, path.parent, client, collection, defaults):

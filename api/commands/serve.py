@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from search import telemetry
-from search.errors import AnyseekError, BadInput
-from search.settings import Serving, read_settings
+from anyseek.search import telemetry
+from anyseek.search.errors import AnyseekError, BadInput
+from anyseek.search.settings import Serving, read_settings
 
 _BACKLOG = 256
 
@@ -37,11 +37,11 @@ def serve(host: str, port: int, model: str | None) -> None:
     Over HTTP, index jobs can be started only for folders below ANYSEEK_ROOTS (separated by colons). If
     ANYSEEK_BROKER_URL is set, `anyseek worker` runs them, otherwise this process does.
     """
-    from api.app import create_app
-    from api.connect import recorded
-    from api.security import is_loopback, require_key
-    from api.service import Service, ServiceSettings
-    from workers.runtime import Runtime
+    from anyseek.api.app import create_app
+    from anyseek.api.connect import recorded
+    from anyseek.api.security import is_loopback, require_key
+    from anyseek.api.service import Service, ServiceSettings
+    from anyseek.workers.runtime import Runtime
 
     installation = read_settings()
     telemetry.start(installation, "anyseek")
@@ -91,8 +91,8 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
     """Serve until the process is told to stop; open requests get a few seconds to end."""
     import uvicorn
 
-    from api.connections import protocol
-    from api.logs import configure_logs
+    from anyseek.api.connections import protocol
+    from anyseek.api.logs import configure_logs
 
     configure_logs(read_settings().logs)
     # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.

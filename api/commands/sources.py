@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from api.commands.catalogue import opened_catalogue
-from indexer.paths import from_uri, is_remote, to_uri
-from search.catalogue import collections, sources
-from search.catalogue.sources import HeldSource
-from search.settings import read_settings
+from anyseek.api.commands.catalogue import opened_catalogue
+from anyseek.indexer.paths import from_uri, is_remote, to_uri
+from anyseek.search.catalogue import collections, sources
+from anyseek.search.catalogue.sources import HeldSource
+from anyseek.search.settings import read_settings
 
 _COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")
 
@@ -42,7 +42,7 @@ def move(source: str, to: str, collection: str) -> None:
 
     `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
     """
-    from indexer.moving import move_source
+    from anyseek.indexer.moving import move_source
 
     settings = read_settings()
     with opened_catalogue(settings) as database:

@@ -37,7 +37,7 @@ def model(config: Path, out: Path | None, resume: bool, device: str | None, proc
     """
     if processes > 1:
         return _together(config, out, resume, device, processes)
-    from model.training.pretraining.train import train_model
+    from anyseek.model.training.pretraining.train import train_model
 
     return _run(train_model, config, out, resume, device)
 
@@ -56,25 +56,25 @@ def tokenizer(config: Path, out: Path | None, resume: bool, device: str | None) 
 
     Exits with 0 when it is done, 130 if it was interrupted, 1 if it failed, 2 for a wrong config.
     """
-    from model.training.tokenizing.train import train_tokenizer
+    from anyseek.model.training.tokenizing.train import train_tokenizer
 
     return _run(train_tokenizer, config, out, resume, device)
 
 
 def _together(config: Path, out: Path | None, resume: bool, device: str | None, processes: int) -> int:
     """The exit code of a training by several processes of this command."""
-    from model.training.run.launching import run_processes
+    from anyseek.model.training.run.launching import run_processes
 
     options = [*(["--out", str(out)] if out else []), *(["--resume"] if resume else [])]
     options += ["--device", device] if device else []
-    command = [sys.executable, "-m", "api", "train", "model", str(config), *options]
+    command = [sys.executable, "-m", "anyseek", "train", "model", str(config), *options]
     return run_processes(command, processes, lambda line: click.echo(f"anyseek: {line}", err=True))
 
 
 def _run(training: Callable[..., bool], config: Path, out: Path | None, resume: bool, device: str | None) -> int:
     """The exit code of a training."""
-    from model.training.run.errors import TrainingConfigInvalid
-    from model.training.run.launching import leave
+    from anyseek.model.training.run.errors import TrainingConfigInvalid
+    from anyseek.model.training.run.launching import leave
 
     folder = out or Path("runs") / config.stem
     try:

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from search.settings import Settings, read_settings
+from anyseek.search.settings import Settings, read_settings
 
 _SHOWN_NOTES = 10
 
@@ -23,11 +23,11 @@ def verify(every: bool, as_json: bool) -> int:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from search import originals
-    from search.errors import AnyseekError
-    from search.maintenance import notes as find_notes
-    from search.maintenance import verify as find_problems
-    from workers.runtime import Runtime
+    from anyseek.search import originals
+    from anyseek.search.errors import AnyseekError
+    from anyseek.search.maintenance import notes as find_notes
+    from anyseek.search.maintenance import verify as find_problems
+    from anyseek.workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
         problems = find_problems(runtime.database, runtime.settings)
@@ -63,8 +63,8 @@ def rebuild(collection: str | None) -> int:
     Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
     originals are gone too: then index their folder or put those items again.
     """
-    from search.catalogue import collections
-    from workers.runtime import Runtime
+    from anyseek.search.catalogue import collections
+    from anyseek.workers.runtime import Runtime
 
     settings = read_settings()
     with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
@@ -76,10 +76,10 @@ def rebuild(collection: str | None) -> int:
 
 def _rebuild_one(settings: Settings, name: str, index_words: bool) -> int:
     """Rebuild one collection; returns how many of its items are lost."""
-    from indexer.put import remake
-    from search.catalogue import audit
-    from search.maintenance import rebuild as rebuild_collection
-    from workers.runtime import Runtime
+    from anyseek.indexer.put import remake
+    from anyseek.search.catalogue import audit
+    from anyseek.search.maintenance import rebuild as rebuild_collection
+    from anyseek.workers.runtime import Runtime
 
     with Runtime.open_for(settings, name, None) as runtime:
         with runtime.database.write() as session:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import click
 
-from search import telemetry
-from search.errors import BadInput
-from search.settings import read_settings
+from anyseek.search import telemetry
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import read_settings
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 READY, NOT_READY = 0, 1
@@ -47,8 +47,8 @@ def worker(
         return _tell_whether_ready(called)
     if not settings.broker_url:
         raise BadInput("ANYSEEK_BROKER_URL is not set; without a broker a job runs in the process that starts it")
-    from api.logs import configure_logs
-    from workers.worker import Options, run_worker
+    from anyseek.api.logs import configure_logs
+    from anyseek.workers.worker import Options, run_worker
 
     configure_logs(settings.logs)
     telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
@@ -58,7 +58,7 @@ def worker(
 
 
 def _tell_whether_ready(name: str) -> int:
-    from workers.readiness import is_ready
+    from anyseek.workers.readiness import is_ready
 
     found = is_ready(read_settings(), name)
     click.echo(f"the worker {name} is {'ready' if found else 'not ready'}")
@@ -66,7 +66,7 @@ def _tell_whether_ready(name: str) -> int:
 
 
 def _queues(text: str | None) -> tuple[str, ...]:
-    from workers.app import QUEUES
+    from anyseek.workers.app import QUEUES
 
     wanted = tuple(dict.fromkeys(text.split(","))) if text else QUEUES
     if unknown := [queue for queue in wanted if queue not in QUEUES]:

@@ -10,27 +10,27 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import TypeAdapter
 
-from api.contents import Upload, classes_from_json, json_of_field
-from api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
-from api.forms import divided, truth
-from api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
-from api.pagination import Limit, following, passing
-from api.security import Scope
-from api.service import Service
-from indexer.patching import Patch, patch_item
-from indexer.put import delete_item as remove
-from indexer.put import put_item
-from indexer.samples import CAPTION, THUMBNAIL, RawFile
-from model.modalities.reading.decode import known_modality
-from model.modalities.reading.documents import parse_text
-from search.catalogue import collections, items, listing
-from search.catalogue.folders import named
-from search.catalogue.listing import Order, Place
-from search.catalogue.patching import Versions
-from search.errors import BadInput
-from search.item_files import asset_of, open_asset
-from search.settings import Limits
-from search.types import Item
+from anyseek.api.contents import Upload, classes_from_json, json_of_field
+from anyseek.api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
+from anyseek.api.forms import divided, truth
+from anyseek.api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
+from anyseek.api.pagination import Limit, following, passing
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
+from anyseek.indexer.patching import Patch, patch_item
+from anyseek.indexer.put import delete_item as remove
+from anyseek.indexer.put import put_item
+from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
+from anyseek.model.modalities.reading.decode import known_modality
+from anyseek.model.modalities.reading.documents import parse_text
+from anyseek.search.catalogue import collections, items, listing
+from anyseek.search.catalogue.folders import named
+from anyseek.search.catalogue.listing import Order, Place
+from anyseek.search.catalogue.patching import Versions
+from anyseek.search.errors import BadInput
+from anyseek.search.item_files import asset_of, open_asset
+from anyseek.search.settings import Limits
+from anyseek.search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
 

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from api.errors import describe
-from api.pagination import Next
-from api.schemas import Body
-from api.unknown import explained
-from model.json_reader import check_unicode
-from search.errors import BadInput
-from search.settings import Limits
-from search.types import Asset, Item
+from anyseek.api.errors import describe
+from anyseek.api.pagination import Next
+from anyseek.api.schemas import Body
+from anyseek.api.unknown import explained
+from anyseek.model.json_reader import check_unicode
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
+from anyseek.search.types import Asset, Item
 
 if TYPE_CHECKING:
-    from indexer.patching import Patch
+    from anyseek.indexer.patching import Patch
 
 
 class AssetAnswer(BaseModel):
@@ -89,8 +89,8 @@ def read_patch(given: Mapping[str, Any]) -> PatchBody:
 
 def patch_of(body: PatchBody, limits: Limits) -> "Patch":
     """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
-    from indexer.patching import Patch  # imported here, so that a listing of items starts at once
-    from model.modalities.reading.documents import parse_text
+    from anyseek.indexer.patching import Patch  # imported here, so that a listing of items starts at once
+    from anyseek.model.modalities.reading.documents import parse_text
 
     if not body.model_fields_set:
         raise BadInput('the body asks for no change; send {"attributes": {…}}, {"caption": "…"} or both')

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from api.errors import RootRefused
-from api.service import Service
-from indexer.paths import is_remote
-from search.errors import BadInput
+from anyseek.api.errors import RootRefused
+from anyseek.api.service import Service
+from anyseek.indexer.paths import is_remote
+from anyseek.search.errors import BadInput
 
 
 def folders_below(service: Service, path: str | None) -> list[str]:

@@ -10,9 +10,9 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
-from api.jobs.roots import folders_below, inside_roots
-from api.jobs.schemas import (
+from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
+from anyseek.api.jobs.roots import folders_below, inside_roots
+from anyseek.api.jobs.schemas import (
     FailureAnswer,
     FailuresAnswer,
     FoldersAnswer,
@@ -22,15 +22,15 @@ from api.jobs.schemas import (
     JobsAnswer,
     RetryAnswer,
 )
-from api.jobs.wire import event_text
-from api.pagination import Limit, Number, following
-from api.security import Scope
-from api.service import Service
-from indexer.sources.prefixed import read_prefix
-from search.catalogue import jobs, ledger
-from search.catalogue.jobs import Job
-from search.catalogue.ledger import Failure
-from search.errors import JobNotFound
+from anyseek.api.jobs.wire import event_text
+from anyseek.api.pagination import Limit, Number, following
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
+from anyseek.indexer.sources.prefixed import read_prefix
+from anyseek.search.catalogue import jobs, ledger
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.errors import JobNotFound
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 

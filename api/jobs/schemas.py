@@ -4,12 +4,12 @@ from datetime import datetime
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from api.pagination import Next
-from api.schemas import Body
-from search.catalogue.jobs import Job
-from search.catalogue.ledger import Failure
-from search.types import OnDuplicate
-from workers.pace import Seen
+from anyseek.api.pagination import Next
+from anyseek.api.schemas import Body
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.types import OnDuplicate
+from anyseek.workers.pace import Seen
 
 
 class JobBody(Body):

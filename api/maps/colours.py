@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from search.types import GroupValue
+from anyseek.search.types import GroupValue
 
 # Okabe and Ito, "Color Universal Design", 2008, which people with colour blindness tell apart, and three more.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#6f4fa8", "#b8b000")

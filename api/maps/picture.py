@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from model.modalities.rendering.panels import INK, PAPER, font
-from model.seam import FloatArray
+from anyseek.model.modalities.rendering.panels import INK, PAPER, font
+from anyseek.model.seam import FloatArray
 
 MOST_THUMBNAILS = 1_000
 SIDE = 2_400  # pixels of the longer side, about, and of a map of points exactly

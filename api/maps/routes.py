@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.dependencies import JsonRoute, ServiceDependency, requires
-from api.maps.schemas import MapAnswer
-from api.security import Scope
-from search.maps import MOST_ITEMS, MapRequest
+from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
+from anyseek.api.maps.schemas import MapAnswer
+from anyseek.api.security import Scope
+from anyseek.search.maps import MOST_ITEMS, MapRequest
 
 router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["collections"], route_class=JsonRoute)
 

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from api.maps.colours import coloured
-from search.maps import CollectionMap, Place
+from anyseek.api.maps.colours import coloured
+from anyseek.search.maps import CollectionMap, Place
 
 
 class PlaceAnswer(BaseModel):

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import ServiceDependency, requires
-from api.models.schemas import ModelAnswer, ModelsAnswer
-from api.security import Scope
+from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.models.schemas import ModelAnswer, ModelsAnswer
+from anyseek.api.security import Scope
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

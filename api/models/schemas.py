@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel, Field
 
-from api.schemas import FINGERPRINT, SpaceAnswer
-from model.modalities.reading.understanding import forms_of
-from model.seam import Embedder
+from anyseek.api.schemas import FINGERPRINT, SpaceAnswer
+from anyseek.model.modalities.reading.understanding import forms_of
+from anyseek.model.seam import Embedder
 
 
 class ModelAnswer(BaseModel):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from api.contents import (
+from anyseek.api.contents import (
     Upload,
     check_named,
     classes_from_json,
@@ -18,22 +18,22 @@ from api.contents import (
     uploaded_value,
     weight_of_field,
 )
-from api.errors import describe
-from api.forms import divided, numbers_of
-from api.predictions.schemas import (
+from anyseek.api.errors import describe
+from anyseek.api.forms import divided, numbers_of
+from anyseek.api.predictions.schemas import (
     PredictBody,
     PredictOptionsBody,
     TargetOptionsBody,
     WantedBody,
 )
-from api.predictions.wire import Input
-from api.unknown import adapter, explained
-from model.modalities.reading.decode import known_modality
-from model.modalities.registry import Modality
-from model.seam import PredictOptions, TargetOptions, Value
-from search.errors import BadQuery, LimitExceeded
-from search.item_files import PICTURE
-from search.settings import Limits
+from anyseek.api.predictions.wire import Input
+from anyseek.api.unknown import adapter, explained
+from anyseek.model.modalities.reading.decode import known_modality
+from anyseek.model.modalities.registry import Modality
+from anyseek.model.seam import PredictOptions, TargetOptions, Value
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.item_files import PICTURE
+from anyseek.search.settings import Limits
 
 B = TypeVar("B", bound=WantedBody)
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from api.errors import NotReady, TookTooLong
-from api.predictions.conversion import PredictionRequest
-from api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
-from model.devices import CPU, names_device
-from model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
-from model.fourm.published.names import OWNER, PUBLISHED, Role
-from model.fourm.published.options import predicting_name
-from model.loading import load_model
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.budget import check_wanted
-from model.modalities.values import files_of, members_of
-from model.predict import predict_samples
-from model.seam import Model, Prediction, PredictOptions, Progress
-from model.switches import Switches, switching
-from search.settings import DEFAULT_MODEL
+from anyseek.api.errors import NotReady, TookTooLong
+from anyseek.api.predictions.conversion import PredictionRequest
+from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
+from anyseek.model.devices import CPU, names_device
+from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
+from anyseek.model.fourm.published.options import predicting_name
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.budget import check_wanted
+from anyseek.model.modalities.values import files_of, members_of
+from anyseek.model.predict import predict_samples
+from anyseek.model.seam import Model, Prediction, PredictOptions, Progress
+from anyseek.model.switches import Switches, switching
+from anyseek.search.settings import DEFAULT_MODEL
 
 _BUNDLED, _PUBLISHED = DEFAULT_MODEL, "4M-21_B"
 _IN_A_REQUEST = (BadInput, RequestInvalid, UnsupportedModality)  # what is wrong with what is asked
@@ -57,7 +57,7 @@ class Predictor:
         """Predict and render. Targets that the model does not predict are refused, and the others predicted.
 
         Raises `UnsupportedModality` if all are refused, `UnknownModel`, `DeviceInName`,
-        `TookTooLong`, `NotReady` once closed, `RequestAbandoned`, and what `model.predict.predict` raises.
+        `TookTooLong`, `NotReady` once closed, `RequestAbandoned`, and what `anyseek.model.predict.predict` raises.
         """
         (outcome,) = self.predict_batch([request], progress)
         if isinstance(outcome, Exception):
@@ -128,7 +128,7 @@ class Predictor:
 
 
 def network_of(embedder: str) -> str:
-    """The name of a model without its owner and without its options (`model.fourm.published.options`)."""
+    """The name of a model without its owner and without its options (`anyseek.model.fourm.published.options`)."""
     return embedder.removeprefix(f"{OWNER}/").partition(":")[0]
 
 
@@ -148,8 +148,8 @@ def _refused(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
 
 def _advice(target: str) -> str:
     """Which other model predicts `target`, and how to get it."""
-    from model.fourm.codecs import TokenCodec
-    from model.fourm.published.modalities import FORMS
+    from anyseek.model.fourm.codecs import TokenCodec
+    from anyseek.model.fourm.published.modalities import FORMS
 
     if any(isinstance(form.codec, TokenCodec) for form in FORMS.get(target, ())):
         return f"; {_PUBLISHED} does: get it with `anyseek models pull {_PUBLISHED}`"

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
-from api.predictions.wire import LARGEST_SEED, Input
-from api.schemas import Body
+from anyseek.api.predictions.wire import LARGEST_SEED, Input
+from anyseek.api.schemas import Body
 
 MOST_TARGETS = 32
 _EXAMPLE: dict[str, Any] = {

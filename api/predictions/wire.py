@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from api.wire import ANSWER, STRICT, JsonType, to_json
-from search.settings import Limits
+from anyseek.api.wire import ANSWER, STRICT, JsonType, to_json
+from anyseek.search.settings import Limits
 
 LARGEST_SEED = 2**32 - 1
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
-from model.json_reader import check_unicode, refuse_constant
-from model.modalities.reading.files import read_file
-from model.spelling import unknown
-from search.errors import BadInput, BadQuery
-from search.settings import Limits
+from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
+from anyseek.model.json_reader import check_unicode, refuse_constant
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.spelling import unknown
+from anyseek.search.errors import BadInput, BadQuery
+from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
 # The queries in one model pass: enough to keep it busy, few enough to answer soon and to fit in a request.

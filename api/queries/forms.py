@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from api.contents import (
+from anyseek.api.contents import (
     Region,
     Upload,
     check_named,
@@ -12,17 +12,17 @@ from api.contents import (
     uploaded_reading,
     weight_of_field,
 )
-from api.forms import divided, number, numbers_of, text_of, texts, truth, whole_number
-from api.queries import wire
-from api.queries.parts import check_count, filter_of, parts_and_words, region_of_item, vector_part, words_part
-from model.modalities.reading.decode import known_modality
-from model.seam import Embedder, Fusion
-from search.errors import BadQuery
-from search.explanation import MOST_EXPLAINED
-from search.item_files import PICTURE, PictureOf
-from search.queries import check_taken
-from search.settings import Limits
-from search.types import Part, Query, Words
+from anyseek.api.forms import divided, number, numbers_of, text_of, texts, truth, whole_number
+from anyseek.api.queries import wire
+from anyseek.api.queries.parts import check_count, filter_of, parts_and_words, region_of_item, vector_part, words_part
+from anyseek.model.modalities.reading.decode import known_modality
+from anyseek.model.seam import Embedder, Fusion
+from anyseek.search.errors import BadQuery
+from anyseek.search.explanation import MOST_EXPLAINED
+from anyseek.search.item_files import PICTURE, PictureOf
+from anyseek.search.queries import check_taken
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query, Words
 
 _SETTINGS = (
     *("box", "classes", "cursor", "explain", "facets", "forms", "fusion", "group_by", "group_size", "k"),

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Query as Parameter
 from pydantic import FiniteFloat
 
-from api.queries import wire
-from search.explanation import MOST_EXPLAINED
+from anyseek.api.queries import wire
+from anyseek.search.explanation import MOST_EXPLAINED
 
 Texts = Annotated[
     list[str],

@@ -5,20 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from api.contents import Region, reading_of, sent_mask, sent_reading
-from api.queries import wire
-from model.modalities.reading.decode import known_modality
-from model.modalities.reading.documents import parse_text
-from model.modalities.registry import Content
-from model.seam import Embedder
-from search.errors import BadQuery, LimitExceeded
-from search.filters.from_json import filter_from_json
-from search.filters.from_text import filter_from_text
-from search.filters.tree import Filter
-from search.item_files import PICTURE, PictureOf
-from search.queries import check_taken
-from search.settings import Limits
-from search.types import Part, Words
+from anyseek.api.contents import Region, reading_of, sent_mask, sent_reading
+from anyseek.api.queries import wire
+from anyseek.model.modalities.reading.decode import known_modality
+from anyseek.model.modalities.reading.documents import parse_text
+from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Embedder
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.filters.from_json import filter_from_json
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter
+from anyseek.search.item_files import PICTURE, PictureOf
+from anyseek.search.queries import check_taken
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Words
 
 
 def check_count(count: int, limits: Limits) -> None:
@@ -50,7 +50,7 @@ def words_part(text: str | None, weight: float, called: str, limits: Limits) -> 
 def part_from_wire(
     part: wire.Part, limits: Limits, number: int, embedder: Embedder, picture_of: PictureOf
 ) -> Part | Words:
-    """One part, the `number`th of its query. Raises as `api.queries.conversion.query_from_wire` does."""
+    """One part, the `number`th of its query. Raises as `anyseek.api.queries.conversion.query_from_wire` does."""
     contents = {"text": part.text, "file": part.file, "data": part.data, "item": part.item, "vector": part.vector}
     found = [member for member, content in contents.items() if content is not None]
     if len(found) != 1:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
-from api.budgets import allow_batch
-from api.dependencies import (
+from anyseek.api.budgets import allow_batch
+from anyseek.api.dependencies import (
     DirectRoute,
     ServiceDependency,
     get_service,
@@ -17,20 +17,20 @@ from api.dependencies import (
     read_json,
     requires,
 )
-from api.queries.conversion import (
+from anyseek.api.queries.conversion import (
     QUERY,
     answer_batch,
     check_batch,
     outcome_to_wire,
     query_from_wire,
 )
-from api.queries.forms import query_from_form
-from api.queries.parameters import query_of_url
-from api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
-from api.queries.together import QueryGathering, answer_alone, asked_by_wire, like
-from api.queries.wire import Query, Results
-from api.security import Scope
-from api.service import Service
+from anyseek.api.queries.forms import query_from_form
+from anyseek.api.queries.parameters import query_of_url
+from anyseek.api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
+from anyseek.api.queries.together import QueryGathering, answer_alone, asked_by_wire, like
+from anyseek.api.queries.wire import Query, Results
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])
 

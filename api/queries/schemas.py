@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.queries.wire import EXAMPLES, Fusion, Refusal, Results
-from api.schemas import Body
+from anyseek.api.queries.wire import EXAMPLES, Fusion, Refusal, Results
+from anyseek.api.schemas import Body
 
 
 class BatchBody(Body):

@@ -6,21 +6,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 
-from api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
-from api.queries.conversion import (
+from anyseek.api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
+from anyseek.api.queries.conversion import (
     ReadQuery,
     check_answer,
     query_from_wire,
     results_to_wire,
 )
-from api.queries.forms import collections_of_form, query_from_form
-from api.queries.wire import QueryOfSeveral, Results
-from api.security import Scope
-from api.service import Service
-from search.engine import SearchEngine
-from search.metrics import Stage, timed
-from search.several import query_several
-from search.types import Query
+from anyseek.api.queries.forms import collections_of_form, query_from_form
+from anyseek.api.queries.wire import QueryOfSeveral, Results
+from anyseek.api.security import Scope
+from anyseek.api.service import Service
+from anyseek.search.engine import SearchEngine
+from anyseek.search.metrics import Stage, timed
+from anyseek.search.several import query_several
+from anyseek.search.types import Query
 
 router = APIRouter(prefix="/v1/query", tags=["queries"], dependencies=[requires(Scope.READ)])
 

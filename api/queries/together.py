@@ -13,19 +13,19 @@ from functools import partial
 
 from sqlalchemy import exc
 
-from api.gathering import Gathering
-from api.queries import wire
-from api.queries.conversion import ReadQuery, answer_to_json, query_from_wire
-from api.service import Service
-from model.modalities.reading.budget import Budget, spending
-from model.seam import Embedder
-from search.engine import SearchEngine
-from search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
-from search.item_files import PictureOf
-from search.metrics import Stage, timed
-from search.paging import BadCursor, count_seen
-from search.settings import Limits
-from search.types import Query, Results
+from anyseek.api.gathering import Gathering
+from anyseek.api.queries import wire
+from anyseek.api.queries.conversion import ReadQuery, answer_to_json, query_from_wire
+from anyseek.api.service import Service
+from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.seam import Embedder
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
+from anyseek.search.item_files import PictureOf
+from anyseek.search.metrics import Stage, timed
+from anyseek.search.paging import BadCursor, count_seen
+from anyseek.search.settings import Limits
+from anyseek.search.types import Query, Results
 
 _MOST_TOGETHER = 32
 # A card takes far more at once, in one pass after another; while one is computed, the next is read. With a turn for

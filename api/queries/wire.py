@@ -1,6 +1,7 @@
 """Queries and answers as they travel: for Python callers, and as the schema of the service's JSON.
 
-Imports nothing heavy, so that a client starts at once. `api.queries.conversion` turns them into the engine's own.
+Imports nothing heavy, so that a client starts at once. `anyseek.api.queries.conversion` turns them into the engine's
+own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,11 +9,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
-from api.wire import ANSWER, STRICT, JsonType, to_json
-from model.spelling import unknown
-from search.errors import BadQuery
-from search.explanation import MOST_EXPLAINED, Explanation, PartShare, RankingShare, Reading, SharedCodes, SharedWord
-from search.settings import Limits
+from anyseek.api.wire import ANSWER, STRICT, JsonType, to_json
+from anyseek.model.spelling import unknown
+from anyseek.search.errors import BadQuery
+from anyseek.search.explanation import (
+    MOST_EXPLAINED,
+    Explanation,
+    PartShare,
+    RankingShare,
+    Reading,
+    SharedCodes,
+    SharedWord,
+)
+from anyseek.search.settings import Limits
 
 T = TypeVar("T")
 

@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import ServiceDependency, requires
-from api.quotas.schemas import QuotaAnswer
-from api.security import Scope
-from search.caller import caller
-from search.catalogue import quotas
-from search.catalogue.quotas import NO_QUOTA, Usage
+from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.quotas.schemas import QuotaAnswer
+from anyseek.api.security import Scope
+from anyseek.search.caller import caller
+from anyseek.search.catalogue import quotas
+from anyseek.search.catalogue.quotas import NO_QUOTA, Usage
 
 router = APIRouter(prefix="/v1/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from search.catalogue.quotas import Quota, Usage
+from anyseek.search.catalogue.quotas import Quota, Usage
 
 
 class QuotaAnswer(BaseModel):

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from anyseek.model.fourm.plans import default_plan
+from anyseek.model.fourm.published.modalities import inputs_of, targets_of
+from anyseek.model.generation.decoding import PrefixDecoder
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import Options
+from anyseek.model.generation.schedule import chain
+from anyseek.model.generation.state import ModalityState, empty_target, given, given_sequence
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import Context, FourM
 from benchmarks.model.timing import UNCOUNTED
-from model.fourm.plans import default_plan
-from model.fourm.published.modalities import inputs_of, targets_of
-from model.generation.decoding import PrefixDecoder
-from model.generation.generate import generate
-from model.generation.run import Options
-from model.generation.schedule import chain
-from model.generation.state import ModalityState, empty_target, given, given_sequence
-from model.generation.unconditional import Unconditional
-from model.modalities.formats.spans import SpecialIds
-from model.network.config import FourMConfig
-from model.network.transformer import Context, FourM
 
 IDS = SpecialIds(pad_id=0, end_id=3, sentinel_ids=tuple(range(4, 204)))
 WORDS = tuple(range(4_300, 4_308))  # a caption of 8 tokens

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anyseek.model.fourm.plans import default_plan
+from anyseek.model.generation.decoding import PrefixDecoder, together
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import Options
+from anyseek.model.generation.schedule import chain
+from anyseek.model.generation.state import empty_target, given
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.network.packing import pack_head
+from anyseek.model.network.transformer import Context, FourM
 from benchmarks.generation.counting import IDS
 from benchmarks.model.networks import PLAIN, TARGET, Case, Networks, Variant
-from model.fourm.plans import default_plan
-from model.generation.decoding import PrefixDecoder, together
-from model.generation.generate import generate
-from model.generation.run import Options
-from model.generation.schedule import chain
-from model.generation.state import empty_target, given
-from model.generation.unconditional import Unconditional
-from model.network.packing import pack_head
-from model.network.transformer import Context, FourM
 
 DEPTH, CAPTION = "tok_depth@224", "caption"
 KEYS = ("rgb@224", CAPTION, DEPTH, TARGET)

@@ -22,14 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.search.settings import Settings, Work
 from benchmarks.ingest.memory import peaks
 from benchmarks.ingest.metadata import compare, make_photos_of_cameras
 from benchmarks.ingest.rates import LARGE, SMALL, Pace, Run, bare_loop, decoding_ms, indexer, make_photos
 from benchmarks.ingest.workers import ServersMissing, team
-from model.errors import WeightsMissing
-from model.home import default_home
-from model.loading import load_embedder
-from search.settings import Settings, Work
 
 BARE = "bare loop"
 BUNDLED = "4m-tiny"

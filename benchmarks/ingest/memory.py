@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from anyseek.indexer.runs import SilentProgress
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
+from anyseek.search.settings import Index, Settings
 from benchmarks.ingest.rates import index, installation, make_tiny
-from indexer.runs import SilentProgress
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
-from search.settings import Index, Settings
 
 SPACE, DIMENSION = "drawn", 512
 

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
+from anyseek.model.seam import Embedder
+from anyseek.search.settings import Photos, Settings, Work
 from benchmarks.ingest.rates import LARGE, Pace, indexer, make_photos
-from model.seam import Embedder
-from search.settings import Photos, Settings, Work
 
 
 def make_photos_of_cameras(folder: Path, count: int, size: tuple[int, int] = LARGE) -> list[Path]:

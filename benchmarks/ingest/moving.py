@@ -17,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from anyseek.indexer import stamps
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.placing import place
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.settings import Settings
 from benchmarks.ingest.rates import index, installation, make_tiny
-from indexer import stamps
-from indexer.indexing import open_collection
-from indexer.placing import place
-from indexer.runs import Tools
-from indexer.sources.opening import open_source
-from model.hashing import HashingEmbedder
-from search.catalogue.jobs import Job
-from search.settings import Settings
 
 PER = 10_000
 

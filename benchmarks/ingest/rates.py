@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.runs import Owner, SilentProgress, Tools
-from indexer.sources.opening import open_source
-from model.modalities.reading.decode import decode_file
-from model.seam import Embedder, Sample
-from search.assets import AssetStore
-from search.catalogue.jobs import Job
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.settings import Settings, Work
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.seam import Embedder, Sample
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Settings, Work
 
 LARGE, SMALL = (4_000, 3_000), (320, 240)
 _PHOTOS = 16  # that differ in what they show; others are other files by what stands behind the end of the picture

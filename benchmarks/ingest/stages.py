@@ -22,26 +22,26 @@ from typing import Any, cast
 
 import torch
 
+from anyseek.indexer.photo_metadata.reading import read_metadata
+from anyseek.indexer.samples import RawFile
+from anyseek.model.encoders.compiled import is_installed
+from anyseek.model.encoders.efficientnet import load_efficientnet
+from anyseek.model.encoders.fastest import FastestEncoder
+from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.encoders.remembering import ImageEncoder
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.seam import Embedder, Sample
+from anyseek.search.settings import Settings
 from benchmarks.ingest.rates import LARGE, SMALL, Pace, Run, bare_loop, indexer, make_photos
 from benchmarks.ingest.vit import VitShape
 from benchmarks.model.timing import machine
-from indexer.photo_metadata.reading import read_metadata
-from indexer.samples import RawFile
-from model.encoders.compiled import is_installed
-from model.encoders.efficientnet import load_efficientnet
-from model.encoders.fastest import FastestEncoder
-from model.encoders.preprocess import encoder_input, picture_pixels
-from model.encoders.pull import check_encoders
-from model.encoders.remembering import ImageEncoder
-from model.fourm.model import FourMModel
-from model.home import default_home
-from model.loading import load_embedder
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.decode import decode_file
-from model.modalities.reading.encoded import WORKING_SIDE
-from model.modalities.reading.pictures import thumbnail
-from model.seam import Embedder, Sample
-from search.settings import Settings
 
 AT_ONCE = 4  # pictures that go through the encoder together
 COLOURS = "colours"

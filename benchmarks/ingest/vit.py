@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoders.preprocess import encoder_input, picture_pixels
-from model.network.packing import pack_linears
-from model.seam import FloatArray, Sample
+from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
+from anyseek.model.network.packing import pack_linears
+from anyseek.model.seam import FloatArray, Sample
 
 _WIDTH, _HEADS, _BLOCKS, _OUT = 768, 12, 12, 512
 _PATCH, _TOKENS = 32, 50  # 7 x 7 patches of 224 x 224 pixels, and one for the whole

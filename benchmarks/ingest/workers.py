@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.seam import Embedder
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.settings import Settings, Work
 from benchmarks.ingest.rates import Pace, Run, installation
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from model.seam import Embedder
-from search.catalogue.jobs import JobState
-from search.settings import Settings, Work
 from tests.services.servers import Postgres, Redis, Server, ServerFailed
 from tests.workers.processes import working
 
@@ -59,7 +59,7 @@ def _run(tools: Tools, files: Sequence[Path], number: int) -> Pace:
 
 
 def _index(tools: Tools, files: Sequence[Path]) -> None:
-    from workers.celery_queue import CeleryQueue
+    from anyseek.workers.celery_queue import CeleryQueue
 
     source, into = open_source(tools.settings, files[0].parent), open_collection(tools, f"c{time.time_ns()}")
     owner, queue = Owner(tools.database, tools.settings), CeleryQueue(tools.database, tools.settings)

@@ -25,13 +25,13 @@ from random import Random
 import numpy as np
 
 from anyseek import Client, Sample
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue import items as catalogued
+from anyseek.search.settings import Settings
+from anyseek.search.types import NewItem
+from anyseek.workers.runtime import Runtime
 from benchmarks.load.clients import COLLECTION, MISBEHAVING, Answers, caption, honest, misbehave
-from search.catalogue import collections
-from search.catalogue import items as catalogued
-from search.settings import Settings
-from search.types import NewItem
 from tests.services.anyseek import Anyseek
-from workers.runtime import Runtime
 
 _FIRST, _ONE_MORE = "nobody", "one more honest"
 _BATCH = 1_000

@@ -9,7 +9,7 @@ attention, norms and residuals stay float32.
 import torch
 from torch import Tensor, nn
 
-from model.network.transformer import FourM
+from anyseek.model.network.transformer import FourM
 
 _LARGEST = 127
 _TINY = 1e-30  # in place of 0, for rows of zeros

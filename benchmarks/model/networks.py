@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.layers import DecoderBlock
+from anyseek.model.network.packing import pack
+from anyseek.model.network.token_budget import within_budget
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
 from benchmarks.model.int8 import round_to_int8
-from model.network.config import FourMConfig
-from model.network.layers import DecoderBlock
-from model.network.packing import pack
-from model.network.token_budget import within_budget
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
 
 INT8 = "int8"
 
@@ -21,8 +21,9 @@ INT8 = "int8"
 class Variant:
     """A way of running the network. `dtype` is float32, bfloat16 or int8 (`benchmarks.model.int8`).
 
-    `packed`: weights in oneDNN's layout (`model.network.packing`). `folding`: cross-attention as `model.network.layers`
-    chooses, or always with keys and values of the whole context. `token_budget`: patches of 196 that are encoded.
+    `packed`: weights in oneDNN's layout (`anyseek.model.network.packing`). `folding`: cross-attention as
+    `anyseek.model.network.layers` chooses, or always with keys and values of the whole context. `token_budget`: patches
+    of 196 that are encoded.
     """
 
     dtype: str = "float32"

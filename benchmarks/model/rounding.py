@@ -9,15 +9,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from anyseek.model.encoders.minilm import load_minilm
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
+from anyseek.model.fourm.bundled.layout import CAPTION, LONGEST_CAPTION
+from anyseek.model.network.packing import pack
+from anyseek.model.network.tokens import ModalityInput
 from benchmarks.model.int8 import round_to_int8
 from benchmarks.model.networks import INT8, PLAIN, TARGET, Case, Networks, Variant
-from model.encoders.minilm import load_minilm
-from model.encoders.pull import check_encoders
-from model.errors import WeightsMissing
-from model.fourm.bundled.bundle import Bundle, load_bundle
-from model.fourm.bundled.layout import CAPTION, LONGEST_CAPTION
-from model.network.packing import pack
-from model.network.tokens import ModalityInput
 
 MARGIN = 0.01
 _CLASSES = Path(__file__).parents[2] / "model" / "encoders" / "imagenet_classes.txt"

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from model.errors import BadDevice
-from model.fourm.model import FourMModel
-from model.network.compiling import check_compiler, compile_blocks
-from model.seam import FloatArray, Sample
-from model.switches import Switches, switching
+from anyseek.model.errors import BadDevice
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.network.compiling import check_compiler, compile_blocks
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.model.switches import Switches, switching
 
 _BEFORE = 3  # runs of each shape that are not counted: in them blocks are compiled and the graph is captured
 

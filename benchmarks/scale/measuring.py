@@ -11,15 +11,15 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import text
 
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.runs import Owner, SilentProgress, Tools
-from indexer.sources.opening import open_source
-from model.hashing import HashingEmbedder
-from search.assets import AssetStore
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.settings import Settings
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Settings
 
 _SIDE = 320
 

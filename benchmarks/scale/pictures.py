@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, select
 
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.settings import Settings
 from benchmarks.ingest.rates import FILES_A_FOLDER, png
 from benchmarks.scale.measuring import bytes_below
 from benchmarks.scale.processes import Taken, commands
-from search.catalogue import jobs
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow
-from search.catalogue.upgrade import upgrade
-from search.settings import Settings
 
 SIDE = 32
 _LOOK_SECONDS = 0.5

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PROGRAM = "from api.cli import main; main()"
+_PROGRAM = "from anyseek.api.cli import main; main()"
 _POLL_SECONDS = 0.1
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from anyseek.search.catalogue import log
+from anyseek.search.engine import SearchEngine
+from anyseek.search.spaces.local import faiss as faiss_index
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.spaces.local.candidates import Ivf
+from anyseek.search.spaces.local.space import LocalSpace
 from benchmarks.scale.processes import peak_mb
 from benchmarks.search import living
 from benchmarks.search.__main__ import index_of, searches
 from benchmarks.search.gallery import COLLECTION, Gallery, GivenEmbedder, made, make, open_catalogue, take_back
-from search.catalogue import log
-from search.engine import SearchEngine
-from search.spaces.local import faiss as faiss_index
-from search.spaces.local import snapshots
-from search.spaces.local.backend import LocalBackend
-from search.spaces.local.candidates import Ivf
-from search.spaces.local.space import LocalSpace
 
 KIND = "ivf"
 _BUILT = "built.json"

@@ -25,6 +25,11 @@ from typing import Any
 import faiss
 import numpy as np
 
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.spaces.local.faiss import FaissIndex
 from benchmarks.search import living, measures
 from benchmarks.search.gallery import (
     BUCKETS,
@@ -38,11 +43,6 @@ from benchmarks.search.gallery import (
     take_back,
 )
 from benchmarks.search.service import over_http, served
-from search.catalogue import collections
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.spaces.local.backend import LocalBackend
-from search.spaces.local.faiss import FaissIndex
 
 SHARES = (500, 100, 10, 1)  # of a thousand
 INSERTED_A_SECOND = 500

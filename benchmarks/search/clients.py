@@ -35,12 +35,12 @@ import httpx
 import numpy as np
 
 from anyseek import Client
-from model.seam import FloatArray
-from search.catalogue import collections, items
-from search.catalogue.upgrade import open_database
-from search.metrics import Stage
-from search.settings import read_settings
-from search.types import NewItem
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.upgrade import open_database
+from anyseek.search.metrics import Stage
+from anyseek.search.settings import read_settings
+from anyseek.search.types import NewItem
 
 COLLECTION, K = "captions", 10
 HERE = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def measured(service: Served, bodies: Sequence[bytes], clients: int, seconds: fl
 def serving(name: str, checkout: Path, home: Path, model: str) -> Iterator[Served]:
     """The service of a checkout, over a data directory of its own."""
     environment = os.environ | {"ANYSEEK_HOME": str(home), "PYTHONPATH": str(checkout)}
-    command = [sys.executable, "-m", "api", "serve", "--port", "0", "--model", model]
+    command = [sys.executable, "-m", "anyseek", "serve", "--port", "0", "--model", model]
     process = subprocess.Popen(
         command, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

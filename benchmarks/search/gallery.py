@@ -11,18 +11,18 @@ import numpy as np
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
-from search.catalogue import collections, item_rows, items, log
-from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
-from search.catalogue.upgrade import upgrade
-from search.catalogue.vectors import to_bytes
-from search.engine import SearchEngine
-from search.filters.facets import facets_of
-from search.settings import Index, Settings
-from search.spaces.local import snapshots
-from search.spaces.local.backend import space_folder
-from search.types import Collection, NewItem, Space
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample
+from anyseek.search.catalogue import collections, item_rows, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.catalogue.vectors import to_bytes
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.facets import facets_of
+from anyseek.search.settings import Index, Settings
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.backend import space_folder
+from anyseek.search.types import Collection, NewItem, Space
 
 COLLECTION, SPACE = "things", "given"
 PER_CLUSTER = 200
@@ -191,7 +191,7 @@ def _new_items(vectors: FloatArray, first: int) -> Iterator[NewItem]:
 
 
 def write_new(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
-    """As `search.catalogue.items.write`, of keys that the collection does not have, without assets."""
+    """As `anyseek.search.catalogue.items.write`, of keys that the collection does not have, without assets."""
     last_seq = collections.lock(session, collection)
     first_id = (session.scalar(select(func.max(ItemRow.id))) or 0) + 1
     numbered = list(enumerate(new_items, first_id))

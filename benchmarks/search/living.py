@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError
+from anyseek.search.spaces.local import space as space_index
+from anyseek.search.types import Part, Query
 from benchmarks.search.gallery import COLLECTION, SPACE, Gallery, GivenEmbedder, key_of, open_catalogue, put
 from benchmarks.search.measures import Search, by_engine
-from search.catalogue import collections
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import AnyseekError
-from search.spaces.local import space as space_index
-from search.types import Part, Query
 
 BATCH_PUT = 50
 

@@ -7,15 +7,15 @@ from typing import Any
 import faiss
 import numpy as np
 
+from anyseek.model.seam import FloatArray
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.tree import Compare, Filter, Operator
+from anyseek.search.spaces.local.candidates import Candidates
+from anyseek.search.spaces.local.faiss import CANDIDATES_PER_HIT, FaissIndex
+from anyseek.search.spaces.local.kinds import Kind
+from anyseek.search.spaces.local.rows import selector
+from anyseek.search.types import IdArray, Part, Query
 from benchmarks.search.gallery import COLLECTION, Gallery, bucket_of
-from model.seam import FloatArray
-from search.engine import SearchEngine
-from search.filters.tree import Compare, Filter, Operator
-from search.spaces.local.candidates import Candidates
-from search.spaces.local.faiss import CANDIDATES_PER_HIT, FaissIndex
-from search.spaces.local.kinds import Kind
-from search.spaces.local.rows import selector
-from search.types import IdArray, Part, Query
 
 K = 10
 WARMING = 20

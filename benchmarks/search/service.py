@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from anyseek.indexer.runs import Tools
+from anyseek.model.seam import Embedder
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from benchmarks.search.gallery import COLLECTION, Gallery, GivenEmbedder, open_catalogue
 from benchmarks.search.measures import K
-from indexer.runs import Tools
-from model.seam import Embedder
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.settings import Settings
-from workers.runtime import Runtime
 
 READY_SECONDS = 120
 
@@ -41,8 +41,8 @@ def serve(home: Path, kind: str, gallery: Gallery, queries: int, port: int) -> N
     """The product's own application; ends with its process."""
     import uvicorn
 
-    from api.app import create_app
-    from api.service import Service, ServiceSettings
+    from anyseek.api.app import create_app
+    from anyseek.api.service import Service, ServiceSettings
 
     settings, database = open_catalogue(home, kind)
     runtime = GivenRuntime(settings, database, GivenEmbedder(gallery.queries(queries), gallery.dimension))

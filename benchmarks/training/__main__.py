@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
+from anyseek.model.training.pretraining.config import SIZES
+from anyseek.model.training.run.launching import leave, run_processes
 from benchmarks.model.timing import machine
 from benchmarks.training.measures import Way, largest_batch, matrix_rate, measure, published_peak
-from model.training.pretraining.config import SIZES
-from model.training.run.launching import leave, run_processes
 
 _MATRIX = 1024
 

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.network.transformer import FourM
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.run.config import BatchConfig, Precision, RunConfig
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.loop import Trainer, average_gradients
+from anyseek.model.training.run.memory import own_part, recompute_blocks, shard
+from anyseek.model.training.run.processes import Processes, joined_processes, local_number
+from anyseek.model.training.run.state import TrainingState
 from benchmarks.model.timing import UNCOUNTED
-from model.network.config import FourMConfig
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.network.transformer import FourM
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
-from model.training.pretraining.objective import Objective
-from model.training.run.config import BatchConfig, Precision, RunConfig
-from model.training.run.folder import RunFolder
-from model.training.run.loop import Trainer, average_gradients
-from model.training.run.memory import own_part, recompute_blocks, shard
-from model.training.run.processes import Processes, joined_processes, local_number
-from model.training.run.state import TrainingState
 
 _GIVEN, _PREDICTED = ("rgb@224", "tok_depth@224"), ("tok_depth@224", "tok_normal@224")
 _USED = 128  # tokens of each modality of a sample, of 196

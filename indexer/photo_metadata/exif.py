@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
-from indexer.photo_metadata.makers import maker_name
-from search.filters.tree import Moment
+from anyseek.indexer.photo_metadata.makers import maker_name
+from anyseek.search.filters.tree import Moment
 
 LONGEST_TEXT = 200
 _TIME = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)

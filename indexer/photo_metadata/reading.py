@@ -7,16 +7,16 @@ from typing import Any
 
 from PIL import Image
 
-from indexer.photo_metadata import places
-from indexer.photo_metadata.exif import read_exif
-from indexer.photo_metadata.words import Words, caption_of, read_words
-from indexer.samples import DECODING_VERSION, PICTURE, RawFile
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BrokenPicture
-from model.modalities.reading.pictures import decoding, decoding_version, exif_of, open_picture, upright_size
-from search.filters.tree import Moment
-from search.settings import Photos, Settings
-from search.types import Attributes
+from anyseek.indexer.photo_metadata import places
+from anyseek.indexer.photo_metadata.exif import read_exif
+from anyseek.indexer.photo_metadata.words import Words, caption_of, read_words
+from anyseek.indexer.samples import DECODING_VERSION, PICTURE, RawFile
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BrokenPicture
+from anyseek.model.modalities.reading.pictures import decoding, decoding_version, exif_of, open_picture, upright_size
+from anyseek.search.filters.tree import Moment
+from anyseek.search.settings import Photos, Settings
+from anyseek.search.types import Attributes
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from indexer.descriptions import Description
+from anyseek.indexer.descriptions import Description
 
 LOCAL_THREADS = 1
 

@@ -10,17 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from indexer.descriptions import Description, json_object, read_fields, sidecar_of
-from indexer.errors import BadSource, InputVanished
-from indexer.kinds import is_picture_suffix
-from indexer.paths import from_uri, to_key, to_uri
-from indexer.samples import PICTURE
-from indexer.sources.base import Found, Position, is_fresh, version_now
-from indexer.sources.folder import MANIFEST
-from indexer.sources.remote import RemoteStorage
-from model.modalities.registry import resolve
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.descriptions import Description, json_object, read_fields, sidecar_of
+from anyseek.indexer.errors import BadSource, InputVanished
+from anyseek.indexer.kinds import is_picture_suffix
+from anyseek.indexer.paths import from_uri, to_key, to_uri
+from anyseek.indexer.samples import PICTURE
+from anyseek.indexer.sources.base import Found, Position, is_fresh, version_now
+from anyseek.indexer.sources.folder import MANIFEST
+from anyseek.indexer.sources.remote import RemoteStorage
+from anyseek.model.modalities.registry import resolve
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 
 _MOST_TOGETHER = 64
 

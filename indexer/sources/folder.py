@@ -1,7 +1,7 @@
 """A folder as a source of inputs: its pictures and their descriptions.
 
-Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `indexer.descriptions`. The lines of the
-manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
+Sidecars (`a.json` beside `a.jpg`) and `manifest.jsonl` are described in `anyseek.indexer.descriptions`. The lines of
+the manifest are not kept in memory, only 24 bytes each to find them again, so it may have millions.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
-from indexer.errors import BadDescription, InputError, InputUnreadable, InputVanished, SourceGone
-from indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
-from indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
-from indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
-from indexer.stamps import file_state
-from model.modalities.reading.files import open_file, read_file, read_start
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.descriptions import SIDECAR_SUFFIX, Description, parse_description, sidecar_of
+from anyseek.indexer.errors import BadDescription, InputError, InputUnreadable, InputVanished, SourceGone
+from anyseek.indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_suffix
+from anyseek.indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
+from anyseek.indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
+from anyseek.indexer.stamps import file_state
+from anyseek.model.modalities.reading.files import open_file, read_file, read_start
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 
 MANIFEST = "manifest.jsonl"
 FOLDER_UNREADABLE = "folder-unreadable"

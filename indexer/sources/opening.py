@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.errors import BadSource, InputError, SourceGone
-from indexer.kinds import SHARD_SUFFIX, is_picture_suffix
-from indexer.paths import is_remote, to_uri
-from indexer.sources.base import Source
-from indexer.sources.folder import FolderSource
-from indexer.sources.parquet import ParquetTable
-from indexer.sources.remote import RemoteStorage
-from indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
-from indexer.sources.storage import LocalStorage, Storage
-from search.settings import BadSetting, Settings
+from anyseek.indexer.errors import BadSource, InputError, SourceGone
+from anyseek.indexer.kinds import SHARD_SUFFIX, is_picture_suffix
+from anyseek.indexer.paths import is_remote, to_uri
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.folder import FolderSource
+from anyseek.indexer.sources.parquet import ParquetTable
+from anyseek.indexer.sources.remote import RemoteStorage
+from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
+from anyseek.indexer.sources.storage import LocalStorage, Storage
+from anyseek.search.settings import BadSetting, Settings
 
 if TYPE_CHECKING:
-    from indexer.sources.web import Network
+    from anyseek.indexer.sources.web import Network
 
 _TABLES: Mapping[str, Callable[[Open, str], Table]] = {
     ".jsonl": JsonLines,
@@ -53,7 +53,7 @@ def _remote(settings: Settings, url: str) -> Source:
     folder, _, file = url.rstrip("/").rpartition("/")
     if not url.endswith("/") and posixpath.splitext(file)[1] in (*_TABLES, SHARD_SUFFIX):
         return _of_file(settings, RemoteStorage(folder, settings.limits), file)
-    from indexer.sources.bucket import BucketSource
+    from anyseek.indexer.sources.bucket import BucketSource
 
     return BucketSource(RemoteStorage(url, settings.limits), settings.limits)
 
@@ -62,11 +62,11 @@ def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
     kind = posixpath.splitext(file)[1]
     storage.check()
     if kind == SHARD_SUFFIX:
-        from indexer.sources.tar import TarSource
+        from anyseek.indexer.sources.tar import TarSource
 
         return TarSource(storage, file, settings.limits)
-    from indexer.sources.table import TableSource
-    from indexer.sources.web import Web
+    from anyseek.indexer.sources.table import TableSource
+    from anyseek.indexer.sources.web import Web
 
     web = Web(settings.limits, _networks(settings))
     try:
@@ -77,7 +77,7 @@ def _of_file(settings: Settings, storage: Storage, file: str) -> Source:
 
 
 def _networks(settings: Settings) -> "tuple[Network, ...]":
-    from indexer.sources.web import read_networks
+    from anyseek.indexer.sources.web import read_networks
 
     try:
         return read_networks(settings.url_networks)

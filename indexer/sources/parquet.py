@@ -7,9 +7,9 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from indexer.errors import BadDescription, BadSource, ExtraMissing
-from indexer.paths import one_line
-from indexer.sources.rows import Row
+from anyseek.indexer.errors import BadDescription, BadSource, ExtraMissing
+from anyseek.indexer.paths import one_line
+from anyseek.indexer.sources.rows import Row
 
 BATCH = 256
 _KEPT_BATCHES = 4

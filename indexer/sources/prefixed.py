@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from indexer.descriptions import Description
-from indexer.errors import BadDescription
-from indexer.sources.base import Found, Position, Source
-from search.catalogue.items import KEYS, is_key
-from search.errors import BadInput
-from search.filters.tree import is_storable
+from anyseek.indexer.descriptions import Description
+from anyseek.indexer.errors import BadDescription
+from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.search.catalogue.items import KEYS, is_key
+from anyseek.search.errors import BadInput
+from anyseek.search.filters.tree import is_storable
 
 PREFIX_CHARACTERS = 200
 

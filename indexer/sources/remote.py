@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from indexer.errors import (
+from anyseek.indexer.errors import (
     BadSource,
     ExtraMissing,
     InputError,
@@ -19,8 +19,8 @@ from indexer.errors import (
     SourceGone,
     TooManyBytes,
 )
-from indexer.paths import one_line
-from search.settings import Limits
+from anyseek.indexer.paths import one_line
+from anyseek.search.settings import Limits
 
 # Other kinds read local files or the web, for which there are other sources with their own checks.
 _REFUSED = frozenset({"file", "local", "http", "https", "dir"})

@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from indexer.descriptions import json_object
-from indexer.errors import BadDescription, BadSource
-from indexer.paths import one_line
+from anyseek.indexer.descriptions import json_object
+from anyseek.indexer.errors import BadDescription, BadSource
+from anyseek.indexer.paths import one_line
 
 LINE_BYTES = 1 << 20
 MODALITY_COLUMN = "modality:"  # with the name of a modality behind it

@@ -6,12 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from indexer.errors import SourceGone
-from indexer.paths import inside, is_utf8, to_uri
-from indexer.sources.base import LOCAL_THREADS
-from indexer.stamps import file_state
-from model.modalities.reading.files import open_file, read_file
-from search.settings import Limits
+from anyseek.indexer.errors import SourceGone
+from anyseek.indexer.paths import inside, is_utf8, to_uri
+from anyseek.indexer.sources.base import LOCAL_THREADS
+from anyseek.indexer.stamps import file_state
+from anyseek.model.modalities.reading.files import open_file, read_file
+from anyseek.search.settings import Limits
 
 
 class Storage(Protocol):

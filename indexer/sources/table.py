@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from indexer.descriptions import Description, read_fields
-from indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
-from indexer.paths import to_key, to_uri
-from indexer.sources.base import Found, Position
-from indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
-from indexer.sources.storage import Storage
-from indexer.sources.web import Web, is_url
-from search.catalogue.items import KEYS, is_key
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.descriptions import Description, read_fields
+from anyseek.indexer.errors import AddressRefused, BadDescription, InputVanished, SourceGone
+from anyseek.indexer.paths import to_key, to_uri
+from anyseek.indexer.sources.base import Found, Position
+from anyseek.indexer.sources.rows import LABEL_COLUMNS, MODALITY_COLUMN, Row, Table, is_known
+from anyseek.indexer.sources.storage import Storage
+from anyseek.indexer.sources.web import Web, is_url
+from anyseek.search.catalogue.items import KEYS, is_key
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 
 _URI_CHARACTERS = 1_500  # databases cannot index much longer ones
 

@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from indexer.descriptions import Description, ModalityFile, json_object, read_fields
-from indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
-from indexer.kinds import SHARD_SUFFIX, is_picture_suffix
-from indexer.paths import from_uri, one_line, to_key, to_uri
-from indexer.samples import PICTURE
-from indexer.sources.base import Found, Position
-from indexer.sources.storage import Storage
-from indexer.sources.table import description_fields
-from indexer.sources.tar_reader import BadArchive, Member, members
-from model.modalities.reading.documents import parse_text
-from model.modalities.registry import resolve
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.descriptions import Description, ModalityFile, json_object, read_fields
+from anyseek.indexer.errors import BadDescription, BadSource, DecodeError, InputVanished, SourceGone, TooManyBytes
+from anyseek.indexer.kinds import SHARD_SUFFIX, is_picture_suffix
+from anyseek.indexer.paths import from_uri, one_line, to_key, to_uri
+from anyseek.indexer.samples import PICTURE
+from anyseek.indexer.sources.base import Found, Position
+from anyseek.indexer.sources.storage import Storage
+from anyseek.indexer.sources.table import description_fields
+from anyseek.indexer.sources.tar_reader import BadArchive, Member, members
+from anyseek.model.modalities.reading.documents import parse_text
+from anyseek.model.modalities.registry import resolve
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 
 _TEXTS = frozenset({"txt", "json", "cls"})
 _OF_OTHERS = ("file", "url", "modalities")  # the archive itself defines the files

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from indexer.errors import InputError
+from anyseek.indexer.errors import InputError
 
 BLOCK = 512
 _LONGEST_NAME = 65_536

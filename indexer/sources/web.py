@@ -19,9 +19,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
-from indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
-from indexer.paths import one_line
-from search.settings import Limits
+from anyseek.indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
+from anyseek.indexer.paths import one_line
+from anyseek.search.settings import Limits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

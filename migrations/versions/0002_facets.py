@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-from search.filters.facets import facets_of
+from anyseek.search.filters.facets import facets_of
 
 revision = "0002"
 down_revision = "0001"
@@ -73,4 +73,4 @@ def fill() -> None:
 
 def _json(attributes: object) -> dict[str, object]:
     """SQLite gives JSON as text, PostgreSQL as an object."""
-    return json.loads(attributes) if isinstance(attributes, str) else dict(attributes)  # type: ignore[call-overload]
+    return json.loads(attributes) if isinstance(attributes, str) else dict(attributes)  # type: ignore[no-any-return, call-overload]

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.metadata import FIELDS, Count, Metadata
-from model.modalities.registry import MODALITIES, Content
-from model.seam import FloatArray, Value
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.metadata import FIELDS, Count, Metadata
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.seam import FloatArray, Value
 
 _GRID = 4  # steps of each of red, green and blue
 _WIDTH = 56.0  # of the bell around each point of the grid

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
-from model.openclip.aliases import ALIASES
-from model.openclip.files import LOCAL_PREFIX, published_parts
-from model.openclip.files import PREFIX as OPENCLIP
+from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
+from anyseek.model.openclip.aliases import ALIASES
+from anyseek.model.openclip.files import LOCAL_PREFIX, published_parts
+from anyseek.model.openclip.files import PREFIX as OPENCLIP
 
 PREFIX = "bridge:"
 NUMBERS_FILE, RECORD_FILE = "bridge.safetensors", "bridge.json"

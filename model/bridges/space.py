@@ -19,8 +19,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.seam import FloatArray
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.seam import FloatArray
 
 VERSION = "1"  # raise it when the same files give other vectors
 _NOTHING = 1e-6  # a shorter vector has no direction

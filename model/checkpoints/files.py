@@ -1,7 +1,7 @@
 """Read and write networks as safetensors files whose metadata is their config, and compute fingerprints.
 
 Reading never holds two copies of the weights. It builds a network without numbers, then assigns the memory-mapped
-tensors, or the tensors that `model.checkpoints.quantized` restores from them.
+tensors, or the tensors that `anyseek.model.checkpoints.quantized` restores from them.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from model.checkpoints.quantized import ROWS, quantized, restored_tensor, sharing_rows, whole_names
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.files import file_digest, whole_file
-from model.network.config import ConfigInvalid, FourMConfig, parse_metadata
-from model.network.modality_embeddings import computed_positions
-from model.network.transformer import FourM
-from model.seam import FloatArray
-from model.tokenizers.build import Tokenizer, build_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.quantized import ROWS, quantized, restored_tensor, sharing_rows, whole_names
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.files import file_digest, whole_file
+from anyseek.model.network.config import ConfigInvalid, FourMConfig, parse_metadata
+from anyseek.model.network.modality_embeddings import computed_positions
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import FloatArray
+from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 _METADATA = "__metadata__"  # where the header of a safetensors file has them
 _CONFIG_KEYS = frozenset({"domains_in", "enc_type", "quant_type"})  # one of them is in every config
@@ -107,10 +107,11 @@ def save_checkpoint(
 ) -> None:
     """Write a network with its config; parameters are cast to `dtype` where it is given, tables stay as they are.
 
-    With `torch.int8`, everything including tables is quantised by `model.checkpoints.quantized`. Position tables are
-    left out and computed when the file is read. A shared tensor is written once. A table in `told_apart` is stored as
-    the rows named there and one row for all others (`model.checkpoints.quantized`). The file appears whole or not at
-    all, and the same network always gives the same bytes. Raises `WeightsCorrupt` for numbers that int8 cannot hold.
+    With `torch.int8`, everything including tables is quantised by `anyseek.model.checkpoints.quantized`. Position
+    tables are left out and computed when the file is read. A shared tensor is written once. A table in `told_apart` is
+    stored as the rows named there and one row for all others (`anyseek.model.checkpoints.quantized`). The file appears
+    whole or not at all, and the same network always gives the same bytes. Raises `WeightsCorrupt` for numbers that int8
+    cannot hold.
     """
     tensors = sharing_rows(distinct_tensors(network), told_apart)
     if dtype is torch.int8:
@@ -177,9 +178,9 @@ def read_config(path: Path) -> dict[str, object]:
 def load_strictly(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
     """Replace every tensor of a network by the one of the same name in a file, floats cast to `dtype`.
 
-    What `model.checkpoints.quantized` stored is restored. A name that the network ties to another may be absent if the
-    other is there, and so may position tables that are computed. Raises `CheckpointMismatch` naming each missing and
-    unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
+    What `anyseek.model.checkpoints.quantized` stored is restored. A name that the network ties to another may be absent
+    if the other is there, and so may position tables that are computed. Raises `CheckpointMismatch` naming each missing
+    and unexpected tensor and each of another shape, `WeightsMissing`, `WeightsCorrupt`.
     """
     source = _sources(network, path)
     with safe_open(path, framework="pt") as file:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor
 
-from model.errors import WeightsCorrupt
+from anyseek.model.errors import WeightsCorrupt
 
 SCALE = ":scale"
 LEAST_ELEMENTS = 4096  # of a tensor that is stored as int8; smaller ones would save nothing worth the error

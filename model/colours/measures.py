@@ -8,8 +8,8 @@ because light, dark and pale colours have it, too.
 import numpy as np
 import numpy.typing as npt
 
-from model.colours.lab import Numbers, to_lab
-from model.modalities.drawings import ByteArray
+from anyseek.model.colours.lab import Numbers, to_lab
+from anyseek.model.modalities.drawings import ByteArray
 
 _SAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "black": ((0, 0, 0), (25, 25, 25)),

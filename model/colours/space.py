@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.colours.lab import Numbers, to_lab
-from model.modalities.drawings import ByteArray
-from model.seam import EmbeddingSpace, FloatArray, Sample, Value
+from anyseek.model.colours.lab import Numbers, to_lab
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Sample, Value
 
 COLOURS = "colours"
 PICTURE, PALETTE = "rgb", "color_palette"

@@ -1,9 +1,9 @@
 """Build a data set: `anyseek data build`.
 
 A build can be killed at any moment; the next start resumes after the last complete shard. The recipe and the sources
-determine everything before the work starts (`model.data.plan`), each shard is written whole or not at all, and the
-manifest is written last. The result is therefore the same, byte for byte, however often the build was interrupted and
-however many workers it used.
+determine everything before the work starts (`anyseek.model.data.plan`), each shard is written whole or not at all, and
+the manifest is written last. The result is therefore the same, byte for byte, however often the build was interrupted
+and however many workers it used.
 """
 
 import json
@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.data.codecs import decode_value, sample_of
-from model.data.errors import BuildConflict, DataSetInvalid, SampleInvalid, ShardCorrupt
-from model.data.making import Failure, Made, Workshop, make_in_order
-from model.data.plan import Plan, ShardPlan, make_plan, open_sources
-from model.data.recipe import Recipe
-from model.data.registry import Place
-from model.data.samples import Source, Split
-from model.data.shards import (
+from anyseek.model.data.codecs import decode_value, sample_of
+from anyseek.model.data.errors import BuildConflict, DataSetInvalid, SampleInvalid, ShardCorrupt
+from anyseek.model.data.making import Failure, Made, Workshop, make_in_order
+from anyseek.model.data.plan import Plan, ShardPlan, make_plan, open_sources
+from anyseek.model.data.recipe import Recipe
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import Source, Split
+from anyseek.model.data.shards import (
     ATTRIBUTES,
     MANIFEST,
     DataSet,
@@ -34,7 +34,7 @@ from model.data.shards import (
     read_shard,
     write_manifest,
 )
-from model.files import FileLock, remove_leftovers, write_file
+from anyseek.model.files import FileLock, remove_leftovers, write_file
 
 FAILURES = "failures.jsonl"
 _STATE = ".build"  # gone when the data set is finished

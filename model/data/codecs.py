@@ -1,6 +1,6 @@
 """Convert samples to shard entries and back, one file per field, and read users' files as sample values. No torch.
 
-The records in `model.data.contents` define how each field's content is handled.
+The records in `anyseek.model.data.contents` define how each field's content is handled.
 """
 
 import json
@@ -10,16 +10,16 @@ from typing import Any
 
 from PIL import Image
 
-from model.data.contents import ARRAYS, stored_content
-from model.data.encodings import to_json
-from model.data.errors import SampleInvalid
-from model.data.samples import DataSample
-from model.data.shards import ATTRIBUTES, Entry
-from model.errors import BadInput
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.reading.encoded import Encoded, FileLimits
-from model.modalities.reading.errors import DecodeError, InputError
-from model.modalities.reading.files import read_file
+from anyseek.model.data.contents import ARRAYS, stored_content
+from anyseek.model.data.encodings import to_json
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import DataSample
+from anyseek.model.data.shards import ATTRIBUTES, Entry
+from anyseek.model.errors import BadInput
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import DecodeError, InputError
+from anyseek.model.modalities.reading.files import read_file
 
 _UNREADABLE = (
     OSError,

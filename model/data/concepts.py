@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from model.galleries.openmoji import SKIN_TONES
+from anyseek.model.galleries.openmoji import SKIN_TONES
 
 HELD_OUT_SHARE = 0.15  # base concepts that only the evaluation sees
 DEVELOPMENT_SHARE = 0.05  # base concepts that choose constants, never trained on, never reported

@@ -1,8 +1,8 @@
-"""How data sets handle each kind of content: one record each, alongside those of `model.modalities.values`.
+"""How data sets handle each kind of content: one record each, alongside those of `anyseek.model.modalities.values`.
 
 A sample may hold several captions and palettes, and training draws one at a time; all other values are as the modality
 defines them. A field is a modality, one of the few names that only data sets have (`field_content` in
-`model.modalities.registry`), or an array made for a network and named after it. No torch.
+`anyseek.model.modalities.registry`), or an array made for a network and named after it. No torch.
 """
 
 import re
@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.data import encodings, perturbations
-from model.data.errors import SampleInvalid
-from model.data.samples import Caption, DataSample, Origin
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.arrays import read_npy
-from model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
-from model.modalities.reading.encoded import Encoded
-from model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
-from model.modalities.rendering import documents
-from model.modalities.values import CONTENTS
-from model.seam import Regions
+from anyseek.model.data import encodings, perturbations
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.arrays import read_npy
+from anyseek.model.modalities.reading.documents import palette_of_members, parse_json, parse_palette, parse_text, utf8
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, field_content
+from anyseek.model.modalities.rendering import documents
+from anyseek.model.modalities.values import CONTENTS
+from anyseek.model.seam import Regions
 
 Shape = tuple[int, int]  # height, width
 

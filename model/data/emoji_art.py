@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.concepts import (
+from anyseek.model.data.concepts import (
     Concept,
     has_skin_tone,
     hexcodes_by_name,
@@ -22,9 +22,9 @@ from model.data.concepts import (
     read_concepts,
     squash,
 )
-from model.data.errors import SourceUnavailable
-from model.files import whole_folder
-from model.galleries.openmoji import WHEEL_REQUIREMENT, fetch_wheel
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.files import whole_folder
+from anyseek.model.galleries.openmoji import WHEEL_REQUIREMENT, fetch_wheel
 
 EMOJIBASE = "emojibase-data@17.0.0"
 OPENMOJI = "openmoji"
@@ -51,7 +51,7 @@ NAMES_LICENCE = "names and tags: emojibase-data, MIT"
 
 @dataclass(frozen=True)
 class Art:
-    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `model.data.concepts`)."""
+    """One vendor's drawing of one emoji, as SVG; `hexcode` is plain (see `anyseek.model.data.concepts`)."""
 
     vendor: str
     hexcode: str

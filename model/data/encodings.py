@@ -2,7 +2,8 @@
 
 Pictures are stored as PNG, or as JPEG of quality 95 where that is smaller. Everything else is stored exactly, except
 float arrays, which become float16, and depth, which is rounded to 65,535 steps. The same value always gives the same
-bytes. `model.data.codecs` turns whatever these functions raise for a wrong value or damaged bytes into `SampleInvalid`.
+bytes. `anyseek.model.data.codecs` turns whatever these functions raise for a wrong value or damaged bytes into
+`SampleInvalid`.
 """
 
 import io
@@ -14,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from model.data.errors import SampleInvalid
-from model.data.samples import Caption, Origin
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.documents import palette_of_members
-from model.modalities.reading.encoded import Encoded
-from model.modalities.rendering.documents import palette_members
-from model.seam import FloatArray, Regions
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Caption, Origin
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.documents import palette_of_members
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.seam import FloatArray, Regions
 
 T = TypeVar("T")
 

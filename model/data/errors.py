@@ -1,10 +1,10 @@
 """Errors raised while building or reading training data."""
 
-from model.errors import ModelError
+from anyseek.model.errors import ModelError
 
 
 class DataError(ModelError):
-    """Anything that goes wrong in `model.data`.
+    """Anything that goes wrong in `anyseek.model.data`.
 
     DataError
     ├── RecipeInvalid      a recipe has an unknown key, a wrong type or names something that does not exist

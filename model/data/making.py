@@ -16,14 +16,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
 
-from model.data.codecs import entry_of
-from model.data.contents import fitted
-from model.data.errors import SampleInvalid
-from model.data.plan import Job
-from model.data.recipe import Recipe
-from model.data.registry import Labeller, Place, labeller_kind
-from model.data.samples import DataSample, Source, shard_key
-from model.data.shards import Entry
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import fitted
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.plan import Job
+from anyseek.model.data.recipe import Recipe
+from anyseek.model.data.registry import Labeller, Place, labeller_kind
+from anyseek.model.data.samples import DataSample, Source, shard_key
+from anyseek.model.data.shards import Entry
 
 
 @dataclass(frozen=True)

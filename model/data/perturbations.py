@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from model.modalities.drawings import ByteArray, ink, square
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.rendering.looks import SIDE
-from model.seam import FloatArray, Regions
+from anyseek.model.modalities.drawings import ByteArray, ink, square
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.rendering.looks import SIDE
+from anyseek.model.seam import FloatArray, Regions
 
 FloatMap = npt.NDArray[np.float32]
 

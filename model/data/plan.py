@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model.data.errors import SourceUnavailable
-from model.data.recipe import Recipe
-from model.data.registry import Place, labeller_kind, source_kind
-from model.data.samples import Source, Split
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.recipe import Recipe
+from anyseek.model.data.registry import Place, labeller_kind, source_kind
+from anyseek.model.data.samples import Source, Split
 
 _VERSION = 2  # raise it when the same recipe and sources give other shards
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 
-from model.config_reader import Bounds, NotNegative, Positive, Refused, read
-from model.data.errors import RecipeInvalid
-from model.data.registry import labeller_kind, source_kind
-from model.data.samples import Split
-from model.data.splits import Shares
+from anyseek.model.config_reader import Bounds, NotNegative, Positive, Refused, read
+from anyseek.model.data.errors import RecipeInvalid
+from anyseek.model.data.registry import labeller_kind, source_kind
+from anyseek.model.data.samples import Split
+from anyseek.model.data.splits import Shares
 
 _Keys = TypeVar("_Keys")
 

@@ -10,34 +10,34 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.data.errors import RecipeInvalid
-from model.data.samples import DataSample, Source
-from model.data.splits import Shares
+from anyseek.model.data.errors import RecipeInvalid
+from anyseek.model.data.samples import DataSample, Source
+from anyseek.model.data.splits import Shares
 
 SOURCES = {
-    "folder": "model.data.sources.folder:FOLDER",
-    "shards": "model.data.sources.shards:SHARDS",
-    "emoji": "model.data.sources.emoji:EMOJI",
-    "clipart": "model.data.sources.clipart:CLIPART",
-    "photos": "model.data.sources.photos:PHOTOS",
-    "captions": "model.data.sources.captions:CAPTIONS",
-    "sketches": "model.data.sources.sketches:SKETCHES",
-    "depth": "model.data.sources.measured:DEPTH",
-    "segmentation": "model.data.sources.measured:SEGMENTATION",
-    "rooms": "model.rooms.source:ROOMS",
-    "texts": "model.data.sources.texts:TEXTS",
+    "folder": "anyseek.model.data.sources.folder:FOLDER",
+    "shards": "anyseek.model.data.sources.shards:SHARDS",
+    "emoji": "anyseek.model.data.sources.emoji:EMOJI",
+    "clipart": "anyseek.model.data.sources.clipart:CLIPART",
+    "photos": "anyseek.model.data.sources.photos:PHOTOS",
+    "captions": "anyseek.model.data.sources.captions:CAPTIONS",
+    "sketches": "anyseek.model.data.sources.sketches:SKETCHES",
+    "depth": "anyseek.model.data.sources.measured:DEPTH",
+    "segmentation": "anyseek.model.data.sources.measured:SEGMENTATION",
+    "rooms": "anyseek.model.rooms.source:ROOMS",
+    "texts": "anyseek.model.data.sources.texts:TEXTS",
 }
 LABELLERS = {
-    "canny_edge": "model.data.labellers.edges:CANNY_EDGE",
-    "soft_edge": "model.data.labellers.edges:SOFT_EDGE",
-    "color_palette": "model.data.labellers.palette:COLOR_PALETTE",
-    "caption": "model.data.labellers.captions:CAPTION",
-    "metadata": "model.data.labellers.metadata:METADATA",
-    "feature_map": "model.data.labellers.pictures:FEATURE_MAP",
-    "visual_global": "model.data.labellers.pictures:VISUAL_GLOBAL",
-    "caption_states": "model.data.labellers.texts:CAPTION_STATES",
-    "semantic_global": "model.data.labellers.texts:SEMANTIC_GLOBAL",
-    "tokens": "model.data.labellers.tokens:TOKENS",
+    "canny_edge": "anyseek.model.data.labellers.edges:CANNY_EDGE",
+    "soft_edge": "anyseek.model.data.labellers.edges:SOFT_EDGE",
+    "color_palette": "anyseek.model.data.labellers.palette:COLOR_PALETTE",
+    "caption": "anyseek.model.data.labellers.captions:CAPTION",
+    "metadata": "anyseek.model.data.labellers.metadata:METADATA",
+    "feature_map": "anyseek.model.data.labellers.pictures:FEATURE_MAP",
+    "visual_global": "anyseek.model.data.labellers.pictures:VISUAL_GLOBAL",
+    "caption_states": "anyseek.model.data.labellers.texts:CAPTION_STATES",
+    "semantic_global": "anyseek.model.data.labellers.texts:SEMANTIC_GLOBAL",
+    "tokens": "anyseek.model.data.labellers.tokens:TOKENS",
 }
 
 

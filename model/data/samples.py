@@ -7,13 +7,13 @@ The value of each modality:
 | `rgb`, `normal` | uint8 (H, W, 3); a normal's [0, 255] stands for [-1, 1] |
 | `depth` | float32 (H, W), larger is farther, NaN where not measured |
 | `semseg` | `model.seam.Regions` with ids from 0 to 65,535, the same in all samples; `classes` names those present |
-| `instances` | `model.seam.Regions` as well, but ids are numbered anew in each sample |
+| `instances` | `anyseek.model.seam.Regions` as well, but ids are numbered anew in each sample |
 | `canny_edge`, `soft_edge`, `line_drawing` | uint8 (H, W), light on dark; a person drew the line drawing |
 | `caption` | tuple of `Caption`; training draws one at a time |
 | `color_palette` | tuple of palettes uint8 (n, 3), n from 1 to 7; training draws one at a time |
-| `metadata` | `model.modalities.formats.metadata.Metadata` |
-| `bounding_boxes` | tuple of `model.modalities.formats.boxes.LabelledBox`, corners in [0, 1] |
-| `human_pose` | tuple of `model.modalities.formats.human_poses.HumanPose` |
+| `metadata` | `anyseek.model.modalities.formats.metadata.Metadata` |
+| `bounding_boxes` | tuple of `anyseek.model.modalities.formats.boxes.LabelledBox`, corners in [0, 1] |
+| `human_pose` | tuple of `anyseek.model.modalities.formats.human_poses.HumanPose` |
 | `sam_instance` | tuple of `model.modalities.formats.sam_instances.QueryPoint`, pixels of the 224 x 224 picture |
 | `tok_…`, `…_features`, `…_pooled`, … | an array: finite numbers, float16 once stored, or integers |
 """

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
-from model.data.samples import Split
-from model.files import file_digest, whole_file, write_file
+from anyseek.model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
+from anyseek.model.data.samples import Split
+from anyseek.model.files import file_digest, whole_file, write_file
 
 ATTRIBUTES = "attributes.json"
 MANIFEST = "dataset.json"
@@ -31,8 +31,8 @@ _END_OF_ARCHIVE = bytes(1024)
 class Entry:
     """The files of one sample by name: `rgb.jpg`, `depth.png`, `caption.json`, `rgb_features.npy`, `attributes.json`.
 
-    `key` has no dots (see `model.data.samples.shard_key`). Raises `SampleInvalid` for a key or a name that no shard
-    could hold.
+    `key` has no dots (see `anyseek.model.data.samples.shard_key`). Raises `SampleInvalid` for a key or a name that no
+    shard could hold.
     """
 
     key: str

@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
-from model.config_reader import Refused, Share
-from model.data.samples import Split
+from anyseek.model.config_reader import Refused, Share
+from anyseek.model.data.samples import Split
 
 
 @dataclass(frozen=True)

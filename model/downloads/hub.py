@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.downloads.wheels import DownloadFailed
-from model.errors import WeightsCorrupt
-from model.files import put_in_place
-from model.fourm.published.store import CONFIG_FILE, MODEL_FILE, InstalledFile, describe
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.files import put_in_place
+from anyseek.model.fourm.published.store import CONFIG_FILE, MODEL_FILE, InstalledFile, describe
 
 _SHA256, _GIT_SHA1 = 64, 40  # hex digits
 

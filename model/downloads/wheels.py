@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from model.errors import ModelError, WeightsCorrupt
-from model.files import file_digest, put_in_place
+from anyseek.model.errors import ModelError, WeightsCorrupt
+from anyseek.model.files import file_digest, put_in_place
 
 
 class DownloadFailed(ModelError):

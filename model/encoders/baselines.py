@@ -9,17 +9,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.encoders.conse import class_sentences, conse
-from model.encoders.fastest import load_fastest
-from model.encoders.minilm import load_minilm
-from model.encoders.preprocess import VERSION, encoder_input, picture_pixels
-from model.encoders.pull import check_encoders, encoders_digest
-from model.encoders.remembering import ImageEncoder, Remembering
-from model.fourm.model import FourMModel
-from model.modalities.drawings import ByteArray
-from model.network.packing import pack_linears
-from model.seam import Embedder, FloatArray
-from model.switches import switches
+from anyseek.model.encoders.conse import class_sentences, conse
+from anyseek.model.encoders.fastest import load_fastest
+from anyseek.model.encoders.minilm import load_minilm
+from anyseek.model.encoders.preprocess import VERSION, encoder_input, picture_pixels
+from anyseek.model.encoders.pull import check_encoders, encoders_digest
+from anyseek.model.encoders.remembering import ImageEncoder, Remembering
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.network.packing import pack_linears
+from anyseek.model.seam import Embedder, FloatArray
+from anyseek.model.switches import switches
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
 

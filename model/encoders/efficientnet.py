@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from model.checkpoints.files import shapes_only
-from model.placement import moved
+from anyseek.model.checkpoints.files import shapes_only
+from anyseek.model.placement import moved
 
 IMAGE_SIZE = 224
 CHANNELS = 1280

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.agreement import LEAST_COSINE
-from model.encoders.compiled import CompiledEncoder, is_installed
-from model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, Features, load_efficientnet
-from model.encoders.fused import can_fuse, fused
-from model.encoders.remembering import ImageEncoder
+from anyseek.model.agreement import LEAST_COSINE
+from anyseek.model.encoders.compiled import CompiledEncoder, is_installed
+from anyseek.model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, Features, load_efficientnet
+from anyseek.model.encoders.fused import can_fuse, fused
+from anyseek.model.encoders.remembering import ImageEncoder
 
 # Waves that differ in every channel: (1, 3, 224, 224) between -1 and 1.
 _WAVES = torch.outer(torch.arange(1.0, 4.0), torch.linspace(0, 20, IMAGE_SIZE))

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoints.files import shapes_only
-from model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, InvertedBottleneck, SameConv
+from anyseek.model.checkpoints.files import shapes_only
+from anyseek.model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, InvertedBottleneck, SameConv
 
 _BATCH = 4  # pictures for which oneDNN chooses the layout; it serves any number of them
 _RELU6 = ("hardtanh", (0.0, 6.0), "")

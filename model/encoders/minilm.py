@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from model.checkpoints.files import shapes_only
-from model.placement import moved
+from anyseek.model.checkpoints.files import shapes_only
+from anyseek.model.placement import moved
 
 WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.encoders.efficientnet import IMAGE_SIZE
-from model.errors import UnsupportedModality
-from model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
-from model.modalities.registry import Content, resolve
-from model.modalities.values import CONTENTS
-from model.seam import Value
+from anyseek.model.encoders.efficientnet import IMAGE_SIZE
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.modalities.registry import Content, resolve
+from anyseek.model.modalities.values import CONTENTS
+from anyseek.model.seam import Value
 
 VERSION = "1"
 

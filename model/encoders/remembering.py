@@ -9,7 +9,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from model.encoders.efficientnet import Features
+from anyseek.model.encoders.efficientnet import Features
 
 ImageEncoder = Callable[[Tensor], Features]
 _KEPT = 640  # pictures; 260 KB each

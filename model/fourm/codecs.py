@@ -14,19 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.fourm.images import ToImage, ToValue
-from model.fourm.specialists import Read, Specialist
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.formats.table import FORMATS
-from model.modalities.formats.text_states import TextStates
-from model.network.config import ConfigInvalid, ModalityConfig
-from model.seam import FloatArray, Value
-from model.tokenizers.build import Tokenizer
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.samplers import Progress, Scheduler, seeded_noise
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.fourm.images import ToImage, ToValue
+from anyseek.model.fourm.specialists import Read, Specialist
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.table import FORMATS
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.network.config import ConfigInvalid, ModalityConfig
+from anyseek.model.seam import FloatArray, Value
+from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.samplers import Progress, Scheduler, seeded_noise
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 

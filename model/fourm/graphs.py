@@ -4,7 +4,8 @@ A pass is hundreds of kernels. For a few samples each takes less than the progra
 waits for the program; a graph starts all of them at once. It reads and writes the same memory every time: inputs are
 copied into it, and what comes out is copied before the next one writes there. So it fits only one shape, and batches
 are padded to a few shapes: rows and the entries of sequences to powers of two. A row's own tokens are all that it
-attends to, so that changes nothing but rounding (`model.agreement`). No card has run any of this yet (docs/gpu.md).
+attends to, so that changes nothing but rounding (`anyseek.model.agreement`). No card has run any of this yet
+(docs/gpu.md).
 """
 
 import logging
@@ -17,11 +18,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from model.devices import CARD
-from model.network.config import FourMConfig
-from model.network.tokens import Fill, ModalityInput
-from model.network.transformer import FourM
-from model.switches import switches
+from anyseek.model.devices import CARD
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.switches import switches
 
 MOST_ROWS = 16  # of a batch; for more a card has enough to do while the program starts the next kernels
 KEPT = 32  # shapes of a network; the one that was not used for longest goes

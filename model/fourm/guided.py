@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.fourm.inputs import Encoded
-from model.fourm.spaces import Embedding
-from model.generation.guidance import Guidance, combine
-from model.modalities.formats.spans import FormatInvalid
-from model.network.tokens import Fill, ModalityInput
-from model.network.transformer import FourM
-from model.seam import Sample
+from anyseek.model.fourm.inputs import Encoded
+from anyseek.model.fourm.spaces import Embedding
+from anyseek.model.generation.guidance import Guidance, combine
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import Sample
 
 Weights = Mapping[str, float]  # by modality
 

@@ -2,7 +2,7 @@
 
 Every value is first cropped to its central square, so that the modalities of one picture stay aligned. An image is
 float32 (C, size, size), or int64 (size, size) for labels. The encoders of bundled networks preprocess pictures
-differently: see `model.encoders.preprocess`.
+differently: see `anyseek.model.encoders.preprocess`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from model.fourm.bundled.layout import DENSE
-from model.modalities.coco import CLASSES, LABELS, label_of
-from model.modalities.drawings import ByteArray, ink
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES
-from model.modalities.thin_lines import edge_lines
-from model.modalities.values import check_value
-from model.seam import FloatArray, Regions, Value
-from model.tokenizers.outputs import images_to_uint8, logits_to_labels
+from anyseek.model.fourm.bundled.layout import DENSE
+from anyseek.model.modalities.coco import CLASSES, LABELS, label_of
+from anyseek.model.modalities.drawings import ByteArray, ink
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.thin_lines import edge_lines
+from anyseek.model.modalities.values import check_value
+from anyseek.model.seam import FloatArray, Regions, Value
+from anyseek.model.tokenizers.outputs import images_to_uint8, logits_to_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

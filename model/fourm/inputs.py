@@ -9,20 +9,20 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from model.devices import CPU
-from model.errors import UnsupportedModality
-from model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
-from model.fourm.specialists import Read, Specialists
-from model.generation.unconditional import Unconditional
-from model.modalities.registry import MODALITIES
-from model.modalities.values import check_value
-from model.network.config import ModalityConfig
-from model.network.packing import pack_head
-from model.network.tokens import Fill, ModalityInput
-from model.network.transformer import FourM
-from model.placement import moved, prepared, room_for
-from model.seam import Sample
-from model.towers.space import Seen
+from anyseek.model.devices import CPU
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
+from anyseek.model.fourm.specialists import Read, Specialists
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.values import check_value
+from anyseek.model.network.config import ModalityConfig
+from anyseek.model.network.packing import pack_head
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.placement import moved, prepared, room_for
+from anyseek.model.seam import Sample
+from anyseek.model.towers.space import Seen
 
 _Form = TypeVar("_Form", Form, TargetForm)
 
@@ -35,7 +35,7 @@ class FourMParts:
     encoders that some forms of `inputs` name. `larger` loads the network for super-resolution. With `gives_values` a
     prediction enters the next target as the value that a user would give, otherwise as its tokens. `direct` decodes
     images for which the network need not be asked. `packed` says that the network's weights are
-    (`model.network.packing`). `unconditional` keeps what guidance computes once for all.
+    (`anyseek.model.network.packing`). `unconditional` keeps what guidance computes once for all.
     """
 
     name: str

@@ -17,21 +17,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.errors import UnsupportedModality
-from model.fourm.graphs import graphs_for
-from model.fourm.guided import checked_weights, guided_vectors
-from model.fourm.inputs import Encoded, FourMParts, encode_samples
-from model.fourm.prediction import decode_directly, decode_samples, is_value
-from model.fourm.spaces import Embedding
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES
-from model.modalities.values import check_value
-from model.network.token_budget import within_budget
-from model.network.tokens import Fill, ModalityInput
-from model.once import Once
-from model.placement import batch_on
-from model.processors import SHARING
-from model.seam import (
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm.graphs import graphs_for
+from anyseek.model.fourm.guided import checked_weights, guided_vectors
+from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
+from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
+from anyseek.model.fourm.spaces import Embedding
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.values import check_value
+from anyseek.model.network.token_budget import within_budget
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.once import Once
+from anyseek.model.placement import batch_on
+from anyseek.model.processors import SHARING
+from anyseek.model.seam import (
     Decoding,
     EmbeddingSpace,
     FloatArray,
@@ -43,18 +43,18 @@ from model.seam import (
     Value,
     set_options,
 )
-from model.telling import Told
-from model.tokenizers.vqvae import VQVAE
-from model.towers.captions import Captioner
-from model.towers.space import CAPTION, PHOTO
-from model.vector_prediction import check_vector_options, predict_vectors
+from anyseek.model.telling import Told
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.towers.captions import Captioner
+from anyseek.model.towers.space import CAPTION, PHOTO
+from anyseek.model.vector_prediction import check_vector_options, predict_vectors
 
 _USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckoned by it
 
 
 class FourMModel:
-    """Implements `CodeEmbedder` and `Predictor` of `model.seam`, `NamingEmbedder` and `TellingEmbedder` of
-    `model.telling`, and `model.guided.GuidedEmbedder`. It is safe for several threads.
+    """Implements `CodeEmbedder` and `Predictor` of `anyseek.model.seam`, `NamingEmbedder` and `TellingEmbedder` of
+    `anyseek.model.telling`, and `anyseek.model.guided.GuidedEmbedder`. It is safe for several threads.
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,

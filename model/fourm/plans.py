@@ -7,15 +7,15 @@ imagined, in many steps at a high temperature.
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
-from model.generation.schedule import Scheme, TargetPlan
-from model.modalities.registry import MODALITIES, Content
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.seam import PredictionInvalid, TargetOptions, set_options
+from anyseek.model.generation.schedule import Scheme, TargetPlan
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.seam import PredictionInvalid, TargetOptions, set_options
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The fields of `model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
+    """The fields of `anyseek.model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
 
     scheme: Scheme
     steps: int = 1

@@ -7,22 +7,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
-from model.fourm.images import central_squares
-from model.fourm.inputs import FourMParts, encode_samples
-from model.fourm.plans import ALONE, SUPER_RESOLUTION, Plan, changed_plan, default_plan
-from model.generation.generate import generate
-from model.generation.run import Observer, Options, Pass
-from model.generation.schedule import Step, chain
-from model.generation.state import ModalityState, empty_target, given_sequence, text_target
-from model.generation.state import given as given_input
-from model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text, query_grid
-from model.modalities.formats.spans import FormatInvalid, SpecialIds
-from model.modalities.registry import MODALITIES, Content
-from model.modalities.values import check_value
-from model.network.config import ModalityConfig
-from model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
-from model.tokenizers.samplers import Scheduler
+from anyseek.model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
+from anyseek.model.fourm.images import central_squares
+from anyseek.model.fourm.inputs import FourMParts, encode_samples
+from anyseek.model.fourm.plans import ALONE, SUPER_RESOLUTION, Plan, changed_plan, default_plan
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import Observer, Options, Pass
+from anyseek.model.generation.schedule import Step, chain
+from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
+from anyseek.model.generation.state import given as given_input
+from anyseek.model.modalities.formats.sam_instances import (
+    QueryPoint,
+    instances_from_text,
+    instances_to_text,
+    query_grid,
+)
+from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import check_value
+from anyseek.model.network.config import ModalityConfig
+from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
+from anyseek.model.tokenizers.samplers import Scheduler
 
 MOST_TOGETHER = 16  # samples decoded together
 _MOST_ROWS = 64  # points asked about in one batch

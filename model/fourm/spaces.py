@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.colours.space import ColourSpace
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.fourm.inputs import Encoded
-from model.placement import moved
-from model.seam import Decoding, EmbeddingSpace, Fusion
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.vqvae import VQVAE
-from model.towers.space import CAPTION, Towers
+from anyseek.model.colours.space import ColourSpace
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.fourm.inputs import Encoded
+from anyseek.model.placement import moved
+from anyseek.model.seam import Decoding, EmbeddingSpace, Fusion
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.towers.space import CAPTION, Towers
 
 
 @dataclass(frozen=True)

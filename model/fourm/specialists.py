@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.devices import CPU
-from model.encoders.efficientnet import Features
-from model.encoders.minilm import MiniLM
-from model.encoders.preprocess import encoder_input, looked_at
-from model.encoders.remembering import ImageEncoder
-from model.fourm.bundled.dense_decoder import mirrored
-from model.fourm.bundled.layout import LONGEST_CAPTION
-from model.placement import prepared
-from model.seam import Sample, Value
-from model.towers.space import Seen
+from anyseek.model.devices import CPU
+from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.minilm import MiniLM
+from anyseek.model.encoders.preprocess import encoder_input, looked_at
+from anyseek.model.encoders.remembering import ImageEncoder
+from anyseek.model.fourm.bundled.dense_decoder import mirrored
+from anyseek.model.fourm.bundled.layout import LONGEST_CAPTION
+from anyseek.model.placement import prepared
+from anyseek.model.seam import Sample, Value
+from anyseek.model.towers.space import Seen
 
 _PICTURES_AT_ONCE = 4  # on a CPU the image encoder is fastest while its maps fit the cache
 _PICTURES_ON_CARD = 128
@@ -87,7 +87,7 @@ class Specialists:
 
     @torch.inference_mode()
     def levels_both_ways(self, modality: str, value: Value) -> tuple[Tensor, ...]:
-        """The maps of `model.encoders.efficientnet.LEVELS` (B = 2) of a value's look, as it is and mirrored."""
+        """The maps of `anyseek.model.encoders.efficientnet.LEVELS` (B = 2) of a value's look, as it is and mirrored."""
         assert self._levels is not None, "a decoder of images comes with what gives it maps"
         look = looked_at(modality, value)
         return self._levels(encoder_input([look, mirrored(modality, look)]))

@@ -1,14 +1,14 @@
 """The rooms of the demo, which ship with the project, and the credits for what all of its galleries show.
 
-`model.galleries.make_rooms` made the 300 rendered views in `rooms/` and documents their files.
+`anyseek.model.galleries.make_rooms` made the 300 rendered views in `rooms/` and documents their files.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from model.galleries.openmoji import ATTRIBUTION
-from model.galleries.photos import photo_credits, read_photos
+from anyseek.model.galleries.openmoji import ATTRIBUTION
+from anyseek.model.galleries.photos import photo_credits, read_photos
 
 FOLDER = Path(__file__).with_name("rooms")
 CREDITS, _MANIFEST = "CREDITS.txt", "manifest.jsonl"

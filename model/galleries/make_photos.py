@@ -1,9 +1,9 @@
-"""Make `photos.tar`, the gallery of photographs: python -m model.galleries.make_photos PACK [--out FILE].
+"""Make `photos.tar`, the gallery of photographs: python -m anyseek.model.galleries.make_photos PACK [--out FILE].
 
 PACK is the folder of the shards `captions-open-*.tar` (docs/data.md). Taken are the photographs of its public-domain
 sources: first those of the test split, then those of the validation split up to 200, so that no bundled weights were
 trained on them. Photos of more than 160 pixels on the long side are scaled; the others keep their bytes. It prints what
-it took and the digest that `model.galleries.photos` checks.
+it took and the digest that `anyseek.model.galleries.photos` checks.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from model.data.samples import Split
-from model.data.sources.packs import Classes, Pack, PackEntry, PackOptions, read_pack
-from model.files import write_file
-from model.galleries.photos import ARCHIVE, LIST, Photo, file_of
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.packs import Classes, Pack, PackEntry, PackOptions, read_pack
+from anyseek.model.files import write_file
+from anyseek.model.galleries.photos import ARCHIVE, LIST, Photo, file_of
 
 SOURCES = ("documerica", "fsa-colour", "fsa-owi")  # in the public domain
 MOST = 200

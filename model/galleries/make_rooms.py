@@ -1,6 +1,6 @@
-"""Make the gallery `rooms`: python -m model.galleries.make_rooms --out model/galleries/rooms [--furniture FOLDER].
+"""Make the gallery `rooms`: python -m anyseek.model.galleries.make_rooms --out FOLDER [--furniture FOLDER].
 
-300 views of the test split of `model.rooms` at 160 pixels with everything known of them, as a folder that
+300 views of the test split of `anyseek.model.rooms` at 160 pixels with everything known of them, as a folder that
 `anyseek index` takes: `manifest.jsonl`, and a folder of files for each of `rgb`, `depth` (centimetres), `normal` and
 `semseg`. A line of the manifest also has `captions`, `bounding_boxes`, `metadata` and `color_palette`. `CREDITS.txt`
 names every object in view with its maker and licence.
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.data.labellers.metadata import ComputedMetadata
-from model.data.samples import DataSample, Split
-from model.files import whole_folder
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.color_palette import palette_of
-from model.rooms.catalogue import FURNITURE, LICENCES, PACKAGE, read_catalogue
-from model.rooms.source import Options, RoomsSource
-from model.seam import FloatArray
+from anyseek.model.data.labellers.metadata import ComputedMetadata
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.files import whole_folder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.rooms.catalogue import FURNITURE, LICENCES, PACKAGE, read_catalogue
+from anyseek.model.rooms.source import Options, RoomsSource
+from anyseek.model.seam import FloatArray
 
 VIEWS = 300
 SIZE = 160

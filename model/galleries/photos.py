@@ -1,7 +1,7 @@
 """The gallery `photos`: 200 photographs in the public domain and their titles, in one file that ships with the project.
 
 `photos.tar` has `photos.json`, which says what is known of each photo, and their WebP files.
-`model.galleries.make_photos` made it.
+`anyseek.model.galleries.make_photos` made it.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.data.errors import ShardCorrupt
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.modalities.drawings import ByteArray
 
 ARCHIVE = Path(__file__).with_name("photos.tar")
 ARCHIVE_SHA256 = "738efacdad27a7ef382a03fd678022a9e7ebafcd39c2cb5e2a3e4b7c33e0cdf3"

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.errors import UnsupportedModality
-from model.generation.guidance import combine
-from model.generation.run import GenerationInvalid, Run
-from model.generation.schedule import Scheme, Step
-from model.generation.state import ModalityState, State, given_sequence
-from model.modalities.formats.spans import merge_spans
-from model.network.layers import DecoderBlock, attend
-from model.network.modality_embeddings import SequenceDecoderEmbedding
-from model.network.transformer import Context, FourM
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.generation.guidance import combine
+from anyseek.model.generation.run import GenerationInvalid, Run
+from anyseek.model.generation.schedule import Scheme, Step
+from anyseek.model.generation.state import ModalityState, State, given_sequence
+from anyseek.model.modalities.formats.spans import merge_spans
+from anyseek.model.network.layers import DecoderBlock, attend
+from anyseek.model.network.modality_embeddings import SequenceDecoderEmbedding
+from anyseek.model.network.transformer import Context, FourM
 
 
 @dataclass

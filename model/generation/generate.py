@@ -26,13 +26,13 @@ from collections.abc import Sequence
 
 import torch
 
-from model.generation.decoding import decode_image_tokens, decode_sequence
-from model.generation.run import GenerationInvalid, Observer, Options, Run
-from model.generation.schedule import Scheme, Step
-from model.generation.state import ModalityState, State
-from model.generation.unconditional import Unconditional
-from model.modalities.formats.spans import SpecialIds
-from model.network.transformer import FourM
+from anyseek.model.generation.decoding import decode_image_tokens, decode_sequence
+from anyseek.model.generation.run import GenerationInvalid, Observer, Options, Run
+from anyseek.model.generation.schedule import Scheme, Step
+from anyseek.model.generation.state import ModalityState, State
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.transformer import FourM
 
 
 @torch.inference_mode()

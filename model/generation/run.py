@@ -1,4 +1,4 @@
-"""The state that the steps of one call of `model.generation.generate` share.
+"""The state that the steps of one call of `anyseek.model.generation.generate` share.
 
 It holds the network, the options, the random numbers, and the encoded context of each pass of guided generation. A
 context is encoded again only when its input changed.
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.errors import RequestInvalid, UnsupportedModality
-from model.generation.guidance import Guidance
-from model.generation.sampling import sample
-from model.generation.schedule import Scheme, Step
-from model.generation.state import ModalityState, State, emptied
-from model.generation.unconditional import Unconditional
-from model.modalities.formats.spans import SpecialIds
-from model.network.tokens import ModalityInput
-from model.network.transformer import Context, FourM
+from anyseek.model.errors import RequestInvalid, UnsupportedModality
+from anyseek.model.generation.guidance import Guidance
+from anyseek.model.generation.sampling import sample
+from anyseek.model.generation.schedule import Scheme, Step
+from anyseek.model.generation.state import ModalityState, State, emptied
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import Context, FourM
 
 Inputs = Mapping[str, ModalityInput]
 

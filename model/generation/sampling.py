@@ -6,7 +6,7 @@ Both filters use the logits before the temperature divides them, so the nucleus 
 import torch
 from torch import Tensor
 
-from model.errors import RequestInvalid
+from anyseek.model.errors import RequestInvalid
 
 _GREEDY = 1e-10  # temperatures below this take the likeliest token
 

@@ -1,7 +1,8 @@
 """The generation schedule: how many tokens each step decodes, at which temperature, and with which guidance.
 
-`chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that `model.generation.generate`
-runs. Targets are decoded one after the other; a finished target becomes an input of the next.
+`chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that
+`anyseek.model.generation.generate` runs. Targets are decoded one after the other; a finished target becomes an input of
+the next.
 """
 
 import math
@@ -11,8 +12,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from model.errors import RequestInvalid
-from model.generation.guidance import Guidance
+from anyseek.model.errors import RequestInvalid
+from anyseek.model.generation.guidance import Guidance
 
 _COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
 
@@ -39,7 +40,7 @@ class TargetPlan:
     share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
     `temperature` 0 picks the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
     `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
-    may be negative; see `model.generation.guidance`.
+    may be negative; see `anyseek.model.generation.guidance`.
     """
 
     target: str

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.modalities.formats.spans import SpecialIds
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.network.tokens import ModalityInput
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.network.tokens import ModalityInput
 
 
 @dataclass(frozen=True)

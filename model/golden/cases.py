@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import ModelError
+from anyseek.model.errors import ModelError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

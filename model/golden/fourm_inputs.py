@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.golden.cases import Arrays, Case, GoldenCaseInvalid
-from model.golden.weights import normal
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.golden.cases import Arrays, Case, GoldenCaseInvalid
+from anyseek.model.golden.weights import normal
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 
 _VECTOR_SCALE = np.float32(0.2)
 

@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from model.golden.cases import Case, GoldenCaseInvalid
-from model.golden.weights import fill_weights
-from model.network.config import FourMConfig
-from model.network.transformer import FourM
-from model.tokenizers.build import build_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.divae import DiVAE
+from anyseek.model.golden.cases import Case, GoldenCaseInvalid
+from anyseek.model.golden.weights import fill_weights
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.divae import DiVAE
 
 Network = TypeVar("Network", bound=nn.Module)
 

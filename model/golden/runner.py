@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import ModelError
-from model.golden.cases import Case, find_cases
-from model.golden.checkers import CheckOptions, all_checkers
+from anyseek.model.errors import ModelError
+from anyseek.model.golden.cases import Case, find_cases
+from anyseek.model.golden.checkers import CheckOptions, all_checkers
 
 # What an incomplete, damaged or ill-fitting case raises; anything else is a bug of a checker and ends the run.
 _CASE_ERRORS = (

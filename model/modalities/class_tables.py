@@ -8,7 +8,7 @@ Names, numbers and colours are facts of the data sets, as their makers publish t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from model.modalities import coco
+from anyseek.model.modalities import coco
 
 Colour = tuple[int, int, int]
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
 
 _WEAK = 0.4  # of the strong threshold
 _FAINTEST = 2.0  # grey levels a pixel: flatter than this is noise

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
 
 SIDE = 512  # pixels of the longer side; the sizes below are for it
 _ONE_SHADE, _WITHIN = 0.4, 3  # paper of one shade: so many pixels differ by no more from the most frequent one

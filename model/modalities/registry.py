@@ -1,8 +1,8 @@
 """The words a user types for kinds of input and output, and what each one holds. Imports no torch.
 
-The published names of a checkpoint (`tok_depth@224`, `det`) are *checkpoint keys*: `model.fourm.published.modalities`
-says which belong to a modality, and users never type them. Users may declare modalities of their own in
-`modalities.yaml` in the data directory; every process reads it when it starts.
+The published names of a checkpoint (`tok_depth@224`, `det`) are *checkpoint keys*:
+`anyseek.model.fourm.published.modalities` says which belong to a modality, and users never type them. Users may declare
+modalities of their own in `modalities.yaml` in the data directory; every process reads it when it starts.
 """
 
 import re
@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from model.errors import ModalityInvalid
-from model.home import default_home
+from anyseek.model.errors import ModalityInvalid
+from anyseek.model.home import default_home
 
 
 class Content(StrEnum):

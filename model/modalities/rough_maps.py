@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from model.seam import Regions
+from anyseek.model.seam import Regions
 
 SIDE = 224  # pixels of the longer side, on which the sizes below are
 _FINE, _ROUND = 3.0, 7.0  # radius in pixels: of a detail, and of what is rounded

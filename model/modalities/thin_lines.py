@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from model.modalities.drawings import ByteArray
+from anyseek.model.modalities.drawings import ByteArray
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -1,7 +1,7 @@
 """One record for each kind of content, with everything that is done with its values. Imports no torch.
 
-How data sets keep, scale and vary values is in the records of `model.data.contents`, what networks and tokenizers see
-of them in those of `model.tokenizers.inputs`; both are keyed by `Content` as well.
+How data sets keep, scale and vary values is in the records of `anyseek.model.data.contents`, what networks and
+tokenizers see of them in those of `anyseek.model.tokenizers.inputs`; both are keyed by `Content` as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.boxes import LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import QueryPoint
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.formats.text_states import TextStates
-from model.modalities.reading import arrays, depth_forms, documents, pictures
-from model.modalities.reading.encoded import Encoded
-from model.modalities.registry import Content, Modality, resolve
-from model.modalities.rendering import documents as written
-from model.modalities.rendering import files, looks
-from model.modalities.rendering.files import Predicted, PredictionFile
-from model.seam import Prediction, Regions, Value
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import QueryPoint
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.reading import arrays, depth_forms, documents, pictures
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.registry import Content, Modality, resolve
+from anyseek.model.modalities.rendering import documents as written
+from anyseek.model.modalities.rendering import files, looks
+from anyseek.model.modalities.rendering.files import Predicted, PredictionFile
+from anyseek.model.seam import Prediction, Regions, Value
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The blocks of a network compiled by torch, so that a card runs fewer kernels, each of which does more.
 
-By choice alone (`model.switches`): the first passes wait for the compiler, which needs Triton, a C compiler and
+By choice alone (`anyseek.model.switches`): the first passes wait for the compiler, which needs Triton, a C compiler and
 Python's headers where it runs. Anyseek is installed and runs without them. No card has run compiled blocks yet
 (docs/gpu.md).
 """
@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from model.devices import CARD
-from model.errors import BadDevice
-from model.network.transformer import FourM
-from model.switches import switches
+from anyseek.model.devices import CARD
+from anyseek.model.errors import BadDevice
+from anyseek.model.network.transformer import FourM
+from anyseek.model.switches import switches
 
 _COMPILERS = ("gcc", "clang")  # that Triton looks for where CC says none
 _BACKEND = "inductor"

@@ -14,7 +14,7 @@ from typing import Any, Self, get_args, get_origin
 
 import yaml
 
-from model.errors import ModelError
+from anyseek.model.errors import ModelError
 
 # Length of the position table of every sequence, whatever its `max_length`.
 SEQUENCE_POSITIONS = 512

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
 
 NORM_EPSILON = 1e-6
 

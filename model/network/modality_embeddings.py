@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.config import SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, ModalityConfig
+from anyseek.model.network.config import SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, ModalityConfig
 
 _TEMPERATURE = 10_000.0
 

@@ -11,8 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.network.modality_embeddings import DecoderEmbedding
-from model.network.transformer import FourM
+from anyseek.model.network.modality_embeddings import DecoderEmbedding
+from anyseek.model.network.transformer import FourM
 
 # Folded cross-attention needs its keys' and values' matrices as they are.
 _LEFT_ALONE = "kv"

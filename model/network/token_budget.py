@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model.network.config import FourMConfig
-from model.network.tokens import ModalityInput
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import ModalityInput
 
 
 def within_budget(inputs: Mapping[str, ModalityInput], config: FourMConfig, budget: int) -> dict[str, ModalityInput]:

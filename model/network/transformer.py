@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.errors import UnsupportedModality
-from model.network.config import FourMConfig
-from model.network.layers import DecoderBlock, EncoderBlock, LayerNorm
-from model.network.modality_embeddings import (
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.layers import DecoderBlock, EncoderBlock, LayerNorm
+from anyseek.model.network.modality_embeddings import (
     DecoderEmbedding,
     EncoderEmbedding,
     ImageTokenDecoderEmbedding,
@@ -29,7 +29,7 @@ from model.network.modality_embeddings import (
     decoder_embedding,
     encoder_embedding,
 )
-from model.network.tokens import (
+from anyseek.model.network.tokens import (
     DecoderTokens,
     EncoderTokens,
     Fill,

@@ -1,1 +1,1 @@
-"""The parts of `model.openclip.embedder`: names and files, preprocessing, the package."""
+"""The parts of `anyseek.model.openclip.embedder`: names and files, preprocessing, the package."""

@@ -16,16 +16,16 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
-from model.devices import CPU
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.files import file_digest
-from model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
-from model.openclip.package import import_open_clip
-from model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
-from model.placement import BATCH, chosen_device, moved, prepared
-from model.processors import SHARING
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
-from model.vector_prediction import PredictsVectors
+from anyseek.model.devices import CPU
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.files import file_digest
+from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
+from anyseek.model.openclip.package import import_open_clip
+from anyseek.model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
+from anyseek.model.placement import BATCH, chosen_device, moved, prepared
+from anyseek.model.processors import SHARING
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
+from anyseek.model.vector_prediction import PredictsVectors
 
 SPACE = "open_clip"
 
@@ -34,7 +34,7 @@ _TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 
 
 class OpenCLIPEmbedder(PredictsVectors):
-    """Implements `model.seam.Model` with a model of open_clip; safe to use from several threads.
+    """Implements `anyseek.model.seam.Model` with a model of open_clip; safe to use from several threads.
 
     `network` is any of open_clip's (`CLIP`, `CustomTextCLIP`, `CoCa`) whose vectors have `dimension` entries, and
     `tokenizer` turns texts into int64 (B, context length).
@@ -116,7 +116,7 @@ class OpenCLIPEmbedder(PredictsVectors):
 def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:
     """The model `openclip:ARCH/PRETRAINED` pulled below `home`, or the one in the folder `openclip:local-dir:PATH`.
 
-    It is on `device`, one that `model.devices` offers. Raises `BadDevice`, `UnknownModel`, `PackageMissing`,
+    It is on `device`, one that `anyseek.model.devices` offers. Raises `BadDevice`, `UnknownModel`, `PackageMissing`,
     `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
     """
     folder, where = folder_of(name, home), chosen_device(device)

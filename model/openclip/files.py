@@ -8,7 +8,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from model.errors import UnknownModel
+from anyseek.model.errors import UnknownModel
 
 PREFIX = "openclip:"
 LOCAL_PREFIX = f"{PREFIX}local-dir:"

@@ -13,8 +13,8 @@ from types import ModuleType
 import torch
 from torch import library
 
-from model.errors import PackageMissing
-from model.openclip.files import is_installed
+from anyseek.model.errors import PackageMissing
+from anyseek.model.openclip.files import is_installed
 
 _DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

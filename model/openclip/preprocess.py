@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.seam import FloatArray
 
 VERSION = "1"
 

@@ -7,15 +7,22 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from model.downloads.hub import fetch, remote_file
-from model.downloads.wheels import DownloadFailed
-from model.errors import UnknownModel, WeightsCorrupt
-from model.files import FileLock, file_digest, whole_folder
-from model.fourm.published.installing import check_space
-from model.fourm.published.store import Record, describe
-from model.openclip.aliases import ALIASES, Alias, full_name
-from model.openclip.files import CONFIG_FILE, RECORD_FILE, WEIGHTS_FILE, folder_of, published_folder, published_parts
-from model.openclip.package import import_open_clip
+from anyseek.model.downloads.hub import fetch, remote_file
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import UnknownModel, WeightsCorrupt
+from anyseek.model.files import FileLock, file_digest, whole_folder
+from anyseek.model.fourm.published.installing import check_space
+from anyseek.model.fourm.published.store import Record, describe
+from anyseek.model.openclip.aliases import ALIASES, Alias, full_name
+from anyseek.model.openclip.files import (
+    CONFIG_FILE,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    folder_of,
+    published_folder,
+    published_parts,
+)
+from anyseek.model.openclip.package import import_open_clip
 
 
 def pull_openclip(name: str, home: Path, endpoint: str | None = None) -> list[Path]:

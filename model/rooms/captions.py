@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.data.samples import Caption, Origin
-from model.rooms.colours import clear_name
-from model.rooms.labels import Seen
-from model.rooms.render import View
-from model.rooms.scene import Room, Texture
-from model.rooms.tracing import CEILING, FLOOR, NOTHING
+from anyseek.model.data.samples import Caption, Origin
+from anyseek.model.rooms.colours import clear_name
+from anyseek.model.rooms.labels import Seen
+from anyseek.model.rooms.render import View
+from anyseek.model.rooms.scene import Room, Texture
+from anyseek.model.rooms.tracing import CEILING, FLOOR, NOTHING
 
 _IRREGULAR = {
     "man": "men",

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from model.data.errors import SourceUnavailable
-from model.data.samples import Split
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Split
 
 PACKAGE = "sweethome3d-furniture"
 FURNITURE = Path("/usr/share/sweethome3d/furniture")  # where Debian puts it

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import FloatArray
+from anyseek.model.seam import FloatArray
 
 # Paints for walls and furniture, before small variations: sRGB 0 to 255.
 PAINTS = {

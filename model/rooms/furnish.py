@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from model.rooms.catalogue import FLAT, Furniture
-from model.rooms.colours import random_paint
-from model.rooms.mesh import load_mesh
-from model.rooms.placement import place, place_at_table, place_upon
-from model.rooms.scene import Colour, Covering, Light, Placed, Room, Scene, Texture
+from anyseek.model.rooms.catalogue import FLAT, Furniture
+from anyseek.model.rooms.colours import random_paint
+from anyseek.model.rooms.mesh import load_mesh
+from anyseek.model.rooms.placement import place, place_at_table, place_upon
+from anyseek.model.rooms.scene import Colour, Covering, Light, Placed, Room, Scene, Texture
 
 # The furniture that defines each kind of room: one of these is placed first.
 ROOMS: Mapping[str, tuple[str, ...]] = {

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.rooms.camera import Camera
-from model.rooms.catalogue import BACKGROUND, class_names
-from model.rooms.colours import clear_name
-from model.rooms.mesh import load_mesh
-from model.rooms.render import View
-from model.rooms.scene import Placed, Scene
-from model.seam import Regions
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.rooms.camera import Camera
+from anyseek.model.rooms.catalogue import BACKGROUND, class_names
+from anyseek.model.rooms.colours import clear_name
+from anyseek.model.rooms.mesh import load_mesh
+from anyseek.model.rooms.render import View
+from anyseek.model.rooms.scene import Placed, Scene
+from anyseek.model.seam import Regions
 
 LEAST_SHARE = 0.002  # of the picture that a thing has to be labelled
 _FLOOR_ID = 2

@@ -8,8 +8,8 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
 
 TEXTURE_SIZE = 256  # pixels of the longer side; more cannot be seen in a small picture
 _GLASS = np.array([0.78, 0.86, 0.88], np.float32)  # what is seen of a pane instead of what is behind it

@@ -9,10 +9,10 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 
-from model.data.errors import SampleInvalid
-from model.rooms.catalogue import Furniture
-from model.rooms.materials import DEFAULT, Material, read_materials
-from model.seam import FloatArray
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.rooms.catalogue import Furniture
+from anyseek.model.rooms.materials import DEFAULT, Material, read_materials
+from anyseek.model.seam import FloatArray
 
 _INVISIBLE = 0.05  # opacity below which a surface is left out
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.rooms.camera import DoubleArray
-from model.rooms.catalogue import Furniture
-from model.rooms.scene import Placed, Room
-from model.rooms.tracing import heights_below
+from anyseek.model.rooms.camera import DoubleArray
+from anyseek.model.rooms.catalogue import Furniture
+from anyseek.model.rooms.scene import Placed, Room
+from anyseek.model.rooms.tracing import heights_below
 
 GAP = 0.03  # metres that things keep from each other
 _TRIES = 30

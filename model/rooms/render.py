@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.drawings import ByteArray
-from model.rooms.camera import Camera, DoubleArray
-from model.rooms.scene import Scene
-from model.rooms.shading import Surfaces, developed, lit, surfaces_of
-from model.rooms.tracing import CEILING, FLOOR, NOTHING, Hits, IntArray, first_hits
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.rooms.camera import Camera, DoubleArray
+from anyseek.model.rooms.scene import Scene
+from anyseek.model.rooms.shading import Surfaces, developed, lit, surfaces_of
+from anyseek.model.rooms.tracing import CEILING, FLOOR, NOTHING, Hits, IntArray, first_hits
+from anyseek.model.seam import FloatArray
 
 _WALL_ID, _FLOOR_ID, _CEILING_ID = 1, 2, 3  # as in `catalogue.BACKGROUND`
 _EDGE = 0.25  # sum of differences of red, green and blue between neighbours above which both are drawn finer

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.rooms.camera import DoubleArray
-from model.rooms.catalogue import Furniture
+from anyseek.model.rooms.camera import DoubleArray
+from anyseek.model.rooms.catalogue import Furniture
 
 Colour = tuple[float, float, float]  # sRGB in [0, 1]
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.rooms.camera import DoubleArray
-from model.rooms.materials import luminance, sample
-from model.rooms.mesh import Mesh, load_mesh
-from model.rooms.scene import Placed, Room, Scene
-from model.rooms.surfaces import covering_colours
-from model.rooms.tracing import CEILING, FLOOR, HIGH_X, LOW_X, NOTHING, Hits, IntArray, blocked
-from model.seam import FloatArray
+from anyseek.model.rooms.camera import DoubleArray
+from anyseek.model.rooms.materials import luminance, sample
+from anyseek.model.rooms.mesh import Mesh, load_mesh
+from anyseek.model.rooms.scene import Placed, Room, Scene
+from anyseek.model.rooms.surfaces import covering_colours
+from anyseek.model.rooms.tracing import CEILING, FLOOR, HIGH_X, LOW_X, NOTHING, Hits, IntArray, blocked
+from anyseek.model.seam import FloatArray
 
 _SIDE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float32)
 _GAMMA = 2.2

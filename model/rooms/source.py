@@ -9,18 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from model.config_reader import Natural
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import SourceKind
-from model.data.samples import DataSample, Split
-from model.rooms.camera import Camera
-from model.rooms.captions import compose
-from model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
-from model.rooms.furnish import furnish
-from model.rooms.labels import Seen, class_regions, instance_regions, known_metadata, labelled_boxes, seen_things
-from model.rooms.render import View, render
-from model.rooms.scene import Room
-from model.rooms.viewpoint import choose_camera
+from anyseek.model.config_reader import Natural
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.rooms.camera import Camera
+from anyseek.model.rooms.captions import compose
+from anyseek.model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
+from anyseek.model.rooms.furnish import furnish
+from anyseek.model.rooms.labels import (
+    Seen,
+    class_regions,
+    instance_regions,
+    known_metadata,
+    labelled_boxes,
+    seen_things,
+)
+from anyseek.model.rooms.render import View, render
+from anyseek.model.rooms.scene import Room
+from anyseek.model.rooms.viewpoint import choose_camera
 
 VERSION = 1  # of the scenes that keys stand for; changes with anything that changes a picture
 LICENCE = (

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from model.rooms.camera import DoubleArray
-from model.rooms.scene import Covering, Texture
-from model.seam import FloatArray
+from anyseek.model.rooms.camera import DoubleArray
+from anyseek.model.rooms.scene import Covering, Texture
+from anyseek.model.seam import FloatArray
 
 _JOINT = 0.012  # metres between tiles and bricks
 

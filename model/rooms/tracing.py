@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import PackageMissing
-from model.rooms.camera import DoubleArray
-from model.rooms.catalogue import Furniture
-from model.rooms.mesh import Mesh, load_mesh
-from model.rooms.scene import Placed, Room, Scene
-from model.seam import FloatArray
+from anyseek.model.errors import PackageMissing
+from anyseek.model.rooms.camera import DoubleArray
+from anyseek.model.rooms.catalogue import Furniture
+from anyseek.model.rooms.mesh import Mesh, load_mesh
+from anyseek.model.rooms.scene import Placed, Room, Scene
+from anyseek.model.seam import FloatArray
 
 NOTHING = -1
 # The room's sides as seen by `Hits.surface` where no thing is hit: low and high x, low and high y, low and high z.

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from model.rooms.camera import Camera, DoubleArray
-from model.rooms.render import visible_shares
-from model.rooms.scene import Placed, Scene
+from anyseek.model.rooms.camera import Camera, DoubleArray
+from anyseek.model.rooms.render import visible_shares
+from anyseek.model.rooms.scene import Placed, Scene
 
 _TRIES = 14
 _LOOK = 32  # pixels of a first look

@@ -5,15 +5,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.network.layers import LayerNorm
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_tokenizer import ImageTokenizer
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.mlp import is_mlp
-from model.tokenizers.unet import PatchedUNet
-from model.tokenizers.unet_blocks import AttentionBlock, ResidualBlock
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.network.layers import LayerNorm
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.mlp import is_mlp
+from anyseek.model.tokenizers.unet import PatchedUNet
+from anyseek.model.tokenizers.unet_blocks import AttentionBlock, ResidualBlock
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 Tokenizer = VQVAE | ImageVQVAE | DiVAE
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from model.network.config import ConfigInvalid, parse_metadata, select_fields
+from anyseek.model.network.config import ConfigInvalid, parse_metadata, select_fields
 
 DIFFUSION_DECODER = "unet_patched"
 

@@ -5,12 +5,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_tokenizer import ImageTokenizer
-from model.tokenizers.noise_schedule import alphas_cumprod
-from model.tokenizers.samplers import Diffusion, NoiseSource, Prediction, Progress, Sampling, Scheduler, sample
-from model.tokenizers.unet import PatchedUNet, UNetShape
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from anyseek.model.tokenizers.noise_schedule import alphas_cumprod
+from anyseek.model.tokenizers.samplers import Diffusion, NoiseSource, Prediction, Progress, Sampling, Scheduler, sample
+from anyseek.model.tokenizers.unet import PatchedUNet, UNetShape
 
 
 class DiVAE(ImageTokenizer):

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.lucid import LucidQuantizer
-from model.tokenizers.vit import ViTEncoder, parse_vit
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.lucid import LucidQuantizer
+from anyseek.model.tokenizers.vit import ViTEncoder, parse_vit
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_tokenizer import ImageTokenizer
-from model.tokenizers.vit import ViTDecoder, parse_vit
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from anyseek.model.tokenizers.vit import ViTDecoder, parse_vit
 
 
 class ImageVQVAE(ImageTokenizer):

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.fourm.images import ToImage, centre_crop, crop_resized, depth_image, label_image, rgb_input, signed
-from model.modalities import coco
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
-from model.network.config import ConfigInvalid
-from model.seam import FloatArray, Regions
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.mlp import is_mlp
+from anyseek.model.fourm.images import ToImage, centre_crop, crop_resized, depth_image, label_image, rgb_input, signed
+from anyseek.model.modalities import coco
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.seam import FloatArray, Regions
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.mlp import is_mlp
 
 Array = npt.NDArray[Any]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.tokenizers.codebook import Codebook, CodebookRule
+from anyseek.model.tokenizers.codebook import Codebook, CodebookRule
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid
+from anyseek.model.network.config import ConfigInvalid
 
 _NAME = re.compile(r"BottleneckMLP/B_(?P<blocks>\d+)-Wi_(?P<width>\d+)(-E_(?P<expansion>\d+))?")
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from model.network.config import ConfigInvalid
+from anyseek.model.network.config import ConfigInvalid
 
 _BETA_FIRST, _BETA_LAST = 1e-4, 0.02
 _BETA_LARGEST = 0.999

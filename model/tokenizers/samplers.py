@@ -11,7 +11,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from model.tokenizers.noise_schedule import TimestepSpacing, timestep_stride, timesteps
+from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, timestep_stride, timesteps
 
 # Standard normal float32 numbers of a shape; each call gives the next ones.
 NoiseSource = Callable[[tuple[int, ...]], Tensor]

@@ -7,7 +7,7 @@ from typing import Self
 
 from tokenizers import Tokenizer
 
-from model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
 
 _SENTINEL = re.compile(r"\[S_(\d+)\]")
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.tokenizers.unet_blocks import (
+from anyseek.model.tokenizers.unet_blocks import (
     AttentionBlock,
     Downsample,
     ResidualBlock,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.layers import attend
+from anyseek.model.network.layers import attend
 
 _GROUPS = 32
 _LONGEST_PERIOD = 10_000.0

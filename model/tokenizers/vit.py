@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid, FourMConfig
-from model.network.layers import EncoderBlock, FeedForward, LayerNorm
-from model.network.modality_embeddings import sincos_2d
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.network.layers import EncoderBlock, FeedForward, LayerNorm
+from anyseek.model.network.modality_embeddings import sincos_2d
 
 _KERNEL = 7
 _EXPANSION = 4

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.mlp import BottleneckMLP, parse_mlp
-from model.tokenizers.quantizers import MemcodesQuantizer
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.mlp import BottleneckMLP, parse_mlp
+from anyseek.model.tokenizers.quantizers import MemcodesQuantizer
 
 
 class VQVAE(nn.Module):

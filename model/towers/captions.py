@@ -4,7 +4,7 @@ A network with a small vocabulary has a caption for every picture, right or wron
 guesses: the likeliest of the image classifier's classes, the likeliest kind of them (a dog of whatever breed), and the
 everyday word that fits best. How sure each is comes from a logistic regression for each of the four, on how much better
 the words fit than other words do in the towers' space, and on the classifier's probability. Its weights were fitted on
-pictures of many sources, and checked on sources left out (`model.training.towers.certainty`).
+pictures of many sources, and checked on sources left out (`anyseek.model.training.towers.certainty`).
 """
 
 import re
@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.encoders.conse import class_names
-from model.encoders.efficientnet import Features
-from model.seam import Certainty, Guess, Prediction, Value
-from model.telling import Told
-from model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
-from model.towers.telling import Answers
+from anyseek.model.encoders.conse import class_names
+from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.seam import Certainty, Guess, Prediction, Value
+from anyseek.model.telling import Told
+from anyseek.model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
+from anyseek.model.towers.telling import Answers
 
 SIGNALS = 5  # that a logistic regression sees, with a constant
 _LEAST = 1e-4  # a probability below it says no more than it does
@@ -155,7 +155,7 @@ class Captioner:
 
     @torch.inference_mode()
     def tell(self, picture: Value) -> dict[str, Told]:
-        """What it is sure of in a picture; see `model.telling.TellingEmbedder.tell`."""
+        """What it is sure of in a picture; see `anyseek.model.telling.TellingEmbedder.tell`."""
         found = self._look(picture)
         told = {} if self._answers is None else self._answers.told(self.fits(found))
         if self._calibration is None:

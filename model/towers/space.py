@@ -1,10 +1,10 @@
 """One space for photos and all queries for them: looks that need no training, plus what two small towers learned.
 
 A vector has four blocks, each centred and scaled to length 1 before it is weighted, so that one cosine is a weighted
-sum of four: `whole` and `places` (`model.towers.looks`), `words` (MiniLM's sentence vector of a caption, ConSE's of a
-photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four with equal
-weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources left out of
-training, and the untrained blocks stay in the sum, so that no result is worse than without training.
+sum of four: `whole` and `places` (`anyseek.model.towers.looks`), `words` (MiniLM's sentence vector of a caption,
+ConSE's of a photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four
+with equal weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources
+left out of training, and the untrained blocks stay in the sum, so that no result is worse than without training.
 
 Before comparison, the look of a drawing or map is centred on the nearest mean of its modality. There is one mean per
 source that the model knows, because renderings of different origin lie around different means. If `mapped` has the
@@ -32,12 +32,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.checkpoints.quantized import dequantized, quantized
-from model.encoders.conse import conse
-from model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
-from model.encoders.minilm import WIDTH
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.towers.looks import places_vectors, whole_vectors
+from anyseek.model.checkpoints.quantized import dequantized, quantized
+from anyseek.model.encoders.conse import conse
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.towers.looks import places_vectors, whole_vectors
 
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"

@@ -1,7 +1,7 @@
 """Whether a picture shows people, and whether it was taken indoors: how well words fit it, weighed.
 
-Each question has a logistic regression on how well the kinds and everyday words of `model.towers.captions` fit the
-picture in the towers' space, relative to each other. They were fitted on photos of several sources, and measured on
+Each question has a logistic regression on how well the kinds and everyday words of `anyseek.model.towers.captions` fit
+the picture in the towers' space, relative to each other. They were fitted on photos of several sources, and measured on
 sources left out (`benchmarks.telling`).
 """
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from torch import Tensor, sigmoid
 
-from model.telling import Told
+from anyseek.model.telling import Told
 
 PEOPLE, PLACE = "has_people", "place"
 INDOORS, OUTDOORS = "indoors", "outdoors"

@@ -1,7 +1,7 @@
 """The file format of a backup: a plain tar, written and read as a stream, whose last member describes all others.
 
 backup.json                    format, version of the tables, their columns, whether assets are in it
-tables/<name>/<number>.jsonl   rows: `search.backup.records`
+tables/<name>/<number>.jsonl   rows: `anyseek.search.backup.records`
 tables/<name>/<number>.bin     their vectors
 assets/<aa>/<62 more>          stored files, named by the sha256 of their bytes
 manifest.json                  size and sha256 of each member except assets; number, bytes and hash chain of the assets
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from search.errors import BackupCorrupt
+from anyseek.search.errors import BackupCorrupt
 
 HEADER, MANIFEST, ASSETS, TABLES = "backup.json", "manifest.json", "assets/", "tables/"
 _BLOCK = 1024 * 1024

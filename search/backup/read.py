@@ -13,16 +13,16 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
-from search.assets import AssetStore
-from search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
-from search.backup.records import Kind, rows_of
-from search.backup.write import FORMAT, NOT_WRITTEN
-from search.catalogue import audit, facets, words
-from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
-from search.catalogue.upgrade import configuration, take_turn
-from search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
-from search.settings import Settings
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
+from anyseek.search.backup.records import Kind, rows_of
+from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
+from anyseek.search.catalogue import audit, facets, words
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AuditRow, CollectionRow, is_of_catalogue
+from anyseek.search.catalogue.upgrade import configuration, take_turn
+from anyseek.search.errors import BackupCorrupt, BackupUnknown, StoreCorrupt, TargetNotEmpty
+from anyseek.search.settings import Settings
 
 # The log mentions ids of deleted items and spaces, so these ids must not be used again.
 _NUMBERED_IN_LOG = {"items": "item_id", "spaces": "space_id"}

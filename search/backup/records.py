@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
-from search.catalogue.values import utc
-from search.errors import BackupCorrupt
+from anyseek.search.catalogue.values import utc
+from anyseek.search.errors import BackupCorrupt
 
 # The most rows or bytes of a part; only one part at a time is in memory.
 MOST_ROWS = 2_000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model.files import TEMPORARY_PREFIX, FileLock, alive
+from anyseek.model.files import TEMPORARY_PREFIX, FileLock, alive
 
 _NOTE = "backup-"
 

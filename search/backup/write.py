@@ -10,14 +10,14 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from model.files import whole_file
-from search.assets import AssetStore
-from search.backup.archive import HEADER, TABLES, Writer
-from search.backup.records import Kind, Part, kinds_of
-from search.backup.unfinished import noted
-from search.catalogue.session import Database
-from search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
-from search.errors import BackupCorrupt
+from anyseek.model.files import whole_file
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.archive import HEADER, TABLES, Writer
+from anyseek.search.backup.records import Kind, Part, kinds_of
+from anyseek.search.backup.unfinished import noted
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
+from anyseek.search.errors import BackupCorrupt
 
 FORMAT = 1
 _STREAMED = {"yield_per": 500}

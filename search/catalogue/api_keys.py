@@ -1,4 +1,4 @@
-"""The rows of API keys. A key itself is never stored, only its digest; `api.security` makes and checks them."""
+"""The rows of API keys. A key itself is never stored, only its digest; `anyseek.api.security` makes and checks them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue import audit
-from search.catalogue.quotas import NO_QUOTA, Quota
-from search.catalogue.tables import ApiKeyRow
-from search.catalogue.values import now, utc
-from search.errors import Conflict, NotFound
+from anyseek.search.catalogue import audit
+from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
+from anyseek.search.catalogue.tables import ApiKeyRow
+from anyseek.search.catalogue.values import now, utc
+from anyseek.search.errors import Conflict, NotFound
 
 # A time for every request would make every query a write.
 USE_NOTED_EVERY = timedelta(hours=1)

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from search.caller import caller
-from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow
-from search.catalogue.values import now, utc
+from anyseek.search.caller import caller
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AuditRow
+from anyseek.search.catalogue.values import now, utc
 
 LONGEST_ADDRESS = 100
 # Rows removed in one transaction, while others wait to write.
@@ -23,7 +23,7 @@ _REMOVED_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class Entry:
-    """`who` and `address` as in `search.caller`; `target`: a key, a job, a source or the name of an API key."""
+    """`who` and `address` as in `anyseek.search.caller`; `target`: a key, a job, a source or the name of an API key."""
 
     id: int
     at: datetime
@@ -47,7 +47,7 @@ class Wanted:
 
 
 def record(session: Session, action: str, collection: str | None = None, target: object = None) -> None:
-    """Note a change that is made in this transaction for `search.caller.caller`."""
+    """Note a change that is made in this transaction for `anyseek.search.caller.caller`."""
     by = caller()
     values = {
         "at": now(),

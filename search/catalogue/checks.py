@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import collections, facets, integrity, item_rows, log, words
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
-from search.catalogue.values import chunks
-from search.types import Item
+from anyseek.search.catalogue import collections, facets, integrity, item_rows, log, words
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.types import Item
 
 NO_VECTOR = "has no vector in the log"
 DAMAGED = "has a damaged vector"

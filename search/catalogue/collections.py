@@ -11,10 +11,10 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import audit, checksums, tunings
-from search.catalogue.session import connection_of
-from search.catalogue.tables import (
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.catalogue import audit, checksums, tunings
+from anyseek.search.catalogue.session import connection_of
+from anyseek.search.catalogue.tables import (
     CollectionRow,
     FacetRow,
     ItemRow,
@@ -24,9 +24,9 @@ from search.catalogue.tables import (
     SpaceRow,
     WordsRow,
 )
-from search.catalogue.values import utc
-from search.catalogue.vectors import from_bytes, to_bytes
-from search.errors import (
+from anyseek.search.catalogue.values import utc
+from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.errors import (
     BadInput,
     CollectionExists,
     CollectionNotFound,
@@ -34,7 +34,7 @@ from search.errors import (
     SpaceNotFound,
     StoreCorrupt,
 )
-from search.types import Collection, Space
+from anyseek.search.types import Collection, Space
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 

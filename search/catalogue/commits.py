@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.catalogue.sqlite import Unwritable
+from anyseek.search.catalogue.sqlite import Unwritable
 
 # The connection that was asked, and its number; numbers of two connections cannot be compared.
 Version = tuple[int, int]

@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue.collections import centre_of
-from search.catalogue.owners import clock
-from search.catalogue.tables import CursorRow
-from search.catalogue.vectors import from_bytes, to_bytes
-from search.errors import LeaseLost
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue.collections import centre_of
+from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.tables import CursorRow
+from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.errors import LeaseLost
 
 LEASE = timedelta(seconds=60)
 

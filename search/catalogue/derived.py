@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from search.caller import Caller, acting
-from search.catalogue import audit, checks, collections, facets, integrity, items, log, words
-from search.catalogue.log import NewEntry
-from search.catalogue.lookup import Lookup
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow
-from search.catalogue.values import CHUNK, chunks
-from search.types import Item
+from anyseek.search.caller import Caller, acting
+from anyseek.search.catalogue import audit, checks, collections, facets, integrity, items, log, words
+from anyseek.search.catalogue.log import NewEntry
+from anyseek.search.catalogue.lookup import Lookup
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.catalogue.values import CHUNK, chunks
+from anyseek.search.types import Item
 
 ITSELF = "anyseek"  # who mends, for the audit log
 _CHECKED = Lookup(select(ItemRow.id).where(ItemRow.checksum.is_not(None)), ItemRow.__table__.c.id)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import log
-from search.catalogue.items import fits
-from search.catalogue.tables import AssetRow, ItemRow
-from search.catalogue.values import chunks
-from search.catalogue.vectors import from_bytes
-from search.types import Asset, Collection, NewItem
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import log
+from anyseek.search.catalogue.items import fits
+from anyseek.search.catalogue.tables import AssetRow, ItemRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.vectors import from_bytes
+from anyseek.search.types import Asset, Collection, NewItem
 
 # Built once: it is asked for every input that is not held yet.
 _ASSET_OF_CONTENT = (

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import facets
-from search.catalogue.tables import FacetRow
-from search.catalogue.values import chunks
-from search.filters.tree import Filter
-from search.types import FieldCounts, ValueCount
+from anyseek.search.catalogue import facets
+from anyseek.search.catalogue.tables import FacetRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.filters.tree import Filter
+from anyseek.search.types import FieldCounts, ValueCount
 
 
 @dataclass

@@ -10,13 +10,13 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
-from search.catalogue import item_rows
-from search.catalogue.lookup import Lookup
-from search.catalogue.tables import FacetRow, ItemRow
-from search.catalogue.values import chunks
-from search.filters import spheres
-from search.filters.facets import Facet, facets_of
-from search.filters.tree import (
+from anyseek.search.catalogue import item_rows
+from anyseek.search.catalogue.lookup import Lookup
+from anyseek.search.catalogue.tables import FacetRow, ItemRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.filters import spheres
+from anyseek.search.filters.facets import Facet, facets_of
+from anyseek.search.filters.tree import (
     CAPTION,
     KEY,
     And,
@@ -33,7 +33,7 @@ from search.filters.tree import (
     Scalar,
     StartsWith,
 )
-from search.types import Attributes, GroupValue, IdArray, Item
+from anyseek.search.types import Attributes, GroupValue, IdArray, Item
 
 _COLUMNS = [FacetRow.item_id, FacetRow.collection_id, *(getattr(FacetRow, name) for name in Facet._fields)]
 _OF_ITEMS = Lookup(select(*_COLUMNS), FacetRow.__table__.c.item_id)  # a row is two numbers and a `Facet`

@@ -8,7 +8,7 @@ import errno
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from search.errors import (
+from anyseek.search.errors import (
     AnyseekError,
     BadInput,
     DatabaseBusy,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from model.spelling import alike
-from search.catalogue.tables import FacetRow, ItemRow
-from search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
+from anyseek.model.spelling import alike
+from anyseek.search.catalogue.tables import FacetRow, ItemRow
+from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
 
 _LOOKED_AT = 1_000  # the newest items, whose attributes are offered
 _SHOWN = 8

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import ledger
-from search.catalogue.jobs import ACTIVE
-from search.catalogue.owners import clock
-from search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
+from anyseek.search.catalogue import ledger
+from anyseek.search.catalogue.jobs import ACTIVE
+from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
 
 # Reasons are codes of this program, but rows outlive programs: no more than this many are told apart.
 MOST_REASONS = 100

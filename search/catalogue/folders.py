@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import ItemRow
+from anyseek.search.catalogue.tables import ItemRow
 
 SLASH = "/"
 _AFTER_SLASH = chr(ord(SLASH) + 1)

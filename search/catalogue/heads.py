@@ -1,9 +1,9 @@
 """Heads of collections, kept for as long as nothing is committed."""
 
-from search.catalogue import collections
-from search.catalogue.collections import Head
-from search.catalogue.commits import Version
-from search.catalogue.session import Database
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.commits import Version
+from anyseek.search.catalogue.session import Database
 
 
 class Heads:

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import Table
+from anyseek.search.catalogue.tables import Table
 
 _MOST = 20
 _HAS_AMCHECK = text("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'")

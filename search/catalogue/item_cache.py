@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from search.catalogue import collections, items, log
-from search.catalogue.collections import Head
-from search.catalogue.session import Database
-from search.types import Item
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.session import Database
+from anyseek.search.types import Item
 
 # With more changes it is quicker to read items again than to learn which of them are old.
 MOST_CHANGED = 20_000

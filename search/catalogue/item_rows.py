@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, insert,
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue import checksums, log
-from search.catalogue.lookup import Lookup
-from search.catalogue.tables import AssetRow, ItemRow
-from search.catalogue.values import CHUNK, chunks, now
-from search.types import Asset, Item
+from anyseek.search.catalogue import checksums, log
+from anyseek.search.catalogue.lookup import Lookup
+from anyseek.search.catalogue.tables import AssetRow, ItemRow
+from anyseek.search.catalogue.values import CHUNK, chunks, now
+from anyseek.search.types import Asset, Item
 
 _ITEM = (
     ItemRow.id,

@@ -12,17 +12,17 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import collections, facets, item_rows, log, quotas, stamps, words
-from search.catalogue.collections import SpaceState
-from search.catalogue.log import NewEntry
-from search.catalogue.session import connection_of
-from search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from search.catalogue.values import CHUNK, chunks
-from search.catalogue.vectors import to_bytes
-from search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
-from search.filters.tree import is_storable
-from search.types import Attributes, Collection, Item, NewItem, Space
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections, facets, item_rows, log, quotas, stamps, words
+from anyseek.search.catalogue.collections import SpaceState
+from anyseek.search.catalogue.log import NewEntry
+from anyseek.search.catalogue.session import connection_of
+from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
+from anyseek.search.catalogue.values import CHUNK, chunks
+from anyseek.search.catalogue.vectors import to_bytes
+from anyseek.search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
+from anyseek.search.filters.tree import is_storable
+from anyseek.search.types import Attributes, Collection, Item, NewItem, Space
 
 KEY_CHARACTERS = 1_000
 KEY_BYTES = 2_600  # PostgreSQL cannot index longer texts

@@ -18,17 +18,17 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.caller import caller
-from search.catalogue import audit, collections, ledger, space_switch
-from search.catalogue.ledger import Counts
-from search.catalogue.owners import clock
-from search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
-from search.catalogue.values import now, utc
-from search.errors import JobNotFound, JobNotRetriable
-from search.types import Collection, OnDuplicate
+from anyseek.search.caller import caller
+from anyseek.search.catalogue import audit, collections, ledger, space_switch
+from anyseek.search.catalogue.ledger import Counts
+from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
+from anyseek.search.catalogue.values import now, utc
+from anyseek.search.errors import JobNotFound, JobNotRetriable
+from anyseek.search.types import Collection, OnDuplicate
 
 INDEX = "index"
-REEMBED, ROLLBACK = "reembed", "rollback"  # see `search.catalogue.reembedding`
+REEMBED, ROLLBACK = "reembed", "rollback"  # see `anyseek.search.catalogue.reembedding`
 REEMBEDDING = (REEMBED, ROLLBACK)
 
 # Tells whether the process of that name is still alive.
@@ -65,7 +65,7 @@ class Job:
     created_at: datetime
     ended_at: datetime | None
     on_duplicate: OnDuplicate = OnDuplicate.LINK
-    position: str | None = None  # of the scan; see `indexer.sources.base.Position`
+    position: str | None = None  # of the scan; see `anyseek.indexer.sources.base.Position`
     key_prefix: str = ""  # of its source
     predicts: bool = False  # whether items of its source get predicted attributes
     charged_to: str | None = None  # the API key that started it

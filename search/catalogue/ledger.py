@@ -20,10 +20,10 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from search.catalogue.owners import clock
-from search.catalogue.tables import LedgerRow
-from search.catalogue.values import chunks
-from search.errors import LeaseLost
+from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.errors import LeaseLost
 
 PENDING, LEASED, DONE, QUARANTINED, CARRIED = "pending", "leased", "done", "quarantined", "carried"
 INDEXED, UNCHANGED, DUPLICATE = "indexed", "unchanged", "duplicate"
@@ -176,7 +176,7 @@ def unclaimed(session: Session, job_id: int, size: int) -> list[Span]:
 
 
 def void(session: Session, job_id: int, is_alive: Callable[[str], bool]) -> int:
-    """Revoke leases that have expired or whose owner is gone (`indexer.runs`); return how many.
+    """Revoke leases that have expired or whose owner is gone (`anyseek.indexer.runs`); return how many.
 
     Inputs that have killed their worker often enough are quarantined.
     """

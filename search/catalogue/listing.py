@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import facets, folders, items
-from search.catalogue.tables import FacetRow, ItemRow
-from search.errors import BadInput, StoreCorrupt
-from search.filters.tree import Filter
-from search.types import Collection, Item
+from anyseek.search.catalogue import facets, folders, items
+from anyseek.search.catalogue.tables import FacetRow, ItemRow
+from anyseek.search.errors import BadInput, StoreCorrupt
+from anyseek.search.filters.tree import Filter
+from anyseek.search.types import Collection, Item
 
 TAKEN = "taken"  # the attribute that says when a picture was taken
 _FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import AssetRow, ItemRow
-from search.catalogue.values import chunks
-from search.types import Collection
+from anyseek.search.catalogue.tables import AssetRow, ItemRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.types import Collection
 
 _PICTURE = "rgb"
 _LAST_CHARACTER = "\U0010ffff"

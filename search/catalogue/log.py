@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, insert
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import checksums
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
-from search.catalogue.values import chunks
-from search.catalogue.vectors import from_bytes, to_bytes
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import checksums
+from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
 

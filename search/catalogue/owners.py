@@ -1,7 +1,7 @@
 """Owners of leases, and their places: each process that works on a job regularly reports that it is alive.
 
-On one machine a lock shows at once that a process is gone (`indexer.runs`). Between machines, and for a process that
-hangs, only its silence does. A **place** is where processes see each other's locks.
+On one machine a lock shows at once that a process is gone (`anyseek.indexer.runs`). Between machines, and for a process
+that hangs, only its silence does. A **place** is where processes see each other's locks.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import OwnerRow
-from search.catalogue.values import now, utc
+from anyseek.search.catalogue.tables import OwnerRow
+from anyseek.search.catalogue.values import now, utc
 
 FORGOTTEN_AFTER = timedelta(days=1)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, items, log
-from search.catalogue.log import NewEntry
-from search.errors import ItemChanged
-from search.types import Attributes, Collection, Item
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.log import NewEntry
+from anyseek.search.errors import ItemChanged
+from anyseek.search.types import Attributes, Collection, Item
 
 Versions = frozenset[str]
 ANY_VERSION = "*"

@@ -3,8 +3,8 @@
 import uuid
 from datetime import timedelta
 
-from search.catalogue import collections, owners
-from search.catalogue.session import Database
+from anyseek.search.catalogue import collections, owners
+from anyseek.search.catalogue.session import Database
 
 
 class _Undo(Exception):

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from search.caller import caller
-from search.catalogue.tables import ApiKeyRow, ItemRow
-from search.errors import QuotaExceeded
+from anyseek.search.caller import caller
+from anyseek.search.catalogue.tables import ApiKeyRow, ItemRow
+from anyseek.search.errors import QuotaExceeded
 
 if TYPE_CHECKING:  # with vectors, which a listing of keys does without
-    from search.types import Item
+    from anyseek.search.types import Item
 
 MB = 1024 * 1024
 

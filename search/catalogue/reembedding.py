@@ -11,16 +11,16 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.catalogue import audit, collections, item_rows, jobs, ledger, log, space_switch
-from search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
-from search.catalogue.ledger import Lease, Settled
-from search.catalogue.log import NewEntry
-from search.catalogue.space_switch import Lacking, NothingBuilt, Target
-from search.catalogue.tables import ItemRow, JobRow, LedgerRow
-from search.catalogue.values import chunks
-from search.errors import Conflict
-from search.types import Collection
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.catalogue import audit, collections, item_rows, jobs, ledger, log, space_switch
+from anyseek.search.catalogue.jobs import ACTIVE, REEMBED, REEMBEDDING, ROLLBACK, IsAlive, Job, JobState
+from anyseek.search.catalogue.ledger import Lease, Settled
+from anyseek.search.catalogue.log import NewEntry
+from anyseek.search.catalogue.space_switch import Lacking, NothingBuilt, Target
+from anyseek.search.catalogue.tables import ItemRow, JobRow, LedgerRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.errors import Conflict
+from anyseek.search.types import Collection
 
 PAGE = 500
 LAST = 32  # the most items embedded while writers wait

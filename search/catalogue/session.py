@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
-from search.catalogue.commits import CommitWatch, Version
-from search.catalogue.sqlite import sqlite_engine
-from search.metrics import Stage, timed
+from anyseek.search.catalogue.commits import CommitWatch, Version
+from anyseek.search.catalogue.sqlite import sqlite_engine
+from anyseek.search.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
 BUSY_SECONDS = 60.0
@@ -27,7 +27,8 @@ SILENT_WRITER_SECONDS = 60
 def patience(seconds: float) -> Iterator[None]:
     """Within the block, and in threads that it waits for, a transaction waits this long for others.
 
-    SQLite then says that it is locked, PostgreSQL that a lock timed out: `DatabaseBusy` (`search.catalogue.failures`).
+    SQLite then says that it is locked, PostgreSQL that a lock timed out: `DatabaseBusy`
+    (`anyseek.search.catalogue.failures`).
     """
     token = _patience.set(seconds)
     try:

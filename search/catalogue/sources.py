@@ -1,6 +1,6 @@
 """The folders, tables and buckets from which the items of a collection came: listed, moved and forgotten.
 
-A source is known by its `root`, the text by which it is opened again (`indexer.sources.base.Source.uri`).
+A source is known by its `root`, the text by which it is opened again (`anyseek.indexer.sources.base.Source.uri`).
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue import audit, collections, item_rows, items
-from search.catalogue.jobs import ACTIVE
-from search.catalogue.session import Database
-from search.catalogue.tables import AssetRow, ItemRow, JobRow, SourceRow
-from search.errors import Conflict, NotFound
-from search.types import Collection, Item
+from anyseek.search.catalogue import audit, collections, item_rows, items
+from anyseek.search.catalogue.jobs import ACTIVE
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AssetRow, ItemRow, JobRow, SourceRow
+from anyseek.search.errors import Conflict, NotFound
+from anyseek.search.types import Collection, Item
 
 
 class SourceNotFound(NotFound):
@@ -33,7 +33,7 @@ class SourceHeld(Conflict):
 class HeldSource:
     """A source of a collection, and the number of its items. Keys of its items begin with `key_prefix`.
 
-    With `predicts` its items get predicted attributes (`indexer.predicted`).
+    With `predicts` its items get predicted attributes (`anyseek.indexer.predicted`).
     """
 
     id: int

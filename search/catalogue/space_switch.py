@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from model.seam import EmbeddingSpace
-from search.catalogue import audit, collections, items, log, tunings
-from search.catalogue.collections import SpaceHead, SpaceState
-from search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
-from search.errors import Conflict, FingerprintMismatch
-from search.types import Collection
+from anyseek.model.seam import EmbeddingSpace
+from anyseek.search.catalogue import audit, collections, items, log, tunings
+from anyseek.search.catalogue.collections import SpaceHead, SpaceState
+from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
+from anyseek.search.errors import Conflict, FingerprintMismatch
+from anyseek.search.types import Collection
 
 GROWING = (SpaceState.BUILDING, SpaceState.RETURNING)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from search.errors import StoreCorrupt
+from anyseek.search.errors import StoreCorrupt
 
 _CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 

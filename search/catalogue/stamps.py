@@ -1,13 +1,13 @@
-"""Stamps of items, by which a scan tells without reading files that an item is as it was (`indexer.stamps`)."""
+"""Stamps of items, by which a scan tells without reading files that an item is as it was (`anyseek.indexer.stamps`)."""
 
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue.tables import ItemRow
-from search.catalogue.values import chunks
-from search.types import Collection
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.types import Collection
 
 _SET = (
     update(ItemRow)

@@ -14,7 +14,8 @@ collections 1 ── n spaces       those that serve; beside them those of a mod
 owners                                processes that hold leases, and until when they are believed to live
 audit                                 who changed what, and when
 
-A `checksum` is that of its row (`search.catalogue.checksums`), null in rows that were written before there were any.
+A `checksum` is that of its row (`anyseek.search.catalogue.checksums`), null in rows that were written before there were
+any.
 """
 
 from datetime import datetime
@@ -40,7 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from search.catalogue.values import now
+from anyseek.search.catalogue.values import now
 
 # SQLite only numbers rows by itself in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -76,8 +77,8 @@ class CollectionRow(Table):
 class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
-    `state` is one of `search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks` is the
-    list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change;
+    `state` is one of `anyseek.search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks`
+    is the list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change;
     `calibrated_count` is the size of the collection when a job last fitted its curves, 0 if none did, null if its user
     tuned it or undid that.
     """
@@ -114,14 +115,14 @@ class _Fitted:
 
 
 class TuningRow(_Fitted, Table):
-    """The mean of queries, float32 little-endian; see `search.types.Tuning`."""
+    """The mean of queries, float32 little-endian; see `anyseek.search.types.Tuning`."""
 
     __tablename__ = "tunings"
     mean: Mapped[bytes]
 
 
 class CurveRow(_Fitted, Table):
-    """The curve of one modality's probabilities in a space, float32 little-endian; see `search.curve.OwnCurve`.
+    """The curve of one modality's probabilities in a space, float32 little-endian; see `anyseek.search.curve.OwnCurve`.
 
     The numbers are those of a `Curve`; without a sixth, none is `usual`.
     """
@@ -148,8 +149,9 @@ class SourceRow(Table):
 class ItemRow(Table):
     """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
 
-    `stamp` tells without reading the item's files whether they have changed (`indexer.stamps`); null: read them.
-    `charged_to` is the API key whose quota the item counts in, with `stored_bytes` (`search.catalogue.quotas`).
+    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.stamps`); null: read
+    them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
+    (`anyseek.search.catalogue.quotas`).
     """
 
     __tablename__ = "items"
@@ -283,8 +285,8 @@ class JobRow(Table):
     """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.owners`.
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
-    scan, for whoever takes it over; `on_duplicate` is one of `search.types.OnDuplicate`; `charged_to` is the API key
-    that started it; `calibrates` says whether its end may fit the collection's probabilities.
+    scan, for whoever takes it over; `on_duplicate` is one of `anyseek.search.types.OnDuplicate`; `charged_to` is the
+    API key that started it; `calibrates` says whether its end may fit the collection's probabilities.
     """
 
     __tablename__ = "jobs"
@@ -360,7 +362,7 @@ class SnapshotLeaseRow(Table):
 
 
 class CursorRow(Table):
-    """How far an index outside has followed a space on a version of its centre; see `search.catalogue.cursors`.
+    """How far an index outside has followed a space on a version of its centre; see `anyseek.search.catalogue.cursors`.
 
     `centre` is float32 little-endian. `fence` grows with each lease.
     """
@@ -376,9 +378,9 @@ class CursorRow(Table):
 
 
 class ApiKeyRow(Table):
-    """`last_used_at` is written at most once an hour (`search.catalogue.api_keys.USE_NOTED_EVERY`).
+    """`last_used_at` is written at most once an hour (`anyseek.search.catalogue.api_keys.USE_NOTED_EVERY`).
 
-    `most_items` and `most_bytes` are its quota (`search.catalogue.quotas`), null without one.
+    `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.quotas`), null without one.
     """
 
     __tablename__ = "api_keys"
@@ -395,7 +397,7 @@ class ApiKeyRow(Table):
 
 
 class AuditRow(Table):
-    """See `search.catalogue.audit`; collections are named, since they may be gone."""
+    """See `anyseek.search.catalogue.audit`; collections are named, since they may be gone."""
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -8,12 +8,12 @@ import numpy as np
 from sqlalchemy import delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from search.catalogue import checksums
-from search.catalogue.tables import CurveRow, SpaceRow, TuningRow
-from search.catalogue.values import utc
-from search.catalogue.vectors import from_bytes, to_bytes
-from search.curve import Curve, OwnCurve
-from search.types import Tuning
+from anyseek.search.catalogue import checksums
+from anyseek.search.catalogue.tables import CurveRow, SpaceRow, TuningRow
+from anyseek.search.catalogue.values import utc
+from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.curve import Curve, OwnCurve
+from anyseek.search.types import Tuning
 
 _Row = TypeVar("_Row", TuningRow, CurveRow)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from model.files import FileLock
-from search.catalogue.session import Database
-from search.settings import Settings
+from anyseek.model.files import FileLock
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -71,9 +71,9 @@ def take_turn(connection: Connection) -> None:
 
 def configuration(connection: Connection) -> "Config":
     """Alembic's settings for one connection, with the script folder found wherever the package is installed."""
-    migrations = find_spec("migrations")
+    migrations = find_spec("anyseek.migrations")
     if migrations is None or not migrations.submodule_search_locations:
-        raise RuntimeError("the package 'migrations' is not installed; install anyseek again")
+        raise RuntimeError("the package 'anyseek.migrations' is not installed; install anyseek again")
     from alembic.config import Config
 
     config = Config()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.seam import FloatArray
+from anyseek.model.seam import FloatArray
 
 
 def to_bytes(vector: FloatArray) -> bytes:

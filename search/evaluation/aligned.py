@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from model.seam import Sample
+from anyseek.model.seam import Sample
 
 Labels = tuple[frozenset[str], ...]
 Handle = TypeVar("Handle")

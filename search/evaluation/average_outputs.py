@@ -7,11 +7,11 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.drawings import ByteArray, ink
-from model.seam import Regions, Value
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.output_measures import on_grid
-from search.evaluation.rows import chunks
+from anyseek.model.modalities.drawings import ByteArray, ink
+from anyseek.model.seam import Regions, Value
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.output_measures import on_grid
+from anyseek.search.evaluation.rows import chunks
 
 _THINGS = 300  # things averaged; more make no visible difference
 _GRID = (112, 112)

@@ -10,14 +10,14 @@ from functools import partial
 
 import numpy as np
 
-from model.seam import FloatArray
-from search.evaluation.encoder_vectors import SENTENCE, TEXT, VISUAL
-from search.evaluation.measures import IntArray
-from search.evaluation.query_kinds import QueryKind, query_kinds
-from search.evaluation.reading import EncodedSet
-from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
-from search.evaluation.rows import Rows
-from search.spaces.base import centre
+from anyseek.model.seam import FloatArray
+from anyseek.search.evaluation.encoder_vectors import SENTENCE, TEXT, VISUAL
+from anyseek.search.evaluation.measures import IntArray
+from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
+from anyseek.search.evaluation.reading import EncodedSet
+from anyseek.search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
+from anyseek.search.evaluation.rows import Rows
+from anyseek.search.spaces.base import centre
 
 Sides = tuple[FloatArray, FloatArray]  # queries (n, d), items (m, d)
 Fit = Callable[[FloatArray], FloatArray]  # what is wanted of the known (n, e) -> what belongs to the queries (q, e)

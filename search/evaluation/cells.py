@@ -6,17 +6,17 @@ from itertools import product
 
 import numpy as np
 
-from model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
-from search.errors import BadQuery
-from search.evaluation.baselines import Baselines, Sides
-from search.evaluation.instruments import GUIDANCE, Compare, Comparison, Instruments, guided, otherwise
-from search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
-from search.evaluation.query_kinds import QueryKind
-from search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
-from search.evaluation.rows import Rows
-from search.query_vectors import centre_queries, fuse
-from search.spaces.base import centre
-from search.upkeep import CENTRE_FROM
+from anyseek.model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
+from anyseek.search.errors import BadQuery
+from anyseek.search.evaluation.baselines import Baselines, Sides
+from anyseek.search.evaluation.instruments import GUIDANCE, Compare, Comparison, Instruments, guided, otherwise
+from anyseek.search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
+from anyseek.search.evaluation.query_kinds import QueryKind
+from anyseek.search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
+from anyseek.search.evaluation.rows import Rows
+from anyseek.search.query_vectors import centre_queries, fuse
+from anyseek.search.spaces.base import centre
+from anyseek.search.upkeep import CENTRE_FROM
 
 REST = "everything else"
 _PICTURE = "rgb"

@@ -11,26 +11,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.data.concepts import Split, base_concept
-from model.galleries.demo import FOLDER, read_views
-from model.galleries.openmoji import read_concepts
-from model.galleries.photos import read_photos
-from model.modalities.formats.color_palette import palette_of
-from model.modalities.reading.decode import decode, decode_file
-from model.modalities.reading.understanding import understand
-from model.seam import Embedder, Sample, Value
-from search.evaluation.aligned import evenly
-from search.evaluation.depth_forms import FormsRow, measure_normals, measure_rooms
-from search.evaluation.emoji_suite import EmojiSources, Material
-from search.evaluation.measured_maps import mapped_photos
-from search.evaluation.measures import Estimate, estimate
-from search.evaluation.photographed_sketches import photographed
-from search.evaluation.real_collection import RealCollection, real_collection
-from search.evaluation.score_measures import Judged, ScoreRow, judged, score_rows
-from search.filters.from_text import filter_from_text
-from search.filters.tree import Filter
-from search.settings import Limits
-from search.types import Part, Query
+from anyseek.model.data.concepts import Split, base_concept
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.openmoji import read_concepts
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.modalities.reading.decode import decode, decode_file
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.seam import Embedder, Sample, Value
+from anyseek.search.evaluation.aligned import evenly
+from anyseek.search.evaluation.depth_forms import FormsRow, measure_normals, measure_rooms
+from anyseek.search.evaluation.emoji_suite import EmojiSources, Material
+from anyseek.search.evaluation.measured_maps import mapped_photos
+from anyseek.search.evaluation.measures import Estimate, estimate
+from anyseek.search.evaluation.photographed_sketches import photographed
+from anyseek.search.evaluation.real_collection import RealCollection, real_collection
+from anyseek.search.evaluation.score_measures import Judged, ScoreRow, judged, score_rows
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query
 
 Progress = Callable[[str], None]
 FIRST = 10
@@ -147,7 +147,7 @@ def measure_combined(
 ) -> Combined:
     """Measure all rows on at most `most` things each. Fetches emoji by npm and pip into `home` on the first run.
 
-    `data` is a folder with the packs of `search.evaluation.measured_maps`, None to leave their rows out.
+    `data` is a folder with the packs of `anyseek.search.evaluation.measured_maps`, None to leave their rows out.
 
     Rows with a modality that the model does not take are left out. Raises `SourceUnavailable` if emoji cannot be
     fetched or a pack cannot be read, `NotAligned` if `data` has none.

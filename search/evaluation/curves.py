@@ -1,6 +1,6 @@
 """Fits the curves from which hits get their probabilities, on collections of the transfer suite's packs.
 
-    python -m search.evaluation.curves DATA [--limit 250]
+    python -m anyseek.search.evaluation.curves DATA [--limit 250]
 
 Each query is asked of a collection that has its item, of the same without that item, and a few of collections that its
 item never was in. Captions, edges, maps and parts of pictures are also asked with the picture's palette, as rankings of
@@ -16,18 +16,18 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from model.loading import load_embedder
-from model.modalities.formats.color_palette import palette_of
-from model.seam import Embedder, FloatArray, Sample
-from model.switches import switching
-from search.curve import Curve, Numbers
-from search.evaluation.aligned import QuerySet, evenly
-from search.evaluation.calibration_error import calibration_error
-from search.evaluation.logistic import logistic, sigmoid
-from search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
-from search.fusing import Weighted, fused, ranks_of
-from search.own_curves import part_of
-from search.probabilities import (
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.seam import Embedder, FloatArray, Sample
+from anyseek.model.switches import switching
+from anyseek.search.curve import Curve, Numbers
+from anyseek.search.evaluation.aligned import QuerySet, evenly
+from anyseek.search.evaluation.calibration_error import calibration_error
+from anyseek.search.evaluation.logistic import logistic, sigmoid
+from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
+from anyseek.search.fusing import Weighted, fused, ranks_of
+from anyseek.search.own_curves import part_of
+from anyseek.search.probabilities import (
     Background,
     Sort,
     Standing,
@@ -38,8 +38,8 @@ from search.probabilities import (
     standing,
     together,
 )
-from search.query_vectors import centre_queries
-from search.settings import read_settings
+from anyseek.search.query_vectors import centre_queries
+from anyseek.search.settings import read_settings
 
 _FIRST = 10
 _DEPTH = 100  # of each ranking

@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.data.concepts import Concept, Split, base_concept, split_of
-from model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
-from model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
-from model.modalities.formats.color_palette import palette_of, stripes
-from model.seam import Embedder, FloatArray, Sample, Value
-from search.evaluation.aligned import AlignedSet, QuerySet
-from search.evaluation.cells import centred_items
-from search.evaluation.encoder_vectors import Encoders
-from search.evaluation.measures import IntArray, Recall, ranks, recall
-from search.evaluation.picture_cache import cached
-from search.evaluation.ridge import fitted
-from search.query_vectors import centre_queries
-from search.spaces.base import centre
+from anyseek.model.data.concepts import Concept, Split, base_concept, split_of
+from anyseek.model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
+from anyseek.model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
+from anyseek.model.modalities.formats.color_palette import palette_of, stripes
+from anyseek.model.seam import Embedder, FloatArray, Sample, Value
+from anyseek.search.evaluation.aligned import AlignedSet, QuerySet
+from anyseek.search.evaluation.cells import centred_items
+from anyseek.search.evaluation.encoder_vectors import Encoders
+from anyseek.search.evaluation.measures import IntArray, Recall, ranks, recall
+from anyseek.search.evaluation.picture_cache import cached
+from anyseek.search.evaluation.ridge import fitted
+from anyseek.search.query_vectors import centre_queries
+from anyseek.search.spaces.base import centre
 
 Picture = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
@@ -71,7 +71,7 @@ def run_emoji_suite(embedder: Embedder, home: Path, progress: Progress) -> list[
 
     Raises `SourceUnavailable` if they cannot be fetched, `WeightsMissing` without the encoders.
     """
-    from model.encoders import baselines
+    from anyseek.model.encoders import baselines
 
     progress("fetching and rendering emoji")
     sources = EmojiSources(home)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from model.modalities.drawings import ByteArray
-from model.modalities.values import as_picture
-from model.seam import FloatArray, Sample
-from search.evaluation.rows import Chunk, Gatherer, Rows
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.values import as_picture
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.evaluation.rows import Chunk, Gatherer, Rows
 
 VISUAL, SENTENCE = "visual", "sentence"  # EfficientNet-Lite0, 1,280 numbers; MiniLM, 384 numbers
 TEXT = "caption"
@@ -14,7 +14,7 @@ EXTRACTORS = {"visual_global": VISUAL, "semantic_global": SENTENCE}  # by space,
 
 
 class Encoders(Protocol):
-    """`model.encoders.baselines.Encoders`, which needs torch."""
+    """`anyseek.model.encoders.baselines.Encoders`, which needs torch."""
 
     def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]: ...
     def sentences(self, texts: Sequence[str]) -> FloatArray: ...

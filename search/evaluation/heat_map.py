@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from search.evaluation.cells import Row
-from search.evaluation.matrix import Matrix, Summary, summary
+from anyseek.search.evaluation.cells import Row
+from anyseek.search.evaluation.matrix import Matrix, Summary, summary
 
 _WIDTH, _HEIGHT = 128, 62  # of a cell
 _LABELS, _HEAD, _MARGIN, _BAR = 220, 92, 24, 6

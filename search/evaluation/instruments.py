@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.guided import GuidedEmbedder
-from model.seam import CodeEmbedder, Embedder, FloatArray, Sample
-from search.evaluation.encoder_vectors import Encoders
-from search.evaluation.measures import Gain, Scores
+from anyseek.model.guided import GuidedEmbedder
+from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Sample
+from anyseek.search.evaluation.encoder_vectors import Encoders
+from anyseek.search.evaluation.measures import Gain, Scores
 
 Progress = Callable[[str], None]
 GUIDANCE = (1.0, 0.5)  # weights of each part that are compared: as it is by default, and two that add up to 1

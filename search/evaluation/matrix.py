@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.errors import UnsupportedModality
-from model.seam import CodeEmbedder, Embedder, FloatArray
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.baselines import Baselines
-from search.evaluation.cells import Cell, Row, galleries_for
-from search.evaluation.encoder_vectors import EXTRACTORS, TEXT
-from search.evaluation.instruments import Compare, Comparison, Instruments, Progress
-from search.evaluation.measures import Answers, Estimate, Scores, score
-from search.evaluation.query_kinds import query_kinds
-from search.evaluation.reading import EncodedSet, ReadSet, encode_set, read_set
-from search.spaces.base import centre
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.baselines import Baselines
+from anyseek.search.evaluation.cells import Cell, Row, galleries_for
+from anyseek.search.evaluation.encoder_vectors import EXTRACTORS, TEXT
+from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, Progress
+from anyseek.search.evaluation.measures import Answers, Estimate, Scores, score
+from anyseek.search.evaluation.query_kinds import query_kinds
+from anyseek.search.evaluation.reading import EncodedSet, ReadSet, encode_set, read_set
+from anyseek.search.spaces.base import centre
 
 AVERAGE_PRECISION = "mAP"
 _DECIMALS = 4  # vectors equal to so many decimals are of the same thing, such as a repeated caption

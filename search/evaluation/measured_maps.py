@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.samples import DataSample, Split
-from model.data.sources.measured import MeasuredSource
-from model.data.sources.packs import PackOptions
-from model.seam import Regions, Sample, Value
-from search.errors import NotAligned
-from search.evaluation.aligned import evenly
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.data.sources.measured import MeasuredSource
+from anyseek.model.data.sources.packs import PackOptions
+from anyseek.model.seam import Regions, Sample, Value
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import evenly
 
 _SOURCES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "nyu-depth-v2": ("depth", ("depth", "semseg")),

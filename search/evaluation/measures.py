@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import FloatArray
+from anyseek.model.seam import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 Cosines = npt.NDArray[np.floating]

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.modalities.drawings import ByteArray
-from model.modalities.registry import PICTURE_SUFFIXES
-from model.seam import Embedder, FloatArray, Sample
-from search.errors import BadInput, NotAligned
-from search.evaluation.measures import Estimate, IntArray, estimate
-from search.evaluation.vector_cache import Batch, Cached, HalfArray, cached_vectors
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES
+from anyseek.model.seam import Embedder, FloatArray, Sample
+from anyseek.search.errors import BadInput, NotAligned
+from anyseek.search.evaluation.measures import Estimate, IntArray, estimate
+from anyseek.search.evaluation.vector_cache import Batch, Cached, HalfArray, cached_vectors
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 VOTE = f"each of the {NEIGHBOURS} nearest neighbours counts exp(cosine / {TEMPERATURE})"

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.colours.lab import to_lab
-from model.modalities.coco import LABELS, label_of
-from model.modalities.drawings import ink
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.seam import Regions, Value
-from search.evaluation.measures import Estimate
+from anyseek.model.colours.lab import to_lab
+from anyseek.model.modalities.coco import LABELS, label_of
+from anyseek.model.modalities.drawings import ink
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.seam import Regions, Value
+from anyseek.search.evaluation.measures import Estimate
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from model.modalities.values import as_picture
-from model.seam import Sample, Value
+from anyseek.model.modalities.values import as_picture
+from anyseek.model.seam import Sample, Value
 
 _SIDE, _GAP, _HEAD = 128, 6, 44  # pixels: of a cell, between cells, above the first row
 _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)

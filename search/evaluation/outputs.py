@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.seam import Regions, Sample, Value
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.instruments import Progress
-from search.evaluation.measures import Estimate, estimate
-from search.evaluation.output_measures import MEASURES, Measures, RegionOverlap, measures_of
-from search.evaluation.rows import chunks
+from anyseek.model.seam import Regions, Sample, Value
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.instruments import Progress
+from anyseek.search.evaluation.measures import Estimate, estimate
+from anyseek.search.evaluation.output_measures import MEASURES, Measures, RegionOverlap, measures_of
+from anyseek.search.evaluation.rows import chunks
 
 PICTURE, REGIONS = "rgb", "semseg"
 Predict = Callable[[Mapping[str, Value], str], Value]  # inputs, one target -> its value

@@ -1,6 +1,6 @@
 """The photos suite: queries for labelled photos by their labels' names, and for photos by their own edges.
 
-The photos are those of the source `photos` of data sets (`model.data.sources.photos`).
+The photos are those of the source `photos` of data sets (`anyseek.model.data.sources.photos`).
 """
 
 import zlib
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.errors import SampleInvalid
-from model.data.samples import Split
-from model.data.sources.photos import Options, PhotosSource
-from model.modalities.drawings import ByteArray
-from model.modalities.edge_detection import varied_canny
-from model.modalities.formats.color_palette import palette_of
-from model.seam import Sample
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.photos import Options, PhotosSource
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.seam import Sample
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
 
 _TRAINING_PHOTOS, _TRAINING_EDGES = 2_000, 600  # that the ridge is fitted on
 _PHOTOS_WITH_EDGES = 1_000

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from model.modalities.drawings import ByteArray, ink
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray, ink
+from anyseek.model.seam import FloatArray
 
 _SHEET, _PHOTO = 400, (640, 480)
 _PENS = ((25, 25, 30), (30, 50, 160), (190, 30, 40), (20, 120, 60), (95, 95, 100))  # black, blue, red, green, pencil

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
-from search.errors import Conflict
-from search.evaluation.encoder_vectors import Encoders
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import Conflict
+from anyseek.search.evaluation.encoder_vectors import Encoders
 
 MOST = 50_000  # pictures, 9 KB each
 _WAIT_SECONDS = 30
@@ -76,7 +76,7 @@ class CachedEncoders:
         self._encoders, self._cache = encoders, cache
 
     def pictures(self, pictures: Sequence[ByteArray]) -> tuple[FloatArray, FloatArray]:
-        """See `model.encoders.baselines.Encoders.pictures`."""
+        """See `anyseek.model.encoders.baselines.Encoders.pictures`."""
         keys = [_key(picture) for picture in pictures]
         known = self._cache.get(keys)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}

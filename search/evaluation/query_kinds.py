@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
-from search.evaluation.measures import NO_ITEM, Answers, BoolArray, IntArray
-from search.evaluation.rows import Rows
+from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
+from anyseek.search.evaluation.measures import NO_ITEM, Answers, BoolArray, IntArray
+from anyseek.search.evaluation.rows import Rows
 
 
 @dataclass(frozen=True)

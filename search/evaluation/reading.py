@@ -9,14 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
-from model.modalities.formats.spans import FormatInvalid
-from model.seam import FloatArray
-from search.evaluation.aligned import COMBINATIONS, AlignedSet, QuerySet
-from search.evaluation.encoder_vectors import EncoderVectors
-from search.evaluation.instruments import Instruments, Progress
-from search.evaluation.measures import BoolArray
-from search.evaluation.query_kinds import label_names, label_table
-from search.evaluation.rows import Chunk, Gatherer, Rows, chunks
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.seam import FloatArray
+from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, QuerySet
+from anyseek.search.evaluation.encoder_vectors import EncoderVectors
+from anyseek.search.evaluation.instruments import Instruments, Progress
+from anyseek.search.evaluation.measures import BoolArray
+from anyseek.search.evaluation.query_kinds import label_names, label_table
+from anyseek.search.evaluation.rows import Chunk, Gatherer, Rows, chunks
 
 PREDICTED, EXACT, STORED = "predicted", "exact", "stored"
 EVERYTHING = "everything"

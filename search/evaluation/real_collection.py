@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.seam import Embedder, Sample
-from search.catalogue import collections, items
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.errors import AnyseekError
-from search.settings import Settings
-from search.types import Hit, NewItem, Query, Results
+from anyseek.model.seam import Embedder, Sample
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError
+from anyseek.search.settings import Settings
+from anyseek.search.types import Hit, NewItem, Query, Results
 
 _NAME = "measured"
 _AT_ONCE = 64

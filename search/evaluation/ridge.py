@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import FloatArray
-from search.evaluation.measures import IntArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.evaluation.measures import IntArray
 
 DoubleArray = npt.NDArray[np.float64]
 FOLDS = 5

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.data.errors import SampleInvalid
-from model.seam import FloatArray, Sample
-from search.errors import BadInput
-from search.evaluation.aligned import Samples
-from search.evaluation.measures import IntArray
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.errors import BadInput
+from anyseek.search.evaluation.aligned import Samples
+from anyseek.search.evaluation.measures import IntArray
 
 _SAMPLES_AT_ONCE = 64
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.evaluation.calibration_error import average_precision, calibration_error
-from search.evaluation.real_collection import RealCollection
-from search.filters.tree import And, Compare, Filter, Not, Operator
-from search.notes import NOTHING
-from search.types import Query, Results
+from anyseek.search.evaluation.calibration_error import average_precision, calibration_error
+from anyseek.search.evaluation.real_collection import RealCollection
+from anyseek.search.filters.tree import And, Compare, Filter, Not, Operator
+from anyseek.search.notes import NOTHING
+from anyseek.search.types import Query, Results
 
 FIRST = 10
 ALL = "all"

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any, cast
 
-from model.data.codecs import attributes_of, decode_value
-from model.data.samples import Caption, Origin, Split
-from model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
-from model.modalities.registry import MODALITIES
-from model.seam import Sample, Value
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, evenly
+from anyseek.model.data.codecs import attributes_of, decode_value
+from anyseek.model.data.samples import Caption, Origin, Split
+from anyseek.model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.seam import Sample, Value
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, evenly
 
 TRAINING_THINGS = 1_000  # things that the ridge is fitted on
 

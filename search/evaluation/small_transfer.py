@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from model.data.concepts import Split, split_of
-from model.data.emoji_art import fetch_openmoji
-from model.galleries.demo import FOLDER, read_views
-from model.galleries.openmoji import draw_svg, line_drawing
-from model.galleries.photos import Photo, read_photos
-from model.modalities.reading.decode import decode_file
-from model.seam import Sample
-from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
-from search.evaluation.emoji_suite import grey, one_each
-from search.evaluation.transfer_sets import CAPTION, DRAWING, PHOTO, TransferSet, edges_of
-from search.settings import Limits
+from anyseek.model.data.concepts import Split, split_of
+from anyseek.model.data.emoji_art import fetch_openmoji
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.openmoji import draw_svg, line_drawing
+from anyseek.model.galleries.photos import Photo, read_photos
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.seam import Sample
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from anyseek.search.evaluation.emoji_suite import grey, one_each
+from anyseek.search.evaluation.transfer_sets import CAPTION, DRAWING, PHOTO, TransferSet, edges_of
+from anyseek.search.settings import Limits
 
 _ROOMS = 100
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.evaluation.baselines import Baselines, Sides
-from search.evaluation.cells import centred_items, default_space
-from search.evaluation.instruments import Instruments, Progress
-from search.evaluation.measures import Estimate, Outcomes, Scores, gain, outcomes, scores_of
-from search.evaluation.query_kinds import QueryKind, query_kinds
-from search.evaluation.reading import ReadSet, read_set
-from search.evaluation.transfer_sets import PHOTO, TransferSet
-from search.query_vectors import centre_queries
+from anyseek.search.evaluation.baselines import Baselines, Sides
+from anyseek.search.evaluation.cells import centred_items, default_space
+from anyseek.search.evaluation.instruments import Instruments, Progress
+from anyseek.search.evaluation.measures import Estimate, Outcomes, Scores, gain, outcomes, scores_of
+from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
+from anyseek.search.evaluation.reading import ReadSet, read_set
+from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet
+from anyseek.search.query_vectors import centre_queries
 
 TOLERATED = -0.01  # the lowest accepted lower bound of a gain
 FEWEST = 20  # a row with fewer queries is not judged

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.samples import DataSample, Source, Split
-from model.data.sources.captions import CaptionsSource
-from model.data.sources.captions import Options as CaptionsOptions
-from model.data.sources.measured import MeasuredSource
-from model.data.sources.packs import PackOptions
-from model.data.sources.photos import Options as PhotosOptions
-from model.data.sources.photos import PhotosSource
-from model.data.sources.sketches import SketchesSource
-from model.modalities.drawings import ByteArray
-from model.modalities.edge_detection import varied_canny
-from model.seam import Sample, Value
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
+from anyseek.model.data.samples import DataSample, Source, Split
+from anyseek.model.data.sources.captions import CaptionsSource
+from anyseek.model.data.sources.captions import Options as CaptionsOptions
+from anyseek.model.data.sources.measured import MeasuredSource
+from anyseek.model.data.sources.packs import PackOptions
+from anyseek.model.data.sources.photos import Options as PhotosOptions
+from anyseek.model.data.sources.photos import PhotosSource
+from anyseek.model.data.sources.sketches import SketchesSource
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.seam import Sample, Value
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
 
 PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
 EVERY = "all"  # of the sources that are left out

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.files import FileLock, write_file
-from model.seam import FloatArray
-from search.errors import Conflict
+from anyseek.model.files import FileLock, write_file
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import Conflict
 
 HalfArray = npt.NDArray[np.float16]
 Mapped = np.memmap[Any, np.dtype[np.float16]]

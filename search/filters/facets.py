@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
-from search.types import Attributes
+from anyseek.search.filters.tree import LONGEST_PATH, LONGEST_TEXT, Moment
+from anyseek.search.types import Attributes
 
 # Further facets are not indexed: people filter by only a handful of an item's attributes.
 MOST_FACETS = 1_000

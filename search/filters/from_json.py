@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search.filters.tree import (
+from anyseek.search.filters.tree import (
     DEEPEST,
     And,
     AnyOf,

@@ -18,7 +18,7 @@ Keywords may be in any case. In a quoted text, a backslash makes the next charac
 import re
 from dataclasses import dataclass
 
-from search.filters.tree import (
+from anyseek.search.filters.tree import (
     DEEPEST,
     And,
     AnyOf,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from search.errors import BadQuery
-from search.filters.spheres import LONGEST_KM
+from anyseek.search.errors import BadQuery
+from anyseek.search.filters.spheres import LONGEST_KM
 
 KEY, CAPTION = "@key", "@caption"
 LONGEST_PATH = 200

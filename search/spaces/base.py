@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.filters.tree import Filter
-from search.settings import Settings
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.tree import Filter
+from anyseek.search.settings import Settings
+from anyseek.search.types import IdArray
 
 # Below this length a difference of unit vectors in float32 is rounding and has no direction.
 NO_DIRECTION = 1e-4

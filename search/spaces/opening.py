@@ -5,9 +5,9 @@ Importing Qdrant's client, for example, would add a third to the time in which a
 
 from pkgutil import resolve_name
 
-from search.catalogue.session import Database
-from search.settings import BACKENDS, Settings
-from search.spaces.base import Backend
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import BACKENDS, Settings
+from anyseek.search.spaces.base import Backend
 
 
 def open_backend(database: Database, settings: Settings) -> Backend:

@@ -2,7 +2,7 @@
 
 An applier reads the log's tail and copies the current vector and attributes of each item in it from the catalogue to
 the store, which may be repeated at any time. Its cursor and its lease are in the catalogue
-(`search.catalogue.cursors`). A space on a new centre is a new store, filled beside the one that serves.
+(`anyseek.search.catalogue.cursors`). A space on a new centre is a new store, filled beside the one that serves.
 """
 
 import time
@@ -15,15 +15,15 @@ from typing import Protocol
 import numpy as np
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import collections, cursors, items, log
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.cursors import Cursor, Lease
-from search.catalogue.session import Database
-from search.errors import IndexUnavailable, LeaseLost
-from search.filters.tree import Filter
-from search.spaces.base import Neighbours, Resolved, Stored, centre
-from search.types import IdArray, Item
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections, cursors, items, log
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.cursors import Cursor, Lease
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import IndexUnavailable, LeaseLost
+from anyseek.search.filters.tree import Filter
+from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
+from anyseek.search.types import IdArray, Item
 
 # The most items copied to a store at once.
 PAGE = 256

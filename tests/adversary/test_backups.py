@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from search.assets import AssetStore
-from search.backup.read import restore
-from search.backup.write import backup
-from search.errors import AnyseekError
-from search.settings import Settings
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.read import restore
+from anyseek.search.backup.write import backup
+from anyseek.search.errors import AnyseekError
+from anyseek.search.settings import Settings
 from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue, put
 
 

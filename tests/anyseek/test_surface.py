@@ -75,9 +75,7 @@ def test_a_built_wheel_gives_the_package_and_the_command(tmp_path: Path) -> None
     (wheel,) = tmp_path.glob("anyseek-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         folders = {name.split("/")[0] for name in archive.namelist()}
-    assert folders == {"anyseek", "api", "workers", "indexer", "search", "model", "migrations"} | {
-        f"{wheel.name.split('-py3')[0]}.dist-info"
-    }
+    assert folders == {"anyseek", f"{wheel.name.split('-py3')[0]}.dist-info"}
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(environment)], check=True, timeout=120)
     python = environment / "bin" / "python"

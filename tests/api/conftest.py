@@ -13,15 +13,15 @@ import pytest
 import uvicorn
 from PIL import Image, ImageDraw
 
-import api.cli
+import anyseek.api.cli
 from anyseek import Client
-from api.app import create_app
-from api.connections import protocol
-from api.logs import JsonLines
-from api.service import Service, ServiceSettings
-from search.settings import Limits, Settings
+from anyseek.api.app import create_app
+from anyseek.api.connections import protocol
+from anyseek.api.logs import JsonLines
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import Limits, Settings
+from anyseek.workers.runtime import Runtime
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 LIMITS = Limits(
     bytes_per_file=200_000,
@@ -86,7 +86,7 @@ def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = api.cli.run([str(argument) for argument in arguments])
+        code = anyseek.api.cli.run([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return call
@@ -121,7 +121,7 @@ def url(service: Service) -> Iterator[str]:
 @pytest.fixture
 def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
     """A service with an empty collection, which repeats every check of its readiness."""
-    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.readiness.FRESH_SECONDS", 0.0)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("words")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from anyseek import Client, Part
-from api.service import Service, ServiceSettings
-from model.galleries.demo import FOLDER, read_views
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.encoders import link_encoders
-from workers.runtime import Runtime
 
 COUNT = 16
 View = dict[str, Any]

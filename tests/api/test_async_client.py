@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from anyseek import ApiError, AsyncClient, Client, Part, ServiceUnreachable
-from api.service import Service
+from anyseek.api.service import Service
 from tests.indexer.pictures import png
 
 Picture = Callable[..., bytes]

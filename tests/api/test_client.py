@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from anyseek import ApiError, Client, Part, Refusal, Results, ServiceUnreachable
-from api.service import Service
-from indexer.errors import InputVanished
-from model.modalities.reading.errors import BadText
-from search.errors import BadQuery
+from anyseek.api.service import Service
+from anyseek.indexer.errors import InputVanished
+from anyseek.model.modalities.reading.errors import BadText
+from anyseek.search.errors import BadQuery
 
 Picture = Callable[..., bytes]
 

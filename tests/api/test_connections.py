@@ -22,13 +22,13 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.connections import Reported, report_rarely
-from api.service import Service, ServiceSettings
-from search.engine import SearchEngine
-from search.settings import Serving, Settings
+from anyseek.api.connections import Reported, report_rarely
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Serving, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 SERVING = Serving(connections=6, bodies_mb=1, head_seconds=0.6, body_seconds=0.6, body_rate=100_000, send_seconds=0.6)
 HEAD = "POST /v1/collections/a/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -185,7 +185,7 @@ def test_a_service_with_few_descriptors_goes_on_and_says_little(tmp_path: Path) 
     def few_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 
-    command = [sys.executable, "-m", "api", "serve", "--port", "0", "--model", "hashing"]
+    command = [sys.executable, "-m", "anyseek", "serve", "--port", "0", "--model", "hashing"]
     log = tmp_path / "log"
     with log.open("wb") as stderr, ExitStack() as stack:
         environment = os.environ | {"ANYSEEK_HOME": str(tmp_path / "home")}

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.service import Service, ServiceSettings
-from model.modalities.reading.decoders import Decoders
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 Field = tuple[str, bytes]
 _PROGRAM = (str(Path(__file__).parents[1] / "model" / "modalities" / "reading" / "crashing_decoder.py"),)

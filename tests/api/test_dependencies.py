@@ -7,9 +7,9 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.testclient import TestClient
 
-from api.dependencies import DirectRoute, refuse_unheeded
-from api.problems import install_handlers
-from search.errors import BadInput
+from anyseek.api.dependencies import DirectRoute, refuse_unheeded
+from anyseek.api.problems import install_handlers
+from anyseek.search.errors import BadInput
 
 
 async def _refuse(request: Request) -> None:
@@ -23,7 +23,7 @@ async def _answer(first: str, request: Request, second: str) -> Response:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    """A router with a dependency of its own, included with another as `api.app` does."""
+    """A router with a dependency of its own, included with another as `anyseek.api.app` does."""
     router = APIRouter(dependencies=[Depends(_refuse)])
     path = "/a/{first}/b/{second}"
     for method, read in (("POST", {"requestBody": {}}), ("GET", {})):

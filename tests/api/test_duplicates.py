@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anyseek import ApiError, AsyncClient, Client
-from api.security import Scope, create_key
+from anyseek.api.security import Scope, create_key
 from tests.api.conftest import Run, StartService
 from tests.search.test_likeness import scene
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from api.cli import run
-from api.problems import problem_of
+from anyseek.api.cli import run
+from anyseek.api.problems import problem_of
 
 
 def test_answers_have_codes_of_our_own() -> None:

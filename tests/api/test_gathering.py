@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import pytest
 
-from api.errors import Busy
-from api.gathering import Gathering
-from api.service import Pool
+from anyseek.api.errors import Busy
+from anyseek.api.gathering import Gathering
+from anyseek.api.service import Pool
 
 T = TypeVar("T")
 Numbers = Gathering[str, int, int]

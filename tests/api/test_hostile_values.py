@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.contracts.catalogue import empty
-from workers.runtime import Runtime
 
 _POSTGRES = os.environ.get("ANYSEEK_TEST_POSTGRES", "")
 _JSON = {"content-type": "application/json"}

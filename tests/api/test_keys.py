@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from api.cli import run
-from api.security import Scope, create_key
-from search.catalogue import api_keys
-from search.catalogue.session import Database
-from search.catalogue.tables import ApiKeyRow
-from search.catalogue.values import now
+from anyseek.api.cli import run
+from anyseek.api.security import Scope, create_key
+from anyseek.search.catalogue import api_keys
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ApiKeyRow
+from anyseek.search.catalogue.values import now
 from tests.api.conftest import StartService
 
 
@@ -49,7 +49,7 @@ def test_a_key_that_another_process_revokes_opens_nothing_from_then_on(start_ser
     url, service = start_service()
     keys = [create_key(service.runtime.database, name, Scope.ADMIN) for name in ("gone", "kept")]
     assert [status(url, key) for key in keys] == [200, 200]
-    command = [sys.executable, "-m", "api", "keys", "revoke", "gone"]
+    command = [sys.executable, "-m", "anyseek", "keys", "revoke", "gone"]
     environment = os.environ | {"ANYSEEK_HOME": str(service.runtime.settings.home)}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert [status(url, key) for key in keys] == [401, 200]

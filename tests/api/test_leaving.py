@@ -11,13 +11,13 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.service import Service, ServiceSettings
-from model.hashing import HashingEmbedder
-from model.modalities.reading.decoders import Decoders
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.reading.decoders import Decoders
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 _PROGRAM = (str(Path(__file__).parents[1] / "model" / "modalities" / "reading" / "crashing_decoder.py"),)
 Leave = Callable[[str, str, Mapping[str, tuple[str, bytes]]], socket.socket]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.service import Service
+from anyseek.api.service import Service
 
 Problem = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("still_alive")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import api.cli
+import anyseek.api.cli
 from anyseek import ApiError, Client, Part
 from tests.api.conftest import StartService, picture
 from tests.indexer.mirrored import NEW, OLD, load
@@ -18,7 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _two_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.runtime.load_embedder", load)
+    monkeypatch.setattr("anyseek.workers.runtime.load_embedder", load)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
         monkeypatch.setenv("ANYSEEK_MODEL", OLD)
         capsys.readouterr()
-        return api.cli.run(list(arguments)), *capsys.readouterr()
+        return anyseek.api.cli.run(list(arguments)), *capsys.readouterr()
 
     return start
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from anyseek import AnyseekError, Client, Part
-from api.errors import exit_code_of
-from api.local import LocalClient
-from api.service import Service
+from anyseek.api.errors import exit_code_of
+from anyseek.api.local import LocalClient
+from anyseek.api.service import Service
 
 Picture = Callable[..., bytes]
 Clients = tuple[Client, LocalClient]

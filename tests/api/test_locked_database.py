@@ -13,18 +13,18 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from anyseek import Client
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
-from search.catalogue import collections
-from search.catalogue.failures import meaning
-from search.catalogue.session import BUSY_SECONDS, Database, patience
-from search.catalogue.upgrade import upgrade
-from search.errors import DatabaseBusy
-from search.settings import Serving, Settings
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import BUSY_SECONDS, Database, patience
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.errors import DatabaseBusy
+from anyseek.search.settings import Serving, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.contracts.catalogue import empty
 from tests.search.gallery import WordsEmbedder, begin_catalogue, make_collection
-from workers.runtime import Runtime
 
 _POSTGRES = os.environ.get("ANYSEEK_TEST_POSTGRES", "")
 Problem = Callable[..., None]

@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
-from api.logs import JsonLines, TextLines
-from api.security import Scope, create_key
-from search.caller import Caller, acting
-from search.settings import BadSetting, Logs, read_settings
+from anyseek.api.logs import JsonLines, TextLines
+from anyseek.api.security import Scope, create_key
+from anyseek.search.caller import Caller, acting
+from anyseek.search.settings import BadSetting, Logs, read_settings
 from tests.api.conftest import StartService
 
 PROGRAM = """
 import logging
-from api.logs import configure_logs
-from search.settings import read_settings
+from anyseek.api.logs import configure_logs
+from anyseek.search.settings import read_settings
 configure_logs(read_settings().logs)
 logging.getLogger("x").info("hello", extra={"fields": {"status": 200}})
 logging.getLogger("x").debug("only when asked")
@@ -131,7 +131,7 @@ def test_lines_from_threads_tell_the_caller(start_service: StartService, monkeyp
     handler = Keep()
     logging.getLogger("of.a.route").addHandler(handler)
     monkeypatch.setattr(
-        "api.collections.routes.collections.list_all",
+        "anyseek.api.collections.routes.collections.list_all",
         lambda session: logging.getLogger("of.a.route").warning("from a thread") or [],
     )
     answer = httpx.get(f"{url}/v1/collections", headers={"authorization": f"Bearer {key}"})

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from anyseek import ApiError, AsyncClient, Client
-from api.security import Scope, create_key
-from search.catalogue.tables import AssetRow
-from search.settings import Settings
+from anyseek.api.security import Scope, create_key
+from anyseek.search.catalogue.tables import AssetRow
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import Run, StartService
 from tests.search.test_likeness import scene
-from workers.runtime import Runtime
 
 
 @pytest.fixture

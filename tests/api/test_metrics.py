@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from anyseek import Client
-from api.app import create_app
-from api.security import Scope, create_key
-from api.service import Service
-from search.catalogue import api_keys
+from anyseek.api.app import create_app
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service
+from anyseek.search.catalogue import api_keys
 from tests.indexer.pictures import png
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -161,7 +161,7 @@ def all_threads_busy(started: tuple[str, Service], monkeypatch: pytest.MonkeyPat
         go_on.wait(60)
         return "credits"
 
-    monkeypatch.setattr("api.page.credits_text", wait)
+    monkeypatch.setattr("anyseek.api.page.credits_text", wait)
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in range(THREADS):
             pool.submit(httpx.get, f"{started[0]}/credits", timeout=60)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from api.cli import run
-from api.commands.predict_job import PredictionJob, asking
-from api.local import LocalClient
-from model.processors import SHARING
-from search.settings import read_settings
+from anyseek.api.cli import run
+from anyseek.api.commands.predict_job import PredictionJob, asking
+from anyseek.api.local import LocalClient
+from anyseek.model.processors import SHARING
+from anyseek.search.settings import read_settings
 
 
 def _evaluates(folder: Path) -> None:

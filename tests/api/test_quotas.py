@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from anyseek import Client
-from api.commands.keys import keys
-from api.security import Scope, create_key
-from api.service import Service
-from search.catalogue import api_keys, quotas
-from search.catalogue.quotas import MB, Quota
-from search.catalogue.session import Database
+from anyseek.api.commands.keys import keys
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service
+from anyseek.search.catalogue import api_keys, quotas
+from anyseek.search.catalogue.quotas import MB, Quota
+from anyseek.search.catalogue.session import Database
 from tests.api.conftest import check_problem
 from tests.indexer.pictures import png
 

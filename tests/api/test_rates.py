@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.rates import _MOST_NAMES, Bucket
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
-from search.engine import SearchEngine
-from search.settings import Serving, Settings
+from anyseek.api.rates import _MOST_NAMES, Bucket
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Serving, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 Problem = Callable[..., None]
 Ask = Callable[..., httpx.Response]

@@ -14,15 +14,15 @@ import pytest
 from sqlalchemy import text
 
 from anyseek import Client
-from api.readiness import Check, Readiness, State, check_disk
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
-from search.catalogue import collections
-from search.settings import Health, Settings
+from anyseek.api.readiness import Check, Readiness, State, check_disk
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue import collections
+from anyseek.search.settings import Health, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.search.gallery import begin_catalogue
 from tests.services.servers import Redis
-from workers.runtime import Runtime
 
 THREADS = 40  # of the event loop's own pool, in which plain functions of routes run
 
@@ -113,7 +113,7 @@ def test_a_full_disk_and_a_nearly_full_one_are_told(tmp_path: Path, monkeypatch:
     low = check_disk(replace(settings, health=Health(free_mb=1 << 40)))
     assert low.state is State.DEGRADED
     assert "ANYSEEK_HEALTH_FREE_MB" in low.detail
-    monkeypatch.setattr("api.readiness.free_bytes", lambda folder: 5 << 20)
+    monkeypatch.setattr("anyseek.api.readiness.free_bytes", lambda folder: 5 << 20)
     full = check_disk(settings)
     assert (full.state, full.detail.partition(" MiB")[0]) == (State.DEGRADED, "5")
 
@@ -140,7 +140,7 @@ def all_threads_busy(started: tuple[str, Service], monkeypatch: pytest.MonkeyPat
         go_on.wait(60)
         return "credits"
 
-    monkeypatch.setattr("api.page.credits_text", wait)
+    monkeypatch.setattr("anyseek.api.page.credits_text", wait)
     with ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(httpx.get, f"{started[0]}/credits", timeout=60) for _ in range(THREADS)]
         try:
@@ -158,8 +158,8 @@ def test_health_and_readiness_are_answered_while_all_threads_are_busy(all_thread
 
 
 def test_a_check_that_hangs_has_failed_and_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.readiness.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("anyseek.api.readiness.FRESH_SECONDS", 0.0)
     go_on, calls = threading.Event(), []
 
     def hang() -> Check:
@@ -170,7 +170,7 @@ def test_a_check_that_hangs_has_failed_and_is_not_started_again(monkeypatch: pyt
     async def ask(readiness: Readiness) -> list[list[Check]]:
         first, second = [list(await readiness.checks()) for _ in range(2)]
         go_on.set()
-        monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 60)
+        monkeypatch.setattr("anyseek.api.readiness.PATIENCE_SECONDS", 60)
         return [first, second, list(await readiness.checks())]
 
     readiness = Readiness({"slow": hang, "quick": lambda: Check("quick", State.OK, "yes")})
@@ -213,7 +213,7 @@ async def _once(readiness: Readiness) -> list[Check]:
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="Redis is not installed")
 def test_a_broker_that_is_away_is_told_and_still_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.readiness.FRESH_SECONDS", 0.0)
     redis = Redis(tmp_path / "redis")
     redis.start()
     begin_catalogue(tmp_path / "home")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from anyseek import ApiError, Client
-from api.service import Service
+from anyseek.api.service import Service
 from tests.indexer.pictures import encoded, noise, png
 
 Picture = Callable[..., bytes]

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.security import Scope, create_key, is_loopback, require_key
-from api.service import Service, ServiceSettings
-from search.catalogue import api_keys
-from search.errors import BadInput, Conflict, NotFound
+from anyseek.api.security import Scope, create_key, is_loopback, require_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue import api_keys
+from anyseek.search.errors import BadInput, Conflict, NotFound
 
 StartService = Callable[..., tuple[str, Service]]
 
@@ -47,7 +47,7 @@ def test_once_a_key_exists_every_route_needs_one(start_service: StartService) ->
 
 def service_paths(service: Service) -> list[str]:
     """A path for each `/v1` route, and one that is no route."""
-    from api.app import create_app
+    from anyseek.api.app import create_app
 
     described = create_app(service).openapi()["paths"]
     paths = [re.sub(r"\{.*?\}", "1", path) for path in described if path.startswith("/v1")]
@@ -196,7 +196,7 @@ def test_logs_have_request_ids_and_neither_contents_nor_names(
         )
         http.get(f"/v1/collections/{shapes}/items/secret key", headers={"x-request-id": "mine-1"})
         http.get("/healthz", headers={"x-request-id": "bad\tid"})
-    lines = [record.__dict__ for record in caplog.records if record.name == "api.middleware"]
+    lines = [record.__dict__ for record in caplog.records if record.name == "anyseek.api.middleware"]
     assert [line["fields"]["status"] for line in lines] == [200, 404, 200]
     assert lines[1]["fields"]["request_id"] == "mine-1"
     assert re.fullmatch("[0-9a-f]{16}", lines[2]["fields"]["request_id"])

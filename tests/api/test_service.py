@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from anyseek import ApiError, Client, Part
-from api.service import Service
-from search.engine import SearchEngine
+from anyseek.api.service import Service
+from anyseek.search.engine import SearchEngine
 
 StartService = Callable[..., tuple[str, Service]]
 
@@ -58,7 +58,7 @@ def test_a_model_that_crashes_while_loading_is_no_endless_wait(
     def crash(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("model.hashing.HashingEmbedder.embed", crash)
+    monkeypatch.setattr("anyseek.model.hashing.HashingEmbedder.embed", crash)
     url, _ = start_service()
     deadline = time.monotonic() + 20
     while httpx.get(f"{url}/healthz").json()["model"] == "loading":
@@ -72,8 +72,8 @@ def test_a_model_that_crashes_while_loading_is_no_endless_wait(
 def test_items_put_one_by_one_are_gathered_into_a_snapshot(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.service._HOUSEKEEPING_SECONDS", 0.05)
-    monkeypatch.setattr("api.service._HOUSEKEEPING_TAIL", 2)
+    monkeypatch.setattr("anyseek.api.service._HOUSEKEEPING_SECONDS", 0.05)
+    monkeypatch.setattr("anyseek.api.service._HOUSEKEEPING_TAIL", 2)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("words")

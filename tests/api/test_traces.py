@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.service import Service
-from search import spans, telemetry
-from search.settings import Settings, Telemetry
+from anyseek.api.service import Service
+from anyseek.search import spans, telemetry
+from anyseek.search.settings import Settings, Telemetry
 from tests.indexer.pictures import png
 from tests.traces import identity, traced
 

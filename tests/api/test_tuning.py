@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import api.cli
+import anyseek.api.cli
 from anyseek import ApiError, AsyncClient, Client
 from tests.api.conftest import StartService
 from tests.indexer.mirrored import NEW, Mirrored
@@ -21,7 +21,7 @@ MODEL = "hashing"
 @pytest.fixture(autouse=True)
 def _leaning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "workers.runtime.load_embedder", lambda name, home, device: Leaning() if name == MODEL else Mirrored()
+        "anyseek.workers.runtime.load_embedder", lambda name, home, device: Leaning() if name == MODEL else Mirrored()
     )
 
 
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
         monkeypatch.setenv("ANYSEEK_MODEL", MODEL)
         capsys.readouterr()
-        return api.cli.run(list(arguments)), *capsys.readouterr()
+        return anyseek.api.cli.run(list(arguments)), *capsys.readouterr()
 
     return start
 

@@ -14,14 +14,14 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek import Client
-from api.connect import recorded
-from api.errors import own
-from api.service import Service, ServiceSettings
-from search.settings import Settings
+from anyseek.api.connect import recorded
+from anyseek.api.errors import own
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.faults.disk import NoSmallDisk, fill, small_disk
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 Problem = Callable[..., None]
 QUERY = {"parts": [{"text": "x"}]}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import Sample
+from anyseek.search.curve import Curve
+from anyseek.search.own_curves import FirstHits
 from benchmarks.calibration import _error_if_exact, _lines, _things, _told
-from model.hashing import HashingEmbedder
-from model.seam import Sample
-from search.curve import Curve
-from search.own_curves import FirstHits
 from tests.indexer.test_tuning import scene
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from anyseek.search.catalogue import checksums as kept
 from benchmarks import checksums
-from search.catalogue import checksums as kept
 
 
 def test_it_measures_each_step(capsys: pytest.CaptureFixture[str]) -> None:

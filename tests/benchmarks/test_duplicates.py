@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 import benchmarks.duplicates
+from anyseek.model.hashing import HashingEmbedder
 from benchmarks.duplicates import CHANGES, main
-from model.hashing import HashingEmbedder
 from tests.search.evaluation.test_transfer import packs
 
 __all__ = ["packs"]

@@ -5,16 +5,16 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from anyseek.model.generation.decoding import PrefixDecoder
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.state import empty_target, given_sequence
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import Context, FourM
 from benchmarks.generation.counting import IDS, Counter, Passes, schedules
 from benchmarks.generation.ways import KEYS, rounding, timed
 from benchmarks.model.networks import SMALL, Networks
 from benchmarks.model.timing import UNCOUNTED
-from model.generation.decoding import PrefixDecoder
-from model.generation.generate import generate
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.generation.state import empty_target, given_sequence
-from model.network.tokens import ModalityInput
-from model.network.transformer import Context, FourM
 
 TINY_ALL = replace(SMALL, dim=16, num_heads=1, encoder_depth=1, decoder_depth=1)
 TINY = replace(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from anyseek.indexer.photo_metadata.reading import read_metadata
+from anyseek.indexer.samples import RawFile
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.settings import Settings, Work
 from benchmarks.ingest import moving
 from benchmarks.ingest.memory import peaks
 from benchmarks.ingest.metadata import compare, make_photos_of_cameras
 from benchmarks.ingest.rates import bare_loop, indexer, make_photos, make_tiny
-from indexer.photo_metadata.reading import read_metadata
-from indexer.samples import RawFile
-from model.hashing import HashingEmbedder
-from search.settings import Settings, Work
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--json", "--large", "2", "--small", "3", "--rounds", "1", "--memory", ""]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from anyseek.model.encoders.baselines import Encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
+from anyseek.model.openclip.embedder import SPACE
+from anyseek.model.seam import Sample
 from benchmarks.open_clip_stand_in import main
-from model.encoders.baselines import Encoders
-from model.errors import WeightsMissing
-from model.home import default_home
-from model.loading import load_embedder
-from model.openclip.embedder import SPACE
-from model.seam import Sample
 from tests.model.data.sources.packs_kit import about, picture, write_shard
 from tests.model.openclip.making import open_clip_or_skip
 

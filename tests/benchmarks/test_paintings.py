@@ -2,10 +2,10 @@
 
 import pytest
 
+from anyseek.model.galleries.demo import read_views
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_embedder
 from benchmarks.paintings import measure
-from model.galleries.demo import read_views
-from model.home import default_home
-from model.loading import load_embedder
 from tests.encoders import pulled_encoders
 
 

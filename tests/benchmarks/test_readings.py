@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.galleries.openmoji import fetch_wheel
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.home import default_home
 from benchmarks import readings
 from benchmarks.readings import Measured
-from model.downloads.wheels import DownloadFailed
-from model.galleries.openmoji import fetch_wheel
-from model.hashing import HashingEmbedder
-from model.home import default_home
 
 
 def test_each_gain_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from anyseek.search.spaces.local.candidates import Ivf
 from benchmarks.all import HERE
 from benchmarks.scale import pictures, processes, vectors
 from benchmarks.scale.trials import of_pictures, of_vectors
 from benchmarks.search.gallery import Gallery
-from search.spaces.local.candidates import Ivf
 
 _WHERE = {"cores": 2, "load": 0.0}
 

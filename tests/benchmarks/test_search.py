@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
+from anyseek.search.spaces.local import space as space_index
 from benchmarks.search import __main__ as searching
 from benchmarks.search.__main__ import as_tables
 from benchmarks.search.gallery import PIECE, Gallery, Write, fill, open_catalogue, write_new
 from benchmarks.search.measures import exact
-from search.catalogue import items
-from search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
-from search.spaces.local import space as space_index
 
 SMALL = Gallery(300, 16)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from torch import nn
 
+from anyseek.model.encoders.compiled import is_installed
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.home import default_home
+from anyseek.model.network.packing import PackedLinear
+from anyseek.model.seam import Sample
 from benchmarks.ingest.vit import VitShape
-from model.encoders.compiled import is_installed
-from model.encoders.pull import check_encoders
-from model.errors import WeightsMissing
-from model.home import default_home
-from model.network.packing import PackedLinear
-from model.seam import Sample
 
 ROOT = Path(__file__).parents[2]
 

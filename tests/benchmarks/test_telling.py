@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.bundled.bundle import ANSWERS, MANIFEST, load_bundle
+from anyseek.model.towers.captions import general_words
+from anyseek.model.towers.telling import Answers, Question
 from benchmarks.telling import Seen, fitted, measured, of_captions, write_answers
-from model.errors import WeightsCorrupt
-from model.fourm.bundled.bundle import ANSWERS, MANIFEST, load_bundle
-from model.towers.captions import general_words
-from model.towers.telling import Answers, Question
 from tests.model.training.towers.test_certainty import linked
 
 

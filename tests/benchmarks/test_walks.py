@@ -9,7 +9,7 @@ def test_both_walks_are_followed_to_their_end() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     index, query = done.stdout.split("from a query part over HTTP to hits")
-    assert "search.catalogue.items" in index
-    assert "search.engine" in query
-    assert "model.hashing" in index
-    assert "model.hashing" in query
+    assert "anyseek.search.catalogue.items" in index
+    assert "anyseek.search.engine" in query
+    assert "anyseek.model.hashing" in index
+    assert "anyseek.model.hashing" in query

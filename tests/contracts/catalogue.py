@@ -3,10 +3,10 @@
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from search.catalogue import log
-from search.catalogue.session import Database
-from search.catalogue.tables import Table
-from search.types import Asset, Collection
+from anyseek.search.catalogue import log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import Table
+from anyseek.search.types import Asset, Collection
 from tests.search.gallery import SPACES
 
 PICTURE = Asset("rgb", "/pictures/1.png", False, "image/png", "0" * 64, 10)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.types import Collection
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.types import Collection
 from tests.contracts.catalogue import empty
 from tests.search.gallery import WordsEmbedder, make_collection, open_catalogue
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.seam import FloatArray
-from search.catalogue import collections
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.filters.facets import Facet, facets_of
-from search.filters.spheres import kilometres
-from search.filters.tree import (
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.facets import Facet, facets_of
+from anyseek.search.filters.spheres import kilometres
+from anyseek.search.filters.tree import (
     CAPTION,
     KEY,
     And,
@@ -34,10 +34,10 @@ from search.filters.tree import (
     Scalar,
     StartsWith,
 )
-from search.settings import Settings
-from search.spaces.base import Neighbours, best, none_found
-from search.spaces.shared import SharedSpace
-from search.types import IdArray, Item
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.base import Neighbours, best, none_found
+from anyseek.search.spaces.shared import SharedSpace
+from anyseek.search.types import IdArray, Item
 
 
 @dataclass(frozen=True)

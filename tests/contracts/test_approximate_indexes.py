@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.seam import FloatArray
-from search.spaces.base import Neighbours
-from search.spaces.local import candidates, kinds
-from search.spaces.local import faiss as faiss_index
-from search.spaces.local.candidates import GpuMissing
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.kinds import Kind, State
-from search.spaces.local.memory import MemoryIndex
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import Neighbours
+from anyseek.search.spaces.local import candidates, kinds
+from anyseek.search.spaces.local import faiss as faiss_index
+from anyseek.search.spaces.local.candidates import GpuMissing
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.kinds import Kind, State
+from anyseek.search.spaces.local.memory import MemoryIndex
 
 DIMENSION = 32
 COUNT = 3_000

@@ -6,13 +6,13 @@ from datetime import timedelta, timezone
 import pytest
 from sqlalchemy import update
 
-from search.caller import Caller, acting
-from search.catalogue import audit, collections
-from search.catalogue.audit import Entry, Wanted
-from search.catalogue.session import Database
-from search.catalogue.tables import AuditRow
-from search.catalogue.values import now
-from search.types import Collection
+from anyseek.search.caller import Caller, acting
+from anyseek.search.catalogue import audit, collections
+from anyseek.search.catalogue.audit import Entry, Wanted
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AuditRow
+from anyseek.search.catalogue.values import now
+from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, make_collection
 
 EVERYTHING = Wanted()

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.catalogue import collections, items, sources
-from search.catalogue.session import Database
-from search.catalogue.tables import Table
-from search.errors import (
+from anyseek.search.catalogue import collections, items, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import Table
+from anyseek.search.errors import (
     BadInput,
     CollectionExists,
     CollectionNotFound,
 )
-from search.types import Collection
+from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
 from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove
 

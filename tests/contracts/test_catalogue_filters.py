@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
-from search.catalogue import checks, collections, facets, items
-from search.catalogue.session import Database
-from search.catalogue.tables import FacetRow
-from search.filters.facets import MOST_FACETS, facets_of
-from search.filters.from_text import filter_from_text
-from search.filters.tree import (
+from anyseek.search.catalogue import checks, collections, facets, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import FacetRow
+from anyseek.search.filters.facets import MOST_FACETS, facets_of
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import (
     And,
     AnyOf,
     Compare,
@@ -30,7 +30,7 @@ from search.filters.tree import (
     StartsWith,
     checked,
 )
-from search.types import Attributes, Collection, NewItem
+from anyseek.search.types import Attributes, Collection, NewItem
 from tests.search.gallery import SPACES, direction
 
 ORDER: dict[Operator, Callable[[Any, Any], bool]] = {
@@ -194,7 +194,7 @@ def leaves(path: str, value: Any) -> Iterator[Any]:
 
 
 def holds(where: Filter, attributes: Attributes) -> bool:
-    """The oracle: what the words of `search.filters.tree` say, read plainly."""
+    """The oracle: what the words of `anyseek.search.filters.tree` say, read plainly."""
     match where:
         case And(parts):
             return all(holds(part, attributes) for part in parts)

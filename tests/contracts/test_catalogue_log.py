@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from search.catalogue import collections, items, log
-from search.catalogue.session import Database
-from search.types import Collection
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.types import Collection
 from tests.contracts.catalogue import entries, space_ids
 from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove
 

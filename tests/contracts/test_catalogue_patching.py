@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from search.catalogue import facets, items, patching, words
-from search.catalogue.session import Database
-from search.errors import ItemChanged, ItemNotFound
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
-from search.types import Collection, Item
+from anyseek.search.catalogue import facets, items, patching, words
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import ItemChanged, ItemNotFound
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import checked
+from anyseek.search.types import Collection, Item
 from tests.contracts.catalogue import PICTURE, entries
 from tests.search.gallery import WordsEmbedder, item_of, new_item, put
 

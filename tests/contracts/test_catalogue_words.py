@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from search.catalogue import checks, collections, items, words
-from search.catalogue.session import Database
-from search.catalogue.upgrade import configuration, upgrade
-from search.filters.from_text import filter_from_text
-from search.types import Attributes, Collection, NewItem
-from search.words import MOST_WORDS, words_of
+from anyseek.search.catalogue import checks, collections, items, words
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import configuration, upgrade
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.types import Attributes, Collection, NewItem
+from anyseek.search.words import MOST_WORDS, words_of
 from tests.search.gallery import SPACES, WordsEmbedder, direction, make_collection
 
 _INDEX = "INSERT INTO words_index"
@@ -189,9 +189,9 @@ def test_a_later_change_of_the_program_alters_nothing_that_the_migration_makes(
     with database.engine.begin() as connection:
         command.downgrade(configuration(connection), "0013")
     with monkeypatch.context() as changed:
-        changed.setattr("search.words.document", lambda *_: "other")
-        changed.setattr("search.words.words_of", lambda _: ["other"])
-        changed.setattr("search.catalogue.tables.INDEX_WORDS", {"sqlite": (), "postgresql": ()})
+        changed.setattr("anyseek.search.words.document", lambda *_: "other")
+        changed.setattr("anyseek.search.words.words_of", lambda _: ["other"])
+        changed.setattr("anyseek.search.catalogue.tables.INDEX_WORDS", {"sqlite": (), "postgresql": ()})
         upgrade(database)
     assert stale(database, filled) == []
     assert found(database, filled, "zurich legotm") == {"pets/IMG_0042.jpg", "signs"}

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from search.catalogue import collections, items, log, sources
-from search.catalogue.session import Database
-from search.errors import (
+from anyseek.search.catalogue import collections, items, log, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import (
     BadInput,
     CollectionNotFound,
     FingerprintMismatch,
     ItemNotFound,
     KeyHeldElsewhere,
 )
-from search.types import Collection
+from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, new_item, put, remove
 

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from search import derived as trusting
-from search.catalogue import audit, checks, collections, derived, facets, integrity, items, log, words
-from search.catalogue.derived import FACETS, WORDS, Kind, survey
-from search.catalogue.session import Database
-from search.derived import DerivedRows
-from search.errors import StoreCorrupt
-from search.filters.from_text import filter_from_text
-from search.types import Attributes, Collection, NewItem
+from anyseek.search import derived as trusting
+from anyseek.search.catalogue import audit, checks, collections, derived, facets, integrity, items, log, words
+from anyseek.search.catalogue.derived import FACETS, WORDS, Kind, survey
+from anyseek.search.catalogue.session import Database
+from anyseek.search.derived import DerivedRows
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.types import Attributes, Collection, NewItem
 from tests.search.gallery import SPACES, direction, remove
 
 ATTRIBUTES: dict[str, Attributes] = {

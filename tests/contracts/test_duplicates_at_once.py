@@ -9,16 +9,16 @@ from threading import Barrier
 import pytest
 from sqlalchemy import event
 
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.paths import from_uri
-from indexer.runs import Owner, SilentProgress, Tools
-from indexer.sources.opening import open_source
-from search.catalogue import collections, jobs, ledger
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Failure
-from search.catalogue.tables import CollectionRow
-from search.settings import Settings, Work
-from search.types import OnDuplicate
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.paths import from_uri
+from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import collections, jobs, ledger
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.catalogue.tables import CollectionRow
+from anyseek.search.settings import Settings, Work
+from anyseek.search.types import OnDuplicate
 from tests.contracts.catalogue import empty
 from tests.contracts.conftest import NEEDS_POSTGRES, POSTGRES
 from tests.indexer.harness import NAME, check_agreement, failures, held, installation

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.errors import UnsupportedModality, WeightsMissing
-from model.fourm.bundled.layout import INPUTS
-from model.fourm.bundled.loading import load_bundled
-from model.guided import GuidedEmbedder
-from model.loading import load_embedder
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.modalities.registry import MODALITIES
-from model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
-from model.telling import NamingEmbedder, TellingEmbedder
+from anyseek.model.errors import UnsupportedModality, WeightsMissing
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.guided import GuidedEmbedder
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.seam import CodeEmbedder, Decoding, Embedder, FloatArray, Fusion, Regions, Sample, Value
+from anyseek.model.telling import NamingEmbedder, TellingEmbedder
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge
 from tests.random_bundle import write_random_bundle

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from search.catalogue import facet_counts, items
-from search.catalogue.session import Database
-from search.filters.from_text import filter_from_text
-from search.types import Collection, FieldCounts, NewItem, ValueCount
+from anyseek.search.catalogue import facet_counts, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.types import Collection, FieldCounts, NewItem, ValueCount
 from tests.search.gallery import SPACES, direction
 
 COUNT = 1_100  # more than one statement asks for

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from search.catalogue import figures, jobs, ledger, owners, sources
-from search.catalogue.figures import MOST_REASONS, OTHER
-from search.catalogue.ledger import NewInput
-from search.catalogue.session import Database
-from search.catalogue.tables import LedgerRow
-from search.types import Collection
+from anyseek.search.catalogue import figures, jobs, ledger, owners, sources
+from anyseek.search.catalogue.figures import MOST_REASONS, OTHER
+from anyseek.search.catalogue.ledger import NewInput
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.types import Collection
 
 
 def begin(database: Database, collection: Collection, inputs: list[NewInput]) -> int:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, update
 
-from search.catalogue import collections, item_rows, items, log, sources
-from search.catalogue.collections import Head
-from search.catalogue.heads import Heads
-from search.catalogue.item_cache import ItemCache
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow
-from search.errors import CollectionNotFound
-from search.metrics import REGISTRY
-from search.types import Asset, Collection, Item
+from anyseek.search.catalogue import collections, item_rows, items, log, sources
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.heads import Heads
+from anyseek.search.catalogue.item_cache import ItemCache
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.metrics import REGISTRY
+from anyseek.search.types import Asset, Collection, Item
 from tests.contracts.catalogue import PICTURE
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, put, remove
 

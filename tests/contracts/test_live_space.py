@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from search.catalogue import collections, facets, items, log, space_switch
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow, LogRow
-from search.engine import SearchEngine
-from search.errors import CollectionNotFound
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
-from search.maintenance import rebuild, verify
-from search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
-from search.spaces.base import Backend, LiveSpace, centre
-from search.spaces.opening import check_backend, open_backend
-from search.types import Collection, Part, Query
+from anyseek.search.catalogue import collections, facets, items, log, space_switch
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow, LogRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import checked
+from anyseek.search.maintenance import rebuild, verify
+from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
+from anyseek.search.spaces.base import Backend, LiveSpace, centre
+from anyseek.search.spaces.opening import check_backend, open_backend
+from anyseek.search.types import Collection, Part, Query
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import UnsupportedModality, WeightsMissing
-from model.fourm.bundled.loading import load_bundled
-from model.loading import load_model
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES
-from model.predict import predict, predict_samples
-from model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
+from anyseek.model.errors import UnsupportedModality, WeightsMissing
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.predict import predict, predict_samples
+from anyseek.model.seam import Model, PredictionInvalid, PredictOptions, Sample, TargetOptions, Value
 from tests.model.openclip.making import make_folder
 from tests.random_bridge import write_random_bridge
 from tests.random_bundle import write_random_bundle

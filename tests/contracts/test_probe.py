@@ -4,12 +4,12 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from search.catalogue import probe
-from search.catalogue.failures import meaning
-from search.catalogue.session import Database
-from search.catalogue.tables import OwnerRow
-from search.errors import DatabaseBusy
-from search.types import Collection
+from anyseek.search.catalogue import probe
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import OwnerRow
+from anyseek.search.errors import DatabaseBusy
+from anyseek.search.types import Collection
 
 
 def test_it_leaves_nothing_behind(database: Database, collection: Collection) -> None:

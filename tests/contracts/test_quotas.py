@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from search.caller import Caller, acting
-from search.catalogue import api_keys, collections, items, patching, quotas
-from search.catalogue.quotas import Quota, Usage
-from search.catalogue.session import Database
-from search.errors import QuotaExceeded
-from search.types import Collection
+from anyseek.search.caller import Caller, acting
+from anyseek.search.catalogue import api_keys, collections, items, patching, quotas
+from anyseek.search.catalogue.quotas import Quota, Usage
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import QuotaExceeded
+from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, put, remove
 

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, jobs, ledger, log, reembedding, space_switch
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Lease, Settled
-from search.catalogue.reembedding import Made
-from search.catalogue.session import Database
-from search.catalogue.space_switch import Lacking, Target
-from search.catalogue.tables import LogRow, SpaceRow
-from search.errors import FingerprintMismatch, LeaseLost
-from search.types import Collection
+from anyseek.search.catalogue import collections, jobs, ledger, log, reembedding, space_switch
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Lease, Settled
+from anyseek.search.catalogue.reembedding import Made
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.space_switch import Lacking, Target
+from anyseek.search.catalogue.tables import LogRow, SpaceRow
+from anyseek.search.errors import FingerprintMismatch, LeaseLost
+from anyseek.search.types import Collection
 from tests.search.gallery import SPACES, WordsEmbedder, direction, put, remove
 
 KEYS = [f"item {number}" for number in range(6)]

@@ -8,10 +8,10 @@ import time
 import pytest
 from sqlalchemy import text
 
-from indexer.runs import TRANSIENT
-from search.catalogue import items, session
-from search.catalogue.session import Database
-from search.types import Collection
+from anyseek.indexer.runs import TRANSIENT
+from anyseek.search.catalogue import items, session
+from anyseek.search.catalogue.session import Database
+from anyseek.search.types import Collection
 from tests.contracts.conftest import NEEDS_POSTGRES
 from tests.search.gallery import WordsEmbedder, item_of, new_item, put
 

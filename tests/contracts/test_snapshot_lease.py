@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from model.files import FileLock
-from search.catalogue import collections, log
-from search.catalogue.session import Database
-from search.catalogue.tables import SnapshotLeaseRow
-from search.engine import SearchEngine
-from search.errors import CollectionNotFound, LeaseLost
-from search.settings import Settings, Work
-from search.snapshot_lease import SnapshotLease
-from search.types import Collection
+from anyseek.model.files import FileLock
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import SnapshotLeaseRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import CollectionNotFound, LeaseLost
+from anyseek.search.settings import Settings, Work
+from anyseek.search.snapshot_lease import SnapshotLease
+from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, put
 
 LONG, SHORT = 60, 0.4

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import InputVanished, SourceGone, TooManyBytes
-from indexer.paths import from_uri
-from indexer.sources.base import Found, Position, Source
-from indexer.sources.opening import open_source
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.errors import InputVanished, SourceGone, TooManyBytes
+from anyseek.indexer.paths import from_uri
+from anyseek.indexer.sources.base import Found, Position, Source
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
 
 Bucket = Callable[[str, Mapping[str, bytes]], str]

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from search.catalogue import jobs
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
-from search.errors import JobNotFound, JobNotRetriable
-from search.settings import Settings
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import JobNotFound, JobNotRetriable
+from anyseek.search.settings import Settings
+from anyseek.workers.celery_queue import CeleryQueue
+from anyseek.workers.queue import InProcessQueue, TaskQueue
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
 from tests.indexer.pictures import png
 from tests.workers.processes import PATIENCE_SECONDS, POSTGRES, settings_of, working
-from workers.celery_queue import CeleryQueue
-from workers.queue import InProcessQueue, TaskQueue
 
 MakeQueue = Callable[[], TaskQueue]
 

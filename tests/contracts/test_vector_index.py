@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.seam import FloatArray
-from search.spaces.local.base import VectorIndex
-from search.spaces.local.memory import MemoryIndex
-from search.spaces.qdrant.index import IndexUnreachable, QdrantIndex, Tenant, connect
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.local.base import VectorIndex
+from anyseek.search.spaces.local.memory import MemoryIndex
+from anyseek.search.spaces.qdrant.index import IndexUnreachable, QdrantIndex, Tenant, connect
 from tests.contracts.vector_indexes import FAISS, MEMORY, STORES, Make
 
 DIMENSION = 8

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 from qdrant_client import QdrantClient
 
-from model.seam import FloatArray
-from search.filters.tree import KEY, AnyOf, Compare, Operator
-from search.spaces.base import Neighbours
-from search.spaces.local.base import VectorIndex
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.memory import MemoryIndex
-from search.spaces.qdrant.index import QdrantIndex, connect
-from search.spaces.shared import SharedStore
-from search.types import IdArray, Item
+from anyseek.model.seam import FloatArray
+from anyseek.search.filters.tree import KEY, AnyOf, Compare, Operator
+from anyseek.search.spaces.base import Neighbours
+from anyseek.search.spaces.local.base import VectorIndex
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.memory import MemoryIndex
+from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
+from anyseek.search.spaces.shared import SharedStore
+from anyseek.search.types import IdArray, Item
 from tests.contracts.table_backend import TableStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL", "")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from api.metrics import Installation, state_metrics
-from api.readiness import Check, State
-from search.catalogue.session import Database
-from search.metrics import REGISTRY
-from search.settings import Settings
+from anyseek.api.metrics import Installation, state_metrics
+from anyseek.api.readiness import Check, State
+from anyseek.search.catalogue.session import Database
+from anyseek.search.metrics import REGISTRY
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "anyseek.json").read_text())
@@ -28,7 +28,7 @@ def exported() -> dict[str, set[str]]:
     """The name of every sample that a service or a worker exports, with its labels; a broker is pretended."""
     import tempfile
 
-    import workers.metrics  # noqa: F401 (registers those of workers)
+    import anyseek.workers.metrics  # noqa: F401 (registers those of workers)
 
     with tempfile.TemporaryDirectory() as folder:
         begin_catalogue(Path(folder))

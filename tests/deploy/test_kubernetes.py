@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from api.health import router
-from search.settings import Settings, read_settings, variables
+from anyseek.api.health import router
+from anyseek.search.settings import Settings, read_settings, variables
 from tests.deploy.test_dashboard import exported
 from tests.test_compose import check_command
 

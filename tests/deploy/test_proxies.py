@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
-from search.settings import Settings
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import LIMITS, listening
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.settings import Settings, variables
+from anyseek.search.settings import Settings, variables
 from tests.test_compose import check_command
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from model.galleries.openmoji import svg_to_png
-from model.galleries.photos import Photo, read_photos
+from anyseek.model.galleries.openmoji import svg_to_png
+from anyseek.model.galleries.photos import Photo, read_photos
 from tests.indexer.photos import PARIS, ROME, exif_of_camera, heic_photo
 from tests.indexer.pictures import encoded
 

@@ -1,8 +1,8 @@
 """CONTRIBUTING says what a built-in modality takes; here `thermal`, alias `heat`, is added with exactly these rows.
 
-A row in `model.modalities.registry`, and one in `model.fourm.bundled.layout` for bundled networks that take it. Index,
-query, page and training data then know it. (`tests/model/fourm/published/test_new_modality.py` has the rows of
-published networks.)
+A row in `anyseek.model.modalities.registry`, and one in `anyseek.model.fourm.bundled.layout` for bundled networks that
+take it. Index, query, page and training data then know it. (`tests/model/fourm/published/test_new_modality.py` has the
+rows of published networks.)
 """
 
 import json
@@ -14,21 +14,21 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.app import create_app
-from api.cli import run
-from api.service import Service, ServiceSettings
-from indexer.aligned import read_aligned
-from model.data.contents import fitted, stored_content
-from model.data.samples import Split
-from model.data.sources.folder import FolderSource, Options
-from model.data.splits import Shares
-from model.fourm.bundled.layout import INPUTS, BundledInput
-from model.modalities import registry
-from model.modalities.registry import PICTURE_SUFFIXES, Content, Modality
-from search.settings import Settings
+from anyseek.api.app import create_app
+from anyseek.api.cli import run
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.indexer.aligned import read_aligned
+from anyseek.model.data.contents import fitted, stored_content
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.folder import FolderSource, Options
+from anyseek.model.data.splits import Shares
+from anyseek.model.fourm.bundled.layout import INPUTS, BundledInput
+from anyseek.model.modalities import registry
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES, Content, Modality
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.encoders import link_encoders
 from tests.random_bundle import write_random_bundle
-from workers.runtime import Runtime
 
 COLOURS = {"cold": (30, 30, 90), "warm": (240, 180, 60), "mild": (120, 120, 120)}
 

@@ -1,7 +1,7 @@
 """CONTRIBUTING says what an endpoint takes; here GET /v1/collections/{c}/attributes is added with exactly that.
 
-A statement in `search.catalogue`, a route, its call in `api.calls`, and a line in `api.client` from which both clients
-have the verb.
+A statement in `anyseek.search.catalogue`, a route, its call in `anyseek.api.calls`, and a line in `anyseek.api.client`
+from which both clients have the verb.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from anyseek import ApiError, AsyncClient, Client
-from api import calls, client
-from api.calls import Call
-from api.collections import routes
-from api.dependencies import ServiceDependency, requires
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
-from search.catalogue import collections
-from search.catalogue.tables import FacetRow
-from search.settings import Settings
+from anyseek.api import calls, client
+from anyseek.api.calls import Call
+from anyseek.api.collections import routes
+from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.tables import FacetRow
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from workers.runtime import Runtime
 
 
 class AttributesAnswer(BaseModel):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from api import app
-from api.cli import cli
-from api.client import AsyncClient, Client
-from search.settings import Settings, variables
+from anyseek.api import app
+from anyseek.api.cli import cli
+from anyseek.api.client import AsyncClient, Client
+from anyseek.search.settings import Settings, variables
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import read_photos
 from tests.docs import phone
 from tests.encoders import link_encoders
 

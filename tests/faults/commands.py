@@ -7,11 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO
 
-from search.settings import variables
+from anyseek.search.settings import variables
 from tests.faults.trial import Trial
 from tests.workers.processes import PATIENCE_SECONDS
 
-_PROGRAM = "import sys; from api.cli import main; main()"
+_PROGRAM = "import sys; from anyseek.api.cli import main; main()"
 
 
 @dataclass(frozen=True)

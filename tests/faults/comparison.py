@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from search.catalogue import collections, items, ledger
-from search.catalogue.ledger import DONE, QUARANTINED
-from search.catalogue.session import Database
-from search.catalogue.tables import JobRow, LedgerRow, LogRow
-from search.maintenance import verify
-from search.settings import Settings
-from search.spaces.local import snapshots
-from search.spaces.local.backend import space_folder
-from search.types import Collection
+from anyseek.search.catalogue import collections, items, ledger
+from anyseek.search.catalogue.ledger import DONE, QUARANTINED
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import JobRow, LedgerRow, LogRow
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.backend import space_folder
+from anyseek.search.types import Collection
 from tests.faults.gallery import Gallery
 
 

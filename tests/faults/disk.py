@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from search.catalogue import collections
-from search.spaces.local import snapshots
-from search.spaces.local.backend import space_folder
+from anyseek.search.catalogue import collections
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.backend import space_folder
 from tests.faults.trial import Trial, harm_until_done, working
 from tests.indexer.harness import NAME
 from tests.workers.processes import look, submit, wait_for

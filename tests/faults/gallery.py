@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from search.catalogue.ledger import DEADLY
+from anyseek.search.catalogue.ledger import DEADLY
 from tests.indexer.pictures import encoded, png
 
 BAD_SHARE = 0.03

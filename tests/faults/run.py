@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.settings import Settings
+from anyseek.search.settings import Settings
 from tests.faults import disk, doubling, kills, outages, points, service
 from tests.faults.comparison import Outcome, compare
 from tests.faults.gallery import make_gallery, with_deadly

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from kombu.exceptions import OperationalError
 from sqlalchemy import create_engine, make_url, text
 
-from search.settings import Settings
+from anyseek.search.settings import Settings
+from anyseek.workers.app import QUEUES, make_app, waiting
 from tests.services.servers import Postgres, Rabbit, Redis, Server
-from workers.app import QUEUES, make_app, waiting
 
 
 class Servers:

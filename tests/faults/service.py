@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from anyseek import ApiError, Client, Part, ServiceUnreachable
-from search.catalogue import items
-from search.catalogue.collections import get
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.collections import get
 from tests.faults.commands import start
 from tests.faults.trial import Trial, harm_until_done, working
 from tests.indexer.harness import NAME

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from indexer.runs import Tools
-from search.catalogue import collections, items
-from search.catalogue.tables import ItemRow, LedgerRow, LogRow
-from search.types import Collection
+from anyseek.indexer.runs import Tools
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.tables import ItemRow, LedgerRow, LogRow
+from anyseek.search.types import Collection
 from tests.faults.comparison import Outcome, compare
 from tests.faults.gallery import Gallery, make_gallery
 from tests.indexer.harness import NAME, index, installation

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import model.hashing as hashing
-from model.seam import FloatArray, Sample
+import anyseek.model.hashing as hashing
+from anyseek.model.seam import FloatArray, Sample
 from tests.indexer.harness import Trapped
 
 
@@ -26,20 +26,20 @@ class Point:
 
 # Between any two of: asset written, row committed, vector logged, snapshot renamed.
 WORK_POINTS = {
-    "asset written beside": Point("model.files:flush_file", after=True),
-    "asset renamed": Point("search.assets:AssetStore.put", after=True),
-    "batch embedded": Point("indexer.pipeline:Pipeline._write", after=False),
-    "ledger settled, items not": Point("search.catalogue.ledger:settle", after=True),
-    "items written, vectors not": Point("search.catalogue.log:append", after=False),
-    "vectors logged, nothing committed": Point("search.catalogue.log:append", after=True),
-    "batch committed": Point("indexer.pipeline:Pipeline._write", after=True),
+    "asset written beside": Point("anyseek.model.files:flush_file", after=True),
+    "asset renamed": Point("anyseek.search.assets:AssetStore.put", after=True),
+    "batch embedded": Point("anyseek.indexer.pipeline:Pipeline._write", after=False),
+    "ledger settled, items not": Point("anyseek.search.catalogue.ledger:settle", after=True),
+    "items written, vectors not": Point("anyseek.search.catalogue.log:append", after=False),
+    "vectors logged, nothing committed": Point("anyseek.search.catalogue.log:append", after=True),
+    "batch committed": Point("anyseek.indexer.pipeline:Pipeline._write", after=True),
 }
 END_POINTS = {
-    "job closed, not committed": Point("search.catalogue.jobs:complete", after=True),
-    "snapshot begun": Point("search.spaces.local.snapshots:save", after=False),
-    "snapshot written, not renamed": Point("model.files:_replace_folder", after=False),
-    "snapshot renamed, log not compacted": Point("search.spaces.local.snapshots:save", after=True),
-    "log compacted, not committed": Point("search.catalogue.log:compact", after=True),
+    "job closed, not committed": Point("anyseek.search.catalogue.jobs:complete", after=True),
+    "snapshot begun": Point("anyseek.search.spaces.local.snapshots:save", after=False),
+    "snapshot written, not renamed": Point("anyseek.model.files:_replace_folder", after=False),
+    "snapshot renamed, log not compacted": Point("anyseek.search.spaces.local.snapshots:save", after=True),
+    "log compacted, not committed": Point("anyseek.search.catalogue.log:compact", after=True),
 }
 
 
@@ -79,7 +79,7 @@ def delivering_twice() -> Iterator[None]:
 
 def put_off_snapshots(seconds: float) -> None:
     """Leave some time between the end of a job and its snapshot."""
-    from workers.runtime import Runtime
+    from anyseek.workers.runtime import Runtime
 
     write = Runtime.write_snapshots
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.runs import Tools
-from search.settings import Work
+from anyseek.indexer.runs import Tools
+from anyseek.search.settings import Work
 from tests.faults.gallery import Gallery
 from tests.faults.servers import Servers, is_drained
 from tests.workers.processes import WorkerProcess, look, wait_for

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from anyseek import ApiError, Client, Input
-from model.encoders.pull import encoders_folder
-from model.home import default_home
-from search.settings import DEFAULT_MODEL
+from anyseek.model.encoders.pull import encoders_folder
+from anyseek.model.home import default_home
+from anyseek.search.settings import DEFAULT_MODEL
 from tests.fuzz.values import ALIKE, COLLECTION, KEYS, OTHER, PICTURES
 from tests.services.anyseek import Anyseek
 

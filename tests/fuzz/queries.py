@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from search.paging import pages_of
-from search.types import Part, Query
+from anyseek.search.paging import pages_of
+from anyseek.search.types import Part, Query
 from tests.fuzz import values
 from tests.fuzz.filters import written
 from tests.fuzz.forms import Field, form

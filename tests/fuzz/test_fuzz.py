@@ -19,7 +19,7 @@ from tests.services.anyseek import Anyseek
 # Listing jobs raises what nobody catches, and listing collections takes long.
 _TRAPS = """
 import time
-from search.catalogue import collections, jobs
+from anyseek.search.catalogue import collections, jobs
 
 def fail(*_):
     raise RuntimeError("trapped")

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.reembed import ReembedTools
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from model.hashing import HashingEmbedder
-from model.seam import Embedder, FloatArray, Sample
-from search.assets import AssetStore
-from search.catalogue import collections, facets, items, ledger
-from search.catalogue.jobs import Job
-from search.catalogue.ledger import Failure
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.filters.from_text import filter_from_text
-from search.filters.tree import checked
-from search.maintenance import verify
-from search.settings import Limits, Settings
-from search.types import Item, OnDuplicate
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.reembed import ReembedTools
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import Embedder, FloatArray, Sample
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, facets, items, ledger
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import checked
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Limits, Settings
+from anyseek.search.types import Item, OnDuplicate
 from tests.search.gallery import begin_catalogue
 
 NAME = "c"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from search.settings import Limits, Settings
+from anyseek.search.settings import Limits, Settings
 from tests.indexer.pictures import encoded, jpeg, png
 from tests.loopback import LoopbackServer
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from indexer.put import put_item, remake
-from indexer.reembed import ReembedRun
-from indexer.runs import Owner, Tools
-from indexer.samples import RawFile
-from indexer.tuning import tune
-from model.colours.space import COLOURS, colour_space
-from model.hashing import SPACE, HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.catalogue import collections, reembedding
-from search.catalogue.tables import LogRow
-from search.engine import SearchEngine
-from search.maintenance import rebuild
-from search.query_means import FEWEST
-from search.types import Part, Query, Results
+from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.reembed import ReembedRun
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.indexer.tuning import tune
+from anyseek.model.colours.space import COLOURS, colour_space
+from anyseek.model.hashing import SPACE, HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue import collections, reembedding
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.maintenance import rebuild
+from anyseek.search.query_means import FEWEST
+from anyseek.search.types import Part, Query, Results
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
 from tests.indexer.pictures import png
 

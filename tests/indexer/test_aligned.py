@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.aligned import read_aligned
-from indexer.errors import BadDescription, OutsideFolder, SourceGone
-from model.modalities.reading.errors import BadMap
-from model.seam import Regions
-from search.errors import BadInput, NotAligned
-from search.evaluation.aligned import AlignedSet
-from search.settings import Settings
+from anyseek.indexer.aligned import read_aligned
+from anyseek.indexer.errors import BadDescription, OutsideFolder, SourceGone
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.seam import Regions
+from anyseek.search.errors import BadInput, NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.settings import Settings
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 
 

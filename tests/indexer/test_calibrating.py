@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from indexer import calibrating, tuning
-from indexer.errors import JobStopped
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.reembed import ReembedRun
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from indexer.tuning import Tuned, reset, tune
-from model.hashing import SPACE, HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.catalogue import audit, collections, jobs, reembedding
-from search.catalogue.collections import SpaceHead
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.tables import SpaceRow
-from search.curve import OwnCurve
-from search.errors import BadInput
-from search.maintenance import verify
-from search.types import Part, Query
+from anyseek.indexer import calibrating, tuning
+from anyseek.indexer.errors import JobStopped
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.reembed import ReembedRun
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.tuning import Tuned, reset, tune
+from anyseek.model.hashing import SPACE, HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue import audit, collections, jobs, reembedding
+from anyseek.search.catalogue.collections import SpaceHead
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.tables import SpaceRow
+from anyseek.search.curve import OwnCurve
+from anyseek.search.errors import BadInput
+from anyseek.search.maintenance import verify
+from anyseek.search.types import Part, Query
 from tests.indexer.harness import NAME, Counting, index, installation, reembed_tools
 from tests.indexer.mirrored import Mirrored
 from tests.indexer.test_tuning import scene
@@ -224,7 +224,7 @@ def test_a_failure_is_one_line_of_the_log_and_none_of_the_job(
     _instead(monkeypatch, fail)
     with caplog.at_level(logging.WARNING):
         assert index(tools, folder).state == JobState.DONE
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "indexer.calibrating"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "anyseek.indexer.calibrating"]
     assert line == "the probabilities of c stay as they are, as calibrating failed: the model fell over"
     assert (curves(tools), space_of(tools).calibrated_count) == ({}, 0)
 

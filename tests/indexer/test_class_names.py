@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.indexing import open_collection
-from indexer.put import put_item, remake
-from indexer.runs import Tools
-from indexer.samples import RawFile, class_names, read_originals
-from model.seam import Regions
-from search.errors import StoreCorrupt
-from search.types import Item
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile, class_names, read_originals
+from anyseek.model.seam import Regions
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.types import Item
 from tests.indexer.harness import NAME, check_agreement, held, index, installation
 from tests.indexer.pictures import png
 

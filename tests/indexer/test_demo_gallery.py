@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from indexer import demo_gallery
-from indexer.demo_gallery import write_gallery, write_photos, write_rooms
-from indexer.sources.folder import FolderSource
-from model.galleries.demo import FOLDER
-from model.galleries.openmoji import Concept
-from model.galleries.photos import read_photos
-from model.modalities.reading.decode import decode
-from search.settings import Limits
+from anyseek.indexer import demo_gallery
+from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
+from anyseek.indexer.sources.folder import FolderSource
+from anyseek.model.galleries.demo import FOLDER
+from anyseek.model.galleries.openmoji import Concept
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.search.settings import Limits
 
 SVG = '<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><g id="color"><circle r="9"/></g></svg>'
 CONCEPTS = [Concept("1F355", "pizza", "food & drink", "prepared", ("cheese",)), Concept("E000", "", "", "", ())]

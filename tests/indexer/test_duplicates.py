@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from indexer.indexing import open_collection
-from indexer.put import put_item
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.catalogue import collections, ledger, log
-from search.types import OnDuplicate
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue import collections, ledger, log
+from anyseek.search.types import OnDuplicate
 from tests.indexer.harness import NAME, check_agreement, failures, given, held, index, installation, numbers
 from tests.indexer.pictures import png
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.embedders import Embedders, embed_samples
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.settings import Settings, Work
+from anyseek.indexer.embedders import Embedders, embed_samples
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.settings import Settings, Work
 
 SPACE = "hashing"
 SAMPLES = [Sample({"caption": f"picture {number}"}) for number in range(21)]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
-from indexer.runs import Tools
-from indexer.source_inputs import SourceInputs
-from indexer.sources.opening import open_source
-from indexer.sources.web import Web, read_networks
-from model.hashing import HashingEmbedder
-from search.catalogue.jobs import JobState
-from search.settings import Limits
+from anyseek.indexer.errors import AddressRefused, BadSource, InputUnreadable, SourceGone
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.source_inputs import SourceInputs
+from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.sources.web import Web, read_networks
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
 from tests.indexer.harness import check_agreement, failures, held, index, installation
 from tests.indexer.pictures import png

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import BadSource, SourceGone
-from indexer.indexing import open_collection
-from indexer.moving import move_source
-from indexer.placing import Placement, place
-from indexer.put import put_item
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from indexer.sources.opening import open_source
-from indexer.sources.prefixed import PREFIX_CHARACTERS, read_prefix
-from search.catalogue import jobs, sources
-from search.catalogue.jobs import Job
-from search.catalogue.sources import SourceHeld, SourceNotFound
-from search.errors import BadInput, JobNotRetriable
-from search.types import OnDuplicate
+from anyseek.indexer.errors import BadSource, SourceGone
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.moving import move_source
+from anyseek.indexer.placing import Placement, place
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.indexer.sources.opening import open_source
+from anyseek.indexer.sources.prefixed import PREFIX_CHARACTERS, read_prefix
+from anyseek.search.catalogue import jobs, sources
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.sources import SourceHeld, SourceNotFound
+from anyseek.search.errors import BadInput, JobNotRetriable
+from anyseek.search.types import OnDuplicate
 from tests.indexer import harness
 from tests.indexer.harness import NAME, check_agreement, failures, held, installation, numbers
 from tests.indexer.pictures import png
@@ -117,7 +117,7 @@ def test_files_that_moved_are_the_same_items_at_another_place(
     library = folder(tmp_path / "library", {**NAMES, "d.png": 4, "e.png": 5})
     index(tools, library)
     fail_if_embedded(tools, monkeypatch)
-    monkeypatch.setattr("indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded again"))
+    monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded again"))
     archive = tmp_path / "archive"
     archive.mkdir()
     (library / "sub").rename(archive / "2023")

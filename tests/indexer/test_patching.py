@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.errors import BadAttributes
-from indexer.indexing import open_collection
-from indexer.patching import Patch, patch_item
-from indexer.put import delete_item, put_item
-from indexer.runs import Tools
-from indexer.samples import OriginalChanged, RawFile
-from search.catalogue import collections, items
-from search.errors import BadInput, ItemChanged, ItemNotFound
-from search.maintenance import rebuild
-from search.types import Item, Part, Query
+from anyseek.indexer.errors import BadAttributes
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.patching import Patch, patch_item
+from anyseek.indexer.put import delete_item, put_item
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import OriginalChanged, RawFile
+from anyseek.search.catalogue import collections, items
+from anyseek.search.errors import BadInput, ItemChanged, ItemNotFound
+from anyseek.search.maintenance import rebuild
+from anyseek.search.types import Item, Part, Query
 from tests.indexer.harness import NAME, check_agreement, index, installation
 from tests.indexer.pictures import png
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.photo_metadata import reading
-from indexer.put import put_item
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from search.settings import Photos
+from anyseek.indexer.photo_metadata import reading
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.search.settings import Photos
 from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
 from tests.indexer.photos import PARIS, ROME, exif_of_camera, heic_photo, jpeg_photo, raw, xmp
 from tests.indexer.pictures import encoded, jpeg, noise, png

@@ -13,20 +13,20 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
-from indexer.indexing import IndexRun, check_model, open_collection, open_job
-from indexer.put import put_item
-from indexer.runs import Owner, Tools
-from indexer.samples import RawFile
-from indexer.sources.opening import open_source
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray
-from search.catalogue import collections, jobs
-from search.catalogue.jobs import JobState
-from search.catalogue.tables import LedgerRow
-from search.errors import FingerprintMismatch
-from search.settings import Limits
-from search.types import Part, Query
+from anyseek.indexer.errors import JobCancelled, JobStopped, ModelMismatch, SourceGone
+from anyseek.indexer.indexing import IndexRun, check_model, open_collection, open_job
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.errors import FingerprintMismatch
+from anyseek.search.settings import Limits
+from anyseek.search.types import Part, Query
 from tests.indexer.harness import (
     NAME,
     Counting,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner
-from indexer.sources.opening import open_source
-from search.catalogue import jobs
-from search.catalogue.jobs import JobState
-from search.catalogue.ledger import DEADLY
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.ledger import DEADLY
 from tests.indexer.harness import NAME, Counting, check_agreement, failures, held, index, installation, numbers
 from tests.indexer.pictures import encoded, png
 

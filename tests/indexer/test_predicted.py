@@ -15,26 +15,26 @@ import torch
 from PIL import Image
 from sqlalchemy import select
 
-from indexer import predicted as predicting
-from indexer import source_inputs
-from indexer.errors import BadAttributes
-from indexer.indexing import open_collection, open_job
-from indexer.patching import Patch, patch_item
-from indexer.predicted import predicted
-from indexer.put import put_item
-from indexer.runs import Owner, Tools
-from indexer.samples import RawFile
-from indexer.sources.opening import open_source
-from model.galleries.demo import FOLDER, read_views
-from model.hashing import HashingEmbedder
-from model.home import default_home
-from model.loading import load_model
-from model.modalities.reading.pictures import thumbnail
-from model.processors import SHARING
-from model.seam import Embedder
-from search.catalogue import collections, facet_counts, jobs, sources
-from search.catalogue.sources import SourceHeld
-from search.catalogue.tables import ItemRow, WordsRow
+from anyseek.indexer import predicted as predicting
+from anyseek.indexer import source_inputs
+from anyseek.indexer.errors import BadAttributes
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.patching import Patch, patch_item
+from anyseek.indexer.predicted import predicted
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.processors import SHARING
+from anyseek.model.seam import Embedder
+from anyseek.search.catalogue import collections, facet_counts, jobs, sources
+from anyseek.search.catalogue.sources import SourceHeld
+from anyseek.search.catalogue.tables import ItemRow, WordsRow
 from tests.indexer.harness import NAME, Watched, check_agreement, failures, found, held, index, installation, numbers
 from tests.indexer.pictures import encoded
 
@@ -128,7 +128,7 @@ def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: 
 def test_what_is_unchanged_by_its_stamp_gets_them_too(
     tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.stamps.SETTLED_NS", 0)
+    monkeypatch.setattr("anyseek.indexer.stamps.SETTLED_NS", 0)
     time.sleep(0.01)
     index(tools, folder)
     assert numbers(index(tools, folder)) == (0, 2, 0, 0)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.errors import DecodeError
-from indexer.indexing import open_collection
-from indexer.put import put_item
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
-from search.types import Part, Query
+from anyseek.indexer.errors import DecodeError
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import put_item
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
+from anyseek.search.types import Part, Query
 from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
 from tests.indexer.pictures import noise, png
 

@@ -10,26 +10,26 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from indexer.errors import JobCancelled, JobStopped
-from indexer.indexing import open_collection
-from indexer.pipeline import MODEL_FAILED
-from indexer.put import put_item
-from indexer.reembed import ReembedRun, ReembedTools
-from indexer.runs import Owner, Tools
-from indexer.samples import RawFile
-from model.seam import FloatArray, Sample
-from search.catalogue import collections, items, jobs, ledger, log, reembedding, space_switch
-from search.catalogue.collections import Head
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.reembedding import AlreadyEmbedded, ReembedUnderWay
-from search.catalogue.space_switch import NothingBuilt, NothingKept, OldVectorsKept
-from search.catalogue.tables import LedgerRow
-from search.engine import SearchEngine
-from search.errors import FingerprintMismatch
-from search.maintenance import left_out, rebuild, verify
-from search.spaces.local.backend import LocalBackend
-from search.types import Collection, Part, Query
-from search.upkeep import prepare_switch, remove_unknown
+from anyseek.indexer.errors import JobCancelled, JobStopped
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.pipeline import MODEL_FAILED
+from anyseek.indexer.put import put_item
+from anyseek.indexer.reembed import ReembedRun, ReembedTools
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue import collections, items, jobs, ledger, log, reembedding, space_switch
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.reembedding import AlreadyEmbedded, ReembedUnderWay
+from anyseek.search.catalogue.space_switch import NothingBuilt, NothingKept, OldVectorsKept
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import FingerprintMismatch
+from anyseek.search.maintenance import left_out, rebuild, verify
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.types import Collection, Part, Query
+from anyseek.search.upkeep import prepare_switch, remove_unknown
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
 from tests.indexer.pictures import png

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from indexer.indexing import open_collection
-from indexer.put import put_item, remake
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from search.catalogue.tables import LogRow
-from search.maintenance import rebuild, verify
-from search.types import Item
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.maintenance import rebuild, verify
+from anyseek.search.types import Item
 from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
 from tests.indexer.pictures import png
 

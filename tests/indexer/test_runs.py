@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from indexer.runs import Owner, place
-from search.catalogue import owners
-from search.catalogue.session import Database
-from search.catalogue.tables import OwnerRow
-from search.catalogue.upgrade import upgrade
-from search.settings import Settings, Work
+from anyseek.indexer.runs import Owner, place
+from anyseek.search.catalogue import owners
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import OwnerRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.settings import Settings, Work
 
 SHORT = Work(lease_seconds=0.4)
 
@@ -53,8 +53,8 @@ def test_an_owner_lives_while_it_works_however_long(database: Database, settings
 
 def test_one_that_was_killed_is_dead_at_once(database: Database, settings: Settings) -> None:
     killed = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom indexer.runs import Owner\n"
-        "from search.catalogue.session import Database\nfrom search.settings import Settings\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom anyseek.indexer.runs import Owner\n"
+        "from anyseek.search.catalogue.session import Database\nfrom anyseek.search.settings import Settings\n"
         "settings = Settings(Path(sys.argv[1]))\n"
         "with Owner(Database(settings.database_url), settings) as owner:\n"
         "    print(owner.name, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"

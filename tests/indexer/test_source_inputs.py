@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from indexer import samples
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner, Tools
-from indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
-from indexer.sources import folder
-from indexer.sources.folder import FolderSource
-from search.assets import AssetStore
-from search.catalogue.ledger import UNCHANGED, Lease
-from search.settings import Settings, Work
-from search.types import Asset
+from anyseek.indexer import samples
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
+from anyseek.indexer.sources import folder
+from anyseek.indexer.sources.folder import FolderSource
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue.ledger import UNCHANGED, Lease
+from anyseek.search.settings import Settings, Work
+from anyseek.search.types import Asset
 from tests.indexer.harness import NAME, held, index, installation, numbers
 from tests.indexer.pictures import png
 
@@ -120,7 +120,7 @@ def test_no_more_inputs_are_decoded_at_once_than_asked_for(
             with lock:
                 under_way -= 1
 
-    monkeypatch.setattr("indexer.source_inputs.decode_all", counted)
+    monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", counted)
     preparing = inputs_of(tools, photos, AssetStore(tmp_path / "assets"), decoding_threads=2)
     threads = [threading.Thread(target=preparing.prepare, args=(lease(number), {})) for number in range(3 * BATCH)]
     for thread in threads:
@@ -137,7 +137,7 @@ def test_an_unchanged_input_is_not_decoded(
     made = preparing.prepare(lease(0), {})
     assert isinstance(made, PreparedFile)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
-    monkeypatch.setattr("indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
     assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
 
 

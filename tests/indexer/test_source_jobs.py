@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from indexer.runs import Tools
-from search.catalogue import collections, items, log
+from anyseek.indexer.runs import Tools
+from anyseek.search.catalogue import collections, items, log
 from tests.indexer import sources_kit as kit
 from tests.indexer.harness import Counting, check_agreement, failures, index, installation, numbers
 from tests.indexer.pictures import jpeg, png
@@ -106,9 +106,9 @@ def test_prune_of_a_table(tools: Tools, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import indexer.indexing
+import anyseek.indexer.indexing
 from tests.indexer.harness import Counting, index, installation
-indexer.indexing.PAGE = 5
+anyseek.indexer.indexing.PAGE = 5
 
 class Killer(Counting):
     def scanned(self, inputs):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import BadDescription, OutsideFolder, SourceGone
-from indexer.paths import from_uri, one_line, to_key, to_uri
-from indexer.sources.base import Found
-from indexer.sources.folder import FolderSource, PathTable
-from search.settings import Limits
+from anyseek.indexer.errors import BadDescription, OutsideFolder, SourceGone
+from anyseek.indexer.paths import from_uri, one_line, to_key, to_uri
+from anyseek.indexer.sources.base import Found
+from anyseek.indexer.sources.folder import FolderSource, PathTable
+from anyseek.search.settings import Limits
 from tests.indexer.pictures import encoded, jpeg, noise, png
 
 LIMITS = Limits()
@@ -226,8 +226,8 @@ def test_a_folder_that_may_not_be_read_is_told(open_folder: Path) -> None:
     put(open_folder, {"open/a.png": png(1), "closed/b.png": png(2), "c.png": png(3)})
     (open_folder / "closed").chmod(0)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom indexer.sources.folder import FolderSource\n"
-        "from search.settings import Limits\nos.setuid(65534)\n"
+        "import os, sys\nfrom pathlib import Path\nfrom anyseek.indexer.sources.folder import FolderSource\n"
+        "from anyseek.search.settings import Limits\nos.setuid(65534)\n"
         "for one in FolderSource(Path(sys.argv[1]), Limits()).scan():\n    print(one.uri, one.reason)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(open_folder)], capture_output=True, text=True, check=True)

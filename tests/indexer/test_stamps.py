@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from indexer import stamps
-from indexer.indexing import IndexRun, open_job
-from indexer.runs import Owner, SilentProgress, Tools
-from indexer.sources import folder
-from indexer.sources.opening import open_source
-from search.catalogue import collections
+from anyseek.indexer import stamps
+from anyseek.indexer.indexing import IndexRun, open_job
+from anyseek.indexer.runs import Owner, SilentProgress, Tools
+from anyseek.indexer.sources import folder
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import collections
 from tests.indexer.harness import NAME, check_agreement, held, index, installation, numbers
 from tests.indexer.pictures import png
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from indexer.runs import Tools
-from indexer.tuning import reset
-from model.errors import WeightsMissing
-from model.galleries.demo import FOLDER, read_views
-from model.loading import load_embedder
-from search.notes import NOTHING
-from search.types import Part, Query, Results
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.tuning import reset
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.loading import load_embedder
+from anyseek.search.notes import NOTHING
+from anyseek.search.types import Part, Query, Results
 from tests.indexer.harness import NAME, Counting, index, installation
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import BadDescription, BadSource, SourceGone
-from indexer.sources.base import Source
-from indexer.sources.opening import open_source
+from anyseek.indexer.errors import BadDescription, BadSource, SourceGone
+from anyseek.indexer.sources.base import Source
+from anyseek.indexer.sources.opening import open_source
 from tests.indexer import sources_kit as kit
 from tests.indexer.pictures import png
 

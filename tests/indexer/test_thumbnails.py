@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.indexing import open_collection
-from indexer.put import put_item, remake
-from indexer.runs import Tools
-from indexer.samples import RawFile
-from indexer.thumbnails import thumbnail_of
-from model.seam import FloatArray, Regions, Value
-from search.maintenance import rebuild, verify
+from anyseek.indexer.indexing import open_collection
+from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.samples import RawFile
+from anyseek.indexer.thumbnails import thumbnail_of
+from anyseek.model.seam import FloatArray, Regions, Value
+from anyseek.search.maintenance import rebuild, verify
 from tests.indexer.harness import NAME, installation
 from tests.indexer.pictures import png
 

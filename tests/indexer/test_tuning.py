@@ -10,20 +10,20 @@ import pytest
 from PIL import Image, ImageDraw
 from sqlalchemy import select, update
 
-from indexer.runs import Tools
-from indexer.tuning import NothingToTune, _Asked, _computed, reset, tune
-from model.hashing import DIMENSION, SPACE, HashingEmbedder
-from model.modalities.edge_detection import varied_canny
-from model.modalities.rough_maps import painted, rounded
-from model.seam import FloatArray, Regions, Sample
-from search.catalogue import collections, tunings
-from search.catalogue.tables import CurveRow, SpaceRow, TuningRow
-from search.curve import OwnCurve
-from search.errors import BadInput, CollectionNotFound, FingerprintMismatch
-from search.maintenance import verify
-from search.own_curves import CurveTrial, part_of, try_curve
-from search.probabilities import Background
-from search.types import Part, Query, Tuning
+from anyseek.indexer.runs import Tools
+from anyseek.indexer.tuning import NothingToTune, _Asked, _computed, reset, tune
+from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
+from anyseek.model.modalities.edge_detection import varied_canny
+from anyseek.model.modalities.rough_maps import painted, rounded
+from anyseek.model.seam import FloatArray, Regions, Sample
+from anyseek.search.catalogue import collections, tunings
+from anyseek.search.catalogue.tables import CurveRow, SpaceRow, TuningRow
+from anyseek.search.curve import OwnCurve
+from anyseek.search.errors import BadInput, CollectionNotFound, FingerprintMismatch
+from anyseek.search.maintenance import verify
+from anyseek.search.own_curves import CurveTrial, part_of, try_curve
+from anyseek.search.probabilities import Background
+from anyseek.search.types import Part, Query, Tuning
 from tests.indexer.harness import NAME, index, installation
 from tests.indexer.mirrored import Mirrored
 
@@ -138,7 +138,7 @@ def test_probabilities_are_calibrated_and_reset_undoes_it(tmp_path: Path, tools:
 
 
 def test_what_fits_less_well_is_not_kept(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.own_curves.fitted_curve", lambda shipped, hits: replace(shipped, offset=9.0))
+    monkeypatch.setattr("anyseek.search.own_curves.fitted_curve", lambda shipped, hits: replace(shipped, offset=9.0))
     tuned = tune(tools, NAME)
     assert tuned.curves
     assert not any(trial.helps for trial in tuned.curves)
@@ -155,12 +155,12 @@ def test_what_was_not_drawn_competes_with_what_was(
         compared.append((len(sample.ids), len(others[-1])))
         return try_curve(space, modality, sample, *others)
 
-    monkeypatch.setattr("indexer.tuning.try_curve", note)
+    monkeypatch.setattr("anyseek.indexer.tuning.try_curve", note)
     with installation(tmp_path / "plain", HashingEmbedder()) as tools:
         index(tools, folder)
         tune(tools, NAME, most=30, dry_run=True)
         assert set(compared) == {(60, 60)}
-        monkeypatch.setattr("indexer.tuning._SAME", 1.1)
+        monkeypatch.setattr("anyseek.indexer.tuning._SAME", 1.1)
         compared.clear()
         tune(tools, NAME, most=30, dry_run=True)
         assert set(compared) == {(30, 30)}

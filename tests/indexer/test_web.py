@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
-from indexer.sources.web import REDIRECTS, RetryPolicy, Web, is_url, may_be_reached, read_networks
-from search.errors import BadInput
-from search.settings import Limits
+from anyseek.indexer.errors import AddressRefused, InputUnavailable, InputUnreadable, InputVanished, TooManyBytes
+from anyseek.indexer.sources.web import REDIRECTS, RetryPolicy, Web, is_url, may_be_reached, read_networks
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Limits
 from tests.indexer import sources_kit as kit
 
 LOOPBACK = read_networks(kit.LOOPBACK)

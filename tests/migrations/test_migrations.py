@@ -12,12 +12,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from model.hashing import HashingEmbedder
-from search.catalogue import collections, tunings
-from search.catalogue.session import Database
-from search.catalogue.tables import Table, is_of_catalogue
-from search.catalogue.upgrade import NEWEST, configuration, upgrade
-from search.curve import Curve, OwnCurve
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue import collections, tunings
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import Table, is_of_catalogue
+from anyseek.search.catalogue.upgrade import NEWEST, configuration, upgrade
+from anyseek.search.curve import Curve, OwnCurve
 
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
@@ -87,7 +87,8 @@ def test_tables_of_an_older_version_are_upgraded(tmp_path: Path) -> None:
 def test_many_processes_may_upgrade_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new' / 'a.sqlite'}"
     script = (
-        "import sys; from search.catalogue.session import Database; from search.catalogue.upgrade import upgrade\n"
+        "import sys; from anyseek.search.catalogue.session import Database\n"
+        "from anyseek.search.catalogue.upgrade import upgrade\n"
         "upgrade(Database(sys.argv[1]))"
     )
     children = [

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.generation.state import ModalityState, given, image_target, sequence_target
-from model.network.config import FourMConfig
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.network.transformer import FourM
+from anyseek.model.generation.state import ModalityState, given, image_target, sequence_target
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS
 
 OWN_MODALITIES = {

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import torch
 
-from model.generation.schedule import Scheme, TargetPlan
-from model.generation.state import ModalityState
-from model.modalities.formats.spans import SpecialIds
-from model.network.transformer import FourM
+from anyseek.model.generation.schedule import Scheme, TargetPlan
+from anyseek.model.generation.state import ModalityState
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.transformer import FourM
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
 S1, S2 = 3, 4

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config_reader import (
+from anyseek.model.config_reader import (
     AboveZero,
     Alone,
     Bounds,
@@ -25,7 +25,7 @@ from model.config_reader import (
     read,
     read_file,
 )
-from model.data.errors import RecipeInvalid
+from anyseek.model.data.errors import RecipeInvalid
 
 
 class Colour(StrEnum):

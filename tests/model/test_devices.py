@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from model import placement
-from model.devices import is_device, split_device
-from model.errors import BadDevice
-from model.loading import load_model
-from model.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
-from model.seam import Sample
+from anyseek.model import placement
+from anyseek.model.devices import is_device, split_device
+from anyseek.model.errors import BadDevice
+from anyseek.model.loading import load_model
+from anyseek.model.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
+from anyseek.model.seam import Sample
 
 
 @pytest.fixture

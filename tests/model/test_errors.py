@@ -4,10 +4,10 @@ import ast
 import re
 from pathlib import Path
 
-import model.errors
-from model.errors import ModelError
+import anyseek.model.errors
+from anyseek.model.errors import ModelError
 
-FOLDER = Path(model.errors.__file__).parent
+FOLDER = Path(anyseek.model.errors.__file__).parent
 
 
 def _errors() -> dict[str, ast.ClassDef]:

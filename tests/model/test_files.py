@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.files import (
+from anyseek.model.files import (
     TEMPORARY_PREFIX,
     FileLock,
     alive,
@@ -21,7 +21,7 @@ from model.files import (
 )
 
 HOLD = """
-import sys; from pathlib import Path; from model.files import FileLock
+import sys; from pathlib import Path; from anyseek.model.files import FileLock
 FileLock(Path(sys.argv[1])).acquire(); print("held", flush=True); sys.stdin.read()
 """
 
@@ -35,7 +35,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
         flushed.append(f"{path.name}, {(tmp_path / 'a' / 'b').exists()}")
         fsync(descriptor)
 
-    monkeypatch.setattr("model.files.os.fsync", seen)
+    monkeypatch.setattr("anyseek.model.files.os.fsync", seen)
     write_file(tmp_path / "a" / "b", "é")
     first, second = flushed
     assert first.startswith(TEMPORARY_PREFIX)
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model.files.os.fsync", full)
+    monkeypatch.setattr("anyseek.model.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_file(tmp_path / "a", b"data")
     with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "b") as folder:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.errors import UnsupportedModality
-from model.hashing import DIMENSION, SPACE, HashingEmbedder
-from model.loading import load_embedder
-from model.seam import Embedder, FloatArray, Sample
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
+from anyseek.model.loading import load_embedder
+from anyseek.model.seam import Embedder, FloatArray, Sample
 
 
 def _shape(kind: str, colour: str, outline: bool = False) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_no_samples_give_no_rows(embedder: Embedder) -> None:
 
 def test_vectors_are_the_same_in_another_process(embedder: Embedder) -> None:
     script = (
-        "from model.hashing import *; from model.seam import Sample;"
+        "from anyseek.model.hashing import *; from anyseek.model.seam import Sample;"
         "v = HashingEmbedder().embed([Sample({'caption': 'caf\\u00e9 au lait'})], [SPACE])[SPACE];"
         "print(v.tobytes().hex())"
     )
@@ -92,7 +92,7 @@ def test_an_unknown_modality_and_an_unknown_space_are_refused(embedder: Embedder
 
 def test_it_loads_by_name_without_torch(tmp_path: object) -> None:
     script = (
-        "import sys, pathlib; from model.loading import load_embedder;"
+        "import sys, pathlib; from anyseek.model.loading import load_embedder;"
         "print(load_embedder('hashing', pathlib.Path('.')).name, 'torch' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

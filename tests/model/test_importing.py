@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from model.importing import importing
+from anyseek.model.importing import importing
 
 _MANY = 100_000  # objects, after a few hundred of which Python usually looks for garbage
 
@@ -50,7 +50,7 @@ def test_whoever_turned_the_search_off_finds_it_off() -> None:
 def test_only_an_own_program_keeps_what_it_imported(first: str, kept: bool) -> None:
     program = f"""
 import gc
-from model.importing import importing, keep_imports
+from anyseek.model.importing import importing, keep_imports
 {first}
 with importing("decimal"):
     import decimal
@@ -62,8 +62,8 @@ print(gc.get_freeze_count() > 0)
 def test_torch_is_imported_so() -> None:
     program = """
 import gc, pathlib, sys
-from model.errors import ModelError
-from model.loading import load_model
+from anyseek.model.errors import ModelError
+from anyseek.model.loading import load_model
 seen = []
 def look(phase, info):
     torch = sys.modules.get("torch")
@@ -82,7 +82,7 @@ print("torch" in sys.modules, len(seen))
 def test_nothing_is_kept_beside_other_threads_whose_garbage_would_be() -> None:
     program = """
 import gc, threading
-from model.importing import importing, keep_imports
+from anyseek.model.importing import importing, keep_imports
 keep_imports()
 ended = threading.Event()
 threading.Thread(target=ended.wait).start()

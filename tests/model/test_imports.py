@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # Modules that use another package, which is said where it is missing.
-EXCEPTIONS = ("model.openclip",)
+EXCEPTIONS = ("anyseek.model.openclip",)
 
 _PROGRAM = """
 import importlib, importlib.metadata, pkgutil, re, sys
@@ -26,7 +26,7 @@ wanted = closure(["torch", "numpy", "tokenizers", "safetensors", "pillow", "pyya
 owners = importlib.metadata.packages_distributions()
 normal = lambda name: re.sub(r"[-_.]+", "-", name).lower()
 blocked = {top for top, dists in owners.items() if not any(normal(dist) in wanted for dist in dists)}
-blocked -= {"model"}
+blocked -= {"anyseek"}
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
@@ -35,9 +35,9 @@ class Blocker:
         return None
 
 sys.meta_path.insert(0, Blocker())
-import model
+import anyseek.model
 failed = []
-for module in sorted(m.name for m in pkgutil.walk_packages(model.__path__, "model.")):
+for module in sorted(m.name for m in pkgutil.walk_packages(anyseek.model.__path__, "anyseek.model.")):
     if module.startswith(tuple(sys.argv[1:])) or module.endswith("__main__"):
         continue
     try:

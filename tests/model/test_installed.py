@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from model.encoders.pull import SOURCES, encoders_folder
-from model.fourm.bundled.bundle import load_bundle
-from model.fourm.published.names import PUBLISHED, VOCABULARY
-from model.fourm.published.store import State, folder_of, incoming_folder
-from model.installed import ENCODER_FILES, list_models
+from anyseek.model.encoders.pull import SOURCES, encoders_folder
+from anyseek.model.fourm.bundled.bundle import load_bundle
+from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
+from anyseek.model.fourm.published.store import State, folder_of, incoming_folder
+from anyseek.model.installed import ENCODER_FILES, list_models
 
 
 def test_nothing_is_installed_in_an_empty_home(tmp_path: Path) -> None:

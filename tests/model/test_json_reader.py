@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import BadInput
-from model.json_reader import (
+from anyseek.model.errors import BadInput
+from anyseek.model.json_reader import (
     DEEPEST,
     JsonLimits,
     JsonTooDeep,

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
-from model.home import default_home
-from model.loading import load_model
-from model.modalities.formats.spans import FormatInvalid
-from model.predict import predict
-from model.seam import Embedder, PredictionInvalid, PredictOptions, Sample
+from anyseek.model.errors import UnknownModel, UnsupportedModality, WeightsMissing
+from anyseek.model.home import default_home
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.predict import predict
+from anyseek.model.seam import Embedder, PredictionInvalid, PredictOptions, Sample
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 VECTORS = ("visual_global", "semantic_global")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.processors import Sharing, processors, threads_to_use
+from anyseek.model.processors import Sharing, processors, threads_to_use
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from model.bridges.files import RECORD_FILE, Record
-from model.bridges.files import folder_of as bridge_folder
-from model.openclip.aliases import PHOTOS
-from model.openclip.files import CONFIG_FILE, folder_of
-from model.recommended import recommendations
+from anyseek.model.bridges.files import RECORD_FILE, Record
+from anyseek.model.bridges.files import folder_of as bridge_folder
+from anyseek.model.openclip.aliases import PHOTOS
+from anyseek.model.openclip.files import CONFIG_FILE, folder_of
+from anyseek.model.recommended import recommendations
 
 
 def test_in_an_empty_home_everything_is_still_to_be_fetched(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from model.seam import PredictionInvalid, PredictOptions, TargetOptions
+from anyseek.model.seam import PredictionInvalid, PredictOptions, TargetOptions
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from model.errors import ModelError
-from model.switches import Switches, switches, switching
-from search.settings import BadSetting, read_settings
+from anyseek.model.errors import ModelError
+from anyseek.model.switches import Switches, switches, switching
+from anyseek.search.settings import BadSetting, read_settings
 
 VARIABLES = {field.name: f"ANYSEEK_{field.name.upper()}" for field in fields(Switches)}
 

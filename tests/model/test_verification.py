@@ -11,15 +11,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model import verification
-from model.errors import BadDevice, CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.fourm.bundled.bundle import NETWORK
-from model.fourm.bundled.layout import INPUTS, TEXTS
-from model.fourm.bundled.loading import load_bundled
-from model.fourm.model import FourMModel
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray, Sample
-from model.verification import verify_embedder, verify_model
+from anyseek.model import verification
+from anyseek.model.errors import BadDevice, CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.bundled.bundle import NETWORK
+from anyseek.model.fourm.bundled.layout import INPUTS, TEXTS
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.model.verification import verify_embedder, verify_model
 from tests.random_bundle import write_manifest, write_random_bundle
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

@@ -29,13 +29,11 @@ _MAKE_PICTURES = """
 import io, sys
 from pathlib import Path
 from PIL import Image
-from model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import read_photos
 for number, photo in enumerate(read_photos()[:5]):
     Image.fromarray(photo.picture()).save(Path(sys.argv[1]) / f"{number}.jpg")
 """
-_WHERE = (
-    "import anyseek, api, migrations; print(anyseek.__version__, *{m.__file__ for m in (anyseek, api, migrations)})"
-)
+_WHERE = "import anyseek, anyseek.api; print(anyseek.__version__, *{m.__file__ for m in (anyseek, anyseek.api)})"
 
 
 def plain_environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
-from search.assets import AssetStore
-from search.catalogue import collections, items
-from search.catalogue.session import Database
-from search.catalogue.upgrade import upgrade
-from search.errors import AnyseekError
-from search.maintenance import verify
-from search.settings import Settings
-from search.types import Asset, Collection, Item, NewItem, Part, Results
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.errors import AnyseekError
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, Collection, Item, NewItem, Part, Results
 
 DIMENSION = 16
 SPACES = ("looks", "means")

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.seam import EmbeddingSpace, FloatArray, Sample
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.types import Collection
+from anyseek.model.seam import EmbeddingSpace, FloatArray, Sample
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, direction, new_item, picture, words
 
 

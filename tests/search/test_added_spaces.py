@@ -2,11 +2,11 @@
 
 import pytest
 
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery
-from search.settings import Settings
-from search.types import Collection, Query
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Query
 from tests.search.gallery import WORDS, keys, make_collection, picture, put, text
 from tests.search.hues import SeesHues, put_hued
 

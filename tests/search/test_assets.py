@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from search.assets import AssetStore, reference
-from search.errors import AssetNotFound, StoreCorrupt
+from anyseek.search.assets import AssetStore, reference
+from anyseek.search.errors import AssetNotFound, StoreCorrupt
 
 DAY = 86_400
 
@@ -94,7 +94,7 @@ def test_a_failed_put_leaves_nothing(store: AssetStore, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model.files.os.fsync", full)
+    monkeypatch.setattr("anyseek.model.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.put("a", b"data", "text/plain")
     assert files(store) == []

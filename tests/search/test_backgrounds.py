@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from search.backgrounds import Backgrounds
-from search.catalogue import collections
-from search.catalogue.session import Database
-from search.types import Collection
+from anyseek.search.backgrounds import Backgrounds
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
+from anyseek.search.types import Collection
 from tests.search.gallery import WORDS, WordsEmbedder
 
 

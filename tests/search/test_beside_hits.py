@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import AnyseekError, BadQuery, LimitExceeded
-from search.filters.from_text import filter_from_text
-from search.settings import Settings
-from search.types import Collection, Query, Words
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Query, Words
 from tests.search.gallery import WordsEmbedder, new_item, text
 
 COUNT = 60

@@ -4,7 +4,7 @@ import pwd
 
 import pytest
 
-from search.caller import Caller, acting, caller
+from anyseek.search.caller import Caller, acting, caller
 
 
 def test_outside_of_requests_it_is_the_user_whose_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text, update
 
-from search.assets import AssetStore
-from search.catalogue import collections, items, listing, sources
-from search.catalogue.session import Database
-from search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
-from search.engine import SearchEngine
-from search.errors import StoreCorrupt
-from search.maintenance import rebuild, unchecked, verify
-from search.repair import uncentred
-from search.settings import Settings
-from search.spaces.base import centre
-from search.types import Collection, Part, Query, Results
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, items, listing, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.maintenance import rebuild, unchecked, verify
+from anyseek.search.repair import uncentred
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.base import centre
+from anyseek.search.types import Collection, Part, Query, Results
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 
@@ -240,8 +240,8 @@ def test_uncentred_is_the_inverse_of_centring(blocks: tuple[int, ...]) -> None:
 def test_a_backup_keeps_checksums(
     database: Database, settings: Settings, store: AssetStore, engine: SearchEngine, gallery: Collection
 ) -> None:
-    from search.backup.read import restore
-    from search.backup.write import backup
+    from anyseek.search.backup.read import restore
+    from anyseek.search.backup.write import backup
 
     with database.write() as session:
         session.execute(update(ItemRow).where(ItemRow.key == "cat").values(caption="bat"))

@@ -8,19 +8,19 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from search import derived as trusting
-from search.catalogue import derived as catalogue_derived
-from search.catalogue import items
-from search.catalogue.derived import FACETS, survey
-from search.catalogue.session import Database, patience
-from search.derived import DerivedRows
-from search.engine import SearchEngine
-from search.errors import DatabaseBusy, StoreCorrupt
-from search.filters.from_text import filter_from_text
-from search.maps import MapRequest
-from search.settings import Settings
-from search.spaces.local.backend import LocalBackend
-from search.types import Collection, Part, Query, Words
+from anyseek.search import derived as trusting
+from anyseek.search.catalogue import derived as catalogue_derived
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.derived import FACETS, survey
+from anyseek.search.catalogue.session import Database, patience
+from anyseek.search.derived import DerivedRows
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import DatabaseBusy, StoreCorrupt
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.maps import MapRequest
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.types import Collection, Part, Query, Words
 from tests.search.gallery import WordsEmbedder, keys
 
 CATS = filter_from_text("words = cat")
@@ -66,7 +66,7 @@ def test_a_map_is_coloured_by_what_items_say(database: Database, settings: Setti
 def test_queries_that_read_neither_compare_nothing(
     database: Database, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.catalogue.derived.survey", None)
+    monkeypatch.setattr("anyseek.search.catalogue.derived.survey", None)
     assert len(engine.query("things", PLAIN).hits) == 5
     with pytest.raises(StoreCorrupt, match="TypeError"):
         engine.query("things", BY_FILTER)

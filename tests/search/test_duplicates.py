@@ -10,17 +10,17 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-import search.duplicates
-from model.seam import FloatArray
-from search.assets import AssetStore
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.catalogue.tables import LogRow
-from search.duplicates import Duplicates
-from search.engine import SearchEngine
-from search.errors import BadQuery, CollectionNotFound, FingerprintMismatch
-from search.settings import Settings
-from search.types import Asset, Collection, NewItem
+import anyseek.search.duplicates
+from anyseek.model.seam import FloatArray
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.duplicates import Duplicates
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, Collection, NewItem
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, remove, unit
 from tests.search.test_likeness import alike, scene
 
@@ -94,7 +94,9 @@ def test_copies_are_linked_and_the_largest_is_best(put: Put, find: Find) -> None
     (group,) = found.groups
     assert (group.best.key, {copy.item.key for copy in group.copies}) == ("large", {"small", "cropped"})
     assert all(
-        search.duplicates.LEAST_LIKENESS <= copy.likeness <= 1 and 0.4 <= copy.cosine <= 1 and not copy.same_file
+        anyseek.search.duplicates.LEAST_LIKENESS <= copy.likeness <= 1
+        and 0.4 <= copy.cosine <= 1
+        and not copy.same_file
         for copy in group.copies
     )
 
@@ -130,14 +132,14 @@ def test_equal_files_are_linked_whatever_else_is_lost(put: Put, find: Find) -> N
 def test_links_do_not_chain(put: Put, find: Find) -> None:
     """Each crop is like the one before and not like the sixth before; a chain of links would hold all of them."""
     crops = [scene(1, 320).crop((5 * n, 5 * n, 160 - 5 * n, 160 - 5 * n)) for n in range(11)]
-    assert all(alike(*pair) >= search.duplicates.LEAST_LIKENESS for pair in itertools.pairwise(crops))
+    assert all(alike(*pair) >= anyseek.search.duplicates.LEAST_LIKENESS for pair in itertools.pairwise(crops))
     for number, crop in enumerate(crops):
         put(f"{number:02}", crop, direction(1))
     found = find()
     assert len(found.groups) >= 2
     assert len(found.groups) >= 3
     for group in found.groups:
-        assert all(copy.likeness >= search.duplicates.LEAST_LIKENESS for copy in group.copies)
+        assert all(copy.likeness >= anyseek.search.duplicates.LEAST_LIKENESS for copy in group.copies)
     keys = [key for group in groups_of(found) for key in group]
     assert len(keys) == len(set(keys))
 
@@ -149,8 +151,8 @@ def test_more_copies_than_are_looked_at_first_are_all_found(put: Put, find: Find
 
 
 def test_pictures_over_several_blocks_are_found(put: Put, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search.duplicates, "_AT_ONCE", 3)
-    monkeypatch.setattr(search.duplicates, "_VIEWS", 2)
+    monkeypatch.setattr(anyseek.search.duplicates, "_AT_ONCE", 3)
+    monkeypatch.setattr(anyseek.search.duplicates, "_VIEWS", 2)
     for number in range(12):
         put(f"{number:02}", scene(number % 6), direction(number % 6))
     assert groups_of(find()) == [[f"{number:02}", f"{number + 6:02}"] for number in range(6)]

@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from model.seam import FloatArray, Fusion, Sample
-from search.catalogue import collections, items, log
-from search.catalogue.session import Database
-from search.catalogue.tables import LogRow
-from search.engine import SearchEngine
-from search.errors import (
+from anyseek.model.seam import FloatArray, Fusion, Sample
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import (
     BadQuery,
     CollectionNotFound,
     ItemNotFound,
     StoreCorrupt,
 )
-from search.filters.from_text import filter_from_text
-from search.filters.tree import BadFilter, Compare, Operator
-from search.settings import Settings
-from search.spaces.local.backend import LocalBackend
-from search.spaces.local.memory import MemoryIndex
-from search.spaces.qdrant.backend import QdrantBackend
-from search.spaces.qdrant.index import connect
-from search.types import Collection, Part, Query, Results, Tuning
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import BadFilter, Compare, Operator
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.spaces.local.memory import MemoryIndex
+from anyseek.search.spaces.qdrant.backend import QdrantBackend
+from anyseek.search.spaces.qdrant.index import connect
+from anyseek.search.types import Collection, Part, Query, Results, Tuning
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
 
 
@@ -195,7 +195,7 @@ def test_what_another_process_puts_is_found_at_once(
 ) -> None:
     script = """
 import sys; from pathlib import Path
-from search.catalogue import collections
+from anyseek.search.catalogue import collections
 from tests.search.gallery import WordsEmbedder, open_catalogue, put
 _, database = open_catalogue(Path(sys.argv[1]))
 with database.read() as session: things = collections.get(session, "things")
@@ -276,8 +276,8 @@ def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
 
 def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
     script = (
-        "import sys\nimport search.engine, search.maintenance\nprint('qdrant_client' in sys.modules)\n"
-        "import search.spaces.qdrant.index\nprint('torch' in sys.modules)"
+        "import sys\nimport anyseek.search.engine, anyseek.search.maintenance\nprint('qdrant_client' in sys.modules)\n"
+        "import anyseek.search.spaces.qdrant.index\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\nFalse\n"
@@ -330,5 +330,5 @@ def test_means_may_be_forgotten_while_those_of_another_space_are_read(
 
     with database.read() as session:
         space = collections.head(session, "things").spaces[0]
-    monkeypatch.setattr("search.tuned.tunings.of_space", forget_and_read)
+    monkeypatch.setattr("anyseek.search.tuned.tunings.of_space", forget_and_read)
     assert engine._tunings.means([replace(space, id=number, tuning_version=1) for number in (1, 2)]) == {1: {}, 2: {}}

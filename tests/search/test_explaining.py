@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.seam import Decoding, FloatArray, Fusion, Sample
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery, ItemNotFound, LimitExceeded
-from search.explanation import Explanation
-from search.filters.from_text import filter_from_text
-from search.settings import Settings
-from search.types import Part, Query, Results, Words
+from anyseek.model.seam import Decoding, FloatArray, Fusion, Sample
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, ItemNotFound, LimitExceeded
+from anyseek.search.explanation import Explanation
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Settings
+from anyseek.search.types import Part, Query, Results, Words
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, picture, put, text
 from tests.search.hues import SeesHues, put_hued
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.fusing import Weighted, by_rank, fused, parts_of_score
-from search.probabilities import Standing
+from anyseek.search.fusing import Weighted, by_rank, fused, parts_of_score
+from anyseek.search.probabilities import Standing
 
 
 def standing(*surprises: float) -> Standing:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.filters.from_text import filter_from_text
-from search.filters.tree import Filter
-from search.hits import groups
-from search.types import Collection, Hit, Query
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter
+from anyseek.search.hits import groups
+from anyseek.search.types import Collection, Hit, Query
 from tests.search.gallery import WordsEmbedder, new_item, text
 
 COUNT = 300
@@ -102,7 +102,7 @@ def test_as_few_items_are_looked_at_as_it_takes(each_engine: SearchEngine, monke
         looked_at.append(len(found.scores))
         return groups(found, *more)
 
-    monkeypatch.setattr("search.engine.groups", counting)
+    monkeypatch.setattr("anyseek.search.engine.groups", counting)
     each_engine.query("things", Query((text("item 7"),), k=2, group_by="thirty"))
     assert looked_at == [100]
     each_engine.query("things", Query((text("item 7"),), k=1, group_by="thirty", group_size=25))

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.seam import FloatArray, Fusion, Sample
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import AnyseekError, BadQuery, NotJoinable
-from search.settings import Settings
-from search.types import Part, Query, Results, Words
+from anyseek.model.seam import FloatArray, Fusion, Sample
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError, BadQuery, NotJoinable
+from anyseek.search.settings import Settings
+from anyseek.search.types import Part, Query, Results, Words
 from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, put, text, unit, words
 
 

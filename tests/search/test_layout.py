@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.seam import FloatArray
-from search.layout import lay_out, principal_components
+from anyseek.model.seam import FloatArray
+from anyseek.search.layout import lay_out, principal_components
 
 
 def clusters(count: int, kinds: int = 5, dimension: int = 64) -> tuple[FloatArray, FloatArray]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from model.modalities.drawings import ByteArray
-from search.duplicates import LEAST_LIKENESS
-from search.likeness import likeness, views
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.search.duplicates import LEAST_LIKENESS
+from anyseek.search.likeness import likeness, views
 
 
 def scene(seed: int, side: int = 160) -> Image.Image:

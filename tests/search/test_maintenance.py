@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, text, update
 
-from search import maintenance
-from search.assets import AssetStore
-from search.catalogue import collections, log
-from search.catalogue.session import Database
-from search.catalogue.tables import CollectionRow, LogRow
-from search.engine import SearchEngine
-from search.maintenance import Problem, rebuild, verify
-from search.settings import Settings
-from search.spaces.local import snapshots
-from search.types import Collection, Item, NewItem, Part, Query
+from anyseek.search import maintenance
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import CollectionRow, LogRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.maintenance import Problem, rebuild, verify
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.types import Collection, Item, NewItem, Part, Query
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, make_collection, put, remove, thumbnail, whats
 
 

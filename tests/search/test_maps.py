@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-import search.maps
-from model.seam import FloatArray
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow, LogRow
-from search.engine import SearchEngine
-from search.errors import BadInput, CollectionNotFound, SpaceNotFound
-from search.maps import MapRequest
-from search.settings import Settings
-from search.types import Collection, NewItem
+import anyseek.search.maps
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow, LogRow
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadInput, CollectionNotFound, SpaceNotFound
+from anyseek.search.maps import MapRequest
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, NewItem
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, remove, unit
 
 COUNT = 24
@@ -42,13 +42,13 @@ def engine(database: Database, settings: Settings, collection: Collection) -> It
 def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many vectors each layout that is made has."""
     made: list[int] = []
-    real = search.maps.lay_out
+    real = anyseek.search.maps.lay_out
 
     def counted(vectors: FloatArray, seed: int) -> FloatArray:
         made.append(len(vectors))
         return real(vectors, seed)
 
-    monkeypatch.setattr(search.maps, "lay_out", counted)
+    monkeypatch.setattr(anyseek.search.maps, "lay_out", counted)
     return made
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from search.assets import AssetStore, reference
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.errors import AssetChanged, AssetNotFound, StoreCorrupt
-from search.originals import check, summary
-from search.settings import Settings
-from search.types import Asset, Collection
+from anyseek.search.assets import AssetStore, reference
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AssetChanged, AssetNotFound, StoreCorrupt
+from anyseek.search.originals import check, summary
+from anyseek.search.settings import Settings
+from anyseek.search.types import Asset, Collection
 from tests.search.gallery import WordsEmbedder, new_item
 
 PHOTO = b"what was indexed"

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.curve import Curve
-from search.evaluation.logistic import logistic, sigmoid
-from search.own_curves import (
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.curve import Curve
+from anyseek.search.evaluation.logistic import logistic, sigmoid
+from anyseek.search.own_curves import (
     FEWEST,
     CurveTrial,
     FirstHits,
@@ -20,7 +20,7 @@ from search.own_curves import (
     try_curve,
     usual_of,
 )
-from search.probabilities import curve_of, sort_of
+from anyseek.search.probabilities import curve_of, sort_of
 
 SHIPPED = Curve(-3.0, 0.6, 1.5, 10.0, -0.4)
 DIMENSION = 64

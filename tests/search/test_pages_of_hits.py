@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.seam import FloatArray, Fusion, Sample
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import AnyseekError, BadQuery, LimitExceeded
-from search.filters.from_text import filter_from_text
-from search.settings import Settings
-from search.types import Collection, Part, Query
+from anyseek.model.seam import FloatArray, Fusion, Sample
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import DIMENSION, WordsEmbedder, picture, put, text
 
 ANY = Query((text("cat"),), k=10)
@@ -58,10 +58,10 @@ def test_an_answer_says_when_nothing_good_was_found(
     engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = engine.query("things", ANY).hits[0].probability
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: best + 1e-6)
+    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: best + 1e-6)
     note = f"nothing good was found: the best item has a probability of {best:.3f}"
     assert engine.query("things", ANY).note == note
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: best - 1e-6)
+    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: best - 1e-6)
     assert engine.query("things", ANY).note is None
 
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.modalities.reading.understood import Understood
-from model.seam import Fusion
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery, LimitExceeded
-from search.filters.from_text import filter_from_text
-from search.paging import BadCursor, pages_of
-from search.settings import Settings
-from search.types import Collection, Hit, Part, Query, Words
+from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.seam import Fusion
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, LimitExceeded
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.paging import BadCursor, pages_of
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Hit, Part, Query, Words
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, remove, text
 
 COUNT = 120

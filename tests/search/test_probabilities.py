@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
-from search.probabilities import (
+from anyseek.search.probabilities import (
     NOTHING_GOOD,
     PLACE,
     Background,

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from model.files import alive
-from search.catalogue import collections, items, log
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.maintenance import verify
-from search.settings import Settings
-from search.types import Collection, Part, Query
+from anyseek.model.files import alive
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import WordsEmbedder, put
 
 START = """
 import sys, random, time
 from pathlib import Path
-from search.catalogue import collections, items, log
-from search.engine import SearchEngine
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.engine import SearchEngine
 from tests.search.gallery import WordsEmbedder, new_item, open_catalogue, put, remove
 settings, database = open_catalogue(Path(sys.argv[1]))
 embedder, who = WordsEmbedder(), sys.argv[2]
@@ -56,7 +56,7 @@ for turn in range(100_000):
 TAIL = (
     START
     + """
-from search.types import Part, Query
+from anyseek.search.types import Part, Query
 engine, seen, missed = SearchEngine(database, settings, embedder), 0, 0
 while seen < int(sys.argv[3]):
     with database.read() as session: there = collections.count(session, things.id)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.seam import EmbeddingSpace, Fusion
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import (
+from anyseek.model.seam import EmbeddingSpace, Fusion
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import (
     AnyseekError,
     BadQuery,
     FingerprintMismatch,
@@ -17,9 +17,9 @@ from search.errors import (
     NotJoinable,
     SpaceNotFound,
 )
-from search.query_vectors import PUSH, centre_queries, fuse
-from search.settings import Limits, Settings
-from search.types import Collection, Part, Query, Results
+from anyseek.search.query_vectors import PUSH, centre_queries, fuse
+from anyseek.search.settings import Limits, Settings
+from anyseek.search.types import Collection, Part, Query, Results
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, text
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from model.seam import EmbeddingSpace, FloatArray
-from search.query_means import fitted_mean, try_mean
-from search.query_vectors import centre_queries
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.query_means import fitted_mean, try_mean
+from anyseek.search.query_vectors import centre_queries
 
 DIMENSION = 16
 ZERO = np.zeros(DIMENSION, np.float32)

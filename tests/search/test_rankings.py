@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from model.seam import Fusion
-from search import query_limits
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
-from search.explanation import Explanation
-from search.filters.from_text import filter_from_text
-from search.settings import Limits, Settings
-from search.types import Part, Query, Results, Words
+from anyseek.model.seam import Fusion
+from anyseek.search import query_limits
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
+from anyseek.search.explanation import Explanation
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Limits, Settings
+from anyseek.search.types import Part, Query, Results, Words
 from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, text
 from tests.search.hues import SeesHues, put_hued
 

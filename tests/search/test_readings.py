@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.seam import FloatArray
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery, FingerprintMismatch
-from search.readings import MOST, clusters, splits
-from search.readings import readings as read
-from search.settings import Settings
-from search.types import Attributes, Collection, Item, Query, Words
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, FingerprintMismatch
+from anyseek.search.readings import MOST, clusters, splits
+from anyseek.search.readings import readings as read
+from anyseek.search.settings import Settings
+from anyseek.search.types import Attributes, Collection, Item, Query, Words
 from tests.search.gallery import WordsEmbedder, text, unit
 
 

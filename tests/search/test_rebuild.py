@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Sequence
 
-from search.assets import AssetStore
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.maintenance import rebuild, verify
-from search.settings import Settings
-from search.types import Collection, Item, NewItem, Part, Query
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.maintenance import rebuild, verify
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Item, NewItem, Part, Query
 from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thumbnail, whats
 
 

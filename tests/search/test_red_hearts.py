@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.downloads.wheels import DownloadFailed
-from model.errors import WeightsMissing
-from model.galleries.openmoji import Concept, Drawings, draw_svg, fetch_wheel, read_concepts
-from model.loading import load_embedder
-from model.seam import Sample
-from search.evaluation.real_collection import RealCollection, real_collection
-from search.types import Part, Query
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.openmoji import Concept, Drawings, draw_svg, fetch_wheel, read_concepts
+from anyseek.model.loading import load_embedder
+from anyseek.model.seam import Sample
+from anyseek.search.evaluation.real_collection import RealCollection, real_collection
+from anyseek.search.types import Part, Query
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 KINDS = ("hearts", "ground transportation", "fruit", "vegetables", "emotions", "affectionate", "birds")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model.json_reader import read_json
-from search.settings import BadSetting, Limits, Photos, Settings, Work, masked, read_settings, shown, variables
+from anyseek.model.json_reader import read_json
+from anyseek.search.settings import BadSetting, Limits, Photos, Settings, Work, masked, read_settings, shown, variables
 
 
 def test_without_any_variable_all_is_embedded() -> None:

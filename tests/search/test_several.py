@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from model.seam import Fusion
-from search.catalogue import items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadQuery, CollectionNotFound, FingerprintMismatch, ItemNotFound, LimitExceeded
-from search.filters.from_text import filter_from_text
-from search.settings import Settings
-from search.several import query_several
-from search.types import Part, Query, Results, Words
+from anyseek.model.seam import Fusion
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch, ItemNotFound, LimitExceeded
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.settings import Settings
+from anyseek.search.several import query_several
+from anyseek.search.types import Part, Query, Results, Words
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, picture, put, text
 
 COUNT = 40
@@ -134,11 +134,11 @@ def test_added_rankings_of_collections_are_merged_by_rank(engine: SearchEngine) 
 
 def test_nothing_good_is_said_only_if_that_is_so_in_all(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     query = Query((text("item 21"),), 5)
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: 1.1)
+    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: 1.1)
     note = ask(engine, query).note
     assert note is not None
     assert note.count("nothing good was found") == 2
     best = {name: engine.query(name, query).hits[0].probability or 0 for name in ("thirds", "rest")}
     between = (min(best.values()) + max(best.values())) / 2
-    monkeypatch.setattr("search.rankings.nothing_good_below", lambda *_: between)
+    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: between)
     assert ask(engine, query).note is None

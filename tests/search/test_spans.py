@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from search import spans, telemetry
-from search.errors import ItemNotFound
-from search.metrics import Stage, timed
-from search.settings import Settings, Telemetry, read_settings
+from anyseek.search import spans, telemetry
+from anyseek.search.errors import ItemNotFound
+from anyseek.search.metrics import Stage, timed
+from anyseek.search.settings import Settings, Telemetry, read_settings
 from tests.traces import identity, traced
 
 
@@ -70,9 +70,9 @@ def test_an_error_is_told_by_its_kind_alone() -> None:
 
 def test_without_a_tracer_nothing_is_traced_or_imported() -> None:
     program = (
-        "import sys; from search import spans; from search.metrics import Stage, timed\n"
+        "import sys; from search import spans; from anyseek.search.metrics import Stage, timed\n"
         "with spans.of_task('embed', {}) as span, timed(Stage.INDEX): assert span is None and spans.carried() == {}\n"
-        "import workers.runtime, workers.metrics\n"
+        "import anyseek.workers.runtime, anyseek.workers.metrics\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -84,6 +84,6 @@ def test_traces_are_asked_for_by_a_setting(tmp_path: Path, monkeypatch: pytest.M
     assert telemetry.wanted(Settings(tmp_path)) is None
     wanted = Settings(tmp_path, telemetry=Telemetry(traces=True))
     assert telemetry.wanted(wanted) is not None
-    monkeypatch.setitem(sys.modules, "search.opentelemetry_spans", None)
+    monkeypatch.setitem(sys.modules, "anyseek.search.opentelemetry_spans", None)
     with pytest.raises(telemetry.TelemetryMissing, match=r"install anyseek\[telemetry\]"):
         telemetry.start(wanted, "anyseek")

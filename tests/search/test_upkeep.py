@@ -3,15 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.catalogue import collections, log
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import CollectionNotFound
-from search.settings import Settings
-from search.snapshot_lease import SnapshotLease
-from search.spaces.local import snapshots
-from search.spaces.local.backend import space_folder
-from search.types import Collection, Part, Query
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.settings import Settings
+from anyseek.search.snapshot_lease import SnapshotLease
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.backend import space_folder
+from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import SPACES, WordsEmbedder, make_collection, put, remove
 
 

@@ -7,21 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from model.seam import Fusion
-from search.assets import AssetStore
-from search.backup.read import restore
-from search.backup.write import backup
-from search.catalogue import items
-from search.catalogue import words as catalogue_words
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
-from search.filters.from_text import filter_from_text
-from search.fusing import Weighted, fused
-from search.maintenance import rebuild, verify
-from search.settings import Settings
-from search.types import Collection, Query, Words
-from search.words import words_of
+from anyseek.model.seam import Fusion
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.read import restore
+from anyseek.search.backup.write import backup
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue import words as catalogue_words
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded, SpaceNotFound
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.fusing import Weighted, fused
+from anyseek.search.maintenance import rebuild, verify
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Query, Words
+from anyseek.search.words import words_of
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
 
 HELD = {

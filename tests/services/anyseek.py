@@ -11,7 +11,7 @@ import httpx
 
 from tests.services.servers import LOOPBACK, Server
 
-_PROGRAM = "from api.cli import main; main()"
+_PROGRAM = "from anyseek.api.cli import main; main()"
 _MEBIBYTE = 1024 * 1024
 
 

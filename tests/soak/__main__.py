@@ -91,7 +91,7 @@ def _run(service: Soaked, plan: Plan, seed: int, truths: Sequence[Truth]) -> tup
 
 
 def _verified(service: Soaked) -> Iterator[str]:
-    command = [sys.executable, "-c", "from api.cli import main; main()", "verify", "--originals"]
+    command = [sys.executable, "-c", "from anyseek.api.cli import main; main()", "verify", "--originals"]
     environment = {**os.environ, "ANYSEEK_HOME": str(service.home), "ANYSEEK_MODEL": "hashing"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     click.echo(f"anyseek verify: {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else 'nothing said'}")

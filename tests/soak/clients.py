@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from anyseek import ApiError, Client, Part
-from api.errors import ServiceUnreachable
+from anyseek.api.errors import ServiceUnreachable
 from tests.soak.plan import CLIENTS, Plan
 from tests.soak.service import COLLECTION
 

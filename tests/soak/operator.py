@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from anyseek import ApiError, Client
-from api.errors import ServiceUnreachable
+from anyseek.api.errors import ServiceUnreachable
 from tests.indexer.mirrored import NEW, OLD
 from tests.soak.clients import Truth
 from tests.soak.plan import Plan

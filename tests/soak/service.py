@@ -7,17 +7,17 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from search.catalogue import collections
-from search.catalogue.session import Database
-from search.catalogue.tables import LogRow
-from search.settings import Settings
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.settings import Settings
 from tests.indexer.mirrored import OLD
 from tests.services.anyseek import Anyseek
 
 COLLECTION = "soak"
 _MEBIBYTE = 1024 * 1024
 # Both of its models need no weights, and items that were found are kept up to a small limit, so that leaks are seen.
-_LINES = "import workers.runtime\nfrom tests.indexer.mirrored import load\nworkers.runtime.load_embedder = load"
+_LINES = "import anyseek.workers.runtime\nfrom tests.indexer.mirrored import load\nworkers.runtime.load_embedder = load"
 _SETTINGS: Mapping[str, str] = {"ANYSEEK_LIMITS_ITEM_CACHE_BYTES": "100000"}
 
 

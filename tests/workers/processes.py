@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from search.catalogue import jobs
-from search.catalogue.jobs import Job
-from search.settings import Settings, Work, variables
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import jobs
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.settings import Settings, Work, variables
+from anyseek.workers.celery_queue import CeleryQueue
+from anyseek.workers.readiness import is_ready
 from tests.indexer.harness import NAME
-from workers.celery_queue import CeleryQueue
-from workers.readiness import is_ready
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
 # For one thing to happen; a busy machine, or 5,000 inputs on it, may need more.
 PATIENCE_SECONDS = float(os.environ.get("ANYSEEK_TEST_PATIENCE", "180"))
 # Short times and small tasks, so that what a death costs is seen in a test.
 WORK = Work(lease_seconds=6, inputs_per_task=16, inputs_per_batch=8, resubmit_seconds=1, concurrency=2)
-_PROGRAM = "from api.cli import main; main()"
+_PROGRAM = "from anyseek.api.cli import main; main()"
 
 
 def settings_of(home: Path, broker_url: str) -> Settings:

@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from indexer import calibrating
-from indexer.indexing import IndexRun, open_collection, open_job
-from indexer.runs import Owner
-from indexer.sources.opening import open_source
-from search.catalogue import collections, jobs
-from search.catalogue.jobs import JobState
-from search.settings import Settings
+from anyseek.indexer import calibrating
+from anyseek.indexer.indexing import IndexRun, open_collection, open_job
+from anyseek.indexer.runs import Owner
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.settings import Settings
+from anyseek.workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
+from anyseek.workers.tasks import Tasks
 from tests.indexer.harness import NAME, Counting, installation
 from tests.indexer.test_calibrating import Named, add, curves
-from workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
-from workers.tasks import Tasks
 
 
 def test_the_end_of_a_job_hands_it_to_whoever_embeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "MADE_FOR_EACH", 1)
-    monkeypatch.setattr("workers.runtime.load_embedder", lambda name, home, device: Named())
+    monkeypatch.setattr("anyseek.workers.runtime.load_embedder", lambda name, home, device: Named())
     (tmp_path / "scenes").mkdir()
     add(tmp_path / "scenes", range(30))
     settings = Settings(tmp_path / "home", broker_url="redis://127.0.0.1:1/0", model=Named.name)

@@ -9,14 +9,14 @@ from typing import cast
 
 import pytest
 
-from search.settings import Settings
+from anyseek.search.settings import Settings
 
 pytest.importorskip("celery")
 torch = pytest.importorskip("torch")
 
-from workers import worker  # noqa: E402
-from workers.app import EMBED, MAINTENANCE  # noqa: E402
-from workers.readiness import Readiness  # noqa: E402
+from anyseek.workers import worker  # noqa: E402
+from anyseek.workers.app import EMBED, MAINTENANCE  # noqa: E402
+from anyseek.workers.readiness import Readiness  # noqa: E402
 
 
 def device_of(number: int, device: str, queue: str = EMBED, model: str = "4m-tiny") -> str:
@@ -65,7 +65,7 @@ def test_a_worker_without_its_device_ends_before_it_starts_with_one_sentence(
 ) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("ANYSEEK")}
     environment = plain | {"ANYSEEK_HOME": str(tmp_path), "ANYSEEK_BROKER_URL": "redis://127.0.0.1:1/0"}
-    program = "from api.cli import main; main()"
+    program = "from anyseek.api.cli import main; main()"
     command = [sys.executable, "-c", program, "worker", "--name", "some", "--model", model]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

@@ -13,20 +13,20 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from indexer.runs import Tools
-from search.settings import Settings, Work
+from anyseek.indexer.runs import Tools
+from anyseek.search.settings import Settings, Work
+from anyseek.workers.exporter import FOLDER, CannotExport, exporting
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import installation
 from tests.indexer.pictures import png
 from tests.services.servers import free_port
 from tests.workers.processes import POSTGRES, WorkerProcess, look, settings_of, submit, wait_for, working
 from tests.workers.test_worker import RABBIT
-from workers.exporter import FOLDER, CannotExport, exporting
 
 # A process that counts, as a worker's do, and then waits for its input to be closed.
 COUNTING = """
 import sys
-from workers.metrics import counted_as_ready, measured
+from anyseek.workers.metrics import counted_as_ready, measured
 counted_as_ready()
 @measured("embed")
 def embed(): pass

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from search.catalogue import collections, items
-from search.catalogue.tables import LogRow
-from search.maintenance import verify
-from search.settings import Settings
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.indexer.pictures import png
-from workers.runtime import Runtime
 
-COMMAND = [sys.executable, "-c", "import sys; from api.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "import sys; from anyseek.api.cli import main; main()"]
 
 
 def start(home: Path, folder: Path, *options: str) -> "subprocess.Popen[str]":

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Counts
-from search.errors import JobNotFound
-from workers import pace
-from workers.pace import (
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Counts
+from anyseek.search.errors import JobNotFound
+from anyseek.workers import pace
+from anyseek.workers.pace import (
     LEAST_STEPS,
     LONGEST_WAIT,
     LONGEST_WINDOW,

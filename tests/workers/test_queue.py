@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner, Tools
-from indexer.sources.opening import open_source
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray, Sample
-from search.catalogue.jobs import JobState
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner, Tools
+from anyseek.indexer.sources.opening import open_source
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.workers.queue import InProcessQueue
 from tests.indexer.harness import NAME, check_agreement, held, installation, reembed_tools
 from tests.indexer.pictures import png
-from workers.queue import InProcessQueue
 
 
 @pytest.fixture

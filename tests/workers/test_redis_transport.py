@@ -10,9 +10,9 @@ from kombu import Connection
 from kombu.message import Message
 from kombu.transport.redis import Transport
 
-from search.settings import Settings
+from anyseek.search.settings import Settings
+from anyseek.workers.app import EMBED, EMBED_TASK, make_app, name_at_broker
 from tests.services.servers import Redis
-from workers.app import EMBED, EMBED_TASK, make_app, name_at_broker
 
 REDIS = "ANYSEEK_TEST_REDIS"
 pytestmark = pytest.mark.skipif(REDIS not in os.environ, reason=f"{REDIS} is not set: no real servers")

@@ -10,20 +10,21 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from indexer.put import put_item
-from indexer.samples import RawFile
-from search.catalogue import collections
-from search.catalogue.tables import LogRow
-from search.maintenance import verify
-from search.settings import Settings
+from anyseek.indexer.put import put_item
+from anyseek.indexer.samples import RawFile
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.indexer.mirrored import NEW, OLD, load
 from tests.indexer.pictures import png
-from workers.runtime import Runtime
 
 ITEMS = 60
 COMMAND = (
-    "import sys, workers.runtime; from tests.indexer.mirrored import load; workers.runtime.load_embedder = load; "
-    "from api.cli import main; main()"
+    "import sys, anyseek.workers.runtime; from tests.indexer.mirrored import load; "
+    "anyseek.workers.runtime.load_embedder = load; "
+    "from anyseek.api.cli import main; main()"
 )
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from indexer.errors import ModelMismatch, SourceGone
-from indexer.indexing import open_collection
-from model.errors import BadDevice, UnknownModel
-from model.hashing import HashingEmbedder
-from model.switches import Switches, switches
-from search.catalogue.jobs import JobState
-from search.catalogue.tables import SpaceRow
-from search.errors import CollectionNotFound, FingerprintMismatch
-from search.settings import DEFAULT_MODEL, Settings
+from anyseek.indexer.errors import ModelMismatch, SourceGone
+from anyseek.indexer.indexing import open_collection
+from anyseek.model.errors import BadDevice, UnknownModel
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.switches import Switches, switches
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.tables import SpaceRow
+from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
+from anyseek.search.settings import DEFAULT_MODEL, Settings
+from anyseek.workers import runtime as composing
+from anyseek.workers.runtime import Runtime
 from tests.indexer.pictures import png
-from workers import runtime as composing
-from workers.runtime import Runtime
 
 
 def test_a_new_data_directory_is_made(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_the_model_is_loaded_once_and_late(tmp_path: Path) -> None:
 
 def test_the_hashing_model_needs_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom search.settings import Settings\n"
-        "from workers.runtime import Runtime\n"
+        "import sys\nfrom pathlib import Path\nfrom anyseek.search.settings import Settings\n"
+        "from anyseek.workers.runtime import Runtime\n"
         "with Runtime.open(Settings(Path(sys.argv[1])), 'hashing') as runtime:\n"
         "    runtime.engine\nassert 'torch' not in sys.modules\n"
     )

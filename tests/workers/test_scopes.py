@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.contracts.catalogue import empty
 from tests.indexer.pictures import png
 from tests.workers.processes import POSTGRES, settings_of, wait_for, working
-from workers.runtime import Runtime
 
 REDIS = "ANYSEEK_TEST_REDIS"
 pytestmark = pytest.mark.skipif(

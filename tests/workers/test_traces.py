@@ -7,13 +7,13 @@ import pytest
 from celery import Celery
 from celery.exceptions import Reject
 
-from search import spans
-from search.catalogue.session import Database
-from search.settings import Settings
+from anyseek.search import spans
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
+from anyseek.workers.app import EMBED_TASK, SNAPSHOT_TASK
+from anyseek.workers.celery_queue import CeleryQueue
+from anyseek.workers.metrics import measured
 from tests.traces import identity, traced
-from workers.app import EMBED_TASK, SNAPSHOT_TASK
-from workers.celery_queue import CeleryQueue
-from workers.metrics import measured
 
 
 class Sent(Celery):  # type: ignore[misc]  # Celery has no types

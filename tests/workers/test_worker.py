@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from indexer.runs import Tools
-from search.catalogue import ledger
-from search.catalogue.jobs import JobState
-from search.catalogue.tables import LedgerRow, LogRow
-from search.settings import Settings
+from anyseek.indexer.runs import Tools
+from anyseek.search.catalogue import ledger
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.tables import LedgerRow, LogRow
+from anyseek.search.settings import Settings
+from anyseek.workers.readiness import is_ready
 from tests.contracts.catalogue import empty
 from tests.indexer.harness import check_agreement, failures, held, installation
 from tests.indexer.pictures import encoded, png
 from tests.services.servers import Rabbit, Redis, Server
 from tests.workers.processes import POSTGRES, WorkerProcess, look, settings_of, submit, wait_for, working
-from workers.readiness import is_ready
 
 RABBIT = "ANYSEEK_TEST_RABBITMQ"
 pytestmark = pytest.mark.skipif(
@@ -27,7 +27,10 @@ pytestmark = pytest.mark.skipif(
 
 INPUTS, BAD = 150, 5
 # Has a worker die when it meets a picture whose first pixel is pure red.
-TRAP = "import model.hashing as hashing\nfrom tests.indexer.harness import Trapped\nhashing.HashingEmbedder = Trapped"
+TRAP = (
+    "import anyseek.model.hashing as hashing\nfrom tests.indexer.harness import Trapped\n"
+    "hashing.HashingEmbedder = Trapped"
+)
 
 
 # Each task takes some seconds.

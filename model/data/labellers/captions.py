@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.data.registry import LabellerKind
-from model.data.samples import Caption, DataSample, Origin
+from anyseek.model.data.registry import LabellerKind
+from anyseek.model.data.samples import Caption, DataSample, Origin
 
 _EMOJI = ("a picture of {}", "a drawing of {}", "{} icon", "an emoji of {}", "find {}", "a simple {} symbol")
 _PHOTO = ("a {medium} of {}", "{}", "a picture of a {}", "a {medium} with a {} in it", "{}, photographed")

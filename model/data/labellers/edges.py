@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from model.data.registry import LabellerKind
-from model.data.samples import DataSample
-from model.modalities.edge_detection import canny, soft_edges, varied_canny
+from anyseek.model.data.registry import LabellerKind
+from anyseek.model.data.samples import DataSample
+from anyseek.model.modalities.edge_detection import canny, soft_edges, varied_canny
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.data.registry import Place
-from model.encoders.conse import class_sentences, conse
-from model.encoders.efficientnet import Features, load_efficientnet
-from model.encoders.minilm import TextStates, load_minilm
-from model.encoders.preprocess import VERSION, encoder_input
-from model.encoders.pull import check_encoders, encoders_digest, encoders_folder
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
+from anyseek.model.data.registry import Place
+from anyseek.model.encoders.conse import class_sentences, conse
+from anyseek.model.encoders.efficientnet import Features, load_efficientnet
+from anyseek.model.encoders.minilm import TextStates, load_minilm
+from anyseek.model.encoders.preprocess import VERSION, encoder_input
+from anyseek.model.encoders.pull import check_encoders, encoders_digest, encoders_folder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
 
 _TEXTS_AT_ONCE = 64
 

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.data.registry import LabellerKind
-from model.data.samples import Caption, DataSample
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.boxes import LabelledBox
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.seam import Regions
+from anyseek.model.data.registry import LabellerKind
+from anyseek.model.data.samples import Caption, DataSample
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.seam import Regions
 
 _DIGITS = 4
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from model.config_reader import Bounds
-from model.data.registry import LabellerKind
-from model.data.samples import DataSample
-from model.modalities.formats.color_palette import MOST_COLOURS, palette_of
+from anyseek.model.config_reader import Bounds
+from anyseek.model.data.registry import LabellerKind
+from anyseek.model.data.samples import DataSample
+from anyseek.model.modalities.formats.color_palette import MOST_COLOURS, palette_of
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.config_reader import Bounds, Refused
-from model.data.contents import changed
-from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
-from model.data.registry import LabellerKind, Place
-from model.data.samples import DataSample
-from model.encoders.efficientnet import Features
-from model.encoders.preprocess import looked_at, seen_pixels
-from model.files import file_digest
-from model.fourm.bundled.bundle import PROJECTION, WEIGHTS
-from model.fourm.bundled.feature_maps import Projection, load_projection
-from model.modalities.drawings import ByteArray
-from model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
-from model.modalities.values import CONTENTS
+from anyseek.model.config_reader import Bounds, Refused
+from anyseek.model.data.contents import changed
+from anyseek.model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
+from anyseek.model.data.registry import LabellerKind, Place
+from anyseek.model.data.samples import DataSample
+from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.preprocess import looked_at, seen_pixels
+from anyseek.model.files import file_digest
+from anyseek.model.fourm.bundled.bundle import PROJECTION, WEIGHTS
+from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
+from anyseek.model.modalities.values import CONTENTS
 
 HalfArray = npt.NDArray[np.float16]
 _PROJECTION = WEIGHTS / "4m-tiny" / PROJECTION

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
-from model.data.registry import LabellerKind
-from model.data.samples import Caption, DataSample, Origin
-from model.encoders.preprocess import looked_at
+from anyseek.model.data.labellers.encoders import Encoders, checked_encoders, shared_encoders, unit
+from anyseek.model.data.registry import LabellerKind
+from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.encoders.preprocess import looked_at
 
 
 @dataclass(frozen=True)

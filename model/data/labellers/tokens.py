@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoints.files import load_tokenizer, weights_digest
-from model.data.errors import RecipeInvalid, SampleInvalid
-from model.data.registry import LabellerKind, Place
-from model.data.samples import DataSample
-from model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
-from model.fourm.published.loading import InstalledTokenizers, installed_config
-from model.fourm.published.modalities import target_form
-from model.fourm.published.names import published
-from model.fourm.published.store import installed
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import Content, field_content
-from model.network.config import ConfigInvalid, ModalityConfig
-from model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
+from anyseek.model.checkpoints.files import load_tokenizer, weights_digest
+from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
+from anyseek.model.data.registry import LabellerKind, Place
+from anyseek.model.data.samples import DataSample
+from anyseek.model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
+from anyseek.model.fourm.published.loading import InstalledTokenizers, installed_config
+from anyseek.model.fourm.published.modalities import target_form
+from anyseek.model.fourm.published.names import published
+from anyseek.model.fourm.published.store import installed
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import Content, field_content
+from anyseek.model.network.config import ConfigInvalid, ModalityConfig
+from anyseek.model.tokenizers.inputs import InputKind, input_kind, tokenizer_input
 
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.data.errors import SampleInvalid
-from model.data.registry import SourceKind
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.sources.packs import PackEntry, PackOptions, read_pack
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.sources.packs import PackEntry, PackOptions, read_pack
+from anyseek.model.modalities.drawings import ByteArray
 
 LICENCE = (
     "open: FSA/OWI and DOCUMERICA photographs (US government, no known restrictions), COCO photos CC BY 2.0 and "

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.codecs import read_file_value
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import SourceKind
-from model.data.samples import DataSample, Split
-from model.data.splits import Shares
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.codecs import read_file_value
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.data.splits import Shares
+from anyseek.model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"

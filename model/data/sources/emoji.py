@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.config_reader import Refused
-from model.data.concepts import Concept, base_concept, plain_hexcode, split_of
-from model.data.concepts import Split as ConceptSplit
-from model.data.emoji_art import (
+from anyseek.model.config_reader import Refused
+from anyseek.model.data.concepts import Concept, base_concept, plain_hexcode, split_of
+from anyseek.model.data.concepts import Split as ConceptSplit
+from anyseek.model.data.emoji_art import (
     EMOJIBASE,
     LICENCES,
     NAMES_LICENCE,
@@ -26,11 +26,11 @@ from model.data.emoji_art import (
     fetch_openmoji,
     fetch_vendor,
 )
-from model.data.errors import SampleInvalid
-from model.data.registry import Place, SourceKind
-from model.data.samples import DataSample, Split
-from model.galleries.openmoji import Rendering, draw_svg, keep_groups, line_drawing, read_concepts
-from model.modalities.drawings import ByteArray, ink
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.registry import Place, SourceKind
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.galleries.openmoji import Rendering, draw_svg, keep_groups, line_drawing, read_concepts
+from anyseek.model.modalities.drawings import ByteArray, ink
 
 UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
 HELD_OUT_VENDOR = "emojione"  # in the test split only

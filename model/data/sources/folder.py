@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from model.data.codecs import read_file_value
-from model.data.contents import ARRAYS, STORED, stored_content
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import SourceKind
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.splits import Shares
-from model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
+from anyseek.model.data.codecs import read_file_value
+from anyseek.model.data.contents import ARRAYS, STORED, stored_content
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.splits import Shares
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from model.data.codecs import read_value
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import SourceKind
-from model.data.samples import DataSample, Split
-from model.data.sources.packs import PackEntry, PackOptions, read_pack
-from model.seam import FloatArray, Regions
+from anyseek.model.data.codecs import read_value
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.data.sources.packs import PackEntry, PackOptions, read_pack
+from anyseek.model.seam import FloatArray, Regions
 
 _DEPTH = "NYU Depth v2 (Silberman, Hoiem, Kohli, Fergus) and peach-rgbd (tsing-luo), no licence found, research only"
 _SEGMENTATION = (

@@ -11,11 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from model.data.codecs import read_value
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import Split
-from model.data.sources.tar_members import Member, describe, find_shards, list_members
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.codecs import read_value
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.tar_members import Member, describe, find_shards, list_members
+from anyseek.model.modalities.drawings import ByteArray
 
 _TOLD = ("id", "source", "license", "split")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.codecs import read_value
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import SourceKind
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.sources.tar_members import Member, describe, find_shards, list_members
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.codecs import read_value
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.sources.tar_members import Member, describe, find_shards, list_members
+from anyseek.model.modalities.drawings import ByteArray
 
 LICENCE = (
     "Caltech 101 (Li, Andreeto, Ranzato, Perona), CC BY 4.0; Clothing dataset (alexeygrigorev), CC0 1.0; "

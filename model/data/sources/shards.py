@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.codecs import decode_value, read_value
-from model.data.errors import SampleInvalid
-from model.data.registry import SourceKind
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.sources.tar_members import Member, describe, find_shards, list_members
-from model.data.splits import Shares
-from model.modalities.registry import PICTURE_SUFFIXES
+from anyseek.model.data.codecs import decode_value, read_value
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.registry import SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.sources.tar_members import Member, describe, find_shards, list_members
+from anyseek.model.data.splits import Shares
+from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 
 _ATTRIBUTES = ("attributes.json", "json")
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from model.data.codecs import read_value
-from model.data.errors import SampleInvalid
-from model.data.registry import Place, SourceKind
-from model.data.samples import DataSample, Split
-from model.data.sources.packs import PackEntry, PackOptions, read_pack
-from model.modalities.drawings import ByteArray
+from anyseek.model.data.codecs import read_value
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.registry import Place, SourceKind
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.data.sources.packs import PackEntry, PackOptions, read_pack
+from anyseek.model.modalities.drawings import ByteArray
 
 LICENCE = (
     "open: The Quick, Draw! Dataset (Google), CC BY 4.0; research: The Sketchy Database (Sangkloy, Burnell, Ham, "

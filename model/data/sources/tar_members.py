@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config_reader import Positive
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import Place, SourceKind
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.files import whole_file
+from anyseek.model.config_reader import Positive
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import Place, SourceKind
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.files import whole_file
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _PACKED = ".gz"

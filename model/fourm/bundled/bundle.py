@@ -1,17 +1,17 @@
 """Weights that ship with the package: a folder in `model/weights/` with a manifest, safetensors and a vocabulary.
 
 Two sets of weights may share a network: the manifest of one names the folder of the other, beside its own, as its
-`network`, and its own folder has only the towers (`model.towers`) and the decoder of images
-(`model.fourm.bundled.dense_decoder`).
+`network`, and its own folder has only the towers (`anyseek.model.towers`) and the decoder of images
+(`anyseek.model.fourm.bundled.dense_decoder`).
 
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
-(`classes`), how sure captions are (`caption_certainty`, `model.towers.captions`), how words answer questions about
-pictures (`picture_answers`, `model.towers.telling`), the licence of the weights and the fingerprint. The fingerprint is
-that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has the
-checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
-(`model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
-(`model.fourm.bundled.images`).
+(`classes`), how sure captions are (`caption_certainty`, `anyseek.model.towers.captions`), how words answer questions
+about pictures (`picture_answers`, `anyseek.model.towers.telling`), the licence of the weights and the fingerprint. The
+fingerprint is that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has
+the checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
+(`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
+(`anyseek.model.fourm.bundled.images`).
 """
 
 import hashlib
@@ -25,28 +25,28 @@ import numpy as np
 from safetensors.numpy import load_file
 from torch import nn
 
-from model.checkpoints.files import load_fourm, load_vqvae
-from model.encoders.preprocess import VERSION
-from model.encoders.pull import encoders_digest
-from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
-from model.files import file_digest
-from model.fourm.bundled.dense_decoder import FILE as DECODER
-from model.fourm.bundled.dense_decoder import DenseDecoder, load_decoder
-from model.fourm.bundled.feature_maps import Projection, load_projection
-from model.fourm.bundled.images import CLASSES, DenseTarget, load_dense
-from model.fourm.bundled.layout import INPUTS, SEMANTIC
-from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
-from model.fourm.spaces import TowersSpace
-from model.modalities.registry import DECLARATIONS
-from model.network.config import EmbeddingKind, FourMConfig
-from model.network.transformer import FourM
-from model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.towers.captions import Calibration, From, general_words
-from model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
-from model.towers.space import FILE as TOWERS
-from model.towers.telling import Answers, Question
+from anyseek.model.checkpoints.files import load_fourm, load_vqvae
+from anyseek.model.encoders.preprocess import VERSION
+from anyseek.model.encoders.pull import encoders_digest
+from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
+from anyseek.model.files import file_digest
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.fourm.bundled.dense_decoder import DenseDecoder, load_decoder
+from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
+from anyseek.model.fourm.bundled.images import CLASSES, DenseTarget, load_dense
+from anyseek.model.fourm.bundled.layout import INPUTS, SEMANTIC
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from anyseek.model.fourm.spaces import TowersSpace
+from anyseek.model.modalities.registry import DECLARATIONS
+from anyseek.model.network.config import EmbeddingKind, FourMConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.towers.captions import Calibration, From, general_words
+from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
+from anyseek.model.towers.space import FILE as TOWERS
+from anyseek.model.towers.telling import Answers, Question
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MANIFEST = "manifest.json"

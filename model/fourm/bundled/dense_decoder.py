@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.checkpoints.quantized import dequantized, quantized
-from model.encoders.efficientnet import LEVELS
-from model.errors import WeightsCorrupt
-from model.fourm.images import flipped_normals
-from model.modalities.drawings import ByteArray
+from anyseek.model.checkpoints.quantized import dequantized, quantized
+from anyseek.model.encoders.efficientnet import LEVELS
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.images import flipped_normals
+from anyseek.model.modalities.drawings import ByteArray
 
 FILE = "dense_decoder.safetensors"
 SEEN = ("rgb", "canny_edge", "depth", "normal", "semseg", "bounding_boxes")  # what it decodes from, in this order

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from model.checkpoints.quantized import dequantized
-from model.encoders.efficientnet import CHANNELS
+from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.encoders.efficientnet import CHANNELS
 
 MAP_CHANNELS = 256
 

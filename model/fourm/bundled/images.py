@@ -1,8 +1,8 @@
 """Images that bundled models predict, and the resulting values.
 
 From an input that can be rendered as a picture, an image is decoded from what the image encoder sees of it
-(`model.fourm.bundled.dense_decoder`). From all others, the network predicts tokens; a bundle stores the decoder of the
-tokens of `depth` in `depth.safetensors`. The manifest names the classes of label maps.
+(`anyseek.model.fourm.bundled.dense_decoder`). From all others, the network predicts tokens; a bundle stores the decoder
+of the tokens of `depth` in `depth.safetensors`. The manifest names the classes of label maps.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoints.files import load_image_decoder, read_config
-from model.errors import WeightsCorrupt
-from model.fourm.bundled.dense_decoder import DenseDecoder
-from model.fourm.bundled.layout import DENSE
-from model.fourm.codecs import Decoded, Diffusing, Tokenizers
-from model.fourm.images import ToValue, depth_of, drawing_of, picture_of
-from model.fourm.specialists import Specialists
-from model.modalities.registry import MODALITIES, Content
-from model.network.config import FourMConfig, ModalityConfig
-from model.once import Once
-from model.seam import Regions, Value
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageDecoder
-from model.tokenizers.outputs import logits_to_labels
+from anyseek.model.checkpoints.files import load_image_decoder, read_config
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.bundled.dense_decoder import DenseDecoder
+from anyseek.model.fourm.bundled.layout import DENSE
+from anyseek.model.fourm.codecs import Decoded, Diffusing, Tokenizers
+from anyseek.model.fourm.images import ToValue, depth_of, drawing_of, picture_of
+from anyseek.model.fourm.specialists import Specialists
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.network.config import FourMConfig, ModalityConfig
+from anyseek.model.once import Once
+from anyseek.model.seam import Regions, Value
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder
+from anyseek.model.tokenizers.outputs import logits_to_labels
 
 CLASSES = "classes"  # the manifest's key: by modality the name of each label
 _VALUES: dict[Content, ToValue] = {
@@ -56,7 +56,7 @@ class DenseTarget:
 
     @torch.inference_mode()
     def value(self, tokens: Tensor) -> Value:
-        """The value of tokens int64 (h, w): see `model.modalities.registry.Content`."""
+        """The value of tokens int64 (h, w): see `anyseek.model.modalities.registry.Content`."""
         return self.value_of(self.decoder().decode_tokens(tokens[None]))
 
     @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model.modalities.registry import DECLARED, MODALITIES, Content
+from anyseek.model.modalities.registry import DECLARED, MODALITIES, Content
 
 PICTURE, DRAWING, CAPTION, PALETTE = "picture_map", "drawing_map", "caption_states", "color_palette"
 VISUAL, SEMANTIC = "visual_global", "semantic_global"

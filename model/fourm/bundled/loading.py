@@ -7,31 +7,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.colours.space import COLOURS, PALETTE, colour_space
-from model.devices import CPU
-from model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
-from model.encoders.fastest import FastestEncoder, load_fastest
-from model.encoders.minilm import load_minilm
-from model.encoders.pull import check_encoders
-from model.fourm.bundled.bundle import Bundle, load_bundle
-from model.fourm.bundled.images import SeenImages
-from model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
-from model.fourm.codecs import EncoderStates, Form, TargetForm, Text
-from model.fourm.inputs import FourMParts
-from model.fourm.model import FourMModel
-from model.fourm.spaces import Embedding, GlobalSpace
-from model.fourm.specialists import Specialist, Specialists
-from model.modalities.registry import MODALITIES
-from model.network.compiling import compile_where_asked
-from model.network.config import EmbeddingKind, FourMConfig
-from model.network.packing import pack, pack_linears
-from model.once import Once
-from model.placement import chosen_device
-from model.switches import switches
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.towers.captions import Captioner
-from model.vector_prediction import vector_targets
+from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
+from anyseek.model.devices import CPU
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
+from anyseek.model.encoders.fastest import FastestEncoder, load_fastest
+from anyseek.model.encoders.minilm import load_minilm
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
+from anyseek.model.fourm.bundled.images import SeenImages
+from anyseek.model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
+from anyseek.model.fourm.codecs import EncoderStates, Form, TargetForm, Text
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.spaces import Embedding, GlobalSpace
+from anyseek.model.fourm.specialists import Specialist, Specialists
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.network.compiling import compile_where_asked
+from anyseek.model.network.config import EmbeddingKind, FourMConfig
+from anyseek.model.network.packing import pack, pack_linears
+from anyseek.model.once import Once
+from anyseek.model.placement import chosen_device
+from anyseek.model.switches import switches
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.towers.captions import Captioner
+from anyseek.model.vector_prediction import vector_targets
 
 _WINDOW = 16  # samples whose inputs are made together, which is what the network sees together
 
@@ -39,8 +39,9 @@ _WINDOW = 16  # samples whose inputs are made together, which is what the networ
 def load_bundled(name: str, home: Path, folder: Path | None = None, device: str = CPU) -> FourMModel:
     """Load the bundled model `name` with the encoders pulled below `home`; `folder` as for `load_bundle`.
 
-    All of it is on `device`, one that `model.devices` offers. Raises `BadDevice`, `UnknownModel`, `WeightsMissing`
-    (also for encoders not pulled yet, naming the command), `WeightsCorrupt`, `ConfigInvalid` and `CheckpointMismatch`.
+    All of it is on `device`, one that `anyseek.model.devices` offers. Raises `BadDevice`, `UnknownModel`,
+    `WeightsMissing` (also for encoders not pulled yet, naming the command), `WeightsCorrupt`, `ConfigInvalid` and
+    `CheckpointMismatch`.
     """
     where = chosen_device(device)
     bundle = load_bundle(name, folder)
@@ -106,7 +107,7 @@ def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
 
 @dataclass(frozen=True)
 class BundledTokenizers:
-    """Implements `model.fourm.codecs.Tokenizers` with a bundle's tokenizers."""
+    """Implements `anyseek.model.fourm.codecs.Tokenizers` with a bundle's tokenizers."""
 
     text: TextTokenizer
     of_spaces: Mapping[str, VQVAE]

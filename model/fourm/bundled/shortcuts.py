@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from model.checkpoints.quantized import dequantized
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 
 _MATRIX = re.compile(r"maps\.(.+)_to_(.+)\.(down|up)")
 

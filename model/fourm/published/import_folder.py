@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import WeightsMissing
-from model.files import flush_file
-from model.fourm.published.installing import Say, check, check_space, gathering, install
-from model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY, published
-from model.fourm.published.store import CONFIG_FILE, MODEL_FILE, VOCABULARY_FILE, InstalledFile, Record, describe
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.files import flush_file
+from anyseek.model.fourm.published.installing import Say, check, check_space, gathering, install
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY, published
+from anyseek.model.fourm.published.store import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    VOCABULARY_FILE,
+    InstalledFile,
+    Record,
+    describe,
+)
 
 _IN_CACHE = f"models--{OWNER}--"  # how the Hub's own cache calls the folder of a repository
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.downloads.wheels import DownloadFailed
-from model.errors import WeightsCorrupt
-from model.files import FileLock
-from model.fourm.published.names import VOCABULARY, VOCABULARY_SHA256, Role, published
-from model.fourm.published.store import (
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.files import FileLock
+from anyseek.model.fourm.published.names import VOCABULARY, VOCABULARY_SHA256, Role, published
+from anyseek.model.fourm.published.store import (
     CONFIG_FILE,
     MODEL_FILE,
     RECORD_FILE,
@@ -72,7 +72,7 @@ def check(name: str, path: Path) -> None:
     if name == VOCABULARY:
         _check_vocabulary(path)
         return
-    from model.checkpoints.files import check_fourm, check_tokenizer
+    from anyseek.model.checkpoints.files import check_fourm, check_tokenizer
 
     (check_tokenizer if published(name).role is Role.TOKENIZER else check_fourm)(path)
 
@@ -86,7 +86,7 @@ def check_space(needed: int, home: Path) -> None:
 
 
 def _config_file_is_read(model: Path) -> bool:
-    from model.checkpoints.files import config_is_in_header
+    from anyseek.model.checkpoints.files import config_is_in_header
 
     return not config_is_in_header(model)
 

@@ -8,27 +8,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.checkpoints.files import load_fourm, load_tokenizer, read_config
-from model.devices import CPU
-from model.errors import UnknownModel, WeightsMissing
-from model.fourm.codecs import FeatureTokens, Form, VectorTokens
-from model.fourm.inputs import FourMParts
-from model.fourm.model import FourMModel
-from model.fourm.published.modalities import inputs_of, targets_of
-from model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
-from model.fourm.published.options import EmbedderOptions, Precision, parse_name
-from model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
-from model.fourm.spaces import Embedding, GlobalSpace
-from model.network.compiling import compile_where_asked
-from model.network.config import ConfigInvalid, FourMConfig
-from model.network.packing import pack
-from model.once import Once
-from model.placement import chosen_device
-from model.seam import EmbeddingSpace
-from model.tokenizers.build import Tokenizer
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, read_config
+from anyseek.model.devices import CPU
+from anyseek.model.errors import UnknownModel, WeightsMissing
+from anyseek.model.fourm.codecs import FeatureTokens, Form, VectorTokens
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.modalities import inputs_of, targets_of
+from anyseek.model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
+from anyseek.model.fourm.published.options import EmbedderOptions, Precision, parse_name
+from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
+from anyseek.model.fourm.spaces import Embedding, GlobalSpace
+from anyseek.model.network.compiling import compile_where_asked
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.network.packing import pack
+from anyseek.model.once import Once
+from anyseek.model.placement import chosen_device
+from anyseek.model.seam import EmbeddingSpace
+from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 _VERSION = "1"  # of preprocessing and decoding, part of the fingerprint: raise it whenever a vector changes
 _WINDOW = 64  # samples whose inputs are made together
@@ -42,9 +42,9 @@ _OWN_SPACES = {"clip": "clip", "imagebind": "imagebind_global", "imagebind_globa
 def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     """The published network `name`, with its options, as installed below `home`, packed for prediction.
 
-    All of it is on `device`, one that `model.devices` offers. Tokenizers, always float32, and the vocabulary are
-    loaded on first use. What it embeds with, such as `spaces`, raises `WeightsMissing` without the vocabulary or any
-    tokenizer of a space. Raises `BadDevice`, `UnknownModel`, also for the name of a tokenizer, `WeightsMissing`,
+    All of it is on `device`, one that `anyseek.model.devices` offers. Tokenizers, always float32, and the vocabulary
+    are loaded on first use. What it embeds with, such as `spaces`, raises `WeightsMissing` without the vocabulary or
+    any tokenizer of a space. Raises `BadDevice`, `UnknownModel`, also for the name of a tokenizer, `WeightsMissing`,
     `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
     """
     network_name, options = parse_name(name)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.errors import UnsupportedModality
-from model.fourm import images
-from model.fourm.codecs import (
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm import images
+from anyseek.model.fourm.codecs import (
     Codec,
     FeatureTokens,
     Form,
@@ -26,13 +26,13 @@ from model.fourm.codecs import (
     VectorTokens,
     vector_tokenizer,
 )
-from model.fourm.published import names
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.sam_instances import QueryPoint
-from model.network.config import ConfigInvalid, FourMConfig
-from model.seam import FloatArray
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.outputs import logits_to_masks
+from anyseek.model.fourm.published import names
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.sam_instances import QueryPoint
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.seam import FloatArray
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.outputs import logits_to_masks
 
 JOINTS = 23
 _MASK_GRID = (4, 4)
@@ -95,7 +95,7 @@ _SEMSEG = ImageTokens(names.SEMSEG, images.label_image, images.regions_of)
 _CANNY = ImageTokens(names.EDGE, images.line_image, images.drawing_of)
 _SAM_EDGE = ImageTokens(names.EDGE, images.edge_image, images.drawing_of)
 
-# By modality (`model.modalities.registry`); the order is that in which a network sees them.
+# By modality (`anyseek.model.modalities.registry`); the order is that in which a network sees them.
 FORMS: dict[str, tuple[Form, ...]] = {
     "rgb": (*_both_sizes("rgb", _PIXELS), *_both_sizes("tok_rgb", _RGB)),
     "depth": _both_sizes("tok_depth", _DEPTH),

@@ -7,7 +7,7 @@ Hugging Face Hub, without the owner.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.errors import UnknownModel
+from anyseek.model.errors import UnknownModel
 
 OWNER = "EPFL-VILAB"
 LICENCE = "non-commercial"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from model.errors import UnknownModel
-from model.fourm.published.names import OWNER, PUBLISHED, Role
-from model.seam import Decoding
+from anyseek.model.errors import UnknownModel
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
+from anyseek.model.seam import Decoding
 
 
 class Precision(StrEnum):

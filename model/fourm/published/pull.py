@@ -6,11 +6,11 @@ Run the pull again to resume it after an interruption; until it completes, the c
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.downloads.hub import RemoteFile, fetch, remote_files
-from model.downloads.wheels import DownloadFailed
-from model.fourm.published.installing import Say, check_space, gathering, install
-from model.fourm.published.names import VOCABULARY, VOCABULARY_URL, Published, published
-from model.fourm.published.store import (
+from anyseek.model.downloads.hub import RemoteFile, fetch, remote_files
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.fourm.published.installing import Say, check_space, gathering, install
+from anyseek.model.fourm.published.names import VOCABULARY, VOCABULARY_URL, Published, published
+from anyseek.model.fourm.published.store import (
     CONFIG_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,

@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from model.errors import WeightsCorrupt, WeightsMissing
-from model.files import file_digest, write_file
-from model.fourm.published.names import LICENCE, OWNER, PUBLISHED, VOCABULARY, Role
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.files import file_digest, write_file
+from anyseek.model.fourm.published.names import LICENCE, OWNER, PUBLISHED, VOCABULARY, Role
 
 MODEL_FILE, CONFIG_FILE, VOCABULARY_FILE = "model.safetensors", "config.json", "tokenizer.json"
 RECORD_FILE = "fingerprint.json"

@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.checkpoints.files import load_fourm, load_tokenizer
-from model.errors import CheckpointMismatch, ModelError, WeightsCorrupt
-from model.fourm.published.installing import Say
-from model.fourm.published.names import VOCABULARY, Role, published
-from model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, describe, folder_of, installed
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.network.transformer import Context, FourM
-from model.tokenizers.build import Tokenizer
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.samplers import Sampling, Scheduler
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.files import load_fourm, load_tokenizer
+from anyseek.model.errors import CheckpointMismatch, ModelError, WeightsCorrupt
+from anyseek.model.fourm.published.installing import Say
+from anyseek.model.fourm.published.names import VOCABULARY, Role, published
+from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, describe, folder_of, installed
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.network.transformer import Context, FourM
+from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.samplers import Sampling, Scheduler
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 _TOKENS = 8  # of each modality in the trial pass
 _GRID = 4  # tokens a side of a trial image: 64 pixels at the published patch, a multiple of the diffusion's 32

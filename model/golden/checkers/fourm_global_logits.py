@@ -2,13 +2,13 @@
 
 import torch
 
-from model.golden.cases import Arrays, Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
-from model.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
-from model.golden.networks import filled_fourm
-from model.network.transformer import FourM
+from anyseek.model.golden.cases import Arrays, Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
+from anyseek.model.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
+from anyseek.model.golden.networks import filled_fourm
+from anyseek.model.network.transformer import FourM
 
 
 class GlobalLogitsChecker:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.networks import build_network
+from anyseek.model.golden.cases import Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.networks import build_network
 
 
 class KeysChecker:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from torch import Tensor
 
-from model.fourm.images import (
+from anyseek.model.fourm.images import (
     Crop,
     centre_crop,
     crop_resized,
@@ -15,10 +15,10 @@ from model.fourm.images import (
     signed,
     standardised_depth,
 )
-from model.golden.cases import Arrays, Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.network.modality_embeddings import sincos_1d, sincos_2d
+from anyseek.model.golden.cases import Arrays, Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.network.modality_embeddings import sincos_1d, sincos_2d
 
 _TABLE_TOLERANCE = 1e-5
 _FLOAT_TOLERANCE = 1e-5

@@ -2,12 +2,12 @@
 
 import torch
 
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.networks import filled, tokenizer_config
-from model.golden.weights import normal
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.golden.cases import Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.networks import filled, tokenizer_config
+from anyseek.model.golden.weights import normal
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 _TOLERANCE = 1e-4
 _MARGIN = 1e-4

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.generation.sampling import filter_logits
-from model.generation.schedule import cosine_counts, linear_counts, temperatures
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.weights import normal
-from model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
-from model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
+from anyseek.model.generation.sampling import filter_logits
+from anyseek.model.generation.schedule import cosine_counts, linear_counts, temperatures
+from anyseek.model.golden.cases import Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.weights import normal
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
+from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
 
 _TEMPERATURE_TOLERANCE = 1e-9
 _ALPHA_TOLERANCE = 1e-5

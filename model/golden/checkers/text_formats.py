@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import WeightsMissing
-from model.generation.state import ModalityState, image_target, sequence_target, text_target
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.modalities.formats.boxes import Box, LabelledBox, boxes_to_text
-from model.modalities.formats.color_palette import palette_to_text
-from model.modalities.formats.human_poses import HumanPose, poses_to_text
-from model.modalities.formats.layout import Budgets, lay_out
-from model.modalities.formats.metadata import (
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.generation.state import ModalityState, image_target, sequence_target, text_target
+from anyseek.model.golden.cases import Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox, boxes_to_text
+from anyseek.model.modalities.formats.color_palette import palette_to_text
+from anyseek.model.modalities.formats.human_poses import HumanPose, poses_to_text
+from anyseek.model.modalities.formats.layout import Budgets, lay_out
+from anyseek.model.modalities.formats.metadata import (
     FIELD_NUMBERS,
     FIELDS,
     Count,
@@ -25,9 +25,9 @@ from model.modalities.formats.metadata import (
     metadata_chunks,
     metadata_to_text,
 )
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
-from model.modalities.formats.spans import SpecialIds, mask_spans, merge_spans
-from model.tokenizers.text import TextTokenizer
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
+from anyseek.model.modalities.formats.spans import SpecialIds, mask_spans, merge_spans
+from anyseek.model.tokenizers.text import TextTokenizer
 
 _FIRST_KEEP = 0.5  # the keep probability that recorded layouts began with
 

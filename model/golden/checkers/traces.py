@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.generation.generate import generate
-from model.generation.run import Options, Pass
-from model.generation.schedule import Scheme, Step, TargetPlan, chain
-from model.generation.state import ModalityState
-from model.golden.cases import Arrays, Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
-from model.golden.logit_statistics import HIDDEN_TOLERANCE
-from model.golden.networks import filled_fourm
-from model.modalities.formats.spans import PUBLISHED_IDS
-from model.network.transformer import FourM
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
+from anyseek.model.generation.state import ModalityState
+from anyseek.model.golden.cases import Arrays, Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
+from anyseek.model.golden.logit_statistics import HIDDEN_TOLERANCE
+from anyseek.model.golden.networks import filled_fourm
+from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
+from anyseek.model.network.transformer import FourM
 
 _SCHEDULE_TOLERANCE = 1e-9
 

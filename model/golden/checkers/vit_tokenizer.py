@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model.golden.cases import Case
-from model.golden.checkers import CheckOptions
-from model.golden.comparison import Comparison
-from model.golden.image_tokens import TOKENIZER_TOLERANCE, compare_tokens
-from model.golden.networks import filled, tokenizer_config
-from model.golden.weights import normal
-from model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.golden.cases import Case
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.comparison import Comparison
+from anyseek.model.golden.image_tokens import TOKENIZER_TOLERANCE, compare_tokens
+from anyseek.model.golden.networks import filled, tokenizer_config
+from anyseek.model.golden.weights import normal
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 
 # Logits are not recorded with margins; labels are compared where ours lead by more than any float error.
 _LABEL_MARGIN = 1e-3

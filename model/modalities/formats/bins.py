@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 LARGEST_BIN = 999
 _BIN = re.compile(r"v([0-3])=(0|[1-9]\d{0,2})")

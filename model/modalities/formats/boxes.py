@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.modalities.formats.bins import (
+from anyseek.model.modalities.formats.bins import (
     Bin,
     read_words,
     scale_from_bin,
@@ -12,7 +12,7 @@ from model.modalities.formats.bins import (
     take_bins,
     write_bin,
 )
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 LEAST_SCORE = 0.6  # boxes of a lower score are not written
 _CORNER_AXES = range(4)

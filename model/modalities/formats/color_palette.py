@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.bins import Bin, read_words, write_bin
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.bins import Bin, read_words, write_bin
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 MOST_COLOURS = 7
 

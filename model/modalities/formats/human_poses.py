@@ -8,7 +8,7 @@ shape coefficients).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.modalities.formats.bins import (
+from anyseek.model.modalities.formats.bins import (
     Bin,
     read_codes,
     read_words,
@@ -19,8 +19,8 @@ from model.modalities.formats.bins import (
     write_bin,
     write_code,
 )
-from model.modalities.formats.boxes import Box, read_box, write_box
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.boxes import Box, read_box, write_box
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 GROUPS = ("pose", "global", "camera", "shape")
 NOBODY = "none"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.spans import FormatInvalid, MaskedSpans, SpecialIds, mask_spans
+from anyseek.model.modalities.formats.spans import FormatInvalid, MaskedSpans, SpecialIds, mask_spans
 
 _KEEP_DECAY = 0.9  # by which the share of kept chunks shrinks while the input is too long
 

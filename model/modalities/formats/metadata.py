@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from model.modalities.formats.bins import LARGEST_BIN, Bin, clamp, read_words, write_bin
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.bins import LARGEST_BIN, Bin, clamp, read_words, write_bin
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 
 class Binning(Protocol):

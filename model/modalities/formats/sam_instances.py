@@ -8,9 +8,17 @@ v1=<ymin> v2=<xmax> v3=<ymax>` (x first) and 16 codes of the mask tokenizer. Coo
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.modalities.formats.bins import Bin, read_codes, read_words, split_before, take_bins, write_bin, write_code
-from model.modalities.formats.boxes import Box
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.bins import (
+    Bin,
+    read_codes,
+    read_words,
+    split_before,
+    take_bins,
+    write_bin,
+    write_code,
+)
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 SIDE = 224
 MASK_TOKENS = 16

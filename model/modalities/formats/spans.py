@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from model.errors import RequestInvalid
-from model.tokenizers.text import TextTokenizer
+from anyseek.model.errors import RequestInvalid
+from anyseek.model.tokenizers.text import TextTokenizer
 
 
 class FormatInvalid(RequestInvalid):

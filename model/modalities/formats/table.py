@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.modalities.formats.bins import SPECIAL_TOKEN
-from model.modalities.formats.boxes import boxes_from_text, boxes_to_text
-from model.modalities.formats.color_palette import palette_from_text, palette_to_text
-from model.modalities.formats.human_poses import poses_from_text, poses_to_text
-from model.modalities.formats.metadata import metadata_from_text, metadata_to_text
-from model.modalities.formats.sam_instances import instances_from_text, instances_to_text
+from anyseek.model.modalities.formats.bins import SPECIAL_TOKEN
+from anyseek.model.modalities.formats.boxes import boxes_from_text, boxes_to_text
+from anyseek.model.modalities.formats.color_palette import palette_from_text, palette_to_text
+from anyseek.model.modalities.formats.human_poses import poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.metadata import metadata_from_text, metadata_to_text
+from anyseek.model.modalities.formats.sam_instances import instances_from_text, instances_to_text
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.spans import FormatInvalid, SpecialIds, mask_spans
+from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds, mask_spans
 
 LONGEST = 77
 

@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.text_states import LONGEST, TextStates
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BadMap
-from model.modalities.reading.pictures import decoding, open_picture
-from model.seam import FloatArray, Regions
+from anyseek.model.modalities.formats.text_states import LONGEST, TextStates
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.seam import FloatArray, Regions
 
 NumberArray = npt.NDArray[np.generic]
 

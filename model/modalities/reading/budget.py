@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from model.modalities.reading.errors import RequestTooCostly
+from anyseek.model.modalities.reading.errors import RequestTooCostly
 
 
 class RequestAbandoned(Exception):

@@ -10,9 +10,9 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BrokenPicture, FormatNotInstalled
-from model.modalities.reading.jxl import is_jxl
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BrokenPicture, FormatNotInstalled
+from anyseek.model.modalities.reading.jxl import is_jxl
 
 PLAIN = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG with further views, as phones write, is among them
 KNOWN = (*PLAIN, "HEIF", "AVIF", "JPEG XL", "camera RAW")

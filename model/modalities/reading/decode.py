@@ -1,21 +1,21 @@
 """One modality's bytes to its value, the same way for queries, items and training data.
 
-`model.modalities.registry.Content` says what each modality's value is; the record of its content in
-`model.modalities.values` says which function decodes it.
+`anyseek.model.modalities.registry.Content` says what each modality's value is; the record of its content in
+`anyseek.model.modalities.values` says which function decodes it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from model.modalities.reading.budget import budget_of_request
-from model.modalities.reading.decoder_messages import Wanted
-from model.modalities.reading.decoders import decoders_of_service, goes_apart
-from model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
-from model.modalities.reading.errors import TooManyBytes, UnknownModality
-from model.modalities.reading.files import read_file
-from model.modalities.registry import MODALITIES, Content, Modality, resolve
-from model.modalities.values import CONTENTS
-from model.seam import Value
+from anyseek.model.modalities.reading.budget import budget_of_request
+from anyseek.model.modalities.reading.decoder_messages import Wanted
+from anyseek.model.modalities.reading.decoders import decoders_of_service, goes_apart
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import TooManyBytes, UnknownModality
+from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.registry import MODALITIES, Content, Modality, resolve
+from anyseek.model.modalities.values import CONTENTS
+from anyseek.model.seam import Value
 
 
 def decode(

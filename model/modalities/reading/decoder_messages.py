@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from model.modalities.reading import errors
-from model.modalities.reading.budget import Budget
-from model.modalities.reading.encoded import Encoded, FileLimits
-from model.modalities.reading.errors import DecodeError
-from model.modalities.reading.understood import Reading, Understood
-from model.modalities.registry import Content
-from model.seam import Regions
+from anyseek.model.modalities.reading import errors
+from anyseek.model.modalities.reading.budget import Budget
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import DecodeError
+from anyseek.model.modalities.reading.understood import Reading, Understood
+from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Regions
 
 Message = tuple[dict[str, Any], bytearray]
 

@@ -1,6 +1,6 @@
 """A process that decodes pictures for a service, one at a time, until the service closes the connection or is gone.
 
-    python -m model.modalities.reading.decoder_process SOCKET MEGABYTES
+    python -m anyseek.model.modalities.reading.decoder_process SOCKET MEGABYTES
 
 It may take so much memory beyond what it starts with, and writes no files. If a file takes too long, its alarm ends
 it, even in the midst of a decoder and with nobody left to kill it.
@@ -16,12 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from model.modalities.reading.decode import decode_content, known_modality
-from model.modalities.reading.decoder_messages import Wanted, answer_of, file_of, receive, send
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import DecodeError, RequestTooCostly
-from model.modalities.reading.understanding import understand_file
-from model.modalities.reading.understood import Reading
+from anyseek.model.modalities.reading.decode import decode_content, known_modality
+from anyseek.model.modalities.reading.decoder_messages import Wanted, answer_of, file_of, receive, send
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import DecodeError, RequestTooCostly
+from anyseek.model.modalities.reading.understanding import understand_file
+from anyseek.model.modalities.reading.understood import Reading
 
 READY = {"ready": True}
 

@@ -19,20 +19,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from model.modalities.reading.budget import Budget
-from model.modalities.reading.decoder_messages import Message, Wanted, reading_of, receive, send, task_of
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BrokenPicture, RequestTooCostly
-from model.modalities.reading.pictures import decoding
-from model.modalities.reading.understood import Reading
-from model.modalities.registry import Content
+from anyseek.model.modalities.reading.budget import Budget
+from anyseek.model.modalities.reading.decoder_messages import Message, Wanted, reading_of, receive, send, task_of
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
+from anyseek.model.modalities.reading.pictures import decoding
+from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.registry import Content
 
 APART_FROM = 16_000_000  # pixels; those with fewer are decoded in a fraction of a second
 
 _CONTENTS = frozenset({Content.PICTURE, Content.DRAWING, Content.DEPTH, Content.NORMAL, Content.REGIONS})
 _PLAIN = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP"}
 _NPY = b"\x93NUMPY"
-_PROGRAM = ("-m", "model.modalities.reading.decoder_process")
+_PROGRAM = ("-m", "anyseek.model.modalities.reading.decoder_process")
 _STARTING_SECONDS = 60.0
 _LOOKED_SECONDS = 0.1  # how often to see whether the client is still there
 

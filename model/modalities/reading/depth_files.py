@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.reading.arrays import MAP_AXES, NumberArray, is_npy, read_npy
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BadMap, EmptyInput, FormatNotInstalled, TooManyBytes
-from model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.arrays import MAP_AXES, NumberArray, is_npy, read_npy
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BadMap, EmptyInput, FormatNotInstalled, TooManyBytes
+from anyseek.model.modalities.reading.pictures import decoding, open_picture
 
 _GREY_MODES = frozenset({"L", "I", "I;16", "I;16B", "I;16L", "F"})
 _COLOUR_MODES = frozenset({"LA", "RGB", "RGBA", "P"})

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.modalities.reading.arrays import NumberArray, picked
-from model.modalities.reading.depth_files import DepthNumbers, read_depth_numbers
-from model.modalities.reading.encoded import WORKING_SIDE, Encoded
-from model.modalities.reading.errors import BadMap
-from model.modalities.reading.understood import Reading, Understood, told_form
-from model.seam import FloatArray
+from anyseek.model.modalities.reading.arrays import NumberArray, picked
+from anyseek.model.modalities.reading.depth_files import DepthNumbers, read_depth_numbers
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded
+from anyseek.model.modalities.reading.errors import BadMap
+from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
+from anyseek.model.seam import FloatArray
 
 FAR_BRIGHT, NEAR_BRIGHT, INVERSE = "far-bright", "near-bright", "inverse"
 FORMS = {

@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape, refuse_constant
-from model.modalities.class_tables import COLOUR
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.bins import LARGEST_BIN
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.color_palette import MOST_COLOURS
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.reading.encoded import Encoded, FileLimits
-from model.modalities.reading.errors import (
+from anyseek.model.json_reader import JsonLimits, JsonTooDeep, JsonTooLarge, check_shape, refuse_constant
+from anyseek.model.modalities.class_tables import COLOUR
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.bins import LARGEST_BIN
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import (
     BadDocument,
     BadMap,
     BadPalette,

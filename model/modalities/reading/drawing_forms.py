@@ -1,9 +1,9 @@
 """Drawings as a program made them, and photographed from paper."""
 
-from model.modalities.photographed_drawings import cleaned, is_photographed
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.pictures import decode_drawing, decode_picture
-from model.modalities.reading.understood import Reading, Understood, told_form
+from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.pictures import decode_drawing, decode_picture
+from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
 
 CLEAN, PHOTOGRAPHED = "clean", "photographed"
 FORMS = {CLEAN: "as it is", PHOTOGRAPHED: "photographed from paper"}

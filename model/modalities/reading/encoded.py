@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from model.config_reader import Positive
-from model.modalities.reading.budget import Budget
-from model.modalities.reading.errors import TooManyPixels
+from anyseek.model.config_reader import Positive
+from anyseek.model.modalities.reading.budget import Budget
+from anyseek.model.modalities.reading.errors import TooManyPixels
 
 WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
 

@@ -1,6 +1,6 @@
 """Errors of users' files, each with a stable code.
 
-BadInput (`model.errors`)
+BadInput (`anyseek.model.errors`)
 ├── DecodeError              these bytes are not a value of that modality
 │   ├── EmptyInput           no bytes, or a text of spaces only
 │   ├── NotAPicture          the content is no picture of a known format
@@ -23,7 +23,7 @@ BadInput (`model.errors`)
     └── InputUnreadable      no permission, no regular file, a disk error
 """
 
-from model.errors import BadInput, LimitExceeded
+from anyseek.model.errors import BadInput, LimitExceeded
 
 
 class DecodeError(BadInput):

@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import InputUnreadable, InputVanished, TooManyBytes
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import InputUnreadable, InputVanished, TooManyBytes
 
 # Without O_NONBLOCK opening a named pipe waits for its other end for ever.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.modalities.reading.decode import decode, known_modality
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BadRegion
-from model.modalities.reading.understanding import understand
-from model.modalities.reading.understood import Reading, Understood
-from model.modalities.registry import Content
-from model.seam import Regions
+from anyseek.model.modalities.reading.decode import decode, known_modality
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import BadRegion
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.understood import Reading, Understood
+from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Regions
 
 MASK = "mask"
 

@@ -9,13 +9,13 @@ from itertools import product
 
 import numpy as np
 
-from model.modalities.drawings import ByteArray
-from model.modalities.reading.arrays import NumberArray, is_npy, picked, read_npy
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BadMap, EmptyInput
-from model.modalities.reading.pictures import decode_normal, decoding, open_picture
-from model.modalities.reading.understood import Reading, Understood, told_form
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading.arrays import NumberArray, is_npy, picked, read_npy
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
+from anyseek.model.modalities.reading.pictures import decode_normal, decoding, open_picture
+from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
+from anyseek.model.seam import FloatArray
 
 # Where x, y and z point. The first is what items and predictions have.
 _AXES_POINT = list(product(("right", "left"), ("up", "down"), ("viewer", "away")))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from model.modalities.reading.encoded import WORKING_SIDE, Encoded
-from model.modalities.reading.errors import BadRegion
-from model.modalities.reading.pictures import decode_for_part
-from model.modalities.reading.understood import Reading, Understood
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded
+from anyseek.model.modalities.reading.errors import BadRegion
+from anyseek.model.modalities.reading.pictures import decode_for_part
+from anyseek.model.modalities.reading.understood import Reading, Understood
 
 REGION = "region"
 

@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from model.modalities.drawings import ByteArray
-from model.modalities.reading import colours
-from model.modalities.reading.containers import KNOWN, open_container
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import (
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.reading import colours
+from anyseek.model.modalities.reading.containers import KNOWN, open_container
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
     DecodeError,
     EmptyInput,
     NoPreview,
     NotAPicture,
 )
-from model.modalities.reading.jxl import is_jxl, jxl_size
-from model.modalities.reading.raw import as_tiff, is_raw, preview_of
+from anyseek.model.modalities.reading.jxl import is_jxl, jxl_size
+from anyseek.model.modalities.reading.raw import as_tiff, is_raw, preview_of
 
 THUMBNAIL_SIDE = 256
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
-from model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import BadMap, EmptyInput
-from model.modalities.reading.pictures import decoding, open_picture
-from model.modalities.reading.understood import Reading, Understood, told_form
-from model.seam import Regions
+from anyseek.model.modalities.class_tables import COLOUR, TABLES, ClassTable, Colour
+from anyseek.model.modalities.reading.arrays import ID_MODES, NumberArray, is_npy, picked, read_ids
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
+from anyseek.model.modalities.reading.pictures import decoding, open_picture
+from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
+from anyseek.model.seam import Regions
 
 IDS, COLOURS = "ids", "colours"
 FORMS = {

@@ -6,24 +6,24 @@ would mix forms within one collection. A query is one file, and its asker sees t
 
 from collections.abc import Callable, Mapping, Sequence
 
-from model.modalities.reading.budget import budget_of_request
-from model.modalities.reading.decode import checked, known_modality
-from model.modalities.reading.decoder_messages import Wanted
-from model.modalities.reading.decoders import decoders_of_service, goes_apart
-from model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
-from model.modalities.reading.depth_forms import understand_depth
-from model.modalities.reading.drawing_forms import FORMS as DRAWING_FORMS
-from model.modalities.reading.drawing_forms import understand_drawing
-from model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
-from model.modalities.reading.errors import BadRegion, UnknownForm
-from model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
-from model.modalities.reading.normal_forms import understand_normal
-from model.modalities.reading.parts_of_pictures import read_region
-from model.modalities.reading.segmentation_forms import FORMS as SEGMENTATION_FORMS
-from model.modalities.reading.segmentation_forms import understand_regions
-from model.modalities.reading.understood import Reading
-from model.modalities.registry import Content, Modality
-from model.modalities.values import CONTENTS
+from anyseek.model.modalities.reading.budget import budget_of_request
+from anyseek.model.modalities.reading.decode import checked, known_modality
+from anyseek.model.modalities.reading.decoder_messages import Wanted
+from anyseek.model.modalities.reading.decoders import decoders_of_service, goes_apart
+from anyseek.model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
+from anyseek.model.modalities.reading.depth_forms import understand_depth
+from anyseek.model.modalities.reading.drawing_forms import FORMS as DRAWING_FORMS
+from anyseek.model.modalities.reading.drawing_forms import understand_drawing
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import BadRegion, UnknownForm
+from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
+from anyseek.model.modalities.reading.normal_forms import understand_normal
+from anyseek.model.modalities.reading.parts_of_pictures import read_region
+from anyseek.model.modalities.reading.segmentation_forms import FORMS as SEGMENTATION_FORMS
+from anyseek.model.modalities.reading.segmentation_forms import understand_regions
+from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.registry import Content, Modality
+from anyseek.model.modalities.values import CONTENTS
 
 _READERS: Mapping[Content, Callable[[Encoded], Reading]] = {
     Content.DRAWING: understand_drawing,

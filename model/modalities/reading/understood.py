@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.errors import UnknownForm
-from model.seam import Value
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.errors import UnknownForm
+from anyseek.model.seam import Value
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.drawings import ByteArray
+from anyseek.model.modalities.drawings import ByteArray
 
 UNKNOWN = (128, 128, 128)  # not measured, no class
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from model.modalities.rendering.panels import INK, PAPER, font
+from anyseek.model.modalities.rendering.panels import INK, PAPER, font
 
 _CELL, _GAP, _LINE, _TEXT = 192, 12, 22, 13
 _MOST_COLUMNS = 10

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.boxes import LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import QueryPoint
-from model.seam import FloatArray
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import QueryPoint
+from anyseek.model.seam import FloatArray
 
 
 def text_members(words: str) -> str:

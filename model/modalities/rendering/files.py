@@ -1,6 +1,6 @@
 """Write predictions as files: raw arrays, JSON or text for programs, and previews for people.
 
-The same value always gives the same bytes. `model.modalities.values` lists which content becomes which files.
+The same value always gives the same bytes. `anyseek.model.modalities.values` lists which content becomes which files.
 """
 
 import io
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from model.modalities.drawings import ByteArray
-from model.modalities.rendering import documents
-from model.modalities.rendering.previews import (
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.rendering import documents
+from anyseek.model.modalities.rendering.previews import (
     boxes_preview,
     depth_levels,
     depth_preview,

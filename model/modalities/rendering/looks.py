@@ -1,6 +1,6 @@
 """Render maps, drawings, palettes and boxes as pictures, for an image encoder that was only trained on pictures.
 
-Vectors depend on every pixel of these renderings. If you change one, raise `model.encoders.preprocess.VERSION`.
+Vectors depend on every pixel of these renderings. If you change one, raise `anyseek.model.encoders.preprocess.VERSION`.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from model.modalities.drawings import ByteArray, ink, ink_as_picture
-from model.modalities.formats.boxes import LabelledBox
-from model.modalities.formats.color_palette import stripes
-from model.modalities.rendering.colours import class_colours, number_of_name
-from model.seam import FloatArray, Regions
+from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture
+from anyseek.model.modalities.formats.boxes import LabelledBox
+from anyseek.model.modalities.formats.color_palette import stripes
+from anyseek.model.modalities.rendering.colours import class_colours, number_of_name
+from anyseek.model.seam import FloatArray, Regions
 
 SIDE = 224  # pixels, of what is drawn here and of what the bundled image encoder sees
 _LINE = 4

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from model.modalities.drawings import ByteArray
+from anyseek.model.modalities.drawings import ByteArray
 
 SIDE = 448  # of previews: twice what published models predict at
 Colour = tuple[int, int, int]

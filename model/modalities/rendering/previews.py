@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
-from model.modalities.formats.sam_instances import QueryPoint
-from model.modalities.rendering.colours import UNKNOWN, class_colours, component_colours, number_of_name, ramp
-from model.modalities.rendering.documents import palette_members
-from model.modalities.rendering.panels import (
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.sam_instances import SIDE as INSTANCE_SIDE
+from anyseek.model.modalities.formats.sam_instances import QueryPoint
+from anyseek.model.modalities.rendering.colours import UNKNOWN, class_colours, component_colours, number_of_name, ramp
+from anyseek.model.modalities.rendering.documents import palette_members
+from anyseek.model.modalities.rendering.panels import (
     PAPER,
     SIDE,
     Colour,
@@ -25,8 +25,8 @@ from model.modalities.rendering.panels import (
     with_legend,
     with_scale,
 )
-from model.modalities.rendering.skeletons import CROWN, HEAD, LEFT, PARENTS, RIGHT, fitted, joints
-from model.seam import FloatArray, Regions
+from anyseek.model.modalities.rendering.skeletons import CROWN, HEAD, LEFT, PARENTS, RIGHT, fitted, joints
+from anyseek.model.seam import FloatArray, Regions
 
 Rotations = npt.NDArray[np.float32]
 

@@ -9,7 +9,7 @@ Contini, 1966), fitted into the person's box. It shows how the limbs are turned,
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.boxes import Box
 
 FloatArray64 = npt.NDArray[np.float64]
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.bridges.files import NUMBERS_FILE, RECORD_FILE, Record, folder_of
-from model.bridges.space import Bridge, bridge_bytes, fingerprint_of
-from model.data.errors import SourceUnavailable
-from model.errors import BadInput
-from model.files import whole_folder
-from model.openclip.embedder import SPACE, OpenCLIPEmbedder, load_openclip_embedder
-from model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
-from model.training.bridges.material import Say, read_material
-from model.training.bridges.recipes import gallery_workshops, own_workshop
+from anyseek.model.bridges.files import NUMBERS_FILE, RECORD_FILE, Record, folder_of
+from anyseek.model.bridges.space import Bridge, bridge_bytes, fingerprint_of
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.errors import BadInput
+from anyseek.model.files import whole_folder
+from anyseek.model.openclip.embedder import SPACE, OpenCLIPEmbedder, load_openclip_embedder
+from anyseek.model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
+from anyseek.model.training.bridges.material import Say, read_material
+from anyseek.model.training.bridges.recipes import gallery_workshops, own_workshop
 
 DEFAULT_LIMIT = 1_000
 
@@ -21,9 +21,9 @@ DEFAULT_LIMIT = 1_000
 class Wanted:
     """What to make: `name` is that of the bridge, `base` that of the open_clip model.
 
-    `data` are paths of the user's own data (`model.training.bridges.recipes.own_workshop`), of which, and of the
-    galleries that come with Anyseek, at most `limit` samples a source are used. If it is `plain`, nothing is fitted.
-    With `replaces`, a bridge of that name may be there already.
+    `data` are paths of the user's own data (`anyseek.model.training.bridges.recipes.own_workshop`), of which, and of
+    the galleries that come with Anyseek, at most `limit` samples a source are used. If it is `plain`, nothing is
+    fitted. With `replaces`, a bridge of that name may be there already.
     """
 
     name: str

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from model.bridges.space import Bridge, Way, unit
-from model.fourm.bundled.layout import INPUTS
-from model.modalities.registry import MODALITIES, Content
-from model.modalities.values import CONTENTS
-from model.seam import FloatArray
-from model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
+from anyseek.model.bridges.space import Bridge, Way, unit
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import CONTENTS
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
 
 PHOTO = "rgb"
 _WEIGHTS = (0.25, 0.5, 1.0, 2.0)

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
-from model.bridges.features import features_of
-from model.data.errors import SampleInvalid
-from model.data.making import Workshop, labelled_sample
-from model.data.plan import Job, make_plan
-from model.data.samples import DataSample, Origin, Split
-from model.fourm.bundled.layout import INPUTS
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES, Content, field_content
-from model.modalities.values import check_value
-from model.seam import Embedder, FloatArray, Value
+from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
+from anyseek.model.bridges.features import features_of
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.making import Workshop, labelled_sample
+from anyseek.model.data.plan import Job, make_plan
+from anyseek.model.data.samples import DataSample, Origin, Split
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES, Content, field_content
+from anyseek.model.modalities.values import check_value
+from anyseek.model.seam import Embedder, FloatArray, Value
 
 IntArray = npt.NDArray[np.int64]
 Say = Callable[[str], None]

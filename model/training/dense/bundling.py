@@ -1,6 +1,7 @@
 """Put a fitted decoder of images into the folder of bundled weights.
 
-    python -m model.training.dense.bundling runs/dense/open/dense_decoder.safetensors --to model/weights/4m-tiny-open
+    python -m anyseek.model.training.dense.bundling runs/dense/open/dense_decoder.safetensors --to
+    model/weights/4m-tiny-open
 
 Vectors do not depend on it, so the fingerprint stays, and collections stay valid.
 """
@@ -12,9 +13,9 @@ from typing import Any
 
 import click
 
-from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import MANIFEST, check_bundle, fingerprint
-from model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.files import file_digest, write_file
+from anyseek.model.fourm.bundled.bundle import MANIFEST, check_bundle, fingerprint
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
 
 
 @click.command()

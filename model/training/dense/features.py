@@ -1,13 +1,13 @@
 """Compute the image encoder's maps of a recipe's samples, and the images that a dense decoder should make of them.
 
-    python -m model.training.dense.features configs/dense/rooms.yaml --out runs/dense/rooms
+    python -m anyseek.model.training.dense.features configs/dense/rooms.yaml --out runs/dense/rooms
 
 A folder has one file per shard of the recipe's plan. Each file is written whole or not at all, so a killed run resumes
 where it stopped. Every sample is cut to its central square. Every picture is seen as it is and mirrored. Beside it,
 one other modality of each sample is seen, drawn at random, mirrored or not; with `--every` all of them are, and
 nothing is mirrored, which validation needs. For n samples and k things seen, a file holds:
 
-- `level0`, `level1`, `level2` float16 (k, C, side, side): the maps of `model.encoders.efficientnet.LEVELS`
+- `level0`, `level1`, `level2` float16 (k, C, side, side): the maps of `anyseek.model.encoders.efficientnet.LEVELS`
 - `sample` int64 (k,): the row of the sample; `input` int64 (k,): the number of the modality in `SEEN`; `mirrored` bool
 - `depth` float32 (n, 56, 56) in metres, NaN where not known; `normal` uint8 (n, 56, 56, 3), 0 where not known;
   `semseg` uint8 (n, 56, 56), labels of the bundled weights, 0 where not known
@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.samples import DataSample
-from model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
-from model.encoders.preprocess import encoder_input, looked_at
-from model.encoders.pull import check_encoders
-from model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, mirrored
-from model.fourm.images import central_squares
-from model.home import default_home
-from model.modalities.drawings import ByteArray
-from model.seam import Regions
-from model.training.dense.labels import bundled_labels
-from model.training.towers.features import make_files
+from anyseek.model.data.samples import DataSample
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
+from anyseek.model.encoders.preprocess import encoder_input, looked_at
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, mirrored
+from anyseek.model.fourm.images import central_squares
+from anyseek.model.home import default_home
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import Regions
+from anyseek.model.training.dense.labels import bundled_labels
+from anyseek.model.training.towers.features import make_files
 
 PLACES = SIDE // 2  # a side of the images that the decoder learns
 _AT_ONCE = 4

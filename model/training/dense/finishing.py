@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from model.fourm.bundled.dense_decoder import SEEN, DenseDecoder
-from model.training.dense.material import Batch
-from model.training.dense.objective import depth_fits, losses
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder
+from anyseek.model.training.dense.material import Batch
+from anyseek.model.training.dense.objective import depth_fits, losses
 
 _OFFSETS = (-1.0, -0.5, 0.5, 1.0)  # of a label's logit, that are tried
 _EVERY = 2  # places in each direction of which one is looked at

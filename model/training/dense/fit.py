@@ -1,10 +1,10 @@
 """Fit a dense decoder to features of rooms.
 
-    python -m model.training.dense.fit runs/dense/rooms --validation runs/dense/rooms-val --to runs/dense/open
-    python -m model.training.dense.fit runs/dense/rooms runs/dense/nyu --validation runs/dense/rooms-val \\
+    python -m anyseek.model.training.dense.fit runs/dense/rooms --validation runs/dense/rooms-val --to runs/dense/open
+    python -m anyseek.model.training.dense.fit runs/dense/rooms runs/dense/nyu --validation runs/dense/rooms-val \\
         --to runs/dense/all
 
-Maps and images of `model.training.dense.features` are the material; the encoder itself stays as it is. Every
+Maps and images of `anyseek.model.training.dense.features` are the material; the encoder itself stays as it is. Every
 `evaluate_every` steps the averaged weights are measured on the validation samples and a row is added to
 `evaluation.csv`. A second call resumes from the last checkpoint; the same seed ends in the same weights.
 """
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.samples import Split
-from model.fourm.bundled.dense_decoder import FILE, SEEN, TARGETS, DenseDecoder, save_decoder
-from model.training.dense.finishing import set_offsets, set_unit
-from model.training.dense.labels import bundled_labels
-from model.training.dense.material import Material
-from model.training.dense.objective import label_weights, losses, measured
-from model.training.run.config import warmed_cosine
+from anyseek.model.data.samples import Split
+from anyseek.model.fourm.bundled.dense_decoder import FILE, SEEN, TARGETS, DenseDecoder, save_decoder
+from anyseek.model.training.dense.finishing import set_offsets, set_unit
+from anyseek.model.training.dense.labels import bundled_labels
+from anyseek.model.training.dense.material import Material
+from anyseek.model.training.dense.objective import label_weights, losses, measured
+from anyseek.model.training.run.config import warmed_cosine
 
 CHECKPOINT, EVALUATION = "checkpoint.pt", "evaluation.csv"
 _AT_ONCE = 32  # validation samples

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from model.fourm.bundled.bundle import MANIFEST, WEIGHTS
-from model.fourm.bundled.images import CLASSES
+from anyseek.model.fourm.bundled.bundle import MANIFEST, WEIGHTS
+from anyseek.model.fourm.bundled.images import CLASSES
 
 
 def bundled_labels(folder: Path = WEIGHTS / "4m-tiny") -> dict[str, int]:

@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.data.samples import Split
-from model.encoders.efficientnet import LEVELS
-from model.fourm.bundled.dense_decoder import TARGETS
+from anyseek.model.data.samples import Split
+from anyseek.model.encoders.efficientnet import LEVELS
+from anyseek.model.fourm.bundled.dense_decoder import TARGETS
 
 LEVEL_NAMES = tuple(f"level{number}" for number in range(len(LEVELS)))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B things seen, and what they show: see `model.training.dense.features`. Mirrored where the thing is."""
+    """B things seen, and what they show: see `anyseek.model.training.dense.features`. Mirrored where the thing is."""
 
     levels: tuple[Tensor, ...]
     inputs: Tensor

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.fourm.bundled.dense_decoder import SEEN, TARGETS, Decoded, DenseDecoder
-from model.training.dense.material import Batch
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, TARGETS, Decoded, DenseDecoder
+from anyseek.model.training.dense.material import Batch
 
 _SHARES: Mapping[str, float] = {"depth": 4.0, "normal": 2.0, "semseg": 0.5}  # what brings the three to a like size
 _LEAST_KNOWN = 16  # pixels of known depth that a fit of two numbers needs

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.data.shards import ATTRIBUTES, Entry
-from model.seam import FloatArray
-from model.training.pretraining.fields import own_vectors
-from model.training.run.data_sets import FolderShards, Progress, entries_of
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.shards import ATTRIBUTES, Entry
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.pretraining.fields import own_vectors
+from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of
+from anyseek.model.training.run.errors import TrainingDataInvalid
 
 IntArray = npt.NDArray[np.int64]
 HalfArray = npt.NDArray[np.float16]

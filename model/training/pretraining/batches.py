@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from model.data.shards import Entry
-from model.modalities.formats.layout import Budgets, Keep
-from model.modalities.formats.spans import SpecialIds
-from model.seam import FloatArray
-from model.training.pretraining.collate import Batch, GridPiece, Piece, SequencePiece, collate, collate_own
-from model.training.pretraining.config import FieldKind, Mixture
-from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
-from model.training.pretraining.masking import BoolArray, Draw, Masker, mask_grid, mask_text, mask_vectors
-from model.training.pretraining.plan import Plan, PlannedModality
-from model.training.run.data_sets import FolderShards, taken_by_weight
-from model.training.run.order import MixedOrder, Place
-from model.training.run.shard_reader import ShardReader
+from anyseek.model.data.shards import Entry
+from anyseek.model.modalities.formats.layout import Budgets, Keep
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.pretraining.collate import Batch, GridPiece, Piece, SequencePiece, collate, collate_own
+from anyseek.model.training.pretraining.config import FieldKind, Mixture
+from anyseek.model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
+from anyseek.model.training.pretraining.masking import BoolArray, Draw, Masker, mask_grid, mask_text, mask_vectors
+from anyseek.model.training.pretraining.plan import Plan, PlannedModality
+from anyseek.model.training.run.data_sets import FolderShards, taken_by_weight
+from anyseek.model.training.run.order import MixedOrder, Place
+from anyseek.model.training.run.shard_reader import ShardReader
 
 _SAMPLE_DRAWS, _SOURCE_DRAWS = 3, 4  # tell the draws of samples from those of the order, which begin with 1 and 2
 

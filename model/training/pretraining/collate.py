@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.training.pretraining.config import FieldKind
-from model.training.pretraining.plan import PlannedModality
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.training.pretraining.config import FieldKind
+from anyseek.model.training.pretraining.plan import PlannedModality
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]

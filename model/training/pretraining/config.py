@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from model.config_reader import (
+from anyseek.model.config_reader import (
     Alone,
     Key,
     NamedBy,
@@ -26,9 +26,9 @@ from model.config_reader import (
     Texts,
     read_values,
 )
-from model.modalities.formats.layout import Keep
-from model.network.config import FourMConfig, ModalityConfig
-from model.training.run.config import AdamWConfig, BatchConfig, DataConfig, LargeRunConfig, Precision
+from anyseek.model.modalities.formats.layout import Keep
+from anyseek.model.network.config import FourMConfig, ModalityConfig
+from anyseek.model.training.run.config import AdamWConfig, BatchConfig, DataConfig, LargeRunConfig, Precision
 
 _ROW_FIELDS = [row_field.name for row_field in fields(ModalityConfig) if row_field.name not in ("key", "kind")]
 
@@ -55,7 +55,7 @@ class FieldKind(StrEnum):
 
 
 class LossKind(StrEnum):
-    """How the losses of the modalities are combined: see `model.network.transformer.Losses`."""
+    """How the losses of the modalities are combined: see `anyseek.model.network.transformer.Losses`."""
 
     MOD = "mod"
     TOKEN = "token"
@@ -263,7 +263,7 @@ def _read_network(written: object, where: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole run. `network` holds fields of `model.network.config.FourMConfig` without its modalities."""
+    """A whole run. `network` holds fields of `anyseek.model.network.config.FourMConfig` without its modalities."""
 
     total_tokens: Positive
     network: Annotated[Mapping[str, Any], ReadBy(_read_network)]

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.bank import Bank
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import ContrastConfig
-from model.training.pretraining.fit_shortcuts import SAME
-from model.training.run.processes import Processes
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.config import ContrastConfig
+from anyseek.model.training.pretraining.fit_shortcuts import SAME
+from anyseek.model.training.run.processes import Processes
 
 _DRAWS = 5  # tells these draws from those of samples and their order
 _FIRST_SCALE, _LARGEST_SCALE = 2.7, 4.0  # logarithms of the inverse temperature

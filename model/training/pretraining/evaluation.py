@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.network.transformer import FourM
-from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.config import EvaluationConfig
-from model.training.pretraining.objective import Objective
-from model.training.run.task import Parts
+from anyseek.model.network.transformer import FourM
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.config import EvaluationConfig
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.run.task import Parts
 
 _RANKS = (1, 10)
 

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.data.codecs import decode_value
-from model.data.shards import Entry
-from model.modalities.formats.boxes import boxes_to_text
-from model.modalities.formats.color_palette import palette_to_text
-from model.modalities.formats.human_poses import GROUPS, poses_to_text
-from model.modalities.formats.metadata import metadata_chunks
-from model.modalities.formats.sam_instances import instances_to_text
-from model.modalities.formats.spans import FormatInvalid
-from model.seam import FloatArray
-from model.tokenizers.inputs import pixels_of
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.config import FieldKind
-from model.training.pretraining.plan import PlannedModality
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.shards import Entry
+from anyseek.model.modalities.formats.boxes import boxes_to_text
+from anyseek.model.modalities.formats.color_palette import palette_to_text
+from anyseek.model.modalities.formats.human_poses import GROUPS, poses_to_text
+from anyseek.model.modalities.formats.metadata import metadata_chunks
+from anyseek.model.modalities.formats.sam_instances import instances_to_text
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.seam import FloatArray
+from anyseek.model.tokenizers.inputs import pixels_of
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.config import FieldKind
+from anyseek.model.training.pretraining.plan import PlannedModality
+from anyseek.model.training.run.errors import TrainingDataInvalid
 
 Array = npt.NDArray[Any]
 Chunks = list[tuple[int, ...]]
@@ -193,7 +193,7 @@ def _instances(points: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
     return _ids(instances_to_text(shuffled), tokenizer)
 
 
-# By the names of `formats.table.FORMATS`: from a value as `model.data.samples` lists it to chunks of ids.
+# By the names of `formats.table.FORMATS`: from a value as `anyseek.model.data.samples` lists it to chunks of ids.
 TEXTS: Mapping[str, Callable[[Any, TextTokenizer, Chance], Chunks]] = {
     "caption": _caption,
     "color_palette": _palette,

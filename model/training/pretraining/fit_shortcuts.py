@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.shards import Entry
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.seam import FloatArray
-from model.training.pretraining.bank import Bank
-from model.training.pretraining.config import ContrastConfig
-from model.training.pretraining.fields import own_vectors
-from model.training.run.data_sets import FolderShards, Progress, entries_of
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.shards import Entry
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.config import ContrastConfig
+from anyseek.model.training.pretraining.fields import own_vectors
+from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of
+from anyseek.model.training.run.errors import TrainingDataInvalid
 
 PENALTY = 0.1  # of the mean variance of an input's numbers
 SAME = 0.99  # cosine from which an own vector is the exact vector itself, computed at another precision

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.modalities.formats.layout import Budgets, Keep, lay_out
-from model.modalities.formats.spans import SpecialIds
-from model.modalities.formats.text_states import TextStates, mask_states
-from model.training.pretraining.config import Mixture, Range, TrainedModality
-from model.training.pretraining.plan import PlannedModality
+from anyseek.model.modalities.formats.layout import Budgets, Keep, lay_out
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.modalities.formats.text_states import TextStates, mask_states
+from anyseek.model.training.pretraining.config import Mixture, Range, TrainedModality
+from anyseek.model.training.pretraining.plan import PlannedModality
 
 _KEEP_DECAY = 0.9  # by which the share of kept vectors shrinks while there are too many
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.network.tokens import EncoderTokens
-from model.network.transformer import Context, FourM, Losses
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.bank import Bank
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import LossKind, TrainingConfig
-from model.training.pretraining.contrast import Contrast
-from model.training.run.config import Precision
-from model.training.run.processes import ALONE, Processes
-from model.training.run.task import Parts
+from anyseek.model.network.tokens import EncoderTokens
+from anyseek.model.network.transformer import Context, FourM, Losses
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.config import LossKind, TrainingConfig
+from anyseek.model.training.pretraining.contrast import Contrast
+from anyseek.model.training.run.config import Precision
+from anyseek.model.training.run.processes import ALONE, Processes
+from anyseek.model.training.run.task import Parts
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from model.modalities.formats.text_states import LONGEST
-from model.network.config import PUBLISHED_MODALITIES, SEQUENCE_POSITIONS, ConfigInvalid, EmbeddingKind, FourMConfig
-from model.network.config import ModalityConfig as Row
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.inputs import pixel_fields
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.config import FieldKind, TrainedModality, TrainingConfig
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.modalities.formats.text_states import LONGEST
+from anyseek.model.network.config import (
+    PUBLISHED_MODALITIES,
+    SEQUENCE_POSITIONS,
+    ConfigInvalid,
+    EmbeddingKind,
+    FourMConfig,
+)
+from anyseek.model.network.config import ModalityConfig as Row
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.inputs import pixel_fields
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.config import FieldKind, TrainedModality, TrainingConfig
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 _KINDS = {
     FieldKind.PICTURE: EmbeddingKind.PIXELS,

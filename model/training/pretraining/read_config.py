@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.config_reader import read_file
-from model.training.pretraining.config import (
+from anyseek.model.config_reader import read_file
+from anyseek.model.training.pretraining.config import (
     ContrastConfig,
     EvaluationConfig,
     FieldKind,
     TrainedModality,
     TrainingConfig,
 )
-from model.training.pretraining.fields import TEXTS
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.pretraining.fields import TEXTS
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 
 def read_config(path: Path) -> TrainingConfig:

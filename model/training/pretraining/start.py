@@ -14,29 +14,29 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.checkpoints.files import read_metadata, weights_digest
-from model.checkpoints.quantized import dequantized
-from model.errors import WeightsMissing
-from model.files import whole_file
-from model.fourm.bundled.bundle import MANIFEST, NETWORK, SHORTCUTS, VOCABULARY, WEIGHTS
-from model.fourm.bundled.layout import INPUTS
-from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
-from model.fourm.published.names import OWNER, PUBLISHED, Role
-from model.fourm.published.store import MODEL_FILE, folder_of, installed, vocabulary_file
-from model.home import default_home
-from model.network.config import EmbeddingKind, FourMConfig
-from model.network.modality_embeddings import ImageTokenDecoderEmbedding
-from model.network.transformer import FourM
-from model.tokenizers.text import TextTokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.bank import Bank, read_bank
-from model.training.pretraining.config import ContrastConfig, TrainingConfig
-from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.fit_shortcuts import fit_shortcuts
-from model.training.run.data_sets import FolderShards
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.folder import RunFolder, described
-from model.training.run.state import Frozen
+from anyseek.model.checkpoints.files import read_metadata, weights_digest
+from anyseek.model.checkpoints.quantized import dequantized
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.files import whole_file
+from anyseek.model.fourm.bundled.bundle import MANIFEST, NETWORK, SHORTCUTS, VOCABULARY, WEIGHTS
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
+from anyseek.model.fourm.published.store import MODEL_FILE, folder_of, installed, vocabulary_file
+from anyseek.model.home import default_home
+from anyseek.model.network.config import EmbeddingKind, FourMConfig
+from anyseek.model.network.modality_embeddings import ImageTokenDecoderEmbedding
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.bank import Bank, read_bank
+from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
+from anyseek.model.training.pretraining.contrast import Contrast
+from anyseek.model.training.pretraining.fit_shortcuts import fit_shortcuts
+from anyseek.model.training.run.data_sets import FolderShards
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.folder import RunFolder, described
+from anyseek.model.training.run.state import Frozen
 
 Rows = tuple[Tensor, Tensor]  # int64 (n,) each: rows of a table of ours, and the rows of theirs for the same tokens
 # Names of tensors that a network may share; a file then has one of each pair.

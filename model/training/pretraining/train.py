@@ -8,31 +8,31 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from model.checkpoints.files import load_vqvae, save_checkpoint, weights_digest
-from model.data.samples import Split
-from model.network.transformer import FourM
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.bank import read_bank
-from model.training.pretraining.batches import BatchSource
-from model.training.pretraining.config import FieldKind, TrainingConfig
-from model.training.pretraining.evaluation import Evaluation
-from model.training.pretraining.objective import Objective
-from model.training.pretraining.plan import Plan, make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.start import (
+from anyseek.model.checkpoints.files import load_vqvae, save_checkpoint, weights_digest
+from anyseek.model.data.samples import Split
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.bank import read_bank
+from anyseek.model.training.pretraining.batches import BatchSource
+from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig
+from anyseek.model.training.pretraining.evaluation import Evaluation
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.plan import Plan, make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.start import (
     begin,
     prepare_contrast,
     save_shortcuts,
     start_digests,
     target_fields,
 )
-from model.training.pretraining.vocabulary import open_vocabulary
-from model.training.run.config import Sharding
-from model.training.run.data_sets import FolderShards, open_split
-from model.training.run.folder import RunFolder, described
-from model.training.run.loop import Trainer, carry_out
-from model.training.run.memory import Sharded, recompute_blocks, shard, whole_network
-from model.training.run.processes import (
+from anyseek.model.training.pretraining.vocabulary import open_vocabulary
+from anyseek.model.training.run.config import Sharding
+from anyseek.model.training.run.data_sets import FolderShards, open_split
+from anyseek.model.training.run.folder import RunFolder, described
+from anyseek.model.training.run.loop import Trainer, carry_out
+from anyseek.model.training.run.memory import Sharded, recompute_blocks, shard, whole_network
+from anyseek.model.training.run.processes import (
     ALONE,
     Processes,
     check_divisible,
@@ -40,7 +40,7 @@ from model.training.run.processes import (
     joined_processes,
     local_number,
 )
-from model.training.run.state import TrainingState
+from anyseek.model.training.run.state import TrainingState
 
 
 def train_model(config_path: Path, out: Path, *, resume: bool, device: str | None, say: Callable[[str], None]) -> bool:

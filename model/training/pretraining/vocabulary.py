@@ -16,12 +16,12 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from model.files import write_file
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.config import FieldKind, TextConfig, TrainingConfig
-from model.training.run.data_sets import FolderShards, texts_of
-from model.training.run.folder import RunFolder
-from model.training.run.processes import (
+from anyseek.model.files import write_file
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.config import FieldKind, TextConfig, TrainingConfig
+from anyseek.model.training.run.data_sets import FolderShards, texts_of
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.processes import (
     Processes,
 )
 

@@ -1,6 +1,6 @@
-"""`python -m model.training.release`: see `model.training.release.release`."""
+"""`python -m anyseek.model.training.release`: see `anyseek.model.training.release.release`."""
 
-from model.training.release.release import main
+from anyseek.model.training.release.release import main
 
 if __name__ == "__main__":
     main()

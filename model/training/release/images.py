@@ -4,21 +4,21 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoints.files import load_tokenizer, save_checkpoint
-from model.data.codecs import decode_value
-from model.data.samples import Split
-from model.fourm.bundled.images import file_of, token_difference
-from model.fourm.bundled.layout import DENSE
-from model.modalities import coco
-from model.network.config import ConfigInvalid, FourMConfig
-from model.seam import Regions
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from model.tokenizers.inputs import input_kind
-from model.training.pretraining.config import TrainingConfig
-from model.training.run.config import DataConfig
-from model.training.run.data_sets import entries_of, open_split
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.checkpoints.files import load_tokenizer, save_checkpoint
+from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.samples import Split
+from anyseek.model.fourm.bundled.images import file_of, token_difference
+from anyseek.model.fourm.bundled.layout import DENSE
+from anyseek.model.modalities import coco
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.seam import Regions
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.tokenizers.inputs import input_kind
+from anyseek.model.training.pretraining.config import TrainingConfig
+from anyseek.model.training.run.config import DataConfig
+from anyseek.model.training.run.data_sets import entries_of, open_split
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 Classes = dict[str, dict[int, str]]  # by modality the name of each label
 

@@ -16,24 +16,24 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.checkpoints.files import load_fourm, load_vqvae
-from model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, check_bundle
-from model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
-from model.fourm.bundled.shortcuts import load_shortcuts
-from model.fourm.codecs import Text
-from model.modalities.formats.metadata import Metadata, metadata_from_text
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.bank import Bank, IntArray, read_bank
-from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.config import ContrastConfig, TrainingConfig
-from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.objective import Objective
-from model.training.pretraining.plan import Plan
-from model.training.pretraining.start import target_fields
-from model.training.run.config import Precision
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.checkpoints.files import load_fourm, load_vqvae
+from anyseek.model.fourm.bundled.bundle import CONSTANTS, MANIFEST, NETWORK, PRIOR, SHORTCUTS, check_bundle
+from anyseek.model.fourm.bundled.layout import INPUTS, PICTURE, SEMANTIC, VISUAL
+from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
+from anyseek.model.fourm.codecs import Text
+from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_text
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.bank import Bank, IntArray, read_bank
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
+from anyseek.model.training.pretraining.contrast import Contrast
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.plan import Plan
+from anyseek.model.training.pretraining.start import target_fields
+from anyseek.model.training.run.config import Precision
+from anyseek.model.training.run.errors import TrainingDataInvalid
 
 GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
 _AT_ONCE = 32

@@ -1,6 +1,7 @@
 """Turn a finished run of `anyseek train model` into bundled weights.
 
-    python -m model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late] [--without NAME]
+    python -m anyseek.model.training.release RUN --to FOLDER [--bundle FOLDER] [--samples 600] [--fusion late]
+    [--without NAME]
 
 Writes the averaged network, tokenizers and shortcuts as int8, the decoders of what is predicted as images, the
 vocabulary, and the projection of the bundle through which the run's data sets were made. With what it wrote it measures
@@ -18,11 +19,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoints.files import load_fourm, load_vqvae, save_checkpoint
-from model.checkpoints.quantized import quantized
-from model.data.samples import Split
-from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import (
+from anyseek.model.checkpoints.files import load_fourm, load_vqvae, save_checkpoint
+from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.data.samples import Split
+from anyseek.model.files import file_digest, write_file
+from anyseek.model.fourm.bundled.bundle import (
     CONSTANTS,
     MANIFEST,
     NETWORK,
@@ -33,27 +34,27 @@ from model.fourm.bundled.bundle import (
     check_bundle,
     fingerprint,
 )
-from model.fourm.bundled.dense_decoder import FILE as DECODER
-from model.fourm.bundled.images import CLASSES
-from model.fourm.bundled.layout import DENSE, INPUTS
-from model.fourm.bundled.shortcuts import load_shortcuts
-from model.home import default_home
-from model.seam import ONE_VECTOR, Fusion
-from model.tokenizers.text import TextTokenizer
-from model.towers.space import FILE as TOWERS
-from model.training.dense.bundling import add_decoder
-from model.training.pretraining.batches import BatchSource
-from model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
-from model.training.pretraining.plan import make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.start import start_files
-from model.training.release.images import Classes, dense_targets, write_decoders
-from model.training.release.query_means import GALLERY, Measured, measure
-from model.training.release.trimming import rows_of_use, trimmed, without_targets
-from model.training.run.data_sets import open_split
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.folder import RunFolder
-from model.training.towers.bundling import write_bundle
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.fourm.bundled.images import CLASSES
+from anyseek.model.fourm.bundled.layout import DENSE, INPUTS
+from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
+from anyseek.model.home import default_home
+from anyseek.model.seam import ONE_VECTOR, Fusion
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.towers.space import FILE as TOWERS
+from anyseek.model.training.dense.bundling import add_decoder
+from anyseek.model.training.pretraining.batches import BatchSource
+from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
+from anyseek.model.training.pretraining.plan import make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.start import start_files
+from anyseek.model.training.release.images import Classes, dense_targets, write_decoders
+from anyseek.model.training.release.query_means import GALLERY, Measured, measure
+from anyseek.model.training.release.trimming import rows_of_use, trimmed, without_targets
+from anyseek.model.training.run.data_sets import open_split
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.towers.bundling import write_bundle
 
 _ABOUT_WITHOUT = "an image that the run learned to predict and the bundle does not, such as canny_edge; may be repeated"
 _ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"

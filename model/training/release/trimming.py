@@ -11,11 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from model.modalities.formats.bins import LARGEST_BIN, Bin, read_words
-from model.modalities.formats.color_palette import MOST_COLOURS
-from model.modalities.formats.metadata import FIELDS
-from model.network.config import EmbeddingKind
-from model.network.transformer import FourM
+from anyseek.model.modalities.formats.bins import LARGEST_BIN, Bin, read_words
+from anyseek.model.modalities.formats.color_palette import MOST_COLOURS
+from anyseek.model.modalities.formats.metadata import FIELDS
+from anyseek.model.network.config import EmbeddingKind
+from anyseek.model.network.transformer import FourM
 
 _ALL_BINS = range(LARGEST_BIN + 1)
 # The bins that each format writes, by checkpoint key and axis (`v0=`, `v1=`, …).

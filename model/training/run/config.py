@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from model.config_reader import (
+from anyseek.model.config_reader import (
     AboveZero,
     Bounds,
     Key,

@@ -1,6 +1,6 @@
 """Curves of a run as one picture, drawn with Pillow: one panel a quantity, tokens to the right.
 
-    python -m model.training.run.curves RUN --to PICTURE.png [--only loss --only recall@10 ...]
+    python -m anyseek.model.training.run.curves RUN --to PICTURE.png [--only loss --only recall@10 ...]
 
 draws the curves that matter for readers, as docs/weights.md shows them. RUN is the folder of a run, finished or not;
 its own `curves.png` has every curve.
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from model.files import whole_file
-from model.training.run.errors import TrainingDataInvalid
-from model.training.run.records import Number, read_records
+from anyseek.model.files import whole_file
+from anyseek.model.training.run.errors import TrainingDataInvalid
+from anyseek.model.training.run.records import Number, read_records
 
 _WIDTH, _HEIGHT, _COLUMNS = 420, 260, 3
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 34, 26

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.codecs import decode_value
-from model.data.samples import Split
-from model.data.shards import DataSet, Entry, open_dataset
-from model.training.run.config import DataConfig, Folder
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.order import Place, block_shares
-from model.training.run.shard_reader import ShardReader
+from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.samples import Split
+from anyseek.model.data.shards import DataSet, Entry, open_dataset
+from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.order import Place, block_shares
+from anyseek.model.training.run.shard_reader import ShardReader
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Errors raised by training runs. Imports no torch."""
 
-from model.errors import ModelError
+from anyseek.model.errors import ModelError
 
 
 class TrainingError(ModelError):
-    """Anything that goes wrong in `model.training.pretraining`.
+    """Anything that goes wrong in `anyseek.model.training.pretraining`.
 
     TrainingError
     ├── TrainingConfigInvalid  a config has an unknown or missing key, or a value that is not of its kind

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.files import FileLock, remove_leftovers
-from model.training.run.errors import RunConflict
-from model.training.run.state import checkpoints, made_with
+from anyseek.model.files import FileLock, remove_leftovers
+from anyseek.model.training.run.errors import RunConflict
+from anyseek.model.training.run.state import checkpoints, made_with
 
 _LEFT_OUT = {"step", "tokens", "seconds"}  # counters that a checkpoint keeps beside what made it
 

@@ -18,15 +18,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from model.training.run.curves import draw_curves, panels_of
-from model.training.run.errors import TrainingDataInvalid, TrainingDiverged
-from model.training.run.folder import RunFolder, check_same_run
-from model.training.run.launching import Stop, stopped_by_signals
-from model.training.run.memory import Sharded, is_split, own_part, whole_network
-from model.training.run.processes import ALONE, Processes
-from model.training.run.records import Number, Records
-from model.training.run.state import TrainingState
-from model.training.run.task import BatchesByNumber, LossMaker, Measure, Parts, Settings, Source, TaskBatch
+from anyseek.model.training.run.curves import draw_curves, panels_of
+from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
+from anyseek.model.training.run.folder import RunFolder, check_same_run
+from anyseek.model.training.run.launching import Stop, stopped_by_signals
+from anyseek.model.training.run.memory import Sharded, is_split, own_part, whole_network
+from anyseek.model.training.run.processes import ALONE, Processes
+from anyseek.model.training.run.records import Number, Records
+from anyseek.model.training.run.state import TrainingState
+from anyseek.model.training.run.task import BatchesByNumber, LossMaker, Measure, Parts, Settings, Source, TaskBatch
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _Objective = TypeVar("_Objective", bound=LossMaker)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from model.network.transformer import FourM
-from model.training.run.processes import Processes
-from model.training.run.task import Parts
+from anyseek.model.network.transformer import FourM
+from anyseek.model.training.run.processes import Processes
+from anyseek.model.training.run.task import Parts
 
 
 class Sharded(nn.Module):

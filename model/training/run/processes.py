@@ -1,8 +1,8 @@
 """The processes that train one network together, and their communication.
 
-torchrun or `model.training.run.launching` starts them and gives each its number in the environment. Numbers such as
-counts are sent through the CPU (gloo), even where tensors go from GPU to GPU (NCCL): the closed connection of a process
-that ended is then noticed at once, not only after a timeout.
+torchrun or `anyseek.model.training.run.launching` starts them and gives each its number in the environment. Numbers
+such as counts are sent through the CPU (gloo), even where tensors go from GPU to GPU (NCCL): the closed connection of a
+process that ended is then noticed at once, not only after a timeout.
 """
 
 import os
@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.training.run.errors import ProcessLost, TrainingConfigInvalid
+from anyseek.model.training.run.errors import ProcessLost, TrainingConfigInvalid
 
 # Others wait so long for the first process, which alone evaluates and saves, and for one that hangs.
 PATIENCE = timedelta(minutes=30)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from model.files import write_file
+from anyseek.model.files import write_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

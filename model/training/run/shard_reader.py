@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from model.data.errors import ShardCorrupt
-from model.data.shards import Entry
+from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.data.shards import Entry
 
 _BLOCK = 512  # bytes of a tar header, and what contents are filled up to
 _END = bytes(_BLOCK)

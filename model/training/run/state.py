@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.errors import CheckpointMismatch, WeightsCorrupt
-from model.files import whole_file
-from model.fourm.bundled.shortcuts import Shortcut
-from model.network.layers import LayerNorm
-from model.training.run.config import AdamWConfig
-from model.training.run.memory import fill, is_split, own_part, put_together
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
+from anyseek.model.files import whole_file
+from anyseek.model.fourm.bundled.shortcuts import Shortcut
+from anyseek.model.network.layers import LayerNorm
+from anyseek.model.training.run.config import AdamWConfig
+from anyseek.model.training.run.memory import fill, is_split, own_part, put_together
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from model.training.run.config import AdamWConfig, BatchConfig, RunConfig
-from model.training.run.records import Number
+from anyseek.model.training.run.config import AdamWConfig, BatchConfig, RunConfig
+from anyseek.model.training.run.records import Number
 
 
 @dataclass(frozen=True)

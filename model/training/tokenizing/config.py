@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from model.config_reader import (
+from anyseek.model.config_reader import (
     Alone,
     Bounds,
     Key,
@@ -26,12 +26,12 @@ from model.config_reader import (
     read_file,
     read_values,
 )
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.inputs import InputKind, input_kind
-from model.training.run.config import AdamWConfig, BatchConfig, Beta, DataConfig, Precision, RunConfig
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.tokenizing.product_quantizer import check_shape
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.inputs import InputKind, input_kind
+from anyseek.model.training.run.config import AdamWConfig, BatchConfig, Beta, DataConfig, Precision, RunConfig
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.tokenizing.product_quantizer import check_shape
 
 
 class Reconstruction(StrEnum):

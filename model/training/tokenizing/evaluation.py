@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.tokenizers.build import Tokenizer
-from model.training.run.folder import RunFolder
-from model.training.run.records import Number
-from model.training.run.state import TrainingState
-from model.training.tokenizing.batches import InputBatch, InputSource
-from model.training.tokenizing.config import EvaluationConfig
-from model.training.tokenizing.gallery import draw_gallery
-from model.training.tokenizing.objective import CodeCounts, TokenizerObjective, reconstruct
-from model.training.tokenizing.quality import Quality, quality_of
+from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.records import Number
+from anyseek.model.training.run.state import TrainingState
+from anyseek.model.training.tokenizing.batches import InputBatch, InputSource
+from anyseek.model.training.tokenizing.config import EvaluationConfig
+from anyseek.model.training.tokenizing.gallery import draw_gallery
+from anyseek.model.training.tokenizing.objective import CodeCounts, TokenizerObjective, reconstruct
+from anyseek.model.training.tokenizing.quality import Quality, quality_of
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.tokenizers.build import Tokenizer
-from model.tokenizers.codebook import CodebookRule
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.lucid import Quantised
-from model.tokenizers.samplers import Prediction, Sampling, seeded_noise
-from model.tokenizers.vqvae import VQVAE
-from model.training.run.config import Precision
-from model.training.run.task import Parts
-from model.training.tokenizing.batches import InputBatch
-from model.training.tokenizing.config import CodesConfig, Reconstruction, TokenizerTraining
+from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.codebook import CodebookRule
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.lucid import Quantised
+from anyseek.model.tokenizers.samplers import Prediction, Sampling, seeded_noise
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.run.config import Precision
+from anyseek.model.training.run.task import Parts
+from anyseek.model.training.tokenizing.batches import InputBatch
+from anyseek.model.training.tokenizing.config import CodesConfig, Reconstruction, TokenizerTraining
 
 
 class CodeCounts:

@@ -11,10 +11,10 @@ head.
 import torch
 from torch import Tensor, nn
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.mlp import parse_mlp
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.mlp import parse_mlp
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 _FITTED_ON, _ROUNDS = 12_000, 12
 

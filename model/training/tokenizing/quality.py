@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.tokenizers.inputs import InputKind
-from model.training.pretraining.evaluation import recalls
-from model.training.run.records import Number
+from anyseek.model.tokenizers.inputs import InputKind
+from anyseek.model.training.pretraining.evaluation import recalls
+from anyseek.model.training.run.records import Number
 
 _RANGE = 2.0  # of pictures in [-1, 1]
 

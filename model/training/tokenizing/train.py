@@ -9,22 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.checkpoints.files import load_tokenizer, save_checkpoint, weights_digest
-from model.data.samples import Split
-from model.network.config import ConfigInvalid
-from model.tokenizers.build import Tokenizer, build_tokenizer, initialise_image_tokenizer
-from model.tokenizers.vqvae import VQVAE
-from model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
-from model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
-from model.training.run.folder import RunFolder, described
-from model.training.run.loop import Trainer, carry_out
-from model.training.run.processes import choose_device
-from model.training.run.state import TrainingState
-from model.training.tokenizing.batches import InputSource, read_input
-from model.training.tokenizing.config import Reconstruction, TokenizerTraining, read_config
-from model.training.tokenizing.evaluation import TokenizerEvaluation
-from model.training.tokenizing.objective import TokenizerObjective
-from model.training.tokenizing.product_quantizer import product_quantizer
+from anyseek.model.checkpoints.files import load_tokenizer, save_checkpoint, weights_digest
+from anyseek.model.data.samples import Split
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer, initialise_image_tokenizer
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
+from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
+from anyseek.model.training.run.folder import RunFolder, described
+from anyseek.model.training.run.loop import Trainer, carry_out
+from anyseek.model.training.run.processes import choose_device
+from anyseek.model.training.run.state import TrainingState
+from anyseek.model.training.tokenizing.batches import InputSource, read_input
+from anyseek.model.training.tokenizing.config import Reconstruction, TokenizerTraining, read_config
+from anyseek.model.training.tokenizing.evaluation import TokenizerEvaluation
+from anyseek.model.training.tokenizing.objective import TokenizerObjective
+from anyseek.model.training.tokenizing.product_quantizer import product_quantizer
 
 TokenizerTrainer = Trainer[Tokenizer, TokenizerObjective]
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.towers.looks import places_vectors, whole_vectors
-from model.towers.space import PHOTO, WHOLE, Projection, Towers
-from model.training.towers.material import Captions, Material, Rendered
+from anyseek.model.towers.looks import places_vectors, whole_vectors
+from anyseek.model.towers.space import PHOTO, WHOLE, Projection, Towers
+from anyseek.model.training.towers.material import Captions, Material, Rendered
 
 _MOST = 8_000  # photos that axes are fitted on, as many of each source as can be
 _MOST_RENDERED = 2_000  # of a source, for its mean

@@ -1,11 +1,12 @@
 """Put fitted towers beside a bundled network, in a folder that `--model /FOLDER` takes.
 
-    python -m model.training.towers.bundling runs/towers/all/towers.safetensors --to model/weights/4m-tiny
-    python -m model.training.towers.bundling runs/towers/open/towers.safetensors --to model/weights/4m-tiny-open --share
+    python -m anyseek.model.training.towers.bundling runs/towers/all/towers.safetensors --to model/weights/4m-tiny
+    python -m anyseek.model.training.towers.bundling runs/towers/open/towers.safetensors --to model/weights/4m-tiny-open
+    --share
 
 The network, its tokenizers and its other files are copied from `--network`, unless it is the same folder. With
 `--share` the new folder, which must lie beside that of the network, refers to it; it has only the towers, and the
-decoder of images that `model.training.dense.bundling` puts there.
+decoder of images that `anyseek.model.training.dense.bundling` puts there.
 """
 
 import json
@@ -15,11 +16,19 @@ from typing import Any
 
 import click
 
-from model.files import file_digest, write_file
-from model.fourm.bundled.bundle import ANSWERS, CERTAINTY, MANIFEST, TOWERS_FOR, WEIGHTS, check_bundle, fingerprint
-from model.fourm.bundled.dense_decoder import FILE as DECODER
-from model.towers.space import CLASSES_FILE, load_towers
-from model.towers.space import FILE as TOWERS
+from anyseek.model.files import file_digest, write_file
+from anyseek.model.fourm.bundled.bundle import (
+    ANSWERS,
+    CERTAINTY,
+    MANIFEST,
+    TOWERS_FOR,
+    WEIGHTS,
+    check_bundle,
+    fingerprint,
+)
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.towers.space import CLASSES_FILE, load_towers
+from anyseek.model.towers.space import FILE as TOWERS
 
 # Modalities that the network's own spaces find better: what it predicts from a palette, no look of it says.
 BETTER_PREDICTED = frozenset({"color_palette"})

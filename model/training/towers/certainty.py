@@ -1,7 +1,7 @@
 """How sure predicted captions are: fitted on pictures of many sources, and checked on each source left out.
 
-    python -m model.training.towers.certainty PACKS --out runs/certainty
-    python -m model.training.towers.certainty PACKS --out runs/certainty --write
+    python -m anyseek.model.training.towers.certainty PACKS --out runs/certainty
+    python -m anyseek.model.training.towers.certainty PACKS --out runs/certainty --write
 
 PACKS has the packs `captions` and `photos` (docs/data.md). Of these only test splits are used, and of emoji only
 concepts that no network was trained on. What the model says of each picture is kept in `--out`; delete the folder to
@@ -25,26 +25,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.data.concepts import Split as ConceptSplit
-from model.data.concepts import split_of
-from model.data.emoji_art import fetch_concepts, fetch_openmoji
-from model.data.samples import Split
-from model.data.sources.captions import CaptionsSource
-from model.data.sources.captions import Options as CaptionsOptions
-from model.data.sources.photos import Options as PhotosOptions
-from model.data.sources.photos import PhotosSource
-from model.files import write_file
-from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, check_bundle
-from model.fourm.bundled.loading import load_bundled
-from model.fourm.inputs import FourMParts
-from model.fourm.prediction import decode_samples
-from model.fourm.specialists import Specialists
-from model.galleries.demo import FOLDER, read_views
-from model.galleries.openmoji import draw_svg
-from model.home import default_home
-from model.modalities.drawings import ByteArray
-from model.seam import PredictOptions
-from model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
+from anyseek.model.data.concepts import Split as ConceptSplit
+from anyseek.model.data.concepts import split_of
+from anyseek.model.data.emoji_art import fetch_concepts, fetch_openmoji
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.captions import CaptionsSource
+from anyseek.model.data.sources.captions import Options as CaptionsOptions
+from anyseek.model.data.sources.photos import Options as PhotosOptions
+from anyseek.model.data.sources.photos import PhotosSource
+from anyseek.model.files import write_file
+from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, check_bundle
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.prediction import decode_samples
+from anyseek.model.fourm.specialists import Specialists
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.openmoji import draw_svg
+from anyseek.model.home import default_home
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import PredictOptions
+from anyseek.model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
 
 SURE = 0.75  # from this probability on a caption is said without doubt
 _PEOPLE_SAID = ("flickr8k", "coco")  # the sources of captions whose words say what a photo shows

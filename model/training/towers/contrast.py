@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.towers.space import Towers
-from model.training.run.config import warmed_cosine
-from model.training.towers.material import Material
+from anyseek.model.towers.space import Towers
+from anyseek.model.training.run.config import warmed_cosine
+from anyseek.model.training.towers.material import Material
 
 CHECKPOINT = "checkpoint.pt"
 _BLOCKED = -1e4

@@ -1,6 +1,6 @@
 """Fine-tune the image encoder's last stages on captions.
 
-    python -m model.training.towers.eyes runs/towers/captions --towers runs/towers/all --to runs/towers/eyes
+    python -m anyseek.model.training.towers.eyes runs/towers/captions --towers runs/towers/all --to runs/towers/eyes
 
 It starts from towers made by `fit` and from the map at stride 16 that features keep (`--fine rgb`), so the first two
 thirds of the encoder are never computed. The captions of a batch should find their photos among those of the batch and
@@ -22,17 +22,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.data.samples import Split
-from model.encoders.conse import conse
-from model.encoders.efficientnet import FINE_BLOCKS, EfficientNetLite0, Features, load_efficientnet
-from model.encoders.pull import check_encoders
-from model.home import default_home
-from model.towers.space import CONSE_TEMPERATURE, FILE, Seen, Towers, load_towers, save_towers
-from model.training.run.config import warmed_cosine
-from model.training.towers.contrast import Batches, Schedule, tower_inputs
-from model.training.towers.features import described_in
-from model.training.towers.fit import read_classes
-from model.training.towers.material import PHOTO, Choice, Material, read_material
+from anyseek.model.data.samples import Split
+from anyseek.model.encoders.conse import conse
+from anyseek.model.encoders.efficientnet import FINE_BLOCKS, EfficientNetLite0, Features, load_efficientnet
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.home import default_home
+from anyseek.model.towers.space import CONSE_TEMPERATURE, FILE, Seen, Towers, load_towers, save_towers
+from anyseek.model.training.run.config import warmed_cosine
+from anyseek.model.training.towers.contrast import Batches, Schedule, tower_inputs
+from anyseek.model.training.towers.features import described_in
+from anyseek.model.training.towers.fit import read_classes
+from anyseek.model.training.towers.material import PHOTO, Choice, Material, read_material
 
 EYES = "eyes.safetensors"
 CHECKPOINT, EVALUATION = "checkpoint.pt", "evaluation.csv"

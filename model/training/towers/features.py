@@ -1,6 +1,6 @@
 """Compute what the frozen encoders make of a recipe's samples, once, and keep it.
 
-    python -m model.training.towers.features configs/towers/captions.yaml --out runs/towers/captions
+    python -m anyseek.model.training.towers.features configs/towers/captions.yaml --out runs/towers/captions
 
 A folder has one file per shard of the recipe's plan. Each file is written whole or not at all, so a killed run resumes
 where it stopped. For n samples and m captions, a file holds:
@@ -27,13 +27,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.data.errors import SampleInvalid
-from model.data.making import Workshop, labelled_sample
-from model.data.plan import ShardPlan, make_plan, open_sources
-from model.data.recipe import read_recipe
-from model.data.registry import Labeller, Place
-from model.data.samples import DataSample, Split, shard_key
-from model.encoders.efficientnet import (
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.making import Workshop, labelled_sample
+from anyseek.model.data.plan import ShardPlan, make_plan, open_sources
+from anyseek.model.data.recipe import read_recipe
+from anyseek.model.data.registry import Labeller, Place
+from anyseek.model.data.samples import DataSample, Split, shard_key
+from anyseek.model.encoders.efficientnet import (
     CHANNELS,
     CLASSES,
     FINE_CHANNELS,
@@ -43,11 +43,11 @@ from model.encoders.efficientnet import (
     load_efficientnet,
     parts_of,
 )
-from model.encoders.minilm import WIDTH, MiniLM, load_minilm
-from model.encoders.preprocess import drawing_pixels, encoder_input, looked_at
-from model.encoders.pull import check_encoders
-from model.home import default_home
-from model.modalities.drawings import ByteArray
+from anyseek.model.encoders.minilm import WIDTH, MiniLM, load_minilm
+from anyseek.model.encoders.preprocess import drawing_pixels, encoder_input, looked_at
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.home import default_home
+from anyseek.model.modalities.drawings import ByteArray
 
 SAMPLES = "samples"  # of a file's metadata: a JSON list of what `Described` has
 DRAWINGS = ("line_drawing", "canny_edge", "soft_edge")

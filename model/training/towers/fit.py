@@ -1,7 +1,7 @@
 """Fit the towers' space to features, optionally leaving some sources out.
 
-    python -m model.training.towers.fit runs/towers/captions runs/towers/maps runs/towers/sketches --to runs/towers/all
-    anyseek eval --suite transfer --data PACKS --model $PWD/runs/towers/all/bundle
+    python -m anyseek.model.training.towers.fit runs/towers/captions runs/towers/maps runs/towers/sketches --to
+    runs/towers/all anyseek eval --suite transfer --data PACKS --model $PWD/runs/towers/all/bundle
 
 The folder `bundle` in it has the bundled network with these towers. `--left-out SOURCE` (repeatable) trains as if the
 source did not exist, `--open` on open data alone. A second call resumes from the last checkpoint.
@@ -13,14 +13,14 @@ from pathlib import Path
 import click
 import torch
 
-from model.encoders.conse import class_sentences
-from model.encoders.minilm import load_minilm
-from model.encoders.pull import check_encoders
-from model.fourm.bundled.bundle import WEIGHTS as BUNDLES
-from model.fourm.bundled.bundle import load_bundle
-from model.fourm.bundled.layout import SEMANTIC
-from model.home import default_home
-from model.towers.space import (
+from anyseek.model.encoders.conse import class_sentences
+from anyseek.model.encoders.minilm import load_minilm
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.fourm.bundled.bundle import WEIGHTS as BUNDLES
+from anyseek.model.fourm.bundled.bundle import load_bundle
+from anyseek.model.fourm.bundled.layout import SEMANTIC
+from anyseek.model.home import default_home
+from anyseek.model.towers.space import (
     CAPTION,
     CLASSES_FILE,
     FILE,
@@ -33,10 +33,10 @@ from model.towers.space import (
     save_classes,
     save_towers,
 )
-from model.training.towers.bases import balanced, fit_bases, kinds
-from model.training.towers.bundling import write_bundle
-from model.training.towers.contrast import Schedule, train_towers
-from model.training.towers.material import Captions, Choice, Material, read_material
+from anyseek.model.training.towers.bases import balanced, fit_bases, kinds
+from anyseek.model.training.towers.bundling import write_bundle
+from anyseek.model.training.towers.contrast import Schedule, train_towers
+from anyseek.model.training.towers.material import Captions, Choice, Material, read_material
 
 # Chosen on sources that were left out (docs/transfer.md).
 WEIGHTS: Mapping[str, Weights] = {

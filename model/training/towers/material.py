@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.data.samples import Split
-from model.encoders.conse import conse
-from model.encoders.efficientnet import CHANNELS
-from model.towers.space import CONSE_TEMPERATURE, Seen
-from model.training.towers.features import Described, read_files
+from anyseek.model.data.samples import Split
+from anyseek.model.encoders.conse import conse
+from anyseek.model.encoders.efficientnet import CHANNELS
+from anyseek.model.towers.space import CONSE_TEMPERATURE, Seen
+from anyseek.model.training.towers.features import Described, read_files
 
 PHOTO = "rgb"
 DRAWN = "canny_edge"  # the modality by which any drawing asks

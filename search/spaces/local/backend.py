@@ -5,14 +5,14 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from search.catalogue import collections
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.settings import Index, Settings
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.filters import ResolvedFilters
-from search.spaces.local.kinds import Kind
-from search.spaces.local.space import LocalSpace, MakeIndex
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Index, Settings
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.spaces.local.kinds import Kind
+from anyseek.search.spaces.local.space import LocalSpace, MakeIndex
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The interface of the local backend's indexes: ids and unit vectors in, nearest ids out.
 
-`search.spaces.local.memory` (NumPy, the reference of the tests) and `search.spaces.local.faiss` implement it.
+`anyseek.search.spaces.local.memory` (NumPy, the reference of the tests) and `anyseek.search.spaces.local.faiss`
+implement it.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from model.seam import FloatArray
-from search.spaces.base import Neighbours
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import Neighbours
+from anyseek.search.types import IdArray
 
 # Builds a better state of an index beside it, and returns a function that puts it in place. Only that function needs
 # exclusive use of the index; it also carries over changes made in between.

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, ClassVar, Protocol
 import faiss
 import numpy as np
 
-from model.seam import FloatArray
-from search.errors import IndexUnavailable
-from search.spaces.local.kinds import Kind, lists_for
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import IndexUnavailable
+from anyseek.search.spaces.local.kinds import Kind, lists_for
+from anyseek.search.types import IdArray
 
 SEED = 1_234
 HNSW_NEIGHBOURS = 32

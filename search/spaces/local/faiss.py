@@ -7,11 +7,11 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from model.seam import FloatArray
-from search.spaces.base import Neighbours, best
-from search.spaces.local import kinds
-from search.spaces.local.base import Frozen, Renewal
-from search.spaces.local.candidates import (
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import Neighbours, best
+from anyseek.search.spaces.local import kinds
+from anyseek.search.spaces.local.base import Frozen, Renewal
+from anyseek.search.spaces.local.candidates import (
     ADDED_AT_ONCE,
     Candidates,
     Gpu,
@@ -22,10 +22,10 @@ from search.spaces.local.candidates import (
     read_candidates,
     sample_size,
 )
-from search.spaces.local.kinds import MOST_PENDING, TAKEN_AT_ONCE, Kind, State
-from search.spaces.local.rows import Bits, Rows
-from search.spaces.local.vectors_file import read_vectors, write_vectors
-from search.types import IdArray
+from anyseek.search.spaces.local.kinds import MOST_PENDING, TAKEN_AT_ONCE, Kind, State
+from anyseek.search.spaces.local.rows import Bits, Rows
+from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
+from anyseek.search.types import IdArray
 
 # The number of candidates per hit, besides those that a filter and deletions will remove.
 CANDIDATES_PER_HIT = 3
@@ -39,7 +39,7 @@ BUILDING_THREADS = faiss.omp_get_max_threads()
 
 
 class FaissIndex:
-    """Vectors of `dimension`. `kind` None chooses one by the number of vectors (`search.spaces.local.kinds`).
+    """Vectors of `dimension`. `kind` None chooses one by the number of vectors (`anyseek.search.spaces.local.kinds`).
 
     Every score is exact. What is found is exact too while the kind is flat, or few vectors are allowed; otherwise
     recall@10 is at least 0.95 on vectors that have any structure.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
-from search.catalogue import facets, log
-from search.catalogue.collections import Head
-from search.filters.tree import Filter
-from search.types import IdArray
+from anyseek.search.catalogue import facets, log
+from anyseek.search.catalogue.collections import Head
+from anyseek.search.filters.tree import Filter
+from anyseek.search.types import IdArray
 
 _MOST_KEPT = 32
 # With more changes it is quicker to query all ids again: one statement examines 500 items in about a millisecond.

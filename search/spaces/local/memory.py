@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model.seam import FloatArray
-from search.spaces.base import Neighbours, none_found
-from search.spaces.local.base import Frozen, Renewal
-from search.spaces.local.vectors_file import read_vectors, write_vectors
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import Neighbours, none_found
+from anyseek.search.spaces.local.base import Frozen, Renewal
+from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
+from anyseek.search.types import IdArray
 
 
 class MemoryIndex:

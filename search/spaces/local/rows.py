@@ -12,9 +12,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from model.seam import FloatArray
-from search.spaces.base import Neighbours, best, nearest, none_found
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import Neighbours, best, nearest, none_found
+from anyseek.search.types import IdArray
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1_024, 65_536
 # From 20 queries on FAISS uses BLAS, whose rounding depends on position: the same vector would score differently in a

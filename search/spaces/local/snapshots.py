@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.files import remove_leftovers, temporary_beside, whole_folder
-from search.errors import StoreCorrupt
-from search.spaces.local.base import Frozen, VectorIndex
+from anyseek.model.files import remove_leftovers, temporary_beside, whole_folder
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.spaces.local.base import Frozen, VectorIndex
 
 logger = logging.getLogger(__name__)
 

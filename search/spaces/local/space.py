@@ -11,20 +11,20 @@ from types import MappingProxyType
 import numpy as np
 from sqlalchemy.orm import Session
 
-from model.seam import FloatArray
-from search.catalogue import collections, log
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.log import LogEntry
-from search.catalogue.session import Database
-from search.catalogue.values import chunks
-from search.errors import StoreCorrupt
-from search.filters.tree import Filter
-from search.locks import ReadersLock
-from search.spaces.base import Neighbours, Resolved, Stored, centre
-from search.spaces.local import snapshots
-from search.spaces.local.base import Renewal, VectorIndex
-from search.spaces.local.filters import ResolvedFilters
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.log import LogEntry
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.values import chunks
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.filters.tree import Filter
+from anyseek.search.locks import ReadersLock
+from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.base import Renewal, VectorIndex
+from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.types import IdArray
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from model.seam import FloatArray
-from search.types import IdArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.types import IdArray
 
 _MAGIC = b"anyseek vectors 1"
 _HEADER = struct.Struct("<24sqqq")

@@ -6,12 +6,12 @@ from contextlib import closing
 
 from qdrant_client import QdrantClient
 
-from search.catalogue import collections
-from search.catalogue.collections import Head, SpaceHead
-from search.catalogue.session import Database
-from search.settings import Settings, masked
-from search.spaces.qdrant.index import QdrantIndex, Tenant, calling, connect, remove_tenant
-from search.spaces.shared import SharedSpace
+from anyseek.search.catalogue import collections
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings, masked
+from anyseek.search.spaces.qdrant.index import QdrantIndex, Tenant, calling, connect, remove_tenant
+from anyseek.search.spaces.shared import SharedSpace
 
 PREFIX = "anyseek-"
 # Points of this many versions of a space are told apart by bits above those of the catalogue's ids.

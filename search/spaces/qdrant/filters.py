@@ -6,7 +6,7 @@ facets   a list of objects, one for each value: its `path`, and `number`, `text`
 points   a list of objects, one for each latitude with each longitude of one path (`place.lat`, `place.lon`): the `path`
          they are below, and `at`, the point
 paths    every path that has something at or below it
-tenant   whose point it is (`search.spaces.qdrant.index`)
+tenant   whose point it is (`anyseek.search.spaces.qdrant.index`)
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from typing import Any
 
 from qdrant_client import models
 
-from search.filters.facets import Facet, facets_of
-from search.filters.tree import (
+from anyseek.search.filters.facets import Facet, facets_of
+from anyseek.search.filters.tree import (
     CAPTION,
     KEY,
     LONGEST_TEXT,
@@ -35,7 +35,7 @@ from search.filters.tree import (
     Scalar,
     StartsWith,
 )
-from search.types import Item
+from anyseek.search.types import Item
 
 # Of a code point: 21 bits. Two fit into the 53 of a float, with which Qdrant compares.
 _BITS = 21

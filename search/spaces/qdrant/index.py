@@ -10,13 +10,13 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from model.seam import FloatArray
-from search.errors import IndexUnavailable, StoreCorrupt
-from search.filters.tree import Filter
-from search.spaces.base import Neighbours, nearest
-from search.spaces.qdrant.filters import INDEXED, as_condition, payload_of
-from search.spaces.shared import PAGE
-from search.types import IdArray, Item
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import IndexUnavailable, StoreCorrupt
+from anyseek.search.filters.tree import Filter
+from anyseek.search.spaces.base import Neighbours, nearest
+from anyseek.search.spaces.qdrant.filters import INDEXED, as_condition, payload_of
+from anyseek.search.spaces.shared import PAGE
+from anyseek.search.types import IdArray, Item
 
 # A call that takes longer has failed; the applier's lease is longer than this.
 SECONDS = 20

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.app import create_app
-from api.cli import run
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
+from anyseek.api.app import create_app
+from anyseek.api.cli import run
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
 from tests.api.conftest import StartService
 from tests.indexer.pictures import png
 
@@ -109,7 +109,7 @@ def reopen(service: Service, job: int) -> None:
     """Have the job run again, so that it can be cancelled."""
     from sqlalchemy import update
 
-    from search.catalogue.tables import JobRow
+    from anyseek.search.catalogue.tables import JobRow
 
     with service.runtime.database.write() as session:
         session.execute(update(JobRow).where(JobRow.id == job).values(state="running"))

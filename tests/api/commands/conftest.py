@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-import api.cli
+import anyseek.api.cli
 from tests.encoders import link_encoders
 
 Picture = Callable[..., bytes]
 Run = Callable[..., "Done"]
 Serve = Callable[[Path], "subprocess.Popen[str]"]
 
-_PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+_PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 
 
 # Says on stderr which heavy packages a command imported.
 _WATCHED = (
-    "import sys; from api.cli import run; code = run(sys.argv[1:]); "
+    "import sys; from anyseek.api.cli import run; code = run(sys.argv[1:]); "
     "heavy = ('torch', 'faiss', 'sqlalchemy', 'alembic', 'numpy', 'fastapi', 'PIL', 'pydantic', 'httpx', 'httpcore'); "
     "heavy = [name for name in heavy if name in sys.modules]; "
     "print('imported', heavy, file=sys.stderr); sys.exit(code)"
@@ -55,7 +55,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
             for name, value in _environment(home, **more).items():
                 patched.setenv(name, value)
             capsys.readouterr()
-            code = api.cli.run(list(arguments))
+            code = anyseek.api.cli.run(list(arguments))
         return Done(code, *capsys.readouterr())
 
     return start

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from api.cli import run
+from anyseek.api.cli import run
 
 
 @pytest.fixture

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from api.cli import run
-from api.commands import demo
-from api.commands.demo import examples
-from indexer import demo_gallery
-from model.galleries import openmoji
-from model.galleries.demo import read_views
-from model.galleries.openmoji import Concept
-from model.galleries.photos import read_photos
-from search.catalogue import collections, items
-from search.catalogue.session import Database
-from search.catalogue.tables import SpaceRow
-from search.settings import Settings
-from search.types import Item
+from anyseek.api.cli import run
+from anyseek.api.commands import demo
+from anyseek.api.commands.demo import examples
+from anyseek.indexer import demo_gallery
+from anyseek.model.galleries import openmoji
+from anyseek.model.galleries.demo import read_views
+from anyseek.model.galleries.openmoji import Concept
+from anyseek.model.galleries.photos import read_photos
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import SpaceRow
+from anyseek.search.settings import Settings
+from anyseek.search.types import Item
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color"><circle cx="36" cy="36" r="{radius}" fill="#{colour}"/></g>
@@ -174,10 +174,10 @@ def test_what_else_is_kept_under_the_name_is_left_alone(
 
 # The command in a process of its own, with sixty rooms and no drawings.
 _PROGRAM = """
-from api.cli import main
-from indexer import demo_gallery
-from model.galleries import openmoji
-from model.galleries.demo import read_views
+from anyseek.api.cli import main
+from anyseek.indexer import demo_gallery
+from anyseek.model.galleries import openmoji
+from anyseek.model.galleries.demo import read_views
 openmoji.check_digest = lambda path, sha256: path
 demo_gallery.read_concepts = lambda: []
 demo_gallery.read_views = lambda source: read_views(source)[:60]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from api.cli import run as in_process
-from model.data.emoji_art import Art
-from model.fourm.bundled import bundle
-from search.evaluation import small_transfer
+from anyseek.api.cli import run as in_process
+from anyseek.model.data.emoji_art import Art
+from anyseek.model.fourm.bundled import bundle
+from anyseek.search.evaluation import small_transfer
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc
 from tests.model.data.sources.packs_kit import about, encoded, write_shard
 from tests.random_bundle import write_random_bundle

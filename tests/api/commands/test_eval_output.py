@@ -1,8 +1,8 @@
 """The tables of `anyseek eval`."""
 
-from api.commands.eval_output import output_lines
-from search.evaluation.measures import Estimate
-from search.evaluation.outputs import OutputRow, Outputs
+from anyseek.api.commands.eval_output import output_lines
+from anyseek.search.evaluation.measures import Estimate
+from anyseek.search.evaluation.outputs import OutputRow, Outputs
 
 
 def test_predictions_stand_beside_what_the_average_gets() -> None:

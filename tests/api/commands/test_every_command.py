@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import api.cli
+import anyseek.api.cli
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -32,7 +32,7 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("ANYSEEK_HOME", str(home))
         patched.setenv("ANYSEEK_MODEL", "hashing")
-        assert api.cli.run(["index", str(photos), "--collection", "shapes", "--json"]) == 0
+        assert anyseek.api.cli.run(["index", str(photos), "--collection", "shapes", "--json"]) == 0
     return home
 
 
@@ -58,7 +58,7 @@ def test_a_command_without_a_service_imports_only_what_it_needs(
 def test_nothing_is_looked_through_for_garbage_when_a_command_ends() -> None:
     program = """
 import atexit, gc, sys
-from api.cli import main
+from anyseek.api.cli import main
 atexit.register(lambda: print(gc.get_freeze_count() > 0))
 sys.argv = ["anyseek", "--version"]
 main()
@@ -67,7 +67,7 @@ main()
     assert done.stdout.endswith("True\n")
 
 
-@pytest.mark.parametrize("command", list(api.cli.COMMANDS))
+@pytest.mark.parametrize("command", list(anyseek.api.cli.COMMANDS))
 def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr

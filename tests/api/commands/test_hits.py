@@ -7,8 +7,8 @@ import click
 import pytest
 from PIL import Image
 
-from api.commands.query import as_table
-from api.queries.wire import Hit, Results
+from anyseek.api.commands.query import as_table
+from anyseek.api.queries.wire import Hit, Results
 from tests.api.conftest import Run
 from tests.indexer.pictures import png
 

@@ -12,28 +12,28 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.commands import progress
-from api.connect import recorded
-from indexer.indexing import open_collection, open_job
-from indexer.runs import Owner
-from indexer.sources.opening import open_source
-from search.catalogue import collections, jobs
-from search.catalogue.session import Database
-from search.settings import Settings
+from anyseek.api.commands import progress
+from anyseek.api.connect import recorded
+from anyseek.indexer.indexing import open_collection, open_job
+from anyseek.indexer.runs import Owner
+from anyseek.indexer.sources.opening import open_source
+from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
 from tests.api.conftest import Run
 from tests.indexer.harness import installation
 from tests.indexer.pictures import bomb, jpeg, png
 
 UNKNOWN = "the time left is not known here; estimate it by `anyseek jobs watch 1`"
-COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from anyseek.api.cli import main; main()"]
 
 
 # Python's own library may lie where nobody can read it: run once as root, then again without rights.
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-import api.errors
-from api.cli import run
+import anyseek.api.errors
+from anyseek.api.cli import run
 root = Path(sys.argv[1])
 assert run(["index", str(root / "warm"), "--collection", "warm", "--model", "hashing", "--json"]) == 0
 for path in [root / "home", *(root / "home").rglob("*")]:

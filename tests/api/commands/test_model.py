@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from api.commands.model import model
+from anyseek.api.commands.model import model
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from model.fourm.published import names
-from model.fourm.published.store import MODEL_FILE, folder_of
-from model.galleries.demo import FOLDER
-from model.openclip.files import is_installed
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.store import MODEL_FILE, folder_of
+from anyseek.model.galleries.demo import FOLDER
+from anyseek.model.openclip.files import is_installed
 from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.model.openclip.making import make_folder
 from tests.random_weights import write_random_models
@@ -44,7 +44,7 @@ def hub(published_home: Path) -> Iterator[LocalHub]:
 
 def anyseek(home: Path, *arguments: str, stdin: int = subprocess.DEVNULL, **more: str) -> Any:
     """The command in a process of its own, since the Hub's library reads the environment once."""
-    program = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+    program = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
     environment = os.environ | {"ANYSEEK_HOME": str(home)} | more
     command = [sys.executable, "-c", program, "models", *arguments]
     return subprocess.run(

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.commands.inputs import read_input
-from api.predictions.wire import Input
-from model.fourm.bundled import bundle
+from anyseek.api.commands.inputs import read_input
+from anyseek.api.predictions.wire import Input
+from anyseek.model.fourm.bundled import bundle
 from tests.random_bundle import write_random_bundle
 
 Picture = Callable[..., bytes]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from api.commands.predict_output import RECORD, OutputTaken, check_free, write_folder
-from api.predictions.wire import Predicted, PredictedFile
+from anyseek.api.commands.predict_output import RECORD, OutputTaken, check_free, write_folder
+from anyseek.api.predictions.wire import Predicted, PredictedFile
 
 MADE_WITH = {"model": "m", "options": {"seed": 1}}
 

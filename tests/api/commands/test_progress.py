@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
-from api.commands import progress
-from api.commands.progress import Bar, Lines, Looking, Teller
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.ledger import Counts
-from search.errors import JobNotFound
+from anyseek.api.commands import progress
+from anyseek.api.commands.progress import Bar, Lines, Looking, Teller
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.ledger import Counts
+from anyseek.search.errors import JobNotFound
+from anyseek.workers.pace import SHORTEST_WAIT, Observer, Seen
 from tests.workers.test_pace import JOB
-from workers.pace import SHORTEST_WAIT, Observer, Seen
 
 
 def seen(counts: Counts, seconds_left: float | None = None, state: JobState = JobState.RUNNING) -> Seen:

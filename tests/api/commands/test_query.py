@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from anyseek import Client
-from api.commands.inputs import with_forms
-from api.queries.wire import Part
+from anyseek.api.commands.inputs import with_forms
+from anyseek.api.queries.wire import Part
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from search.catalogue import jobs, ledger
-from search.catalogue.jobs import Job, JobState
-from search.catalogue.session import Database
-from search.catalogue.tables import LedgerRow
-from search.settings import Settings
+from anyseek.search.catalogue import jobs, ledger
+from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.settings import Settings
 from tests.indexer.pictures import png
 from tests.workers.test_kill import check_exactly_once
 
 COMMAND = [
     sys.executable,
     "-c",
-    "from tests.faults import traps; traps.slow_down(0.02); from api.cli import main; main()",
+    "from tests.faults import traps; traps.slow_down(0.02); from anyseek.api.cli import main; main()",
 ]
 INPUTS = 200
 PATIENCE_SECONDS = 300

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.commands.serve import listen
+from anyseek.api.commands.serve import listen
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]

@@ -7,12 +7,12 @@ from typing import Any, Never
 import pytest
 from click.testing import CliRunner
 
-import model.loading
-import model.verification
-import search.evaluation.curves
-import workers.checks
-from model.errors import ModelError
-from model.switches import switches
+import anyseek.model.loading
+import anyseek.model.verification
+import anyseek.search.evaluation.curves
+import anyseek.workers.checks
+from anyseek.model.errors import ModelError
+from anyseek.model.switches import switches
 
 Run = Callable[..., Any]
 
@@ -26,7 +26,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         allowed.append(switches({}).openvino)
         raise ModelError("seen enough")
 
-    for module in (model.loading, model.verification, search.evaluation.curves, workers.checks):
+    for module in (
+        anyseek.model.loading,
+        anyseek.model.verification,
+        anyseek.search.evaluation.curves,
+        anyseek.workers.checks,
+    ):
         monkeypatch.setattr(module, "load_embedder", load)
     return allowed
 
@@ -41,6 +46,6 @@ def test_commands_heed_the_setting(run: Run, seen: list[bool], command: tuple[st
 
 
 def test_so_does_the_fitting_of_curves(seen: list[bool], tmp_path: Path) -> None:
-    done = CliRunner().invoke(search.evaluation.curves.main, [str(tmp_path)], env={"ANYSEEK_OPENVINO": "false"})
+    done = CliRunner().invoke(anyseek.search.evaluation.curves.main, [str(tmp_path)], env={"ANYSEEK_OPENVINO": "false"})
     assert isinstance(done.exception, ModelError)
     assert seen == [False]

@@ -14,12 +14,12 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from model.training.run.records import read_records
+from anyseek.model.training.run.records import read_records
 from tests.model.training.shapes import settings, with_contrast, write_data
 
 Run = Callable[..., Any]
 
-_PROGRAM = "import sys; from api.cli import main; sys.argv[0] = 'anyseek'; main()"
+_PROGRAM = "import sys; from anyseek.api.cli import main; sys.argv[0] = 'anyseek'; main()"
 _TIMES = ("time", "seconds", "tokens_per_second")
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from api.cli import run
-from api.local import LocalClient
-from indexer.put import put_item
-from indexer.samples import RawFile
-from search.settings import Settings
-from workers.runtime import Runtime
+from anyseek.api.cli import run
+from anyseek.api.local import LocalClient
+from anyseek.indexer.put import put_item
+from anyseek.indexer.samples import RawFile
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 
 Picture = Callable[..., bytes]
 Shown = pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.service import Service
+from anyseek.api.service import Service
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]

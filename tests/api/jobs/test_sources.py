@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.service import Service
-from search.catalogue import jobs
+from anyseek.api.service import Service
+from anyseek.search.catalogue import jobs
 
 Picture = Callable[[str, str], bytes]
 Problem = Callable[..., None]

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.service import Service
-from search.catalogue.jobs import JobState
-from workers import pace
-from workers.pace import Observer, Seen
+from anyseek.api.service import Service
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.workers import pace
+from anyseek.workers.pace import Observer, Seen
 
 
 def test_a_running_job_has_the_seconds_that_were_seen_to_be_left(

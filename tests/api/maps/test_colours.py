@@ -1,6 +1,6 @@
 """Colours of values: frequent ones have their own, many numbers a scale, and the legend counts all items."""
 
-from api.maps.colours import NONE, OTHER, coloured
+from anyseek.api.maps.colours import NONE, OTHER, coloured
 
 
 def told(legend: object) -> list[tuple[str, int]]:

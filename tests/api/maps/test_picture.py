@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import api.maps.picture
-from api.maps.picture import SIDE, draw, middle_of_cells, nearest_free_cells
+import anyseek.api.maps.picture
+from anyseek.api.maps.picture import SIDE, draw, middle_of_cells, nearest_free_cells
 
 
 def found(count: int, colour: str | None = None) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def test_items_without_a_thumbnail_are_counted() -> None:
 
 
 def test_too_many_items_are_points_or_the_middle_of_each_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.maps.picture, "MOST_THUMBNAILS", 50)
+    monkeypatch.setattr(anyseek.api.maps.picture, "MOST_THUMBNAILS", 50)
     points = draw(found(200, "#d55e00"), plain)
     assert (points.shown, points.picture.width) == (200, SIDE)
-    monkeypatch.setattr(api.maps.picture, "_MOST_CELLS", 5)
+    monkeypatch.setattr(anyseek.api.maps.picture, "_MOST_CELLS", 5)
     middles = draw(found(200), plain)
     assert middles.shown == 25
     monkeypatch.undo()

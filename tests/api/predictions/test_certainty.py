@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from api.commands.predict_output import summary
-from api.predictions.conversion import PredictionRequest
-from api.predictions.predictor import Predictor
-from api.predictions.wire import Predictions, predictions_of
-from model.seam import Certainty, Guess, Model, Prediction, PredictOptions, Value
+from anyseek.api.commands.predict_output import summary
+from anyseek.api.predictions.conversion import PredictionRequest
+from anyseek.api.predictions.predictor import Predictor
+from anyseek.api.predictions.wire import Predictions, predictions_of
+from anyseek.model.seam import Certainty, Guess, Model, Prediction, PredictOptions, Value
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.contents import Upload
-from api.predictions.conversion import read_request, request_from_form
-from model.modalities.reading.errors import BadInput
-from search.errors import BadQuery
-from search.settings import Limits
+from anyseek.api.contents import Upload
+from anyseek.api.predictions.conversion import read_request, request_from_form
+from anyseek.model.modalities.reading.errors import BadInput
+from anyseek.search.errors import BadQuery
+from anyseek.search.settings import Limits
 
 LIMITS = Limits()
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.errors import NotReady, status_of
-from api.predictions import predictor as predicting
-from api.predictions.conversion import PredictionRequest, read_request
-from api.predictions.predictor import Predictor, predicting_models
-from model.errors import DeviceInName, UnknownModel, UnsupportedModality
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from model.switches import Switches, switches
-from search.settings import Limits
+from anyseek.api.errors import NotReady, status_of
+from anyseek.api.predictions import predictor as predicting
+from anyseek.api.predictions.conversion import PredictionRequest, read_request
+from anyseek.api.predictions.predictor import Predictor, predicting_models
+from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.switches import Switches, switches
+from anyseek.search.settings import Limits
 
 
 def _request(*targets: str, **options: Any) -> PredictionRequest:
@@ -66,7 +66,7 @@ def test_progress_tells_of_every_step_and_of_pictures(random_models: Path) -> No
 
 
 def test_a_model_is_loaded_once_and_by_one_thread(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from api.predictions import predictor as predicting
+    from anyseek.api.predictions import predictor as predicting
 
     loaded: list[str] = []
     load_truly = predicting.load_model

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from anyseek import ApiError, Client
-from api.local import LocalClient
-from api.predictions.wire import Input
-from api.service import Service, ServiceSettings
-from search.settings import Limits, Settings
+from anyseek.api.local import LocalClient
+from anyseek.api.predictions.wire import Input
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import Limits, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from workers.runtime import Runtime
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]

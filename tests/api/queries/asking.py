@@ -5,10 +5,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from model.hashing import HashingEmbedder
-from model.modalities.registry import MODALITIES
-from search.errors import AssetNotFound
-from search.settings import Limits
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.search.errors import AssetNotFound
+from anyseek.search.settings import Limits
 
 LIMITS = Limits()
 

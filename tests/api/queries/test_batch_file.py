@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.queries.batch_file import answer_lines
-from api.queries.wire import Hit, Refusal, Results
+from anyseek.api.queries.batch_file import answer_lines
+from anyseek.api.queries.wire import Hit, Refusal, Results
 
 
 class CountingSearcher:
@@ -114,7 +114,7 @@ def test_blank_lines_are_passed_over_and_chunks_are_bounded(tmp_path: Path) -> N
 
 
 def test_a_line_too_large_for_a_request_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.queries.batch_file._LINE_BYTES", 1000)
+    monkeypatch.setattr("anyseek.api.queries.batch_file._LINE_BYTES", 1000)
     (tmp_path / "big").write_bytes(bytes(1000))
     big = '{"id": 1, "parts": [{"modality": "rgb", "file": "big"}]}'
     answers, _ = _answers(tmp_path, big, '{"id": 2, "parts": [{"item": "a"}]}')

@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from api.errors import MOST_PLACES
-from api.queries import wire
-from api.queries.conversion import QUERY, read_query
-from indexer.errors import InputVanished
-from model.hashing import HashingEmbedder
-from model.modalities.reading.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
-from model.seam import Regions
-from search.errors import AnyseekError, BadInput, BadQuery, LimitExceeded
-from search.types import Part
+from anyseek.api.errors import MOST_PLACES
+from anyseek.api.queries import wire
+from anyseek.api.queries.conversion import QUERY, read_query
+from anyseek.indexer.errors import InputVanished
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.reading.errors import BadPalette, EmptyInput, NotAPicture, UnknownModality
+from anyseek.model.seam import Regions
+from anyseek.search.errors import AnyseekError, BadInput, BadQuery, LimitExceeded
+from anyseek.search.types import Part
 from tests.api.queries.asking import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
 
 
@@ -246,7 +246,7 @@ def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.Mo
         looked_up.append(name)
         return name
 
-    monkeypatch.setattr("api.unknown.unknown", look_up)
+    monkeypatch.setattr("anyseek.api.unknown.unknown", look_up)
     wrong = {f"wher{number}": 1 for number in range(1_000)}
     with pytest.raises(BadQuery, match="and 997 more"):
         read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER, no_pictures)

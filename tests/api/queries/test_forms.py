@@ -3,11 +3,11 @@ import io
 import numpy as np
 import pytest
 
-from api.contents import Upload
-from api.queries.forms import query_from_form
-from model.hashing import HashingEmbedder
-from model.modalities.reading.errors import UnknownForm
-from search.errors import BadInput, BadQuery
+from anyseek.api.contents import Upload
+from anyseek.api.queries.forms import query_from_form
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.reading.errors import UnknownForm
+from anyseek.search.errors import BadInput, BadQuery
 from tests.api.queries.asking import EMBEDDER, LIMITS, depth, no_pictures, picture_of, png
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from anyseek import Client
-from api.queries import wire
-from api.queries.together import like
+from anyseek.api.queries import wire
+from anyseek.api.queries.together import like
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]

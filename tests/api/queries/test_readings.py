@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from anyseek import AsyncClient, Client
-from api.cli import run
-from api.service import Service
-from search.explanation import Reading
+from anyseek.api.cli import run
+from anyseek.api.service import Service
+from anyseek.search.explanation import Reading
 
 PARTS = [{"text": "bat"}]
 CAVES, BALLS = [f"cave {n}" for n in range(8)], [f"ball {n}" for n in range(8)]

@@ -13,19 +13,19 @@ import httpx
 import pytest
 
 from anyseek import Client
-from api.queries import wire
-from api.queries.conversion import query_from_wire
-from api.queries.together import Asked, Like, answer_together, like
-from api.service import Service
-from model.errors import ModelError
-from model.hashing import HashingEmbedder
-from model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from model.seam import FloatArray, Sample
-from search.engine import SearchEngine
-from search.errors import BadQuery
-from search.hits import Chosen
-from search.paging import pages_of
-from search.types import Part, Query
+from anyseek.api.queries import wire
+from anyseek.api.queries.conversion import query_from_wire
+from anyseek.api.queries.together import Asked, Like, answer_together, like
+from anyseek.api.service import Service
+from anyseek.model.errors import ModelError
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery
+from anyseek.search.hits import Chosen
+from anyseek.search.paging import pages_of
+from anyseek.search.types import Part, Query
 
 Ask = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[httpx.Response]]
 _SECONDS = 30

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.service import Service
+from anyseek.api.service import Service
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]
@@ -30,7 +30,16 @@ NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in
 _FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 
 
-_SERVE = [sys.executable, "-c", "from api.cli import main; main()", "serve", "--port", "0", "--model", "hashing"]
+_SERVE = [
+    sys.executable,
+    "-c",
+    "from anyseek.api.cli import main; main()",
+    "serve",
+    "--port",
+    "0",
+    "--model",
+    "hashing",
+]
 
 
 # Gives the page a file as a person does, by `drop` or `paste`.

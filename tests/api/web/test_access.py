@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from model.galleries.demo import read_views
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.galleries.demo import read_views
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.test_rooms import ROOM, put_room
 from tests.api.web.views import settled, stroke
-from workers.runtime import Runtime
 
 Page = Any
 Visiting = Callable[..., AbstractContextManager[Page]]

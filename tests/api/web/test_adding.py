@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.security import Scope, create_key
-from api.service import Service, ServiceSettings
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.workers.pace import time_left
 from tests.api.web import chromium
-from workers.pace import time_left
 
 Picture = Callable[..., bytes]
 StartService = Callable[..., tuple[str, Service]]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.views import keys
-from workers.runtime import Runtime
 
 Picture = Callable[..., bytes]
 Page = Any

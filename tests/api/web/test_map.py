@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api.maps.page import page_of
+from anyseek.api.maps.page import page_of
 from tests.api.web import chromium
 
 Visiting = Callable[..., AbstractContextManager[Any]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.service import Service
+from anyseek.api.service import Service
 from tests.api.web import chromium
 from tests.api.web.views import settled
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from model.galleries.demo import FOLDER, read_views
-from model.modalities.reading.decode import decode_file
-from model.modalities.rough_maps import SHEET, painted
-from model.seam import Regions
-from search.settings import Limits, Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.rough_maps import SHEET, painted
+from anyseek.model.seam import Regions
+from anyseek.search.settings import Limits, Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.views import keys, settled, stroke
 from tests.encoders import link_encoders
-from workers.runtime import Runtime
 
 Page = Any
 Visiting = Callable[..., AbstractContextManager[Page]]

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from search.catalogue import collections, items
-from search.catalogue.patching import change_attributes
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.patching import change_attributes
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.api.web import chromium
-from workers.runtime import Runtime
 
 Page = Any
 Visiting = Callable[..., AbstractContextManager[Page]]

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from anyseek import Client
-from api.service import Service, ServiceSettings
-from model.downloads.wheels import DownloadFailed
-from model.galleries.openmoji import Drawings, draw_svg, fetch_wheel, read_concepts
-from model.home import default_home
-from search.settings import Settings
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.galleries.openmoji import Drawings, draw_svg, fetch_wheel, read_concepts
+from anyseek.model.home import default_home
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
 from tests.api.web import chromium
 from tests.api.web.views import keys, settled, stroke
 from tests.encoders import link_encoders, pulled_encoders
-from workers.runtime import Runtime
 
 Page = Any
 Visiting = Callable[..., AbstractContextManager[Page]]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from api.security import Scope, create_key
-from api.service import Service
+from anyseek.api.security import Scope, create_key
+from anyseek.api.service import Service
 from tests.api.web import chromium
 
 Picture = Callable[..., bytes]

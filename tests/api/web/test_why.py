@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.evaluation.photographed_sketches import photographed
+from anyseek.search.evaluation.photographed_sketches import photographed
 from tests.api.web import chromium
 from tests.api.web.views import settled
 

@@ -9,12 +9,12 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
-from indexer.photo_metadata import places
-from indexer.photo_metadata.reading import joined, read_metadata, version
-from indexer.samples import RawFile
-from model.modalities.reading.errors import NotAPicture
-from search.filters.tree import Moment
-from search.settings import Photos, Settings
+from anyseek.indexer.photo_metadata import places
+from anyseek.indexer.photo_metadata.reading import joined, read_metadata, version
+from anyseek.indexer.samples import RawFile
+from anyseek.model.modalities.reading.errors import NotAPicture
+from anyseek.search.filters.tree import Moment
+from anyseek.search.settings import Photos, Settings
 from tests.indexer.photos import (
     PARIS,
     ROME,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from model.bridges.features import features_of, metadata_features, palette_features
-from model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.bridges.features import features_of, metadata_features, palette_features
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
 
 
 def test_only_palettes_and_metadata_have_features() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.bridges.space import Bridge, Way, bridge_bytes, fingerprint_of, load_bridge, unit
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.seam import FloatArray
-from search.spaces.base import centre
+from anyseek.model.bridges.space import Bridge, Way, bridge_bytes, fingerprint_of, load_bridge, unit
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.seam import FloatArray
+from anyseek.search.spaces.base import centre
 from tests.random_bridge import random_bridge
 
 AXES: FloatArray = np.eye(4, dtype=np.float32)

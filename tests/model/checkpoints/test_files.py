@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoints.files import (
+from anyseek.model.checkpoints.files import (
     check_fourm,
     fingerprint,
     load_fourm,
@@ -19,14 +19,14 @@ from model.checkpoints.files import (
     read_metadata,
     save_checkpoint,
 )
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.golden.weights import fill_weights
-from model.network.config import ConfigInvalid
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.golden.weights import fill_weights
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
 from tests.sparse_checkpoint import write_sparse
 
 Make = Callable[..., FourM]

@@ -18,7 +18,7 @@ _CHILD = """
 import json, sys
 from pathlib import Path
 import torch
-from model.checkpoints.files import load_fourm
+from anyseek.model.checkpoints.files import load_fourm
 
 def memory():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.checkpoints.quantized import ROWS, SCALE, dequantized, quantized, sharing_rows
-from model.errors import WeightsCorrupt
+from anyseek.model.checkpoints.quantized import ROWS, SCALE, dequantized, quantized, sharing_rows
+from anyseek.model.errors import WeightsCorrupt
 
 _ROWS = st.integers(1, 6)
 _NUMBERS = st.one_of([st.floats(-(2.0**most), 2.0**most, width=32) for most in (20, 0, -13, -30)])

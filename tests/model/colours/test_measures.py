@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.colours.measures import BASIC_COLOURS, brightness, colour_shares, colourfulness
-from model.modalities.drawings import ByteArray
+from anyseek.model.colours.measures import BASIC_COLOURS, brightness, colour_shares, colourfulness
+from anyseek.model.modalities.drawings import ByteArray
 
 
 def plain(*colour: int) -> ByteArray:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.colours import space
-from model.colours.lab import to_lab
-from model.colours.space import COLOURS, DIMENSION, colour_space
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.color_palette import palette_of
-from model.seam import FloatArray, Sample, Value
+from anyseek.model.colours import space
+from anyseek.model.colours.lab import to_lab
+from anyseek.model.colours.space import COLOURS, DIMENSION, colour_space
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.color_palette import palette_of
+from anyseek.model.seam import FloatArray, Sample, Value
 
 SPACE = colour_space(instead="elsewhere")
 RED, PINK, GREEN, BLUE, WHITE, BLACK, GREY = (

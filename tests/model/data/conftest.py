@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.data.making import Failure
-from model.data.recipe import Recipe, parse_recipe
+from anyseek.model.data.making import Failure
+from anyseek.model.data.recipe import Recipe, parse_recipe
 
 
 class Silent:

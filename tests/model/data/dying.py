@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.errors import SampleInvalid
-from model.data.samples import DataSample, Split
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import DataSample, Split
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model.data.build import build, merge_classes, read_failures, verify
-from model.data.codecs import sample_of
-from model.data.errors import BuildConflict, DataSetInvalid, SourceUnavailable
-from model.data.plan import make_plan, open_sources
-from model.data.registry import Place
-from model.data.samples import Split
-from model.data.shards import open_dataset
+from anyseek.model.data.build import build, merge_classes, read_failures, verify
+from anyseek.model.data.codecs import sample_of
+from anyseek.model.data.errors import BuildConflict, DataSetInvalid, SourceUnavailable
+from anyseek.model.data.plan import make_plan, open_sources
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import Split
+from anyseek.model.data.shards import open_dataset
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -124,7 +124,9 @@ def write_recipe(tmp_path: Path, pictures: Path) -> Path:
 def start(recipe: Path, out: Path) -> "subprocess.Popen[bytes]":
     command = ["data", "build", str(recipe), "--out", str(out), "--workers", "2"]
     environment = {**os.environ, "ANYSEEK_HOME": str(recipe.parent / "home")}
-    return subprocess.Popen([sys.executable, "-c", "from api.cli import main; main()", *command], env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from anyseek.api.cli import main; main()", *command], env=environment
+    )
 
 
 def children_of(process: int) -> set[int]:

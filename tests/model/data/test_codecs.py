@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from model.data.codecs import attributes_of, decode_value, encode_value, entry_of, read_value, sample_of
-from model.data.errors import SampleInvalid
-from model.data.samples import Caption, DataSample, Origin
-from model.data.shards import Entry
-from model.modalities.drawings import ink
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import FileLimits
-from model.seam import Regions
+from anyseek.model.data.codecs import attributes_of, decode_value, encode_value, entry_of, read_value, sample_of
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.data.shards import Entry
+from anyseek.model.modalities.drawings import ink
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.seam import Regions
 
 FLAT = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 FRACTIONS = st.floats(0, 1)

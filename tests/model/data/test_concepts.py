@@ -1,6 +1,6 @@
 import pytest
 
-from model.data.concepts import (
+from anyseek.model.data.concepts import (
     Split,
     base_concept,
     has_skin_tone,

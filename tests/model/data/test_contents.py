@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from model.data.contents import STORED, changed, fitted
-from model.data.errors import SampleInvalid
-from model.data.samples import DataSample
-from model.modalities.registry import Content
-from model.seam import Regions
+from anyseek.model.data.contents import STORED, changed, fitted
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import DataSample
+from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Regions
 
 
 def test_every_content_has_one_record():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.data.emoji_art import npm_json
-from model.data.errors import SourceUnavailable
+from anyseek.model.data.emoji_art import npm_json
+from anyseek.model.data.errors import SourceUnavailable
 
 PACKAGE = "@scope/icons@1.0.0"
 

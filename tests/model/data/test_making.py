@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from model.data.making import Failure, Workshop, make_in_order
-from model.data.plan import Job
-from model.data.recipe import parse_recipe
-from model.data.registry import Place
-from model.data.shards import Entry
-from model.data.splits import Shares
-from model.errors import WeightsMissing
+from anyseek.model.data.making import Failure, Workshop, make_in_order
+from anyseek.model.data.plan import Job
+from anyseek.model.data.recipe import parse_recipe
+from anyseek.model.data.registry import Place
+from anyseek.model.data.shards import Entry
+from anyseek.model.data.splits import Shares
+from anyseek.model.errors import WeightsMissing
 from tests.model.data.dying import DyingSource
 
 

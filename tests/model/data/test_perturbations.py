@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
-from model.data.codecs import encode_value
-from model.data.contents import changed
-from model.data.perturbations import change_drawing, change_ink, change_picture, change_regions, filled
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.seam import Regions
+from anyseek.model.data.codecs import encode_value
+from anyseek.model.data.contents import changed
+from anyseek.model.data.perturbations import change_drawing, change_ink, change_picture, change_regions, filled
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.seam import Regions
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.tuples(st.integers(8, 40), st.integers(8, 40))

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.data.errors import RecipeInvalid
-from model.data.recipe import parse_recipe, read_recipe
-from model.data.samples import Split
-from model.data.splits import Shares
+from anyseek.model.data.errors import RecipeInvalid
+from anyseek.model.data.recipe import parse_recipe, read_recipe
+from anyseek.model.data.samples import Split
+from anyseek.model.data.splits import Shares
 
 MINIMAL = {"name": "x", "sources": [{"kind": "photos", "path": "photos"}]}
 CONFIGS = Path(__file__).parents[3] / "configs" / "data"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
-from model.data.samples import Split, shard_key
-from model.data.shards import (
+from anyseek.model.data.errors import DataSetInvalid, SampleInvalid, ShardCorrupt
+from anyseek.model.data.samples import Split, shard_key
+from anyseek.model.data.shards import (
     DataSet,
     Entry,
     Shard,
@@ -21,7 +21,7 @@ from model.data.shards import (
     read_shard,
     write_manifest,
 )
-from model.files import file_digest
+from anyseek.model.files import file_digest
 
 KEYS = st.from_regex(r"[A-Za-z0-9_+%-]{1,120}(/[A-Za-z0-9_+%-]{1,20}){0,3}", fullmatch=True)
 FILES = st.dictionaries(

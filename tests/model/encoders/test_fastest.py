@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.agreement import LEAST_COSINE
-from model.encoders import compiled, fastest
-from model.encoders.compiled import CompiledEncoder, Division, division_for, is_installed
-from model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
-from model.encoders.fastest import FastestEncoder, least_cosine, load_fastest
-from model.encoders.fused import FusedConv, can_fuse
-from model.encoders.preprocess import encoder_input, picture_pixels
-from model.encoders.pull import check_encoders
-from model.errors import WeightsMissing
-from model.galleries.photos import read_photos
-from model.processors import SHARING
+from anyseek.model.agreement import LEAST_COSINE
+from anyseek.model.encoders import compiled, fastest
+from anyseek.model.encoders.compiled import CompiledEncoder, Division, division_for, is_installed
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
+from anyseek.model.encoders.fastest import FastestEncoder, least_cosine, load_fastest
+from anyseek.model.encoders.fused import FusedConv, can_fuse
+from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.photos import read_photos
+from anyseek.model.processors import SHARING
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="openvino is not installed")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model.encoders.efficientnet import EfficientNetLite0, SameConv
-from model.encoders.fused import FusedConv, can_fuse, fused
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, SameConv
+from anyseek.model.encoders.fused import FusedConv, can_fuse, fused
 
 pytestmark = pytest.mark.skipif(not can_fuse(), reason="this torch has no oneDNN")
 SIDE = 14

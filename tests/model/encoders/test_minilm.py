@@ -4,7 +4,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from model.encoders.minilm import LONGEST_TEXT, WIDTH, MiniLM, convert
+from anyseek.model.encoders.minilm import LONGEST_TEXT, WIDTH, MiniLM, convert
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from model.encoders import pull as hub
-from model.encoders.pull import Source, check_encoders, encoders_folder, pull_encoders
-from model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.encoders import pull as hub
+from anyseek.model.encoders.pull import Source, check_encoders, encoders_folder, pull_encoders
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
 
 
 def _reversed(data: bytes) -> bytes:

@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from model.encoders.efficientnet import Features
-from model.encoders.remembering import Remembering
+from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.remembering import Remembering
 
 SEEN: list[int] = []
 

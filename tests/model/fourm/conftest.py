@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from model.fourm.inputs import FourMParts
-from model.fourm.model import FourMModel
-from model.fourm.published.loading import load_published
-from model.fourm.published.names import OWNER
-from model.fourm.published.store import MODEL_FILE
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.fourm.published.names import OWNER
+from anyseek.model.fourm.published.store import MODEL_FILE
 from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.random_weights import write_random_models
 

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.fourm.published.names import PUBLISHED, VOCABULARY
-from model.fourm.published.store import InstalledFile, folder_of, installed, state_of, write_record
-from model.loading import load_embedder
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.predict import predict
-from model.seam import CodeEmbedder, Prediction, PredictOptions, Regions, Sample, TargetOptions, Value
+from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
+from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, state_of, write_record
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.predict import predict
+from anyseek.model.seam import CodeEmbedder, Prediction, PredictOptions, Regions, Sample, TargetOptions, Value
 from tests import random_weights
 from tests.model.fourm.published.values import PICTURE, VALUES
 

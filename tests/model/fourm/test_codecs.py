@@ -8,17 +8,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.fourm import images
-from model.fourm.codecs import Decoded, Diffusing, FeatureTokens, ImageTokens, Pixels, States, Text, VectorTokens
-from model.fourm.inputs import FourMParts
-from model.fourm.published import names
-from model.fourm.published.loading import load_published
-from model.fourm.published.modalities import FORMS
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.formats.text_states import TextStates
-from model.network.config import PUBLISHED_MODALITIES, ConfigInvalid, EmbeddingKind, ModalityConfig
-from model.tokenizers.samplers import Scheduler
+from anyseek.model.fourm import images
+from anyseek.model.fourm.codecs import (
+    Decoded,
+    Diffusing,
+    FeatureTokens,
+    ImageTokens,
+    Pixels,
+    States,
+    Text,
+    VectorTokens,
+)
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.fourm.published.modalities import FORMS
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.network.config import PUBLISHED_MODALITIES, ConfigInvalid, EmbeddingKind, ModalityConfig
+from anyseek.model.tokenizers.samplers import Scheduler
 from tests.model.fourm.published.values import PICTURE, VALUES
 
 SEQUENCES = ["caption", "bounding_boxes", "metadata", "color_palette", "human_pose", "sam_instance"]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.fourm.graphs import Graphs
-from model.fourm.model import FourMModel
-from model.fourm.published import loading
-from model.fourm.published.loading import load_published
-from model.loading import load_model
-from model.network.transformer import FourM
-from model.seam import PredictOptions, Sample, TargetOptions
+from anyseek.model.fourm.graphs import Graphs
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published import loading
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.loading import load_model
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import PredictOptions, Sample, TargetOptions
 from tests.model.fourm.published.values import VALUES
 from tests.simulated_card import CARD, SimulatedCard, simulated_card
 from tests.simulated_graphs import install

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.fourm import graphs as capturing
-from model.fourm.graphs import Graphs, graphs_for, shape_of
-from model.network.config import FourMConfig
-from model.network.tokens import Fill, ModalityInput
-from model.network.transformer import FourM
-from model.switches import Switches, switching
+from anyseek.model.fourm import graphs as capturing
+from anyseek.model.fourm.graphs import Graphs, graphs_for, shape_of
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.switches import Switches, switching
 from tests.simulated_graphs import Cuda, Graph, install
 
 Inputs = dict[str, ModalityInput]

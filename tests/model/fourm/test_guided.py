@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.fourm.guided import guided_vectors
-from model.fourm.inputs import Encoded, FourMParts, encode_samples
-from model.fourm.model import FourMModel
-from model.fourm.published.modalities import targets_of
-from model.fourm.spaces import Embedding
-from model.modalities.formats.spans import FormatInvalid
-from model.network.tokens import ModalityInput
-from model.seam import Decoding, FloatArray, Sample
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.fourm.guided import guided_vectors
+from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.modalities import targets_of
+from anyseek.model.fourm.spaces import Embedding
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.seam import Decoding, FloatArray, Sample
 from tests.model.fourm.published.values import VALUES
 
 CLOSE = 2e-5

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from model.fourm.images import (
+from anyseek.model.fourm.images import (
     Crop,
     central_squares,
     centre_crop,
@@ -28,8 +28,8 @@ from model.fourm.images import (
     signed,
     standardised_depth,
 )
-from model.modalities.formats.spans import FormatInvalid
-from model.seam import Regions, Value
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.seam import Regions, Value
 
 DEPTH = np.random.default_rng(0).uniform(1, 5, (40, 40)).astype(np.float32)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from model.fourm.plans import Plan, default_plan
-from model.fourm.published.modalities import FORMS
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.network.config import PUBLISHED_MODALITIES
+from anyseek.model.fourm.plans import Plan, default_plan
+from anyseek.model.fourm.published.modalities import FORMS
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.network.config import PUBLISHED_MODALITIES
 
 
 @pytest.mark.parametrize("given", [("rgb",), ("caption",), ("depth", "caption")])

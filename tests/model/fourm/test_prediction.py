@@ -1,8 +1,8 @@
 import torch
 
-from model.fourm.prediction import progress_of
-from model.generation.run import Pass
-from model.network.config import PUBLISHED_MODALITIES
+from anyseek.model.fourm.prediction import progress_of
+from anyseek.model.generation.run import Pass
+from anyseek.model.network.config import PUBLISHED_MODALITIES
 
 
 def _passed(step: int, position: int) -> Pass:

@@ -8,7 +8,7 @@ rounding may decide a near tie, and are compared only on the machine of the reco
 import numpy as np
 import pytest
 
-from model.errors import WeightsMissing
+from anyseek.model.errors import WeightsMissing
 from tests.model.fourm.recording import RECORDINGS, Array, Recording, this_machine
 
 CLOSE = 0.99999

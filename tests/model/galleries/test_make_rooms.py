@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.galleries import make_rooms
-from model.modalities.reading.decode import decode_file
-from model.rooms.catalogue import FURNITURE
-from model.rooms.source import Options, RoomsSource
-from model.seam import Regions
-from search.settings import Limits
+from anyseek.model.galleries import make_rooms
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.rooms.catalogue import FURNITURE
+from anyseek.model.rooms.source import Options, RoomsSource
+from anyseek.model.seam import Regions
+from anyseek.search.settings import Limits
 
 GALLERY = Path(make_rooms.__file__).with_name("rooms")
 

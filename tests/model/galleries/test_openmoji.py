@@ -1,6 +1,6 @@
 import pytest
 
-from model.galleries.openmoji import Rendering, draw_svg, keep_groups, read_concepts
+from anyseek.model.galleries.openmoji import Rendering, draw_svg, keep_groups, read_concepts
 
 SVG = """<svg id="emoji" viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color"><rect x="10" y="10" width="52" height="52" fill="#ff0000"/></g>

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.errors import ShardCorrupt
-from model.data.sources.packs import PackOptions, read_pack
-from model.galleries.demo import credits_text
-from model.galleries.make_photos import LONGEST, SOURCES, archive_of, chosen_photos
-from model.galleries.photos import ARCHIVE, Photo, photo_credits, read_photos
+from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.data.sources.packs import PackOptions, read_pack
+from anyseek.model.galleries.demo import credits_text
+from anyseek.model.galleries.make_photos import LONGEST, SOURCES, archive_of, chosen_photos
+from anyseek.model.galleries.photos import ARCHIVE, Photo, photo_credits, read_photos
 from tests.model.data.sources.packs_kit import about, encoded, write_shard
 
 SPLITS = ("train", "val", "test", "val", "test")

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model.errors import UnsupportedModality
-from model.generation.decoding import PrefixDecoder
-from model.generation.generate import generate
-from model.generation.run import GenerationInvalid, Options, Pass
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.generation.state import ModalityState, image_target, sequence_target, text_target
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.generation.decoding import PrefixDecoder
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import GenerationInvalid, Options, Pass
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.state import ModalityState, image_target, sequence_target, text_target
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
 from tests.model.conftest import SMALL_CONFIG
 from tests.model.generating import IDS, S1, S2, plan, speaking
 

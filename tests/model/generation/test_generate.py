@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.errors import UnsupportedModality
-from model.generation.generate import generate
-from model.generation.run import GenerationInvalid, Options, Pass
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.generation.state import ModalityState
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import GenerationInvalid, Options, Pass
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.state import ModalityState
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, plan, rows
 
 Make = Callable[..., FourM]

@@ -7,12 +7,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.generation.decoding import PrefixDecoder, together
-from model.generation.generate import generate
-from model.generation.run import GenerationInvalid, Options
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.generation.state import ModalityState, given_sequence, sequence_target, text_target
-from model.network.transformer import Context, FourM
+from anyseek.model.generation.decoding import PrefixDecoder, together
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import GenerationInvalid, Options
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.state import ModalityState, given_sequence, sequence_target, text_target
+from anyseek.model.network.transformer import Context, FourM
 from tests.model.generating import IDS, plan, rows
 
 WORDS = [[7, 8, 9], [9], [10, 11]]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.generation.guidance import Guidance, Term
-from model.generation.schedule import (
+from anyseek.model.generation.guidance import Guidance, Term
+from anyseek.model.generation.schedule import (
     ScheduleInvalid,
     Scheme,
     Step,

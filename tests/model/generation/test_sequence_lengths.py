@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.fourm.codecs import Text
-from model.generation.generate import generate
-from model.generation.schedule import Scheme, TargetPlan, chain
-from model.generation.state import empty_target, given_sequence
-from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
-from model.network.modality_embeddings import SequenceDecoderEmbedding, SequenceEncoderEmbedding
-from model.network.transformer import FourM
+from anyseek.model.fourm.codecs import Text
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
+from anyseek.model.generation.state import empty_target, given_sequence
+from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
+from anyseek.model.network.modality_embeddings import SequenceDecoderEmbedding, SequenceEncoderEmbedding
+from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, S1, speaking
 
 # tokens that a sequence may have, and the entries of a target from which positions are 0

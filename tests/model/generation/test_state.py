@@ -2,7 +2,7 @@
 
 import torch
 
-from model.generation.state import (
+from anyseek.model.generation.state import (
     emptied,
     empty_target,
     given,
@@ -11,8 +11,8 @@ from model.generation.state import (
     sequence_target,
     text_target,
 )
-from model.modalities.formats.spans import SpecialIds
-from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
+from anyseek.model.modalities.formats.spans import SpecialIds
+from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
 
 IDS = SpecialIds(pad_id=0, end_id=1, sentinel_ids=(2, 3, 4, 5))
 S1, S2 = 3, 4

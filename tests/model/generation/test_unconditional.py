@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.generation.generate import generate
-from model.generation.run import Options, Pass
-from model.generation.schedule import Scheme, chain
-from model.generation.state import ModalityState, given_sequence
-from model.generation.unconditional import Unconditional
-from model.network.transformer import FourM
+from anyseek.model.generation.generate import generate
+from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.schedule import Scheme, chain
+from anyseek.model.generation.state import ModalityState, given_sequence
+from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, plan
 
 ALL = ["map", "states", "palette"]  # every input but the target

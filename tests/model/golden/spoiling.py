@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from model.golden.checkers import CheckOptions
-from model.golden.runner import CaseReport, check_directory
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.runner import CaseReport, check_directory
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VOCABULARY = Path(__file__).parents[4] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.golden.cases import find_cases
-from model.golden.checkers import CheckOptions
-from model.golden.runner import check_case, check_directory
+from anyseek.model.golden.cases import find_cases
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.runner import check_case, check_directory
 from tests.model.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil
 
 LARGE = {

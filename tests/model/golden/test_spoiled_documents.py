@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model.golden.checkers import CheckOptions
-from model.golden.runner import check_directory
+from anyseek.model.golden.checkers import CheckOptions
+from anyseek.model.golden.runner import check_directory
 from tests.model.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil, spoil_json
 
 

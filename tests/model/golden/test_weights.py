@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.golden.weights import draw, fill_weights
-from model.network.config import FourMConfig
-from model.network.transformer import FourM
+from anyseek.model.golden.weights import draw, fill_weights
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import FourM
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Class names of published segmentation maps."""
 
-from model.modalities.coco import CLASSES, LABELS, STUFF, THINGS, label_of
+from anyseek.model.modalities.coco import CLASSES, LABELS, STUFF, THINGS, label_of
 
 
 def test_there_are_80_things_and_53_stuffs() -> None:

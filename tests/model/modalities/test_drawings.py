@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.modalities.drawings import enlarged, ink, ink_as_picture, square
+from anyseek.model.modalities.drawings import enlarged, ink, ink_as_picture, square
 
 
 def _cross(size: int = 40) -> np.ndarray:

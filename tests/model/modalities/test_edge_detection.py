@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.modalities.edge_detection import canny, soft_edges, varied_canny
+from anyseek.model.modalities.edge_detection import canny, soft_edges, varied_canny
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.modalities.drawings import ByteArray
-from model.modalities.photographed_drawings import cleaned, is_photographed
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import DecodeError
-from model.modalities.reading.understanding import understand
-from search.evaluation.photographed_sketches import photographed
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import DecodeError
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.search.evaluation.photographed_sketches import photographed
 
 LIMITS = FileLimits()
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import ModalityInvalid
-from model.modalities.registry import DECLARATIONS, PICTURE_SUFFIXES, Content, Modality, read_declarations
+from anyseek.model.errors import ModalityInvalid
+from anyseek.model.modalities.registry import DECLARATIONS, PICTURE_SUFFIXES, Content, Modality, read_declarations
 
 _PROGRAM = """
 import io
 import numpy as np
-from model.modalities.reading.decode import decode
-from model.data.codecs import decode_value, encode_value
-from model.data.contents import changed, fitted, stored_content
-from model.data.labellers.pictures import FeatureOptions
-from model.data.samples import DataSample
-from model.modalities.registry import MODALITIES, resolve
-from model.encoders.preprocess import looked_at
-from model.fourm.bundled.layout import INPUTS
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.inputs import InputKind, input_kind, pixels_of
-from model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.data.codecs import decode_value, encode_value
+from anyseek.model.data.contents import changed, fitted, stored_content
+from anyseek.model.data.labellers.pictures import FeatureOptions
+from anyseek.model.data.samples import DataSample
+from anyseek.model.modalities.registry import MODALITIES, resolve
+from anyseek.model.encoders.preprocess import looked_at
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.inputs import InputKind, input_kind, pixels_of
+from anyseek.model.modalities.reading.encoded import FileLimits
 
 picture = np.zeros((40, 60, 3), np.uint8)
 picture[10:20, 5:30] = (200, 30, 90)
@@ -98,7 +98,7 @@ def test_a_broken_file_is_one_line_for_the_user(tmp_path: Path) -> None:
     _write(tmp_path, "thermal: {}\n")
     environment = {**os.environ, "ANYSEEK_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "api", "query", "--collection", "a", "--input", "thermal=warm.png"],
+        [sys.executable, "-m", "anyseek", "query", "--collection", "a", "--input", "thermal=warm.png"],
         env=environment,
         capture_output=True,
         text=True,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.galleries.demo import FOLDER, read_views
-from model.modalities.rough_maps import SIDE, painted, rounded
-from model.seam import Regions
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.modalities.rough_maps import SIDE, painted, rounded
+from anyseek.model.seam import Regions
 
 
 def _of_room() -> Regions:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
-from model.modalities.thin_lines import edge_lines, thinned
+from anyseek.model.modalities.thin_lines import edge_lines, thinned
 
 
 def _drawn(draw: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

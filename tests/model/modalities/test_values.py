@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES, Content
-from model.modalities.values import CONTENTS, check_value
-from model.seam import Regions
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import CONTENTS, check_value
+from anyseek.model.seam import Regions
 from tests.model.fourm.published.values import VALUES
 
 
@@ -18,7 +18,10 @@ def test_every_content_has_one_record() -> None:
     assert list(CONTENTS) == list(Content)
 
 
-@pytest.mark.parametrize("module", ["model.modalities.values", "model.modalities.reading.decode", "model.data.codecs"])
+@pytest.mark.parametrize(
+    "module",
+    ["anyseek.model.modalities.values", "anyseek.model.modalities.reading.decode", "anyseek.model.data.codecs"],
+)
 def test_no_record_needs_torch_to_be_imported(module: str) -> None:
     code = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from model.errors import BadDevice
-from model.fourm.graphs import Graphs
-from model.network import compiling
-from model.network.compiling import check_compiler, compile_blocks, compile_where_asked
-from model.network.config import FourMConfig
-from model.network.tokens import Fill, ModalityInput
-from model.network.transformer import FourM
-from model.switches import Switches, switching
+from anyseek.model.errors import BadDevice
+from anyseek.model.fourm.graphs import Graphs
+from anyseek.model.network import compiling
+from anyseek.model.network.compiling import check_compiler, compile_blocks, compile_where_asked
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.switches import Switches, switching
 from tests.simulated_graphs import install
 
 Inputs = dict[str, ModalityInput]

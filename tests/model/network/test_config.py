@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.network.config import (
+from anyseek.model.network.config import (
     PUBLISHED_MODALITIES,
     ConfigInvalid,
     EmbeddingKind,

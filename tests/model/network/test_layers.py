@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model.network.config import ConfigInvalid, FourMConfig
-from model.network.layers import (
+from anyseek.model.network.config import ConfigInvalid, FourMConfig
+from anyseek.model.network.layers import (
     Attention,
     CrossAttention,
     FeedForward,
@@ -76,7 +76,7 @@ def test_folded_cross_attention_is_the_projected_one(bias: bool, masked: bool) -
 def test_folded_cross_attention_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for folds in (True, False):
-        monkeypatch.setattr("model.network.layers.folding_pays", lambda *_, folds=folds: folds)
+        monkeypatch.setattr("anyseek.model.network.layers.folding_pays", lambda *_, folds=folds: folds)
         attention = _cross_attention()
         x, context = torch.randn(2, 4, 24, requires_grad=True), torch.randn(2, 9, 24, requires_grad=True)
         attention(x, context, None).square().sum().backward()

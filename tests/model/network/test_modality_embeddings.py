@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model.network.config import ConfigInvalid, EmbeddingKind, ModalityConfig
-from model.network.modality_embeddings import (
+from anyseek.model.network.config import ConfigInvalid, EmbeddingKind, ModalityConfig
+from anyseek.model.network.modality_embeddings import (
     PixelEmbedding,
     SequenceDecoderEmbedding,
     SequenceEncoderEmbedding,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.network.packing import PackedLinear, can_pack, pack, pack_head
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
+from anyseek.model.network.packing import PackedLinear, can_pack, pack, pack_head
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
 
 Inputs = dict[str, ModalityInput]
 GLOBALS = ("tok_visual", "tok_semantic")

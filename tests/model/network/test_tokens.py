@@ -2,7 +2,7 @@
 
 import torch
 
-from model.network.tokens import TargetPart, image_reach, select_inputs, select_targets
+from anyseek.model.network.tokens import TargetPart, image_reach, select_inputs, select_targets
 
 
 def _part(identifier: int, mask: list[bool], reach: list[int]) -> TargetPart:

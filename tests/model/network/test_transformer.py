@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model.errors import UnsupportedModality
-from model.network.config import FourMConfig
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.network.transformer import FourM, Losses
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.network.transformer import FourM, Losses
 
 Make = Callable[..., FourM]
 Inputs = dict[str, ModalityInput]

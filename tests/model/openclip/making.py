@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.errors import PackageMissing
-from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
-from model.openclip.package import import_open_clip
+from anyseek.model.errors import PackageMissing
+from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE
+from anyseek.model.openclip.package import import_open_clip
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 24,

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.loading import load_embedder
-from model.openclip.embedder import SPACE, OpenCLIPEmbedder
-from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, is_installed
-from model.seam import Embedder, Sample
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.loading import load_embedder
+from anyseek.model.openclip.embedder import SPACE, OpenCLIPEmbedder
+from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, is_installed
+from anyseek.model.seam import Embedder, Sample
 from tests.model.openclip.making import CONFIG, make_folder
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
@@ -177,7 +177,7 @@ def test_a_broken_file_is_named(folder: Path, file: str, content: bytes) -> None
 
 @pytest.mark.skipif(is_installed(), reason="the extra openclip is installed")
 def test_without_the_extra_the_remedy_is_named(tmp_path: Path) -> None:
-    from model.errors import PackageMissing
+    from anyseek.model.errors import PackageMissing
 
     with pytest.raises(PackageMissing, match=r"pip install 'anyseek\[openclip\]'"):
         _load(tmp_path)
@@ -185,7 +185,7 @@ def test_without_the_extra_the_remedy_is_named(tmp_path: Path) -> None:
 
 def test_names_are_told_without_importing_torch() -> None:
     program = (
-        "import sys, pathlib; from model.loading import known_models;"
+        "import sys, pathlib; from anyseek.model.loading import known_models;"
         "print(known_models(pathlib.Path('.')), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

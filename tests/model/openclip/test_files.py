@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.downloads.wheels import DownloadFailed
-from model.errors import UnknownModel
-from model.loading import known_models, load_embedder
-from model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pulled_models
-from model.openclip.pull import pull_openclip
-from model.seam import Sample
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import UnknownModel
+from anyseek.model.loading import known_models, load_embedder
+from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pulled_models
+from anyseek.model.openclip.pull import pull_openclip
+from anyseek.model.seam import Sample
 from tests.model.openclip.making import CONFIG, make_folder, open_clip_or_skip
 
 NAME = "openclip:small-test/random"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.modalities.drawings import ByteArray
-from model.openclip.preprocess import Preprocessing, drawing_input, picture_input
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.openclip.preprocess import Preprocessing, drawing_input, picture_input
 from tests.model.openclip.making import open_clip_or_skip
 
 DEFAULTS: dict[str, Any] = {

@@ -6,8 +6,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from model.rooms.catalogue import FURNITURE, Furniture, ObjectClass
-from model.rooms.scene import Covering, Light, Placed, Room, Scene, Texture
+from anyseek.model.rooms.catalogue import FURNITURE, Furniture, ObjectClass
+from anyseek.model.rooms.scene import Covering, Light, Placed, Room, Scene, Texture
 
 Boxes = Callable[..., Furniture]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from model.data.errors import SourceUnavailable
-from model.data.samples import Split
-from model.rooms.catalogue import (
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.rooms.catalogue import (
     LICENCES,
     class_names,
     fingerprint,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.rooms.colours import NAMES, PAINTS, clear_name, name_colours, random_paint
+from anyseek.model.rooms.colours import NAMES, PAINTS, clear_name, name_colours, random_paint
 
 SAME = {"dark green": "green", "light blue": "blue", "navy": "blue"}
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.errors import SampleInvalid
-from model.rooms.catalogue import Furniture
-from model.rooms.materials import sample
-from model.rooms.mesh import corner_normals, load_mesh
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.rooms.catalogue import Furniture
+from anyseek.model.rooms.materials import sample
+from anyseek.model.rooms.mesh import corner_normals, load_mesh
 from tests.model.rooms.conftest import Boxes
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.rooms.camera import Camera
-from model.rooms.render import View, render
-from model.rooms.scene import Light, Placed, Room, Scene
+from anyseek.model.rooms.camera import Camera
+from anyseek.model.rooms.render import View, render
+from anyseek.model.rooms.scene import Light, Placed, Room, Scene
 from tests.model.rooms.conftest import PLAIN, Boxes, room_with
 
 pytestmark = pytest.mark.usefixtures("embree")

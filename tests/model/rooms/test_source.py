@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.config_reader import Refused, read
-from model.data.codecs import entry_of, sample_of
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import DataSample, Source, Split
-from model.rooms.captions import plural
-from model.rooms.catalogue import class_names, read_catalogue, split_catalogue
-from model.rooms.colours import NAMES
-from model.rooms.source import Options, RoomsSource
+from anyseek.model.config_reader import Refused, read
+from anyseek.model.data.codecs import entry_of, sample_of
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import DataSample, Source, Split
+from anyseek.model.rooms.captions import plural
+from anyseek.model.rooms.catalogue import class_names, read_catalogue, split_catalogue
+from anyseek.model.rooms.colours import NAMES
+from anyseek.model.rooms.source import Options, RoomsSource
 
 VIEWS = 6
 SIZE = 96

@@ -2,10 +2,10 @@
 
 import torch
 
-from model.tokenizers.build import initialise_image_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.build import initialise_image_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 
 _VIT = {"enc_type": "vit_w16b1h2_enc", "image_size": 32, "patch_size": 8, "latent_dim": 4, "codebook_size": 8}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
 
 KEYS = Path(__file__).parents[2] / "golden" / "keys"
 DIFFUSION = {"rgb_16k_224-448", "depth_8k_224-448", "normal_8k_224-448", "edge_8k_224-512"}

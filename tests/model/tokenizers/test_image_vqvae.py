@@ -7,16 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.checkpoints.files import load_image_decoder, load_tokenizer, save_checkpoint
-from model.errors import CheckpointMismatch
-from model.golden.weights import fill_weights
-from model.network.config import ConfigInvalid
-from model.tokenizers.build import build_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_tokenizer import ImageTokenizer
-from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.files import load_image_decoder, load_tokenizer, save_checkpoint
+from anyseek.model.errors import CheckpointMismatch
+from anyseek.model.golden.weights import fill_weights
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
 from tests.random_bundle import random_image_tokenizer
 
 LABELS = TokenizerConfig(

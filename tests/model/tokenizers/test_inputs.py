@@ -5,12 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import Content
-from model.network.config import ConfigInvalid
-from model.seam import Regions
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.inputs import PIXELS, InputKind, input_kind, instance_mask, instance_numbers, tokenizer_input
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import Content
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.seam import Regions
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.inputs import (
+    PIXELS,
+    InputKind,
+    input_kind,
+    instance_mask,
+    instance_numbers,
+    tokenizer_input,
+)
 
 _MLP = "BottleneckMLP/B_1-Wi_8"
 

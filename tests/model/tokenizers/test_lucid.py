@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.tokenizers.codebook import CodebookRule
-from model.tokenizers.lucid import LucidQuantizer
+from anyseek.model.tokenizers.codebook import CodebookRule
+from anyseek.model.tokenizers.lucid import LucidQuantizer
 
 
 def _quantizer(*, norm_codes: bool) -> LucidQuantizer:

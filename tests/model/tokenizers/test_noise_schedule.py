@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
 
 SCHEDULES = ["linear", "squaredcos_cap_v2", "shifted_cosine:0.5"]
 

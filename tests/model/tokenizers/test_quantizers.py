@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.tokenizers.quantizers import MemcodesQuantizer
+from anyseek.model.tokenizers.quantizers import MemcodesQuantizer
 
 
 @pytest.fixture

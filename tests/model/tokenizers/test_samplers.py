@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod
-from model.tokenizers.samplers import (
+from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod
+from anyseek.model.tokenizers.samplers import (
     Diffusion,
     NoiseSource,
     Prediction,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from model.errors import WeightsCorrupt, WeightsMissing
-from model.tokenizers.text import TextTokenizer
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.tokenizers.text import TextTokenizer
 
 PUBLISHED = Path(__file__).parents[4] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"
 SPECIAL = ["[PAD]", "[UNK]", "[SOS]", "[EOS]", "[S_0]", "[S_1]", "[S_2]"]

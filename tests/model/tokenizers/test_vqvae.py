@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 MLP = "BottleneckMLP/B_1-Wi_16-E_2"
 CONFIG = TokenizerConfig(6, MLP, MLP, "memcodes", codebook_size=8, num_codebooks=4, latent_dim=16)

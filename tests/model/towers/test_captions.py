@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.encoders.conse import class_names
-from model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
-from model.encoders.minilm import WIDTH
-from model.seam import Prediction
-from model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
-from model.towers.space import Shape, Towers, Weights
+from anyseek.model.encoders.conse import class_names
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.seam import Prediction
+from anyseek.model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
+from anyseek.model.towers.space import Shape, Towers, Weights
 
 BY_DOUBT = (0.0,) * (SIGNALS - 1) + (1.0, 0.0)  # as likely as the classifier says
 NEVER = (0.0,) * SIGNALS + (-9.0,)

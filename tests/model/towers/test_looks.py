@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import PARTS, parts_of
-from model.towers.looks import places_vectors, whole_vectors
+from anyseek.model.encoders.efficientnet import PARTS, parts_of
+from anyseek.model.towers.looks import places_vectors, whole_vectors
 
 PARTS_OF_TWO = torch.randn(2, 8, PARTS, PARTS, generator=torch.Generator().manual_seed(0)) * 5
 

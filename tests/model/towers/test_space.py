@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
-from model.encoders.minilm import WIDTH
-from model.towers.space import CAPTION, LEARNED, PHOTO, WHOLE, WORDS, Seen, Shape, Towers, Weights
+from anyseek.model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.towers.space import CAPTION, LEARNED, PHOTO, WHOLE, WORDS, Seen, Shape, Towers, Weights
 
 SMALL = {"looks": 8, "seen": 8, "hidden": 8, "learned": 8}
 WEIGHTS = {"rgb": Weights(1.0, 1.0, 0.0, 1.0), "caption": Weights(words=1.0, learned=1.0)}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.telling import Told
-from model.towers.captions import Captioner, general_words
-from model.towers.telling import INDOORS, OUTDOORS, PEOPLE, PLACE, Answers, Question
+from anyseek.model.telling import Told
+from anyseek.model.towers.captions import Captioner, general_words
+from anyseek.model.towers.telling import INDOORS, OUTDOORS, PEOPLE, PLACE, Answers, Question
 from tests.model.towers.test_captions import BY_DOUBT, DALMATIAN, calibration, captioner
 
 WEIGHTS = {Question.PEOPLE: (2.0, 0.0, -1.0), Question.INDOORS: (0.0, 4.0, 0.0)}

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoints.files import save_checkpoint
-from model.data.codecs import entry_of
-from model.data.samples import Caption, DataSample, Origin, Split, shard_key
-from model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split, shard_key
+from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.vqvae import VQVAE
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
 SHAPES = ("bar", "block", "column")

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from search.assets import AssetStore
-from search.backup import write as writing
-from search.backup.read import check, restore
-from search.backup.write import backup, tables
-from search.catalogue import api_keys, collections, items
-from search.catalogue.session import Database
-from search.catalogue.tables import FacetRow, Table
-from search.catalogue.upgrade import upgrade
-from search.engine import SearchEngine
-from search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
-from search.maintenance import verify
-from search.settings import Settings
-from search.types import Collection, Query
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup import write as writing
+from anyseek.search.backup.read import check, restore
+from anyseek.search.backup.write import backup, tables
+from anyseek.search.catalogue import api_keys, collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import FacetRow, Table
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
+from anyseek.search.maintenance import verify
+from anyseek.search.settings import Settings
+from anyseek.search.types import Collection, Query
 from tests.search.gallery import (
     WordsEmbedder,
     item_of,
@@ -250,7 +250,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
 def test_another_format_is_refused_with_what_to_do(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.backup.write.FORMAT", 0)
+    monkeypatch.setattr("anyseek.search.backup.write.FORMAT", 0)
     backup(installed.database, installed.assets, tmp_path / "old.tar")
     monkeypatch.undo()
     with pytest.raises(BackupUnknown, match=r"format 0.*reads format 1"):
@@ -288,7 +288,7 @@ def test_a_kill_before_the_end_leaves_an_empty_installation(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path / "target")
-    monkeypatch.setattr("search.backup.read._go_on_numbering", lambda connection: 1 / 0)
+    monkeypatch.setattr("anyseek.search.backup.read._go_on_numbering", lambda connection: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         restore(settings, file)
     monkeypatch.undo()

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from model.files import TEMPORARY_PREFIX
-from search.assets import AssetStore
-from search.backup.unfinished import noted, remove_abandoned
-from search.backup.write import backup
-from search.catalogue.session import Database
-from search.settings import Settings
+from anyseek.model.files import TEMPORARY_PREFIX
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.unfinished import noted, remove_abandoned
+from anyseek.search.backup.write import backup
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
+from anyseek.workers.runtime import Runtime
 from tests.search.gallery import begin_catalogue
-from workers.runtime import Runtime
 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-import search.backup.write as write
-from search.assets import AssetStore
-from search.catalogue.session import Database
-from search.settings import Settings
+import anyseek.search.backup.write as write
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue.session import Database
+from anyseek.search.settings import Settings
 
 settings = Settings(Path(sys.argv[1]))
 write._write = lambda *rest: os.kill(os.getpid(), signal.SIGKILL)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.orm import Session
 
-from search.catalogue import checks, collections, derived, facets, words
-from search.catalogue.derived import FACETS, WORDS, Kind
-from search.catalogue.session import Database
-from search.catalogue.tables import INDEX_WORDS
-from search.types import Collection
+from anyseek.search.catalogue import checks, collections, derived, facets, words
+from anyseek.search.catalogue.derived import FACETS, WORDS, Kind
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import INDEX_WORDS
+from anyseek.search.types import Collection
 
 STRAYS = 1_200  # more than two transactions take
 LATER = 10_000  # more than any item's number

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.catalogue.failures import meaning
-from search.catalogue.session import Database
-from search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, DatabaseBusy, DatabaseFailed, StorageFull, StorageReadOnly, StoreCorrupt
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from model.hashing import HashingEmbedder
-from search.catalogue import collections, jobs, ledger, sources
-from search.catalogue.jobs import JobState
-from search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, NewInput, Settled, Span
-from search.catalogue.session import Database
-from search.catalogue.tables import LedgerRow
-from search.catalogue.upgrade import upgrade
-from search.errors import JobNotFound, JobNotRetriable, LeaseLost
-from search.types import Collection
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.catalogue import collections, jobs, ledger, sources
+from anyseek.search.catalogue.jobs import JobState
+from anyseek.search.catalogue.ledger import DEADLY, INDEXED, UNCHANGED, Counts, Lease, NewInput, Settled, Span
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LedgerRow
+from anyseek.search.catalogue.upgrade import upgrade
+from anyseek.search.errors import JobNotFound, JobNotRetriable, LeaseLost
+from anyseek.search.types import Collection
 
 HOUR, PAST = timedelta(hours=1), timedelta(hours=-1)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from search.catalogue import listing
-from search.catalogue.listing import Order, Place, spread_ids
-from search.catalogue.session import Database
-from search.filters.from_text import filter_from_text
-from search.types import Collection
+from anyseek.search.catalogue import listing
+from anyseek.search.catalogue.listing import Order, Place, spread_ids
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, make_collection, put
 
 KEYS = [f"{number:04}" for number in range(1_200)]

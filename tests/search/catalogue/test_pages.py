@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from search.catalogue import item_rows, items, log, sources, stamps
-from search.catalogue.session import Database
-from search.catalogue.tables import ItemRow
-from search.types import Collection
+from anyseek.search.catalogue import item_rows, items, log, sources, stamps
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import ItemRow
+from anyseek.search.types import Collection
 from tests.search.gallery import WordsEmbedder, new_item
 
 PAGE, FEW, MANY = 10, 60, 1200

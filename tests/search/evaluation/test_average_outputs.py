@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.seam import Regions, Sample
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.average_outputs import average_outputs
+from anyseek.model.seam import Regions, Sample
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.average_outputs import average_outputs
 
 ALL = frozenset({"depth", "normal", "canny_edge", "semseg", "caption", "visual_global"})
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import WeightsMissing
-from model.seam import FloatArray, Sample
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.cells import Row
-from search.evaluation.instruments import Instruments
-from search.evaluation.matrix import Matrix, recall_matrix
-from search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.cells import Row
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.matrix import Matrix, recall_matrix
+from anyseek.search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
@@ -135,8 +135,8 @@ def test_folds_never_show_a_query_what_another_query_for_the_same_item_found() -
 
 @pytest.mark.slow
 def test_the_real_encoders_see_drawings_of_shapes() -> None:
-    from model.encoders.baselines import Encoders
-    from model.hashing import HashingEmbedder
+    from anyseek.model.encoders.baselines import Encoders
+    from anyseek.model.hashing import HashingEmbedder
 
     try:
         encoders = Encoders(HOME)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from api.commands.eval_output import combined_lines
-from model.data.concepts import Concept, Split, split_of
-from model.data.emoji_art import Art
-from model.hashing import HashingEmbedder
-from search.evaluation import combined_queries, emoji_suite
-from search.evaluation.combined_queries import CombinedRow, NegativeRow, measure_combined
-from search.evaluation.measures import Estimate
+from anyseek.api.commands.eval_output import combined_lines
+from anyseek.model.data.concepts import Concept, Split, split_of
+from anyseek.model.data.emoji_art import Art
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.evaluation import combined_queries, emoji_suite
+from anyseek.search.evaluation.combined_queries import CombinedRow, NegativeRow, measure_combined
+from anyseek.search.evaluation.measures import Estimate
 
 HEXCODES = [f"{0x1F300 + n:X}" for n in range(60)]
 UNSEEN = [code for code in HEXCODES if split_of(code) is Split.TEST]

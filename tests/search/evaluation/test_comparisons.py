@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from api.commands.eval_output import comparison_lines
-from model.hashing import HashingEmbedder
-from model.seam import ONE_VECTOR, Decoding, FloatArray, Fusion, Sample
-from search.evaluation.instruments import Compare, Comparison, Instruments, comparable
-from search.evaluation.matrix import Matrix, recall_matrix
-from search.evaluation.measures import Outcomes, gain
+from anyseek.api.commands.eval_output import comparison_lines
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import ONE_VECTOR, Decoding, FloatArray, Fusion, Sample
+from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, comparable
+from anyseek.search.evaluation.matrix import Matrix, recall_matrix
+from anyseek.search.evaluation.measures import Outcomes, gain
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, numbers
 from tests.search.evaluation.test_baselines import PixelEncoders
 

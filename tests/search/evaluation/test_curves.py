@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.hashing import HashingEmbedder
-from search.evaluation.curves import Asked, Measured, Vectors, applied, fitted, pairs
-from search.probabilities import Sort
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.evaluation.curves import Asked, Measured, Vectors, applied, fitted, pairs
+from anyseek.search.probabilities import Sort
 
 SPACE, ITEMS, ASKED = "hashing", 60, 20
 EMBEDDER = HashingEmbedder()

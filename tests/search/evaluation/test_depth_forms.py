@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.evaluation.depth_forms import CONVENTIONS, FormsRow, measure_forms
+from anyseek.search.evaluation.depth_forms import CONVENTIONS, FormsRow, measure_forms
 
 
 def test_a_floor_that_comes_nearer_is_right_and_one_that_goes_away_is_not() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.concepts import Concept, Split, base_concept, split_of
-from model.data.emoji_art import Art
-from model.data.errors import SourceUnavailable
-from model.errors import WeightsMissing
-from model.galleries.openmoji import draw_svg, line_drawing
-from model.hashing import HashingEmbedder
-from search.evaluation import emoji_suite
-from search.evaluation.emoji_suite import run_emoji_suite
+from anyseek.model.data.concepts import Concept, Split, base_concept, split_of
+from anyseek.model.data.emoji_art import Art
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.openmoji import draw_svg, line_drawing
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.evaluation import emoji_suite
+from anyseek.search.evaluation.emoji_suite import run_emoji_suite
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 HEXCODES = [f"{0x1F300 + n:X}" for n in range(90)]

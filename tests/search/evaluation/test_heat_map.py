@@ -1,9 +1,9 @@
 import numpy as np
 
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.heat_map import heat_map
-from search.evaluation.instruments import Instruments
-from search.evaluation.matrix import recall_matrix, summary
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.heat_map import heat_map
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.matrix import recall_matrix, summary
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 from tests.search.evaluation.test_baselines import PixelEncoders
 

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.errors import UnsupportedModality
-from model.modalities.formats.spans import FormatInvalid
-from model.seam import FloatArray, Sample
-from search.catalogue import collections, items
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.errors import BadInput, NotAligned
-from search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
-from search.evaluation.cells import Row
-from search.evaluation.instruments import Instruments
-from search.evaluation.matrix import Matrix, recall_matrix
-from search.settings import Settings
-from search.spaces.local.backend import LocalBackend
-from search.spaces.local.memory import MemoryIndex
-from search.types import NewItem, Part, Query, Results
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.catalogue import collections, items
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadInput, NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet
+from anyseek.search.evaluation.cells import Row
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.matrix import Matrix, recall_matrix
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.spaces.local.memory import MemoryIndex
+from anyseek.search.types import NewItem, Part, Query, Results
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, number_of, numbers, thing
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.errors import NotAligned
-from search.evaluation.measured_maps import mapped_photos
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.measured_maps import mapped_photos
 from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
 CLASSES = {"nyu-depth-v2": {"1": "wall", "2": "floor", "3": "bed", "4": "lamp", "39": "otherprop"}}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from search.evaluation import measures
-from search.evaluation.measures import Answers, bootstrap_interval, estimate, ranks, recall, score
+from anyseek.search.evaluation import measures
+from anyseek.search.evaluation.measures import Answers, bootstrap_interval, estimate, ranks, recall, score
 
 
 def _answers(own: list[int], queries: list[list[int]] | None = None, gallery: list[list[int]] | None = None, **more):

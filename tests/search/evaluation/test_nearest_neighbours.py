@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.files import FileLock
-from model.hashing import HashingEmbedder
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray, Sample
-from search.errors import BadInput, Conflict, NotAligned
-from search.evaluation import nearest_neighbours
-from search.evaluation.nearest_neighbours import nearest, neighbour_accuracy, winner
-from search.evaluation.vector_cache import Batch, cached_vectors
+from anyseek.model.files import FileLock
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.errors import BadInput, Conflict, NotAligned
+from anyseek.search.evaluation import nearest_neighbours
+from anyseek.search.evaluation.nearest_neighbours import nearest, neighbour_accuracy, winner
+from anyseek.search.evaluation.vector_cache import Batch, cached_vectors
 
 CLASSES = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (30, 60, 220)}
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from model.seam import Sample
-from search.evaluation.output_sheet import OutputSheet
+from anyseek.model.seam import Sample
+from anyseek.search.evaluation.output_sheet import OutputSheet
 
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 

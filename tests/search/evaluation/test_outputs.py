@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from model.modalities.formats.metadata import Metadata
-from model.seam import Regions, Sample, Value
-from search.errors import NotAligned
-from search.evaluation.aligned import AlignedSet
-from search.evaluation.output_measures import (
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.seam import Regions, Sample, Value
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.output_measures import (
     RegionOverlap,
     depth_error,
     edge_overlap,
@@ -21,7 +21,7 @@ from search.evaluation.output_measures import (
     to_lab,
     word_overlap,
 )
-from search.evaluation.outputs import measure_outputs
+from anyseek.search.evaluation.outputs import measure_outputs
 
 
 def test_words_count_as_often_as_both_have_them() -> None:

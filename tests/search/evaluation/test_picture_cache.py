@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.modalities.drawings import ByteArray
-from model.seam import FloatArray
-from search.errors import Conflict
-from search.evaluation.picture_cache import CachedEncoders, PictureCache, cached
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import Conflict
+from anyseek.search.evaluation.picture_cache import CachedEncoders, PictureCache, cached
 
 Vectors = tuple[FloatArray, FloatArray]
 
@@ -87,7 +87,7 @@ _WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from search.evaluation.picture_cache import PictureCache
+from anyseek.search.evaluation.picture_cache import PictureCache
 cache, first = PictureCache(Path(sys.argv[1])), int(sys.argv[2])
 for number in range(first, first + 40):
     cache.put({number.to_bytes(2, "big"): np.full(2280, number, np.float32)})

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.codecs import entry_of
-from model.data.concepts import split_of
-from model.data.errors import SourceUnavailable
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.shards import DataSet, Shard, ShardWriter, write_manifest
-from model.hashing import HashingEmbedder
-from search.errors import NotAligned
-from search.evaluation.emoji_suite import emoji_sets
-from search.evaluation.instruments import Instruments
-from search.evaluation.matrix import recall_matrix
-from search.evaluation.photo_sets import photo_sets
-from search.evaluation.shard_sets import shard_sets
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.concepts import split_of
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.shards import DataSet, Shard, ShardWriter, write_manifest
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.emoji_suite import emoji_sets
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.matrix import recall_matrix
+from anyseek.search.evaluation.photo_sets import photo_sets
+from anyseek.search.evaluation.shard_sets import shard_sets
 from tests.search.evaluation.test_emoji_suite import HEXCODES, small_sources
 
 __all__ = ["small_sources"]

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.concepts import Split, split_of
-from model.data.emoji_art import Art
-from model.downloads.wheels import DownloadFailed
-from model.encoders.baselines import Encoders, look_once
-from model.errors import WeightsMissing
-from model.loading import BUNDLED, load_embedder
-from model.seam import Regions
-from search.evaluation import small_transfer
-from search.evaluation.instruments import Instruments
-from search.evaluation.small_transfer import small_transfer_sets
-from search.evaluation.transfer import FEWEST, TransferRow, measure_transfer
-from search.evaluation.transfer_sets import TransferSet
+from anyseek.model.data.concepts import Split, split_of
+from anyseek.model.data.emoji_art import Art
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.encoders.baselines import Encoders, look_once
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.loading import BUNDLED, load_embedder
+from anyseek.model.seam import Regions
+from anyseek.search.evaluation import small_transfer
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.small_transfer import small_transfer_sets
+from anyseek.search.evaluation.transfer import FEWEST, TransferRow, measure_transfer
+from anyseek.search.evaluation.transfer_sets import TransferSet
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 ROWS = (

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from model.hashing import HashingEmbedder
-from model.seam import FloatArray
-from search.errors import NotAligned
-from search.evaluation.instruments import Instruments
-from search.evaluation.measures import Estimate
-from search.evaluation.transfer import ALL, TransferRow, measure_transfer
-from search.evaluation.transfer_sets import EVERY, transfer_sets
+from anyseek.model.hashing import HashingEmbedder
+from anyseek.model.seam import FloatArray
+from anyseek.search.errors import NotAligned
+from anyseek.search.evaluation.instruments import Instruments
+from anyseek.search.evaluation.measures import Estimate
+from anyseek.search.evaluation.transfer import ALL, TransferRow, measure_transfer
+from anyseek.search.evaluation.transfer_sets import EVERY, transfer_sets
 from tests.model.data.sources.packs_kit import about, encoded, write_shard
 
 COUNT = 12

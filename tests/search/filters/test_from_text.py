@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.filters.from_json import filter_from_json
-from search.filters.from_text import filter_from_text
-from search.filters.tree import (
+from anyseek.search.filters.from_json import filter_from_json
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import (
     And,
     AnyOf,
     BadFilter,

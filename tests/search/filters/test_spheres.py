@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.filters.spheres import EARTH_KM, bounds, kilometres
+from anyseek.search.filters.spheres import EARTH_KM, bounds, kilometres
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.spaces.base import Neighbours, centre, nearest
+from anyseek.search.spaces.base import Neighbours, centre, nearest
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from search.errors import IndexUnavailable
-from search.settings import BACKENDS, Index, Qdrant, Settings
-from search.spaces.opening import check_backend
+from anyseek.search.errors import IndexUnavailable
+from anyseek.search.settings import BACKENDS, Index, Qdrant, Settings
+from anyseek.search.spaces.opening import check_backend
 
 
 def test_settings_are_tried_out(settings: Settings) -> None:

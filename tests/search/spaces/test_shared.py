@@ -8,18 +8,18 @@ import pytest
 from qdrant_client import QdrantClient
 from sqlalchemy import update
 
-from search.catalogue import collections, cursors, log
-from search.catalogue.session import Database
-from search.catalogue.tables import CursorRow
-from search.catalogue.values import now
-from search.errors import LeaseLost
-from search.settings import Settings
-from search.spaces import shared
-from search.spaces.base import centre
-from search.spaces.qdrant.backend import QdrantBackend, name_of
-from search.spaces.qdrant.index import QdrantIndex, connect
-from search.spaces.shared import IndexBehind, SharedSpace
-from search.types import Collection
+from anyseek.search.catalogue import collections, cursors, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import CursorRow
+from anyseek.search.catalogue.values import now
+from anyseek.search.errors import LeaseLost
+from anyseek.search.settings import Settings
+from anyseek.search.spaces import shared
+from anyseek.search.spaces.base import centre
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, name_of
+from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
+from anyseek.search.spaces.shared import IndexBehind, SharedSpace
+from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
 
 

@@ -8,19 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.data.errors import RecipeInvalid
-from model.data.labellers.encoders import shared_encoders
-from model.data.labellers.pictures import FEATURE_MAP, VISUAL_GLOBAL, FeatureOptions, GlobalOptions
-from model.data.labellers.texts import CAPTION_STATES, SEMANTIC_GLOBAL, Options
-from model.data.labellers.tokens import TOKENS
-from model.data.labellers.tokens import Options as TokenOptions
-from model.data.registry import Place
-from model.data.samples import Caption, DataSample, Origin
-from model.data.splits import Shares
-from model.encoders.baselines import Encoders as BaselineEncoders
-from model.encoders.pull import encoders_folder
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.seam import Regions
+from anyseek.model.data.errors import RecipeInvalid
+from anyseek.model.data.labellers.encoders import shared_encoders
+from anyseek.model.data.labellers.pictures import FEATURE_MAP, VISUAL_GLOBAL, FeatureOptions, GlobalOptions
+from anyseek.model.data.labellers.texts import CAPTION_STATES, SEMANTIC_GLOBAL, Options
+from anyseek.model.data.labellers.tokens import TOKENS
+from anyseek.model.data.labellers.tokens import Options as TokenOptions
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.data.splits import Shares
+from anyseek.model.encoders.baselines import Encoders as BaselineEncoders
+from anyseek.model.encoders.pull import encoders_folder
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.seam import Regions
 from tests.random_weights import write_random_models
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

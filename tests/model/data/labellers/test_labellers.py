@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.data.codecs import decode_value, encode_value
-from model.data.labellers import captions, edges, metadata, palette
-from model.data.labellers.metadata import ComputedMetadata, caption_fields, normal_fields, picture_fields
-from model.data.registry import LABELLERS, labeller_kind
-from model.data.samples import Caption, DataSample, Origin
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import Metadata
-from model.seam import Regions
+from anyseek.model.data.codecs import decode_value, encode_value
+from anyseek.model.data.labellers import captions, edges, metadata, palette
+from anyseek.model.data.labellers.metadata import ComputedMetadata, caption_fields, normal_fields, picture_fields
+from anyseek.model.data.registry import LABELLERS, labeller_kind
+from anyseek.model.data.samples import Caption, DataSample, Origin
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.seam import Regions
 
 PICTURES = arrays(np.uint8, st.tuples(st.integers(8, 40), st.integers(8, 40), st.just(3)))
 

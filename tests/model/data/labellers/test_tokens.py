@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints.files import save_checkpoint
-from model.data.errors import RecipeInvalid, SampleInvalid
-from model.data.labellers.tokens import TOKENS, Options
-from model.data.registry import Place
-from model.data.samples import DataSample
-from model.data.splits import Shares
-from model.seam import Regions
-from model.tokenizers.build import initialise_image_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.inputs import tokenizer_input
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
+from anyseek.model.data.labellers.tokens import TOKENS, Options
+from anyseek.model.data.registry import Place
+from anyseek.model.data.samples import DataSample
+from anyseek.model.data.splits import Shares
+from anyseek.model.seam import Regions
+from anyseek.model.tokenizers.build import initialise_image_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.inputs import tokenizer_input
 
 _SHAPE = {"enc_type": "vit_w16b1h2_enc", "dec_type": "vit_w16b1h2_dec", "image_size": 32, "patch_size": 8}
 

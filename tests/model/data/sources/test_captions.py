@@ -2,9 +2,9 @@
 
 import pytest
 
-from model.data.errors import SampleInvalid
-from model.data.samples import Caption, Origin, Split
-from model.data.sources.captions import CaptionsSource, Options
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Caption, Origin, Split
+from anyseek.model.data.sources.captions import CaptionsSource, Options
 from tests.model.data.sources.packs_kit import SHARED, about, picture, write_shard
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import Split
-from model.data.sources.clipart import ClipartSource, Options, name_words, series_of, subject_of, trimmed
-from model.data.splits import Shares
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.clipart import ClipartSource, Options, name_words, series_of, subject_of, trimmed
+from anyseek.model.data.splits import Shares
 
 
 def png(size: int) -> bytes:

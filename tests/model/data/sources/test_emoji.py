@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from model.data.concepts import Split as ConceptSplit
-from model.data.concepts import base_concept, split_of
-from model.data.emoji_art import Art
-from model.data.errors import SampleInvalid
-from model.data.samples import Split
-from model.data.sources import emoji
+from anyseek.model.data.concepts import Split as ConceptSplit
+from anyseek.model.data.concepts import base_concept, split_of
+from anyseek.model.data.emoji_art import Art
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources import emoji
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color">{colour}</g>

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import Caption, Origin, Split
-from model.data.sources.folder import FolderSource, Options
-from model.data.splits import Shares
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import Caption, Origin, Split
+from anyseek.model.data.sources.folder import FolderSource, Options
+from anyseek.model.data.splits import Shares
 
 
 def open_folder(path: Path, shares: Shares | None = None) -> FolderSource:

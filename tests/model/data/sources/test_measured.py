@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import Split
-from model.data.sources.measured import MeasuredSource
-from model.data.sources.packs import PackOptions
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.measured import MeasuredSource
+from anyseek.model.data.sources.packs import PackOptions
 from tests.model.data.sources.packs_kit import SHARED, about, encoded, picture, write_shard
 
 IDS = np.array([[0, 1], [2, 2]], np.uint8)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from model.data.errors import RecipeInvalid, SampleInvalid, SourceUnavailable
-from model.data.recipe import parse_recipe
-from model.data.samples import Split
-from model.data.sources.packs import Classes, PackOptions, read_pack
+from anyseek.model.data.errors import RecipeInvalid, SampleInvalid, SourceUnavailable
+from anyseek.model.data.recipe import parse_recipe
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.packs import Classes, PackOptions, read_pack
 from tests.model.data.sources.packs_kit import about, picture, write_shard
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.data.errors import SourceUnavailable
-from model.data.samples import Caption, Origin, Split
-from model.data.sources.photos import Options, PhotosSource
+from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Caption, Origin, Split
+from anyseek.model.data.sources.photos import Options, PhotosSource
 
 SHARED = Path(__file__).parents[5] / "shared" / "data" / "photos"
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.build import build
-from model.data.codecs import entry_of, sample_of
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.samples import Caption, DataSample, Origin, Split
-from model.data.shards import Entry, ShardWriter
-from model.data.sources.shards import Options, ShardsSource
-from model.data.splits import Shares
-from model.seam import Regions
+from anyseek.model.data.build import build
+from anyseek.model.data.codecs import entry_of, sample_of
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.shards import Entry, ShardWriter
+from anyseek.model.data.sources.shards import Options, ShardsSource
+from anyseek.model.data.splits import Shares
+from anyseek.model.seam import Regions
 
 
 def png(colour: int) -> bytes:

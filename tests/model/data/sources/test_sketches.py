@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from model.data.errors import SampleInvalid
-from model.data.samples import Split
-from model.data.sources.packs import Classes, PackOptions
-from model.data.sources.sketches import SketchesSource, drawn
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.packs import Classes, PackOptions
+from anyseek.model.data.sources.sketches import SketchesSource, drawn
 from tests.model.data.sources.packs_kit import SHARED, about, encoded, picture, write_shard
 
 SQUARE = [[[0, 255, 255, 0, 0], [0, 0, 255, 255, 0]]]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model.data.errors import SampleInvalid, SourceUnavailable
-from model.data.registry import Place, source_kind
-from model.data.samples import Caption, Origin, Split
-from model.data.sources.texts import Options, TextsSource
-from model.data.splits import Shares
+from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
+from anyseek.model.data.registry import Place, source_kind
+from anyseek.model.data.samples import Caption, Origin, Split
+from anyseek.model.data.sources.texts import Options, TextsSource
+from anyseek.model.data.splits import Shares
 
 LINES = [f"line {number} of a text, café" for number in range(200)]
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoints.files import save_checkpoint
-from model.checkpoints.quantized import SCALE
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.fourm.bundled.bundle import (
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.checkpoints.quantized import SCALE
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.bundled.bundle import (
     CONSTANTS,
     MANIFEST,
     NETWORK,
@@ -26,12 +26,12 @@ from model.fourm.bundled.bundle import (
     fingerprint,
     load_bundle,
 )
-from model.fourm.bundled.layout import INPUTS, SEMANTIC, VISUAL
-from model.fourm.bundled.loading import target_forms
-from model.seam import Fusion
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.fourm.bundled.layout import INPUTS, SEMANTIC, VISUAL
+from anyseek.model.fourm.bundled.loading import target_forms
+from anyseek.model.seam import Fusion
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
 from tests.random_bundle import random_image_tokenizer, write_manifest, write_random_bundle
 
 FILES = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, f"{VISUAL}.safetensors", f"{SEMANTIC}.safetensors")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.encoders.efficientnet import LEVELS, EfficientNetLite0
-from model.errors import WeightsCorrupt
-from model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, load_decoder, save_decoder
+from anyseek.model.encoders.efficientnet import LEVELS, EfficientNetLite0
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, SIDE, TARGETS, load_decoder, save_decoder
 from tests.random_bundle import random_decoder
 
 

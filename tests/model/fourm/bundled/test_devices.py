@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import WeightsMissing
-from model.fourm.bundled import loading
-from model.fourm.bundled.bundle import JOINT
-from model.fourm.bundled.loading import load_bundled
-from model.fourm.graphs import Graphs
-from model.fourm.model import FourMModel
-from model.modalities.formats.metadata import Metadata
-from model.network.transformer import FourM
-from model.seam import PredictOptions, Sample, Value
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled import loading
+from anyseek.model.fourm.bundled.bundle import JOINT
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.fourm.graphs import Graphs
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import PredictOptions, Sample, Value
 from tests.simulated_card import CARD, SimulatedCard, simulated_card
 from tests.simulated_graphs import install
 

@@ -11,17 +11,17 @@ import pytest
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from model.colours.space import COLOURS
-from model.encoders.minilm import MiniLM, TextStates
-from model.errors import UnknownModel, UnsupportedModality, WeightsMissing
-from model.fourm.bundled import loading
-from model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
-from model.fourm.bundled.layout import SEMANTIC, VISUAL
-from model.fourm.model import FourMModel
-from model.loading import load_embedder
-from model.modalities.formats.spans import FormatInvalid
-from model.network.transformer import Context
-from model.seam import Embedder, Sample, Value
+from anyseek.model.colours.space import COLOURS
+from anyseek.model.encoders.minilm import MiniLM, TextStates
+from anyseek.model.errors import UnknownModel, UnsupportedModality, WeightsMissing
+from anyseek.model.fourm.bundled import loading
+from anyseek.model.fourm.bundled.bundle import JOINT, WEIGHTS, load_bundle
+from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.network.transformer import Context
+from anyseek.model.seam import Embedder, Sample, Value
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 SPACES = [VISUAL, SEMANTIC]

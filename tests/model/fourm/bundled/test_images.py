@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.fourm.bundled.images import DenseTarget, token_difference
-from model.fourm.bundled.layout import DENSE
-from model.modalities.registry import MODALITIES
-from model.modalities.values import check_value
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.seam import Regions
-from model.tokenizers.image_vqvae import ImageDecoder
+from anyseek.model.fourm.bundled.images import DenseTarget, token_difference
+from anyseek.model.fourm.bundled.layout import DENSE
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.values import check_value
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.seam import Regions
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder
 from tests.random_bundle import random_image_tokenizer
 
 

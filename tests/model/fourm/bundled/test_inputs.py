@@ -8,23 +8,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.data.labellers.encoders import shared_encoders
-from model.data.labellers.pictures import FeatureMap, FeatureOptions
-from model.data.samples import DataSample
-from model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
-from model.encoders.minilm import load_minilm
-from model.encoders.preprocess import encoder_input, looked_at
-from model.encoders.pull import check_encoders
-from model.errors import WeightsMissing
-from model.fourm.bundled.bundle import load_bundle
-from model.fourm.bundled.feature_maps import load_projection
-from model.fourm.bundled.layout import INPUTS
-from model.fourm.bundled.loading import bundled_parts
-from model.fourm.inputs import FourMParts, encode_samples
-from model.fourm.specialists import Specialists
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.seam import Regions, Sample, Value
+from anyseek.model.data.labellers.encoders import shared_encoders
+from anyseek.model.data.labellers.pictures import FeatureMap, FeatureOptions
+from anyseek.model.data.samples import DataSample
+from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
+from anyseek.model.encoders.minilm import load_minilm
+from anyseek.model.encoders.preprocess import encoder_input, looked_at
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled.bundle import load_bundle
+from anyseek.model.fourm.bundled.feature_maps import load_projection
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.fourm.bundled.loading import bundled_parts
+from anyseek.model.fourm.inputs import FourMParts, encode_samples
+from anyseek.model.fourm.specialists import Specialists
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.seam import Regions, Sample, Value
 from tests.random_bundle import write_random_bundle
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

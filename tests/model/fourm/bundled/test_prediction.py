@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.errors import WeightsMissing
-from model.fourm.bundled.images import DenseTarget
-from model.fourm.bundled.layout import SEMANTIC, VISUAL
-from model.fourm.bundled.loading import load_bundled
-from model.fourm.model import FourMModel
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES
-from model.modalities.values import check_value
-from model.predict import predict
-from model.seam import PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled.images import DenseTarget
+from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.values import check_value
+from anyseek.model.predict import predict
+from anyseek.model.seam import PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
 from tests.random_bundle import write_random_bundle
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.errors import WeightsMissing
-from model.galleries.demo import FOLDER, read_views
-from model.loading import load_model
-from model.modalities.reading.decode import decode_file
-from model.modalities.reading.encoded import FileLimits
-from model.predict import predict
-from model.seam import Predictor
-from search.evaluation.output_measures import depth_error, normal_error, on_grid
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.loading import load_model
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.predict import predict
+from anyseek.model.seam import Predictor
+from anyseek.search.evaluation.output_measures import depth_error, normal_error, on_grid
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 VIEWS = 12

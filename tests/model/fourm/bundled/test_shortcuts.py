@@ -4,9 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoints.quantized import quantized
-from model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
 
 WIDTHS, LENGTHS = {"picture": 40, "words": 100}, {"seen": 40, "said": 60}
 

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from model.fourm.inputs import FourMParts
-from model.fourm.published import names
-from model.fourm.published.modalities import body_rotations, instance_masks
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.modalities import body_rotations, instance_masks
 from tests.model.fourm.published.values import MASK, PERSON, VALUES
 
 

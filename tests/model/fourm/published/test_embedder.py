@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.errors import UnknownModel, WeightsMissing
-from model.fourm.codecs import Diffusing, FeatureTokens, VectorTokens
-from model.fourm.inputs import FourMParts, encode_samples
-from model.fourm.published import names
-from model.fourm.published.modalities import targets_of
-from model.fourm.published.options import EmbedderOptions, Precision, is_published, parse_name
-from model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
-from model.loading import known_models
-from model.loading import load_embedder as load
-from model.modalities.formats.spans import FormatInvalid
-from model.network.transformer import FourM
-from model.seam import Decoding, Embedder, FloatArray, Sample
+from anyseek.model.errors import UnknownModel, WeightsMissing
+from anyseek.model.fourm.codecs import Diffusing, FeatureTokens, VectorTokens
+from anyseek.model.fourm.inputs import FourMParts, encode_samples
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.modalities import targets_of
+from anyseek.model.fourm.published.options import EmbedderOptions, Precision, is_published, parse_name
+from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
+from anyseek.model.loading import known_models
+from anyseek.model.loading import load_embedder as load
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.network.transformer import FourM
+from anyseek.model.seam import Decoding, Embedder, FloatArray, Sample
 from tests.model.fourm.published.values import VALUES
 
 SPACES = {"dinov2_global": 768, "imagebind_global": 1280, "clip": 512}

@@ -9,12 +9,20 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model.errors import CheckpointMismatch, UnknownModel, WeightsCorrupt, WeightsMissing
-from model.fourm.published import names
-from model.fourm.published.import_folder import import_folder
-from model.fourm.published.loading import load_published
-from model.fourm.published.store import CONFIG_FILE, MODEL_FILE, State, folder_of, incoming_folder, installed, state_of
-from model.network.config import ConfigInvalid
+from anyseek.model.errors import CheckpointMismatch, UnknownModel, WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.import_folder import import_folder
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.fourm.published.store import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    State,
+    folder_of,
+    incoming_folder,
+    installed,
+    state_of,
+)
+from anyseek.model.network.config import ConfigInvalid
 from tests.random_weights import SHARED_VOCABULARY
 
 NETWORK, POSES = "4M-21_B", names.HUMAN_POSES

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.errors import UnsupportedModality
-from model.fourm.inputs import FourMParts, encode_samples
-from model.modalities.formats.spans import FormatInvalid
-from model.network.tokens import ModalityInput
-from model.seam import Sample
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm.inputs import FourMParts, encode_samples
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.seam import Sample
 from tests.model.fourm.published.values import PICTURE, VALUES
 
 SAMPLES = [

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.fourm.inputs import FourMParts
-from model.fourm.model import FourMModel
-from model.fourm.published.modalities import inputs_of, targets_of
-from model.modalities.formats.boxes import Box
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
-from model.network.config import FourMConfig
-from model.network.transformer import FourM
-from model.predict import predict
-from model.seam import PredictOptions
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.modalities import inputs_of, targets_of
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.predict import predict
+from anyseek.model.seam import PredictOptions
 from tests.model.fourm.published.values import PICTURE
 from tests.model.generating import speaking
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints.files import load_fourm
-from model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
-from model.fourm.inputs import FourMParts
-from model.fourm.model import FourMModel
-from model.fourm.published import names
-from model.fourm.published.loading import fingerprint_with, load_published
-from model.fourm.published.store import MODEL_FILE, RECORD_FILE, folder_of, installed, vocabulary_file
-from model.modalities.coco import THINGS
-from model.network.packing import PackedLinear, can_pack
-from model.predict import predict
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.vqvae import VQVAE
+from anyseek.model.checkpoints.files import load_fourm
+from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.loading import fingerprint_with, load_published
+from anyseek.model.fourm.published.store import MODEL_FILE, RECORD_FILE, folder_of, installed, vocabulary_file
+from anyseek.model.modalities.coco import THINGS
+from anyseek.model.network.packing import PackedLinear, can_pack
+from anyseek.model.predict import predict
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
 from tests.random_weights import write_random_models
 
 TABLE = "encoder.0.mlp.fc1.weight"
@@ -154,7 +154,7 @@ def test_the_same_seed_writes_the_same_weights(tmp_path: Path) -> None:
 
 def test_loading_does_not_import_the_compiler(published_home: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from model.fourm.published.loading import load_published; "
+        "import sys; from pathlib import Path; from anyseek.model.fourm.published.loading import load_published; "
         "model = load_published('4M-21_B', Path(sys.argv[1])); "
         "[model.parts.tokenizers.tokenizer(name) for name in sys.argv[2:]]; print('sympy' in sys.modules)"
     )

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from model.errors import UnsupportedModality
-from model.fourm.codecs import States, Text
-from model.fourm.inputs import FourMParts
-from model.fourm.published.modalities import FORMS, inputs_of, target_form, targets_of
-from model.modalities.registry import MODALITIES
-from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm.codecs import States, Text
+from anyseek.model.fourm.inputs import FourMParts
+from anyseek.model.fourm.published.modalities import FORMS, inputs_of, target_form, targets_of
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind, FourMConfig
 
 
 def test_every_checkpoint_key_belongs_to_one_modality() -> None:

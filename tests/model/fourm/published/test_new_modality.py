@@ -1,7 +1,7 @@
 """CONTRIBUTING says what adding a modality takes; here thermal infrared pictures are added with exactly that.
 
-A row in `model.modalities.registry`, its tokenizer's name in `model.fourm.published.names`, a row in
-`model.fourm.published.modalities`; the network's own metadata says how it holds the modality's tokens.
+A row in `anyseek.model.modalities.registry`, its tokenizer's name in `anyseek.model.fourm.published.names`, a row in
+`anyseek.model.fourm.published.modalities`; the network's own metadata says how it holds the modality's tokens.
 """
 
 from pathlib import Path
@@ -11,23 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.fourm import images
-from model.fourm.codecs import ImageTokens
-from model.fourm.inputs import encode_samples
-from model.fourm.model import FourMModel
-from model.fourm.published import names
-from model.fourm.published.loading import load_published
-from model.fourm.published.modalities import FORMS, Form
-from model.loading import load_embedder
-from model.modalities.drawings import ByteArray
-from model.modalities.registry import MODALITIES, PICTURE_SUFFIXES, Content, Modality
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
-from model.predict import predict
-from model.seam import FloatArray, PredictOptions, Sample
-from model.tokenizers.build import build_tokenizer
-from model.tokenizers.config import TokenizerConfig
+from anyseek.model.fourm import images
+from anyseek.model.fourm.codecs import ImageTokens
+from anyseek.model.fourm.inputs import encode_samples
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.fourm.published.modalities import FORMS, Form
+from anyseek.model.loading import load_embedder
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.registry import MODALITIES, PICTURE_SUFFIXES, Content, Modality
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.predict import predict
+from anyseek.model.seam import FloatArray, PredictOptions, Sample
+from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
 from tests.model.fourm.published.values import PICTURE
 from tests.random_weights import install_random
 

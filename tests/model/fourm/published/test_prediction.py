@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.errors import UnsupportedModality
-from model.fourm.inputs import FourMParts, encode_samples
-from model.fourm.model import FourMModel
-from model.fourm.published.modalities import targets_of
-from model.generation.schedule import ScheduleInvalid
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.registry import MODALITIES
-from model.modalities.values import check_value
-from model.network.tokens import ModalityInput
-from model.predict import predict
-from model.seam import Prediction, PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
+from anyseek.model.errors import UnsupportedModality
+from anyseek.model.fourm.inputs import FourMParts, encode_samples
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.fourm.published.modalities import targets_of
+from anyseek.model.generation.schedule import ScheduleInvalid
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.registry import MODALITIES
+from anyseek.model.modalities.values import check_value
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.predict import predict
+from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Regions, Sample, TargetOptions, Value
 from tests.model.fourm.published.values import PICTURE, VALUES
 
 TARGETS = sorted(VALUES.keys() - {"t5_caption"})

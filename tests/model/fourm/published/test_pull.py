@@ -13,14 +13,22 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from model.checkpoints.files import load_tokenizer
-from model.downloads.wheels import DownloadFailed
-from model.errors import CheckpointMismatch, UnknownModel, WeightsCorrupt
-from model.fourm.published import names
-from model.fourm.published.loading import load_published
-from model.fourm.published.pull import needed, pull_published
-from model.fourm.published.store import CONFIG_FILE, MODEL_FILE, State, folder_of, incoming_folder, installed, state_of
-from model.network.config import ConfigInvalid
+from anyseek.model.checkpoints.files import load_tokenizer
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import CheckpointMismatch, UnknownModel, WeightsCorrupt
+from anyseek.model.fourm.published import names
+from anyseek.model.fourm.published.loading import load_published
+from anyseek.model.fourm.published.pull import needed, pull_published
+from anyseek.model.fourm.published.store import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    State,
+    folder_of,
+    incoming_folder,
+    installed,
+    state_of,
+)
+from anyseek.model.network.config import ConfigInvalid
 from tests.model.fourm.published.local_hub import COMMIT, LocalHub
 from tests.random_weights import SHARED_VOCABULARY
 
@@ -217,7 +225,7 @@ def test_a_disk_that_is_too_small_is_found_out_before(hub: LocalHub, offer: Offe
 def _start_pull(hub: LocalHub, home: Path) -> "subprocess.Popen[str]":
     """`pull_published` of the network in a process of its own."""
     program = (
-        "import sys; from pathlib import Path; from model.fourm.published.pull import pull_published; "
+        "import sys; from pathlib import Path; from anyseek.model.fourm.published.pull import pull_published; "
         "pull_published([sys.argv[1]], Path(sys.argv[2]), lambda line: print(line, flush=True))"
     )
     environment = os.environ | {"HF_ENDPOINT": hub.url}

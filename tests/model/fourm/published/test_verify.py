@@ -8,12 +8,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model import verification
-from model.errors import UnknownModel
-from model.fourm.published import loading, names
-from model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
-from model.fourm.published.verify import verify_published
-from model.verification import verify_model
+from anyseek.model import verification
+from anyseek.model.errors import UnknownModel
+from anyseek.model.fourm.published import loading, names
+from anyseek.model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
+from anyseek.model.fourm.published.verify import verify_published
+from anyseek.model.verification import verify_model
 from tests.simulated_card import CARD, simulated_card
 
 POSES = names.HUMAN_POSES

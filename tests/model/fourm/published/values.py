@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.formats.text_states import TextStates
-from model.seam import Regions, Value
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.seam import Regions, Value
 
 _RANDOM = np.random.default_rng(0)
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.boxes import Box
 
 unit = st.floats(0, 1)
 codes = st.integers(0, 1023)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.boxes import Box, LabelledBox, boxes_from_text, boxes_to_text
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox, boxes_from_text, boxes_to_text
+from anyseek.model.modalities.formats.spans import FormatInvalid
 from tests.model.modalities.formats.strategies import boxes
 
 labels = st.sampled_from(["bus", "traffic light", "person", "potted plant"])

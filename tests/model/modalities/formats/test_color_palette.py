@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.modalities.drawings import ByteArray
-from model.modalities.formats.color_palette import (
+from anyseek.model.modalities.drawings import ByteArray
+from anyseek.model.modalities.formats.color_palette import (
     palette_from_text,
     palette_of,
     palette_to_text,
     stripes,
 )
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 
 def test_a_uniform_background_is_no_colour_of_the_palette() -> None:

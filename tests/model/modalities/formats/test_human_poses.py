@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.boxes import Box
-from model.modalities.formats.human_poses import GROUPS, HumanPose, poses_from_text, poses_to_text
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.human_poses import GROUPS, HumanPose, poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.spans import FormatInvalid
 from tests.model.modalities.formats.strategies import boxes, codes, texts
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.layout import Budgets, Keep, lay_out
-from model.modalities.formats.spans import PUBLISHED_IDS, FormatInvalid, merge_spans
+from anyseek.model.modalities.formats.layout import Budgets, Keep, lay_out
+from anyseek.model.modalities.formats.spans import PUBLISHED_IDS, FormatInvalid, merge_spans
 
 CHUNKS = [(300,), (301, 302), (303,), (304,), (3,)]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.metadata import FIELDS, Count, Metadata, metadata_from_text, metadata_to_text
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.metadata import FIELDS, Count, Metadata, metadata_from_text, metadata_to_text
+from anyseek.model.modalities.formats.spans import FormatInvalid
 
 numbers = st.floats(-1e6, 1e6)
 

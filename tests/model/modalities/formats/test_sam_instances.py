@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.boxes import Box
-from model.modalities.formats.sam_instances import (
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.sam_instances import (
     MaskInstance,
     QueryPoint,
     instances_from_text,
     instances_to_text,
     query_grid,
 )
-from model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.spans import FormatInvalid
 from tests.model.modalities.formats.strategies import codes, texts
 
 pixels = st.integers(0, 223)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.spans import (
+from anyseek.model.modalities.formats.spans import (
     PUBLISHED_IDS,
     FormatInvalid,
     MaskedSpans,

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.formats.table import FORMATS
-from model.tokenizers.text import TextTokenizer
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.formats.table import FORMATS
+from anyseek.model.tokenizers.text import TextTokenizer
 
 PUBLISHED = Path(__file__).parents[5] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.modalities.formats.spans import FormatInvalid
-from model.modalities.formats.text_states import TextStates, mask_states
+from anyseek.model.modalities.formats.spans import FormatInvalid
+from anyseek.model.modalities.formats.text_states import TextStates, mask_states
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(6, 2) + 1
 

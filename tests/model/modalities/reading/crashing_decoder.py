@@ -5,10 +5,10 @@ import signal
 import sys
 import time
 
-from model.modalities.reading import decoder_process
-from model.modalities.reading.decoder_messages import Wanted
-from model.modalities.reading.encoded import Encoded
-from model.modalities.reading.understood import Reading
+from anyseek.model.modalities.reading import decoder_process
+from anyseek.model.modalities.reading.decoder_messages import Wanted
+from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.understood import Reading
 
 _read = decoder_process.read
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.errors import LimitExceeded
-from model.modalities.reading.budget import Budget, spending
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BrokenPicture, RequestTooCostly
-from model.modalities.reading.understanding import understand
+from anyseek.model.errors import LimitExceeded
+from anyseek.model.modalities.reading.budget import Budget, spending
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import BrokenPicture, RequestTooCostly
+from anyseek.model.modalities.reading.understanding import understand
 from tests.indexer.pictures import encoded
 
 LIMITS = FileLimits()

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from model.errors import LimitExceeded
-from model.modalities.reading.decode import decode, decode_file
-from model.modalities.reading.documents import parse_classes, parse_palette, parse_text
-from model.modalities.reading.encoded import WORKING_SIDE, FileLimits
-from model.modalities.reading.errors import (
+from anyseek.model.errors import LimitExceeded
+from anyseek.model.modalities.reading.decode import decode, decode_file
+from anyseek.model.modalities.reading.documents import parse_classes, parse_palette, parse_text
+from anyseek.model.modalities.reading.encoded import WORKING_SIDE, FileLimits
+from anyseek.model.modalities.reading.errors import (
     BadMap,
     BadPalette,
     BadText,
@@ -32,8 +32,8 @@ from model.modalities.reading.errors import (
     TooManyPixels,
     UnknownModality,
 )
-from model.modalities.reading.pictures import thumbnail
-from model.seam import Regions
+from anyseek.model.modalities.reading.pictures import thumbnail
+from anyseek.model.seam import Regions
 from tests.indexer.pictures import bomb, encoded, jpeg, noise, png
 
 LIMITS = FileLimits()
@@ -304,9 +304,9 @@ def test_no_permission_is_said(open_folder: Path) -> None:
     secret.write_bytes(png(1))
     secret.chmod(0)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom model.modalities.reading.decode import decode_file\n"
-        "from model.modalities.reading.errors import InputUnreadable\n"
-        "from model.modalities.reading.encoded import FileLimits as Limits\nos.setuid(65534)\n"
+        "import os, sys\nfrom pathlib import Path\nfrom anyseek.model.modalities.reading.decode import decode_file\n"
+        "from anyseek.model.modalities.reading.errors import InputUnreadable\n"
+        "from anyseek.model.modalities.reading.encoded import FileLimits as Limits\nos.setuid(65534)\n"
         "try:\n    decode_file('rgb', Path(sys.argv[1]), Limits())\n"
         "except InputUnreadable as error:\n    sys.exit(str(error))\n"
     )

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from model.modalities.reading.decode import decode
-from model.modalities.reading.decoders import Decoders, decoding_apart, goes_apart
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BadMap, BrokenPicture, RequestTooCostly, UnknownForm
-from model.modalities.reading.understanding import understand
-from model.modalities.registry import Content
-from model.seam import Regions, Value
+from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart, goes_apart
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import BadMap, BrokenPicture, RequestTooCostly, UnknownForm
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.registry import Content
+from anyseek.model.seam import Regions, Value
 from tests.indexer.pictures import encoded
 
 LIMITS = FileLimits()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.galleries.demo import FOLDER, read_views
-from model.modalities.reading.decode import decode_file
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import (
+from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import (
     BadMap,
     BrokenPicture,
     DecodeError,
@@ -23,10 +23,10 @@ from model.modalities.reading.errors import (
     TooManyPixels,
     UnknownForm,
 )
-from model.modalities.reading.understanding import understand
-from model.modalities.reading.understood import Understood
-from model.modalities.rendering.looks import depth_look
-from model.seam import FloatArray
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.rendering.looks import depth_look
+from anyseek.model.seam import FloatArray
 
 LIMITS = FileLimits()
 

@@ -10,17 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import FIELDS, Metadata
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.formats.text_states import TextStates
-from model.modalities.reading.decode import decode
-from model.modalities.reading.documents import MOST_ENTRIES
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BadDocument, BadMap, BadPalette, DecodeError, EmptyInput, TooManyPixels
-from model.modalities.rendering import documents
-from model.modalities.rendering.files import document, npy
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.documents import MOST_ENTRIES
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import (
+    BadDocument,
+    BadMap,
+    BadPalette,
+    DecodeError,
+    EmptyInput,
+    TooManyPixels,
+)
+from anyseek.model.modalities.rendering import documents
+from anyseek.model.modalities.rendering.files import document, npy
 from tests.model.modalities.formats.strategies import boxes, codes, unit
 
 LIMITS = FileLimits()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.modalities.reading.errors import BadRegion, DecodeError
-from model.modalities.reading.masks import understand_masked
-from search.settings import Limits
+from anyseek.model.modalities.reading.errors import BadRegion, DecodeError
+from anyseek.model.modalities.reading.masks import understand_masked
+from anyseek.search.settings import Limits
 
 LIMITS = Limits()
 RED, BLUE, GREY = (200, 30, 30), (20, 40, 220), (120, 120, 120)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BadRegion
-from model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import BadRegion
+from anyseek.model.modalities.reading.understanding import understand
 
 LIMITS = FileLimits()
 

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from model.modalities.reading import containers
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import Encoded, FileLimits
-from model.modalities.reading.errors import (
+from anyseek.model.modalities.reading import containers
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.errors import (
     BrokenPicture,
     DecodeError,
     FormatNotInstalled,
     NoPreview,
     TooManyPixels,
 )
-from model.modalities.reading.jxl import jxl_size
-from model.modalities.reading.pictures import decoding_version, open_picture, upright_size
-from model.modalities.reading.raw import is_raw
+from anyseek.model.modalities.reading.jxl import jxl_size
+from anyseek.model.modalities.reading.pictures import decoding_version, open_picture, upright_size
+from anyseek.model.modalities.reading.raw import is_raw
 from tests.indexer.photos import exif_of_camera, heic, heic_photo, raw
 from tests.indexer.pictures import encoded, jpeg, noise
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from model.modalities.class_tables import COLOUR, TABLES
-from model.modalities.reading.documents import parse_legend
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
-from model.modalities.reading.understanding import understand
-from model.modalities.reading.understood import Understood
-from model.seam import Regions
+from anyseek.model.modalities.class_tables import COLOUR, TABLES
+from anyseek.model.modalities.reading.documents import parse_legend
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
+from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.seam import Regions
 
 LIMITS = FileLimits()
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.reading.errors import DecodeError, UnknownForm, UnknownModality
-from model.modalities.reading.understanding import forms_of, understand
-from model.modalities.registry import MODALITIES
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.reading.errors import DecodeError, UnknownForm, UnknownModality
+from anyseek.model.modalities.reading.understanding import forms_of, understand
+from anyseek.model.modalities.registry import MODALITIES
 
 LIMITS = FileLimits()
 _OF_ITEMS = {"depth": "far-bright", "normal": "right-up-viewer", "semseg": "ids", "canny_edge": "clean"}

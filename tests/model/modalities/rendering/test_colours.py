@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model.modalities.rendering.colours import UNKNOWN, class_colours, component_colours, ramp
+from anyseek.model.modalities.rendering.colours import UNKNOWN, class_colours, component_colours, ramp
 
 
 def _brightness(colours: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.formats.human_poses import HumanPose
-from model.modalities.formats.metadata import Metadata
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.formats.text_states import TextStates
-from model.modalities.reading.decode import decode
-from model.modalities.reading.encoded import FileLimits
-from model.modalities.registry import MODALITIES, Content
-from model.modalities.rendering.files import PredictionFile
-from model.modalities.rendering.panels import SIDE
-from model.modalities.values import files_of, members_of
-from model.seam import Prediction, Regions
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.formats.human_poses import HumanPose
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.encoded import FileLimits
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.rendering.files import PredictionFile
+from anyseek.model.modalities.rendering.panels import SIDE
+from anyseek.model.modalities.values import files_of, members_of
+from anyseek.model.seam import Prediction, Regions
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (40, 60, 3), dtype=np.uint8)

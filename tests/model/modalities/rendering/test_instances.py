@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from model.modalities.formats.boxes import Box
-from model.modalities.formats.sam_instances import MaskInstance, QueryPoint
-from model.modalities.rendering.previews import placed_masks
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
+from anyseek.model.modalities.rendering.previews import placed_masks
 
 CODES = (0,) * 16
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from model.modalities.formats.boxes import Box, LabelledBox
-from model.modalities.values import as_picture
-from model.seam import Regions
+from anyseek.model.modalities.formats.boxes import Box, LabelledBox
+from anyseek.model.modalities.values import as_picture
+from anyseek.model.seam import Regions
 
 
 def test_near_is_bright_and_the_unmeasured_is_black() -> None:

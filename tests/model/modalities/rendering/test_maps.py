@@ -1,16 +1,16 @@
 import numpy as np
 from PIL import Image
 
-from model.modalities.rendering.colours import UNKNOWN, class_colours
-from model.modalities.rendering.panels import SIDE
-from model.modalities.rendering.previews import (
+from anyseek.model.modalities.rendering.colours import UNKNOWN, class_colours
+from anyseek.model.modalities.rendering.panels import SIDE
+from anyseek.model.modalities.rendering.previews import (
     MOST_CLASSES,
     depth_levels,
     depth_preview,
     normal_vectors,
     regions_preview,
 )
-from model.seam import Regions
+from anyseek.model.seam import Regions
 
 
 def shown_pixels(image: Image.Image) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 
-from model.modalities.formats.boxes import Box
-from model.modalities.rendering.skeletons import CROWN, HEAD, LEFT, PARENTS, RIGHT, fitted, joints
+from anyseek.model.modalities.formats.boxes import Box
+from anyseek.model.modalities.rendering.skeletons import CROWN, HEAD, LEFT, PARENTS, RIGHT, fitted, joints
 
 UPRIGHT = np.diag([1.0, -1.0, -1.0])  # facing the camera, whose y points down
 STILL = np.tile(np.eye(3, dtype=np.float32), (23, 1, 1))

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.bridges.files import read_record
-from model.data.build import build
-from model.data.recipe import read_recipe
-from model.data.samples import Split
-from model.downloads.wheels import DownloadFailed
-from model.errors import BadInput
-from model.fourm.bundled.layout import INPUTS
-from model.loading import load_embedder
-from model.training.bridges import recipes
-from model.training.bridges.adapt import Wanted, adapt, trial_lines
-from model.verification import verify_model
+from anyseek.model.bridges.files import read_record
+from anyseek.model.data.build import build
+from anyseek.model.data.recipe import read_recipe
+from anyseek.model.data.samples import Split
+from anyseek.model.downloads.wheels import DownloadFailed
+from anyseek.model.errors import BadInput
+from anyseek.model.fourm.bundled.layout import INPUTS
+from anyseek.model.loading import load_embedder
+from anyseek.model.training.bridges import recipes
+from anyseek.model.training.bridges.adapt import Wanted, adapt, trial_lines
+from anyseek.model.verification import verify_model
 from tests.model.data.conftest import Silent
 from tests.model.openclip.making import make_folder
 

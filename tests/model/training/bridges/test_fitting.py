@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from model.bridges.space import unit
-from model.seam import FloatArray
-from model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
-from model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
+from anyseek.model.bridges.space import unit
+from anyseek.model.seam import FloatArray
+from anyseek.model.training.bridges.fitting import Fit, fit_bridge, plain_bridge
+from anyseek.model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
 
 D, PHOTOS = 32, 120
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.data.samples import DataSample
-from model.encoders.efficientnet import LEVELS, EfficientNetLite0
-from model.fourm.bundled.dense_decoder import SEEN
-from model.seam import Regions
-from model.training.dense.features import PLACES, DenseMaker, Look, sampled, seen_pixels
+from anyseek.model.data.samples import DataSample
+from anyseek.model.encoders.efficientnet import LEVELS, EfficientNetLite0
+from anyseek.model.fourm.bundled.dense_decoder import SEEN
+from anyseek.model.seam import Regions
+from anyseek.model.training.dense.features import PLACES, DenseMaker, Look, sampled, seen_pixels
 
 LABELS = {"wall": 1, "chair": 5}
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from model.training.dense.finishing import mean_iou, set_offsets, set_unit
-from model.training.dense.material import Batch
+from anyseek.model.training.dense.finishing import mean_iou, set_offsets, set_unit
+from anyseek.model.training.dense.material import Batch
 from tests.model.training.dense.test_objective import LABELS, batch_of
 from tests.random_bundle import random_decoder
 

@@ -9,16 +9,16 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from model.data.samples import Split
-from model.encoders.efficientnet import EfficientNetLite0
-from model.errors import WeightsCorrupt
-from model.fourm.bundled.bundle import MANIFEST, fingerprint, load_bundle
-from model.fourm.bundled.dense_decoder import FILE, SEEN, DenseDecoder, save_decoder
-from model.training.dense.bundling import add_decoder
-from model.training.dense.bundling import main as bundling
-from model.training.dense.features import DenseMaker
-from model.training.dense.fit import EVALUATION, Schedule, fit_decoder
-from model.training.dense.material import Material
+from anyseek.model.data.samples import Split
+from anyseek.model.encoders.efficientnet import EfficientNetLite0
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.bundled.bundle import MANIFEST, fingerprint, load_bundle
+from anyseek.model.fourm.bundled.dense_decoder import FILE, SEEN, DenseDecoder, save_decoder
+from anyseek.model.training.dense.bundling import add_decoder
+from anyseek.model.training.dense.bundling import main as bundling
+from anyseek.model.training.dense.features import DenseMaker
+from anyseek.model.training.dense.fit import EVALUATION, Schedule, fit_decoder
+from anyseek.model.training.dense.material import Material
 from tests.model.training.dense.test_features import LABELS, room
 from tests.random_bundle import random_decoder, write_random_bundle
 

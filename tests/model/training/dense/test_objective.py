@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.encoders.efficientnet import LEVELS
-from model.fourm.bundled.dense_decoder import SEEN, Decoded
-from model.training.dense.features import PLACES
-from model.training.dense.material import Batch
-from model.training.dense.objective import depth_errors, label_weights, losses, measured
-from search.evaluation.output_measures import depth_error
+from anyseek.model.encoders.efficientnet import LEVELS
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, Decoded
+from anyseek.model.training.dense.features import PLACES
+from anyseek.model.training.dense.material import Batch
+from anyseek.model.training.dense.objective import depth_errors, label_weights, losses, measured
+from anyseek.search.evaluation.output_measures import depth_error
 from tests.random_bundle import random_decoder
 
 LABELS = 5

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.data.samples import Split
-from model.training.pretraining.bank import Bank, read_bank
-from model.training.run.config import DataConfig, Folder
-from model.training.run.data_sets import FolderShards, entries_of, open_split
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.samples import Split
+from anyseek.model.training.pretraining.bank import Bank, read_bank
+from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.run.data_sets import FolderShards, entries_of, open_split
+from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import COLOURS, SAMPLES, shape_sample, write_data
 
 FIELDS = {"shape_global": ["shape_global"]}
@@ -81,7 +81,7 @@ def test_without_attributes_every_sample_is_a_group_of_its_own(
 ) -> None:
     folders = open_split(DataConfig((Folder(data, 1.0),), 4), Split.TRAIN)
     plain: Callable[..., tuple[str, str]] = lambda entry: ("", "")  # noqa: E731
-    monkeypatch.setattr("model.training.pretraining.bank._concept", plain)
+    monkeypatch.setattr("anyseek.model.training.pretraining.bank._concept", plain)
     bank = read_bank(folders, FIELDS, lambda line: None)
     assert len(set(bank.groups.tolist())) == len(bank)
     assert not bank.members

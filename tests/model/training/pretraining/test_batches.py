@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from model.data.samples import Split
-from model.network.tokens import ModalityInput
-from model.network.transformer import FourM
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.plan import make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.training.run.config import DataConfig, Folder
-from model.training.run.data_sets import open_split, texts_of
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.loop import batches_between
+from anyseek.model.data.samples import Split
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.plan import make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.run.data_sets import open_split, texts_of
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.loop import batches_between
 from tests.model.training.shapes import settings, write_data
 
 

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.training.pretraining.batches import BatchMaker
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.contrast import Contrast
-from model.training.pretraining.objective import Objective
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.train import prepare
-from model.training.run.folder import RunFolder
-from model.training.run.loop import Trainer
-from model.training.run.processes import ALONE
+from anyseek.model.training.pretraining.batches import BatchMaker
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.contrast import Contrast
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.train import prepare
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.loop import Trainer
+from anyseek.model.training.run.processes import ALONE
 from tests.model.training.shapes import with_contrast
 
 TARGET = "shape_global"

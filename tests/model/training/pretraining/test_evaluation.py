@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from model.data.errors import DataSetInvalid
-from model.training.pretraining.evaluation import recalls
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.train import prepare
-from model.training.run.folder import RunFolder
-from model.training.run.loop import Trainer
+from anyseek.model.data.errors import DataSetInvalid
+from anyseek.model.training.pretraining.evaluation import recalls
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.train import prepare
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.loop import Trainer
 from tests.model.training.shapes import with_recall
 
 Written = Callable[[dict[str, Any]], Path]

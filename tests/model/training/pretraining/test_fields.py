@@ -4,17 +4,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.data.codecs import entry_of
-from model.data.samples import DataSample
-from model.modalities.formats.layout import Keep
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.tokenizers.inputs import unfilled_depth
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.config import FieldKind, TrainedModality
-from model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
-from model.training.pretraining.plan import PlannedModality
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.samples import DataSample
+from anyseek.model.modalities.formats.layout import Keep
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.tokenizers.inputs import unfilled_depth
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.config import FieldKind, TrainedModality
+from anyseek.model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
+from anyseek.model.training.pretraining.plan import PlannedModality
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import shape_sample
 
 PIXELS = EmbeddingKind.PIXELS

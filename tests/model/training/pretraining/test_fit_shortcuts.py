@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.data.samples import Split
-from model.training.pretraining.bank import Bank, read_bank
-from model.training.pretraining.config import ContrastConfig
-from model.training.pretraining.fit_shortcuts import PENALTY, Scatter, fit_shortcuts, reduced
-from model.training.run.config import DataConfig, Folder
-from model.training.run.data_sets import FolderShards, open_split
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.data.samples import Split
+from anyseek.model.training.pretraining.bank import Bank, read_bank
+from anyseek.model.training.pretraining.config import ContrastConfig
+from anyseek.model.training.pretraining.fit_shortcuts import PENALTY, Scatter, fit_shortcuts, reduced
+from anyseek.model.training.run.config import DataConfig, Folder
+from anyseek.model.training.run.data_sets import FolderShards, open_split
+from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import shape_sample, write_data
 
 TARGETS = {"shape_global": ["shape_global"], "said_global": ["said_global"]}

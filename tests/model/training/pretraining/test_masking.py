@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.modalities.formats.layout import Budgets, Keep
-from model.modalities.formats.spans import PUBLISHED_IDS
-from model.network.config import EmbeddingKind, ModalityConfig
-from model.training.pretraining.config import FieldKind, Mixture, Range, TrainedModality
-from model.training.pretraining.masking import Masker, mask_grid, mask_text, mask_vectors, share_out
-from model.training.pretraining.plan import PlannedModality, make_plan
-from model.training.pretraining.read_config import read_config
+from anyseek.model.modalities.formats.layout import Budgets, Keep
+from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.training.pretraining.config import FieldKind, Mixture, Range, TrainedModality
+from anyseek.model.training.pretraining.masking import Masker, mask_grid, mask_text, mask_vectors, share_out
+from anyseek.model.training.pretraining.plan import PlannedModality, make_plan
+from anyseek.model.training.pretraining.read_config import read_config
 
 
 def _planned(

@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints.files import load_vqvae
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.network.tokens import ModalityInput, ModalityTarget
-from model.network.transformer import FourM, Losses
-from model.training.pretraining.collate import Batch
-from model.training.pretraining.config import LossKind
-from model.training.pretraining.objective import Objective
-from model.training.run.config import Precision
-from model.training.run.task import Parts
+from anyseek.model.checkpoints.files import load_vqvae
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from anyseek.model.network.transformer import FourM, Losses
+from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.config import LossKind
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.run.config import Precision
+from anyseek.model.training.run.task import Parts
 from tests.model.training.shapes import write_vector_tokenizer
 
 CPU = torch.device("cpu")

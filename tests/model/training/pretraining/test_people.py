@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.build import build
-from model.data.codecs import decode_value, encode_value, sample_of
-from model.data.errors import SampleInvalid
-from model.data.recipe import read_recipe
-from model.data.samples import Split
-from model.data.shards import open_dataset
-from model.modalities.formats.human_poses import HumanPose, poses_from_text, poses_to_text
-from model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text
-from model.modalities.formats.spans import SpecialIds, merge_spans
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.plan import make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.train import train_model
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.training.run.data_sets import open_split
-from model.training.run.records import read_records
+from anyseek.model.data.build import build
+from anyseek.model.data.codecs import decode_value, encode_value, sample_of
+from anyseek.model.data.errors import SampleInvalid
+from anyseek.model.data.recipe import read_recipe
+from anyseek.model.data.samples import Split
+from anyseek.model.data.shards import open_dataset
+from anyseek.model.modalities.formats.human_poses import HumanPose, poses_from_text, poses_to_text
+from anyseek.model.modalities.formats.sam_instances import QueryPoint, instances_from_text, instances_to_text
+from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.plan import make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.train import train_model
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.run.data_sets import open_split
+from anyseek.model.training.run.records import read_records
 from tests.model.data.conftest import Silent
 
 PEOPLE = {"kind": "text", "field": "human_pose", "input": 0.5, "target": 1}

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
-from model.network.transformer import FourM
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.plan import make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.vocabulary import SPECIAL_TOKENS, make_vocabulary, save_vocabulary
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.network.config import PUBLISHED_MODALITIES, EmbeddingKind
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.plan import make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.vocabulary import SPECIAL_TOKENS, make_vocabulary, save_vocabulary
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 Written = Callable[[dict[str, Any]], Path]
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from model.modalities.formats.layout import Keep
-from model.training.pretraining.config import FieldKind, Range
-from model.training.pretraining.read_config import read_config
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.modalities.formats.layout import Keep
+from anyseek.model.training.pretraining.config import FieldKind, Range
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 from tests.model.training.shapes import with_contrast
 
 Written = Callable[[dict[str, Any]], Path]

@@ -8,22 +8,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoints.files import load_fourm, load_vqvae, save_checkpoint
-from model.errors import WeightsMissing
-from model.fourm.bundled.shortcuts import load_shortcuts
-from model.fourm.published.store import MODEL_FILE, Record, describe, folder_of, write_record
-from model.network.config import FourMConfig
-from model.network.transformer import FourM
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
-from model.training.pretraining.train import prepare, train_model
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.folder import RunFolder
-from model.training.run.launching import Stop
-from model.training.run.loop import Trainer
-from model.training.run.state import checkpoints
+from anyseek.model.checkpoints.files import load_fourm, load_vqvae, save_checkpoint
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
+from anyseek.model.fourm.published.store import MODEL_FILE, Record, describe, folder_of, write_record
+from anyseek.model.network.config import FourMConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.start import StartFiles, start_files, start_logits_at_codes, take_tensors
+from anyseek.model.training.pretraining.train import prepare, train_model
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.launching import Stop
+from anyseek.model.training.run.loop import Trainer
+from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import with_contrast
 
 Written = Callable[[dict[str, Any]], Path]

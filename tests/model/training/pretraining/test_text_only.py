@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.data.build import build
-from model.data.recipe import read_recipe
-from model.data.samples import Split
-from model.modalities.formats.spans import SpecialIds, merge_spans
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.batches import BatchMaker, BatchSource
-from model.training.pretraining.plan import make_plan
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.train import train_model
-from model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
-from model.training.run.data_sets import open_split, texts_of
-from model.training.run.records import read_records
+from anyseek.model.data.build import build
+from anyseek.model.data.recipe import read_recipe
+from anyseek.model.data.samples import Split
+from anyseek.model.modalities.formats.spans import SpecialIds, merge_spans
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.plan import make_plan
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.train import train_model
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.run.data_sets import open_split, texts_of
+from anyseek.model.training.run.records import read_records
 from tests.model.data.conftest import Silent
 
 WORDS = ("red", "green", "bar", "block", "and", "under", "over", "a", "the", "white")

@@ -10,22 +10,22 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from model.checkpoints.files import load_fourm
-from model.files import TEMPORARY_PREFIX
-from model.fourm.bundled.shortcuts import load_shortcuts
-from model.network.tokens import ModalityInput
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.train import train_model
-from model.training.run.errors import (
+from anyseek.model.checkpoints.files import load_fourm
+from anyseek.model.files import TEMPORARY_PREFIX
+from anyseek.model.fourm.bundled.shortcuts import load_shortcuts
+from anyseek.model.network.tokens import ModalityInput
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.train import train_model
+from anyseek.model.training.run.errors import (
     RunConflict,
     TrainingConfigInvalid,
     TrainingDataInvalid,
     TrainingDiverged,
 )
-from model.training.run.folder import RunFolder
-from model.training.run.processes import choose_device
-from model.training.run.records import read_records
-from model.training.run.state import checkpoints
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.processes import choose_device
+from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import with_contrast, with_recall
 
 Written = Callable[[dict[str, Any]], Path]

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints.files import load_image_decoder, save_checkpoint
-from model.data.codecs import entry_of
-from model.data.samples import DataSample, Split
-from model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.seam import Regions
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.vqvae import VQVAE
-from model.training.pretraining.config import TrainingConfig
-from model.training.pretraining.read_config import read_config
-from model.training.release.images import dense_targets, write_decoders
-from model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.checkpoints.files import load_image_decoder, save_checkpoint
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.samples import DataSample, Split
+from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.seam import Regions
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.pretraining.config import TrainingConfig
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.release.images import dense_targets, write_decoders
+from anyseek.model.training.run.errors import TrainingConfigInvalid
 from tests.random_bundle import random_image_tokenizer
 
 Written = Callable[[dict[str, Any]], Path]

@@ -10,19 +10,19 @@ import pytest
 import torch
 import yaml
 
-from model.checkpoints.files import save_checkpoint
-from model.fourm.bundled.bundle import load_bundle
-from model.fourm.bundled.dense_decoder import FILE as DECODER
-from model.fourm.bundled.dense_decoder import save_decoder
-from model.fourm.bundled.layout import SEMANTIC, VISUAL
-from model.fourm.bundled.loading import target_forms
-from model.seam import Fusion
-from model.training.dense.bundling import add_decoder
-from model.training.pretraining.bank import Bank
-from model.training.pretraining.train import train_model
-from model.training.release.query_means import Rows, constants, default_spaces, reciprocal_ranks
-from model.training.release.release import release
-from model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
+from anyseek.model.checkpoints.files import save_checkpoint
+from anyseek.model.fourm.bundled.bundle import load_bundle
+from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
+from anyseek.model.fourm.bundled.dense_decoder import save_decoder
+from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
+from anyseek.model.fourm.bundled.loading import target_forms
+from anyseek.model.seam import Fusion
+from anyseek.model.training.dense.bundling import add_decoder
+from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.train import train_model
+from anyseek.model.training.release.query_means import Rows, constants, default_spaces, reciprocal_ranks
+from anyseek.model.training.release.release import release
+from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
 from tests.random_bundle import random_decoder, random_image_tokenizer
 
@@ -91,8 +91,8 @@ def test_a_bundle_can_be_made_again_in_its_place(run: Path, tmp_path: Path) -> N
 _RELEASE = """
 import sys
 from pathlib import Path
-from model.seam import Fusion
-from model.training.release.release import release
+from anyseek.model.seam import Fusion
+from anyseek.model.training.release.release import release
 run, to, bundle = map(Path, sys.argv[1:])
 release(run, to, bundle, samples=20, fusion=Fusion.JOINT)
 """

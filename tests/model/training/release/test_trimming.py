@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints.files import check_fourm, load_fourm, save_checkpoint
-from model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
-from model.network.transformer import FourM
-from model.tokenizers.text import TextTokenizer
-from model.training.pretraining.vocabulary import make_vocabulary
-from model.training.release.trimming import rows_of_use, trimmed, unused_pieces, without_targets
+from anyseek.model.checkpoints.files import check_fourm, load_fourm, save_checkpoint
+from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
+from anyseek.model.network.transformer import FourM
+from anyseek.model.tokenizers.text import TextTokenizer
+from anyseek.model.training.pretraining.vocabulary import make_vocabulary
+from anyseek.model.training.release.trimming import rows_of_use, trimmed, unused_pieces, without_targets
 
 TEXTS = {"caption": "a red house", "color_palette": "v1=2 v0=255 v0=0 v0=7 v0=1 v0=2 v0=3", "metadata": "v1=5 v0=999"}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.training.run.curves import Panel, by_target, draw
-from model.training.run.errors import TrainingDataInvalid
+from anyseek.model.training.run.curves import Panel, by_target, draw
+from anyseek.model.training.run.errors import TrainingDataInvalid
 
 METRICS = "step,tokens,loss,loss/caption\n20,100,5.0,3.0\n40,200,4.0,2.5\n"
 EVALUATION = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.training.run.launching import STARTED_BY, leave, run_processes
+from anyseek.model.training.run.launching import STARTED_BY, leave, run_processes
 
 
 def _run(program: str, count: int = 2, *arguments: str) -> tuple[int, list[str]]:
@@ -50,7 +50,7 @@ def test_the_status_is_that_of_the_first_that_failed(tmp_path: Path) -> None:
 
 
 def test_one_that_a_signal_ended_is_told_and_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.training.run.launching._GRACE", 0.2)
+    monkeypatch.setattr("anyseek.model.training.run.launching._GRACE", 0.2)
     program = (
         "import os, pathlib, sys, time\n"
         "os.environ['RANK'] == '1' and os.kill(os.getpid(), 9)\n"
@@ -82,7 +82,9 @@ def test_a_signal_to_the_starter_reaches_all(number: int, tmp_path: Path) -> Non
 
 
 def test_a_started_process_leaves_before_anything_can_abort_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import atexit, os; from model.training.run.launching import leave; atexit.register(os.abort); leave(3)"
+    program = (
+        "import atexit, os; from anyseek.model.training.run.launching import leave; atexit.register(os.abort); leave(3)"
+    )
     assert _run(program) == (3, [])
     monkeypatch.delenv(STARTED_BY, raising=False)
     leave(3)  # nobody started this one

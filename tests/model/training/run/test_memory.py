@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.network.transformer import FourM
-from model.training.pretraining.batches import BatchMaker
-from model.training.pretraining.objective import Objective
-from model.training.pretraining.read_config import read_config
-from model.training.pretraining.train import prepare
-from model.training.run.folder import RunFolder
-from model.training.run.loop import Trainer
+from anyseek.model.network.transformer import FourM
+from anyseek.model.training.pretraining.batches import BatchMaker
+from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.read_config import read_config
+from anyseek.model.training.pretraining.train import prepare
+from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.loop import Trainer
 
 Written = Callable[[dict[str, Any]], Path]
 

@@ -14,18 +14,18 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from model.training.pretraining.train import train_model
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.run.launching import run_processes
-from model.training.run.processes import ALONE, Processes, check_divisible
-from model.training.run.records import read_records
-from model.training.run.state import checkpoints
+from anyseek.model.training.pretraining.train import train_model
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.run.launching import run_processes
+from anyseek.model.training.run.processes import ALONE, Processes, check_divisible
+from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import settings, with_contrast
 
 Values = dict[str, Any]
 STEP = 8 * 48  # tokens
 TIMES = ("time", "seconds", "tokens_per_second")
-TOGETHER = [sys.executable, "-m", "api", "train", "model"]
+TOGETHER = [sys.executable, "-m", "anyseek", "train", "model"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ _TALK = """
 import sys
 import torch
 from datetime import timedelta
-from model.training.run.processes import joined_processes
+from anyseek.model.training.run.processes import joined_processes
 with joined_processes(torch.device("cpu"), timedelta(seconds=15)) as processes:
     found = processes.summed([1.0, processes.number]), processes.any(processes.number == 1)
     rows = processes.joined(torch.tensor([processes.number, 7])).tolist()
@@ -82,7 +82,7 @@ def test_what_one_says_all_know_and_who_does_not_answer_is_told(
     assert run_processes(_python(_TALK, str(tmp_path)), 2, said.append) == 0
     assert {(tmp_path / name).read_text() for name in "01"} == {"[2.0, 1.0] True [0, 7, 1, 7]\n"}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("model.training.run.launching._GRACE", 1.0)
+        patched.setattr("anyseek.model.training.run.launching._GRACE", 1.0)
         assert run_processes(_python(_TALK, str(tmp_path), "hang"), 2, said.append) == 1
     assert "another process of this run has ended, or did not answer for 15 seconds" in capfd.readouterr().err
 

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model.training.run.curves import Panel, draw_curves, panels_of
-from model.training.run.records import Records, read_records
+from anyseek.model.training.run.curves import Panel, draw_curves, panels_of
+from anyseek.model.training.run.records import Records, read_records
 
 
 def _row(step: int, **more: float) -> dict[str, float | int | None]:
@@ -71,7 +71,7 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.training.run.records.find_spec", lambda name: None)
+    monkeypatch.setattr("anyseek.model.training.run.records.find_spec", lambda name: None)
     records = Records(tmp_path, "metrics", ["loss"], 0)
     records.add(_row(1))
     records.close()

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from model.data.errors import ShardCorrupt
-from model.data.shards import read_shard
-from model.training.run.shard_reader import ShardReader
+from anyseek.model.data.errors import ShardCorrupt
+from anyseek.model.data.shards import read_shard
+from anyseek.model.training.run.shard_reader import ShardReader
 
 
 def test_single_samples_are_what_the_whole_shard_has(data: Path) -> None:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from model.errors import CheckpointMismatch, WeightsCorrupt
-from model.fourm.bundled.shortcuts import Shortcuts
-from model.network.layers import LayerNorm
-from model.training.pretraining.config import OptimiserConfig
-from model.training.run.state import Averages, TrainingState, build_optimiser, checkpoints, made_with
+from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
+from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.network.layers import LayerNorm
+from anyseek.model.training.pretraining.config import OptimiserConfig
+from anyseek.model.training.run.state import Averages, TrainingState, build_optimiser, checkpoints, made_with
 
 OPTIMISER = OptimiserConfig(0.01, (0.9, 0.95), 1e-8, 0.05, None, 0, 0.0)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from model.data.codecs import entry_of
-from model.data.samples import DataSample, Split, shard_key
-from model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
-from model.seam import Regions
+from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.samples import DataSample, Split, shard_key
+from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
+from anyseek.model.seam import Regions
 
 SAMPLES = {Split.TRAIN: 24, Split.VAL: 8}
 _NAMES = {0: "floor", 1: "block", 2: "wall"}

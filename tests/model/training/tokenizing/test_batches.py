@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from model.data.samples import Split
-from model.training.run.data_sets import open_split
-from model.training.tokenizing.batches import InputMaker, InputSource
-from model.training.tokenizing.config import read_config
+from anyseek.model.data.samples import Split
+from anyseek.model.training.run.data_sets import open_split
+from anyseek.model.training.tokenizing.batches import InputMaker, InputSource
+from anyseek.model.training.tokenizing.config import read_config
 from tests.model.training.tokenizing.scenes import settings
 
 Written = Callable[[dict[str, Any]], Path]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.tokenizers.build import build_tokenizer
-from model.tokenizers.inputs import InputKind
-from model.training.run.errors import TrainingConfigInvalid
-from model.training.tokenizing.config import Reconstruction, read_config
+from anyseek.model.tokenizers.build import build_tokenizer
+from anyseek.model.tokenizers.inputs import InputKind
+from anyseek.model.training.run.errors import TrainingConfigInvalid
+from anyseek.model.training.tokenizing.config import Reconstruction, read_config
 from tests.model.training.tokenizing.scenes import settings
 
 Written = Callable[[dict[str, Any]], Path]

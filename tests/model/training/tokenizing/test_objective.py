@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.tokenizers.build import initialise_image_tokenizer
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.divae import DiVAE
-from model.tokenizers.vqvae import VQVAE
-from model.training.tokenizing.config import CodesConfig
-from model.training.tokenizing.objective import CodeCounts, binary_loss, cosine_loss, reconstruct, run_pass
+from anyseek.model.tokenizers.build import initialise_image_tokenizer
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.divae import DiVAE
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.tokenizing.config import CodesConfig
+from anyseek.model.training.tokenizing.objective import CodeCounts, binary_loss, cosine_loss, reconstruct, run_pass
 from tests.model.training.tokenizing.scenes import DIFFUSION, VECTOR
 
 _CODES = CodesConfig(decay=0.99, dead_share=1 / 32, temperature=1.0)

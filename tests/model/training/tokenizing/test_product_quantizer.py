@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.network.config import ConfigInvalid
-from model.tokenizers.config import TokenizerConfig
-from model.training.tokenizing.product_quantizer import check_shape, deal_out, k_means, product_quantizer
+from anyseek.model.network.config import ConfigInvalid
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.training.tokenizing.product_quantizer import check_shape, deal_out, k_means, product_quantizer
 
 MLP = "BottleneckMLP/B_1-Wi_48-E_2"
 SHAPE = TokenizerConfig(64, MLP, MLP, "memcodes", 128, 4, 52)

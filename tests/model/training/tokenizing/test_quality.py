@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.tokenizers.inputs import InputKind
-from model.training.tokenizing.quality import quality_of
+from anyseek.model.tokenizers.inputs import InputKind
+from anyseek.model.training.tokenizing.quality import quality_of
 
 
 def test_pictures() -> None:

@@ -11,20 +11,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from model.checkpoints.files import load_tokenizer
-from model.data.samples import Split
-from model.tokenizers.config import TokenizerConfig
-from model.tokenizers.image_vqvae import ImageVQVAE
-from model.tokenizers.inputs import tokenizer_input
-from model.tokenizers.vqvae import VQVAE
-from model.training.run.data_sets import open_split
-from model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
-from model.training.run.records import read_records
-from model.training.run.state import checkpoints
-from model.training.tokenizing.batches import InputSource
-from model.training.tokenizing.config import read_config
-from model.training.tokenizing.objective import CodeCounts, run_pass
-from model.training.tokenizing.train import begin, read_vectors, spread_latents, train_tokenizer
+from anyseek.model.checkpoints.files import load_tokenizer
+from anyseek.model.data.samples import Split
+from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from anyseek.model.tokenizers.inputs import tokenizer_input
+from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.training.run.data_sets import open_split
+from anyseek.model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
+from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.state import checkpoints
+from anyseek.model.training.tokenizing.batches import InputSource
+from anyseek.model.training.tokenizing.config import read_config
+from anyseek.model.training.tokenizing.objective import CodeCounts, run_pass
+from anyseek.model.training.tokenizing.train import begin, read_vectors, spread_latents, train_tokenizer
 from tests.model.training.tokenizing.scenes import FAMILIES, FITTED, VECTOR, scene, settings
 
 Written = Callable[[dict[str, Any]], Path]

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from model.encoders.pull import check_encoders
-from model.errors import WeightsCorrupt, WeightsMissing
-from model.fourm.bundled.bundle import JOINT, MANIFEST, load_bundle
-from model.fourm.bundled.layout import SEMANTIC, VISUAL
-from model.fourm.bundled.loading import load_bundled
-from model.fourm.model import FourMModel
-from model.home import default_home
-from model.modalities.formats.metadata import Metadata
-from model.seam import Decoding, Sample
-from model.towers.space import FILE
-from model.training.towers.bundling import BETTER_PREDICTED, main
-from model.training.towers.fit import WEIGHTS
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsCorrupt, WeightsMissing
+from anyseek.model.fourm.bundled.bundle import JOINT, MANIFEST, load_bundle
+from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
+from anyseek.model.fourm.bundled.loading import load_bundled
+from anyseek.model.fourm.model import FourMModel
+from anyseek.model.home import default_home
+from anyseek.model.modalities.formats.metadata import Metadata
+from anyseek.model.seam import Decoding, Sample
+from anyseek.model.towers.space import FILE
+from anyseek.model.training.towers.bundling import BETTER_PREDICTED, main
+from anyseek.model.training.towers.fit import WEIGHTS
 from tests.random_towers import write_bundle_with_towers
 
 GREY, RED = (np.full((64, 48, 3), colour, np.uint8) for colour in ([90, 90, 90], [200, 20, 20]))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import WeightsCorrupt
-from model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, load_bundle
-from model.towers.captions import SIGNALS, Calibration, Candidate, From
-from model.training.towers.certainty import Said, fitted, measured, write_calibration
+from anyseek.model.errors import WeightsCorrupt
+from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, load_bundle
+from anyseek.model.towers.captions import SIGNALS, Calibration, Candidate, From
+from anyseek.model.training.towers.certainty import Said, fitted, measured, write_calibration
 
 
 def said(source: str, seed: int, count: int = 200) -> list[Said]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import CLASSES, FINE_CHANNELS, FINE_GRID, EfficientNetLite0, parts_of
-from model.encoders.minilm import WIDTH
-from model.towers.space import Seen, Shape, Towers, Weights
-from model.training.towers.eyes import EVALUATION, Eyes, EyesSchedule, Photographed, recall, train_eyes
-from model.training.towers.material import Captions, Material
+from anyseek.model.encoders.efficientnet import CLASSES, FINE_CHANNELS, FINE_GRID, EfficientNetLite0, parts_of
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.towers.space import Seen, Shape, Towers, Weights
+from anyseek.model.training.towers.eyes import EVALUATION, Eyes, EyesSchedule, Photographed, recall, train_eyes
+from anyseek.model.training.towers.material import Captions, Material
 
 COUNT = 24
 WEIGHTS = {"caption": Weights(words=0.0, learned=1.0)}

@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from model.data.samples import Split
-from model.encoders.pull import check_encoders
-from model.errors import WeightsMissing
-from model.training.towers.features import Described, main, read_files
-from model.training.towers.fit import read_classes
-from model.training.towers.material import Choice, read_material, thing_of
+from anyseek.model.data.samples import Split
+from anyseek.model.encoders.pull import check_encoders
+from anyseek.model.errors import WeightsMissing
+from anyseek.model.training.towers.features import Described, main, read_files
+from anyseek.model.training.towers.fit import read_classes
+from anyseek.model.training.towers.material import Choice, read_material, thing_of
 from tests.model.data.sources.packs_kit import about, encoded, picture, write_shard
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

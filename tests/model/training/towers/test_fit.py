@@ -8,14 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
-from model.encoders.minilm import WIDTH
-from model.towers.space import FILE, Seen, Shape, Towers, Weights, load_towers, save_towers
-from model.training.towers.bases import balanced, fit_bases, kinds
-from model.training.towers.contrast import CHECKPOINT, Batches, Schedule, train_towers
-from model.training.towers.features import Described
-from model.training.towers.fit import set_means
-from model.training.towers.material import Captions, Choice, Material, Rendered
+from anyseek.model.encoders.efficientnet import CHANNELS, FINE_CHANNELS, PARTS
+from anyseek.model.encoders.minilm import WIDTH
+from anyseek.model.towers.space import FILE, Seen, Shape, Towers, Weights, load_towers, save_towers
+from anyseek.model.training.towers.bases import balanced, fit_bases, kinds
+from anyseek.model.training.towers.contrast import CHECKPOINT, Batches, Schedule, train_towers
+from anyseek.model.training.towers.features import Described
+from anyseek.model.training.towers.fit import set_means
+from anyseek.model.training.towers.material import Captions, Choice, Material, Rendered
 
 PHOTOS, TOPICS = 120, 12
 SHAPE = Shape(looks=16, seen=16, hidden=24, learned=12)

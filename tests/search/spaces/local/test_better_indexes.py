@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.catalogue import collections, log
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.settings import Index, Settings
-from search.snapshot_lease import SnapshotLease
-from search.spaces.base import centre
-from search.spaces.local import candidates, kinds, snapshots
-from search.spaces.local import faiss as faiss_index
-from search.spaces.local import space as space_index
-from search.spaces.local.backend import LocalBackend, space_folder
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.kinds import Kind, State
-from search.spaces.local.space import LocalSpace
-from search.types import Collection, Part, Query
+from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Index, Settings
+from anyseek.search.snapshot_lease import SnapshotLease
+from anyseek.search.spaces.base import centre
+from anyseek.search.spaces.local import candidates, kinds, snapshots
+from anyseek.search.spaces.local import faiss as faiss_index
+from anyseek.search.spaces.local import space as space_index
+from anyseek.search.spaces.local.backend import LocalBackend, space_folder
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.kinds import Kind, State
+from anyseek.search.spaces.local.space import LocalSpace
+from anyseek.search.types import Collection, Part, Query
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)

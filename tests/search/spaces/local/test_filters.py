@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from search.catalogue import collections, facets, items, log
-from search.catalogue.session import Database
-from search.filters.from_text import filter_from_text
-from search.filters.tree import Filter, checked
-from search.spaces.local import filters as resolving
-from search.spaces.local.filters import ResolvedFilters
-from search.types import Collection, IdArray, NewItem
+from anyseek.search.catalogue import collections, facets, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter, checked
+from anyseek.search.spaces.local import filters as resolving
+from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.types import Collection, IdArray, NewItem
 from tests.search.gallery import SPACES, WordsEmbedder, direction, make_collection, open_catalogue, remove
 
 WHERE = checked(filter_from_text("n >= 3 and not n = 5 or @key starts with z"))

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.errors import StoreCorrupt
-from search.spaces.local import snapshots
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.snapshots import Wanted, checksum
+from anyseek.search.errors import StoreCorrupt
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.snapshots import Wanted, checksum
 
 WANTED = Wanted(centre_version=1, fingerprint="f", kind="FaissIndex", compacted_seq=0, last_seq=100)
 
@@ -150,7 +150,7 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model.files.os.fsync", full)
+    monkeypatch.setattr("anyseek.model.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from search.catalogue import collections, items, log
-from search.catalogue.session import Database
-from search.catalogue.tables import LogRow
-from search.errors import CollectionNotFound
-from search.spaces.base import centre
-from search.spaces.local import snapshots
-from search.spaces.local.faiss import FaissIndex
-from search.spaces.local.memory import MemoryIndex
-from search.spaces.local.space import LocalSpace, MakeIndex
-from search.types import Collection
+from anyseek.search.catalogue import collections, items, log
+from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.tables import LogRow
+from anyseek.search.errors import CollectionNotFound
+from anyseek.search.spaces.base import centre
+from anyseek.search.spaces.local import snapshots
+from anyseek.search.spaces.local.faiss import FaissIndex
+from anyseek.search.spaces.local.memory import MemoryIndex
+from anyseek.search.spaces.local.space import LocalSpace, MakeIndex
+from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
 
 SPACE = "looks"

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 
-from search.catalogue import collections, space_switch
-from search.catalogue.session import Database
-from search.engine import SearchEngine
-from search.filters.from_text import filter_from_text
-from search.maintenance import rebuild, verify
-from search.settings import Index, Settings
-from search.spaces.base import LiveSpace
-from search.spaces.qdrant.backend import QdrantBackend, name_of
-from search.spaces.qdrant.index import connect
-from search.types import Collection, Query
+from anyseek.search.catalogue import collections, space_switch
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.maintenance import rebuild, verify
+from anyseek.search.settings import Index, Settings
+from anyseek.search.spaces.base import LiveSpace
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, name_of
+from anyseek.search.spaces.qdrant.index import connect
+from anyseek.search.types import Collection, Query
 from tests.search.gallery import WordsEmbedder, keys, make_collection, put, text
 
 
