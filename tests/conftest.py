@@ -5,6 +5,7 @@ No example has a deadline: what a slow machine does in a second is no failure.
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,3 +29,11 @@ def pytest_configure() -> None:
     """Refuse what would have two processes empty one database under each other."""
     if os.environ.get("ANYSEEK_TEST_POSTGRES") and os.environ.get("PYTEST_XDIST_WORKER"):
         raise pytest.UsageError("tests on the servers of `make services` run in one process: use `make test-services`")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests each reason left out, a line a reason."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, tests in reasons.most_common():
+        terminalreporter.write_line(f"{tests:>5} skipped: {reason}")

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from PIL import Image, ImageDraw
 
-import anyseek.api.cli
 from anyseek import Client
+from anyseek.api import cli
 from anyseek.api.app import create_app
 from anyseek.api.connections import protocol
 from anyseek.api.logs import JsonLines
@@ -86,7 +86,7 @@ def anyseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = anyseek.api.cli.run([str(argument) for argument in arguments])
+        code = cli.run([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return call

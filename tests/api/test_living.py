@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import anyseek.api.cli
 from anyseek import ApiError, Client, Part
+from anyseek.api import cli
 from tests.api.conftest import StartService, picture
 from tests.indexer.mirrored import NEW, OLD, load
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
         monkeypatch.setenv("ANYSEEK_MODEL", OLD)
         capsys.readouterr()
-        return anyseek.api.cli.run(list(arguments)), *capsys.readouterr()
+        return cli.run(list(arguments)), *capsys.readouterr()
 
     return start
 

@@ -190,7 +190,7 @@ def test_listening_beyond_loopback_needs_an_active_key(start_service: StartServi
 def test_logs_have_request_ids_and_neither_contents_nor_names(
     http: httpx.Client, shapes: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="api"):
+    with caplog.at_level(logging.INFO, logger="anyseek.api"):
         http.post(
             f"/v1/collections/{shapes}/query", json={"parts": [{"text": "secret words"}]}, headers=_with_key("tell")
         )

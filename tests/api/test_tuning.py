@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import anyseek.api.cli
 from anyseek import ApiError, AsyncClient, Client
+from anyseek.api import cli
 from tests.api.conftest import StartService
 from tests.indexer.mirrored import NEW, Mirrored
 from tests.indexer.test_tuning import Leaning, scene
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path / home))
         monkeypatch.setenv("ANYSEEK_MODEL", MODEL)
         capsys.readouterr()
-        return anyseek.api.cli.run(list(arguments)), *capsys.readouterr()
+        return cli.run(list(arguments)), *capsys.readouterr()
 
     return start
 

@@ -35,9 +35,12 @@ def test_the_trial_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.strip()) == (1, f"{tmp_path} is not empty")
 
 
-def test_every_package_of_code_is_in_the_wheel() -> None:
-    packed = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert set(packed) == set(PROJECT["tool"]["importlinter"]["root_packages"])
+def test_every_folder_of_code_is_linked_into_the_one_package_of_the_wheel() -> None:
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["anyseek"]
+    folders = {folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").exists()}
+    linked = {link.name for link in (ROOT / "anyseek").iterdir() if link.is_symlink()}
+    assert linked == folders - {"anyseek", "benchmarks", "tests"}
+    assert set(PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]) == linked
 
 
 def test_a_trial_knows_how_to_reach_a_network_and_nothing_else_of_its_user() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import anyseek.api.cli
+from anyseek.api import cli
 from tests.encoders import link_encoders
 
 Picture = Callable[..., bytes]
@@ -55,7 +55,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
             for name, value in _environment(home, **more).items():
                 patched.setenv(name, value)
             capsys.readouterr()
-            code = anyseek.api.cli.run(list(arguments))
+            code = cli.run(list(arguments))
         return Done(code, *capsys.readouterr())
 
     return start

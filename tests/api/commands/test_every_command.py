@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import anyseek.api.cli
+from anyseek.api import cli
 
 Picture = Callable[..., bytes]
 Run = Callable[..., Any]
@@ -32,7 +32,7 @@ def unserved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("ANYSEEK_HOME", str(home))
         patched.setenv("ANYSEEK_MODEL", "hashing")
-        assert anyseek.api.cli.run(["index", str(photos), "--collection", "shapes", "--json"]) == 0
+        assert cli.run(["index", str(photos), "--collection", "shapes", "--json"]) == 0
     return home
 
 
@@ -67,7 +67,7 @@ main()
     assert done.stdout.endswith("True\n")
 
 
-@pytest.mark.parametrize("command", list(anyseek.api.cli.COMMANDS))
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
 def test_every_command_is_there_and_helps(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-import anyseek.api.cli
 from anyseek import ApiError, Client
+from anyseek.api import cli
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
@@ -114,10 +114,10 @@ def test_the_command_line_guides_by_the_weights_of_its_options(
 ) -> None:
     monkeypatch.setenv("ANYSEEK_URL", url)
     asked = ["query", "a red disc", "--collection", "drawn", "--palette", "#d92d2d:-0.5", "--fusion", "guided"]
-    assert anyseek.api.cli.run([*asked, "--space", SPACE, "--json"]) == 0
+    assert cli.run([*asked, "--space", SPACE, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["fusion"] == "guided"
     expected = http.post(PATH, json=_body(WORDS, {**COLOUR, "weight": -0.5})).json()
     assert [hit["score"] for hit in answer["hits"]] == [hit["score"] for hit in expected["hits"]]
-    assert anyseek.api.cli.run(["query", "--collection", "drawn", "--item", "red disc", "--fusion", "guided"]) == 2
+    assert cli.run(["query", "--collection", "drawn", "--item", "red disc", "--fusion", "guided"]) == 2
     assert "stored vector" in capsys.readouterr().err
