@@ -28,7 +28,6 @@ QUICK: dict[str, Sequence[str]] = {
     "duplicates_at_scale": ("--items", "500"),
     "flips": ("--flips", "1"),
     "generation": ("--quick", "--time"),
-    "gpu": ("--device", "cpu", "--quick"),
     "guest": ("--photos", "4", "--rounds", "1", "--neighbours", "0", "--model", "hashing"),
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1", "--memory", ""),
     "ingest.moving": ("--files", "8"),

@@ -12,11 +12,7 @@ LEAST_COSINE = 0.9999
 
 
 def lowest_cosines(first: Embedder, second: Embedder, samples: Sequence[Sample]) -> Mapping[str, float]:
-    """The lowest cosine of each space between the vectors that two loaded copies of a model make of samples.
-
-    The second makes them twice, because when a shape comes again a card computes it as a graph
-    (`anyseek.model.fourm.graphs`).
-    """
+    """The lowest cosine of each space between the vectors that two loaded copies of a model make of samples."""
     spaces = list(first.spaces)
-    here, there = first.embed(samples, spaces), [second.embed(samples, spaces) for _ in range(2)]
-    return {space: min(float((here[space] * made[space]).sum(axis=1).min()) for made in there) for space in spaces}
+    here, there = first.embed(samples, spaces), second.embed(samples, spaces)
+    return {space: float((here[space] * there[space]).sum(axis=1).min()) for space in spaces}

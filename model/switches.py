@@ -19,13 +19,10 @@ _PREFIX = "ANYSEEK_"
 class Switches:
     """What may compute; `ANYSEEK_` and a name in capitals is its variable.
 
-    `openvino` the image encoder of bundled models on a CPU, where it is installed. On a card, `cuda_graphs` small
-    batches of 4M networks and `compile` their blocks (docs/gpu.md).
+    `openvino`: the image encoder of bundled models on a CPU, where OpenVINO is installed.
     """
 
     openvino: bool = True
-    cuda_graphs: bool = True
-    compile: bool = False
 
 
 _said: ContextVar[Switches | None] = ContextVar("switches", default=None)

@@ -203,8 +203,6 @@ class Settings:
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     calibrate: bool = True  # probabilities on the collection itself, after large jobs; see docs/indexing.md
     openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
-    cuda_graphs: bool = Switches.cuda_graphs  # of small batches on a card; see docs/gpu.md
-    compile: bool = Switches.compile  # blocks of 4M networks on a card, which needs Triton and a C compiler
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/gpu.md
     work: Work = field(default_factory=Work)
@@ -234,7 +232,7 @@ class Settings:
     @property
     def switches(self) -> Switches:
         """What may compute networks."""
-        return Switches(self.openvino, self.cuda_graphs, self.compile)
+        return Switches(self.openvino)
 
     @property
     def assets(self) -> Path:

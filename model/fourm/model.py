@@ -7,7 +7,7 @@ Embedding involves no random draws and no centring; means to centre by are const
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import product
 from typing import cast
 
@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.fourm.graphs import graphs_for
 from anyseek.model.fourm.guided import checked_weights, guided_vectors
 from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
@@ -73,7 +72,6 @@ class FourMModel:
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
         self._vectors, self._embedding = tuple(vectors), Once(embedding)
-        self.graphs = graphs_for(parts.network)  # which asks what holds when the model is loaded
 
     @property
     def name(self) -> str:
@@ -341,11 +339,7 @@ class FourMModel:
         if not missing:
             return vectors
         assert batch.fill is not None, "a batch on a device knows its fill"
-        computed = partial(self._pass, missing, decodings)
-        if self.graphs is None:
-            predicted = computed(batch.inputs, batch.fill)
-        else:
-            predicted = self.graphs.run(computed, batch.inputs, batch.fill, (tuple(missing), tuple(decodings)))
+        predicted = self._pass(missing, decodings, batch.inputs, batch.fill)
         for (decoding, space), rows in predicted.items():
             vectors[decoding, space] = embedding.completed(rows, batch.own, space, gallery)
         return vectors
@@ -355,8 +349,7 @@ class FourMModel:
     ) -> dict[tuple[Decoding, str], Tensor]:
         """Unit vectors (B, d) of the network alone: an encoder pass, and a decoder pass for targets of as many tokens.
 
-        Targets do not see each other; decoded apart, few tokens are not weighed down by many. It never waits for a
-        card, so that it can be captured.
+        Targets do not see each other; decoded apart, few tokens are not weighed down by many.
         """
         network, vectors = self.parts.network, dict[tuple[Decoding, str], Tensor]()
         context, of = network.encode(inputs, fill), {space: self.embedding.spaces[space] for space in spaces}

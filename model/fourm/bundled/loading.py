@@ -22,7 +22,6 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
 from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.network.compiling import compile_where_asked
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
 from anyseek.model.once import Once
@@ -54,7 +53,6 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
         for module in (*bundle.modules(), text_encoder):
             module.to(where)
     pack(bundle.network, tuple(bundle.spaces))
-    compile_where_asked(bundle.network)
     see = None if bundle.joint is None else bundle.joint.towers.see
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)

@@ -19,7 +19,6 @@ from anyseek.model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Ro
 from anyseek.model.fourm.published.options import EmbedderOptions, Precision, parse_name
 from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
-from anyseek.model.network.compiling import compile_where_asked
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.packing import pack
 from anyseek.model.once import Once
@@ -51,7 +50,6 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
     parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
-    compile_where_asked(parts.network)
     modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 

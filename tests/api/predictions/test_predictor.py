@@ -157,7 +157,7 @@ def test_models_are_loaded_with_the_switches_that_are_said(
         return load_truly(name, home)
 
     monkeypatch.setattr(predicting, "load_model", load)
-    told = Switches(openvino=False, compile=True)
+    told = Switches(openvino=False)
     for said in (told, Switches(), None):
         Predictor(random_models, switches=said).predict(_request("metadata"))
     monkeypatch.setenv("ANYSEEK_OPENVINO", "false")

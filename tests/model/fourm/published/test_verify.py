@@ -10,11 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from anyseek.model import verification
 from anyseek.model.errors import UnknownModel
-from anyseek.model.fourm.published import loading, names
+from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
 from anyseek.model.fourm.published.verify import verify_published
 from anyseek.model.verification import verify_model
-from tests.simulated_card import CARD, simulated_card
 
 POSES = names.HUMAN_POSES
 
@@ -115,16 +114,3 @@ def test_one_changed_byte_is_found_behind_a_name_with_options(
     path.write_bytes(data)
     (complaint,) = verify_model("4M-21_B:dtype=bfloat16", tmp_path, lambda line: None)
     assert complaint.startswith(f"{path} has sha256 ")
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_network_is_run_on_a_device(
-    published_home: Path, predicted: list[str], monkeypatch: pytest.MonkeyPatch, dtype: str
-) -> None:
-    here = torch.device("cpu")
-    monkeypatch.setattr(loading, "chosen_device", lambda name: CARD if name == "cuda" else here)
-    said: list[str] = []
-    with simulated_card():
-        assert verify_model(f"4M-21_B:dtype={dtype}", published_home, said.append, "cuda") == []
-    assert "right on cuda" in said[-1]
-    assert ("fingerprint of their own" in said[-1]) == (dtype == "bfloat16")
