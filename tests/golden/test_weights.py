@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from anyseek.model.golden.weights import draw, fill_weights
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.transformer import FourM
+from tests.golden.weights import draw, fill_weights
+from tests.model.conftest import SMALL_CONFIG
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def test_draws(name: str, shape: tuple[int, ...], first: tuple[float, ...], last
     np.testing.assert_allclose(values[[0, 1, 2, -1]], [*first, last], rtol=1e-6)
 
 
-def test_tables_and_fixed_biases_are_kept_and_shared_tensors_take_their_first_name(small_config: FourMConfig) -> None:
-    network = FourM(small_config)
+def test_tables_and_fixed_biases_are_kept_and_shared_tensors_take_their_first_name() -> None:
+    network = FourM(FourMConfig.from_values(SMALL_CONFIG))
     made = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     fill_weights(network)
     filled = network.state_dict()
