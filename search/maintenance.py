@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, tunings, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import CHUNK, chunks
@@ -47,7 +47,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
     Whatever damage makes a check fail is a problem too, and the other checks go on.
     """
-    found = [*_checked("", database, integrity.faults), *_checked("", database, _orphans)]
+    found = [*_checked("", database, checks.database_faults), *_checked("", database, _orphans)]
     names: list[str] = []
 
     def read_names(session: Session) -> Iterable[str]:

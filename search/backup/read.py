@@ -14,8 +14,18 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, selec
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
-from anyseek.search.backup.records import Kind, rows_of
+from anyseek.search.backup.archive import (
+    ASSETS,
+    HEADER,
+    MANIFEST,
+    TABLES,
+    Contents,
+    Kind,
+    Member,
+    members,
+    rows_of,
+    sealed_contents,
+)
 from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
 from anyseek.search.catalogue import audit, facets, words
 from anyseek.search.catalogue.session import Database

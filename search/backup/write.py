@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.files import whole_file
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import HEADER, TABLES, Writer
-from anyseek.search.backup.records import Kind, Part, kinds_of
+from anyseek.search.backup.archive import HEADER, TABLES, Kind, Part, Writer, kinds_of
 from anyseek.search.backup.unfinished import noted
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow

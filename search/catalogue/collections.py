@@ -24,8 +24,7 @@ from anyseek.search.catalogue.tables import (
     SpaceRow,
     WordsRow,
 )
-from anyseek.search.catalogue.values import utc
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
 from anyseek.search.errors import (
     BadInput,
     CollectionExists,

@@ -16,7 +16,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue.collections import centre_of
 from anyseek.search.catalogue.owners import clock
 from anyseek.search.catalogue.tables import CursorRow
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes
 from anyseek.search.errors import LeaseLost
 
 LEASE = timedelta(seconds=60)

@@ -16,12 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from anyseek.search.caller import Caller, acting
-from anyseek.search.catalogue import audit, checks, collections, facets, integrity, items, log, words
+from anyseek.search.catalogue import audit, checks, collections, facets, items, log, words
 from anyseek.search.catalogue.log import NewEntry
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
-from anyseek.search.catalogue.values import CHUNK, chunks
+from anyseek.search.catalogue.values import CHUNK, Lookup, chunks
 from anyseek.search.types import Item
 
 ITSELF = "anyseek"  # who mends, for the audit log
@@ -66,12 +65,12 @@ class Damage:
 
 FACETS = Kind(
     "attributes",
-    lambda session: integrity.disagrees(session, "facets"),
+    lambda session: checks.index_disagrees(session, "facets"),
     lambda session, _: None,
     lambda session, collection_id, some, _: facets.stale(session, collection_id, some),
     lambda session, _: facets.strays(session),
     lambda some, strays, _: False,
-    lambda session: integrity.index_again(session, "facets"),
+    lambda session: checks.rebuild_indexes(session, "facets"),
     facets.delete,
     lambda session, collection_id, some, _: facets.write_again(session, collection_id, some),
 )

@@ -10,8 +10,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import log
 from anyseek.search.catalogue.items import fits
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
-from anyseek.search.catalogue.vectors import from_bytes
+from anyseek.search.catalogue.values import chunks, from_bytes
 from anyseek.search.types import Asset, Collection, NewItem
 
 # Built once: it is asked for every input that is not held yet.

@@ -11,9 +11,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from anyseek.search.catalogue import item_rows
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import Lookup, chunks
 from anyseek.search.filters import spheres
 from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.filters.tree import (

@@ -1,4 +1,4 @@
-"""Items that queries found, kept for the queries to come."""
+"""Caches of what queries read again and again: items that they found, and heads of collections."""
 
 import threading
 from collections import OrderedDict
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.sqlite import Version
 from anyseek.search.types import Item
 
 # With more changes it is quicker to read items again than to learn which of them are old.
@@ -113,3 +114,27 @@ def _size(item: Item) -> int:
     """About how many bytes an item takes in memory."""
     texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
     return _ITEM_BYTES + texts + sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
+
+
+class Heads:
+    """A cache of heads of collections, valid until the next commit. Safe for many threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: dict[str, tuple[Version, Head]] = {}  # by the collection's name
+
+    def get(self, name: str) -> Head:
+        """The current state of the collection, as `collections.head` reads it. Raises `CollectionNotFound`."""
+        version = self._database.version()  # before the head: what is committed in between is seen the next time
+        held = self._held.get(name)
+        if version is not None and held is not None and held[0] == version:
+            return held[1]
+        with self._database.once() as connection:
+            head = collections.head(connection, name)
+        if version is not None:
+            self._held[name] = version, head
+        return head
+
+    def forget(self) -> None:
+        """Drop all heads, those of deleted collections among them."""
+        self._held = {}

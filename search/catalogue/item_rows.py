@@ -14,9 +14,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checksums, log
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import CHUNK, chunks, now
+from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now
 from anyseek.search.types import Asset, Item
 
 _ITEM = (

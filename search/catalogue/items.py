@@ -18,8 +18,7 @@ from anyseek.search.catalogue.collections import SpaceState
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from anyseek.search.catalogue.values import CHUNK, chunks
-from anyseek.search.catalogue.vectors import to_bytes
+from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
 from anyseek.search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.types import Attributes, Collection, Item, NewItem, Space

@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import checksums
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
-from anyseek.search.catalogue.values import chunks
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import chunks, from_bytes, to_bytes
 from anyseek.search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"

@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue.commits import CommitWatch, Version
-from anyseek.search.catalogue.sqlite import begin_immediate, sqlite_engine, writer_queue
+from anyseek.search.catalogue.sqlite import CommitWatch, Version, begin_immediate, sqlite_engine, writer_queue
 from anyseek.search.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.

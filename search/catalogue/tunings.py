@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checksums
 from anyseek.search.catalogue.tables import CurveRow, SpaceRow, TuningRow
-from anyseek.search.catalogue.values import utc
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
 from anyseek.search.curve import Curve, OwnCurve
 from anyseek.search.types import Tuning
 

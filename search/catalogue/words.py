@@ -14,9 +14,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, facets, item_rows
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import ItemRow, WordsRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import Lookup, chunks
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import IdArray, Item
 from anyseek.search.words import document, words_of

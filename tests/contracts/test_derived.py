@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek.search import derived as trusting
-from anyseek.search.catalogue import audit, checks, collections, derived, facets, integrity, items, log, words
+from anyseek.search.catalogue import audit, checks, collections, derived, facets, items, log, words
 from anyseek.search.catalogue.derived import FACETS, WORDS, Kind, survey
 from anyseek.search.catalogue.session import Database
 from anyseek.search.derived import DerivedRows
@@ -352,6 +352,6 @@ def flipped(path: Path, whole: bytes, place: int, collection: Collection) -> Fou
         is_damaged = any(checks.damaged_items(session, collections.head(session, "things")))
     found = answers(database, collection)
     with database.read() as session:
-        assert is_damaged or list(integrity.faults(session)) == []
+        assert is_damaged or list(checks.database_faults(session)) == []
     database.close()
     return "left out" if is_damaged else found

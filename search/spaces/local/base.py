@@ -1,7 +1,6 @@
 """The interface of the local backend's indexes: ids and unit vectors in, nearest ids out.
 
-`anyseek.search.spaces.local.memory` (NumPy, the reference of the tests) and `anyseek.search.spaces.local.faiss`
-implement it.
+`anyseek.search.spaces.local.faiss` implements it, and so does the tests' reference in plain NumPy.
 """
 
 from collections.abc import Callable

@@ -19,11 +19,11 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
-from anyseek.search.locks import ReadersLock
 from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.base import Renewal, VectorIndex
 from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.spaces.local.locks import ReadersLock
 from anyseek.search.types import IdArray
 
 logger = logging.getLogger(__name__)
