@@ -20,7 +20,7 @@ Carried = Mapping[str, str]
 
 
 class Span(Protocol):
-    """What is known of a piece of work while it is done."""
+    """A piece of work that is being traced."""
 
     def tell(self, name: str, value: str | int) -> None:
         """Add an attribute."""
@@ -47,7 +47,7 @@ class Tracer(Protocol):
         ...
 
     def carried(self) -> Carried:
-        """What another process needs to go on with the current span; empty if there is none."""
+        """Headers by which another process continues the current span; empty if there is none."""
         ...
 
     def tell(self, name: str, value: str | int) -> None:
@@ -65,7 +65,7 @@ _tracer: Tracer | None = None
 
 
 def trace_with(tracer: Tracer | None) -> None:
-    """Have this process traced from now on; None ends that, and sends what is left."""
+    """Trace this process with `tracer` from now on; None ends that, and sends the remaining spans."""
     global _tracer
     before, _tracer = _tracer, tracer
     if before is not None:
@@ -91,7 +91,7 @@ def of_stage(name: str) -> AbstractContextManager[object]:
 
 
 def carried() -> Carried:
-    """What names the current span to those who go on with the work; empty where nothing is traced."""
+    """Headers that name the current span to a process that continues the work; empty where nothing is traced."""
     return {} if _tracer is None else _tracer.carried()
 
 

@@ -164,7 +164,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 
 class Kind(StrEnum):
-    """How a column's values are written: bytes as their number of bytes, times as text, the others as they are."""
+    """The form of a column's values: bytes as their number of bytes, times as text, the others as they are."""
 
     PLAIN = "plain"
     JSON = "json"

@@ -26,7 +26,7 @@ NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, 
 
 @dataclass(frozen=True)
 class Written:
-    """What a backup contains: the number of rows of each table, and the number of stored files."""
+    """The contents of a backup: the number of rows of each table, and the number of stored files."""
 
     rows: dict[str, int]
     assets: int

@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which entries; None: all of them. `action` may be the part before the dot, such as `item`."""
+    """A filter of entries; None admits all. `action` may be the part before the dot, such as `item`."""
 
     who: str | None = None
     action: str | None = None

@@ -41,7 +41,7 @@ def missing_numbers(session: Session, head: Head) -> list[int]:
 
 
 def entries_beyond_end(session: Session, head: Head) -> int:
-    """How many entries have a number above the collection's last one."""
+    """The number of entries that are numbered above the collection's last one."""
     query = select(func.count()).where(LogRow.collection_id == head.id, LogRow.seq > head.last_seq)
     return session.scalar(query) or 0
 
@@ -85,7 +85,7 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
-    """Whether the item `key` exists and has no vector in the space."""
+    """True if the item `key` exists and has no vector in the space."""
     return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
@@ -127,7 +127,7 @@ def damaged_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequenc
 
 
 def unchecked(session: Session, head: Head) -> int:
-    """How many rows of the collection have no checksum, because an older version wrote them."""
+    """The number of the collection's rows without a checksum, which an older version wrote."""
     count = 0
     for table in (ItemRow, LogRow, SpaceRow):
         query = select(func.count()).select_from(table).where(table.collection_id == head.id, table.checksum.is_(None))
@@ -191,7 +191,7 @@ _INDEXES = text(
 
 
 def database_faults(session: Session) -> Iterator[str]:
-    """What the database finds wrong with itself, one sentence each. PostgreSQL needs the extension amcheck for it."""
+    """Faults that the database's own check reports, a sentence each. PostgreSQL needs the extension amcheck for it."""
     if session.get_bind().dialect.name == "sqlite":
         yield from _of_sqlite(session)
     elif session.scalar(_HAS_AMCHECK) is not None:
@@ -200,7 +200,7 @@ def database_faults(session: Session) -> Iterator[str]:
 
 
 def index_disagrees(session: Session, table: str) -> bool:
-    """Whether a table of SQLite and its indexes disagree. PostgreSQL is not asked: it has checksums of its pages."""
+    """True if a table of SQLite and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
     if session.get_bind().dialect.name != "sqlite":
         return False
     return session.scalars(text(f"PRAGMA integrity_check({table})")).all() != ["ok"]

@@ -1,4 +1,4 @@
-"""How far an external index has followed a space's log, and which process applies the log to it.
+"""Cursors of external indexes: how far each has followed a space's log, and which process applies the log to it.
 
 One applier at a time has the lease, with a fence that grows with each lease. An applier that slept past its lease may
 have written old values: it then finds that its fence has changed, and sets the cursor back to before what it wrote, so

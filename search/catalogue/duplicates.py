@@ -62,7 +62,7 @@ def asset_of(session: Session, collection: Collection, sample_hash: str, name: s
 
 
 def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
-    """Those of the keys whose new content another key already has: key -> that other key.
+    """The keys whose new content another key already has, each with that other key.
 
     A key that already has its content is not among them. Exact while the collection's lock is held.
     """

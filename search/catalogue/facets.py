@@ -79,7 +79,7 @@ def make_again(session: Session, collection_id: int) -> None:
 
 
 def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[Item]:
-    """Those of some sound items of a collection whose facets are not what their attributes say."""
+    """The sound items of `some` whose facets do not match their attributes."""
     wrong: list[Item] = []
     for few in chunks(some):
         held = Counter(map(tuple, _OF_ITEMS.rows(session.connection(), [item.id for item in few])))

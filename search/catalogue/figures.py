@@ -59,7 +59,7 @@ def _inputs(session: Session) -> dict[str, int]:
 
 
 def _quarantined(session: Session) -> dict[str, int]:
-    """Of all jobs, the most frequent reasons first; those beyond `MOST_REASONS` together."""
+    """Quarantined inputs of all jobs by reason, the most frequent first; reasons beyond `MOST_REASONS` together."""
     number = func.count().label("number")
     query = (
         select(LedgerRow.reason_code, number)

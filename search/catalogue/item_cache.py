@@ -47,7 +47,7 @@ class ItemCache:
         return self._bytes
 
     def get(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
-        """Those of `ids`, all of the collection of `head`, that exist; as of `head` or later.
+        """The existing items with these `ids`, all of the collection of `head`; as of `head` or later.
 
         Raises `CollectionNotFound` if the collection has been deleted in the meantime.
         """
@@ -66,14 +66,14 @@ class ItemCache:
         return found
 
     def forget(self) -> None:
-        """Hold nothing."""
+        """Drop all items."""
         with self._lock:
             self._held.clear()
             self._seqs.clear()
             self._bytes = 0
 
     def _follow(self, head: Head) -> None:
-        """Let go of what has changed up to `head` or later."""
+        """Drop the items that have changed up to `head` or later."""
         with self._lock:
             seq = self._seqs.setdefault(head.id, head.last_seq)
         if seq >= head.last_seq:
@@ -90,7 +90,7 @@ class ItemCache:
             self._seqs[head.id] = now.last_seq
 
     def _keep(self, collection_id: int, seq: int, read: Sequence[Item]) -> None:
-        """Hold items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
+        """Cache items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
         with self._lock:
             if self._seqs.get(collection_id) != seq:
                 return

@@ -103,11 +103,11 @@ class Database:
             yield connection
 
     def version(self) -> Version | None:
-        """What is another one after every commit of any process; None where telling costs as much as reading."""
+        """A version that changes with every commit of any process; None where it would cost as much as reading."""
         return self._commits.version()
 
     def glance(self) -> Version | None:
-        """As `version`, for those who must not wait even for another thread; None where they would have to."""
+        """The same version, without ever waiting for another thread; None where that would be needed."""
         return self._commits.glance()
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Database:
         self.engine.dispose()
 
     def _set_busy_timeout(self, connection: Connection, seconds: float) -> None:
-        """Have a connection to SQLite wait this long for locks; it keeps the value that was set last."""
+        """Set how long a connection to SQLite waits for locks; the connection keeps the value."""
         milliseconds = round(1000 * seconds)
         if connection.info.get(_BUSY_TIMEOUT) != milliseconds:  # a statement costs ten times as much as this look
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")

@@ -164,14 +164,14 @@ class CommitWatch:
         self._opened = 0
 
     def version(self) -> Version | None:
-        """What is another one after every commit; None if the database does not tell, or cannot be asked now."""
+        """A version that changes with every commit; None if the database has none, or cannot be asked now."""
         if not self._tells:
             return None
         with self._lock:
             return self._asked()
 
     def glance(self) -> Version | None:
-        """As `version`, but None also where another thread asks, or a connection is yet to be opened.
+        """The same version; None also where another thread asks, or a connection is yet to be opened.
 
         It never waits, so the event loop may call it.
         """

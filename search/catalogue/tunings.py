@@ -65,7 +65,7 @@ def replace(
 
 
 def are_held(session: Session, space_ids: Collection[int]) -> bool:
-    """Whether anything was fitted in these spaces."""
+    """True if anything was fitted in these spaces."""
     held = [exists().where(table.space_id.in_(space_ids)) for table in (TuningRow, CurveRow)]
     return bool(session.scalar(select(or_(*held))))
 

@@ -114,7 +114,7 @@ def ranked(session: Session, collection_id: int, asked: str, where: Filter | Non
 
 
 def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: Mapping[int, int] | None) -> list[Item]:
-    """Those of some sound items of a collection that full text does not find by their words, or finds by others.
+    """The sound items of `some` that full text does not find by their words, or finds by others.
 
     `indexed` is what the function of this name said in the same transaction.
     """
@@ -131,7 +131,7 @@ def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: M
 
 
 def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: Mapping[int, int] | None) -> bool:
-    """Whether SQLite's index, and not only a row, has other words than one of these items; or `strays`, by either."""
+    """True if SQLite's index, and not only a row, has other words than one of these items, or has `strays`."""
     if indexed is None:
         return False
     return bool(strays) or any(

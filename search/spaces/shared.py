@@ -72,7 +72,7 @@ class SharedStore(Protocol):
     def count(self) -> int: ...
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """Those of `ids` that are held, ascending, and their vectors (n, d)."""
+        """The `ids` that are held, ascending, and their vectors (n, d)."""
         ...
 
 
@@ -155,7 +155,7 @@ class SharedSpace:
         """Do nothing: the next refresh finds what another process has built."""
 
     def stored(self) -> Stored:
-        """What the store that serves has."""
+        """The state of the store that serves."""
         self._look()
         return Stored(0 if self._serving is None else self._serving.seq)
 

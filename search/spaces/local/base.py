@@ -50,7 +50,7 @@ class VectorIndex(Protocol):
     def count(self) -> int: ...
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """Those of `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
+        """The `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
         ...
 
     def frozen(self) -> Frozen:

@@ -46,7 +46,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a snapshot must have to be usable now. Entries up to `compacted_seq` may be gone from the log."""
+    """Requirements of a usable snapshot. Entries up to `compacted_seq` may be gone from the log."""
 
     centre_version: int
     fingerprint: str
@@ -104,7 +104,7 @@ def stands_at(path: Path) -> tuple[int, int]:
 
 
 def written_at(path: Path) -> datetime | None:
-    """When the snapshot was written; None if it is gone."""
+    """The time at which the snapshot was written; None if it is gone."""
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:
