@@ -14,7 +14,7 @@ from copy import copy
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from anyseek.search.catalogue import derived
-from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, Kind
+from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, DerivedKind
 from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
@@ -52,7 +52,7 @@ class DerivedRows:
 class Trust:
     """One kind of derived rows, and what this process last found out about it."""
 
-    def __init__(self, database: Database, kind: Kind, forget: Callable[[], None]) -> None:
+    def __init__(self, database: Database, kind: DerivedKind, forget: Callable[[], None]) -> None:
         self._database, self._kind, self._forget = database, kind, forget
         self._comparing = threading.Lock()
         self._is_wanted, self._are_many = False, False

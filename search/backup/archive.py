@@ -163,7 +163,7 @@ MOST_ROWS = 2_000
 MOST_BYTES = 4 * 1024 * 1024
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """The form of a column's values: bytes as their number of bytes, times as text, the others as they are."""
 
     PLAIN = "plain"
@@ -184,22 +184,22 @@ class Part:
     def full(self) -> bool:
         return len(self.lines) >= MOST_ROWS or self.size >= MOST_BYTES
 
-    def add(self, row: Sequence[Any], kinds: Sequence[Kind]) -> None:
+    def add(self, row: Sequence[Any], kinds: Sequence[ColumnKind]) -> None:
         values, before = [], len(self.blobs)
         for value, kind in zip(row, kinds, strict=True):
-            if kind == Kind.BYTES and value is not None:
+            if kind == ColumnKind.BYTES and value is not None:
                 self.blobs.append(bytes(value))
             values.append(_written(value, kind))
         self.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         self.size += len(self.lines[-1]) + len(b"".join(self.blobs[before:]))
 
 
-def kinds_of(table: Table) -> dict[str, Kind]:
+def kinds_of(table: Table) -> dict[str, ColumnKind]:
     """The columns of a table by name."""
     return {column.name: _kind(column.type) for column in table.columns}
 
 
-def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, Kind], name: str) -> Iterator[dict[str, Any]]:
+def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, ColumnKind], name: str) -> Iterator[dict[str, Any]]:
     """The rows of a part, by column. Raises `BackupCorrupt` if lines and bytes do not belong together."""
     place = 0
     for line in lines.splitlines():
@@ -208,7 +208,7 @@ def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, Kind], name: str) 
             raise BackupCorrupt(f"{name} has a row whose columns are not those of its table")
         row = {}
         for value, (column, kind) in zip(values, columns.items(), strict=True):
-            if kind == Kind.BYTES and value is not None:
+            if kind == ColumnKind.BYTES and value is not None:
                 row[column] = blobs[place : place + value]
                 place += value
             else:
@@ -218,20 +218,20 @@ def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, Kind], name: str) 
         raise BackupCorrupt(f"{name} has {len(blobs)} bytes of vectors where its rows have {place}")
 
 
-def _kind(type_: TypeEngine[Any]) -> Kind:
-    for kind, known in ((Kind.BYTES, LargeBinary), (Kind.TIME, DateTime), (Kind.JSON, JSON)):
+def _kind(type_: TypeEngine[Any]) -> ColumnKind:
+    for kind, known in ((ColumnKind.BYTES, LargeBinary), (ColumnKind.TIME, DateTime), (ColumnKind.JSON, JSON)):
         if isinstance(type_, known):
             return kind
-    return Kind.PLAIN
+    return ColumnKind.PLAIN
 
 
-def _written(value: Any, kind: Kind) -> Any:
+def _written(value: Any, kind: ColumnKind) -> Any:
     if value is None:
         return None
-    if kind == Kind.TIME:
+    if kind == ColumnKind.TIME:
         return utc(value).isoformat()
-    return len(value) if kind == Kind.BYTES else value
+    return len(value) if kind == ColumnKind.BYTES else value
 
 
-def _read(value: Any, kind: Kind) -> Any:
-    return datetime.fromisoformat(value) if kind == Kind.TIME and value is not None else value
+def _read(value: Any, kind: ColumnKind) -> Any:
+    return datetime.fromisoformat(value) if kind == ColumnKind.TIME and value is not None else value

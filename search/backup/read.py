@@ -19,8 +19,8 @@ from anyseek.search.backup.archive import (
     HEADER,
     MANIFEST,
     TABLES,
+    ColumnKind,
     Contents,
-    Kind,
     Member,
     members,
     rows_of,
@@ -44,7 +44,7 @@ class Header:
 
     schema: str
     assets: bool
-    tables: Mapping[str, Mapping[str, Kind]]
+    tables: Mapping[str, Mapping[str, ColumnKind]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
             yield member.name.removeprefix(TABLES).partition("/")[0], lines, member.read()
 
 
-def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, Kind]]) -> Table:
+def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, ColumnKind]]) -> Table:
     table = there.tables.get(name)
     if table is None or name not in columns or not set(columns[name]) <= set(table.columns.keys()):
         raise BackupUnknown(f"the backup has a table {name!r} with columns that this version of Anyseek does not know")
@@ -215,7 +215,8 @@ def _read_header(member: Member, path: Path) -> tuple[Header, str]:
                 "restore it with the version that wrote it"
             )
         tables = {
-            table: {name: Kind(kind) for name, kind in columns.items()} for table, columns in said["tables"].items()
+            table: {name: ColumnKind(kind) for name, kind in columns.items()}
+            for table, columns in said["tables"].items()
         }
         header = Header(str(said["schema"]), bool(said["assets"]), tables)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

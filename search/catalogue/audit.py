@@ -103,5 +103,5 @@ def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
 
 
 def _entry(row: AuditRow) -> Entry:
-    told = (row.who, row.address, row.request_id, row.action, row.collection, row.target)
-    return Entry(row.id, utc(row.at), *told)
+    fields = (row.who, row.address, row.request_id, row.action, row.collection, row.target)
+    return Entry(row.id, utc(row.at), *fields)

@@ -31,7 +31,7 @@ Indexed = Mapping[int, int] | None  # see `words.indexed`
 T = TypeVar("T")
 
 
-class Kind:
+class DerivedKind:
     """One kind of derived rows, in the table of which only what the subclasses say differs."""
 
     name: ClassVar[str]  # as users call it
@@ -69,7 +69,7 @@ class Kind:
         raise NotImplementedError
 
 
-class Facets(Kind):
+class Facets(DerivedKind):
     """The rows by which filters and counts find items."""
 
     name = "attributes"
@@ -93,7 +93,7 @@ class Facets(Kind):
         facets.write_again(session, collection_id, some)
 
 
-class Words(Kind):
+class Words(DerivedKind):
     """The rows by which full text finds items, and their index, which is compared item by item."""
 
     name = "words"
@@ -145,7 +145,7 @@ def count_items(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(ItemRow)) or 0
 
 
-def survey(database: Database, kind: Kind, after_batch: Callable[[int], None] = lambda count: None) -> Damage:
+def survey(database: Database, kind: DerivedKind, after_batch: Callable[[int], None] = lambda count: None) -> Damage:
     """Compare the rows of all sound items, in batches of which each is one consistent view.
 
     `after_batch` gets the number of items compared in each, and 0 now and then before. What differs is compared once
@@ -161,7 +161,7 @@ def survey(database: Database, kind: Kind, after_batch: Callable[[int], None] = 
     return Damage(in_indexes or differs, stale, strays)
 
 
-def mend(database: Database, kind: Kind, damage: Damage) -> None:
+def mend(database: Database, kind: DerivedKind, damage: Damage) -> None:
     """Write the rows anew, and tell it in the audit log and in the logs of the collections.
 
     From these, other processes learn to look at the items again. An index is made anew in one transaction, and only if
@@ -184,7 +184,7 @@ def mend(database: Database, kind: Kind, damage: Damage) -> None:
 
 def _certain(
     database: Database,
-    kind: Kind,
+    kind: DerivedKind,
     suspects: Mapping[int, Sequence[int]],
     strays: Sequence[int],
     rest: Callable[[], None],
@@ -203,7 +203,7 @@ def _certain(
     return found, differs
 
 
-def _delete_strays(session: Session, kind: Kind, ids: Sequence[int]) -> None:
+def _delete_strays(session: Session, kind: DerivedKind, ids: Sequence[int]) -> None:
     there = set(session.scalars(select(ItemRow.id).where(ItemRow.id.in_(ids))))
     gone = [item_id for item_id in ids if item_id not in there]  # a new item may have the number meanwhile
     if not gone:
@@ -212,7 +212,7 @@ def _delete_strays(session: Session, kind: Kind, ids: Sequence[int]) -> None:
     audit.record(session, "collection.mend", None, f"the {kind.name} of {len(gone)} items that are gone")
 
 
-def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
+def _write_again(session: Session, kind: DerivedKind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
     last_seq = log.lock(session, number)
     sound = _sound(session, ids)
     if not sound:  # deleted meanwhile
@@ -224,7 +224,7 @@ def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int], 
 
 
 def _suspects(
-    database: Database, kind: Kind, number: int, indexed: Indexed, after_batch: Callable[[int], None]
+    database: Database, kind: DerivedKind, number: int, indexed: Indexed, after_batch: Callable[[int], None]
 ) -> list[int]:
     """The items of a collection whose rows differ in the view in which their batch is read."""
     found: list[int] = []
@@ -239,7 +239,7 @@ def _suspects(
         after_batch(len(ids))
 
 
-def _stale(session: Session, kind: Kind, number: int, ids: Sequence[int], indexed: Indexed) -> list[Item]:
+def _stale(session: Session, kind: DerivedKind, number: int, ids: Sequence[int], indexed: Indexed) -> list[Item]:
     def differing(some: Sequence[Item]) -> list[Item]:
         return kind.stale(session, number, some, indexed)
 
@@ -269,7 +269,7 @@ def _apart(some: Sequence[Any], work: Callable[[Sequence[Any]], list[T]], of_one
     return [*_apart(some[:middle], work, of_one), *_apart(some[middle:], work, of_one)]
 
 
-def _strays(session: Session, kind: Kind, numbers: Sequence[int], indexed: Indexed) -> list[int]:
+def _strays(session: Session, kind: DerivedKind, numbers: Sequence[int], indexed: Indexed) -> list[int]:
     """Strays, without items whose own rows are lost: an answer that finds these by facets says that it omits them."""
     found = set(kind.strays(session, indexed))
     lost: dict[int, set[int]] = defaultdict(set)

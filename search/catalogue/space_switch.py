@@ -99,8 +99,8 @@ def build(session: Session, collection: Collection, model: str, spaces: Iterable
 def _leave_uncalibrated(session: Session, collection_id: int) -> None:
     """Keep jobs from fitting the new spaces of a collection whose user took back a fit and made none since."""
     own, state = SpaceRow.collection_id == collection_id, SpaceRow.state
-    asked = select(SpaceRow.id).where(own, state == SpaceState.SERVING, SpaceRow.calibrated_count.is_(None))
-    undone = session.scalars(asked).all()
+    tuned_by_users = select(SpaceRow.id).where(own, state == SpaceState.SERVING, SpaceRow.calibrated_count.is_(None))
+    undone = session.scalars(tuned_by_users).all()
     if undone and not tunings.are_held(session, undone):
         leave = update(SpaceRow).where(own, state == SpaceState.BUILDING).values(calibrated_count=None)
         session.execute(leave.execution_options(synchronize_session=False))

@@ -144,7 +144,7 @@ def _prepare_sqlite(connection: Any) -> None:
         raise StoreCorrupt("the database is damaged beyond reading; restore a backup") from error
 
 
-# The connection that was asked, and its number; numbers of two connections cannot be compared.
+# The number of the connection, and its version; versions of two connections cannot be compared.
 Version = tuple[int, int]
 
 

@@ -92,12 +92,12 @@ def make_again(session: Session, collection_id: int) -> None:
         insert_of(session, collection_id, [item for item in some if not item.damaged])
 
 
-def ranked(session: Session, collection_id: int, asked: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
+def ranked(session: Session, collection_id: int, query: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
     """The items that have one of the words asked for and pass a `checked` filter: (item id, rank), at most `most`.
 
     Those with more of the words come first, and rarer words count more. Items with the same words have the same rank.
     """
-    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(asked))}
+    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(query))}
     every = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
     if where is not None:
         every = facets.ids_where(session, collection_id, where, among=every)

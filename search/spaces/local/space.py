@@ -265,7 +265,7 @@ class LocalSpace:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
             live = _Live(self._empty(), collections.centre_of(session, self._space.id), version, head.last_seq)
-            wanted = snapshots.Wanted(
+            wanted = snapshots.Requirements(
                 version, self._space.fingerprint, snapshots.kind_of(live.index), head.compacted_seq, head.last_seq
             )
             header = snapshots.load(self.folder, live.index, wanted)
