@@ -46,7 +46,6 @@ COMMANDS = {
     "audit": ("anyseek.api.commands.audit:audit", "List who changed what, and when."),
     "keys": ("anyseek.api.commands.keys:keys", "Make, list and revoke API keys."),
     "models": ("anyseek.api.commands.models:models", "List models, fetch weights, adapt and check them."),
-    "model": ("anyseek.api.commands.model:model", "Check the networks against recorded numbers."),
     "data": ("anyseek.api.commands.data:data", "Build, show and verify training data."),
     "eval": ("anyseek.api.commands.eval:evaluate", "Measure how well a model finds things."),
     "train": ("anyseek.api.commands.train:train", "Train networks on data sets of shards."),

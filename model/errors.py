@@ -30,7 +30,7 @@ class ModelError(Exception):
     ModelError
     ├── UnsupportedModality   the embedder does not take this modality
     ├── UnknownModel          no embedder of that name
-    ├── BadDevice             no device of that name, or none on this machine, or nothing there to compile for it
+    ├── BadDevice             no device of that name, or none on this machine
     │   └── DeviceInName      a model's name says a device where it must not
     ├── PackageMissing        the model needs an optional package; says which extra has it
     ├── WeightsMissing        weights are not there; says which command gets them
@@ -46,8 +46,7 @@ class ModelError(Exception):
     │   └── GenerationInvalid a state and a schedule that do not belong together (`anyseek.model.generation.run`)
     ├── DownloadFailed        a file could not be fetched (`anyseek.model.downloads.wheels`)
     ├── DataError             a set of training data is not as it should be (`anyseek.model.data.errors`)
-    ├── TrainingError         a training run cannot be carried out (`anyseek.model.training.run.errors`)
-    └── GoldenCaseInvalid     recorded numbers cannot be read (`anyseek.model.golden.cases`)
+    └── TrainingError         a training run cannot be carried out (`anyseek.model.training.run.errors`)
 
     `code` is stable: it becomes the `type` of HTTP problem details.
     """

@@ -31,7 +31,6 @@ from anyseek.model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
 from anyseek.model.fourm.bundled.images import file_of
 from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
@@ -39,6 +38,7 @@ from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from tests.golden.weights import fill_weights
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}
 _LONGEST = {"caption": 24, "color_palette": 23, "metadata": 40}

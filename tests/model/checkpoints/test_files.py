@@ -20,13 +20,13 @@ from anyseek.model.checkpoints.files import (
     save_checkpoint,
 )
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
+from tests.golden.weights import fill_weights
 from tests.sparse_checkpoint import write_sparse
 
 Make = Callable[..., FourM]

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.samplers import Prediction, Sampling, Scheduler, seeded_noise
 from anyseek.model.tokenizers.unet import UNetShape
+from tests.golden.weights import fill_weights
 
 UNET = UNetShape(patch=2, width=32, multipliers=(1, 2), blocks_a_level=1, attention_levels=frozenset({1}))
 CONFIG = TokenizerConfig(

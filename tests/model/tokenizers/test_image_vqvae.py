@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from anyseek.model.checkpoints.files import load_image_decoder, load_tokenizer, save_checkpoint
 from anyseek.model.errors import CheckpointMismatch
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.build import build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
@@ -17,6 +16,7 @@ from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
+from tests.golden.weights import fill_weights
 from tests.random_bundle import random_image_tokenizer
 
 LABELS = TokenizerConfig(

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.network.modality_embeddings import sincos_2d
 from anyseek.model.tokenizers.vit import ViTDecoder, ViTEncoder, ViTShape, parse_vit
+from tests.golden.weights import fill_weights
 
 SMALL = ViTShape(dim=16, depth=2, heads=2, post_mlp=True)
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyseek.model.golden.cases import Arrays, Case, GoldenCaseInvalid
-from anyseek.model.golden.weights import normal
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
+from tests.golden.cases import Arrays, Case, GoldenCaseInvalid
+from tests.golden.weights import normal
 
 _VECTOR_SCALE = np.float32(0.2)
 

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.networks import build_network
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.networks import build_network
 
 
 class KeysChecker:

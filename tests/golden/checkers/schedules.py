@@ -8,12 +8,12 @@ import torch
 
 from anyseek.model.generation.sampling import filter_logits
 from anyseek.model.generation.schedule import cosine_counts, linear_counts, temperatures
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.weights import normal
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
 from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.weights import normal
 
 _TEMPERATURE_TOLERANCE = 1e-9
 _ALPHA_TOLERANCE = 1e-5

@@ -15,10 +15,10 @@ from anyseek.model.fourm.images import (
     signed,
     standardised_depth,
 )
-from anyseek.model.golden.cases import Arrays, Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
 from anyseek.model.network.modality_embeddings import sincos_1d, sincos_2d
+from tests.golden.cases import Arrays, Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
 
 _TABLE_TOLERANCE = 1e-5
 _FLOAT_TOLERANCE = 1e-5

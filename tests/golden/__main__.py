@@ -1,21 +1,21 @@
-"""`anyseek model …`: checking the networks themselves."""
+"""Run recorded cases: `python -m tests.golden DIR [--vocabulary FILE] [--only GLOB] [--json]`.
+
+A case is one .npz file, schedules.json, text_formats.json or one file of keys/, and is named by its file's stem. A
+directory of cases holds the inputs and outputs of the reference, but no weights: both sides fill them by the same rule
+(`weights.py`). `cases.py` finds the cases, and `runner.py` runs each with the one checker that accepts it; each file of
+`checkers/` handles one kind of case.
+"""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from anyseek.model.golden.runner import CaseReport
+from tests.golden.checkers import CheckOptions
+from tests.golden.runner import CaseReport, check_directory
 
 
-@click.group()
-def model() -> None:
-    """Check the networks against recorded numbers."""
-
-
-@model.command("check-golden")
+@click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("as_json", "--json", is_flag=True, help="Print one JSON object per case, each on a line.")
 @click.option(
@@ -24,14 +24,8 @@ def model() -> None:
     help="The text tokenizer's file; cases with texts need it.",
 )
 @click.option("--only", default="*", metavar="GLOB", help="Run only cases whose name matches.")
-def check_golden(directory: Path, as_json: bool, vocabulary: Path | None, only: str) -> None:
-    """Run the recorded cases of DIRECTORY. Exits with 1 if any fails.
-
-    A case is one .npz file, schedules.json, text_formats.json or one file of keys/, and is named by its file's stem.
-    """
-    from anyseek.model.golden.checkers import CheckOptions
-    from anyseek.model.golden.runner import check_directory
-
+def main(directory: Path, as_json: bool, vocabulary: Path | None, only: str) -> None:
+    """Run the recorded cases of DIRECTORY. Exits with 1 if any fails."""
     reports = []
     for report in check_directory(directory, CheckOptions(vocabulary), only):
         reports.append(report)
@@ -42,8 +36,12 @@ def check_golden(directory: Path, as_json: bool, vocabulary: Path | None, only: 
         raise SystemExit(1)
 
 
-def _row(report: "CaseReport") -> str:
+def _row(report: CaseReport) -> str:
     """One line of the table for people."""
     verdict = "ok  " if report.ok else "FAIL"
     error = "-" if report.max_abs_err is None else f"{report.max_abs_err:.1e} of {report.tolerance:.0e}"
     return f"{verdict}  {report.case:<36}{error:<20}{report.reason}".rstrip()
+
+
+if __name__ == "__main__":
+    main()

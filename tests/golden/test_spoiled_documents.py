@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.runner import check_directory
-from tests.model.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil, spoil_json
+from tests.golden.checkers import CheckOptions
+from tests.golden.runner import check_directory
+from tests.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil, spoil_json
 
 
 @pytest.mark.parametrize(

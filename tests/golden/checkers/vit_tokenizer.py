@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.image_tokens import TOKENIZER_TOLERANCE, compare_tokens
-from anyseek.model.golden.networks import filled, tokenizer_config
-from anyseek.model.golden.weights import normal
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.image_tokens import TOKENIZER_TOLERANCE, compare_tokens
+from tests.golden.networks import filled, tokenizer_config
+from tests.golden.weights import normal
 
 # Logits are not recorded with margins; labels are compared where ours lead by more than any float error.
 _LABEL_MARGIN = 1e-3

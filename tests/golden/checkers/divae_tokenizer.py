@@ -6,15 +6,15 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.image_tokens import compare_tokens
-from anyseek.model.golden.networks import filled, tokenizer_config
-from anyseek.model.golden.weights import normal
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.noise_schedule import TimestepSpacing
 from anyseek.model.tokenizers.samplers import NoiseSource, Sampling, Scheduler
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.image_tokens import compare_tokens
+from tests.golden.networks import filled, tokenizer_config
+from tests.golden.weights import normal
 
 _TOLERANCE = 1e-3
 _UNET = re.compile(r"unet_t(\d+)")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.comparison import Comparison
+from tests.golden.cases import Case
+from tests.golden.comparison import Comparison
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from anyseek.model.golden.cases import Arrays
-from anyseek.model.golden.comparison import Comparison
 from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
+from tests.golden.cases import Arrays
+from tests.golden.comparison import Comparison
 
 TOKENIZER_TOLERANCE = 1e-4
 _TOKEN_MARGIN = 1e-4

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from anyseek.model.golden.weights import draw, fill_weights
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.transformer import FourM
+from tests.golden.weights import draw, fill_weights
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from anyseek.model.golden.cases import Arrays
-from anyseek.model.golden.comparison import Comparison
+from tests.golden.cases import Arrays
+from tests.golden.comparison import Comparison
 
 HIDDEN_TOLERANCE = 1e-4
 LOSS_TOLERANCE = 1e-3

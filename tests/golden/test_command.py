@@ -1,4 +1,4 @@
-"""`anyseek model check-golden`."""
+"""`python -m tests.golden`."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from anyseek.api.commands.model import model
+from tests.golden.__main__ import main
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parent
 
 
 def test_one_json_line_a_case() -> None:
-    result = CliRunner().invoke(model, ["check-golden", str(GOLDEN), "--json", "--only", "vq_mlp_s*"])
+    result = CliRunner().invoke(main, [str(GOLDEN), "--json", "--only", "vq_mlp_s*"])
     assert result.exit_code == 0, result.output
     (line,) = map(json.loads, result.stdout.splitlines())
     assert line.keys() == {"case", "max_abs_err", "integers_equal", "tolerance", "ok"}
@@ -22,7 +22,7 @@ def test_one_json_line_a_case() -> None:
 
 def test_a_case_it_cannot_run_fails_with_nulls(tmp_path: Path) -> None:
     np.savez(tmp_path / "stranger.npz", a=np.zeros(1))
-    result = CliRunner().invoke(model, ["check-golden", str(tmp_path), "--json"])
+    result = CliRunner().invoke(main, [str(tmp_path), "--json"])
     assert result.exit_code == 1
     line = json.loads(result.stdout)
     assert line == {
@@ -36,12 +36,12 @@ def test_a_case_it_cannot_run_fails_with_nulls(tmp_path: Path) -> None:
 
 
 def test_a_table_for_people() -> None:
-    result = CliRunner().invoke(model, ["check-golden", str(GOLDEN), "--only", "human-poses*"])
+    result = CliRunner().invoke(main, [str(GOLDEN), "--only", "human-poses*"])
     assert result.exit_code == 0
     assert result.stdout.startswith("ok    human-poses_1k_8")
 
 
 def test_no_case_is_an_error(tmp_path: Path) -> None:
-    result = CliRunner().invoke(model, ["check-golden", str(tmp_path), "--json"])
+    result = CliRunner().invoke(main, [str(tmp_path), "--json"])
     assert result.exit_code == 1
     assert "no case" in result.output

@@ -2,13 +2,13 @@
 
 import torch
 
-from anyseek.model.golden.cases import Arrays, Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
-from anyseek.model.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
-from anyseek.model.golden.networks import filled_fourm
 from anyseek.model.network.transformer import FourM
+from tests.golden.cases import Arrays, Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
+from tests.golden.logit_statistics import HIDDEN_TOLERANCE, compare_logits
+from tests.golden.networks import filled_fourm
 
 
 class GlobalLogitsChecker:

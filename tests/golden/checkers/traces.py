@@ -12,14 +12,14 @@ from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Options, Pass
 from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
 from anyseek.model.generation.state import ModalityState
-from anyseek.model.golden.cases import Arrays, Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
-from anyseek.model.golden.logit_statistics import HIDDEN_TOLERANCE
-from anyseek.model.golden.networks import filled_fourm
 from anyseek.model.modalities.formats.spans import PUBLISHED_IDS
 from anyseek.model.network.transformer import FourM
+from tests.golden.cases import Arrays, Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.fourm_inputs import generation_seed, modalities_under, recorded_inputs
+from tests.golden.logit_statistics import HIDDEN_TOLERANCE
+from tests.golden.networks import filled_fourm
 
 _SCHEDULE_TOLERANCE = 1e-9
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.model.golden.cases import find_cases
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.runner import check_case, check_directory
-from tests.model.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil
+from tests.golden.cases import find_cases
+from tests.golden.checkers import CheckOptions
+from tests.golden.runner import check_case, check_directory
+from tests.golden.spoiling import GOLDEN, OPTIONS, check, copy, spoil
 
 LARGE = {
     "vq_mlp_dinov2_global_real",

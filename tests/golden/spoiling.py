@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.runner import CaseReport, check_directory
+from tests.golden.checkers import CheckOptions
+from tests.golden.runner import CaseReport, check_directory
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-VOCABULARY = Path(__file__).parents[4] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"
+GOLDEN = Path(__file__).parent
+VOCABULARY = Path(__file__).parents[3] / "shared/data/text_tokenizer_4m_wordpiece_30k.json"
 OPTIONS = CheckOptions(VOCABULARY if VOCABULARY.is_file() else None)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anyseek.model.errors import ModelError
-from anyseek.model.golden.cases import Case, find_cases
-from anyseek.model.golden.checkers import CheckOptions, all_checkers
+from tests.golden.cases import Case, find_cases
+from tests.golden.checkers import CheckOptions, all_checkers
 
 # What an incomplete, damaged or ill-fitting case raises; anything else is a bug of a checker and ends the run.
 _CASE_ERRORS = (

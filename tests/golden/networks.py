@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from anyseek.model.golden.cases import Case, GoldenCaseInvalid
-from anyseek.model.golden.weights import fill_weights
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.build import build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.divae import DiVAE
+from tests.golden.cases import Case, GoldenCaseInvalid
+from tests.golden.weights import fill_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anyseek.model.golden.comparison import Comparison
+from tests.golden.comparison import Comparison
 
 
 def test_the_comparison_nearest_to_failing_is_reported() -> None:

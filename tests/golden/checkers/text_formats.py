@@ -8,9 +8,6 @@ import numpy.typing as npt
 
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.generation.state import ModalityState, image_target, sequence_target, text_target
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox, boxes_to_text
 from anyseek.model.modalities.formats.color_palette import palette_to_text
 from anyseek.model.modalities.formats.human_poses import HumanPose, poses_to_text
@@ -28,6 +25,9 @@ from anyseek.model.modalities.formats.metadata import (
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint, instances_to_text, query_grid
 from anyseek.model.modalities.formats.spans import SpecialIds, mask_spans, merge_spans
 from anyseek.model.tokenizers.text import TextTokenizer
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
 
 _FIRST_KEEP = 0.5  # the keep probability that recorded layouts began with
 

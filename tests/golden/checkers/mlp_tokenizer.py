@@ -2,12 +2,12 @@
 
 import torch
 
-from anyseek.model.golden.cases import Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.networks import filled, tokenizer_config
-from anyseek.model.golden.weights import normal
 from anyseek.model.tokenizers.vqvae import VQVAE
+from tests.golden.cases import Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.networks import filled, tokenizer_config
+from tests.golden.weights import normal
 
 _TOLERANCE = 1e-4
 _MARGIN = 1e-4

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyseek.model.golden.cases import Arrays, Case
-from anyseek.model.golden.checkers import CheckOptions
-from anyseek.model.golden.comparison import Comparison
-from anyseek.model.golden.fourm_inputs import recorded_inputs, recorded_targets
-from anyseek.model.golden.logit_statistics import HIDDEN_TOLERANCE, LOSS_TOLERANCE, compare_logits
-from anyseek.model.golden.networks import filled_fourm
 from anyseek.model.network.tokens import DecoderTokens, EncoderTokens, ModalityTarget
 from anyseek.model.network.transformer import Context, FourM
+from tests.golden.cases import Arrays, Case
+from tests.golden.checkers import CheckOptions
+from tests.golden.comparison import Comparison
+from tests.golden.fourm_inputs import recorded_inputs, recorded_targets
+from tests.golden.logit_statistics import HIDDEN_TOLERANCE, LOSS_TOLERANCE, compare_logits
+from tests.golden.networks import filled_fourm
 
 
 class ForwardChecker:
