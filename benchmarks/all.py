@@ -32,7 +32,6 @@ QUICK: dict[str, Sequence[str]] = {
     "ingest": ("--large", "2", "--small", "8", "--rounds", "1", "--memory", ""),
     "ingest.moving": ("--files", "8"),
     "ingest.stages": ("--small", "2", "--large", "1", "--rounds", "1"),
-    "layouts": ("--model", "hashing"),
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
     "model": ("--quick",),
     "quotas": ("--items", "20"),
