@@ -59,7 +59,6 @@ NEED = {
     "open_clip_stand_in": "packs of photos",
     "page": "a service with a collection, and a browser",
     "paintings": "the image encoder, which is pulled",
-    "readings": "the encoders, which are pulled",
     "telling": "packs of photos",
     "tuning": "packs of photos",
     "words_beside_maps": "packs of photos",

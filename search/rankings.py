@@ -25,7 +25,7 @@ from anyseek.search.probabilities import (
     standing_of_words,
     together,
 )
-from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, home_of, named_space, plan
+from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, named_space, plan
 from anyseek.search.query_limits import depth_of, where_of
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query
@@ -143,8 +143,6 @@ def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need none, but what is asked for must be there
-        if query.readings:
-            home_of(ITEMS_ARE, head, embedder)  # words need no model, but readings are made of its vectors
     shares = max(1, len(query.spaces))  # so that words count as much beside parts asked in several spaces
     weights = tuple(weight_of(group) / shares for _, group in asked)
     fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None

@@ -64,7 +64,6 @@ _BODY = {
                         "spaces": {"type": "string", "example": '["photo_global", "colours"]'},
                         "cursor": {"type": "string", "description": "the `next` of an answer to this query"},
                         "explain": {"type": "integer", "minimum": 0, "maximum": 20, "default": 0},
-                        "readings": {"type": "boolean", "default": False},
                         "vector": {"type": "string", "example": "[0.1, -0.2]", "description": "an item's vector"},
                         "classes": {"type": "string", "example": '{"0": "sky"}'},
                         "forms": {"type": "string", "example": '{"depth": "near-bright"}'},
