@@ -256,18 +256,14 @@ def index_folder(
     on_duplicate: str = "link",
     key_prefix: str | None = None,
     predict_attributes: bool | None = None,
-    calibrate: bool = True,
 ) -> Call[dict[str, Any]]:
     """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
     configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
     `predict_attributes` says whether its items get attributes below `predicted`, None that this stays as it is.
-    Without `calibrate` the job does not fit the collection's probabilities at its end.
     """
     body: dict[str, Any] = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
     if predict_attributes is not None:
         body["predict_attributes"] = predict_attributes
-    if not calibrate:
-        body["calibrate"] = False
     return _post(f"{_collection(collection)}/jobs", body, dict)
 
 

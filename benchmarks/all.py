@@ -51,7 +51,6 @@ QUICK: dict[str, Sequence[str]] = {
 # What these need is no part of the repository; their tests make the smallest of it.
 NEED = {
     "ablations": "a config and hours of training",
-    "calibration": "the encoders, which are pulled, and the wheel of emoji",
     "common_queries": "packs of photos",
     "depth_forms": "a shard of depth maps",
     "duplicates": "packs of photos",

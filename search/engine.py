@@ -281,7 +281,7 @@ class SearchEngine:
         return found, head
 
     def _together(self, asked: Asked, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
-        return asked.merged(found, by_words, self._tunings.curves([planned.space for planned in asked.rankings]))
+        return asked.merged(found, by_words)
 
     def _by_words(self, head: Head, asked: Mapping[int, Asked]) -> tuple[dict[int, list[Ranked]], Head]:
         """What the words of each query find, and the head as of which they do."""

@@ -5,12 +5,11 @@ one space; `anyseek.search.fusing` adds them.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from anyseek.model.seam import ONE_PASS, Embedder, Fusion
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.curve import Curve, OwnCurves
 from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
 from anyseek.search.fusing import Ranked, Weighted, fused, ranks_of
@@ -84,12 +83,8 @@ class Asked:
             f"name another: {', '.join(others)}"
         )
 
-    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked], curves: OwnCurves) -> Found:
-        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities.
-
-        What one modality asks of a space with its own curve of `curves` goes through that, all else through those that
-        ship.
-        """
+    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
+        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities."""
         weighted = self.weighted(found, by_words)
         scores = found[0].scores if self.is_one_ranking else fused(weighted)
         stood = [one.standing for one in weighted if one.standing is not None]
@@ -100,15 +95,9 @@ class Asked:
         if self.query.words:
             modalities.add("words")
         order = [item_id for item_id, _ in scores]
-        curve = self._curve(modalities, curves)
+        curve = curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
         likely = dict(zip(order, probabilities(whole, order, curve), strict=True))
-        return Found(scores, likely, nothing_good_below(whole, modalities, curve))
-
-    def _curve(self, modalities: Collection[str], curves: OwnCurves) -> Curve:
-        own = None
-        if self.is_one_ranking and len(modalities) == 1:
-            own = curves.get((self.rankings[0].space.id, next(iter(modalities))))
-        return own or curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
+        return Found(scores, likely, nothing_good_below(whole, modalities))
 
     def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
         """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from anyseek.model.modalities.reading.understood import Understood
 from anyseek.model.seam import FloatArray, Fusion, Value
-from anyseek.search.curve import OwnCurve
 from anyseek.search.explanation import Explanation
 from anyseek.search.filters.tree import Filter
 
@@ -56,7 +55,6 @@ class Space:
     centre: FloatArray
     centre_version: int
     tunings: tuple[Tuning, ...] = ()
-    curves: tuple[OwnCurve, ...] = ()
 
 
 @dataclass(frozen=True)
