@@ -75,7 +75,7 @@ def query(
 ) -> Call[Results]:
     """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
 
-    `fusion` is joint, late, guided or ranks; None: the model chooses. Further members of a `Query` are keywords, too.
+    `fusion` is joint, late or ranks; None: the model chooses. Further members of a `Query` are keywords, too.
     Several collections are searched together; their hits name theirs.
     """
     if not isinstance(collection, str):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyseek.model.seam import ONE_PASS, Embedder, Fusion
+from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
@@ -168,7 +168,7 @@ def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | 
 def _groups(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> Iterator[tuple[Part, ...]]:
     """The parts of each ranking: by default those of a space that knows few modalities apart from all others."""
     counted = tuple(part for part in parts if part.weight)
-    joins = query.fusion in (Fusion.LATE, *ONE_PASS) or (query.space is not None and query.fusion is None)
+    joins = query.fusion in (Fusion.LATE, Fusion.JOINT) or (query.space is not None and query.fusion is None)
     if joins or len(counted) < 2 or not any(part.weight > 0 for part in parts):
         yield parts
     elif query.fusion is Fusion.RANKS:

@@ -120,7 +120,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option("--space", "spaces", multiple=True, help="The space to search; by default the model chooses.")
 @click.option(
     "--fusion",
-    type=click.Choice(["joint", "late", "guided", "ranks"]),
+    type=click.Choice(["joint", "late", "ranks"]),
     help="How several parts become one query; by default the model chooses.",
 )
 @click.option(

@@ -52,7 +52,7 @@ _BODY = {
                         "words": {"type": "string", "example": "Rimini 1987"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 10},
                         "space": {"type": "string"},
-                        "fusion": {"type": "string", "enum": ["joint", "late", "guided", "ranks"]},
+                        "fusion": {"type": "string", "enum": ["joint", "late", "ranks"]},
                         "where": {"type": "string", "example": "width >= 1000 and label in (cat, dog)"},
                         "offset": {"type": "integer", "minimum": 0, "maximum": 9999, "default": 0},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},

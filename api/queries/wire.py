@@ -28,7 +28,7 @@ DEFAULT_HITS = 10
 MOST_HITS = 10_000
 WORDS = "words"  # the modality of a part that is looked for by full text
 LONGEST_VECTOR = 65_536
-Fusion = Literal["joint", "late", "guided", "ranks"]
+Fusion = Literal["joint", "late", "ranks"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
 
 EXAMPLES = [
@@ -101,9 +101,8 @@ class Query:
     where: Where | None = None
     """which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}"""
     fusion: Fusion | None = None
-    """joint: all parts in one pass of the model; late: one vector per part, added by weight; guided: predicted codes,
-    led towards each part or away from it by its weight, in spaces that have them; ranks: one ranking per part, added by
-    rank. By default the model chooses, and parts at home in different spaces are added by rank."""
+    """joint: all parts in one pass of the model; late: one vector per part, added by weight; ranks: one ranking
+    per part, added by rank. By default the model chooses, and parts at home in different spaces are added by rank."""
     offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
     """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
     min_score: float | None = None

@@ -162,7 +162,7 @@ def _query(random: Random, held: str) -> dict[str, Any]:
     if random.random() < 0.08:
         return _SIMPLE | {"cursor": cursor(random)}
     parts = [_part(random, held) for _ in range(random.choice((1, 1, 1, 2, 3)))]
-    fusion = {"fusion": random.choice(("guided", "joint", "late", "ranks"))} if random.random() < 0.3 else {}
+    fusion = {"fusion": random.choice(("joint", "late", "ranks"))} if random.random() < 0.3 else {}
     return {"parts": parts, "k": 3} | fusion | _members(random, held)
 
 
