@@ -7,10 +7,8 @@ from dataclasses import replace
 
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import Embedder
-from anyseek.search import notes
 from anyseek.search.assets import AssetStore
 from anyseek.search.backgrounds import Backgrounds
-from anyseek.search.beside_hits import with_what_is_asked
 from anyseek.search.catalogue import checks, collections, facets, fields, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache
@@ -24,7 +22,6 @@ from anyseek.search.fusing import Ranked
 from anyseek.search.hits import Chosen, Found, groups, page
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
 from anyseek.search.metrics import Stage, timed
-from anyseek.search.nearest import nearest_items, ranked, ranking_vectors
 from anyseek.search.queries import ITEMS_ARE, Plan, home_of
 from anyseek.search.query_vectors import (
     ItemVectors,
@@ -33,7 +30,8 @@ from anyseek.search.query_vectors import (
     embed_values,
     raw_item_vectors,
 )
-from anyseek.search.rankings import Asked, Ranking, ask
+from anyseek.search.rankings import Asked, Ranking, ask, nearest_items, ranking_vectors, with_standings
+from anyseek.search.result_extras import damage_note, score_note, with_requested_extras
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
 from anyseek.search.spaces.opening import open_backend
@@ -122,7 +120,7 @@ class SearchEngine:
         for number, one in asked.items():
             results = answers[number]
             if isinstance(results, Results):
-                answers[number] = with_what_is_asked(self._database, head, one, results)
+                answers[number] = with_requested_extras(self._database, head, one, results)
         return [answers[number] for number in range(len(queries))]
 
     def counts(self, collection: str) -> dict[str, int]:
@@ -231,7 +229,7 @@ class SearchEngine:
             results = _results(outcome, held, one, missing, vanished)
             merged = found[number]
             assert not isinstance(merged, AnyseekError)
-            note = results.note or one.sameness_note(head, merged.scores) or notes.of_scores(one.query, merged)
+            note = results.note or one.sameness_note(head, merged.scores) or score_note(one.query, merged)
             answers[number] = results if note is None else replace(results, note=note)
         self._explain(head, asked, answers, values)
         return answers
@@ -359,7 +357,7 @@ class SearchEngine:
                 found, mean = nearest_items(view, plans, vectors), view.centre
                 count, lacking = view.count(), view.lacking
         sample = self._backgrounds.get(head, space, self.embedder.spaces[space.name], mean, count)
-        return {**ranked(sample, vectors, found, count), **errors}, lacking, head
+        return {**with_standings(sample, vectors, found, count), **errors}, lacking, head
 
     def _head_again(self, before: Head) -> Head:
         return _same(before, self._heads.get(before.name))
@@ -391,5 +389,5 @@ def _results(chosen: list[Chosen], held: Mapping[int, Item], asked: Asked, lacki
     damaged = {one.item_id for one in chosen if one.item_id in held and held[one.item_id].damaged}
     hits = [Hit(held[one.item_id], one.score, one.rank, group=one.group, probability=one.probability) for one in sound]
     left_out = len(damaged | (vanished & {one.item_id for one in chosen}))
-    note, following = notes.of_damage(left_out, lacking), asked.pages.following(asked.query, chosen)
+    note, following = damage_note(left_out, lacking), asked.pages.following(asked.query, chosen)
     return Results(tuple(hits), asked.space, asked.fusion, note, following=following)

@@ -17,13 +17,10 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.explanation import Explanation, PartShare, RankingShare
 from anyseek.search.fusing import Ranked, Weighted, fused, parts_of_score, ranks_of
-from anyseek.search.nearest import nearest_items, ranked, ranking_vectors
+from anyseek.search.match_evidence import Names, RankingCodes, ranking_codes, ranking_names, shared_words, why_none
 from anyseek.search.queries import Plan
 from anyseek.search.query_vectors import Place, TunedSpaces, ValueVectors, embed_values, raw_item_vectors, raw_vectors
-from anyseek.search.rankings import Asked, Ranking, weight_of
-from anyseek.search.shared_codes import RankingCodes, ranking_codes, why_none
-from anyseek.search.shared_names import Names, ranking_names
-from anyseek.search.shared_words import shared_words
+from anyseek.search.rankings import Asked, Ranking, nearest_items, ranking_vectors, weight_of, with_standings
 from anyseek.search.spaces.base import OpenSpace, centre
 from anyseek.search.types import Hit, Item, Part, Words
 
@@ -196,7 +193,7 @@ class Explainer:
         whole = {place[0]: planned for place, planned in plans.items() if place[1] == _WHOLE}
         codes = {number: ranking_codes(self.embedder, planned, stored, own) for number, planned in whole.items()}
         names = {number: self._names(number, planned, vectors, own) for number, planned in whole.items()}
-        return _InSpace(ranked(sample, vectors, found, count), exact, codes, names)
+        return _InSpace(with_standings(sample, vectors, found, count), exact, codes, names)
 
     def _names(
         self, number: int, planned: Plan, vectors: Mapping[Place, FloatArray], own: Mapping[int, FloatArray]

@@ -8,25 +8,31 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyseek.model.seam import Embedder, Fusion
+import numpy as np
+
+from anyseek.model.seam import Embedder, FloatArray, Fusion
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.errors import BadQuery
+from anyseek.search.errors import AnyseekError, BadQuery
 from anyseek.search.filters.tree import Filter
 from anyseek.search.fusing import Ranked, Weighted, fused, ranks_of
 from anyseek.search.hits import Found, Scores
 from anyseek.search.paging import Pages, pages_of
 from anyseek.search.probabilities import (
+    Background,
     Standing,
     curve_of,
     nothing_good_below,
     probabilities,
     sort_of,
+    standing,
     standing_of_words,
     together,
 )
 from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, named_space, plan
 from anyseek.search.query_limits import depth_of, where_of
+from anyseek.search.query_vectors import ItemVectors, Place, ValueVectors, fuse_parts
 from anyseek.search.settings import Limits
+from anyseek.search.spaces.base import View
 from anyseek.search.types import Part, Query
 
 _UNLIKE = 0.5  # how much a ranking that lowers its items counts, beside one of the same weight that raises them
@@ -200,3 +206,38 @@ def weight_of(group: Sequence[Part]) -> float:
     """How much the ranking of a group of parts counts; below 0 where it pushes away."""
     wanted = sum(part.weight for part in group if part.weight > 0)
     return wanted or _UNLIKE * sum(part.weight for part in group)
+
+
+def ranking_vectors(
+    plans: Mapping[Place, Plan], values: ValueVectors, stored: ItemVectors, mean: FloatArray
+) -> tuple[dict[Place, FloatArray], dict[Place, AnyseekError]]:
+    """The vector (d,) of each ranking, or its error; see `fuse_parts`."""
+    vectors: dict[Place, FloatArray] = {}
+    errors: dict[Place, AnyseekError] = {}
+    for place, planned in plans.items():
+        try:
+            vectors[place] = fuse_parts(planned, values.get(place, {}), stored, mean)
+        except AnyseekError as error:
+            errors[place] = error
+    return vectors, errors
+
+
+def with_standings(
+    sample: Background, vectors: Mapping[Place, FloatArray], found: Mapping[Place, Scores], count: int
+) -> dict[Place, Ranking]:
+    """The rankings of `count` items with their standings against the `sample`."""
+    return {place: Ranking(scores, standing(sample, vectors[place], scores), count) for place, scores in found.items()}
+
+
+def nearest_items(view: View, plans: Mapping[Place, Plan], vectors: Mapping[Place, FloatArray]) -> dict[Place, Scores]:
+    """(id, score) by ranking; rankings of equal depth and filter are searched together."""
+    alike: dict[tuple[int, Filter | None], list[Place]] = defaultdict(list)
+    for place in vectors:
+        alike[plans[place].depth, plans[place].where].append(place)
+    found: dict[Place, Scores] = {}
+    for (depth, where), places in alike.items():
+        ids, scores = view.search(np.stack([vectors[place] for place in places]), depth, where)
+        clipped = scores.clip(-1, 1).tolist()  # rounding moves some outside
+        for place, own, score in zip(places, ids.tolist(), clipped, strict=True):
+            found[place] = list(zip(own, score, strict=True))
+    return found

@@ -11,7 +11,7 @@ from anyseek.model.seam import Fusion
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.fusing import by_rank
-from anyseek.search.notes import NOTHING
+from anyseek.search.result_extras import NOTHING_GOOD
 from anyseek.search.types import GroupValue, Hit, Query, Results
 
 MOST_COLLECTIONS = 16
@@ -103,6 +103,6 @@ def _spaces(every: Sequence[Results]) -> str | None:
 def _notes(answers: Sequence[tuple[str, SearchEngine, Results]]) -> str | None:
     """What is said of the collections; that nothing good was found only if that is so in all of them."""
     said = [(name, results.note) for name, _, results in answers if results.note]
-    if not all(note.startswith(NOTHING) for _, note in said) or len(said) < len(answers):
-        said = [(name, note) for name, note in said if not note.startswith(NOTHING)]
+    if not all(note.startswith(NOTHING_GOOD) for _, note in said) or len(said) < len(answers):
+        said = [(name, note) for name, note in said if not note.startswith(NOTHING_GOOD)]
     return "; ".join(f"{name}: {note}" for name, note in said) or None
