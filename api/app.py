@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
 from anyseek.api import health, page, previews, scraping
-from anyseek.api.acting import Acting
 from anyseek.api.admission import Admission
 from anyseek.api.audit import routes as audit
 from anyseek.api.budgets import Budgeted
@@ -21,7 +20,7 @@ from anyseek.api.items import routes as items
 from anyseek.api.jobs import routes as jobs
 from anyseek.api.maps import routes as maps
 from anyseek.api.metrics import Measured
-from anyseek.api.middleware import BodyLimit, Guard, RequestContext, WholeFiles
+from anyseek.api.middleware import ActorContext, BodyLimit, Guard, RequestContext, WholeFiles
 from anyseek.api.models import routes as models
 from anyseek.api.predictions import routes as predictions
 from anyseek.api.predictions.schemas import PredictBody
@@ -99,7 +98,7 @@ def _middleware(service: Service, rates: Rates) -> list[Middleware]:
         Middleware(Measured),
         Middleware(RequestContext),
         Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
-        Middleware(Acting),
+        Middleware(ActorContext),
         Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
         Middleware(WholeFiles),

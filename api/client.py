@@ -7,6 +7,7 @@ async with AsyncClient("http://127.0.0.1:8765") as client:
     results = await client.query("photos", "a red bicycle")
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ import httpx
 from anyseek.api import calls
 from anyseek.api.calls import Call
 from anyseek.api.errors import ApiError, ServiceUnreachable
-from anyseek.api.jobs.wire import EventReader
 from anyseek.api.queries.wire import DEFAULT_HITS, Parts, Rest, Results, parts_of
 
 P = ParamSpec("P")
@@ -53,6 +53,21 @@ class _Verb(Generic[P, T]):
             return ask(lambda: make(*args, **kwargs))
 
         return verb
+
+
+class _EventReader:
+    """Parser of server-sent events: an `event:` line, a `data:` line of JSON, an empty line. Comments are skipped."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def read(self, line: str) -> Iterator[tuple[str, Any]]:
+        """The (name, data) of the event that `line` completes, if it does."""
+        field, _, value = line.partition(": ")
+        if field == "event":
+            self._name = value
+        elif field == "data":
+            yield self._name, json.loads(value)
 
 
 class _Service:
@@ -204,7 +219,7 @@ class Client(_Service):
 
     def watch(self, number: int) -> Iterator[dict[str, Any]]:
         """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
-        call, events = calls.job_events(number), EventReader()
+        call, events = calls.job_events(number), _EventReader()
         with self._watching(), self._http.stream(call.method, call.path) as response:
             if not response.is_success:
                 response.read()
@@ -297,7 +312,7 @@ class AsyncClient(_Service):
 
     async def watch(self, number: int) -> AsyncIterator[dict[str, Any]]:
         """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
-        call, events = calls.job_events(number), EventReader()
+        call, events = calls.job_events(number), _EventReader()
         with self._watching():
             async with self._http.stream(call.method, call.path) as response:
                 if not response.is_success:
