@@ -155,7 +155,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])
-def list_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
+def list_source_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
     """List the folders from which jobs may be started: the roots, or those in `path`."""
     return FoldersAnswer(path=path, folders=_folders_below(service, path))
 
