@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
 from anyseek.api import health, page, previews, scraping
-from anyseek.api.acting import Acting
 from anyseek.api.admission import Admission
 from anyseek.api.audit import routes as audit
 from anyseek.api.budgets import Budgeted
@@ -18,10 +18,11 @@ from anyseek.api.collections import routes as collections
 from anyseek.api.connections import report_rarely
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
 from anyseek.api.items import routes as items
+from anyseek.api.items.schemas import PatchBody
 from anyseek.api.jobs import routes as jobs
 from anyseek.api.maps import routes as maps
 from anyseek.api.metrics import Measured
-from anyseek.api.middleware import BodyLimit, Guard, RequestContext, WholeFiles
+from anyseek.api.middleware import ActorContext, BodyLimit, Guard, RequestContext, WholeFiles
 from anyseek.api.models import routes as models
 from anyseek.api.predictions import routes as predictions
 from anyseek.api.predictions.schemas import PredictBody
@@ -60,6 +61,7 @@ Errors are problem details (RFC 9457) whose `type` is stable. An item's key stan
 percent-encoded as one segment: `holiday/1.jpg` is `…/items/holiday%2F1.jpg`.
 With API keys: `Authorization: Bearer KEY`.
 """
+_API_KEY = {"type": "http", "scheme": "bearer", "description": "an API key, as `anyseek keys create` prints it"}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -75,6 +77,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
         responses=PROBLEMS,
+        generate_unique_id_function=_operation_id,
         middleware=_middleware(service, rates),
     )
     app.state.service = service
@@ -99,7 +102,7 @@ def _middleware(service: Service, rates: Rates) -> list[Middleware]:
         Middleware(Measured),
         Middleware(RequestContext),
         Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
-        Middleware(Acting),
+        Middleware(ActorContext),
         Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
         Middleware(WholeFiles),
@@ -117,16 +120,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.close()
 
 
+def _operation_id(route: APIRoute) -> str:
+    """The operationId in OpenAPI: the name of the function, such as `list_items`, unique in the application."""
+    return route.name
+
+
 def _describe(app: FastAPI) -> None:
-    """Put into OpenAPI what a route that reads its body by hand refers to, and take out the framework's own errors."""
+    """Add the schemas of bodies that routes parse themselves, and the API key, to the OpenAPI description."""
     framework = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schemas = framework()["components"]["schemas"]
-            for kind in (Query, QueryOfSeveral, BatchBody, PredictBody):
+            description = framework()
+            schemas = description["components"]["schemas"]
+            for kind in (Query, QueryOfSeveral, BatchBody, PredictBody, PatchBody):
                 schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
+            description["components"]["securitySchemes"] = {"apiKey": _API_KEY}
+            for path, operations in description["paths"].items():
+                for operation in operations.values() if path.startswith("/v1") else ():
+                    operation["security"] = [{}, {"apiKey": []}]  # no key is needed until one exists
         return framework()
 
     app.openapi = openapi  # type: ignore[method-assign]

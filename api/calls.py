@@ -182,13 +182,13 @@ def map_of(
 def put_item(
     collection: str,
     key: str,
-    files: Mapping[str, bytes | Path] | None = None,
+    files: Mapping[str, bytes | str | Path] | None = None,
     caption: str | None = None,
     attributes: Mapping[str, Any] | None = None,
     etag: str | None = None,
     predict_attributes: bool = False,
 ) -> Call[dict[str, Any]]:
-    """Put one item, given as files by modality; when this returns, queries find it.
+    """Put one item, given as files by modality, each a path or bytes; when this returns, queries find it.
 
     With `predict_attributes` an item with a picture gets attributes below `predicted`.
 
@@ -251,7 +251,7 @@ def thumbnail(collection: str, key: str) -> Call[bytes]:
 
 def index_folder(
     collection: str,
-    folder: str,
+    folder: str | Path,
     prune: bool = False,
     on_duplicate: str = "link",
     key_prefix: str | None = None,
@@ -261,7 +261,12 @@ def index_folder(
     configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
     `predict_attributes` says whether its items get attributes below `predicted`, None that this stays as it is.
     """
-    body: dict[str, Any] = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
+    body: dict[str, Any] = {
+        "source": str(folder),
+        "prune": prune,
+        "on_duplicate": on_duplicate,
+        "key_prefix": key_prefix,
+    }
     if predict_attributes is not None:
         body["predict_attributes"] = predict_attributes
     return _post(f"{_collection(collection)}/jobs", body, dict)
@@ -335,8 +340,8 @@ def _nothing(response: httpx.Response) -> None:
     return None
 
 
-def _bytes(content: bytes | Path) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
+def _bytes(content: bytes | str | Path) -> bytes:
+    return content if isinstance(content, bytes) else Path(content).read_bytes()
 
 
 def _matching(etag: str | None) -> dict[str, Any]:

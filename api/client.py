@@ -7,10 +7,12 @@ async with AsyncClient("http://127.0.0.1:8765") as client:
     results = await client.query("photos", "a red bicycle")
 """
 
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import cached_property, partial, wraps
+from inspect import Parameter, signature
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
@@ -20,8 +22,8 @@ import httpx
 from anyseek.api import calls
 from anyseek.api.calls import Call
 from anyseek.api.errors import ApiError, ServiceUnreachable
-from anyseek.api.jobs.wire import EventReader
-from anyseek.api.queries.wire import DEFAULT_HITS, Parts, Rest, Results, parts_of
+from anyseek.api.queries.wire import DEFAULT_HITS, More, Parts, Rest, Results, parts_of
+from anyseek.model.spelling import unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +37,22 @@ class _Verb(Generic[P, T]):
 
     def __init__(self, make: Callable[P, Call[T]]) -> None:
         self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _keywords(self) -> set[str]:
+        """Every keyword that the method takes, the members of a query included."""
+        parameters = signature(self._make).parameters.values()
+        names = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
+        takes_members = len(names) < len(parameters)
+        return names | (set(More.__annotations__) if takes_members else set())
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        """Raise `TypeError` for an unknown keyword; its message names the method and the nearest keyword."""
+        for keyword in given.keys() - self._keywords:
+            raise TypeError(f"{self._name}(): {unknown('keyword', keyword, sorted(self._keywords))}")
 
     @overload
     def __get__(self, client: "Client", owner: type) -> Callable[P, T]: ...
@@ -50,9 +68,25 @@ class _Verb(Generic[P, T]):
 
         @wraps(make)
         def verb(*args: P.args, **kwargs: P.kwargs) -> Any:
+            self._check(kwargs)
             return ask(lambda: make(*args, **kwargs))
 
         return verb
+
+
+class _EventReader:
+    """Parser of server-sent events: an `event:` line, a `data:` line of JSON, an empty line. Comments are skipped."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def read(self, line: str) -> Iterator[tuple[str, Any]]:
+        """The (name, data) of the event that `line` completes, if it does."""
+        field, _, value = line.partition(": ")
+        if field == "event":
+            self._name = value
+        elif field == "data":
+            yield self._name, json.loads(value)
 
 
 class _Service:
@@ -204,7 +238,7 @@ class Client(_Service):
 
     def watch(self, number: int) -> Iterator[dict[str, Any]]:
         """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
-        call, events = calls.job_events(number), EventReader()
+        call, events = calls.job_events(number), _EventReader()
         with self._watching(), self._http.stream(call.method, call.path) as response:
             if not response.is_success:
                 response.read()
@@ -297,7 +331,7 @@ class AsyncClient(_Service):
 
     async def watch(self, number: int) -> AsyncIterator[dict[str, Any]]:
         """How far a job is (`job`, `done`, `quarantined`, `rate`, `seconds_left`) whenever that changes, to its end."""
-        call, events = calls.job_events(number), EventReader()
+        call, events = calls.job_events(number), _EventReader()
         with self._watching():
             async with self._http.stream(call.method, call.path) as response:
                 if not response.is_success:

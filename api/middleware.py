@@ -1,6 +1,6 @@
-"""Middleware for every request: an id, a log line, headers, access control, and a limit on the body.
+"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and body limits.
 
-Pure ASGI. `anyseek.api.app` says in which order they and those of other modules stand around the routes.
+`anyseek.api.app` has the order of all middleware.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anyseek.api.acting import fields_of_caller
 from anyseek.api.errors import Unauthenticated
 from anyseek.api.problems import problem_of
 from anyseek.api.rates import Rates
 from anyseek.api.security import Admitted, Guardian
+from anyseek.search.caller import ANYBODY, Caller, acting
 from anyseek.search.catalogue.session import patience
 from anyseek.search.errors import AnyseekError, LimitExceeded
 from anyseek.search.settings import Serving
@@ -44,7 +44,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Gives a request its id, logs one line about it, adds security headers, turns a crash into a 500 problem."""
+    """Assigns the request id, logs one line, adds security headers, and turns a crash into a 500 problem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -92,7 +92,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     failure = scope["state"].get("failure")
     fields = {
         "request_id": scope["state"]["request_id"],
-        **fields_of_caller(scope),
+        **(scope["state"].get("caller") or _actor(scope)).fields(),  # refused early: the address alone
         "method": scope["method"],
         "route": getattr(scope.get("route"), "path", None),
         "status": status,
@@ -105,9 +105,9 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 class Guard:
-    """Lets a request for `/v1` through only if `Guardian.admit` and its rate do, before any of its body is read.
+    """Access control and rate limits of `/v1`, applied before any of the body is read.
 
-    Its transactions wait `database_seconds` for others.
+    Transactions of a request wait up to `database_seconds` for a lock.
     """
 
     def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
@@ -139,9 +139,31 @@ class Guard:
             raise
 
 
+class ActorContext:
+    """Sets the actor recorded in log lines and the audit trail; inside `Guard`, which knows the API key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        actor = scope["state"]["caller"] = _actor(scope)
+        with acting(actor):
+            await self.app(scope, receive, send)
+
+
+def _actor(scope: Scope) -> Caller:
+    """The actor of a request: its API key, or anybody."""
+    key, client = scope["state"].get("key"), scope.get("client")
+    who = ANYBODY if key is None else f"key:{key}"
+    return Caller(who, client[0] if client else None, scope["state"]["request_id"])
+
+
 class BodyLimit:
-    """Stops reading a body above `most` bytes, whether or not its length was said, one that comes too slowly, and one
-    for which there is no room beside those of other requests.
+    """Limits of request bodies: `most` bytes each, a minimum transfer rate, and the bytes held for all requests.
+
+    The limits hold with and without a declared length.
     """
 
     def __init__(self, app: ASGIApp, most: int, serving: Serving) -> None:
@@ -162,7 +184,7 @@ class BodyLimit:
         async def receive_within_limit() -> Message:
             nonlocal received, waited, whole
             if whole:
-                return await receive()  # which tells that the client has left
+                return await receive()  # the disconnect
             patience, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
             try:
                 async with asyncio.timeout(patience - waited):
@@ -175,9 +197,8 @@ class BodyLimit:
             self.room -= came
             whole = not message.get("more_body", False)
             if received > self.most:
-                raise HTTPException(
-                    413, detail
-                )  # the only kind that the framework does not catch while it parses a body
+                # the only exception that the framework does not catch while it parses a body
+                raise HTTPException(413, detail)
             if came and self.room < 0:
                 raise HTTPException(503, _NO_ROOM)
             return message
@@ -189,9 +210,9 @@ class BodyLimit:
 
 
 class WholeFiles:
-    """Hides the header `Range`, which HTTP lets a server ignore.
+    """Removes the `Range` header, which a server may ignore: files are sent whole.
 
-    The framework's files would heed it, and refuse a wrong one by a text that is no problem document.
+    The framework would answer an invalid range with plain text instead of a problem document.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.commands.facets import facet_line
+from anyseek.api.commands.printing import facet_line
 from anyseek.api.connect import connect
 
 if TYPE_CHECKING:

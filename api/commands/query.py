@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from anyseek.api.commands.facets import facet_line
 from anyseek.api.commands.hits import echo_paths, only_collection, open_best, write_sheet
 from anyseek.api.commands.inputs import (
     finite,
@@ -19,7 +18,7 @@ from anyseek.api.commands.inputs import (
     with_forms,
     with_region,
 )
-from anyseek.api.commands.printing import printable
+from anyseek.api.commands.printing import facet_line, printable
 from anyseek.api.commands.why import lines, standing
 from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
 from anyseek.search.explanation import MOST_EXPLAINED, Explanation

@@ -17,9 +17,9 @@ from anyseek.api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_
 from anyseek.api.pagination import Limit, following, passing
 from anyseek.api.security import Scope
 from anyseek.api.service import Service
-from anyseek.indexer.patching import Patch, patch_item
-from anyseek.indexer.put import delete_item as remove
-from anyseek.indexer.put import put_item
+from anyseek.indexer import patching
+from anyseek.indexer import put as putting
+from anyseek.indexer.patching import Patch
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
@@ -75,7 +75,7 @@ _PATCH_KINDS = ("application/merge-patch+json", "application/json")
 _PATCH_BODY = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": PatchBody.model_json_schema()} for kind in _PATCH_KINDS},
+        "content": {kind: {"schema": {"$ref": "#/components/schemas/PatchBody"}} for kind in _PATCH_KINDS},
     }
 }
 
@@ -104,7 +104,7 @@ def list_items(
 
 
 @router.put("/items/{key:key}", openapi_extra=_FORM, dependencies=[requires(Scope.WRITE)])
-async def put(
+async def put_item(
     collection: str,
     key: str,
     request: Request,
@@ -120,7 +120,7 @@ async def put(
 
 
 @router.patch("/items/{key:key}", openapi_extra=_PATCH_BODY, dependencies=[requires(Scope.WRITE)])
-async def patch(
+async def patch_item(
     collection: str,
     key: str,
     request: Request,
@@ -154,7 +154,7 @@ def get_item(
 def delete_item(collection: str, key: str, service: ServiceDependency, if_match: IfMatch = None) -> Response:
     """Delete an item. Files that were indexed in place stay where they are."""
     with service.runtime.database.write() as session:
-        remove(session, collection, key, _versions(if_match))
+        putting.delete_item(session, collection, key, _versions(if_match))
     return Response(status_code=204)
 
 
@@ -186,7 +186,9 @@ def _versions(if_match: str | None) -> Versions | None:
 def _patch(service: Service, collection: str, key: str, wanted: Patch, versions: Versions | None) -> Item:
     runtime = service.runtime
     return runtime.through_switches(
-        lambda: patch_item(runtime.database, lambda: runtime.tools_for(collection), collection, key, wanted, versions)
+        lambda: patching.patch_item(
+            runtime.database, lambda: runtime.tools_for(collection), collection, key, wanted, versions
+        )
     )
 
 
@@ -204,7 +206,7 @@ def _put(service: Service, collection: str, key: str, uploads: list[Upload], ver
         truth("predict_attributes", settings.get("predict_attributes", "false")),
     )
     runtime = service.runtime
-    return runtime.through_switches(lambda: put_item(runtime.tools_for(collection), collection, key, *given))
+    return runtime.through_switches(lambda: putting.put_item(runtime.tools_for(collection), collection, key, *given))
 
 
 def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:

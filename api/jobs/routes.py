@@ -1,7 +1,9 @@
 """Jobs: list, start, watch, cancel and retry them, and list what could not be indexed."""
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,7 +13,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
-from anyseek.api.jobs.roots import folders_below, inside_roots
+from anyseek.api.errors import RootRefused
 from anyseek.api.jobs.schemas import (
     FailureAnswer,
     FailuresAnswer,
@@ -22,15 +24,15 @@ from anyseek.api.jobs.schemas import (
     JobsAnswer,
     RetryAnswer,
 )
-from anyseek.api.jobs.wire import event_text
 from anyseek.api.pagination import Limit, Number, following
 from anyseek.api.security import Scope
 from anyseek.api.service import Service
+from anyseek.indexer.paths import is_remote
 from anyseek.indexer.sources.prefixed import read_prefix
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
-from anyseek.search.errors import JobNotFound
+from anyseek.search.errors import BadInput, JobNotFound
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
@@ -117,28 +119,33 @@ async def watch_job(job: Number, service: ServiceDependency) -> StreamingRespons
 
 
 async def _events(service: Service, job: int) -> AsyncIterator[str]:
-    told, told_at = None, 0.0
+    sent, sent_at = None, 0.0
     while True:
         try:
             seen = await run_in_threadpool(service.observers.see, job)
         except JobNotFound:  # its collection has been deleted in the meantime
             return
         if not seen.job.active:
-            yield event_text("end", JobEvent.of(seen).model_dump_json())
+            yield _event_text("end", JobEvent.of(seen).model_dump_json())
             return
-        if seen.job != told:
-            told, told_at = seen.job, time.monotonic()
-            yield event_text("progress", JobEvent.of(seen).model_dump_json())
-        elif time.monotonic() - told_at >= _SILENCE_SECONDS:
-            told_at = time.monotonic()
+        if seen.job != sent:
+            sent, sent_at = seen.job, time.monotonic()
+            yield _event_text("progress", JobEvent.of(seen).model_dump_json())
+        elif time.monotonic() - sent_at >= _SILENCE_SECONDS:
+            sent_at = time.monotonic()
             yield ": nothing new\n\n"
         await anyio.sleep(seen.wait)
+
+
+def _event_text(name: str, data: str) -> str:
+    """One server-sent event; `data` is JSON on one line."""
+    return f"event: {name}\ndata: {data}\n\n"
 
 
 @router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
 def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
     """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
-    source = inside_roots(service, body.source)
+    source = _inside_roots(service, body.source)
     service.check_ready()
     prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
     job = service.runtime.submit_index(
@@ -148,6 +155,48 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])
-def list_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
+def list_source_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
     """List the folders from which jobs may be started: the roots, or those in `path`."""
-    return FoldersAnswer(path=path, folders=folders_below(service, path))
+    return FoldersAnswer(path=path, folders=_folders_below(service, path))
+
+
+def _folders_below(service: Service, path: str | None) -> list[str]:
+    """The absolute paths of the folders in `path`, sorted, hidden ones left out; without `path` the roots.
+
+    Raises `RootRefused`, and `BadInput` for what is not a folder that can be read.
+    """
+    if path is None:
+        return [str(root) for root in service.settings.roots]
+    folder = _inside_roots(service, path)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise BadInput(f"{path} is not a folder that can be read: {error.strerror}") from error
+
+
+def _inside_roots(service: Service, name: str) -> str | Path:
+    """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
+    if is_remote(name):
+        return _inside_remote_roots(service, name)
+    folder = Path(name)
+    roots = service.settings.roots
+    if "\0" not in name and folder.is_absolute():
+        folder = folder.resolve()
+        if any(folder.is_relative_to(root) for root in roots):
+            return folder
+    raise RootRefused(
+        "over HTTP only sources inside the service's roots can be indexed; "
+        + ("this source is outside" if roots else "none are configured (ANYSEEK_ROOTS)")
+    )
+
+
+def _inside_remote_roots(service: Service, address: str) -> str:
+    roots = [root.strip().rstrip("/") for root in service.runtime.settings.remote_roots.split(",") if root.strip()]
+    has_steps_up = ".." in address.split("/")
+    if "\0" not in address and not has_steps_up and any(f"{address}/".startswith(f"{root}/") for root in roots):
+        return address
+    raise RootRefused(
+        "over HTTP only addresses below the service's remote roots can be indexed; "
+        + ("this address is not" if roots else "none are configured (ANYSEEK_REMOTE_ROOTS)")
+    )

@@ -1,15 +1,27 @@
 """What the sender's API key stores, and how much it may store."""
 
 from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
 from anyseek.api.dependencies import ServiceDependency, requires
-from anyseek.api.quotas.schemas import QuotaAnswer
 from anyseek.api.security import Scope
 from anyseek.search.caller import caller
 from anyseek.search.catalogue import quotas
-from anyseek.search.catalogue.quotas import NO_QUOTA, Usage
+from anyseek.search.catalogue.quotas import NO_QUOTA, Quota, Usage
 
 router = APIRouter(prefix="/v1/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
+
+
+class QuotaAnswer(BaseModel):
+    key: str | None = Field(description="the name of the API key; null while none is needed", examples=["alice"])
+    items: int = Field(description="how many items count for the key")
+    bytes: int = Field(description="of the files that Anyseek stores of these items")
+    most_items: int | None = Field(description="the most that it may store; null: any number")
+    most_bytes: int | None = Field(description="the same of bytes")
+
+    @classmethod
+    def of(cls, key: str | None, used: Usage, quota: Quota) -> "QuotaAnswer":
+        return cls(key=key, items=used.items, bytes=used.bytes, most_items=quota.items, most_bytes=quota.bytes)
 
 
 @router.get("")

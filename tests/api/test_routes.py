@@ -170,6 +170,25 @@ def test_openapi_describes_every_route_with_examples(http: httpx.Client) -> None
         assert path in described["paths"]
 
 
+def test_openapi_names_operations_for_generated_clients(http: httpx.Client) -> None:
+    described = http.get("/openapi.json").json()
+    operations = {
+        (method, path): operation
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+    }
+    names = [operation["operationId"] for operation in operations.values()]
+    assert len(set(names)) == len(names)
+    assert {"query", "query_batch", "list_items", "put_item", "patch_item", "list_jobs", "predict"} <= set(names)
+    assert described["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+    for (_, path), operation in operations.items():
+        assert ("security" in operation) == path.startswith("/v1")
+    patch = operations["patch", "/v1/collections/{collection}/items/{key}"]
+    for content in patch["requestBody"]["content"].values():
+        assert content["schema"] == {"$ref": "#/components/schemas/PatchBody"}
+    assert set(described["components"]["schemas"]["PatchBody"]["properties"]) == {"attributes", "caption"}
+
+
 def test_the_page_and_its_files_have_a_strict_policy(http: httpx.Client) -> None:
     page = http.get("/")
     assert page.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""What is done for a client that has left is given up, and nothing of it is half-written."""
+"""Work for a client that has disconnected is given up, and nothing of it is half-written."""
 
 import io
 import socket
