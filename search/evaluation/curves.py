@@ -21,8 +21,7 @@ from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import Embedder, FloatArray, Sample
 from anyseek.model.switches import switching
 from anyseek.search.evaluation.aligned import QuerySet, evenly
-from anyseek.search.evaluation.calibration_error import calibration_error
-from anyseek.search.evaluation.logistic import logistic, sigmoid
+from anyseek.search.evaluation.calibration_error import calibration_error, logistic, sigmoid
 from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
 from anyseek.search.fusing import Weighted, fused, ranks_of
 from anyseek.search.probabilities import (

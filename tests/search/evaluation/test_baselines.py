@@ -9,10 +9,10 @@ import pytest
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.evaluation.aligned import AlignedSet
+from anyseek.search.evaluation.baselines import FEWEST_PAIRS, cross_fitted, fitted
 from anyseek.search.evaluation.cells import Row
 from anyseek.search.evaluation.instruments import Instruments
 from anyseek.search.evaluation.matrix import Matrix, recall_matrix
-from anyseek.search.evaluation.ridge import FEWEST_PAIRS, cross_fitted, fitted
 from tests.search.evaluation.known import NumbersEmbedder, numbers
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()

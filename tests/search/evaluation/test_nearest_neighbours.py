@@ -12,8 +12,7 @@ from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.errors import BadInput, Conflict, NotAligned
 from anyseek.search.evaluation import nearest_neighbours
-from anyseek.search.evaluation.nearest_neighbours import nearest, neighbour_accuracy, winner
-from anyseek.search.evaluation.vector_cache import Batch, cached_vectors
+from anyseek.search.evaluation.nearest_neighbours import Batch, cached_vectors, nearest, neighbour_accuracy, winner
 
 CLASSES = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (30, 60, 220)}
 
