@@ -24,9 +24,9 @@ from starlette.datastructures import Headers
 
 from anyseek.api.errors import OriginRefused, Unauthenticated
 from anyseek.search.catalogue import api_keys
-from anyseek.search.catalogue.commits import Version
 from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
 from anyseek.search.catalogue.session import Database, patience
+from anyseek.search.catalogue.sqlite import Version
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput

@@ -21,21 +21,8 @@ _SHOWN = 3_000  # characters of what a benchmark said that failed
 
 # The arguments that make each small.
 QUICK: dict[str, Sequence[str]] = {
-    "batches": ("--items", "20", "--hits", "40", "--mib", "0.1"),
-    "checksums": ("--items", "40", "--repeats", "1"),
-    "decoding": ("--repetitions", "2"),
-    "derived": ("--items", "40"),
-    "duplicates_at_scale": ("--items", "500"),
-    "flips": ("--flips", "1"),
-    "generation": ("--quick", "--time"),
-    "guest": ("--photos", "4", "--rounds", "1", "--neighbours", "0", "--model", "hashing"),
-    "ingest": ("--large", "2", "--small", "8", "--rounds", "1", "--memory", ""),
-    "ingest.moving": ("--files", "8"),
-    "ingest.stages": ("--small", "2", "--large", "1", "--rounds", "1"),
-    "layouts": ("--model", "hashing"),
+    "ingest": ("--large", "2", "--small", "8", "--rounds", "1"),
     "load": ("--items", "50", "--clients", "2", "--seconds", "1"),
-    "model": ("--quick",),
-    "quotas": ("--items", "20"),
     "scale": ("--quick", "--json"),
     "search": ("--vectors", "2000", "--dimension", "32", "--queries", "10", "--seconds", "0.2", "--clients", "2"),
     "search.clients": (
@@ -47,23 +34,10 @@ QUICK: dict[str, Sequence[str]] = {
     "structure": (),
     "training": ("--quick",),
     "walks": (),
-    "watching": ("--requests", "10", "--inputs", "10"),
 }
 # What these need is no part of the repository; their tests make the smallest of it.
 NEED = {
-    "ablations": "a config and hours of training",
-    "calibration": "the encoders, which are pulled, and the wheel of emoji",
-    "common_queries": "packs of photos",
-    "depth_forms": "a shard of depth maps",
-    "duplicates": "packs of photos",
-    "masks": "a service with the demo's rooms",
-    "open_clip_stand_in": "packs of photos",
     "page": "a service with a collection, and a browser",
-    "paintings": "the image encoder, which is pulled",
-    "readings": "the encoders, which are pulled",
-    "telling": "packs of photos",
-    "tuning": "packs of photos",
-    "words_beside_maps": "packs of photos",
 }
 
 

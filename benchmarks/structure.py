@@ -1,4 +1,4 @@
-"""How the code hangs together: `python -m benchmarks.structure [--modules]` prints it.
+"""Size and structure of the code: `python -m benchmarks.structure [--modules]` prints it.
 
 Imports are read from the source, those inside functions included, so that a circle through a lazy import counts too.
 """
@@ -6,7 +6,7 @@ Imports are read from the source, those inside functions included, so that a cir
 import argparse
 import ast
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +88,19 @@ def _names_across_folders(modules: Mapping[str, Path]) -> int:
     return len(names)
 
 
+def _loose(folder: str) -> int:
+    """The number of modules at the top of a folder."""
+    return sum(path.name != "__init__.py" for path in (ROOT / folder).glob("*.py"))
+
+
+def _lines(files: Iterable[Path]) -> int:
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+
+
+def _words(files: Iterable[Path]) -> int:
+    return sum(len(path.read_text(encoding="utf-8").split()) for path in files)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modules", action="store_true", help="list the short modules that have one importer")
@@ -99,17 +112,19 @@ def main() -> None:
     single = [name for name in modules if importers[name] == 1]
     short = [name for name in single if 0 < lengths[name] < SHORT]
     cycles = find_cycles(imports)
-    top = [path for path in (ROOT / "model").glob("*.py") if path.name != "__init__.py"]
     rows = {
-        "modules at the top of model/": len(top),
+        "lines of product code": sum(lengths.values()),
         "modules": len(modules),
+        **{f"modules at the top of {folder}/": _loose(folder) for folder in FOLDERS[1:]},
         "modules with one importer": len(single),
         f"of these below {SHORT} lines": len(short),
         "import cycles, lazy imports counted": len(cycles),
         "modules in the largest cycle": len(cycles[0]) if cycles else 0,
         "names imported across folders": _names_across_folders(modules),
         "files over 400 lines": sum(length > 400 for length in lengths.values()),
-        "lines of product code": sum(lengths.values()),
+        **{f"lines of {folder}": _lines((ROOT / folder).rglob("*.py")) for folder in ("benchmarks", "tests")},
+        "words of docs": _words((ROOT / "docs").glob("*.md")),
+        "words of CHANGELOG": _words([ROOT / "CHANGELOG.md"]),
     }
     for label, value in rows.items():
         print(f"{label:<40} {value:>7,}")

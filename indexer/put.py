@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.indexer.descriptions import check_attributes
@@ -22,15 +23,38 @@ from anyseek.indexer.samples import (
     sample_hash,
     store_class_names,
 )
-from anyseek.indexer.thumbnails import thumbnail_of
 from anyseek.model.modalities.reading.budget import check_wanted
-from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE
+from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
+from anyseek.model.modalities.registry import MODALITIES, Content
+from anyseek.model.modalities.values import as_picture
 from anyseek.model.seam import FloatArray, Sample, Value
 from anyseek.search.catalogue import audit, collections, items, patching, quotas
 from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
 from anyseek.search.metrics import embedding
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
+
+# The first of these that an item has is shown.
+_SHOWN = (
+    Content.PICTURE,
+    Content.REGIONS,
+    Content.DEPTH,
+    Content.NORMAL,
+    Content.DRAWING,
+    Content.BOXES,
+    Content.PALETTE,
+)
+
+
+def thumbnail_of(values: Mapping[str, Value]) -> bytes | None:
+    """A JPEG of an item's values by modality; None for words and others that cannot be seen."""
+    names = sorted(values, key=lambda name: (name != PICTURE, name))
+    for content in _SHOWN:
+        for name in names:
+            if MODALITIES[name].content is content and (look := as_picture(name, values[name])) is not None:
+                return thumbnail(np.ascontiguousarray(look))
+    return None
+
 
 # No content has this hash, so the next `anyseek index` over the item's folder looks at it again.
 UNKNOWN_HASH = ""

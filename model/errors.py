@@ -42,7 +42,7 @@ class ModelError(Exception):
     │   ├── FormatInvalid     a value is not what its modality holds (`anyseek.model.modalities.formats.spans`)
     │   ├── PredictionInvalid inputs, targets and options that do not belong together (`anyseek.model.seam`)
     │   ├── ScheduleInvalid   a plan of decoding that cannot be carried out (`anyseek.model.generation.schedule`)
-    │   ├── SamplingInvalid   a temperature or filter outside its range (`anyseek.model.generation.sampling`)
+    │   ├── SamplingInvalid   a temperature or filter outside its range (`anyseek.model.generation.run`)
     │   └── GenerationInvalid a state and a schedule that do not belong together (`anyseek.model.generation.run`)
     ├── DownloadFailed        a file could not be fetched (`anyseek.model.downloads.wheels`)
     ├── DataError             a set of training data is not as it should be (`anyseek.model.data.errors`)

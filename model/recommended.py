@@ -13,7 +13,7 @@ from anyseek.model.openclip.aliases import PHOTOS
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A model for a purpose. `commands` are those that are still to be run, the last of them one that uses it."""
+    """A model for a purpose. `commands` are still to be run as they are; the last one uses it."""
 
     purpose: str
     model: str
@@ -36,17 +36,16 @@ def recommendations(home: Path) -> list[Recommendation]:
         _recommended(
             "icons, drawings and a first look",
             "4m-tiny",
-            "Apache-2.0",
+            "non-commercial and research use",
             _missing({_ENCODERS: "4m-tiny"}, states),
-            "anyseek index FOLDER",
+            "anyseek index PICTURES/ --collection NAME",
         ),
         _recommended(
             "photo libraries",
             adapted,
             PHOTOS.licence,
             _missing(photos, states),
-            f"anyseek index PHOTOS/ --collection NAME --model {adapted}, or, for a collection that is there, "
-            f"anyseek collections reembed NAME --model {adapted}",
+            f"anyseek index PHOTOS/ --collection NAME --model {adapted}",
         ),
         _recommended(
             "depth, poses and feature maps",

@@ -122,7 +122,7 @@ class AssetStore:
         return self._path(asset).is_file()
 
     def is_intact(self, asset: Asset) -> bool:
-        """Whether the stored file exists and is unchanged. Reads the whole file."""
+        """True if the stored file exists and is unchanged. Reads the whole file."""
         try:
             return file_digest(self._path(asset)) == asset.sha256
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Who has something done: known where a request or a command comes in, told in log lines and in the audit log."""
+"""The actor recorded in logs and the audit trail, set where a request or a command comes in."""
 
 import os
 import pwd
@@ -35,22 +35,22 @@ class Caller:
         return f"{_KEY}{key}"
 
     def fields(self) -> dict[str, object]:
-        """What log lines tell of it: `key`, `address`, `request_id` and `job`, without those that are not known."""
-        told = {"request_id": self.request_id, "key": self.key, "address": self.address, "job": self.job}
-        return {name: value for name, value in told.items() if value is not None}
+        """The known members of `key`, `address`, `request_id` and `job`, for log lines."""
+        values = {"request_id": self.request_id, "key": self.key, "address": self.address, "job": self.job}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 _CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 def caller() -> Caller:
-    """The caller in this context, else the user that this process runs as."""
+    """The actor of this context; by default the user that this process runs as."""
     return _CALLER.get() or Caller(f"user:{_name_of(os.geteuid())}")
 
 
 @contextmanager
 def acting(caller: Caller) -> Iterator[None]:
-    """Everything in the block, and in the threads that it asks, is done for `caller`."""
+    """Record `caller` as the actor of everything in the block and in the threads that it waits for."""
     token = _CALLER.set(caller)
     try:
         yield

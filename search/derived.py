@@ -1,4 +1,4 @@
-"""Whether facets and words agree with the items that they are made from, found out before answers go by them.
+"""Comparison of facets and words with the items that they are derived from, before answers rely on them.
 
 A process compares them once before the first answer that reads them where there are few items. Where there are many,
 and again from time to time, because damage comes at rest, a service does so beside its answers. What differs is written
@@ -14,7 +14,7 @@ from copy import copy
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from anyseek.search.catalogue import derived
-from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, Kind
+from anyseek.search.catalogue.derived import FACETS, WORDS, Damage, DerivedKind
 from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, CollectionNotFound, DatabaseBusy, StoreCorrupt
@@ -52,7 +52,7 @@ class DerivedRows:
 class Trust:
     """One kind of derived rows, and what this process last found out about it."""
 
-    def __init__(self, database: Database, kind: Kind, forget: Callable[[], None]) -> None:
+    def __init__(self, database: Database, kind: DerivedKind, forget: Callable[[], None]) -> None:
         self._database, self._kind, self._forget = database, kind, forget
         self._comparing = threading.Lock()
         self._is_wanted, self._are_many = False, False
@@ -74,7 +74,7 @@ class Trust:
             raise StoreCorrupt(refusal)
 
     def is_due(self, every: float) -> bool:
-        """Whether answers go by these rows and they have not been compared, or not for `every` seconds (0: ever)."""
+        """True if answers rely on these rows, and they were not compared in the last `every` seconds (0: ever)."""
         if not self._is_wanted or time.monotonic() < self._try_again_at:
             return False
         if self._ended_at is None or self._refusal:
@@ -93,7 +93,7 @@ class Trust:
                 self._fail(error)
 
     def _compare_at_once(self) -> None:
-        """Unless there are too many. Others that want the same wait for the first end, and for none after a failure."""
+        """Compare now unless there are too many items. Others wait for a first comparison, but not after a failure."""
         if self._are_many:
             return
         if self._comparing.acquire(blocking=self._failure is None and not self._refusal):
@@ -163,7 +163,7 @@ class Trust:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether an error says nothing of the rows: another process holds the database, or the connection to it broke."""
+    """True if an error says nothing of the rows: another process holds the database, or the connection to it broke."""
     is_broken = isinstance(error, DBAPIError) and error.connection_invalidated
     return is_broken or isinstance(meaning(error), DatabaseBusy)
 
@@ -173,7 +173,7 @@ class _Closing(Exception):
 
 
 class _Steps:
-    """How far a comparison is, and the rests within one that is done beside answers."""
+    """The progress of a comparison, and the pauses within one that runs beside answers."""
 
     def __init__(self, kind: str, closing: threading.Event | None = None) -> None:
         self._closing = closing

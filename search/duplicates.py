@@ -35,7 +35,7 @@ from anyseek.search.likeness import glance, likeness, views
 from anyseek.search.spaces.base import LiveSpace, Neighbours
 from anyseek.search.types import Asset, IdArray, Item
 
-# Chosen and measured by `python -m benchmarks.duplicates` (docs/querying.md).
+# Chosen on photos of other sources than those that measured them (docs/querying.md).
 LEAST_COSINE = 0.4
 LEAST_LIKENESS = 0.87
 LEAST_AT_A_GLANCE = 0.65  # copies have 0.8, so this only saves time

@@ -13,8 +13,7 @@ from anyseek.search.backgrounds import Backgrounds
 from anyseek.search.beside_hits import with_what_is_asked
 from anyseek.search.catalogue import checks, collections, facets, fields, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
-from anyseek.search.catalogue.heads import Heads
-from anyseek.search.catalogue.item_cache import ItemCache
+from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
 from anyseek.search.derived import DerivedRows
 from anyseek.search.duplicates import Duplicates, find_duplicates

@@ -1,4 +1,4 @@
-"""How far the indexes of an installation lag behind its log: what a process that starts now would have to read."""
+"""Lag of an installation's indexes behind its log: the entries that a process which starts now would have to read."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.catalogue import checks, collections, integrity, items, log, reembedding, tunings, words
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, tunings, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import CHUNK, chunks
@@ -47,7 +47,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
     Whatever damage makes a check fail is a problem too, and the other checks go on.
     """
-    found = [*_checked("", database, integrity.faults), *_checked("", database, _orphans)]
+    found = [*_checked("", database, checks.database_faults), *_checked("", database, _orphans)]
     names: list[str] = []
 
     def read_names(session: Session) -> Iterable[str]:
@@ -65,7 +65,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
 
 def notes(database: Database) -> list[Problem]:
-    """What is known and not a problem, as far as damage lets it be read: `verify` names what does not."""
+    """Known conditions that are not problems, as far as damage lets them be read; `verify` reports the damage."""
     found: list[Problem] = []
     for kind in (unchecked, left_out):
         try:
@@ -128,7 +128,7 @@ def rebuild(
 
 
 def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
-    """What a check finds in a transaction of its own."""
+    """The problems that a check finds in a transaction of its own."""
 
     def run() -> list[str]:
         with database.read() as session:
@@ -138,7 +138,7 @@ def _checked(collection: str, database: Database, check: Callable[[Session], Ite
 
 
 def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> list[Problem]:
-    """What a check finds, and that it could not go on if damage stops it, however it does."""
+    """The problems that a check finds; if damage stops the check, that is one more."""
     found: list[Problem] = []
     try:
         for sentence in check():
@@ -174,7 +174,7 @@ def _problems(database: Database, settings: Settings, name: str, backend: Backen
 
 
 def _of_now(check: Callable[[Session, Head], Iterable[str]], name: str, session: Session) -> Iterable[str]:
-    """What a check finds with the head of its own transaction: since another one the log may have been compacted."""
+    """The results of a check on the head of its own transaction, since the log may have been compacted."""
     return check(session, collections.head(session, name))
 
 
@@ -211,7 +211,7 @@ def _facet_faults(session: Session, head: Head) -> Iterator[str]:
 
 
 def _word_problems(database: Database, names: Sequence[str]) -> list[Problem]:
-    """Of all collections in one transaction, because they share an index, which is read once."""
+    """Problems of full text in all collections, in one transaction, because they share an index that is read once."""
     found: list[Problem] = []
 
     def check(session: Session) -> Iterable[str]:
@@ -306,7 +306,7 @@ def _broken_assets(database: Database, store: AssetStore, name: str) -> Iterator
 
 
 def _still_has(database: Database, item: Item, asset: Asset) -> bool:
-    """Whether the item still has the asset; it may have been replaced while its file was read."""
+    """True if the item still has the asset, which may have been replaced while its file was read."""
     with database.read() as session:
         now = items.by_ids(session, [item.id])
     return item.id in now and now[item.id].assets.get(asset.name) == asset

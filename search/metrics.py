@@ -1,4 +1,4 @@
-"""What is counted and timed wherever the work is done, in the form that Prometheus reads, and in spans of traces.
+"""Counters and timers of the work, as Prometheus metrics and as spans of traces.
 
 The service exports it at `/metrics`, a worker on a port of its own (docs/operating.md lists all metrics). Every label
 has few values, which this program names. One observation takes a few microseconds.

@@ -84,10 +84,10 @@ class _Span:
 @contextmanager
 def _current(span: trace.Span) -> Iterator[Span]:
     """The span of the block, which ends it. Of an error only its kind is told, because its text may quote contents."""
-    told = _Span(span)
+    traced = _Span(span)
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
-            yield told
+            yield traced
         except Exception as error:
-            told.fail(getattr(error, "code", type(error).__name__))
+            traced.fail(getattr(error, "code", type(error).__name__))
             raise

@@ -65,7 +65,7 @@ def _wrong(
 
 
 def summary(found: list[Original]) -> str:
-    """How many are gone and how many have changed, in a few words; empty if none is or has."""
+    """The numbers of originals that are gone and that have changed, in a few words; empty if there are none."""
     gone = sum(original.gone for original in found)
     counted = [(gone, "gone"), (len(found) - gone, "changed")]
     return " and ".join(f"{count} original{'s' * (count != 1)} {what}" for count, what in counted if count)

@@ -64,7 +64,7 @@ def uncentred(
 
 
 def _held(head: Head, space: SpaceHead, open_space: OpenSpace, ids: Sequence[int]) -> tuple[IdArray, FloatArray]:
-    """Those of `ids` that the index holds, and their raw vectors."""
+    """The `ids` that the index holds, and their raw vectors."""
     live = open_space(head, space)
     live.refresh(head)
     with live.reading() as view:

@@ -1,4 +1,4 @@
-"""Where things are and how much is allowed: one tree of settings, read from `ANYSEEK_…` in the environment.
+"""Settings: one tree of locations, limits and options, read from `ANYSEEK_…` in the environment.
 
 A setting's variable is its path in the tree: `Settings.work.lease_seconds` is `ANYSEEK_WORK_LEASE_SECONDS`.
 """
@@ -60,18 +60,18 @@ class Limits(FileLimits):
 
     @property
     def json(self) -> JsonLimits:
-        """Of the body of a request, and of JSON in a field of a form."""
+        """Limits of JSON in the body of a request or in a field of a form."""
         return JsonLimits(self.bytes_per_query, self.values_per_query, _FILES * self.parts)
 
     @property
     def batch_json(self) -> JsonLimits:
-        """Of a batch of queries."""
+        """Limits of the JSON of a batch of queries."""
         return JsonLimits(self.bytes_per_batch, self.values_per_batch, _FILES * self.parts * self.queries_per_batch)
 
 
 @dataclass(frozen=True)
 class Work:
-    """How bulk jobs are worked on; the same for the jobs of one process and for workers. Raises `BadSetting`."""
+    """Processing of bulk jobs, the same within one process and by workers. Raises `BadSetting`."""
 
     lease_seconds: AboveZero = 60.0  # a process that is silent for this long loses its leases
     task_seconds: Positive = 900  # the longest that one task may take; then its leases are revoked
@@ -92,7 +92,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Serving:
-    """How `anyseek serve` treats those who ask; see docs/security.md."""
+    """Limits of `anyseek serve` towards its clients; see docs/security.md."""
 
     database_seconds: AboveZero = 5.0  # how long a request waits for others who hold the database
     requests_per_minute: Natural = 6_000  # of one API key, a quarter of them at once; 0: any number. Not on loopback
@@ -110,7 +110,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Photos:
-    """What is kept of the metadata in picture files; see docs/indexing.md."""
+    """The metadata of picture files that is kept; see docs/indexing.md."""
 
     metadata: bool = True  # date, camera, words, size, …
     places: bool = True  # where a photo was taken
@@ -135,7 +135,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Audit:
-    """How long the audit log keeps its entries; a running service removes others."""
+    """Retention of the audit log; a running service removes older entries."""
 
     days: Natural = 90  # 0: for ever
     rows: Positive = 1_000_000  # at most
@@ -155,7 +155,7 @@ class Logs:
 
 @dataclass(frozen=True)
 class Quotas:
-    """What a new API key may store unless it is made with a quota of its own; 0: any number."""
+    """The default quota of new API keys; 0: any number."""
 
     items: Natural = 0
     mb: Natural = 0  # of files that Anyseek stores, thumbnails included
@@ -170,7 +170,7 @@ class Telemetry:
 
 @dataclass(frozen=True)
 class Health:
-    """When `/readyz` warns, and how often damage at rest is looked for; see docs/operating.md."""
+    """Thresholds of `/readyz`, and how often damage at rest is looked for; see docs/operating.md."""
 
     free_mb: Natural = 1024  # less free room on the disk of the data directory is a warning
     compare_hours: Natural = 24  # a service compares what filters and full text read with the items; 0: once
@@ -231,7 +231,7 @@ class Settings:
 
     @property
     def switches(self) -> Switches:
-        """What may compute networks."""
+        """The runtimes that may compute networks."""
         return Switches(self.openvino)
 
     @property
@@ -311,7 +311,7 @@ def _written(kind: type[Any], prefix: str, environment: Mapping[str, str]) -> di
 
 
 def _value(hint: Any, text: str) -> Any:
-    """What the text of a variable means, as far as its form depends on the environment."""
+    """The value of a variable's text, as far as its form depends on the environment."""
     if hint == tuple[Path, ...]:
         return _paths(text)
     return TRUTHS.get(text.lower(), text) if hint is bool else text

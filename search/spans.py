@@ -1,5 +1,4 @@
-"""Spans of traces: what a request, a stage or a task took, and as part of what. There are none until `trace_with`
-(`anyseek.search.telemetry` calls it).
+"""Spans of traces: the time that a request, a stage or a task took, and their parents. None are made until `start`.
 
 The work is done by a `Tracer`: that of `anyseek.search.opentelemetry_spans`, which alone imports the optional library.
 Without one, a span costs a look at a variable. Spans never have paths, contents or texts of errors.
@@ -7,7 +6,13 @@ Without one, a span costs a look at a variable. Spans never have paths, contents
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from anyseek.search.errors import BadInput
+from anyseek.search.settings import Settings
+
+if TYPE_CHECKING:
+    from anyseek.search.opentelemetry_spans import OpenTelemetry
 
 Headers = Iterable[tuple[bytes, bytes]]
 Carried = Mapping[str, str]
@@ -15,7 +20,7 @@ Carried = Mapping[str, str]
 
 
 class Span(Protocol):
-    """What is known of a piece of work while it is done."""
+    """A piece of work that is being traced."""
 
     def tell(self, name: str, value: str | int) -> None:
         """Add an attribute."""
@@ -42,7 +47,7 @@ class Tracer(Protocol):
         ...
 
     def carried(self) -> Carried:
-        """What another process needs to go on with the current span; empty if there is none."""
+        """Headers by which another process continues the current span; empty if there is none."""
         ...
 
     def tell(self, name: str, value: str | int) -> None:
@@ -60,7 +65,7 @@ _tracer: Tracer | None = None
 
 
 def trace_with(tracer: Tracer | None) -> None:
-    """Have this process traced from now on; None ends that, and sends what is left."""
+    """Trace this process with `tracer` from now on; None ends that, and sends the remaining spans."""
     global _tracer
     before, _tracer = _tracer, tracer
     if before is not None:
@@ -86,7 +91,7 @@ def of_stage(name: str) -> AbstractContextManager[object]:
 
 
 def carried() -> Carried:
-    """What names the current span to those who go on with the work; empty where nothing is traced."""
+    """Headers that name the current span to a process that continues the work; empty where nothing is traced."""
     return {} if _tracer is None else _tracer.carried()
 
 
@@ -94,3 +99,26 @@ def tell(name: str, value: str | int) -> None:
     """Add an attribute to the current span, if there is one."""
     if _tracer is not None:
         _tracer.tell(name, value)
+
+
+class TelemetryMissing(BadInput):
+    code = "telemetry-missing"
+
+
+def start(settings: Settings, service: str) -> None:
+    """Trace this process if the settings ask for it; call it after forks. Raises `TelemetryMissing`."""
+    if maker := wanted(settings):
+        trace_with(maker.exporting(service))
+
+
+def wanted(settings: Settings) -> "type[OpenTelemetry] | None":
+    """The tracer's class if the settings ask for traces. Raises `TelemetryMissing` if it is not installed."""
+    if not settings.telemetry.traces:
+        return None
+    try:
+        from anyseek.search.opentelemetry_spans import OpenTelemetry
+    except ImportError as error:
+        raise TelemetryMissing(
+            "ANYSEEK_TELEMETRY_TRACES is true, but OpenTelemetry is not installed; install anyseek[telemetry]"
+        ) from error
+    return OpenTelemetry

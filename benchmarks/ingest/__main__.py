@@ -1,13 +1,11 @@
-"""How fast inputs go into a collection, against the model alone, and in how much memory: docs/indexing.md.
+"""How fast inputs go into a collection, against the model alone: docs/indexing.md.
 
-    python -m benchmarks.ingest [--json] [--large 64] [--small 256] [--rounds 3] [--workers] [--memory 1000,10000]
-    python -m benchmarks.ingest --large 0 --small 0 --memory "" --metadata 1000
-    python -m benchmarks.ingest --large 0 --memory "" --beside /MODELS/another
+    python -m benchmarks.ingest [--json] [--large 64] [--small 256] [--rounds 3] [--workers]
+    python -m benchmarks.ingest --large 0 --beside /MODELS/another
 
 Files are generated in a temporary folder, 200 MB for 64 large ones. The model 4m-tiny is measured where its encoders
-have been pulled, `--workers` where PostgreSQL and Redis are installed. `--memory ""` leaves that part out; with 100,000
-files it takes five minutes on two cores. `--metadata` compares indexing photos with and without reading what their
-cameras wrote, by `--model`; a photo takes 3 MB. `--beside` indexes with another model in the turns of 4m-tiny.
+have been pulled, `--workers` where PostgreSQL and Redis are installed. `--beside` indexes with another model in the
+turns of 4m-tiny.
 """
 
 import argparse
@@ -26,8 +24,6 @@ from anyseek.model.errors import WeightsMissing
 from anyseek.model.home import default_home
 from anyseek.model.loading import load_embedder
 from anyseek.search.settings import Settings, Work
-from benchmarks.ingest.memory import peaks
-from benchmarks.ingest.metadata import compare, make_photos_of_cameras
 from benchmarks.ingest.rates import LARGE, SMALL, Pace, Run, bare_loop, decoding_ms, indexer, make_photos
 from benchmarks.ingest.workers import ServersMissing, team
 
@@ -65,13 +61,8 @@ def main() -> None:
         for case in CASES:
             if files[case.files]:
                 report["cases"].append(vars(case) | _rates(case, files[case.files], arguments))
-        if arguments.metadata:
-            photos = make_photos_of_cameras(Path(scratch, "photos"), arguments.metadata)
-            embedder = load_embedder(arguments.model, default_home())
-            report["metadata"] = {"model": embedder.name} | compare(photos, embedder, Work(), arguments.rounds)
         if arguments.workers:
             report["cases"].append(_workers(Path(scratch), files["large"], arguments.rounds))
-    report["memory"] = [peaks(int(count)) for count in arguments.memory.split(",") if count]
     report["machine"]["load_at_the_end"] = round(os.getloadavg()[0], 1)
     print(json.dumps(report) if arguments.json else "\n".join(_as_text(report)))
 
@@ -148,16 +139,6 @@ def _as_text(report: Mapping[str, Any]) -> Iterator[str]:
     yield "|---" * 8 + "|"
     for case in report["cases"]:
         yield from _rows(case)
-    if told := report.get("metadata"):
-        yield (
-            f"\n{told['photos']} photos of 12 megapixels, model {told['model']}: "
-            f"{told['seconds']['without']} s without metadata, {told['seconds']['with']} s with it: "
-            f"{told['slower_by_clock']}% slower by the clock, {told['slower_by_processor']}% by processor time"
-        )
-    if report["memory"]:
-        yield "\n| files | peak before the index is written | peak of all | seconds |\n|---|---|---|---|"
-    for row in report["memory"]:
-        yield f"| {row['files']:,} | {row['working_mb']:.0f} MB | {row['peak_mb']:.0f} MB | {row['seconds']:.0f} |"
 
 
 def _rows(case: Mapping[str, Any]) -> Iterator[str]:
@@ -180,11 +161,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--large", type=int, default=64, help="JPEGs of 12 megapixels (default 64)")
     parser.add_argument("--small", type=int, default=256, help="JPEGs of 320 x 240 (default 256)")
     parser.add_argument("--rounds", type=int, default=3, help="in which every way takes its turn (default 3)")
-    parser.add_argument("--metadata", type=int, default=0, help="photos to index with and without their metadata")
-    parser.add_argument("--model", default=BUNDLED, help=f"the model of that comparison (default {BUNDLED})")
     parser.add_argument("--beside", metavar="MODEL", help="another model to index small files with, beside 4m-tiny")
     parser.add_argument("--workers", action="store_true", help="with PostgreSQL and Redis, started for it")
-    parser.add_argument("--memory", default="1000,10000", help="numbers of files (default 1000,10000); empty: not")
     return parser.parse_args()
 
 

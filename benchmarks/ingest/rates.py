@@ -42,16 +42,6 @@ def make_photos(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def make_tiny(folder: Path, count: int) -> None:
-    """PNGs of 4 x 4 pixels, no two of them equal, a thousand in each folder."""
-    for number in range(count):
-        inside = folder / f"{number // FILES_A_FOLDER:04}"
-        if number % FILES_A_FOLDER == 0:
-            inside.mkdir(parents=True)
-        row = np.frombuffer(number.to_bytes(4, "big") * 3, np.uint8).reshape(1, 4, 3)
-        (inside / f"{number:07}.png").write_bytes(png(row.repeat(4, axis=0)))
-
-
 def _photo(chance: np.random.Generator, grain: np.ndarray, size: tuple[int, int]) -> bytes:
     shapes = Image.fromarray(chance.integers(0, 255, (6, 8, 3), np.uint8))
     soft = np.asarray(shapes.resize(size, Image.Resampling.BICUBIC), np.int16)

@@ -16,7 +16,7 @@ from anyseek.search.catalogue import collections, item_rows, items, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CollectionRow, FacetRow, ItemRow, LogRow
 from anyseek.search.catalogue.upgrade import upgrade
-from anyseek.search.catalogue.vectors import to_bytes
+from anyseek.search.catalogue.values import to_bytes
 from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.facets import facets_of
 from anyseek.search.settings import Index, Settings

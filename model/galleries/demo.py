@@ -1,6 +1,6 @@
 """The rooms of the demo, which ship with the project, and the credits for what all of its galleries show.
 
-`anyseek.model.galleries.make_rooms` made the 300 rendered views in `rooms/` and documents their files.
+The 300 rendered views in `rooms/` are of the test split of `anyseek.model.rooms` (docs/rooms.md).
 """
 
 import json

@@ -1,7 +1,7 @@
 """The gallery `photos`: 200 photographs in the public domain and their titles, in one file that ships with the project.
 
 `photos.tar` has `photos.json`, which says what is known of each photo, and their WebP files.
-`anyseek.model.galleries.make_photos` made it.
+It was made by `model/galleries/make_photos.py` of commit b3515be.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Each question has a logistic regression on how well the kinds and everyday words of `anyseek.model.towers.captions` fit
 the picture in the towers' space, relative to each other. They were fitted on photos of several sources, and measured on
-sources left out (`benchmarks.telling`).
+sources left out (docs/indexing.md).
 """
 
 from collections.abc import Mapping

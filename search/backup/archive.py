@@ -1,21 +1,29 @@
 """The file format of a backup: a plain tar, written and read as a stream, whose last member describes all others.
 
 backup.json                    format, version of the tables, their columns, whether assets are in it
-tables/<name>/<number>.jsonl   rows: `anyseek.search.backup.records`
+tables/<name>/<number>.jsonl   rows, a line of JSON each
 tables/<name>/<number>.bin     their vectors
 assets/<aa>/<62 more>          stored files, named by the sha256 of their bytes
 manifest.json                  size and sha256 of each member except assets; number, bytes and hash chain of the assets
+
+Rows contain nothing specific to SQLite or PostgreSQL, so a backup of either can be restored into the other.
 """
 
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+from sqlalchemy import JSON, DateTime, LargeBinary, Table
+from sqlalchemy.types import TypeEngine
+
+from anyseek.search.catalogue.values import utc
 from anyseek.search.errors import BackupCorrupt
 
 HEADER, MANIFEST, ASSETS, TABLES = "backup.json", "manifest.json", "assets/", "tables/"
@@ -148,3 +156,82 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o600
     return info
+
+
+# The most rows or bytes of a part; only one part at a time is in memory.
+MOST_ROWS = 2_000
+MOST_BYTES = 4 * 1024 * 1024
+
+
+class ColumnKind(StrEnum):
+    """The form of a column's values: bytes as their number of bytes, times as text, the others as they are."""
+
+    PLAIN = "plain"
+    JSON = "json"
+    TIME = "time"
+    BYTES = "bytes"
+
+
+@dataclass
+class Part:
+    """Some rows of a table: `lines` of JSON, and the values of its columns of bytes one after the other."""
+
+    lines: list[bytes] = field(default_factory=list)
+    blobs: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.lines) >= MOST_ROWS or self.size >= MOST_BYTES
+
+    def add(self, row: Sequence[Any], kinds: Sequence[ColumnKind]) -> None:
+        values, before = [], len(self.blobs)
+        for value, kind in zip(row, kinds, strict=True):
+            if kind == ColumnKind.BYTES and value is not None:
+                self.blobs.append(bytes(value))
+            values.append(_written(value, kind))
+        self.lines.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self.size += len(self.lines[-1]) + len(b"".join(self.blobs[before:]))
+
+
+def kinds_of(table: Table) -> dict[str, ColumnKind]:
+    """The columns of a table by name."""
+    return {column.name: _kind(column.type) for column in table.columns}
+
+
+def rows_of(lines: bytes, blobs: bytes, columns: Mapping[str, ColumnKind], name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a part, by column. Raises `BackupCorrupt` if lines and bytes do not belong together."""
+    place = 0
+    for line in lines.splitlines():
+        values = json.loads(line)
+        if not isinstance(values, list) or len(values) != len(columns):
+            raise BackupCorrupt(f"{name} has a row whose columns are not those of its table")
+        row = {}
+        for value, (column, kind) in zip(values, columns.items(), strict=True):
+            if kind == ColumnKind.BYTES and value is not None:
+                row[column] = blobs[place : place + value]
+                place += value
+            else:
+                row[column] = _read(value, kind)
+        yield row
+    if place != len(blobs):
+        raise BackupCorrupt(f"{name} has {len(blobs)} bytes of vectors where its rows have {place}")
+
+
+def _kind(type_: TypeEngine[Any]) -> ColumnKind:
+    for kind, known in ((ColumnKind.BYTES, LargeBinary), (ColumnKind.TIME, DateTime), (ColumnKind.JSON, JSON)):
+        if isinstance(type_, known):
+            return kind
+    return ColumnKind.PLAIN
+
+
+def _written(value: Any, kind: ColumnKind) -> Any:
+    if value is None:
+        return None
+    if kind == ColumnKind.TIME:
+        return utc(value).isoformat()
+    return len(value) if kind == ColumnKind.BYTES else value
+
+
+def _read(value: Any, kind: ColumnKind) -> Any:
+    return datetime.fromisoformat(value) if kind == ColumnKind.TIME and value is not None else value

@@ -14,8 +14,18 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, selec
 from sqlalchemy.orm import Session
 
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import ASSETS, HEADER, MANIFEST, TABLES, Contents, Member, members, sealed_contents
-from anyseek.search.backup.records import Kind, rows_of
+from anyseek.search.backup.archive import (
+    ASSETS,
+    HEADER,
+    MANIFEST,
+    TABLES,
+    ColumnKind,
+    Contents,
+    Member,
+    members,
+    rows_of,
+    sealed_contents,
+)
 from anyseek.search.backup.write import FORMAT, NOT_WRITTEN
 from anyseek.search.catalogue import audit, facets, words
 from anyseek.search.catalogue.session import Database
@@ -34,7 +44,7 @@ class Header:
 
     schema: str
     assets: bool
-    tables: Mapping[str, Mapping[str, Kind]]
+    tables: Mapping[str, Mapping[str, ColumnKind]]
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ def _parts(found: Iterator[Member], store: AssetStore) -> Iterator[tuple[str | N
             yield member.name.removeprefix(TABLES).partition("/")[0], lines, member.read()
 
 
-def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, Kind]]) -> Table:
+def _table(there: MetaData, name: str, columns: Mapping[str, Mapping[str, ColumnKind]]) -> Table:
     table = there.tables.get(name)
     if table is None or name not in columns or not set(columns[name]) <= set(table.columns.keys()):
         raise BackupUnknown(f"the backup has a table {name!r} with columns that this version of Anyseek does not know")
@@ -205,7 +215,8 @@ def _read_header(member: Member, path: Path) -> tuple[Header, str]:
                 "restore it with the version that wrote it"
             )
         tables = {
-            table: {name: Kind(kind) for name, kind in columns.items()} for table, columns in said["tables"].items()
+            table: {name: ColumnKind(kind) for name, kind in columns.items()}
+            for table, columns in said["tables"].items()
         }
         header = Header(str(said["schema"]), bool(said["assets"]), tables)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

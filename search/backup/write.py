@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.model.files import whole_file
 from anyseek.search.assets import AssetStore
-from anyseek.search.backup.archive import HEADER, TABLES, Writer
-from anyseek.search.backup.records import Kind, Part, kinds_of
+from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Part, Writer, kinds_of
 from anyseek.search.backup.unfinished import noted
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, CursorRow, FacetRow, OwnerRow, SnapshotLeaseRow, Table, WordsRow
@@ -27,7 +26,7 @@ NOT_WRITTEN = tuple(row.__tablename__ for row in (FacetRow, WordsRow, OwnerRow, 
 
 @dataclass(frozen=True)
 class Written:
-    """What a backup contains: the number of rows of each table, and the number of stored files."""
+    """The contents of a backup: the number of rows of each table, and the number of stored files."""
 
     rows: dict[str, int]
     assets: int
@@ -72,7 +71,7 @@ def _write(database: Database, store: AssetStore, writer: Writer, with_assets: b
     return rows, writer.contents.assets
 
 
-def _write_table(session: Session, table: SqlTable, columns: dict[str, Kind], writer: Writer) -> int:
+def _write_table(session: Session, table: SqlTable, columns: dict[str, ColumnKind], writer: Writer) -> int:
     """Write the rows of a table in parts, read as a stream; return how many."""
     count = number = 0
     part, kinds = Part(), list(columns.values())

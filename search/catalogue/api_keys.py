@@ -56,7 +56,7 @@ def is_active(row: ApiKeyRow) -> bool:
 
 
 def use_is_due(row: ApiKeyRow) -> bool:
-    """Whether the use of a key is to be noted, as the last one noted is an hour ago."""
+    """True if the last noted use of a key is at least an hour ago."""
     return row.last_used_at is None or utc(row.last_used_at) <= now() - USE_NOTED_EVERY
 
 

@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which entries; None: all of them. `action` may be the part before the dot, such as `item`."""
+    """A filter of entries; None admits all. `action` may be the part before the dot, such as `item`."""
 
     who: str | None = None
     action: str | None = None
@@ -103,5 +103,5 @@ def _conditions(wanted: Wanted) -> Sequence[ColumnElement[bool]]:
 
 
 def _entry(row: AuditRow) -> Entry:
-    told = (row.who, row.address, row.request_id, row.action, row.collection, row.target)
-    return Entry(row.id, utc(row.at), *told)
+    fields = (row.who, row.address, row.request_id, row.action, row.collection, row.target)
+    return Entry(row.id, utc(row.at), *fields)

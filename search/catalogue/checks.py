@@ -1,12 +1,13 @@
-"""Checks that the catalogue is consistent, and repairs of what is not."""
+"""Checks that the catalogue and its database are consistent, and repairs of what is not."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, ForeignKey, and_, delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
-from anyseek.search.catalogue import collections, facets, integrity, item_rows, log, words
+from anyseek.search.catalogue import collections, facets, item_rows, log, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow, Table
 from anyseek.search.catalogue.values import chunks
@@ -40,7 +41,7 @@ def missing_numbers(session: Session, head: Head) -> list[int]:
 
 
 def entries_beyond_end(session: Session, head: Head) -> int:
-    """How many entries have a number above the collection's last one."""
+    """The number of entries that are numbered above the collection's last one."""
     query = select(func.count()).where(LogRow.collection_id == head.id, LogRow.seq > head.last_seq)
     return session.scalar(query) or 0
 
@@ -84,7 +85,7 @@ def faulty_vectors(session: Session, head: Head, space: SpaceHead) -> Iterator[t
 
 
 def lacks_vector(session: Session, head: Head, space: SpaceHead, key: str) -> bool:
-    """Whether the item `key` exists and has no vector in the space."""
+    """True if the item `key` exists and has no vector in the space."""
     return session.scalar(_without_vector(head.id, space.id).where(ItemRow.key == key)) is not None
 
 
@@ -126,7 +127,7 @@ def damaged_vectors(session: Session, head: Head, space: SpaceHead, ids: Sequenc
 
 
 def unchecked(session: Session, head: Head) -> int:
-    """How many rows of the collection have no checksum, because an older version wrote them."""
+    """The number of the collection's rows without a checksum, which an older version wrote."""
     count = 0
     for table in (ItemRow, LogRow, SpaceRow):
         query = select(func.count()).select_from(table).where(table.collection_id == head.id, table.checksum.is_(None))
@@ -141,7 +142,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str], index_wor
     The index of words is that of all collections: `index_words=False` if it has just been made anew.
     Items in `to_make_again` lose their content hash, so that the next run over their source embeds them again.
     """
-    integrity.mend_indexes(session)
+    mend_indexes(session)
     remove_orphans(session)
     last = session.scalar(select(CollectionRow.last_seq).where(CollectionRow.id == head.id).with_for_update()) or 0
     highest = session.scalar(select(func.max(LogRow.seq)).where(LogRow.collection_id == head.id)) or 0
@@ -178,3 +179,57 @@ def _without_vector(collection_id: int, space_id: int) -> Any:
 def _keys(session: Session, ids: Sequence[int]) -> Iterator[tuple[str, int]]:
     for some in chunks(ids):
         yield from session.execute(select(ItemRow.key, ItemRow.id).where(ItemRow.id.in_(some)))
+
+
+_MOST = 20
+_HAS_AMCHECK = text("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'")
+_INDEXES = text(
+    "SELECT c.oid, c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_class t "
+    "ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND t.relname = :table "
+    "AND t.relnamespace = current_schema()::regnamespace"
+)
+
+
+def database_faults(session: Session) -> Iterator[str]:
+    """Faults that the database's own check reports, a sentence each. PostgreSQL needs the extension amcheck for it."""
+    if session.get_bind().dialect.name == "sqlite":
+        yield from _of_sqlite(session)
+    elif session.scalar(_HAS_AMCHECK) is not None:
+        for table in Table.metadata.sorted_tables:
+            yield from _of_postgres(session, table.name)
+
+
+def index_disagrees(session: Session, table: str) -> bool:
+    """True if a table of SQLite and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
+    if session.get_bind().dialect.name != "sqlite":
+        return False
+    return session.scalars(text(f"PRAGMA integrity_check({table})")).all() != ["ok"]
+
+
+def rebuild_indexes(session: Session, table: str) -> None:
+    """Make the indexes of a table of SQLite anew."""
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(text(f"REINDEX {table}"))
+
+
+def mend_indexes(session: Session) -> None:
+    """Make the indexes of a SQLite database anew from its tables, where they disagree."""
+    if session.get_bind().dialect.name == "sqlite" and any(_of_sqlite(session)):
+        session.execute(text("REINDEX"))
+
+
+def _of_sqlite(session: Session) -> Iterator[str]:
+    """The sentences of `PRAGMA integrity_check`, in so far as it can be run."""
+    found = session.scalars(text(f"PRAGMA integrity_check({_MOST})")).all()
+    yield from (f"the database is damaged: {what}" for what in found if what != "ok")
+
+
+def _of_postgres(session: Session, table: str) -> Iterator[str]:
+    for oid, name in session.execute(_INDEXES, {"table": table}).all():
+        try:
+            with session.begin_nested():
+                session.execute(text("SELECT bt_index_check(CAST(:oid AS oid), true)"), {"oid": oid})
+        except DBAPIError as error:
+            yield f"the index {name} of the database is damaged: {str(error.orig).splitlines()[0]}"
+    for (what,) in session.execute(text("SELECT msg FROM verify_heapam(CAST(:table AS regclass))"), {"table": table}):
+        yield f"the table {table} of the database is damaged: {what}"

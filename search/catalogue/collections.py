@@ -24,8 +24,7 @@ from anyseek.search.catalogue.tables import (
     SpaceRow,
     WordsRow,
 )
-from anyseek.search.catalogue.values import utc
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
 from anyseek.search.errors import (
     BadInput,
     CollectionExists,
@@ -50,7 +49,7 @@ class SpaceState(StrEnum):
 
 @dataclass(frozen=True)
 class SpaceHead:
-    """What an index needs to decide whether it is up to date."""
+    """The state of a space by which an index tells if it is up to date."""
 
     id: int
     name: str
@@ -316,7 +315,7 @@ def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object
 
 
 def _is_sound(row: Row[*tuple[Any, ...]]) -> bool:
-    """Whether a row of `_SPACE` matches its checksum."""
+    """True if a row of `_SPACE` matches its checksum."""
     try:
         return row.checksum is None or row.checksum == _checksum(row._asdict())
     except TypeError:  # SQLite gives whatever type a damaged row says

@@ -1,4 +1,4 @@
-"""How far an external index has followed a space's log, and which process applies the log to it.
+"""Cursors of external indexes: how far each has followed a space's log, and which process applies the log to it.
 
 One applier at a time has the lease, with a fence that grows with each lease. An applier that slept past its lease may
 have written old values: it then finds that its fence has changed, and sets the cursor back to before what it wrote, so
@@ -16,7 +16,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue.collections import centre_of
 from anyseek.search.catalogue.owners import clock
 from anyseek.search.catalogue.tables import CursorRow
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes
 from anyseek.search.errors import LeaseLost
 
 LEASE = timedelta(seconds=60)
@@ -36,7 +36,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Lease:
+class CursorLease:
     """The right to apply a log, held until it is released or its holder is silent for longer than `LEASE`."""
 
     space_id: int
@@ -58,7 +58,7 @@ def begin(session: Session, space_id: int, centre_version: int) -> None:
         session.execute(insert(CursorRow).values(**row, centre=to_bytes(centre_of(session, space_id))))
 
 
-def take(session: Session, space_id: int, centre_version: int) -> Lease | None:
+def take(session: Session, space_id: int, centre_version: int) -> CursorLease | None:
     """Lease the right to apply the log to an index that was begun; None while another process has it."""
     where = (CursorRow.space_id == space_id, CursorRow.centre_version == centre_version)
     now = clock(session)
@@ -68,10 +68,10 @@ def take(session: Session, space_id: int, centre_version: int) -> Lease | None:
     if not taken.rowcount:  # type: ignore[attr-defined]
         return None
     fence = session.scalars(select(CursorRow.fence).where(*where)).one()
-    return Lease(space_id, centre_version, fence)
+    return CursorLease(space_id, centre_version, fence)
 
 
-def advance(session: Session, lease: Lease, before: int, seq: int, ready: bool) -> None:
+def advance(session: Session, lease: CursorLease, before: int, seq: int, ready: bool) -> None:
     """Advance the cursor from `before` and renew the lease; the cursor stays if it was set back in the meantime.
 
     Raises `LeaseLost`.
@@ -85,13 +85,13 @@ def advance(session: Session, lease: Lease, before: int, seq: int, ready: bool) 
     session.execute(update(CursorRow).where(*where).values(values).execution_options(**_PLAIN))
 
 
-def set_back(session: Session, lease: Lease, seq: int) -> None:
+def set_back(session: Session, lease: CursorLease, seq: int) -> None:
     """Set the cursor back, so that the current lease holder applies everything after `seq` again."""
     where = (CursorRow.space_id == lease.space_id, CursorRow.centre_version == lease.centre_version)
     session.execute(update(CursorRow).where(*where, CursorRow.seq > seq).values(seq=seq).execution_options(**_PLAIN))
 
 
-def release(session: Session, lease: Lease) -> None:
+def release(session: Session, lease: CursorLease) -> None:
     """Release the lease, so that another process can take it at once."""
     statement = update(CursorRow).where(*_held(lease)).values(expires_at=None)
     session.execute(statement.execution_options(**_PLAIN))
@@ -106,7 +106,7 @@ def delete(session: Session, space_id: int, centre_version: int) -> None:
 _PLAIN = {"synchronize_session": False}
 
 
-def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+def _held(lease: CursorLease) -> tuple[ColumnElement[bool], ...]:
     return (
         CursorRow.space_id == lease.space_id,
         CursorRow.centre_version == lease.centre_version,

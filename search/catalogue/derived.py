@@ -9,19 +9,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from anyseek.search.caller import Caller, acting
-from anyseek.search.catalogue import audit, checks, collections, facets, integrity, items, log, words
+from anyseek.search.catalogue import audit, checks, collections, facets, items, log, words
 from anyseek.search.catalogue.log import NewEntry
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
-from anyseek.search.catalogue.values import CHUNK, chunks
+from anyseek.search.catalogue.values import CHUNK, Lookup, chunks
 from anyseek.search.types import Item
 
 ITSELF = "anyseek"  # who mends, for the audit log
@@ -32,24 +31,101 @@ Indexed = Mapping[int, int] | None  # see `words.indexed`
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of derived rows. `indexed` is what the others go by, `renew` makes the indexes anew from the rows."""
+class DerivedKind:
+    """One kind of derived rows, in the table of which only what the subclasses say differs."""
 
-    name: str  # as people call them
-    disagrees: Callable[[Session], bool]
-    indexed: Callable[[Session, Callable[[], None]], Indexed]
-    stale: Callable[[Session, int, Sequence[Item], Indexed], list[Item]]
-    strays: Callable[[Session, Indexed], list[int]]
-    index_differs: Callable[[Sequence[Item], Sequence[int], Indexed], bool]  # of what is stale and of strays
-    renew: Callable[[Session], None]
-    delete: Callable[[Session, Sequence[int]], None]
-    write_again: Callable[[Session, int, Sequence[Item], bool], None]  # the last: whether the indexes are renewed
+    name: ClassVar[str]  # as users call it
+
+    def index_disagrees(self, session: Session) -> bool:
+        """True if the table and its indexes disagree."""
+        return False
+
+    def indexed(self, session: Session, rest: Callable[[], None]) -> Indexed:
+        """The content of an index that is compared item by item; `rest` is called now and then while it is read."""
+        return None
+
+    def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
+        """The sound items of `some` whose rows differ from what they should be."""
+        raise NotImplementedError
+
+    def strays(self, session: Session, indexed: Indexed) -> list[int]:
+        """Ids of items that have rows and do not exist."""
+        raise NotImplementedError
+
+    def index_differs(self, stale: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
+        """True if the content of the index, and not only a row, is wrong about stale items or strays."""
+        return False
+
+    def rebuild_index(self, session: Session) -> None:
+        """Rebuild the indexes from the rows."""
+        raise NotImplementedError
+
+    def delete(self, session: Session, ids: Sequence[int]) -> None:
+        """Delete the rows of items."""
+        raise NotImplementedError
+
+    def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
+        """Replace the rows of items; `index_is_of_rows` if the indexes have just been rebuilt."""
+        raise NotImplementedError
+
+
+class Facets(DerivedKind):
+    """The rows by which filters and counts find items."""
+
+    name = "attributes"
+
+    def index_disagrees(self, session: Session) -> bool:
+        return checks.index_disagrees(session, "facets")
+
+    def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
+        return facets.stale(session, collection_id, some)
+
+    def strays(self, session: Session, indexed: Indexed) -> list[int]:
+        return facets.strays(session)
+
+    def rebuild_index(self, session: Session) -> None:
+        checks.rebuild_indexes(session, "facets")
+
+    def delete(self, session: Session, ids: Sequence[int]) -> None:
+        facets.delete(session, ids)
+
+    def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
+        facets.write_again(session, collection_id, some)
+
+
+class Words(DerivedKind):
+    """The rows by which full text finds items, and their index, which is compared item by item."""
+
+    name = "words"
+
+    def indexed(self, session: Session, rest: Callable[[], None]) -> Indexed:
+        return words.indexed(session, rest)
+
+    def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
+        return words.stale(session, collection_id, some, indexed)
+
+    def strays(self, session: Session, indexed: Indexed) -> list[int]:
+        return words.strays(session, indexed)
+
+    def index_differs(self, stale: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
+        return words.index_differs(stale, strays, indexed)
+
+    def rebuild_index(self, session: Session) -> None:
+        words.index_again(session)
+
+    def delete(self, session: Session, ids: Sequence[int]) -> None:
+        words.delete(session, ids)
+
+    def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
+        words.write_again(session, collection_id, some, index_is_of_rows)
+
+
+FACETS, WORDS = Facets(), Words()
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What differs: the table's indexes, items by their collection's id, and rows of items that are not there."""
+    """Differences in a table: its indexes, items by their collection's id, and rows of items that are not there."""
 
     in_indexes: bool
     stale: Mapping[int, Sequence[int]]
@@ -64,36 +140,12 @@ class Damage:
         return " and ".join([*said, "an index"] if self.in_indexes else said)
 
 
-FACETS = Kind(
-    "attributes",
-    lambda session: integrity.disagrees(session, "facets"),
-    lambda session, _: None,
-    lambda session, collection_id, some, _: facets.stale(session, collection_id, some),
-    lambda session, _: facets.strays(session),
-    lambda some, strays, _: False,
-    lambda session: integrity.index_again(session, "facets"),
-    facets.delete,
-    lambda session, collection_id, some, _: facets.write_again(session, collection_id, some),
-)
-WORDS = Kind(
-    "words",
-    lambda session: False,  # what `indexed` says is compared item by item
-    words.indexed,
-    words.stale,
-    words.strays,
-    words.index_differs,
-    words.index_again,
-    words.delete,
-    words.write_again,
-)
-
-
 def count_items(session: Session) -> int:
     """The number of items of all collections."""
     return session.scalar(select(func.count()).select_from(ItemRow)) or 0
 
 
-def survey(database: Database, kind: Kind, after_batch: Callable[[int], None] = lambda count: None) -> Damage:
+def survey(database: Database, kind: DerivedKind, after_batch: Callable[[int], None] = lambda count: None) -> Damage:
     """Compare the rows of all sound items, in batches of which each is one consistent view.
 
     `after_batch` gets the number of items compared in each, and 0 now and then before. What differs is compared once
@@ -103,13 +155,13 @@ def survey(database: Database, kind: Kind, after_batch: Callable[[int], None] = 
     rest = partial(after_batch, 0)
     with database.read() as session:
         numbers, indexed = sorted(collections.ids(session)), kind.indexed(session, rest)
-        in_indexes, strays = kind.disagrees(session), _strays(session, kind, numbers, indexed)
+        in_indexes, strays = kind.index_disagrees(session), _strays(session, kind, numbers, indexed)
     suspects = {number: _suspects(database, kind, number, indexed, after_batch) for number in numbers}
     stale, differs = _certain(database, kind, suspects, strays, rest)
     return Damage(in_indexes or differs, stale, strays)
 
 
-def mend(database: Database, kind: Kind, damage: Damage) -> None:
+def mend(database: Database, kind: DerivedKind, damage: Damage) -> None:
     """Write the rows anew, and tell it in the audit log and in the logs of the collections.
 
     From these, other processes learn to look at the items again. An index is made anew in one transaction, and only if
@@ -119,7 +171,7 @@ def mend(database: Database, kind: Kind, damage: Damage) -> None:
     with acting(Caller(ITSELF)):
         if damage.in_indexes:  # first, because rows cannot be taken out of an index that has others
             with database.write() as session:
-                kind.renew(session)
+                kind.rebuild_index(session)
                 audit.record(session, "collection.mend", None, f"the index of {kind.name}")
         for some in chunks(damage.strays):
             with database.write() as session:
@@ -132,12 +184,12 @@ def mend(database: Database, kind: Kind, damage: Damage) -> None:
 
 def _certain(
     database: Database,
-    kind: Kind,
+    kind: DerivedKind,
     suspects: Mapping[int, Sequence[int]],
     strays: Sequence[int],
     rest: Callable[[], None],
 ) -> tuple[dict[int, list[int]], bool]:
-    """Those of the items suspected that differ in one view, too; whether the index itself differs."""
+    """The suspects that differ in a single view as well, and True if the index itself differs."""
     if not any(suspects.values()) and not strays:
         return {}, False
     found: dict[int, list[int]] = {}
@@ -151,7 +203,7 @@ def _certain(
     return found, differs
 
 
-def _delete_strays(session: Session, kind: Kind, ids: Sequence[int]) -> None:
+def _delete_strays(session: Session, kind: DerivedKind, ids: Sequence[int]) -> None:
     there = set(session.scalars(select(ItemRow.id).where(ItemRow.id.in_(ids))))
     gone = [item_id for item_id in ids if item_id not in there]  # a new item may have the number meanwhile
     if not gone:
@@ -160,7 +212,7 @@ def _delete_strays(session: Session, kind: Kind, ids: Sequence[int]) -> None:
     audit.record(session, "collection.mend", None, f"the {kind.name} of {len(gone)} items that are gone")
 
 
-def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
+def _write_again(session: Session, kind: DerivedKind, number: int, ids: Sequence[int], is_renewed: bool) -> None:
     last_seq = log.lock(session, number)
     sound = _sound(session, ids)
     if not sound:  # deleted meanwhile
@@ -172,7 +224,7 @@ def _write_again(session: Session, kind: Kind, number: int, ids: Sequence[int], 
 
 
 def _suspects(
-    database: Database, kind: Kind, number: int, indexed: Indexed, after_batch: Callable[[int], None]
+    database: Database, kind: DerivedKind, number: int, indexed: Indexed, after_batch: Callable[[int], None]
 ) -> list[int]:
     """The items of a collection whose rows differ in the view in which their batch is read."""
     found: list[int] = []
@@ -187,7 +239,7 @@ def _suspects(
         after_batch(len(ids))
 
 
-def _stale(session: Session, kind: Kind, number: int, ids: Sequence[int], indexed: Indexed) -> list[Item]:
+def _stale(session: Session, kind: DerivedKind, number: int, ids: Sequence[int], indexed: Indexed) -> list[Item]:
     def differing(some: Sequence[Item]) -> list[Item]:
         return kind.stale(session, number, some, indexed)
 
@@ -195,7 +247,7 @@ def _stale(session: Session, kind: Kind, number: int, ids: Sequence[int], indexe
 
 
 def _sound(session: Session, ids: Sequence[int]) -> list[Item]:
-    """Those items that have checksums and match them."""
+    """The items that have checksums and match them."""
 
     def read(some: Sequence[int]) -> list[Item]:
         checked = [row[0] for row in _CHECKED.rows(session.connection(), some)]
@@ -205,7 +257,7 @@ def _sound(session: Session, ids: Sequence[int]) -> list[Item]:
 
 
 def _apart(some: Sequence[Any], work: Callable[[Sequence[Any]], list[T]], of_one: Callable[[Any], list[T]]) -> list[T]:
-    """What `work` says of all, or of each half where it meets a text that is none; `of_one` of one that has such."""
+    """The results of `work`. A list with an undecodable text is halved until `of_one` gets its row."""
     try:
         return work(some) if some else []
     except DBAPIError as error:
@@ -217,8 +269,8 @@ def _apart(some: Sequence[Any], work: Callable[[Sequence[Any]], list[T]], of_one
     return [*_apart(some[:middle], work, of_one), *_apart(some[middle:], work, of_one)]
 
 
-def _strays(session: Session, kind: Kind, numbers: Sequence[int], indexed: Indexed) -> list[int]:
-    """Without items whose own rows are lost: an answer that finds one by its facets says that it is left out."""
+def _strays(session: Session, kind: DerivedKind, numbers: Sequence[int], indexed: Indexed) -> list[int]:
+    """Strays, without items whose own rows are lost: an answer that finds these by facets says that it omits them."""
     found = set(kind.strays(session, indexed))
     lost: dict[int, set[int]] = defaultdict(set)
     for number in numbers if found else ():

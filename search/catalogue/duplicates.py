@@ -10,8 +10,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import log
 from anyseek.search.catalogue.items import fits
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
-from anyseek.search.catalogue.vectors import from_bytes
+from anyseek.search.catalogue.values import chunks, from_bytes
 from anyseek.search.types import Asset, Collection, NewItem
 
 # Built once: it is asked for every input that is not held yet.
@@ -63,7 +62,7 @@ def asset_of(session: Session, collection: Collection, sample_hash: str, name: s
 
 
 def twins(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> dict[str, str]:
-    """Those of the keys whose new content another key already has: key -> that other key.
+    """The keys whose new content another key already has, each with that other key.
 
     A key that already has its content is not among them. Exact while the collection's lock is held.
     """

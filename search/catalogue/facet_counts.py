@@ -1,4 +1,4 @@
-"""Which attributes the items of a collection have, or those that pass a filter, and how many items have each value."""
+"""Counts of the attributes and values that the items of a collection have, or those that pass a filter."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from anyseek.search.types import FieldCounts, ValueCount
 
 @dataclass
 class _Tally:
-    """What is counted of one attribute while the items are read one after the other."""
+    """Running counts of one attribute while items are read."""
 
     items: int = 0
     last_item: int = 0

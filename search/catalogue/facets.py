@@ -11,9 +11,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from anyseek.search.catalogue import item_rows
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import Lookup, chunks
 from anyseek.search.filters import spheres
 from anyseek.search.filters.facets import Facet, facets_of
 from anyseek.search.filters.tree import (
@@ -80,7 +79,7 @@ def make_again(session: Session, collection_id: int) -> None:
 
 
 def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[Item]:
-    """Those of some sound items of a collection whose facets are not what their attributes say."""
+    """The sound items of `some` whose facets do not match their attributes."""
     wrong: list[Item] = []
     for few in chunks(some):
         held = Counter(map(tuple, _OF_ITEMS.rows(session.connection(), [item.id for item in few])))

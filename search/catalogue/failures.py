@@ -1,4 +1,4 @@
-"""What a failing database or disk means, as errors of our own: nothing else reaches those who ask.
+"""Translation of failures of the database or the disk into Anyseek's own errors, the only ones that callers see.
 
 `meaning` is asked where commands and requests end. In between, SQLAlchemy's errors stay as they are, because jobs tell
 by them what is worth trying again.

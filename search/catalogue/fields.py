@@ -1,4 +1,4 @@
-"""What a filter asks for that no item of a collection has, and what may have been meant: a field or a text."""
+"""Suggestions for a field or a text of a filter that no item of a collection has."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def _either(names: Sequence[str]) -> str:
 
 
 def _is_held(session: Session, collection_id: int, field: str) -> bool:
-    """Whether an item has the attribute, or one inside it. Each column has an index of the rows that have it."""
+    """True if an item has the attribute, or one inside it. Each column has an index of the rows that have it."""
     for below in (FacetRow.path == field, FacetRow.path.between(f"{field}.", f"{field}.{_LAST_CHARACTER}")):
         for column in _COLUMNS:
             held = select(FacetRow.id).where(FacetRow.collection_id == collection_id, below, column.is_not(None))

@@ -11,7 +11,7 @@ from anyseek.search.catalogue.jobs import ACTIVE
 from anyseek.search.catalogue.owners import clock
 from anyseek.search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
 
-# Reasons are codes of this program, but rows outlive programs: no more than this many are told apart.
+# Reasons are codes of this program, but rows outlive programs: no more than this many are counts apart.
 MOST_REASONS = 100
 OTHER = "other"
 
@@ -59,7 +59,7 @@ def _inputs(session: Session) -> dict[str, int]:
 
 
 def _quarantined(session: Session) -> dict[str, int]:
-    """Of all jobs, the most frequent reasons first; those beyond `MOST_REASONS` together."""
+    """Quarantined inputs of all jobs by reason, the most frequent first; reasons beyond `MOST_REASONS` together."""
     number = func.count().label("number")
     query = (
         select(LedgerRow.reason_code, number)
@@ -68,11 +68,11 @@ def _quarantined(session: Session) -> dict[str, int]:
         .order_by(number.desc())
     )
     found = [(code or OTHER, count) for code, count in session.execute(query)]
-    told: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for place, (code, count) in enumerate(found):
         name = code if place < MOST_REASONS else OTHER
-        told[name] = told.get(name, 0) + count
-    return told
+        counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def _numbers(session: Session, query: Select[str, int]) -> dict[str, int]:

@@ -54,6 +54,6 @@ def directly_in(session: Session, collection_id: int, folder: str) -> tuple[Colu
 
 
 def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
-    """Where the next slash of a key below `folder` is, counted from 1 behind the folder's path; 0 without one."""
+    """The place of a key's next slash below `folder`, counted from 1 behind the folder's path; 0 without one."""
     find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
     return find(func.substr(ItemRow.key, len(folder) + 1), SLASH)

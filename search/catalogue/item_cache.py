@@ -1,4 +1,4 @@
-"""Items that queries found, kept for the queries to come."""
+"""Caches of what queries read again and again: items that they found, and heads of collections."""
 
 import threading
 from collections import OrderedDict
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.sqlite import Version
 from anyseek.search.types import Item
 
 # With more changes it is quicker to read items again than to learn which of them are old.
@@ -46,7 +47,7 @@ class ItemCache:
         return self._bytes
 
     def get(self, head: Head, ids: Sequence[int]) -> dict[int, Item]:
-        """Those of `ids`, all of the collection of `head`, that exist; as of `head` or later.
+        """The existing items with these `ids`, all of the collection of `head`; as of `head` or later.
 
         Raises `CollectionNotFound` if the collection has been deleted in the meantime.
         """
@@ -65,14 +66,14 @@ class ItemCache:
         return found
 
     def forget(self) -> None:
-        """Hold nothing."""
+        """Drop all items."""
         with self._lock:
             self._held.clear()
             self._seqs.clear()
             self._bytes = 0
 
     def _follow(self, head: Head) -> None:
-        """Let go of what has changed up to `head` or later."""
+        """Drop the items that have changed up to `head` or later."""
         with self._lock:
             seq = self._seqs.setdefault(head.id, head.last_seq)
         if seq >= head.last_seq:
@@ -89,7 +90,7 @@ class ItemCache:
             self._seqs[head.id] = now.last_seq
 
     def _keep(self, collection_id: int, seq: int, read: Sequence[Item]) -> None:
-        """Hold items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
+        """Cache items that were read after `seq` had been reached, unless the cache has gone beyond it since."""
         with self._lock:
             if self._seqs.get(collection_id) != seq:
                 return
@@ -113,3 +114,27 @@ def _size(item: Item) -> int:
     """About how many bytes an item takes in memory."""
     texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
     return _ITEM_BYTES + texts + sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
+
+
+class Heads:
+    """A cache of heads of collections, valid until the next commit. Safe for many threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: dict[str, tuple[Version, Head]] = {}  # by the collection's name
+
+    def get(self, name: str) -> Head:
+        """The current state of the collection, as `collections.head` reads it. Raises `CollectionNotFound`."""
+        version = self._database.version()  # before the head: what is committed in between is seen the next time
+        held = self._held.get(name)
+        if version is not None and held is not None and held[0] == version:
+            return held[1]
+        with self._database.once() as connection:
+            head = collections.head(connection, name)
+        if version is not None:
+            self._held[name] = version, head
+        return head
+
+    def forget(self) -> None:
+        """Drop all heads, those of deleted collections among them."""
+        self._held = {}

@@ -14,9 +14,8 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checksums, log
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import AssetRow, ItemRow
-from anyseek.search.catalogue.values import CHUNK, chunks, now
+from anyseek.search.catalogue.values import CHUNK, Lookup, chunks, now
 from anyseek.search.types import Asset, Item
 
 _ITEM = (
@@ -59,7 +58,7 @@ def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
 
 
 def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
-    """Like `read`, for up to a few hundred `ids`, in one statement; missing ones are left out."""
+    """The items with up to a few hundred `ids`, read in one statement; missing ones are left out."""
     rows: dict[int, Sequence[Any]] = {}
     assets: dict[int, dict[str, Asset]] = {}
     for row in _BY_IDS.rows(connection, ids):
@@ -83,13 +82,13 @@ def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None
 
 
 def forget_content(session: Session, collection_id: int, keys: Sequence[str]) -> None:
-    """Have the next run over their sources make these items again, whether or not their files have changed."""
+    """Mark items for being made again by the next run over their sources, even if their files have not changed."""
     for some in chunks(keys):
         where = (ItemRow.collection_id == collection_id, ItemRow.key.in_(some))
         session.execute(update(ItemRow).where(*where).values(stamp=None).execution_options(synchronize_session=False))
         held = read(session, *where)
         _change(session, collection_id, held, lambda item: replace(item, content_hash=""))
-        _tell(session, collection_id, held)
+        _log_changes(session, collection_id, held)
 
 
 def of_collection(collection_id: int) -> ColumnElement[bool]:
@@ -116,7 +115,7 @@ def change(session: Session, collection_id: int, change_one: Change, *where: Col
     """Give the items for which `where` holds another source, or other places of their files."""
     for held in pages(session, *where):
         _change(session, collection_id, held, change_one)
-        _tell(session, collection_id, held)
+        _log_changes(session, collection_id, held)
 
 
 def fill_checksums(session: Session, collection_id: int) -> None:
@@ -143,8 +142,8 @@ def _change(session: Session, collection_id: int, held: Iterable[Item], change_o
         session.connection().execute(_MOVE_ASSET, moved)
 
 
-def _tell(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Enter changed items in the log, from which other processes learn what they hold is old."""
+def _log_changes(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
+    """Enter changed items in the log, from which other processes learn that their copies are stale."""
     entries = [log.NewEntry(log.PAYLOAD, item.id, item.revision) for item in changed]
     log.append(session, collection_id, log.lock(session, collection_id), entries)
 

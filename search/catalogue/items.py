@@ -18,8 +18,7 @@ from anyseek.search.catalogue.collections import SpaceState
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
-from anyseek.search.catalogue.values import CHUNK, chunks
-from anyseek.search.catalogue.vectors import to_bytes
+from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
 from anyseek.search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.types import Attributes, Collection, Item, NewItem, Space
@@ -112,7 +111,7 @@ def refuse_damaged(item: Item) -> None:
 
 
 def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Item]:
-    """Those of `keys` that the collection has."""
+    """The items with these `keys` that the collection has, by key."""
     found: dict[str, Item] = {}
     for some in chunks([key for key in dict.fromkeys(keys) if is_key(key)]):
         where = (ItemRow.collection_id == collection.id, ItemRow.key.in_(some))
@@ -121,7 +120,7 @@ def by_keys(session: Session, collection: Collection, keys: Sequence[str]) -> di
 
 
 def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
-    """Those of `ids` that exist."""
+    """The existing items with these `ids`, by id."""
     connection, found = connection_of(reader), dict[int, Item]()
     for some in chunks(list(dict.fromkeys(ids))):
         found.update((item.id, item) for item in item_rows.read_by_ids(connection, some))
@@ -192,7 +191,7 @@ def count_outside(session: Session, collection: Collection, root: Path) -> int:
 
 
 def referenced_locations(session: Session, locations: AnyCollection[str]) -> set[str]:
-    """Those of `locations` in the asset store that an item refers to."""
+    """The `locations` in the asset store that an item refers to."""
     found: set[str] = set()
     for some in chunks(list(locations)):
         query = select(AssetRow.location).where(AssetRow.stored, AssetRow.location.in_(some))
@@ -269,7 +268,7 @@ def check(collection: Collection, new: NewItem) -> None:
 
 
 def is_key(text: str) -> bool:
-    """Whether a text can be the key of an item, which is `KEYS`."""
+    """True if a text can be the key of an item, which is `KEYS`."""
     return 1 <= len(text) <= KEY_CHARACTERS and is_storable(text) and len(text.encode()) <= KEY_BYTES
 
 
@@ -304,7 +303,7 @@ def _check_vectors(collection: Collection, new: NewItem) -> None:
 
 
 def fits(space: Space, vector: FloatArray) -> bool:
-    """Whether the vector has the space's dimension and length 1 (which excludes NaN)."""
+    """True if the vector has the space's dimension and length 1 (which excludes NaN)."""
     return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
 
 

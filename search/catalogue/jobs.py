@@ -229,13 +229,13 @@ def get(session: Session, job_id: int) -> Job:
 
 
 def get_locked(session: Session, job_id: int) -> Job:
-    """Like `get`, and lock the job until the transaction ends."""
+    """The job, locked until the transaction ends; raises as `get` does."""
     session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update())
     return get(session, job_id)
 
 
 def get_with_counts(session: Session, job_id: int) -> Job:
-    """Like `get`, with the current counts of the ledger if the job is active; reads every row of its ledger."""
+    """The job with the current counts of its ledger, of which every row is read if the job is active."""
     job = get(session, job_id)
     return replace(job, counts=ledger.counts(session, job_id)) if job.active else job
 

@@ -133,7 +133,7 @@ def carry_over(session: Session, job_id: int) -> None:
 
 
 def has_refused(session: Session, job_id: int) -> bool:
-    """Whether any input was quarantined unread, so that its key may be unknown."""
+    """True if an input was quarantined unread, so that its key may be unknown."""
     unread = (LedgerRow.state == QUARANTINED, LedgerRow.attempts == 0, LedgerRow.reason_code != DUPLICATE_KEY)
     return session.scalar(select(LedgerRow.id).where(LedgerRow.job_id == job_id, *unread).limit(1)) is not None
 
@@ -277,7 +277,7 @@ def counts(session: Session, job_id: int) -> Counts:
 
 
 def has_open(session: Session, job_id: int) -> bool:
-    """Whether any input is pending or leased."""
+    """True if an input is pending or leased."""
     where = (LedgerRow.job_id == job_id, LedgerRow.state.in_((PENDING, LEASED)))
     return session.scalar(select(LedgerRow.id).where(*where).limit(1)) is not None
 
@@ -288,7 +288,7 @@ def failures(session: Session, job_id: int, after_id: int = 0, limit: int = 500)
 
 
 def skipped(session: Session, job_id: int, after_id: int = 0, limit: int = 500) -> list[Failure]:
-    """Like `failures`, for inputs that were left out as duplicates; the reason names the other key."""
+    """The next inputs that were left out as duplicates; the reason names the other key."""
     return _told(session, job_id, LedgerRow.outcome == DUPLICATE, after_id, limit)
 
 
@@ -303,13 +303,13 @@ def _told(session: Session, job_id: int, which: ColumnElement[bool], after_id: i
 
 
 def has_failure(session: Session, job_id: int, code: str) -> bool:
-    """Whether any input was quarantined with the reason `code`."""
+    """True if an input was quarantined with the reason `code`."""
     where = (LedgerRow.job_id == job_id, LedgerRow.state == QUARANTINED, LedgerRow.reason_code == code)
     return session.scalar(select(LedgerRow.id).where(*where).limit(1)) is not None
 
 
 def present(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
-    """Those of `keys` that belong to an input of the job."""
+    """The `keys` that belong to an input of the job."""
     found: set[str] = set()
     for some in chunks(list(keys)):
         query = select(LedgerRow.key).where(LedgerRow.job_id == job_id, LedgerRow.key.in_(some))
@@ -318,7 +318,7 @@ def present(session: Session, job_id: int, keys: Iterable[str]) -> set[str]:
 
 
 def quarantined_uris(session: Session, job_id: int, uris: Iterable[str]) -> set[str]:
-    """Those of `uris` that are quarantined."""
+    """The `uris` that are quarantined."""
     return {uri for uri, state in states(session, job_id, list(uris)).items() if state == QUARANTINED}
 
 

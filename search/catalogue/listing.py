@@ -21,7 +21,7 @@ _FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out
 
 
 class Order(StrEnum):
-    """How a listing is sorted; items without a date come last, by key."""
+    """The order of a listing; items without a date come last, by key."""
 
     KEY = "key"
     NEWEST = "newest"
@@ -30,7 +30,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an item stands in a listing: its key, and the seconds since 1970 at which it was taken."""
+    """The position of an item in a listing: its key, and the seconds since 1970 at which it was taken."""
 
     key: str
     moment: float | None = None
@@ -46,7 +46,7 @@ class Place:
         raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
 
     def cursor(self, order: Order) -> str:
-        """What a caller sends as `after` to get the items that follow."""
+        """The text that a client sends as `after` to get the items that follow."""
         if order is Order.KEY:
             return self.key
         return f"{'' if self.moment is None else repr(self.moment)} {self.key}"

@@ -1,4 +1,4 @@
-"""Where the pictures of items lie, by the items' keys or by their content."""
+"""Locations of the pictures of items, by the items' keys or by their content."""
 
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Picture:
     size_bytes: int
 
     def is_free_for(self, path: Path | None) -> bool:
-        """Whether the item may be given to the file at `path` if that has the same content.
+        """True if the item may be given to the file at `path`, which has the same content.
 
         The item's own file must be gone, or be that file and of a source that was forgotten.
         """
@@ -39,7 +39,7 @@ class Picture:
 
 
 def of_keys(session: Session, collection: Collection, keys: Sequence[str]) -> dict[str, Picture]:
-    """Those of `keys` that the collection has."""
+    """The pictures of the items with these `keys`, by key."""
     found: dict[str, Picture] = {}
     for some in chunks(keys):
         rows = session.execute(_QUERY.where(ItemRow.collection_id == collection.id, ItemRow.key.in_(some)))
@@ -58,7 +58,7 @@ def of_contents(session: Session, collection: Collection, hashes: Sequence[str])
 
 
 def any_begins_with(session: Session, collection: Collection, prefix: str) -> bool:
-    """Whether an item's key begins with `prefix`."""
+    """True if an item's key begins with `prefix`."""
     between = (ItemRow.key >= prefix, ItemRow.key < prefix + _LAST_CHARACTER)
     query = select(ItemRow.id).where(ItemRow.collection_id == collection.id, *between).limit(1)
     return session.scalar(query) is not None

@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import checksums
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
-from anyseek.search.catalogue.values import chunks
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import chunks, from_bytes, to_bytes
 from anyseek.search.types import IdArray
 
 UPSERT, PAYLOAD, DELETE = "upsert", "payload", "delete"
@@ -267,7 +266,7 @@ def _vector_page(session: Session, collection_id: int, newest: Select[int, int, 
 
 
 def _are_sound(collection_id: int, entries: Sequence[Row[*tuple[Any, ...]]]) -> list[bool]:
-    """Whether the values of each row of `_ENTRY` match their checksum."""
+    """Flags of the rows of `_ENTRY` whose values match their checksum."""
     found = checksums.of_entries(collection_id, [entry[:-1] for entry in entries])
     return [entry[-1] in (None, checksum) for entry, checksum in zip(entries, found, strict=True)]
 

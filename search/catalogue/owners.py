@@ -40,7 +40,7 @@ def renew(session: Session, name: str, valid_for: timedelta) -> None:
 
 
 def is_heard_of(session: Session, name: str) -> bool:
-    """Whether the owner `name` has renewed its registration in time."""
+    """True if the owner `name` has renewed its registration in time."""
     expires = session.scalar(select(OwnerRow.expires_at).where(OwnerRow.name == name))
     return expires is not None and utc(expires) > clock(session)
 

@@ -1,4 +1,4 @@
-"""Tries the database as readers and writers use it, and leaves nothing behind."""
+"""Probes of the database, as readers and writers use it, that leave nothing behind."""
 
 import uuid
 from datetime import timedelta

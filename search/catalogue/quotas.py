@@ -41,7 +41,7 @@ NO_QUOTA = Quota()
 
 @dataclass(frozen=True)
 class Usage:
-    """What counts for a key."""
+    """The numbers of items and bytes that count for a key."""
 
     items: int
     bytes: int
@@ -54,7 +54,7 @@ def of_key(session: Session, key: str) -> Quota:
 
 
 def usage(session: Session, key: str) -> Usage:
-    """What counts for a key, as the transaction sees it."""
+    """The usage of a key's quota, as the transaction sees it."""
     counted = select(func.count(), func.coalesce(func.sum(ItemRow.stored_bytes), 0))
     items, size = session.execute(counted.where(ItemRow.charged_to == key)).one()
     return Usage(items, int(size))

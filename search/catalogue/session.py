@@ -3,22 +3,22 @@
 Queries need less than a transaction: `once` is for a single statement, and `version` tells whether anything changed.
 """
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue.commits import CommitWatch, Version
-from anyseek.search.catalogue.sqlite import sqlite_engine
+from anyseek.search.catalogue.sqlite import CommitWatch, Version, begin_immediate, sqlite_engine, writer_queue
 from anyseek.search.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
 BUSY_SECONDS = 60.0
 _patience: ContextVar[float] = ContextVar("patience", default=BUSY_SECONDS)
-_SET_PATIENCE = "anyseek_busy_timeout"  # among a pooled connection's own facts, which go when it does
+_BUSY_TIMEOUT = "anyseek_busy_timeout"  # the key of what was set last in the `info` of a pooled connection
 # A writer that is silent for this long within its transaction hangs; PostgreSQL rolls it back, or others would wait.
 SILENT_WRITER_SECONDS = 60
 
@@ -57,7 +57,7 @@ class Database:
         """Open a consistent, read-only view."""
         with timed(Stage.CATALOGUE), Session(self.engine) as session:
             if self.engine.dialect.name == "sqlite":
-                self._be_patient(session.connection())
+                self._set_busy_timeout(session.connection(), self._patience_seconds())
                 session.connection().exec_driver_sql("BEGIN")
             else:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
@@ -68,17 +68,27 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a transaction that is committed at the end of the block, or rolled back if the block raises.
 
-        On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway.
+        On SQLite it takes the write lock at once, so that two writers wait for each other instead of failing midway;
+        those of one process get it in the order in which they came.
         PostgreSQL rolls it back after a silence of `SILENT_WRITER_SECONDS`; the block then raises `InternalError`.
         """
-        with timed(Stage.CATALOGUE), Session(self.engine, expire_on_commit=False) as session, session.begin():
-            if self.engine.dialect.name == "sqlite":
-                self._be_patient(session.connection())
-                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        sqlite = self.engine.dialect.name == "sqlite"
+        deadline = time.monotonic() + self._patience_seconds()
+        turn = writer_queue(self.engine).turn(self._patience_seconds()) if sqlite else nullcontext()
+        with (
+            timed(Stage.CATALOGUE),
+            turn,
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            if sqlite:
+                self._set_busy_timeout(session.connection(), 0)
+                begin_immediate(session.connection(), deadline)
+                self._set_busy_timeout(session.connection(), self._patience_seconds())
             else:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_WRITER_SECONDS}s'"))
                 if _patience.get() < self._longest_wait:  # else as long as the connection says, or others are silent
-                    session.execute(text(f"SET LOCAL lock_timeout = '{self._patience_ms()}ms'"))
+                    session.execute(text(f"SET LOCAL lock_timeout = '{round(1000 * self._patience_seconds())}ms'"))
             yield session
 
     @contextmanager
@@ -89,30 +99,30 @@ class Database:
         """
         with timed(Stage.CATALOGUE), self._single.connect() as connection:
             if self.engine.dialect.name == "sqlite":
-                self._be_patient(connection)
+                self._set_busy_timeout(connection, self._patience_seconds())
             yield connection
 
     def version(self) -> Version | None:
-        """What is another one after every commit of any process; None where telling costs as much as reading."""
+        """A version that changes with every commit of any process; None where it would cost as much as reading."""
         return self._commits.version()
 
     def glance(self) -> Version | None:
-        """As `version`, for those who must not wait even for another thread; None where they would have to."""
+        """The same version, without ever waiting for another thread; None where that would be needed."""
         return self._commits.glance()
 
     def close(self) -> None:
         self._commits.close()
         self.engine.dispose()
 
-    def _be_patient(self, connection: Connection) -> None:
-        """Have one of SQLite's connections wait as long as the caller does; it keeps what was set last."""
-        wanted = self._patience_ms()
-        if connection.info.get(_SET_PATIENCE) != wanted:  # a statement costs ten times as much as this look
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {wanted}")
-            connection.info[_SET_PATIENCE] = wanted
+    def _set_busy_timeout(self, connection: Connection, seconds: float) -> None:
+        """Set how long a connection to SQLite waits for locks; the connection keeps the value."""
+        milliseconds = round(1000 * seconds)
+        if connection.info.get(_BUSY_TIMEOUT) != milliseconds:  # a statement costs ten times as much as this look
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+            connection.info[_BUSY_TIMEOUT] = milliseconds
 
-    def _patience_ms(self) -> int:
-        return round(1000 * min(_patience.get(), self._longest_wait))
+    def _patience_seconds(self) -> float:
+        return min(_patience.get(), self._longest_wait)
 
 
 def connection_of(reader: Session | Connection) -> Connection:

@@ -69,7 +69,7 @@ def list_of(session: Session, collection: Collection) -> list[HeldSource]:
 
 
 def set_predicts(session: Session, source_id: int, predicts: bool) -> None:
-    """Whether items of a source get predicted attributes from its next job on.
+    """Set if items of a source get predicted attributes from its next job on.
 
     Raises `SourceHeld` if that changes while a job is at work on it, which has settled some of its inputs already.
     """

@@ -97,10 +97,10 @@ def build(session: Session, collection: Collection, model: str, spaces: Iterable
 
 
 def _leave_uncalibrated(session: Session, collection_id: int) -> None:
-    """Where its user took back what was fitted, and fitted nothing since, no job does so in the spaces to come."""
+    """Keep jobs from fitting the new spaces of a collection whose user took back a fit and made none since."""
     own, state = SpaceRow.collection_id == collection_id, SpaceRow.state
-    asked = select(SpaceRow.id).where(own, state == SpaceState.SERVING, SpaceRow.calibrated_count.is_(None))
-    undone = session.scalars(asked).all()
+    tuned_by_users = select(SpaceRow.id).where(own, state == SpaceState.SERVING, SpaceRow.calibrated_count.is_(None))
+    undone = session.scalars(tuned_by_users).all()
     if undone and not tunings.are_held(session, undone):
         leave = update(SpaceRow).where(own, state == SpaceState.BUILDING).values(calibrated_count=None)
         session.execute(leave.execution_options(synchronize_session=False))
@@ -165,7 +165,7 @@ def lacking(session: Session, of: Target, after_id: int, limit: int, since: int 
 
 
 def _has_vector(space: SpaceHead) -> ColumnElement[bool]:
-    """Whether an item's newest content has a vector in the space. A changed attribute counts as new content."""
+    """True if an item's newest content has a vector in the space. A changed attribute counts as new content."""
     of_item = (LogRow.collection_id == ItemRow.collection_id, LogRow.item_id == ItemRow.id)
     made = (LogRow.space_id == space.id, LogRow.kind == log.UPSERT, LogRow.revision >= ItemRow.revision)
     return select(LogRow.seq).where(*of_item, *made).exists()

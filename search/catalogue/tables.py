@@ -102,7 +102,7 @@ class SpaceRow(Table):
 
 
 class _Fitted:
-    """What was fitted for queries of one modality in a space, with what held-out ones measured `before` and `after`."""
+    """A fit for queries of one modality in a space, with the error on held-out queries `before` and `after`."""
 
     space_id: Mapped[int] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True)
     modality: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -261,7 +261,7 @@ for _dialect, _statements in INDEX_WORDS.items():
 
 
 def is_of_catalogue(name: str | None, kind: str, _parents: object = None) -> bool:
-    """Whether a table is one of those here, and not of SQLite's full text, which makes some for itself."""
+    """True if a table is one of those here, and not one that SQLite's full text makes for itself."""
     return kind != "table" or name is None or not name.startswith("words_index")
 
 
@@ -362,7 +362,7 @@ class SnapshotLeaseRow(Table):
 
 
 class CursorRow(Table):
-    """How far an index outside has followed a space on a version of its centre; see `anyseek.search.catalogue.cursors`.
+    """The position of an external index in a space's log; see `anyseek.search.catalogue.cursors`.
 
     `centre` is float32 little-endian. `fence` grows with each lease.
     """

@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checksums
 from anyseek.search.catalogue.tables import CurveRow, SpaceRow, TuningRow
-from anyseek.search.catalogue.values import utc
-from anyseek.search.catalogue.vectors import from_bytes, to_bytes
+from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
 from anyseek.search.curve import Curve, OwnCurve
 from anyseek.search.types import Tuning
 
@@ -66,7 +65,7 @@ def replace(
 
 
 def are_held(session: Session, space_ids: Collection[int]) -> bool:
-    """Whether anything was fitted in these spaces."""
+    """True if anything was fitted in these spaces."""
     held = [exists().where(table.space_id.in_(space_ids)) for table in (TuningRow, CurveRow)]
     return bool(session.scalar(select(or_(*held))))
 

@@ -50,7 +50,7 @@ def upgrade(database: Database) -> None:
 
 
 def _is_newest(database: Database) -> bool:
-    """Whether the tables are those that this program knows; False as well if that cannot be told."""
+    """True if the tables are known to be of this program's version."""
     name = make_url(database.url).database
     if database.url.startswith("sqlite") and not (name and Path(name).exists()):
         return False  # asking would make the file, without the lock that `_alone` takes

@@ -14,9 +14,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import collections, facets, item_rows
-from anyseek.search.catalogue.lookup import Lookup
 from anyseek.search.catalogue.tables import ItemRow, WordsRow
-from anyseek.search.catalogue.values import chunks
+from anyseek.search.catalogue.values import Lookup, chunks
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import IdArray, Item
 from anyseek.search.words import document, words_of
@@ -93,12 +92,12 @@ def make_again(session: Session, collection_id: int) -> None:
         insert_of(session, collection_id, [item for item in some if not item.damaged])
 
 
-def ranked(session: Session, collection_id: int, asked: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
+def ranked(session: Session, collection_id: int, query: str, where: Filter | None, most: int) -> list[tuple[int, int]]:
     """The items that have one of the words asked for and pass a `checked` filter: (item id, rank), at most `most`.
 
     Those with more of the words come first, and rarer words count more. Items with the same words have the same rank.
     """
-    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(asked))}
+    found = {word: _ids(session, collection_id, word) for word in dict.fromkeys(words_of(query))}
     every = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
     if where is not None:
         every = facets.ids_where(session, collection_id, where, among=every)
@@ -115,7 +114,7 @@ def ranked(session: Session, collection_id: int, asked: str, where: Filter | Non
 
 
 def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: Mapping[int, int] | None) -> list[Item]:
-    """Those of some sound items of a collection that full text does not find by their words, or finds by others.
+    """The sound items of `some` that full text does not find by their words, or finds by others.
 
     `indexed` is what the function of this name said in the same transaction.
     """
@@ -132,7 +131,7 @@ def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: M
 
 
 def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: Mapping[int, int] | None) -> bool:
-    """Whether SQLite's index, and not only a row, has other words than one of these items; or `strays`, by either."""
+    """True if SQLite's index, and not only a row, has other words than one of these items, or has `strays`."""
     if indexed is None:
         return False
     return bool(strays) or any(

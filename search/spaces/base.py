@@ -40,7 +40,7 @@ class Neighbours(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """How far what is stored of a space reaches, besides the log: up to the log's entry `seq`, 0 if nothing is stored.
+    """The stored state of a space besides its log, up to the log's entry `seq`; 0 if nothing is stored.
 
     `at` is when it was written; None where that is not known.
     """
@@ -57,7 +57,7 @@ class View(Protocol):
 
     @property
     def lacking(self) -> int:
-        """How many items cannot be found because their vectors are damaged or lost, as far as this process knows."""
+        """The number of items that cannot be found because their vectors are known to be damaged or lost."""
         ...
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
@@ -113,7 +113,7 @@ class LiveSpace(Protocol):
         ...
 
     def stored(self) -> Stored:
-        """What a process that opens the space now need not read from the log; nothing is opened or loaded for it."""
+        """The state that a process which opens the space now need not read from the log. Nothing is loaded for this."""
         ...
 
     def faults(self) -> Iterator[str]:
@@ -220,5 +220,5 @@ def none_found(queries: int) -> Neighbours:
 
 
 def _is_tied(found: Neighbours, k: int) -> bool:
-    """Whether others may have the score of the k-th."""
+    """True if neighbours that are not listed may have the k-th score of a query."""
     return bool(np.any(found.scores[:, -1] == found.scores[:, k - 1]))

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections, cursors, items, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.catalogue.cursors import Cursor, Lease
+from anyseek.search.catalogue.cursors import Cursor, CursorLease
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import IndexUnavailable, LeaseLost
 from anyseek.search.filters.tree import Filter
@@ -72,7 +72,7 @@ class SharedStore(Protocol):
     def count(self) -> int: ...
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """Those of `ids` that are held, ascending, and their vectors (n, d)."""
+        """The `ids` that are held, ascending, and their vectors (n, d)."""
         ...
 
 
@@ -155,7 +155,7 @@ class SharedSpace:
         """Do nothing: the next refresh finds what another process has built."""
 
     def stored(self) -> Stored:
-        """What the store that serves has."""
+        """The state of the store that serves."""
         self._look()
         return Stored(0 if self._serving is None else self._serving.seq)
 
@@ -198,7 +198,7 @@ class SharedSpace:
                 cursors.release(session, lease)
         return True
 
-    def _apply(self, lease: Lease) -> None:
+    def _apply(self, lease: CursorLease) -> None:
         """Apply the log after the cursor, or copy everything if the log there is gone."""
         while True:
             with self._database.read() as session:
@@ -214,7 +214,7 @@ class SharedSpace:
                 self._bring(at, sorted({entry.item_id for entry in page}))
                 self._advance(lease, at, page[-1].seq)
 
-    def _fill(self, lease: Lease, at: Cursor, head: Head) -> None:
+    def _fill(self, lease: CursorLease, at: Cursor, head: Head) -> None:
         """Copy every item to the store, then remove ids that belong to no item."""
         after = 0
         while ids := self._ids_after(after):
@@ -247,7 +247,7 @@ class SharedSpace:
         if gone:
             store.delete(np.array(gone, np.int64))
 
-    def _advance(self, lease: Lease, at: Cursor, seq: int, ready: bool = True) -> None:
+    def _advance(self, lease: CursorLease, at: Cursor, seq: int, ready: bool = True) -> None:
         try:
             with self._database.write() as session:
                 cursors.advance(session, lease, at.seq, seq, ready)
@@ -256,7 +256,7 @@ class SharedSpace:
                 cursors.set_back(session, lease, at.seq)
             raise
 
-    def _at(self, session: Session, lease: Lease) -> Cursor:
+    def _at(self, session: Session, lease: CursorLease) -> Cursor:
         for cursor in cursors.all_of(session, self._space.id):
             if cursor.centre_version == lease.centre_version:
                 return cursor

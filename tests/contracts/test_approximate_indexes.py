@@ -13,7 +13,7 @@ from anyseek.search.spaces.local import faiss as faiss_index
 from anyseek.search.spaces.local.candidates import GpuMissing
 from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.kinds import Kind, State
-from anyseek.search.spaces.local.memory import MemoryIndex
+from tests.search.memory_index import MemoryIndex
 
 DIMENSION = 32
 COUNT = 3_000

@@ -10,8 +10,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek.search import derived as trusting
-from anyseek.search.catalogue import audit, checks, collections, derived, facets, integrity, items, log, words
-from anyseek.search.catalogue.derived import FACETS, WORDS, Kind, survey
+from anyseek.search.catalogue import audit, checks, collections, derived, facets, items, log, words
+from anyseek.search.catalogue.derived import FACETS, WORDS, DerivedKind, survey
 from anyseek.search.catalogue.session import Database
 from anyseek.search.derived import DerivedRows
 from anyseek.search.errors import StoreCorrupt
@@ -63,7 +63,7 @@ def answers(database: Database, collection: Collection) -> Found:
         return {name: [items.by_ids(session, [one])[one].key for one in found] for name, found in ids.items()}
 
 
-def differing(database: Database, kind: Kind) -> list[str]:
+def differing(database: Database, kind: DerivedKind) -> list[str]:
     found = survey(database, kind)
     with database.read() as session:
         held = items.by_ids(session, [one for some in found.stale.values() for one in some])
@@ -77,7 +77,9 @@ def mends(database: Database) -> list[tuple[str, str | None, str | None]]:
 
 
 @pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
-def test_nothing_differs_where_nothing_is_damaged(database: Database, collection: Collection, kind: Kind) -> None:
+def test_nothing_differs_where_nothing_is_damaged(
+    database: Database, collection: Collection, kind: DerivedKind
+) -> None:
     assert not survey(database, kind)
     write(database, collection)
     counted: list[int] = []
@@ -167,7 +169,7 @@ def test_rows_of_items_that_are_gone_are_removed_but_not_of_lost_ones(
 
 @pytest.mark.parametrize("kind", [FACETS, WORDS], ids=["facets", "words"])
 def test_what_is_written_meanwhile_is_not_damage(
-    database: Database, collection: Collection, kind: Kind, monkeypatch: pytest.MonkeyPatch
+    database: Database, collection: Collection, kind: DerivedKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(derived, "CHUNK", 1)
     write(database, collection)
@@ -352,6 +354,6 @@ def flipped(path: Path, whole: bytes, place: int, collection: Collection) -> Fou
         is_damaged = any(checks.damaged_items(session, collections.head(session, "things")))
     found = answers(database, collection)
     with database.read() as session:
-        assert is_damaged or list(integrity.faults(session)) == []
+        assert is_damaged or list(checks.database_faults(session)) == []
     database.close()
     return "left out" if is_damaged else found

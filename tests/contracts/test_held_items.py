@@ -10,8 +10,7 @@ from sqlalchemy import event, update
 
 from anyseek.search.catalogue import collections, item_rows, items, log, sources
 from anyseek.search.catalogue.collections import Head
-from anyseek.search.catalogue.heads import Heads
-from anyseek.search.catalogue.item_cache import ItemCache
+from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.errors import CollectionNotFound

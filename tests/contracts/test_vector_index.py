@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.local.base import VectorIndex
-from anyseek.search.spaces.local.memory import MemoryIndex
 from anyseek.search.spaces.qdrant.index import IndexUnreachable, QdrantIndex, Tenant, connect
 from tests.contracts.vector_indexes import FAISS, MEMORY, STORES, Make
+from tests.search.memory_index import MemoryIndex
 
 DIMENSION = 8
 IDS = st.integers(1, 12)

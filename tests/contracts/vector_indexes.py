@@ -12,11 +12,11 @@ from anyseek.search.filters.tree import KEY, AnyOf, Compare, Operator
 from anyseek.search.spaces.base import Neighbours
 from anyseek.search.spaces.local.base import VectorIndex
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.memory import MemoryIndex
 from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
 from anyseek.search.spaces.shared import SharedStore
 from anyseek.search.types import IdArray, Item
 from tests.contracts.table_backend import TableStore
+from tests.search.memory_index import MemoryIndex
 
 QDRANT_URL = os.environ.get("QDRANT_URL", "")
 NEEDS_SERVER = pytest.mark.skipif(not QDRANT_URL, reason="QDRANT_URL is not set")

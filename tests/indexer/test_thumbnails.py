@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.put import put_item, remake
+from anyseek.indexer.put import put_item, remake, thumbnail_of
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
-from anyseek.indexer.thumbnails import thumbnail_of
 from anyseek.model.seam import FloatArray, Regions, Value
 from anyseek.search.maintenance import rebuild, verify
 from tests.indexer.harness import NAME, installation

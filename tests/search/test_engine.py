@@ -22,11 +22,11 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.spaces.local.memory import MemoryIndex
 from anyseek.search.spaces.qdrant.backend import QdrantBackend
 from anyseek.search.spaces.qdrant.index import connect
 from anyseek.search.types import Collection, Part, Query, Results, Tuning
 from tests.search.gallery import WordsEmbedder, keys, make_collection, picture, put, remove, text
+from tests.search.memory_index import MemoryIndex
 
 
 @pytest.fixture

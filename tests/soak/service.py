@@ -17,7 +17,9 @@ from tests.services.anyseek import Anyseek
 COLLECTION = "soak"
 _MEBIBYTE = 1024 * 1024
 # Both of its models need no weights, and items that were found are kept up to a small limit, so that leaks are seen.
-_LINES = "import anyseek.workers.runtime\nfrom tests.indexer.mirrored import load\nworkers.runtime.load_embedder = load"
+_LINES = (
+    "import anyseek.workers.runtime as runtime\nfrom tests.indexer.mirrored import load\nruntime.load_embedder = load"
+)
 _SETTINGS: Mapping[str, str] = {"ANYSEEK_LIMITS_ITEM_CACHE_BYTES": "100000"}
 
 

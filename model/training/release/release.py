@@ -42,12 +42,12 @@ from anyseek.model.home import default_home
 from anyseek.model.seam import ONE_VECTOR, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.towers.space import FILE as TOWERS
-from anyseek.model.training.dense.bundling import add_decoder
 from anyseek.model.training.pretraining.batches import BatchSource
 from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
 from anyseek.model.training.pretraining.plan import make_plan
 from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.start import start_files
+from anyseek.model.training.release.decoder import add_decoder
 from anyseek.model.training.release.images import Classes, dense_targets, write_decoders
 from anyseek.model.training.release.query_means import GALLERY, Measured, measure
 from anyseek.model.training.release.trimming import rows_of_use, trimmed, without_targets

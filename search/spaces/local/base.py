@@ -1,7 +1,6 @@
 """The interface of the local backend's indexes: ids and unit vectors in, nearest ids out.
 
-`anyseek.search.spaces.local.memory` (NumPy, the reference of the tests) and `anyseek.search.spaces.local.faiss`
-implement it.
+`anyseek.search.spaces.local.faiss` implements it, and so does the tests' reference in plain NumPy.
 """
 
 from collections.abc import Callable
@@ -51,7 +50,7 @@ class VectorIndex(Protocol):
     def count(self) -> int: ...
 
     def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """Those of `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
+        """The `ids` that are held, ascending, and their vectors (n, d); for checking the index."""
         ...
 
     def frozen(self) -> Frozen:

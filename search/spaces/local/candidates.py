@@ -261,7 +261,7 @@ def _write(index: Any, file: BinaryIO) -> None:
 
 
 def _parts(dimension: int) -> int:
-    """How many codes of 4 bits a vector has: one for two numbers.
+    """The number of 4-bit codes of a vector: one for two of its numbers.
 
     With one for four, near vectors come in an order so wrong that 20 times as many candidates are needed for the same
     recall behind a filter.

@@ -250,7 +250,7 @@ def _pieces(rows: IdArray) -> Iterator[IdArray]:
 
 
 def _are_in(ids: IdArray, allowed: IdArray) -> Bits:
-    """Which of `ids` are among those `allowed`, which are ascending and not empty."""
+    """Mask of the `ids` that are in `allowed`, which is ascending and not empty."""
     places = np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)
     there: Bits = allowed[places] == ids
     return there

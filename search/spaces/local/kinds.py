@@ -1,4 +1,4 @@
-"""Which kind of FAISS index suits which number of vectors, and when to build another: the constants, with reasons.
+"""The choice of a kind of FAISS index by the number of vectors, and of when to rebuild: constants, with reasons.
 
 Times are of 768 numbers a vector on two cores (docs/indexes.md).
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """How an index looks for the nearest vectors."""
+    """The structure by which an index finds the nearest vectors."""
 
     FLAT = "flat"  # every vector is compared: exact, and nothing to build
     HNSW = "hnsw"  # a graph of neighbours over vectors of 8 bits a number
@@ -66,7 +66,7 @@ def least(kind: Kind) -> int:
 
 
 def is_worn(state: State) -> bool:
-    """Whether the index should be rebuilt although its kind suits."""
+    """True if the index should be rebuilt although its kind suits."""
     rows = state.living + state.dead
     too_many_dead = state.dead > LEAST_DEAD and state.dead > MOST_DEAD * rows
     return too_many_dead or (state.kind is Kind.IVF and rows > OUTGROWN * state.trained_for)

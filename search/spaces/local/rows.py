@@ -76,7 +76,7 @@ class Rows:
         self._by_id.put(ids, rows)
 
     def kill(self, ids: IdArray) -> None:
-        """Forget ids; unknown ones are ignored."""
+        """Mark the rows of `ids` as dead; unknown ids are ignored."""
         rows = self.find(ids)
         held = rows >= 0
         if held.any():
@@ -94,7 +94,7 @@ class Rows:
             start += len(block)
 
     def vectors(self, rows: IdArray) -> FloatArray:
-        """Those of `rows` (n,), as (n, d)."""
+        """The vectors (n, d) of `rows` (n,)."""
         taken = np.empty((len(rows), self.dimension), np.float32)
         for start, block in self.blocks(self.count):
             here = (rows >= start) & (rows < start + len(block))
@@ -114,7 +114,7 @@ class Rows:
         return scores
 
     def _scores_in(self, queries: FloatArray, block: FloatArray, rows: IdArray) -> FloatArray:
-        """As `scores`, with rows of one block counted from its first."""
+        """Inner products with rows of one block, which are counted from its first."""
         found = np.empty(rows.shape, np.float32)
         _native.fvec_inner_products_by_idx(*_pointers(found, queries, block, rows), self.dimension, *rows.shape)
         return found
@@ -191,7 +191,7 @@ class RowsById:
         return rows
 
     def put(self, ids: IdArray, rows: IdArray) -> None:
-        """From now on `rows` hold `ids`; -1 for ids that are gone."""
+        """Set the `rows` of `ids`; -1 for ids that are gone."""
         self._recent.update(zip(ids.tolist(), rows.tolist(), strict=True))
         if len(self._recent) > RECENT:
             self._merge()

@@ -45,8 +45,8 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a snapshot must have to be usable now. Entries up to `compacted_seq` may be gone from the log."""
+class Requirements:
+    """Requirements of a usable snapshot. Entries up to `compacted_seq` may be gone from the log."""
 
     centre_version: int
     fingerprint: str
@@ -69,7 +69,7 @@ def save(folder: Path, held: Frozen, seq: int, centre_version: int, fingerprint:
     return path
 
 
-def load(folder: Path, index: VectorIndex, wanted: Wanted) -> Header | None:
+def load(folder: Path, index: VectorIndex, wanted: Requirements) -> Header | None:
     """Restore the newest complete and usable snapshot into `index`; None if there is none.
 
     Every skipped snapshot is logged: it costs time, but no answers.
@@ -104,7 +104,7 @@ def stands_at(path: Path) -> tuple[int, int]:
 
 
 def written_at(path: Path) -> datetime | None:
-    """When the snapshot was written; None if it is gone."""
+    """The time at which the snapshot was written; None if it is gone."""
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def remove(path: Path) -> None:
     shutil.rmtree(renamed)
 
 
-def _check_wanted(path: Path, header: Header, wanted: Wanted) -> None:
+def _check_wanted(path: Path, header: Header, wanted: Requirements) -> None:
     held = (header.centre_version, header.fingerprint, header.kind)
     if held != (wanted.centre_version, wanted.fingerprint, wanted.kind):
         raise StoreCorrupt(f"the snapshot {path} belongs to another centre, other weights or another kind of index")

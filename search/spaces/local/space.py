@@ -19,11 +19,11 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.tree import Filter
-from anyseek.search.locks import ReadersLock
 from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.base import Renewal, VectorIndex
 from anyseek.search.spaces.local.filters import ResolvedFilters
+from anyseek.search.spaces.local.locks import ReadersLock
 from anyseek.search.types import IdArray
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class LocalSpace:
 
     @property
     def is_worn(self) -> bool:
-        """Whether the space is open and `renew` would build something."""
+        """True if the space is open and `renew` would build something."""
         return self._live is not None and self._better(self._live, thorough=True) is not None
 
     def renew(self) -> None:
@@ -185,7 +185,7 @@ class LocalSpace:
         return Stored(snapshots.stands_at(held[-1])[0], snapshots.written_at(held[-1]))
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with the snapshots."""
+        """The faults of the snapshots, one sentence each."""
         for path in snapshots.listed(self.folder):
             try:
                 header = snapshots.read_header(path)
@@ -240,7 +240,7 @@ class LocalSpace:
             return live.index.renewal(thorough)
 
     def _lags(self) -> bool:
-        """Whether the space has a newer centre than the index."""
+        """True if the space has a newer centre than the index."""
         with self._database.read() as session:
             head = collections.head_by_id(session, self._collection_id)
         return self._opened().centre_version != head.centre_version(self._space.id)
@@ -256,7 +256,7 @@ class LocalSpace:
         return live is not None and live.cursor >= head.last_seq and self._may_serve(live, version)
 
     def _may_serve(self, live: _Live, version: int) -> bool:
-        """Whether the index may keep serving although the space's centre has that version."""
+        """True if the index may keep serving although the space's centre has that version."""
         return live.centre_version == version or live.index.count() > REOPENED_UP_TO
 
     def _open(self) -> _Live:
@@ -265,7 +265,7 @@ class LocalSpace:
             head = collections.head_by_id(session, self._collection_id)
             version = head.centre_version(self._space.id)
             live = _Live(self._empty(), collections.centre_of(session, self._space.id), version, head.last_seq)
-            wanted = snapshots.Wanted(
+            wanted = snapshots.Requirements(
                 version, self._space.fingerprint, snapshots.kind_of(live.index), head.compacted_seq, head.last_seq
             )
             header = snapshots.load(self.folder, live.index, wanted)

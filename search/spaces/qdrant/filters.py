@@ -189,7 +189,7 @@ def _starting(prefix: str) -> models.Filter:
 
 
 def _same_start(start: str) -> list[models.FieldCondition]:
-    """Of a text that begins with `start`, of 0, 2, 4, … characters."""
+    """The conditions of a text that begins with `start`, of 0, 2, 4, … characters."""
     if not start:
         return []
     return [models.FieldCondition(key="starts", match=models.MatchValue(value=_number_of(start)))]

@@ -175,7 +175,7 @@ def connect(address: str, api_key: str | None = None) -> QdrantClient:
 
 
 def is_server(client: QdrantClient) -> bool:
-    """Whether the client is connected to a server; local mode has no indexes."""
+    """True if the client is connected to a server; local mode has no indexes."""
     return bool(client.init_options.get("url"))
 
 

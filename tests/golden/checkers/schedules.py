@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anyseek.model.generation.sampling import filter_logits
+from anyseek.model.generation.run import filter_logits
 from anyseek.model.generation.schedule import cosine_counts, linear_counts, temperatures
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig, parse_metadata
 from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps

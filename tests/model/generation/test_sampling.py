@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from anyseek.model.generation.sampling import SamplingInvalid, filter_logits, sample
+from anyseek.model.generation.run import SamplingInvalid, filter_logits, sample
 
 LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.2, 0.3]]))
 

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue import checks, collections, derived, facets, words
-from anyseek.search.catalogue.derived import FACETS, WORDS, Kind
+from anyseek.search.catalogue.derived import FACETS, WORDS, DerivedKind
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import INDEX_WORDS
 from anyseek.search.types import Collection
@@ -47,7 +47,7 @@ def transactions(database: Database) -> Iterator[list[list[str]]]:
     event.remove(database.engine, "before_cursor_execute", note)
 
 
-def mend(database: Database, kind: Kind) -> None:
+def mend(database: Database, kind: DerivedKind) -> None:
     found = derived.survey(database, kind)
     assert found
     derived.mend(database, kind, found)
@@ -116,7 +116,9 @@ def test_an_index_that_differs_itself_is_made_anew(database: Database, statement
     ],
     ids=["facets", "words"],
 )
-def test_rows_of_many_items_that_are_gone_are_removed_in_turns(database: Database, kind: Kind, statement: str) -> None:
+def test_rows_of_many_items_that_are_gone_are_removed_in_turns(
+    database: Database, kind: DerivedKind, statement: str
+) -> None:
     many = f"WITH RECURSIVE many (n) AS (SELECT {LATER} UNION ALL SELECT n + 1 FROM many LIMIT {STRAYS}) "
     damage(database, many + statement)
     with transactions(database) as seen:

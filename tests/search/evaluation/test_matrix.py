@@ -18,9 +18,9 @@ from anyseek.search.evaluation.instruments import Instruments
 from anyseek.search.evaluation.matrix import Matrix, recall_matrix
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
-from anyseek.search.spaces.local.memory import MemoryIndex
 from anyseek.search.types import NewItem, Part, Query, Results
 from tests.search.evaluation.known import DIMENSION, NumbersEmbedder, number_of, numbers, thing
+from tests.search.memory_index import MemoryIndex
 
 
 def _measure(

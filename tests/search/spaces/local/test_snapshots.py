@@ -13,9 +13,9 @@ import pytest
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.snapshots import Wanted, checksum
+from anyseek.search.spaces.local.snapshots import Requirements, checksum
 
-WANTED = Wanted(centre_version=1, fingerprint="f", kind="FaissIndex", compacted_seq=0, last_seq=100)
+WANTED = Requirements(centre_version=1, fingerprint="f", kind="FaissIndex", compacted_seq=0, last_seq=100)
 
 
 def filled(count: int = 5) -> FaissIndex:
@@ -29,7 +29,7 @@ def save(folder: Path, seq: int = 9, centre_version: int = 1, count: int = 5) ->
     return snapshots.save(folder, filled(count).frozen(), seq, centre_version, "f")
 
 
-def load(folder: Path, wanted: Wanted = WANTED) -> snapshots.Header | None:
+def load(folder: Path, wanted: Requirements = WANTED) -> snapshots.Header | None:
     return snapshots.load(folder, FaissIndex(4), wanted)
 
 

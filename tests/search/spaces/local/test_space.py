@@ -15,10 +15,10 @@ from anyseek.search.errors import CollectionNotFound
 from anyseek.search.spaces.base import centre
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.memory import MemoryIndex
 from anyseek.search.spaces.local.space import LocalSpace, MakeIndex
 from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.memory_index import MemoryIndex
 
 SPACE = "looks"
 

@@ -1,4 +1,4 @@
-"""An index in plain NumPy: exact, simple, and the reference that the others are compared with."""
+"""An exact vector index in plain NumPy, the reference that the other indexes are compared with."""
 
 from pathlib import Path
 
