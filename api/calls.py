@@ -75,7 +75,7 @@ def query(
 ) -> Call[Results]:
     """Find the `k` nearest of the items that pass `where`; a string part is a text, a mapping has a part's members.
 
-    `fusion` is joint, late, guided or ranks; None: the model chooses. Further members of a `Query` are keywords, too.
+    `fusion` is joint, late or ranks; None: the model chooses. Further members of a `Query` are keywords, too.
     Several collections are searched together; their hits name theirs.
     """
     if not isinstance(collection, str):
@@ -256,18 +256,14 @@ def index_folder(
     on_duplicate: str = "link",
     key_prefix: str | None = None,
     predict_attributes: bool | None = None,
-    calibrate: bool = True,
 ) -> Call[dict[str, Any]]:
     """Start a job that indexes a folder, or another source, on the service's machine; it must be inside a
     configured root. `on_duplicate` is link, skip or error. Keys of a new source begin with `key_prefix`.
     `predict_attributes` says whether its items get attributes below `predicted`, None that this stays as it is.
-    Without `calibrate` the job does not fit the collection's probabilities at its end.
     """
     body: dict[str, Any] = {"source": folder, "prune": prune, "on_duplicate": on_duplicate, "key_prefix": key_prefix}
     if predict_attributes is not None:
         body["predict_attributes"] = predict_attributes
-    if not calibrate:
-        body["calibrate"] = False
     return _post(f"{_collection(collection)}/jobs", body, dict)
 
 

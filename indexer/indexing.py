@@ -9,7 +9,6 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.calibrating import calibrate, may_be_due
 from anyseek.indexer.errors import BadDescription, ModelMismatch
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.pipeline import Pipeline
@@ -99,13 +98,11 @@ def open_job(
     adopt: bool = True,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
     predicts: bool | None = None,
-    calibrates: bool = True,
 ) -> Job:
     """The job that indexes a source.
 
     It is a new job, an interrupted one that `owner` adopts, or one that others run. Without `adopt`, an interrupted job
-    is left to others. `predicts` says whether items get predicted attributes, None that nothing changes in that;
-    `calibrates` whether the end of the job may fit the collection's probabilities.
+    is left to others. `predicts` says whether items get predicted attributes, None that nothing changes in that.
     Raises `SourceHeld` if that changes while a job is at work on the source.
     """
     with owner.database.write() as session:
@@ -114,7 +111,7 @@ def open_job(
             sources.set_predicts(session, source_id, predicts)
         name = owner.name if adopt else None
         living = owner.living(session)
-        return jobs.open_index_job(session, collection, source_id, name, prune, living, on_duplicate, calibrates)
+        return jobs.open_index_job(session, collection, source_id, name, prune, living, on_duplicate)
 
 
 class IndexRun(JobRun):
@@ -162,10 +159,6 @@ class IndexRun(JobRun):
                 with closing(open_backend(self._database, self._owner.settings)) as backend:
                     write_snapshots(self._database, self._owner.settings, job.collection, backend.open)
         return goes_on
-
-    def _ended(self, job: Job) -> None:
-        if may_be_due(job, self._owner.settings):
-            calibrate(lambda: self._load(job), job, self._progress, self._owner.check)
 
     def _load(self, job: Job) -> Tools:
         """The tools with the model, checked once. Raises as `fitting_collection` does, and what loading raises."""

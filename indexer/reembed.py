@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from anyseek.indexer.calibrating import calibrate, may_be_due
 from anyseek.indexer.embedders import Embed, Vectors, embed_samples
 from anyseek.indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
 from anyseek.indexer.runs import JobRun, Owner, Progress, Tools
@@ -87,16 +86,6 @@ class ReembedRun(JobRun):
             if self._now(job).active:
                 raise
             return True  # it was cancelled, and its spaces are gone
-
-    def _ended(self, job: Job) -> None:
-        if may_be_due(job, self._tools.settings):
-            calibrate(lambda: self._serving(job), job, self._progress, self._owner.check)
-
-    def _serving(self, job: Job) -> Tools:
-        """The tools with the model that the collection was moved to."""
-        with self._database.read() as session:
-            model = collections.head(session, job.collection).model
-        return self._tools.load(model)
 
     def _list(self, job: Job) -> None:
         listed = self._list_lacking(job, self._target(job))

@@ -70,10 +70,6 @@ class Progress(Protocol):
         """Called when more inputs are done or quarantined, with their number."""
         ...
 
-    def calibrating(self, items: int) -> None:
-        """Called after the job's end, when probabilities are fitted to queries for so many items."""
-        ...
-
 
 class SilentProgress:
     """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
@@ -83,8 +79,6 @@ class SilentProgress:
     def started(self, inputs: int) -> None: ...
 
     def settled(self, inputs: int) -> None: ...
-
-    def calibrating(self, items: int) -> None: ...
 
 
 class Owner:
@@ -187,14 +181,11 @@ class JobRun(ABC):
         Raises `JobCancelled` if somebody cancels it, `JobStopped` if its owner is told to stop, and the errors in
         `TRANSIENT`: another run can continue from there. After any other error the job has failed.
         """
-        closed = False
         try:
             while job.active:
                 self._owner.check()
-                goes_on = self._step(job)
-                if not goes_on:
+                if not self._step(job):
                     time.sleep(POLL_SECONDS)
-                closed = goes_on and job.state == JobState.RUNNING
                 job = self._now(job)
             check_not_cancelled(job)
         except (JobCancelled, JobStopped, *TRANSIENT):
@@ -202,8 +193,6 @@ class JobRun(ABC):
         except Exception as error:
             fail_job(self._database, job.id, error)
             raise
-        if closed:
-            self._ended(job)
         return job
 
     def scan(self, job: Job) -> bool:
@@ -228,10 +217,6 @@ class JobRun(ABC):
     @abstractmethod
     def end(self, job: Job) -> bool:
         """Close the job once all its inputs are settled; false while other processes hold some."""
-
-    @abstractmethod
-    def _ended(self, job: Job) -> None:
-        """What follows a job that this run closed; no failure of it is one of the job."""
 
     @abstractmethod
     def _list(self, job: Job) -> None:

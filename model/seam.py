@@ -92,12 +92,10 @@ class Fusion(StrEnum):
 
     JOINT = "joint"  # all parts in one encoder pass
     LATE = "late"  # a vector a part, added by weight
-    GUIDED = "guided"  # codes predicted from each part, led towards it or away from it by its weight
     RANKS = "ranks"  # a ranking a space or part, added by rank and by how far items stand out
 
 
 ONE_VECTOR = (Fusion.JOINT, Fusion.LATE)  # what a model may do with parts by default
-ONE_PASS = (Fusion.JOINT, Fusion.GUIDED)  # the parts' content becomes one vector inside the model
 
 
 class Decoding(StrEnum):

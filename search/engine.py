@@ -26,7 +26,6 @@ from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
 from anyseek.search.metrics import Stage, timed
 from anyseek.search.nearest import nearest_items, ranked, ranking_vectors
 from anyseek.search.queries import ITEMS_ARE, Plan, home_of
-from anyseek.search.query_readings import Reader
 from anyseek.search.query_vectors import (
     ItemVectors,
     Place,
@@ -81,7 +80,6 @@ class SearchEngine:
         self._items = ItemCache(database, settings.limits.item_cache_bytes)
         self._explainer = Explainer(database, embedder, self._live_space, self._backgrounds)
         self._maps = MapMaker(database, embedder, self._live_space)
-        self._reader = Reader(database, embedder, self._live_space)
 
     def query(self, collection: str, query: Query) -> Results:
         """The `k` nearest items, or fewer if fewer pass the filter; an item of the query can be a hit itself.
@@ -236,7 +234,6 @@ class SearchEngine:
             note = results.note or one.sameness_note(head, merged.scores) or notes.of_scores(one.query, merged)
             answers[number] = results if note is None else replace(results, note=note)
         self._explain(head, asked, answers, values)
-        self._add_readings(head, asked, found, answers)
         return answers
 
     def _explain(
@@ -254,14 +251,6 @@ class SearchEngine:
                 answers[number] = replace(results, explanations=explained)
             except AnyseekError as error:
                 answers[number] = error
-
-    def _add_readings(
-        self, head: Head, asked: Mapping[int, Asked], found: FoundByQuery, answers: dict[int, Answer]
-    ) -> None:
-        for number, one in asked.items():
-            results, scores = answers[number], found[number]
-            if one.query.readings and isinstance(results, Results) and not isinstance(scores, AnyseekError):
-                answers[number] = replace(results, readings=self._reader.read(head, one, scores))
 
     def _ranked(
         self, head: Head, plans: Mapping[Place, Plan], values: ValueVectors
@@ -291,7 +280,7 @@ class SearchEngine:
         return found, head
 
     def _together(self, asked: Asked, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
-        return asked.merged(found, by_words, self._tunings.curves([planned.space for planned in asked.rankings]))
+        return asked.merged(found, by_words)
 
     def _by_words(self, head: Head, asked: Mapping[int, Asked]) -> tuple[dict[int, list[Ranked]], Head]:
         """What the words of each query find, and the head as of which they do."""

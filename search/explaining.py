@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from anyseek.model.modalities.reading.budget import check_wanted
-from anyseek.model.seam import ONE_PASS, Embedder, FloatArray, Fusion
+from anyseek.model.seam import Embedder, FloatArray, Fusion
 from anyseek.search.backgrounds import Backgrounds
 from anyseek.search.catalogue import collections, items, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
@@ -140,7 +140,7 @@ class Explainer:
         anew: dict[Place, Plan] = {}
         for place, planned in variants.items():
             whole = asked.rankings[place[0]]
-            if whole.fusion in ONE_PASS and _is_embedded(planned, whole):
+            if whole.fusion is Fusion.JOINT and len(planned.parts) < len(whole.parts):
                 anew[place] = planned
                 continue
             own = values.get(place[0], {})
@@ -232,12 +232,6 @@ def _variants(asked: Asked) -> dict[Place, Plan]:
                 fusion = Fusion.LATE if whole.fusion is Fusion.JOINT and len(others) == 1 else whole.fusion
                 found[number, _rest(place)] = replace(whole, parts=others, fusion=fusion)
     return found
-
-
-def _is_embedded(planned: Plan, whole: Plan) -> bool:
-    """Whether a variant of a ranking whose parts became one vector in the model differs from the whole."""
-    weighed = whole.fusion is Fusion.GUIDED and planned.fusion is not Fusion.GUIDED
-    return weighed or len(planned.parts) < len(whole.parts)
 
 
 def _finds(others: Sequence[Part], parts: Sequence[Part]) -> bool:

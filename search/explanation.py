@@ -1,24 +1,12 @@
-"""Why an item is a hit, and what a query may mean: the parts' contributions, what they have in common, the readings.
+"""Explanations of hits: what each part of the query contributes, and what it has in common with the item.
 
-`anyseek.search.explaining` and `anyseek.search.readings` make these for a query that asks for them, and the service
-answers with them as they are. Imports nothing heavy, so that a client starts at once.
+`anyseek.search.explaining` makes them and the service serialises them as they are. Imports nothing heavy, so that a
+client starts quickly.
 """
 
 from dataclasses import dataclass
 
 MOST_EXPLAINED = 20  # hits and items of one query
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One of the meanings that a query may have, by the hits that have it."""
-
-    name: str
-    """words that its items share and others lack, else the model's, else what its best item is called"""
-    size: int
-    """how many of the best hits it has"""
-    keys: tuple[str, ...]
-    """those of its items, best first"""
 
 
 @dataclass(frozen=True)

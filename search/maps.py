@@ -1,4 +1,4 @@
-"""Maps of collections: where each item lies on a plane on which alike ones are near each other."""
+"""Maps of collections: the items on the plane of their vectors' first two principal components."""
 
 import threading
 from collections import OrderedDict
@@ -14,7 +14,6 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import BadInput
 from anyseek.search.filters.tree import Exists, checked
-from anyseek.search.layout import lay_out
 from anyseek.search.queries import ITEMS_ARE, home_of, named_space
 from anyseek.search.spaces.base import OpenSpace
 from anyseek.search.types import GroupValue, IdArray
@@ -80,7 +79,7 @@ class _Making:
 
 
 class MapMaker:
-    """Makes maps, and keeps the last layouts until their collection changes. Safe for many threads."""
+    """Maker of maps that caches the latest layouts until their collection changes. Thread-safe."""
 
     def __init__(self, database: Database, embedder: Embedder, live_space: OpenSpace) -> None:
         self._database = database
@@ -145,7 +144,7 @@ class MapMaker:
             held.append(there)
             vectors.append(read)
         found = np.concatenate(held)
-        positions = lay_out(np.concatenate(vectors), wanted.seed)
+        positions = lay_out(np.concatenate(vectors))
         return _Layout(found, positions, len(ids), len(chosen) - len(found))
 
     def _ids(self, head: Head) -> IdArray:
@@ -183,3 +182,23 @@ class MapMaker:
                 f"inside it, such as {path}.name"
             )
         return values
+
+
+def lay_out(vectors: FloatArray) -> FloatArray:
+    """Positions (n, 2), float32 from -1 to 1, of vectors (n, d) along their first two principal components.
+
+    The larger extent fills the range. The member of a component that is largest in magnitude is positive, so equal
+    vectors always have equal positions.
+    """
+    positions = np.zeros((len(vectors), 2), np.float32)
+    if len(vectors) < 2:
+        return positions
+    moved = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    _, directions = np.linalg.eigh((moved.T @ moved).astype(np.float64))  # ascending by variance
+    kept = directions[:, ::-1][:, :2]
+    kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
+    positions[:, : kept.shape[1]] = moved @ kept.astype(np.float32)
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    half = max(float((high - low).max()) / 2, 1e-12)
+    framed: FloatArray = np.clip((positions - (low + high) / 2) / half, -1, 1).astype(np.float32)
+    return framed

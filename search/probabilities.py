@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.curve import Curve, Numbers
 from anyseek.search.hits import Scores
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import IdArray
@@ -30,11 +29,34 @@ PLACE = 5  # of the hit that others are compared with, so that four pictures of 
 # foreign to the collection, but then earlier (by eye, on rooms and photos); of palettes, drawings, pictures never.
 NOTHING_GOOD, _NOTHING_FOREIGN = 0.05, 0.13
 _MAPS = frozenset({"depth", "normal", "semseg"})
-_FOREIGN = -0.005  # how little a query has in common with the collection (`Curve.lacking`)
+_FOREIGN = -0.005  # how little a query has in common with the collection
 _HIGHEST, _LOWEST = 30.0, -30.0  # of a logit
 
 
+Numbers = npt.NDArray[np.float64]
 Of = Any  # a number, or one for each of some items: arrays and NumPy's own numbers are reckoned with alike
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A logit: `offset` + `surprise` z + `margin` (z - z of the fifth hit) + `belonging` b + `size` ln n.
+
+    It is that of a hit's probability in a collection of n items. b is what the query has of what these have in common,
+    and at most 0: what has more is no likelier.
+    """
+
+    offset: float
+    surprise: float
+    margin: float
+    belonging: float
+    size: float
+
+    def logits(self, features: Numbers) -> Numbers:
+        """Logits (n,) of hits with these z, z - z of the fifth, what is common and ln n (n, 4)."""
+        numbers = np.array([self.surprise, self.margin, self.belonging, self.size])
+        measured = features.copy()
+        measured[:, 2] = np.minimum(0.0, features[:, 2])
+        return np.asarray(self.offset + measured @ numbers)
 
 
 class Sort(StrEnum):
@@ -184,10 +206,10 @@ def together(standings: Sequence[Standing], weights: Sequence[float]) -> Standin
     return Standing(ids, total, lowest, fifth, common, max(each.count for each in standings))
 
 
-def nothing_good_below(stood: Standing, modalities: Collection[str], curve: Curve) -> float:
-    """The probability by `curve` of the best hit, below which nothing good was found by a query of these modalities."""
+def nothing_good_below(stood: Standing, modalities: Collection[str]) -> float:
+    """The probability of the best hit below which a query of these modalities found nothing good."""
     if sort_of(modalities) is Sort.WORDS:
-        return _NOTHING_FOREIGN if curve.lacking(np.array(stood.common)) < _FOREIGN else 0.0
+        return _NOTHING_FOREIGN if stood.common < _FOREIGN else 0.0
     return NOTHING_GOOD if _MAPS.issuperset(modalities) else 0.0
 
 

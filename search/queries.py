@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anyseek.model.guided import GuidedEmbedder
 from anyseek.model.modalities.registry import resolve
 from anyseek.model.modalities.rough_maps import rounded
 from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
@@ -57,8 +56,6 @@ def plan(
     fusion = _fusion(query, parts, embedder)
     space = _space(query, parts, head, embedder)
     _check_space(space, head, embedder)
-    if fusion is Fusion.GUIDED:
-        _check_guided(space, head, embedder)
     parts = tuple(_fitted(part, space) for part in parts)
     if fusion is Fusion.LATE:
         parts = _shared(parts, embedder.spaces[space.name])
@@ -132,30 +129,12 @@ def check_taken(modality: str, embedder: Embedder) -> None:
 
 def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
     """The requested fusion, else the one that suits the model best, where the parts allow it."""
-    if query.fusion is Fusion.GUIDED:
-        apart = _not_alike(parts)
-        if apart:
-            raise NotJoinable(f"the parts of this query cannot guide the model together: {apart}; use fusion late")
-        return query.fusion
     obstacle = _not_joinable(parts)
     if query.fusion is Fusion.JOINT and obstacle:
         raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
     if query.fusion is None:
         return Fusion.LATE if obstacle else embedder.fusion
     return query.fusion
-
-
-def _check_guided(held: SpaceHead, head: Head, embedder: Embedder) -> None:
-    """Raises `NotJoinable` if vectors of the space are not decoded from predicted codes."""
-    known = embedder.guided_spaces if isinstance(embedder, GuidedEmbedder) else frozenset[str]()
-    if held.name in known:
-        return
-    others = sorted(known.intersection(space.name for space in head.spaces))
-    instead = f"name a space that is: {', '.join(others)}" if others else "use fusion late"
-    raise NotJoinable(
-        f"the space {held.name!r} of the collection {head.name!r} is not predicted as codes, which fusion guided "
-        f"combines; {instead}"
-    )
 
 
 def _not_joinable(parts: Sequence[Part]) -> str | None:

@@ -6,7 +6,6 @@ from anyseek.search.errors import BadQuery, LimitExceeded
 from anyseek.search.explanation import MOST_EXPLAINED
 from anyseek.search.filters.tree import And, BadFilter, Exists, Filter, checked
 from anyseek.search.probabilities import PLACE
-from anyseek.search.readings import DEPTH
 from anyseek.search.settings import Limits
 from anyseek.search.types import Query, Words
 from anyseek.search.words import words_of
@@ -75,8 +74,6 @@ def _check_page(query: Query, limits: Limits) -> None:
 def _check_groups(query: Query, limits: Limits) -> None:
     if query.group_by is None and query.group_size != 1:
         raise BadQuery(f"group_size is {query.group_size}, but there are no groups; give group_by, too")
-    if query.group_by is not None and query.readings:
-        raise BadQuery("readings group the hits by themselves; ask for them without group_by")
     if query.group_size < 1:
         raise BadQuery(f"group_size is {query.group_size}; it is how many hits each group may have, 1 or more")
     if (query.offset + query.k) * query.group_size > limits.hits:
@@ -124,5 +121,5 @@ def depth_of(query: Query, rankings: int, limits: Limits) -> int:
     if rankings > 1:
         return min(_DEPTH_OF_RANKINGS, limits.hits) if hits <= _USUAL_HITS else limits.hits
     if query.group_by is None:
-        return max(query.reach, PLACE, DEPTH if query.readings else 0)
+        return max(query.reach, PLACE)
     return max(_FEWEST_OF_GROUPS, _TRIED_OF_GROUPS * hits)

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from anyseek.model.guided import GuidedEmbedder
 from anyseek.model.modalities.reading.budget import check_wanted
-from anyseek.model.seam import ONE_PASS, Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
+from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.errors import AnyseekError, BadQuery, FingerprintMismatch, ItemNotFound, StoreCorrupt
@@ -40,13 +39,12 @@ NOT_TUNED: Tuned = {}
 def embed_values(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpaces) -> ValueVectors:
     """The centred vectors of joint queries, and of the parts of others that are not items, in one model pass.
 
-    What is asked in a space that knows few modalities is embedded apart, as such a space needs no pass of the others;
-    and so is what guides the model.
+    What is asked in a space that knows few modalities is embedded apart, as such a space needs no pass of the others.
     """
     vectors: dict[Place, dict[int, FloatArray]] = defaultdict(dict)
-    alike: dict[tuple[bool, frozenset[str] | None], dict[Place, Plan]] = defaultdict(dict)
+    alike: dict[frozenset[str] | None, dict[Place, Plan]] = defaultdict(dict)
     for number, plan in plans.items():
-        alike[plan.fusion is Fusion.GUIDED, embedder.spaces[plan.space.name].modalities][number] = plan
+        alike[embedder.spaces[plan.space.name].modalities][number] = plan
     for group in alike.values():
         for number, of_query in _embedded(embedder, group, tuned).items():
             vectors[number].update(of_query)
@@ -65,7 +63,7 @@ def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpace
         spaces = sorted({plan.space.name for plan in plans.values()})
         check_wanted()
         with embedding(len(asked)):
-            embedded = _raw(embedder, [(plans[number], sample) for number, _, sample in asked], spaces)
+            embedded = embedder.embed([sample for _, _, sample in asked], spaces)
         for row, (number, place, sample) in enumerate(asked):
             held = plans[number].space
             space, raw = embedder.spaces[held.name], embedded[held.name][row : row + 1]
@@ -77,20 +75,6 @@ def _embedded(embedder: Embedder, plans: Mapping[Place, Plan], tuned: TunedSpace
                 centred = centre_queries(space, [part.modality], part.vector[np.newaxis], means)
                 vectors[number][place] = centred[0]
     return vectors
-
-
-def _raw(embedder: Embedder, asked: Sequence[tuple[Plan, Sample]], spaces: Sequence[str]) -> Mapping[str, FloatArray]:
-    """Raw vectors by space of the samples of plans, which are all guided or none of them."""
-    samples = [sample for _, sample in asked]
-    if asked[0][0].fusion is not Fusion.GUIDED:
-        return embedder.embed(samples, spaces)
-    assert isinstance(embedder, GuidedEmbedder), "else the plan was refused"
-    return embedder.embed_guided(samples, [_weights(plan) for plan, _ in asked], spaces)
-
-
-def _weights(plan: Plan) -> dict[str, float]:
-    """The weights of parts that are all content, by modality."""
-    return {part.modality: part.weight for part in plan.parts if part.modality is not None}
 
 
 def _alike(sample: Sample) -> tuple[list[str], int]:
@@ -105,7 +89,7 @@ def _samples(plan: Plan) -> Iterator[tuple[int, Sample]]:
         for place, part in enumerate(plan.parts)
         if part.modality is not None and part.value is not None
     ]
-    if plan.fusion in ONE_PASS:
+    if plan.fusion is Fusion.JOINT:
         yield 0, Sample({modality: value for _, modality, value in values})
         return
     for place, modality, value in values:
@@ -170,7 +154,7 @@ def fuse_parts(plan: Plan, values: Mapping[int, FloatArray], stored: ItemVectors
 
     Raises the error that `stored` has in place of a vector, and `BadQuery` if the parts cancel each other out.
     """
-    if plan.fusion in ONE_PASS:
+    if plan.fusion is Fusion.JOINT:
         return fuse(values[0][np.newaxis], [float(any(part.weight for part in plan.parts))])
     rows = []
     for place, part in enumerate(plan.parts):

@@ -5,12 +5,11 @@ one space; `anyseek.search.fusing` adds them.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyseek.model.seam import ONE_PASS, Embedder, Fusion
+from anyseek.model.seam import Embedder, Fusion
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.curve import Curve, OwnCurves
 from anyseek.search.errors import BadQuery
 from anyseek.search.filters.tree import Filter
 from anyseek.search.fusing import Ranked, Weighted, fused, ranks_of
@@ -25,7 +24,7 @@ from anyseek.search.probabilities import (
     standing_of_words,
     together,
 )
-from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, home_of, named_space, plan
+from anyseek.search.queries import ITEMS_ARE, Plan, checked_parts, default_among, named_space, plan
 from anyseek.search.query_limits import depth_of, where_of
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query
@@ -84,12 +83,8 @@ class Asked:
             f"name another: {', '.join(others)}"
         )
 
-    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked], curves: OwnCurves) -> Found:
-        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities.
-
-        What one modality asks of a space with its own curve of `curves` goes through that, all else through those that
-        ship.
-        """
+    def merged(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> Found:
+        """The best items of all rankings, those of `query.words` among them, with their scores and probabilities."""
         weighted = self.weighted(found, by_words)
         scores = found[0].scores if self.is_one_ranking else fused(weighted)
         stood = [one.standing for one in weighted if one.standing is not None]
@@ -100,15 +95,9 @@ class Asked:
         if self.query.words:
             modalities.add("words")
         order = [item_id for item_id, _ in scores]
-        curve = self._curve(modalities, curves)
+        curve = curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
         likely = dict(zip(order, probabilities(whole, order, curve), strict=True))
-        return Found(scores, likely, nothing_good_below(whole, modalities, curve))
-
-    def _curve(self, modalities: Collection[str], curves: OwnCurves) -> Curve:
-        own = None
-        if self.is_one_ranking and len(modalities) == 1:
-            own = curves.get((self.rankings[0].space.id, next(iter(modalities))))
-        return own or curve_of(sort_of(modalities, len(self.rankings) + len(self.query.words)))
+        return Found(scores, likely, nothing_good_below(whole, modalities))
 
     def weighted(self, found: Sequence[Ranking], by_words: Sequence[Ranked]) -> list[Weighted]:
         """The rankings, those of `query.words` last. They have no standing if words alone were looked for, or if the
@@ -143,8 +132,6 @@ def ask(query: Query, head: Head, embedder: Embedder, limits: Limits) -> Asked:
     if not plans:
         for name in filter(None, (query.space, *query.spaces)):
             named_space(name, head)  # words need none, but what is asked for must be there
-        if query.readings:
-            home_of(ITEMS_ARE, head, embedder)  # words need no model, but readings are made of its vectors
     shares = max(1, len(query.spaces))  # so that words count as much beside parts asked in several spaces
     weights = tuple(weight_of(group) / shares for _, group in asked)
     fusion = Fusion.RANKS if are_added else plans[0].fusion if len(parts) > 1 else None
@@ -181,7 +168,7 @@ def _vectors_of(query: Query, plans: Sequence[Plan], head: Head) -> SpaceHead | 
 def _groups(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> Iterator[tuple[Part, ...]]:
     """The parts of each ranking: by default those of a space that knows few modalities apart from all others."""
     counted = tuple(part for part in parts if part.weight)
-    joins = query.fusion in (Fusion.LATE, *ONE_PASS) or (query.space is not None and query.fusion is None)
+    joins = query.fusion in (Fusion.LATE, Fusion.JOINT) or (query.space is not None and query.fusion is None)
     if joins or len(counted) < 2 or not any(part.weight > 0 for part in parts):
         yield parts
     elif query.fusion is Fusion.RANKS:

@@ -201,7 +201,6 @@ class Settings:
     roots: tuple[Path, ...] = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
-    calibrate: bool = True  # probabilities on the collection itself, after large jobs; see docs/indexing.md
     openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/gpu.md

@@ -62,8 +62,6 @@ def _checked(query: Query, first: str) -> Query:
         raise BadQuery("facets are counted of one collection; ask each for its own")
     if query.is_explained:
         raise BadQuery("hits are explained of one collection; ask it alone")
-    if query.readings:
-        raise BadQuery("readings are of one collection; ask it alone")
     parts = [part if part.item is None else replace(part, collection=part.collection or first) for part in query.parts]
     return replace(query, parts=tuple(parts))
 

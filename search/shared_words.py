@@ -1,4 +1,4 @@
-"""Words that a part of a query and an item have in common, as full text compares words, and those that tell items."""
+"""Words that a part of a query and an item have in common, as full text compares words."""
 
 from collections.abc import Mapping
 
@@ -33,12 +33,6 @@ def shared_words(part: Part | Words, item: Item, likened: Mapping[str, Item]) ->
         wanted = [word for word in wanted if word not in _EMPTY]
     found = {word: tuple(name for name, words in held.items() if word in words) for word in dict.fromkeys(wanted)}
     return tuple(SharedWord(word, fields) for word, fields in found.items() if fields)
-
-
-def telling_words(item: Item) -> frozenset[str]:
-    """The words of an item that may name what it is, of its key, its caption and its attributes."""
-    found = frozenset[str]().union(*_telling(item, item.key).values())
-    return frozenset(word for word in found - _EMPTY if word.isalpha() and len(word) > 1)
 
 
 def _telling(item: Item, key: str) -> dict[str, frozenset[str]]:

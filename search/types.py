@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from anyseek.model.modalities.reading.understood import Understood
 from anyseek.model.seam import FloatArray, Fusion, Value
-from anyseek.search.curve import OwnCurve
-from anyseek.search.explanation import Explanation, Reading
+from anyseek.search.explanation import Explanation
 from anyseek.search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
@@ -56,7 +55,6 @@ class Space:
     centre: FloatArray
     centre_version: int
     tunings: tuple[Tuning, ...] = ()
-    curves: tuple[OwnCurve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,8 +191,7 @@ class Query:
     attributes, the values of all items that pass the filter are counted. A `cursor` is `Results.following` of a page:
     the hits on the pages up to that one are left out. In each of several `spaces` the same is asked, and their rankings
     are added.
-    The first `explain` hits are explained, and the items `explain_keys`, hits or not. With `readings`, the best hits
-    are grouped by what the query may mean.
+    The first `explain` hits are explained, and the items `explain_keys`, hits or not.
     """
 
     parts: tuple[Part, ...]
@@ -214,7 +211,6 @@ class Query:
     min_probability: float | None = None
     explain: int = 0
     explain_keys: tuple[str, ...] = ()
-    readings: bool = False
 
     @property
     def is_explained(self) -> bool:
@@ -284,8 +280,7 @@ class Results:
     how high scores and probabilities are if none is high enough, and that nothing good was
     found. `facets` are those that the query asked for, in its order.
     `following` is the cursor for the next page, None at the end and for queries with an offset. `explanations` are of
-    the hits and items that the query asks to have explained. `readings` are those of an ambiguous query, on any page of
-    the same hits, and empty for all others.
+    the hits and items that the query asks to have explained.
     """
 
     hits: tuple[Hit, ...]
@@ -295,4 +290,3 @@ class Results:
     facets: tuple[FieldCounts, ...] = ()
     following: str | None = None
     explanations: tuple[Explanation, ...] = ()
-    readings: tuple[Reading, ...] = ()

@@ -31,9 +31,7 @@ EMBED_TASK = Task("anyseek.embed", EMBED)  # job, first, last: settle a range of
 END_TASK = Task("anyseek.end", MAINTENANCE)  # job: prune and close it
 SWITCH_TASK = Task("anyseek.switch", EMBED)  # job: close one that re-embeds, which takes its model
 RESUBMIT_TASK = Task("anyseek.resubmit", MAINTENANCE)  # look for lost tasks
-CALIBRATE_TASK = Task("anyseek.calibrate", EMBED)  # job: fit its collection's probabilities, once it has ended
-# collection: write snapshots, compact its log; the job that ended, if it is one that calibrates, which is sent then
-SNAPSHOT_TASK = Task("anyseek.snapshot", INDEX)
+SNAPSHOT_TASK = Task("anyseek.snapshot", INDEX)  # collection: write snapshots, compact its log
 
 
 def name_at_broker(queue: str) -> str:

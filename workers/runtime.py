@@ -201,7 +201,6 @@ class Runtime:
         on_duplicate: OnDuplicate = OnDuplicate.LINK,
         key_prefix: str | None = None,
         predicts: bool | None = None,
-        calibrates: bool = True,
     ) -> int:
         """Have the queue index a source into an existing collection; return the job's id.
 
@@ -213,7 +212,7 @@ class Runtime:
         source = open_source(self.settings, name)
         into, owner = fitting_collection(self.tools(), collection), Owner(self.database, self.settings)
         place(self.database, into, source, key_prefix)
-        job = open_job(into, source, owner, prune, False, on_duplicate, predicts, calibrates)
+        job = open_job(into, source, owner, prune, False, on_duplicate, predicts)
         self.queue.submit(job.id)
         return job.id
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError as BrokerError
 
-from anyseek.indexer.calibrating import calibrate, may_be_due
 from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.indexing import IndexRun
 from anyseek.indexer.paths import from_uri
@@ -28,7 +27,7 @@ from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionNotFound, JobNotFound
 from anyseek.search.settings import Settings
-from anyseek.workers.app import CALIBRATE_TASK, SNAPSHOT_TASK
+from anyseek.workers.app import SNAPSHOT_TASK
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.job_errors import record_wait
 from anyseek.workers.metrics import measured
@@ -86,24 +85,14 @@ class Tasks:
             ended = self._job(job_id)
             if not ended.active:
                 logger.info("ended", extra={"fields": {"job": job_id}})
-                then = (job_id,) if may_be_due(ended, self._settings) else ()
-                self._queue.send([(SNAPSHOT_TASK, (job.collection, *then))])
+                self._queue.send([(SNAPSHOT_TASK, (job.collection,))])
             elif job.kind in jobs.REEMBEDDING:
                 self._queue.submit(job_id)  # items that came in the meantime are listed
 
-    @measured("calibrate")
-    def calibrate(self, job_id: int) -> None:
-        with self._errors_handled(job_id), self._owner(self._settings.work.task_seconds / 2) as owner:
-            job = self._job(job_id)
-            calibrate(lambda: self._with_model_of(job), job, SilentProgress(), owner.check)
-
     @measured("snapshot")
-    def snapshot(self, collection: str, job_id: int | None = None) -> None:
-        """Write what is due, and only then have the job's collection calibrated: the mean it goes by may move here."""
+    def snapshot(self, collection: str) -> None:
         try:
             self._runtime.write_snapshots(collection)
-            if job_id is not None:
-                self._queue.send([(CALIBRATE_TASK, (job_id,))])
         except CollectionNotFound as error:
             logger.info("no snapshot: %s", error)
         except TRANSIENT as error:

@@ -26,7 +26,6 @@ from anyseek.model.processors import processors
 from anyseek.search import spans
 from anyseek.search.settings import Settings
 from anyseek.workers.app import (
-    CALIBRATE_TASK,
     EMBED,
     EMBED_TASK,
     END_TASK,
@@ -156,9 +155,6 @@ class _Processes:
         # Only embedding has a hard end: an input that hangs must not hold its worker for ever.
         app.task(self._scan, name=SCAN_TASK.name)
         app.task(self._embed, name=EMBED_TASK.name, time_limit=self._settings.work.task_seconds)
-        # It is not asked again of others if its process dies: that may be its doing, and the job is done anyway.
-        once = {"acks_late": False, "time_limit": self._settings.work.task_seconds}
-        app.task(self._calibrate, name=CALIBRATE_TASK.name, **once)
         app.task(self._end, name=END_TASK.name)
         app.task(self._end, name=SWITCH_TASK.name)
         app.task(self._snapshot, name=SNAPSHOT_TASK.name)
@@ -207,14 +203,11 @@ class _Processes:
     def _embed(self, job_id: int, first: int, last: int) -> None:
         self._here.embed(job_id, first, last)
 
-    def _calibrate(self, job_id: int) -> None:
-        self._here.calibrate(job_id)
-
     def _end(self, job_id: int) -> None:
         self._here.end(job_id)
 
-    def _snapshot(self, collection: str, job_id: int | None = None) -> None:
-        self._here.snapshot(collection, job_id)
+    def _snapshot(self, collection: str, *_: int) -> None:  # messages of older versions may name a job, too
+        self._here.snapshot(collection)
 
     def _resubmit(self) -> None:
         self._here.resubmit()

@@ -37,19 +37,10 @@ class TuningAnswer(BaseModel):
     made_at: datetime
 
 
-class OwnCurveAnswer(BaseModel):
-    modality: str = Field(description="the kind of query", examples=["caption"])
-    queries: int = Field(description="how many queries it was fitted to")
-    before: float = Field(description="the calibration error of best hits with the curve that ships")
-    after: float = Field(description="the same with the fitted one, on queries held out")
-    made_at: datetime
-
-
 class CollectionSpaceAnswer(SpaceAnswer):
     tuned: list[TuningAnswer] = Field(
         description="the means of queries that were fitted on the collection itself; see docs/living.md"
     )
-    curves: list[OwnCurveAnswer] = Field(description="the curves of probabilities that were")
 
     @classmethod
     def of_space(cls, space: Space) -> "CollectionSpaceAnswer":
@@ -63,15 +54,7 @@ class CollectionSpaceAnswer(SpaceAnswer):
             )
             for tuning in space.tunings
         ]
-        curves = [
-            OwnCurveAnswer(
-                modality=own.modality, queries=own.queries, before=own.before, after=own.after, made_at=own.made_at
-            )
-            for own in space.curves
-        ]
-        return cls(
-            name=space.name, dimension=space.dimension, fingerprint=space.fingerprint, tuned=tuned, curves=curves
-        )
+        return cls(name=space.name, dimension=space.dimension, fingerprint=space.fingerprint, tuned=tuned)
 
 
 class CollectionAnswer(BaseModel):

@@ -4,7 +4,6 @@ from pydantic import BaseModel, Field
 
 from anyseek.api.schemas import Body
 from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
-from anyseek.search.own_curves import CurveTrial
 from anyseek.search.query_means import FEWEST, Trial
 
 
@@ -42,38 +41,8 @@ class TrialAnswer(BaseModel):
         )
 
 
-class JudgementAnswer(BaseModel):
-    error_of_best: float = Field(
-        description="the expected calibration error of the probabilities of best hits", examples=[0.04]
-    )
-    loss: float = Field(description="the mean log loss of the first ten hits", examples=[0.12])
-
-
-class CurveTrialAnswer(BaseModel):
-    """The probabilities of one kind of query, asked with its item there and without; as `TrialAnswer`, held out."""
-
-    modality: str = Field(examples=["caption"])
-    space: str = Field(examples=["photo_global"])
-    queries: int = Field(examples=[256])
-    before: JudgementAnswer
-    after: JudgementAnswer
-    kept: bool = Field(description="whether the fitted curve makes neither number worse, so that it is used")
-
-    @classmethod
-    def of(cls, trial: CurveTrial) -> "CurveTrialAnswer":
-        return cls(
-            modality=trial.modality,
-            space=trial.space,
-            queries=trial.queries,
-            before=JudgementAnswer(**vars(trial.before)),
-            after=JudgementAnswer(**vars(trial.after)),
-            kept=trial.helps,
-        )
-
-
 class TunedAnswer(BaseModel):
     trials: list[TrialAnswer]
-    curves: list[CurveTrialAnswer] = Field(description="of the kinds of query whose probabilities could be measured")
     items: int = Field(description="how many items were chosen")
     unreadable: int = Field(description="how many of them could not be read")
     dry_run: bool
@@ -81,5 +50,4 @@ class TunedAnswer(BaseModel):
     @classmethod
     def of(cls, tuned: Tuned, dry_run: bool) -> "TunedAnswer":
         trials = [TrialAnswer.of(trial) for trial in tuned.trials]
-        curves = [CurveTrialAnswer.of(trial) for trial in tuned.curves]
-        return cls(trials=trials, curves=curves, items=tuned.items, unreadable=tuned.unreadable, dry_run=dry_run)
+        return cls(trials=trials, items=tuned.items, unreadable=tuned.unreadable, dry_run=dry_run)

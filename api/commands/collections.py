@@ -57,9 +57,6 @@ def show(name: str, as_json: bool) -> None:
         for tuning in space["tuned"]:
             change = f"R@10 {tuning['before']:.2f} -> {tuning['after']:.2f}"
             click.echo(f"    tuned to {tuning['modality']}: {change} of {tuning['queries']} queries")
-        for curve in space["curves"]:
-            change = f"calibration error {curve['before']:.3f} -> {curve['after']:.3f}"
-            click.echo(f"    probabilities of {curve['modality']}: {change} of {curve['queries']} queries")
 
 
 @collections.command()
@@ -136,15 +133,14 @@ def forget_old(name: str) -> None:
 @click.argument("name")
 @click.option("--items", type=int, help="How many items, drawn by a seed, to make queries from.  [default: 256]")
 @click.option("--dry-run", is_flag=True, help="Measure, and change nothing.")
-@click.option("--reset", is_flag=True, help="Return to the model's own means and the curves that ship.")
+@click.option("--reset", is_flag=True, help="Return to the model's own means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Tune queries of NAME to its own items, without labels.
 
     It asks with edges drawn from pictures, and with captions, maps and whatever items have beside a picture. It fits
-    the mean of each kind of query, and uses it where queries that were held out find no less. It also fits the curve
-    from which hits get their probabilities, and uses it where these are no worse. No vectors of items change. `--reset`
-    undoes it; a switch to another model leaves it behind.
+    the mean of each kind of query, and uses it where queries that were held out find no less. No vectors of items
+    change. `--reset` undoes it; a switch to another model leaves it behind.
     """
     if reset and (dry_run or items is not None):
         raise click.UsageError("--reset goes without --dry-run and --items")
@@ -160,7 +156,6 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
 def _tuned(tuned: dict[str, Any]) -> str:
     """A line for each kind of query, and what could not be read."""
     lines = [_trial(trial, tuned["dry_run"]) for trial in tuned["trials"]]
-    lines += [_curve(trial, tuned["dry_run"]) for trial in tuned["curves"]]
     if tuned["unreadable"]:
         lines.append(f"{tuned['unreadable']:,} of {tuned['items']:,} items could not be read")
     return "\n".join(lines)
@@ -171,18 +166,6 @@ def _trial(trial: dict[str, Any], dry_run: bool) -> str:
     change = f"R@10 {before['at_10']:.3f} -> {after['at_10']:.3f}, first {before['at_1']:.3f} -> {after['at_1']:.3f}"
     verdict = _kept(dry_run) if trial["kept"] else "not kept, since it loses"
     return f"{trial['modality']}: {change} of {trial['queries']:,} queries in {trial['space']}; {verdict}"
-
-
-def _curve(trial: dict[str, Any], dry_run: bool) -> str:
-    before, after = trial["before"], trial["after"]
-    change = (
-        f"calibration error {before['error_of_best']:.3f} -> {after['error_of_best']:.3f}, "
-        f"log loss {before['loss']:.3f} -> {after['loss']:.3f}"
-    )
-    verdict = _kept(dry_run) if trial["kept"] else "not kept, since it is worse: the curve that ships counts"
-    return (
-        f"probabilities of {trial['modality']}: {change} of {trial['queries']:,} queries in {trial['space']}; {verdict}"
-    )
 
 
 def _kept(dry_run: bool) -> str:

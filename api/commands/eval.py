@@ -103,7 +103,7 @@ def evaluate(name: str, **options: Any) -> None:
     imagenet-knn  20 nearest neighbours on predicted global vectors (--data with train/ and val/)
 
     \b
-    --compare fusion    the parts of a query, fused late, jointly and, where there are codes, guided
+    --compare fusion    the parts of a query, fused late and jointly
     --compare gallery   items by exact and by predicted vectors
     --compare decoding  codes decoded softly and hard
     --compare ceiling   exact vectors through codes and back

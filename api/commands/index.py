@@ -67,13 +67,6 @@ def _there(context: click.Context, parameter: click.Parameter, name: str) -> str
     default=None,
     help="Also give items attributes predicted from their pictures; the source keeps this choice.",
 )
-@click.option(
-    "--calibrate/--no-calibrate",
-    "calibrates",
-    default=True,
-    help="Fit the probabilities of hits to the collection at the end if many pictures are new; ANYSEEK_CALIBRATE=false"
-    " leaves it out always.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end instead of text.")
 def index(
     source: str,
@@ -83,7 +76,6 @@ def index(
     key_prefix: str | None,
     on_duplicate: str,
     predicts: bool | None,
-    calibrates: bool,
     as_json: bool,
 ) -> int:
     """Put the pictures of SOURCE into a collection.
@@ -109,7 +101,7 @@ def index(
             if model is None and not _exists(runtime, collection):
                 _tell_model(runtime.model)
             choice = OnDuplicate(on_duplicate)
-            return index_folder(runtime, source, collection, prune, as_json, choice, prefix, predicts, calibrates)
+            return index_folder(runtime, source, collection, prune, as_json, choice, prefix, predicts)
     except ModelMismatch as error:
         raise click.UsageError(str(error)) from error
 
@@ -123,7 +115,6 @@ def index_folder(
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
     key_prefix: str | None = None,
     predicts: bool | None = None,
-    calibrates: bool = True,
 ) -> int:
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
@@ -132,7 +123,7 @@ def index_folder(
     _tell_placement(source, place(runtime.database, into, source, key_prefix))
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
-        job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts, calibrates)
+        job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts)
         return finish(runtime, job, source, owner, started, as_json)
 
 

@@ -37,10 +37,6 @@ class Shown(Protocol):
         """From time to time while the job runs."""
         ...
 
-    def calibrating(self, items: int) -> None:
-        """Once it is done and probabilities are fitted to queries for so many items."""
-        ...
-
 
 @contextmanager
 def watched(quiet: bool) -> Iterator[Shown]:
@@ -72,9 +68,6 @@ class Bar:
         self._bar.n = done
         self._bar.set_postfix_str(time_left(seen.seconds_left) if seen.job.active else "")
 
-    def calibrating(self, items: int) -> None:
-        self._bar.set_postfix_str(_calibrating(items))
-
 
 class Lines:
     """Implements `Shown` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
@@ -94,9 +87,6 @@ class Lines:
         left = f", {time_left(seen.seconds_left)}" if seen.job.active else ""
         self._now_and_then(f"indexed {done} of {total}{left}")
 
-    def calibrating(self, items: int) -> None:
-        self._say(_calibrating(items))
-
     def _now_and_then(self, line: str) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._say(line)
@@ -105,10 +95,6 @@ class Lines:
         self._last = time.monotonic()
         if not self._quiet:
             click.echo(line, err=True)
-
-
-def _calibrating(items: int) -> str:
-    return f"fitting probabilities to queries for {items} of the items"
 
 
 def _worked(seen: Seen) -> tuple[int, int]:
@@ -136,10 +122,6 @@ class Looking:
     def settled(self, inputs: int) -> None:
         if self._clock() >= self._next:
             self._see()
-
-    def calibrating(self, items: int) -> None:
-        self._see()
-        self._shown.calibrating(items)
 
     def ended(self) -> None:
         """Once the job has ended: show the last inputs, which may have been settled too soon after others."""

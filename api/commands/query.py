@@ -22,13 +22,12 @@ from anyseek.api.commands.inputs import (
 from anyseek.api.commands.printing import printable
 from anyseek.api.commands.why import lines, standing
 from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
-from anyseek.search.explanation import MOST_EXPLAINED, Explanation, Reading
+from anyseek.search.explanation import MOST_EXPLAINED, Explanation
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
-_KEYS_SHOWN = 8  # of a reading
 # Members of a query that options are named by.
-_PAGE = ("offset", "min_score", "min_probability", "cursor", "group_by", "group_size", "readings")
+_PAGE = ("offset", "min_score", "min_probability", "cursor", "group_by", "group_size")
 _HOW = ("where", "fusion", "vectors", "facets", "spaces", *_PAGE)
 _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg": "semseg", "normal": "normal"}
 
@@ -121,7 +120,7 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option("--space", "spaces", multiple=True, help="The space to search; by default the model chooses.")
 @click.option(
     "--fusion",
-    type=click.Choice(["joint", "late", "guided", "ranks"]),
+    type=click.Choice(["joint", "late", "ranks"]),
     help="How several parts become one query; by default the model chooses.",
 )
 @click.option(
@@ -132,7 +131,6 @@ _FILE_OPTIONS = {"image": "rgb", "sketch": "sketch", "depth": "depth", "semseg":
 @click.option("--vectors", is_flag=True, help="With --json: give each hit's vector, too.")
 @click.option("--explain", is_flag=True, help="Say why each hit is one: what each part adds, and words in common.")
 @click.option("--explain-key", multiple=True, metavar="KEY", help="Explain this item, whether it is a hit or not.")
-@click.option("--readings", is_flag=True, help="Also group the best hits by what the query may mean.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
 @click.option("--paths", is_flag=True, help="Print the paths of the hits' files alone, one a line.")
 @click.option("-0", "--null", is_flag=True, help="With --paths: end each path with NUL instead of a line end.")
@@ -194,8 +192,6 @@ def _check_options(parts: list[Part], options: dict[str, Any]) -> None:
         raise click.UsageError("--cursor, --explain and --explain-key are for one query, not for --batch")
     if options["paths"] and (options["explain"] or options["explain_key"]):
         raise click.UsageError("--paths prints paths alone; leave out --explain and --explain-key")
-    if options["readings"] and (options["batch"] or options["paths"]):
-        raise click.UsageError("--readings is for one query that prints its hits, not for --batch or --paths")
     if options["null"] and not options["paths"]:
         raise click.UsageError("-0 is for --paths")
 
@@ -219,18 +215,9 @@ def _echo(results: Results, options: dict[str, Any]) -> None:
         echo_paths([hit.path for hit in results.hits], "hits", options["null"])
     else:
         click.echo(as_table(results, most=_KEY_WIDTH if sys.stdout.isatty() else None))
-        for reading in results.readings:
-            click.echo(printable(reading_line(reading)))
         for facet in results.facets:
             click.echo(facet_line(asdict(facet)))
         _echo_others(results)
-
-
-def reading_line(reading: Reading) -> str:
-    """The name of a reading, how many of the best hits have it, and the first of them."""
-    first = ", ".join(reading.keys[:_KEYS_SHOWN])
-    more = ", \N{HORIZONTAL ELLIPSIS}" if reading.size > _KEYS_SHOWN else ""
-    return f"reading {reading.name} ({reading.size}): {first}{more}"
 
 
 def _echo_others(results: Results) -> None:

@@ -142,7 +142,7 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
     service.check_ready()
     prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
     job = service.runtime.submit_index(
-        collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes, body.calibrate
+        collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
     )
     return _answer(service, job, now=True)
 

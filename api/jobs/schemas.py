@@ -34,9 +34,6 @@ class JobBody(Body):
         None,
         description="whether items get attributes below `predicted`; the source keeps the choice, and null leaves it",
     )
-    calibrate: bool = Field(
-        True, description="whether a job that makes many items fits the collection's probabilities at its end"
-    )
 
 
 class JobAnswer(BaseModel):

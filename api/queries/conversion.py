@@ -68,7 +68,6 @@ def query_from_wire(query: wire.Query, limits: Limits, embedder: Embedder, pictu
         explain=query.explain,
         explain_keys=tuple(query.explain_keys),
         min_probability=query.min_probability,
-        readings=query.readings,
     )
 
 
@@ -108,7 +107,6 @@ def results_to_wire(results: Results, with_paths: bool, asked: Query) -> wire.Re
         results.following,
         results.explanations,
         understood,
-        results.readings,
     )
 
 
@@ -190,8 +188,6 @@ def _attempt(
             raise BadQuery("the answers of a batch are brief, without facets and further pages; ask this query alone")
         if asked.is_explained:
             raise BadQuery("the hits of a batch are brief and not explained; ask this query alone")
-        if asked.readings:
-            raise BadQuery("the hits of a batch are brief and in no readings; ask this query alone")
         return asked
     except (AnyseekError, ModelError) as error:
         return error

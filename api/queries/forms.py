@@ -26,7 +26,7 @@ from anyseek.search.types import Part, Query, Words
 
 _SETTINGS = (
     *("box", "classes", "cursor", "explain", "facets", "forms", "fusion", "group_by", "group_size", "k"),
-    *("min_probability", "min_score", "offset", "readings", "space", "spaces", "vectors", "where"),
+    *("min_probability", "min_score", "offset", "space", "spaces", "vectors", "where"),
 )
 _NO_FILES = ("item", "vector", wire.WORDS)
 
@@ -88,7 +88,6 @@ def _query(parts: tuple[Part, ...], words: tuple[Words, ...], settings: Mapping[
         spaces=texts("spaces", settings.get("spaces", "[]")),
         explain=whole("explain", 0, 0, MOST_EXPLAINED),
         min_probability=real("min_probability"),
-        readings=truth("readings", settings.get("readings", "false")),
     )
 
 

@@ -30,7 +30,6 @@ GroupBy = Annotated[
 ]
 Explain = Annotated[int, Parameter(ge=0, le=MOST_EXPLAINED, description="how many of the hits to explain")]
 ExplainKeys = Annotated[list[str], Parameter(description="an item to explain, hit or not; may come several times")]
-Readings = Annotated[bool, Parameter(description="group the best hits by what the query may mean")]
 GroupSize = Annotated[int, Parameter(ge=1, le=wire.MOST_HITS, description="how many hits of each group")]
 
 Facets = Annotated[list[str], Parameter(description="attributes whose values to count; may come several times")]
@@ -59,7 +58,6 @@ def query_of_url(
     explain: Explain = 0,
     explain_keys: ExplainKeys = [],  # noqa: B006
     min_probability: Likely = None,
-    readings: Readings = False,
 ) -> wire.Query:
     """A query whose parts are all of weight 1."""
     return wire.Query(
@@ -79,7 +77,6 @@ def query_of_url(
         explain=explain,
         explain_keys=explain_keys,
         min_probability=min_probability,
-        readings=readings,
     )
 
 

@@ -17,7 +17,6 @@ from anyseek.search.explanation import (
     Explanation,
     PartShare,
     RankingShare,
-    Reading,
     SharedCodes,
     SharedWord,
 )
@@ -29,7 +28,7 @@ DEFAULT_HITS = 10
 MOST_HITS = 10_000
 WORDS = "words"  # the modality of a part that is looked for by full text
 LONGEST_VECTOR = 65_536
-Fusion = Literal["joint", "late", "guided", "ranks"]
+Fusion = Literal["joint", "late", "ranks"]
 Where = dict[str, Any] | str  # a filter, as JSON or written
 
 EXAMPLES = [
@@ -102,9 +101,8 @@ class Query:
     where: Where | None = None
     """which items may be hits: `width >= 1000`, or as JSON {"field": "width", "gte": 1000}"""
     fusion: Fusion | None = None
-    """joint: all parts in one pass of the model; late: one vector per part, added by weight; guided: predicted codes,
-    led towards each part or away from it by its weight, in spaces that have them; ranks: one ranking per part, added by
-    rank. By default the model chooses, and parts at home in different spaces are added by rank."""
+    """joint: all parts in one pass of the model; late: one vector per part, added by weight; ranks: one ranking
+    per part, added by rank. By default the model chooses, and parts at home in different spaces are added by rank."""
     offset: Annotated[int, JsonType(int, ge=0, le=MOST_HITS - 1)] = 0
     """how many of the best hits to leave out, for the pages after the first; with `k` at most 10,000"""
     min_score: float | None = None
@@ -127,15 +125,12 @@ class Query:
     """explain these items, hits or not; with `explain` at most 20"""
     min_probability: float | None = None
     """leave out hits that are less probable, from 0 to 1; what words alone find stays"""
-    readings: bool = False
-    """group the best 50 hits, or `k` up to 1,000, by what the query may mean if it may mean several things; not in a
-    batch, and not with `group_by`"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryOfSeveral(Query):
-    """What to look for in several collections, whose hits are merged. It has no `facets`, no `cursor`, no
-    explanations and no readings."""
+    """What to look for in several collections, whose hits are merged. It has no `facets`, no `cursor` and
+    no explanations."""
 
     collections: Annotated[Sequence[str], JsonType(list[str], min_length=1, max_length=16)]
 
@@ -154,7 +149,6 @@ class More(TypedDict, total=False):
     explain: int
     explain_keys: Sequence[str]
     min_probability: float | None
-    readings: bool
 
 
 class Rest(More, total=False):
@@ -323,9 +317,6 @@ class Results:
     """of the hits and items that `explain` and `explain_keys` ask for"""
     understood: tuple[Understood, ...] = ()
     """how files were read whose format leaves something open, in the order of their parts"""
-    readings: tuple[Reading, ...] = ()
-    """what an ambiguous query may mean, if it asks for `readings`, in the order of their best hits; empty if it means
-    one thing"""
 
 
 @dataclass(frozen=True)
@@ -341,10 +332,9 @@ def results_of(members: Mapping[str, Any]) -> Results:
     facets = tuple(_facet_of(facet) for facet in members.get("facets", ()))
     explained = tuple(map(_explanation_of, members.get("explanations", ())))
     understood = tuple(_known(Understood, each) for each in members.get("understood", ()))
-    readings = tuple(Reading(each["name"], each["size"], tuple(each["keys"])) for each in members.get("readings", ()))
     note, following = members.get("note"), members.get("next")
     fusion = members.get("fusion")
-    return Results(hits, members["space"], fusion, note, facets, following, explained, understood, readings)
+    return Results(hits, members["space"], fusion, note, facets, following, explained, understood)
 
 
 def batch_of(answers: Sequence[Mapping[str, Any]]) -> list[Results | Refusal]:

@@ -4,7 +4,6 @@
 //   q=an+orange+dog  the words                         item=KEY         the item that is open
 //   like=KEY         an item to find more like         where=TEXT       a filter as people write it
 //   f=FIELD=A|B, f=FIELD~FROM~TO                        a filter of the panel
-//   reading=NAME     which reading of an ambiguous query is shown
 //   in=2024/05/      the folder that is browsed; empty for the topmost
 //   sure=0.3         the least probability of a hit
 //   p=…              the other parts (links.js), as JSON, deflated, in base64url
@@ -22,13 +21,12 @@ export async function readAddress(hash) {
     sort: given.get("sort") ?? "key",
     item: given.get("item"),
     sure: readShare(given.get("sure")),
-    reading: given.get("reading"),
     folder: given.has("in") ? given.get("in").replace(/(?<=[^/])$/, "/") : null,
     parts: given.has("p") ? await unpack(given.get("p")) : [],
   };
 }
 
-export async function writeAddress({ collection, words, like, where, filters, sort, item, reading, folder, sure, parts }) {
+export async function writeAddress({ collection, words, like, where, filters, sort, item, folder, sure, parts }) {
   const address = new URLSearchParams();
   if (collection) address.set("c", collection);
   if (text(words)) address.set("q", text(words));
@@ -39,7 +37,6 @@ export async function writeAddress({ collection, words, like, where, filters, so
   if (sure > 0) address.set("sure", sure);
   if (folder !== null) address.set("in", folder);
   if (parts.length) address.set("p", await pack(parts));
-  if (reading) address.set("reading", reading);
   if (item) address.set("item", item);
   return `#${address}`;
 }

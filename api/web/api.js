@@ -62,11 +62,11 @@ export function items(collection, { limit, after, sort, where, folder = null }, 
 export const foldersOf = async (collection, folder, signal) =>
   (await json(`${collectionPath(collection)}/folders?folder=${encodeURIComponent(folder)}`, { signal })).folders;
 
-export function query(collection, parts, { k, where, least, explain_keys, readings }, signal) {
+export function query(collection, parts, { k, where, least, explain_keys }, signal) {
   return json(`${collectionPath(collection)}/query`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ parts, k, explain_keys, readings, ...(where && { where }), ...(least > 0 && { min_probability: least }) }),
+    body: JSON.stringify({ parts, k, explain_keys, ...(where && { where }), ...(least > 0 && { min_probability: least }) }),
     signal,
   });
 }

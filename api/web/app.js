@@ -16,7 +16,6 @@ import { askForKey, hideMessages, showError, showState } from "./messages.js";
 import { wirePanels } from "./panels.js";
 import { partOfFile } from "./parts.js";
 import { Answers, Listing, whenNear } from "./sources.js";
-import { renderReadings } from "./readings.js";
 import * as states from "./states.js";
 import { SURENESS, surenessText } from "./words.js";
 
@@ -25,7 +24,7 @@ const PAUSE = 120; // milliseconds after a change, in which another may follow
 const AHEAD = 12; // items before the end, from which on a step asks for more
 
 const state = {
-  collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null, reading: null, sure: 0,
+  collection: null, model: NO_MODEL, ready: false, sort: "key", folder: null, item: null, sure: 0,
   source: null, request: null, timer: null, address: null, change: null, followed: null, lost: 0,
   starts: 0, turn: 0, // count what was begun: what comes after a later start or turn is dropped
   heard: 0, // the changes of the composer that are in the address
@@ -76,16 +75,15 @@ function lessLike(hit) {
 // ---- the address ----
 
 async function address() {
-  const { collection, sort, folder, item, reading, sure } = state;
+  const { collection, sort, folder, item, sure } = state;
   const { where, filters } = filtering;
-  return writeAddress({ collection, where, filters, sort, folder, item, reading, sure, ...(await composer.toAddress()) });
+  return writeAddress({ collection, where, filters, sort, folder, item, sure, ...(await composer.toAddress()) });
 }
 
 // Writes what is looked for into the address and looks for it. Several strokes of one drawing, or moves of one slider,
 // are one step of Back.
 async function settle(what) {
   clearTimeout(state.timer);
-  if (what !== "reading") state.reading = null; // it was one of another query's
   if (!state.collection) return document.body.classList.remove("searching");
   const turn = (state.turn += 1);
   document.body.classList.add("searching");
@@ -113,8 +111,8 @@ async function follow(heard = composer.changes) {
   const name = given.collection ?? collections.first();
   await collections.look(name);
   if (isStale()) return;
-  const { sort, folder, item, reading, sure } = given;
-  Object.assign(state, { address: location.hash, change: null, sort, folder, item, reading, sure });
+  const { sort, folder, item, sure } = given;
+  Object.assign(state, { address: location.hash, change: null, sort, folder, item, sure });
   filtering.restore(given);
   if (!chooseCollection(name)) return showUnknown(name);
   if (viewOf(given) !== state.followed) {
@@ -145,7 +143,7 @@ async function search() {
     const { collection, folder, sort, sure } = state;
     const asks = !composer.isEmpty;
     const where = filtering.text();
-    const source = asks ? new Answers(collection, await composer.toJson(), { where: filtering.text(folder), least: sure, reading: state.reading }) : new Listing(collection, sort, where, folder);
+    const source = asks ? new Answers(collection, await composer.toJson(), { where: filtering.text(folder), least: sure }) : new Listing(collection, sort, where, folder);
     const started = performance.now();
     const folders = asks || folder === null ? [] : api.foldersOf(collection, folder, request.signal);
     const [hits, inside] = await Promise.all([source.next(request.signal), folders]);
@@ -165,7 +163,6 @@ function show(found, asked, milliseconds) {
   hideMessages();
   document.body.classList.toggle("asking", asks);
   renderFolders({ collection, folder, inside, address: state.address });
-  renderReadings(source.readings ?? [], state.reading, chooseReading);
   grid.begin(collection, { months: !asks && state.sort !== "key", space: source.space, refine: asks });
   grid.append(hits);
   if (asks) composer.tell(source.understood);
@@ -174,11 +171,6 @@ function show(found, asked, milliseconds) {
   if (state.lost) showError("One of the files of this link was too large for it; drop the file again.");
   state.lost = 0;
   fillUp();
-}
-
-function chooseReading(name) {
-  state.reading = name;
-  settle("reading");
 }
 
 // Further hits while the end of the page is near.
@@ -289,7 +281,6 @@ function showNothing({ asks, where, folder, collection }) {
 function showUnknown(name) {
   state.collection = null;
   leaveItem();
-  renderReadings([]);
   renderFolders({ collection: name, folder: null, inside: [], address: state.address });
   document.body.classList.remove("searching");
   states.showUnknown(name, collections.names, addPictures);

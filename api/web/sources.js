@@ -4,31 +4,27 @@
 
 import * as api from "./api.js";
 import { asHit } from "./links.js";
-import { ofReading } from "./readings.js";
 
 const PAGE = 60;
 const MOST = 10_000; // hits of one answer
 
 export class Answers {
-  // `least` is the least probability of a hit, `reading` the name of the only reading to show, null for all hits.
-  constructor(collection, parts, { where, least = 0, reading = null }) {
-    const found = { note: null, space: null, understood: [], readings: [] };
-    Object.assign(this, { collection, parts, where, least, reading, shown: 0, k: PAGE, done: false, ...found });
+  // `least` is the least probability of a hit.
+  constructor(collection, parts, { where, least = 0 }) {
+    const found = { note: null, space: null, understood: [] };
+    Object.assign(this, { collection, parts, where, least, shown: 0, k: PAGE, done: false, ...found });
   }
 
   // An answer has no second page, so a longer one is asked for and its beginning left out.
   async next(signal) {
     const { k, where, least } = this;
-    const wanted = { k, where, least, readings: !this.shown }; // they are of the best hits, on the first page
-    const { hits, space, note, understood, readings } = await api.query(this.collection, this.parts, wanted, signal);
+    const { hits, space, note, understood } = await api.query(this.collection, this.parts, { k, where, least }, signal);
     const fresh = hits.slice(this.shown);
-    if (!this.shown) this.readings = readings;
     Object.assign(this, { space, note, understood });
     this.shown = hits.length;
-    const kept = ofReading(fresh, this.readings, this.reading);
-    this.done = kept !== fresh || hits.length < this.k || this.k >= MOST;
+    this.done = hits.length < this.k || this.k >= MOST;
     this.k = Math.min(2 * this.k, MOST);
-    return kept;
+    return fresh;
   }
 
   // Why an item is among the hits, or is not.

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.fourm.guided import checked_weights, guided_vectors
 from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
@@ -53,7 +52,7 @@ _USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckone
 
 class FourMModel:
     """Implements `CodeEmbedder` and `Predictor` of `anyseek.model.seam`, `NamingEmbedder` and `TellingEmbedder` of
-    `anyseek.model.telling`, and `anyseek.model.guided.GuidedEmbedder`. It is safe for several threads.
+    `anyseek.model.telling`. It is safe for several threads.
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,
@@ -135,32 +134,6 @@ class FourMModel:
     def embed_decoded(self, samples: Sequence[Sample], spaces: Sequence[str]) -> dict[Decoding, dict[str, FloatArray]]:
         """See `CodeEmbedder.embed_decoded`."""
         return self._embedded(samples, spaces, tuple(Decoding))
-
-    @property
-    def guided_spaces(self) -> frozenset[str]:
-        """See `GuidedEmbedder.guided_spaces`."""
-        return frozenset(self.embedding.spaces)
-
-    @SHARING.a_pass()
-    def embed_guided(
-        self, samples: Sequence[Sample], weights: Sequence[Mapping[str, float]], spaces: Sequence[str]
-    ) -> dict[str, FloatArray]:
-        """See `GuidedEmbedder.embed_guided`. Takes a pass of the network for up to `batch` modalities of samples."""
-        embedding = self.embedding
-        widths = {space: embedding.spaces[space].about.dimension for space in spaces}
-        found = {space: np.zeros((len(samples), width), np.float32) for space, width in widths.items()}
-        self._check_samples(samples)
-        checked = checked_weights(samples, weights)
-        step = max(1, self.batch // max((len(sample.values) for sample in samples), default=1))
-        for start in range(0, len(samples) if spaces else 0, step):
-            some = samples[start : start + step]
-            alone = [Sample({name: value}) for sample in some for name, value in sample.values.items()]
-            encoded = self._encoded(alone).on(self.device)
-            with torch.inference_mode():
-                vectors = guided_vectors(self.parts.network, embedding, encoded, checked[start : start + step], spaces)
-            for space, rows in vectors.items():
-                found[space][start : start + step] = rows.cpu().numpy()
-        return found
 
     @property
     def code_spaces(self) -> frozenset[str]:

@@ -60,7 +60,6 @@ class SpaceHead:
     state: SpaceState = SpaceState.SERVING
     blocks: tuple[int, ...] = ()
     tuning_version: int = 0
-    calibrated_count: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,6 @@ _SPACE_HEAD = (
     SpaceRow.state,
     SpaceRow.blocks,
     SpaceRow.tuning_version,
-    SpaceRow.calibrated_count,
 )
 _HEADS = (
     select(
@@ -282,8 +280,8 @@ def _head(connection: Connection, statement: Select[*tuple[Any, ...]], wanted: s
 
 def _space_of(*values: Any) -> SpaceHead:
     """The space made of the values of `_SPACE_HEAD`."""
-    *held, state, blocks, tuning_version, calibrated_count = values
-    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version, calibrated_count])
+    *held, state, blocks, tuning_version = values
+    return SpaceHead(*[*held, _state(state), tuple(blocks), tuning_version])
 
 
 def _state(text: str) -> SpaceState:
@@ -298,9 +296,7 @@ def space_head(row: SpaceRow) -> SpaceHead:
     """One row of a space."""
     counts = (row.dimension, row.centre_version, row.centre_count)
     state, blocks = _state(row.state), tuple(row.blocks)
-    return SpaceHead(
-        row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version, row.calibrated_count
-    )
+    return SpaceHead(row.id, row.name, row.fingerprint, *counts, state, blocks, row.tuning_version)
 
 
 def _space_values(collection_id: int, space: EmbeddingSpace) -> dict[str, object]:
@@ -348,6 +344,5 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
 
 def _space(session: Session, row: SpaceRow) -> Space:
     tuned = tunings.of_space(session, row.id, row.fingerprint)
-    curves = tunings.curves_of_space(session, row.id, row.fingerprint)
     centred = (from_bytes(row.centre), row.centre_version)
-    return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned), tuple(curves))
+    return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned))

@@ -69,7 +69,6 @@ class Job:
     key_prefix: str = ""  # of its source
     predicts: bool = False  # whether items of its source get predicted attributes
     charged_to: str | None = None  # the API key that started it
-    calibrates: bool = True  # whether its end may fit the collection's probabilities
 
     @property
     def active(self) -> bool:
@@ -84,7 +83,6 @@ def open_index_job(
     prune: bool,
     is_alive: IsAlive,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
-    calibrates: bool = True,
 ) -> Job:
     """The job that indexes a source now: the active one, an interrupted one that `owner` adopts, or a new one.
 
@@ -99,12 +97,12 @@ def open_index_job(
         _drop_finished(session, source_id)
         active = JobRow(kind=INDEX, collection_id=collection.id, source_id=source_id, owner=owner, prune=prune)
         active.state, active.on_duplicate = JobState.SCANNING, on_duplicate
-        active.charged_to, active.calibrates = caller().key, calibrates
+        active.charged_to = caller().key
         session.add(active)
     elif owner is not None and adopt(session, active.id, owner, is_alive):
-        active.prune, active.on_duplicate, active.calibrates = prune, on_duplicate, calibrates
+        active.prune, active.on_duplicate = prune, on_duplicate
     else:
-        active.prune, active.calibrates = active.prune or prune, active.calibrates and calibrates
+        active.prune = active.prune or prune
     session.flush()
     job = get(session, active.id)
     audit.record(session, "job.start", collection.name, f"{job.id} {job.root}")
@@ -310,5 +308,4 @@ def _job(row: JobRow, collection: str, root: str | None, key_prefix: str | None,
         key_prefix=key_prefix or "",
         predicts=bool(predicts),
         charged_to=row.charged_to,
-        calibrates=row.calibrates,
     )

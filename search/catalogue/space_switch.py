@@ -15,7 +15,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace
-from anyseek.search.catalogue import audit, collections, items, log, tunings
+from anyseek.search.catalogue import audit, collections, items, log
 from anyseek.search.catalogue.collections import SpaceHead, SpaceState
 from anyseek.search.catalogue.tables import CollectionRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.errors import Conflict, FingerprintMismatch
@@ -93,17 +93,6 @@ def build(session: Session, collection: Collection, model: str, spaces: Iterable
                 f"{collection.name}) first"
             )
     collections.add_spaces(session, collection.id, model, wanted.values(), SpaceState.BUILDING)
-    _leave_uncalibrated(session, collection.id)
-
-
-def _leave_uncalibrated(session: Session, collection_id: int) -> None:
-    """Keep jobs from fitting the new spaces of a collection whose user took back a fit and made none since."""
-    own, state = SpaceRow.collection_id == collection_id, SpaceRow.state
-    tuned_by_users = select(SpaceRow.id).where(own, state == SpaceState.SERVING, SpaceRow.calibrated_count.is_(None))
-    undone = session.scalars(tuned_by_users).all()
-    if undone and not tunings.are_held(session, undone):
-        leave = update(SpaceRow).where(own, state == SpaceState.BUILDING).values(calibrated_count=None)
-        session.execute(leave.execution_options(synchronize_session=False))
 
 
 def bring_back(session: Session, collection: Collection) -> None:

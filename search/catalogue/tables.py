@@ -2,7 +2,7 @@
 
 collections 1 ── n spaces       those that serve; beside them those of a model to come, or of one that was
      │             1 ── n tunings   means of queries that were fitted on the collection itself
-     │             1 ── n own_curves  curves of probabilities that were
+     │             1 ── n own_curves  curves of older versions, unused
      │ 1 ── n sources        folders, tables and buckets that items came from
      │ 1 ── n items 1 ── n assets
      │              1 ── n facets   the item's attributes laid flat, for filters; derived from the item
@@ -78,9 +78,8 @@ class SpaceRow(Table):
     """`centre` is float32 little-endian; `centre_version` is 0 while it is the space's prior.
 
     `state` is one of `anyseek.search.catalogue.collections.SpaceState`; `model` is the one whose space it is; `blocks`
-    is the list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings or curves change;
-    `calibrated_count` is the size of the collection when a job last fitted its curves, 0 if none did, null if its user
-    tuned it or undid that.
+    is the list of widths that `EmbeddingSpace` has. `tuning_version` is raised whenever its tunings change.
+    `calibrated_count` is no longer read: older versions wrote it beside `own_curves`.
     """
 
     __tablename__ = "spaces"
@@ -122,10 +121,7 @@ class TuningRow(_Fitted, Table):
 
 
 class CurveRow(_Fitted, Table):
-    """The curve of one modality's probabilities in a space, float32 little-endian; see `anyseek.search.curve.OwnCurve`.
-
-    The numbers are those of a `Curve`; without a sixth, none is `usual`.
-    """
+    """A curve of probabilities that an older version fitted on a collection; no longer read."""
 
     __tablename__ = "own_curves"
     numbers: Mapped[bytes]
@@ -286,7 +282,7 @@ class JobRow(Table):
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
     scan, for whoever takes it over; `on_duplicate` is one of `anyseek.search.types.OnDuplicate`; `charged_to` is the
-    API key that started it; `calibrates` says whether its end may fit the collection's probabilities.
+    API key that started it; `calibrates` is no longer read.
     """
 
     __tablename__ = "jobs"

@@ -9,7 +9,7 @@ import numpy as np
 from anyseek.model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
 from anyseek.search.errors import BadQuery
 from anyseek.search.evaluation.baselines import Baselines, Sides
-from anyseek.search.evaluation.instruments import GUIDANCE, Compare, Comparison, Instruments, guided, otherwise
+from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
 from anyseek.search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
 from anyseek.search.evaluation.query_kinds import QueryKind
 from anyseek.search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
@@ -74,21 +74,15 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to answer; `fusion` is None for a query of one part, `decoding` is None for a model without codes.
-
-    `guidance` is the weight of each part where they guide the model.
-    """
+    """One way to answer; `fusion` is None for a query of one part, `decoding` is None for a model without codes."""
 
     space: str
     gallery: str
     fusion: Fusion | None
     decoding: Decoding | None
-    guidance: float | None = None
 
     def step(self, what: Compare) -> str:
         """Return what a compared step is called."""
-        if what is Compare.FUSION and self.guidance is not None:
-            return f"{self.fusion} at {self.guidance:g}"
         return str(getattr(self, what))
 
 
@@ -163,8 +157,6 @@ class Cell:
         compare = self.instruments.compare
         if Compare.FUSION in compare and usual.fusion is not None:
             yield from ((Compare.FUSION, replace(usual, fusion=one)) for one in ONE_VECTOR if one is not usual.fusion)
-            for weight in GUIDANCE if usual.space in self.instruments.guided_spaces else ():
-                yield Compare.FUSION, replace(usual, fusion=Fusion.GUIDED, guidance=weight)
         if Compare.GALLERY in compare and usual.gallery == EXACT:
             yield Compare.GALLERY, replace(usual, gallery=PREDICTED)
         if Compare.DECODING in compare and usual.decoding is not None:
@@ -216,10 +208,6 @@ class Cell:
     def _queries(self, way: _Way) -> FloatArray:
         """Return the queries' vectors, centred and fused as in the search engine."""
         line, about, key = self.line, self.instruments.embedder.spaces[way.space], self._key(way)
-        if way.guidance is not None:
-            led = self.read.vectors.guided[line.name]
-            raw = led.vectors[guided(way.space, way.guidance)][led.of(line.places)]
-            return centre_queries(about, line.modalities, raw)
         if way.fusion is Fusion.JOINT:
             whole = self.read.vectors.joint[line.name]
             return centre_queries(about, line.modalities, whole.vectors[key][whole.of(line.places)])

@@ -20,15 +20,15 @@ from anyseek.model.loading import load_embedder
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import Embedder, FloatArray, Sample
 from anyseek.model.switches import switching
-from anyseek.search.curve import Curve, Numbers
 from anyseek.search.evaluation.aligned import QuerySet, evenly
 from anyseek.search.evaluation.calibration_error import calibration_error
 from anyseek.search.evaluation.logistic import logistic, sigmoid
 from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
 from anyseek.search.fusing import Weighted, fused, ranks_of
-from anyseek.search.own_curves import part_of
 from anyseek.search.probabilities import (
     Background,
+    Curve,
+    Numbers,
     Sort,
     Standing,
     background,
@@ -50,6 +50,7 @@ _IN_UNION = 100  # queries of a kind that are asked of all collections together
 _FEWEST = 10
 _AT_ONCE = 32
 _RIDGE = 1e-4
+_KEPT = (0.2, 0.8)  # of a picture's sides, in a query by a part of it
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def measured(embedder: Embedder, one: TransferSet) -> Measured:
     few = range(0, len(keys), 2)
     kinds = {
         "the same picture": [pictures[row] for row in few],
-        "a part of it": [Sample({PHOTO: part_of(_pixels(pictures[row]))}) for row in few],
+        "a part of it": [Sample({PHOTO: _middle(_pixels(pictures[row]))}) for row in few],
     }
     asked = [_asked(embedder, kind, PHOTO, samples, list(few)) for kind, samples in kinds.items()]
     palettes = [Sample({"color_palette": palette_of(_pixels(pictures[row]), 2 + row % 4)}) for row in few]
@@ -150,6 +151,12 @@ def _embedded(
 
 def _pixels(sample: Sample) -> npt.NDArray[np.uint8]:
     return np.asarray(sample.values[PHOTO], np.uint8)
+
+
+def _middle(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The part of a picture (h, w, 3) that a query by a region shows: its middle, 0.6 of each side."""
+    (top, bottom), (left, right) = ([int(share * side) for share in _KEPT] for side in picture.shape[:2])
+    return np.ascontiguousarray(picture[top:bottom, left:right])
 
 
 def pairs(embedder: Embedder, collections: Sequence[Measured]) -> Iterator[Pairs]:

@@ -4,19 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anyseek.model.guided import GuidedEmbedder
 from anyseek.model.seam import CodeEmbedder, Embedder, FloatArray, Sample
 from anyseek.search.evaluation.encoder_vectors import Encoders
 from anyseek.search.evaluation.measures import Gain, Scores
 
 Progress = Callable[[str], None]
-GUIDANCE = (1.0, 0.5)  # weights of each part that are compared: as it is by default, and two that add up to 1
 
 
 class Compare(StrEnum):
     """A step that can be done in several ways."""
 
-    FUSION = "fusion"  # fuse the parts of a query late, jointly or guided
+    FUSION = "fusion"  # fuse the parts of a query late or jointly
     GALLERY = "gallery"  # take items from the space's own extractor or as predicted
     DECODING = "decoding"  # decode codes by all of their probabilities or by the most probable one
     CEILING = "ceiling"  # take exact vectors unchanged or as decoded from their codes
@@ -45,41 +43,18 @@ class Instruments:
             vectors |= found if decoding is own else {otherwise(space): rows for space, rows in found.items()}
         return vectors
 
-    @property
-    def guided_spaces(self) -> tuple[str, ...]:
-        """The spaces in which parts are also guided, because fusion is compared."""
-        if Compare.FUSION not in self.compare or not isinstance(self.embedder, GuidedEmbedder):
-            return ()
-        return tuple(space for space in self.spaces if space in self.embedder.guided_spaces)
-
-    def embed_guided(self, samples: Sequence[Sample]) -> dict[str, FloatArray]:
-        """Return vectors of samples in guided spaces with each of `GUIDANCE`, by `guided(space, weight)`."""
-        vectors: dict[str, FloatArray] = {}
-        if not isinstance(self.embedder, GuidedEmbedder):
-            return vectors
-        for weight in GUIDANCE:
-            weights = [dict.fromkeys(sample.values, weight) for sample in samples]
-            found = self.embedder.embed_guided(samples, weights, self.guided_spaces)
-            vectors |= {guided(space, weight): rows for space, rows in found.items()}
-        return vectors
-
 
 def otherwise(space: str) -> str:
     """Return the name of a space's vectors that are decoded the other way than the model's own."""
     return f"{space}, decoded otherwise"
 
 
-def guided(space: str, weight: float) -> str:
-    """Return the name of a space's vectors that are guided by parts of this weight."""
-    return f"{space}, guided at {weight:g}"
-
-
 @dataclass(frozen=True)
 class Comparison:
     """One kind of query in one gallery of one space, answered as the service does and with one change.
 
-    `usual` and `other` are the two ways of `what`, such as `late` and `joint`, or `guided at 0.5` for the weight of
-    each part; `gallery_kind` and `fusion` are the usual ones. `gain` is the gain of the other way.
+    `usual` and `other` are the two ways of `what`, such as `late` and `joint`; `gallery_kind` and
+    `fusion` are the usual ones. `gain` is the gain of the other way.
     """
 
     what: Compare

@@ -28,8 +28,7 @@ class SetVectors:
     """Raw unit vectors of an aligned set in every space.
 
     `single` has, by modality, the vectors of queries, which are also those of items in a `predicted` gallery. `joint`
-    has those of combinations. Both may also have vectors decoded the other way. `guided` has those of combinations in
-    the spaces that can be guided, where fusion is compared. `exact` has, by modality, what
+    has those of combinations. Both may also have vectors decoded the other way. `exact` has, by modality, what
     `Embedder.embed_gallery` stores, in the spaces where that differs. `whole` has what it stores for things with all
     of their modalities (`EVERYTHING`), and for things without those of a query, by the query's name.
     """
@@ -38,7 +37,6 @@ class SetVectors:
     joint: Mapping[str, Rows]
     exact: Mapping[str, Rows]
     whole: Mapping[str, Rows] = field(default_factory=dict)
-    guided: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,6 @@ class SetEmbedding:
         self.refused: dict[str, list[str]] = {}
         self._instruments, self._embedder = instruments, instruments.embedder
         self._single, self._joint, self._exact, self._whole = Gatherer(), Gatherer(), Gatherer(), Gatherer()
-        self._guided = Gatherer()
         self._exact_spaces: dict[str, list[str]] = {}  # by modality, known once its first samples are embedded
 
     def add(self, chunk: Chunk) -> Chunk:
@@ -160,16 +157,12 @@ class SetEmbedding:
             both = chunk.having(modalities)
             if both.places and self._embedder.modalities.issuperset(modalities):
                 self._joint.add(combined(modalities), both.places, self._instruments.embed(both.samples))
-                if self._instruments.guided_spaces:
-                    guided = self._instruments.embed_guided(both.samples)
-                    self._guided.add(combined(modalities), both.places, guided)
         if self._instruments.whole_items:
             self._add_whole(chunk)
         return chunk
 
     def result(self) -> SetVectors:
-        single, joint, guided = self._single.rows(), self._joint.rows(), self._guided.rows()
-        return SetVectors(single, joint, self._exact.rows(), self._whole.rows(), guided)
+        return SetVectors(self._single.rows(), self._joint.rows(), self._exact.rows(), self._whole.rows())
 
     def _add_single(self, modality: str, chunk: Chunk) -> Chunk:
         """Embed one modality; return the chunk without those of its values that the model refuses."""

@@ -91,7 +91,6 @@ REFUSED: list[Callable[[Path], dict[str, Any]]] = [
     lambda files: {"parts": Part("rgb", file=files / "broken.png")},
     lambda files: {"parts": Part("rgb", file=files / "words.txt")},
     lambda files: {"parts": Part("caption", file=files / "broken.png")},
-    lambda _: {"parts": "a", "fusion": "guided"},
     lambda _: {"parts": ["a", "b"], "fusion": "joint"},
     lambda _: {"parts": Part(item="nobody")},
     lambda _: {"parts": "a", "space": "nowhere"},

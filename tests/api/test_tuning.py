@@ -60,12 +60,8 @@ def test_over_http_by_both_clients(start_service: StartService, scenes: Path) ->
         assert tuned_of(client.collection("c")) == []
         assert client.tune("c", items=30)["items"] == 30
         assert tuned_of(client.collection("c")) == ["canny_edge"]
-        (space,) = client.collection("c")["spaces"]
-        (own,) = [own for own in space["curves"] if own["modality"] == "rgb"]
-        assert (own["queries"], own["after"] <= own["before"]) == (30, True)
         client.reset_tuning("c")
         assert tuned_of(client.collection("c")) == []
-        assert client.collection("c")["spaces"][0]["curves"] == []
         for call, kind in (
             (lambda: client.tune("gone"), "collection-not-found"),
             (lambda: client.reset_tuning("gone"), "collection-not-found"),
@@ -88,11 +84,9 @@ def test_on_the_command_line_in_a_backup_and_after_a_rollback(run: Run, scenes: 
     assert code == 0
     assert said.startswith("canny_edge: R@10 ")
     assert "of 40 queries in hashing; would be kept\n" in said
-    assert "probabilities of canny_edge: calibration error " in said
     assert run("collections", "tune", "c", "--json")[0] == 0
     shown = run("collections", "show", "c")[1]
     assert "tuned to canny_edge: R@10" in shown
-    assert "probabilities of rgb: calibration error" in shown
     assert "(tuned: canny_edge)" in run("collections", "list")[1]
     before = json.loads(run("collections", "show", "c", "--json")[1])["spaces"]
     assert run("backup", str(tmp_path / "b.tar"))[0] == 0

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from anyseek.model.errors import UnsupportedModality, WeightsMissing
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import load_bundled
-from anyseek.model.guided import GuidedEmbedder
 from anyseek.model.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
@@ -229,42 +228,6 @@ def test_codes_are_predicted_for_spaces_that_have_them(embedder: Embedder, sampl
         assert 0 <= of_rows.min() <= of_rows.max() < codes
         with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
             embedder.code_probabilities([Sample({NOT_TAKEN: SOMETHING})], name)
-
-
-def test_modalities_guide_a_model_that_predicts_codes(embedder: Embedder, samples: list[Sample]) -> None:
-    if not isinstance(embedder, GuidedEmbedder):
-        pytest.skip(f"{embedder.name} cannot be guided")
-    spaces = sorted(embedder.guided_spaces)
-    assert embedder.guided_spaces <= embedder.spaces.keys()
-    assert isinstance(embedder, CodeEmbedder)
-    assert embedder.code_spaces <= embedder.guided_spaces
-    alone = [sample for sample in samples[: len(samples) // 3] if len(sample.values) == 1]
-    once = embedder.embed_guided(alone, [dict.fromkeys(sample.values, 1.0) for sample in alone], spaces)
-    for space, rows in embedder.embed(alone, spaces).items():
-        np.testing.assert_allclose(once[space], rows, atol=CLOSE, err_msg="a single modality of weight 1 is itself")
-    weights = [
-        {name: (-0.5, 1.5, 0.25)[(n + place) % 3] for place, name in enumerate(sample.values)}
-        for n, sample in enumerate(samples)
-    ]
-    together = embedder.embed_guided(samples, weights, spaces)
-    for space, rows in together.items():
-        assert (rows.shape, rows.dtype) == ((len(samples), embedder.spaces[space].dimension), np.float32)
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=CLOSE)
-        for n in range(0, len(samples), 4):
-            single = embedder.embed_guided(samples[n : n + 1], weights[n : n + 1], [space])[space]
-            np.testing.assert_allclose(rows[n], single[0], atol=CLOSE)
-
-
-def test_what_cannot_guide_is_refused(embedder: Embedder, samples: list[Sample]) -> None:
-    if not isinstance(embedder, GuidedEmbedder):
-        pytest.skip(f"{embedder.name} cannot be guided")
-    once = [dict.fromkeys(samples[0].values, 1.0)]
-    for space in ("no-such-space", *(embedder.spaces.keys() - embedder.guided_spaces)):
-        with pytest.raises(KeyError):
-            embedder.embed_guided(samples[:1], once, [space])
-    with pytest.raises(UnsupportedModality, match=NOT_TAKEN):
-        embedder.embed_guided([Sample({NOT_TAKEN: SOMETHING})], [{NOT_TAKEN: 1.0}], [])
-    assert embedder.embed_guided([], [], sorted(embedder.guided_spaces)).keys() == embedder.guided_spaces
 
 
 def test_vectors_have_names_where_a_model_knows_words(embedder: Embedder, samples: list[Sample]) -> None:

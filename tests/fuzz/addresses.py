@@ -26,7 +26,7 @@ _CHANGED = (
 _PARAMETERS = (
     "after", "before", "limit", "sort", "where", "folder", "fields", "values", "path", "text", "item", "palette",
     "words", "k", "offset", "min_score", "vectors", "group_by", "group_size", "space", "fusion", "action", "who",
-    "since", "facets", "spaces", "cursor", "explain", "explain_keys", "min_probability", "readings", "colour_by",
+    "since", "facets", "spaces", "cursor", "explain", "explain_keys", "min_probability", "colour_by",
     "seed",
 )  # fmt: skip
 _CURSORS = (

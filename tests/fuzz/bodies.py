@@ -37,7 +37,6 @@ _BODIES: tuple[tuple[str, Any], ...] = (
             "on_duplicate": "skip",
             "key_prefix": "p",
             "predict_attributes": True,
-            "calibrate": False,
         },
     ),
     ("/v1/collections/a/reembed", {"model": "hashing"}),

@@ -11,7 +11,7 @@ _BOUNDARY = "fuzz-boundary"
 _SETTINGS = (
     "k", "space", "fusion", "where", "offset", "min_score", "vectors", "group_by", "group_size", "classes",
     "attributes", "targets", "model", "seed", "steps", "item", "words", "vector", "caption", "color_palette", "rgb",
-    "semseg", "box", "forms", "facets", "spaces", "cursor", "explain", "readings", "min_probability", "collections",
+    "semseg", "box", "forms", "facets", "spaces", "cursor", "explain", "min_probability", "collections",
     "predict_attributes", "mask",
 )  # fmt: skip
 _TYPES = (

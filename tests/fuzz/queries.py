@@ -1,4 +1,4 @@
-"""Queries with all that they may have: boxes, forms, several spaces and collections, pages, explanations, readings."""
+"""Queries with all that they may have: boxes, forms, several spaces and collections, pages, explanations."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ _SPACES = {
     values.OTHER: ("photo_global", "semantic_global", "visual_global", "colours"),
 }
 _FIELDS = ("n", "label", "place", "predicted.people", "predicted.basic_colours", "taken", "missing", "@key", "a..b")
-_OF_ONE = ("facets", "cursor", "explain", "explain_keys", "readings", "space", "spaces")
+_OF_ONE = ("facets", "cursor", "explain", "explain_keys", "space", "spaces")
 _HELD = {values.COLLECTION: values.KEYS, values.OTHER: values.PICTURES}
 
 
@@ -107,7 +107,6 @@ def _map(random: Random, modality: str, data: str) -> dict[str, Any]:
 def _members(random: Random, held: str) -> dict[str, Any]:
     """What a query may have beside its parts, any few of it; one of those is sometimes out of its range."""
     offered: dict[str, Any] = {
-        "readings": True,
         "explain": random.choice((1, 2, 20)),
         "explain_keys": [random.choice(_HELD[held])],
         "spaces": list(_SPACES[held][:2]),
@@ -163,7 +162,7 @@ def _query(random: Random, held: str) -> dict[str, Any]:
     if random.random() < 0.08:
         return _SIMPLE | {"cursor": cursor(random)}
     parts = [_part(random, held) for _ in range(random.choice((1, 1, 1, 2, 3)))]
-    fusion = {"fusion": random.choice(("guided", "joint", "late", "ranks"))} if random.random() < 0.3 else {}
+    fusion = {"fusion": random.choice(("joint", "late", "ranks"))} if random.random() < 0.3 else {}
     return {"parts": parts, "k": 3} | fusion | _members(random, held)
 
 

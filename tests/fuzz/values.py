@@ -26,7 +26,7 @@ _WORDS = (
     "rgb", "caption", "depth", "semseg", "canny_edge", "sketch", "color_palette", "palette", "words", "item",
     "vector", "bounding_boxes", "human_pose", "metadata", "normal", "k", "where", "space", "fusion", "classes",
     "weight", "box", "form", "forms", "collection", "collections", "spaces", "facets", "cursor", "explain",
-    "explain_keys", "readings", "min_probability", "predict_attributes", "name", "mask",
+    "explain_keys", "min_probability", "predict_attributes", "name", "mask",
 )  # fmt: skip
 
 

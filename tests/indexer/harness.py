@@ -37,7 +37,7 @@ class Counting:
     """A `Progress` that adds up what it is told."""
 
     def __init__(self) -> None:
-        self.found = self.waiting = self.done = self.calibrated_on = 0
+        self.found = self.waiting = self.done = 0
 
     def scanned(self, inputs: int) -> None:
         self.found += inputs
@@ -47,9 +47,6 @@ class Counting:
 
     def settled(self, inputs: int) -> None:
         self.done += inputs
-
-    def calibrating(self, items: int) -> None:
-        self.calibrated_on = items
 
 
 class Watched(HashingEmbedder):
@@ -102,15 +99,12 @@ def index(
     name: str = NAME,
     on_duplicate: OnDuplicate = OnDuplicate.LINK,
     predicts: bool | None = None,
-    calibrates: bool = True,
 ) -> Job:
     """What `anyseek index` does."""
     source = open_source(tools.settings, name_of_source)
     collection = open_collection(tools, name)
     with Owner(tools.database, tools.settings) as owner:
-        job = open_job(
-            collection, source, owner, prune, on_duplicate=on_duplicate, predicts=predicts, calibrates=calibrates
-        )
+        job = open_job(collection, source, owner, prune, on_duplicate=on_duplicate, predicts=predicts)
         return IndexRun(lambda: tools, source, owner, progress or Counting()).run(job)
 
 

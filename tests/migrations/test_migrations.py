@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -12,12 +11,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from anyseek.model.hashing import HashingEmbedder
-from anyseek.search.catalogue import collections, tunings
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import Table, is_of_catalogue
 from anyseek.search.catalogue.upgrade import NEWEST, configuration, upgrade
-from anyseek.search.curve import Curve, OwnCurve
 
 # SQLite writes a column that is added later on the line of the one before.
 _CLAUSE_END = re.compile(r"\n|, (?=\w+ [A-Z])")
@@ -98,22 +94,3 @@ def test_many_processes_may_upgrade_at_once(tmp_path: Path) -> None:
     assert [(child.returncode, error) for child, error in zip(children, errors, strict=True)] == [(0, "")] * 4
     with Database(url).read() as session:
         assert session.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
-
-
-def test_going_back_leaves_curves_that_the_older_version_can_read(tmp_path: Path) -> None:
-    database = migrated(tmp_path / "a.sqlite")
-    with database.write() as session:
-        collection = collections.create(session, "c", "hashing", HashingEmbedder().spaces.values())
-        (space,) = collections.head(session, collection.name).spaces
-        known, unknown = (Curve(*range(1, 6)), Curve(*range(1, 7)))
-        curves = [_own("rgb", known), _own("caption", unknown)]
-        tunings.replace(session, space.id, (), curves)
-    with database.engine.begin() as connection:
-        command.downgrade(configuration(connection), "0017")
-        held = connection.execute(text("SELECT modality, length(numbers) FROM own_curves")).all()
-        version = connection.execute(text("SELECT tuning_version FROM spaces")).scalar_one()
-    assert ([tuple(row) for row in held], version) == ([("rgb", 5 * 4)], 2)
-
-
-def _own(modality: str, curve: Curve) -> OwnCurve:
-    return OwnCurve(modality, "f", curve, 30, 0.1, 0.05, datetime.now(UTC))

@@ -45,21 +45,6 @@ def newest_vector(database: Database, item_id: int) -> bytes:
     return data
 
 
-def test_an_item_with_a_damaged_vector_is_in_no_reading(
-    database: Database, engine: SearchEngine, embedder: WordsEmbedder, gallery: Collection
-) -> None:
-    cave, *_ = put(database, gallery, embedder, [f"cave {n}" for n in range(8)], "cave")
-    put(database, gallery, embedder, [f"ball {n}" for n in range(8)], "ball")
-    query = Query((Part("caption", "cave"),), space="looks", k=30, readings=True)
-    before = engine.query("things", query)
-    assert "cave 0" in before.readings[0].keys
-    damage_vector(database, cave.id)
-    after = engine.query("things", query)
-    assert keys(after) == keys(before)  # the index still has the sound one
-    assert len(after.readings) == len(before.readings)
-    assert not any("cave 0" in one.keys for one in after.readings)
-
-
 def test_a_damaged_vector_is_named_and_mended_from_the_index(
     database: Database, settings: Settings, engine: SearchEngine, gallery: Collection
 ) -> None:

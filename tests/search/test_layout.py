@@ -1,10 +1,10 @@
-"""The layout: equal by seed, neighbours together, and whole for any number of vectors."""
+"""Layouts of maps: deterministic, neighbours together, and finite for any number of vectors."""
 
 import numpy as np
 import pytest
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.layout import lay_out, principal_components
+from anyseek.search.maps import lay_out
 
 
 def clusters(count: int, kinds: int = 5, dimension: int = 64) -> tuple[FloatArray, FloatArray]:
@@ -22,21 +22,13 @@ def share_of_own_kind(positions: FloatArray, kind: FloatArray) -> float:
     return float((kind[np.argsort(apart, axis=1)[:, :5]] == kind[:, np.newaxis]).mean())
 
 
-def test_clusters_stay_apart_and_equal_seeds_make_equal_maps() -> None:
-    vectors, kind = clusters(150)
-    positions = lay_out(vectors, seed=7)
+def test_clusters_stay_apart_and_equal_vectors_make_equal_maps() -> None:
+    vectors, kind = clusters(150, kinds=3)
+    positions = lay_out(vectors)
     assert (positions.shape, positions.dtype) == ((150, 2), np.float32)
     assert np.abs(positions).max() == 1
     assert share_of_own_kind(positions, kind) > 0.99
-    assert np.array_equal(positions, lay_out(vectors, seed=7))
-    assert not np.array_equal(positions, lay_out(vectors, seed=8))
-
-
-def test_the_rest_of_a_sample_stands_beside_its_neighbours() -> None:
-    vectors, kind = clusters(400)
-    positions = lay_out(vectors, most=100)
-    assert share_of_own_kind(positions, kind) > 0.99
-    assert np.array_equal(positions, lay_out(vectors, most=100))
+    assert np.array_equal(positions, lay_out(vectors))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7])
@@ -60,10 +52,9 @@ def test_fewer_dimensions_than_two_are_laid_out_too() -> None:
     assert np.isfinite(positions).all()
 
 
-def test_principal_components_are_those_of_most_variance() -> None:
+def test_the_axes_are_the_directions_of_most_variance() -> None:
     random = np.random.default_rng(0)
     vectors = (random.normal(size=(200, 5)) * [0.1, 5, 0.2, 1, 0.3]).astype(np.float32)
-    turned = principal_components(vectors, vectors, 2)
-    moved = vectors - vectors.mean(axis=0)
-    assert abs(np.corrcoef(turned[:, 0], moved[:, 1])[0, 1]) > 0.99
-    assert abs(np.corrcoef(turned[:, 1], moved[:, 3])[0, 1]) > 0.99
+    positions = lay_out(vectors)
+    assert abs(np.corrcoef(positions[:, 0], vectors[:, 1])[0, 1]) > 0.99
+    assert abs(np.corrcoef(positions[:, 1], vectors[:, 3])[0, 1]) > 0.99

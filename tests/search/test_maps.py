@@ -44,9 +44,9 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     real = anyseek.search.maps.lay_out
 
-    def counted(vectors: FloatArray, seed: int) -> FloatArray:
+    def counted(vectors: FloatArray) -> FloatArray:
         made.append(len(vectors))
-        return real(vectors, seed)
+        return real(vectors)
 
     monkeypatch.setattr(anyseek.search.maps, "lay_out", counted)
     return made

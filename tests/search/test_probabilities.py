@@ -1,7 +1,6 @@
 """Probabilities of hits: they follow the scores, know what stands out, and say nothing where nothing can be said."""
 
 import math
-from dataclasses import replace
 from statistics import mean, stdev
 
 import numpy as np
@@ -179,13 +178,11 @@ def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
 def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
     """Of words that fit many items, each has a low probability."""
 
-    def below(common: float, *modalities: str, usual: float = 0.0) -> float:
-        curve = replace(curve_of(sort_of(modalities)), usual=usual)
-        return nothing_good_below(Standing(np.array([1]), np.ones(1), 0.0, 0.5, common, 100), modalities, curve)
+    def below(common: float, *modalities: str) -> float:
+        return nothing_good_below(Standing(np.array([1]), np.ones(1), 0.0, 0.5, common, 100), modalities)
 
     assert below(0.0, "caption") == 0
     assert below(-0.02, "caption") > NOTHING_GOOD
-    assert below(0.02, "caption") == below(0.02, "caption", usual=0.02) == 0
-    assert below(0.0, "caption", usual=0.02) > NOTHING_GOOD
+    assert below(0.02, "caption") == 0
     assert below(0.0, "depth") == below(-0.02, "semseg", "depth") == NOTHING_GOOD
     assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0

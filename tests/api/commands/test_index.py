@@ -17,7 +17,7 @@ from anyseek.api.connect import recorded
 from anyseek.indexer.indexing import open_collection, open_job
 from anyseek.indexer.runs import Owner
 from anyseek.indexer.sources.opening import open_source
-from anyseek.search.catalogue import collections, jobs
+from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
 from tests.api.conftest import Run
@@ -63,16 +63,6 @@ def summary(output: str) -> dict[str, Any]:
     assert output.count("\n") == 1
     members: dict[str, Any] = json.loads(output)
     return members
-
-
-def test_probabilities_may_be_left_as_they_are(anyseek: Run, photos: Path, tmp_path: Path) -> None:
-    for option, calibrates in (("--calibrate", True), ("--no-calibrate", False)):
-        assert anyseek(*to_c(photos, option))[0] == 0
-        database = Database(Settings(tmp_path / "home").database_url)
-        with database.read() as session:
-            (job,) = jobs.list_page(session, None, 1)
-        database.close()
-        assert job.calibrates is calibrates
 
 
 def test_all_in(anyseek: Run, photos: Path) -> None:

@@ -60,20 +60,6 @@ def test_of_a_job_that_several_share_each_says_what_all_have_done(capsys: pytest
 
 
 @pytest.mark.usefixtures("every_line")
-def test_what_follows_a_job_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    job = replace(JOB, state=JobState.DONE, counts=Counts(indexed=400))
-    Looking(Lines(quiet=False), Observer(lambda: job), lambda: 0.0).calibrating(26)
-    assert capsys.readouterr().err.splitlines() == [
-        "indexed 400 of 400",
-        "fitting probabilities to queries for 26 of the items",
-    ]
-    screen = io.StringIO()
-    with tqdm(total=400, file=screen) as bar:
-        Bar(bar).calibrating(26)
-    assert "fitting probabilities to queries for 26 of the items" in screen.getvalue()
-
-
-@pytest.mark.usefixtures("every_line")
 def test_what_was_settled_just_before_the_end_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
     job = replace(JOB, counts=Counts(indexed=32, open=68))
 

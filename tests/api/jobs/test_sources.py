@@ -8,9 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from anyseek.api.service import Service
-from anyseek.search.catalogue import jobs
-
 Picture = Callable[[str, str], bytes]
 Problem = Callable[..., None]
 
@@ -80,19 +77,6 @@ def test_a_job_and_its_source_predict_attributes_on_request(
     count, attributes = indexed(predict_attributes=False)
     assert (count, "predicted" in attributes) == (1, False)
     http.delete(f"/v1/collections/{collection}/items/told.png")
-
-
-def test_a_job_may_leave_probabilities_as_they_are(
-    shared_service: tuple[str, Service], http: httpx.Client, collection: str, picture: Picture, root: Path
-) -> None:
-    folder = root / "calibrated"
-    folder.mkdir()
-    (folder / "one.png").write_bytes(picture("red", "disc"))
-    for options, calibrates in (({}, True), ({"calibrate": False}, False)):
-        started = http.post(f"/v1/collections/{collection}/jobs", json={"source": str(folder), **options})
-        job = ended(http, started.json()["id"])
-        with shared_service[1].runtime.database.read() as session:
-            assert jobs.get(session, job["id"]).calibrates is calibrates
 
 
 def test_a_choice_that_is_none_is_refused(http: httpx.Client, collection: str, problem: Problem, root: Path) -> None:

@@ -97,7 +97,6 @@ def test_k_above_the_count_gives_all(http: httpx.Client, shapes: str) -> None:
         ({"parts": [{"modality": "rgb", "file": "/etc/passwd"}]}, 422, "invalid-request"),
         ({"parts": [{"text": "a", "weight": "heavy"}]}, 422, "invalid-request"),
         ({"parts": [{"text": "a"}], "fusion": "early"}, 422, "invalid-request"),
-        ({"parts": [{"text": "a"}], "fusion": "guided"}, 422, "not-joinable"),
         ({"parts": [{"text": "a"}, {"text": "b"}], "fusion": "joint"}, 422, "not-joinable"),
         ({"parts": [{"text": "a", "item": "b"}]}, 422, "bad-query"),
         ({"parts": [{"text": "a", "weight": 0}]}, 422, "bad-query"),

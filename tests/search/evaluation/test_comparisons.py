@@ -1,12 +1,11 @@
 """Two ways of answering side by side, where it can be counted by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from anyseek.api.commands.eval_output import comparison_lines
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import ONE_VECTOR, Decoding, FloatArray, Fusion, Sample
 from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, comparable
@@ -95,48 +94,6 @@ def test_joint_and_late_fusion_change_places_with_the_models_choice(usual: Fusio
     assert not rows[pair.other].default
     assert (rows[pair.usual].model, rows[pair.other].model) == (pair.usual_scores, pair.other_scores)
     assert pair.gain.at_1.value == pytest.approx(pair.other_scores.at_1.value - pair.usual_scores.at_1.value)
-
-
-class GuidedEmbedder(NumbersEmbedder):
-    """Guided by parts of weight 1 it says what regions say, which are right where depth is not; else as depth."""
-
-    guided_spaces = frozenset({"main"})
-
-    def embed_guided(
-        self, samples: Sequence[Sample], weights: Sequence[Mapping[str, float]], spaces: Sequence[str]
-    ) -> dict[str, FloatArray]:
-        (weight,) = {each for given in weights for each in given.values()}
-        told = {1.0: "semseg", 0.5: "depth"}[weight]
-        return self.embed([Sample({told: sample.values[told]}) for sample in samples], spaces)
-
-
-@pytest.mark.parametrize("usual", ONE_VECTOR)
-def test_guided_fusion_is_compared_in_spaces_that_have_it(usual: Fusion) -> None:
-    modalities = ("rgb", "depth", "semseg", "caption")
-    embedder = GuidedEmbedder(modalities)
-    embedder.fusion = usual
-    matrix = _measure(embedder, {Compare.FUSION}, modalities)
-    compared = [pair for pair in matrix.comparisons if pair.query == "depth+semseg"]
-    assert {(pair.gallery, pair.gallery_kind) for pair in compared if pair.space == "main"} == {
-        ("rgb", "exact"),
-        ("caption", "predicted"),
-    }
-    compared = [pair for pair in compared if pair.gallery == "rgb"]
-    others = {space: [pair.other for pair in compared if pair.space == space] for space in embedder.spaces}
-    (unusual,) = {*ONE_VECTOR} - {usual}
-    assert others == {"main": [unusual, "guided at 1", "guided at 0.5"], "other": [unusual]}
-    (guided,) = (pair for pair in compared if pair.other == "guided at 1")
-    (halved,) = (pair for pair in compared if pair.other == "guided at 0.5")
-    assert halved.other_scores.at_1.value == 0.5
-    assert (guided.usual, guided.query, guided.gallery) == (usual, "depth+semseg", "rgb")
-    assert guided.other_scores.at_1.value == 1.0
-    assert guided.gain.at_1.value == pytest.approx(1 - guided.usual_scores.at_1.value) != 0
-    tables = "\n".join(comparison_lines(matrix.comparisons, ()))
-    assert tables.count("Fusion of the parts") == 3
-    assert f"gain of {unusual} in" in tables
-    assert "gain of guided at 0.5 in" in tables
-    assert {row.fusion for row in matrix.rows if row.query == "depth+semseg"} == set(ONE_VECTOR)
-    assert _measure(embedder, set(), modalities).rows == matrix.rows
 
 
 def test_exact_and_predicted_galleries_are_compared_where_there_are_both() -> None:
