@@ -2,7 +2,7 @@
 
 On a card, kernels run beside the program as long as nobody asks for a result. So inputs wait in pinned memory, a stream
 of their own copies them, batches are as large as memory allows, and threads prepare the next batch meanwhile. On a CPU
-tensors are where they belong already. No card has run any of this yet (docs/gpu.md).
+tensors are where they belong already. No card has run any of this yet (docs/speed.md).
 """
 
 from collections.abc import Callable, Iterable

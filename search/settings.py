@@ -203,7 +203,7 @@ class Settings:
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
     openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
-    device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/gpu.md
+    device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/speed.md
     work: Work = field(default_factory=Work)
     serving: Serving = field(default_factory=Serving)
     photos: Photos = field(default_factory=Photos)

@@ -1,4 +1,5 @@
-"""Spans of traces: the time that a request, a stage or a task took, and their parents. None are made until `start`.
+"""Spans of traces: the time that a request, a stage or a task took, and their parents. None are made until
+`anyseek.search.telemetry.start`.
 
 The work is done by a `Tracer`: that of `anyseek.search.opentelemetry_spans`, which alone imports the optional library.
 Without one, a span costs a look at a variable. Spans never have paths, contents or texts of errors.
@@ -6,13 +7,7 @@ Without one, a span costs a look at a variable. Spans never have paths, contents
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
-
-from anyseek.search.errors import BadInput
-from anyseek.search.settings import Settings
-
-if TYPE_CHECKING:
-    from anyseek.search.opentelemetry_spans import OpenTelemetry
+from typing import Protocol
 
 Headers = Iterable[tuple[bytes, bytes]]
 Carried = Mapping[str, str]
@@ -99,26 +94,3 @@ def tell(name: str, value: str | int) -> None:
     """Add an attribute to the current span, if there is one."""
     if _tracer is not None:
         _tracer.tell(name, value)
-
-
-class TelemetryMissing(BadInput):
-    code = "telemetry-missing"
-
-
-def start(settings: Settings, service: str) -> None:
-    """Trace this process if the settings ask for it; call it after forks. Raises `TelemetryMissing`."""
-    if maker := wanted(settings):
-        trace_with(maker.exporting(service))
-
-
-def wanted(settings: Settings) -> "type[OpenTelemetry] | None":
-    """The tracer's class if the settings ask for traces. Raises `TelemetryMissing` if it is not installed."""
-    if not settings.telemetry.traces:
-        return None
-    try:
-        from anyseek.search.opentelemetry_spans import OpenTelemetry
-    except ImportError as error:
-        raise TelemetryMissing(
-            "ANYSEEK_TELEMETRY_TRACES is true, but OpenTelemetry is not installed; install anyseek[telemetry]"
-        ) from error
-    return OpenTelemetry

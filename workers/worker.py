@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError
 from anyseek.model.devices import CARD, CPU, WITHOUT_NETWORK, split_device
 from anyseek.model.files import FileLock
 from anyseek.model.processors import processors
-from anyseek.search import spans
+from anyseek.search import spans, telemetry
 from anyseek.search.settings import Settings
 from anyseek.workers.app import (
     EMBED,
@@ -166,7 +166,7 @@ class _Processes:
         from anyseek.workers.tasks import Tasks
 
         self._readiness.release_in_child()
-        spans.start(self._settings, SERVICE)
+        telemetry.start(self._settings, SERVICE)
         self._tasks = Tasks(self._own_settings(), lambda: bool(self._flags.stopping.value))
         try:
             if self._options.embeds:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from anyseek.search import spans
+from anyseek.search import telemetry
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, read_settings
 
@@ -44,7 +44,7 @@ def serve(host: str, port: int, model: str | None) -> None:
     from anyseek.workers.runtime import Runtime
 
     installation = read_settings()
-    spans.start(installation, "anyseek")
+    telemetry.start(installation, "anyseek")
     settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:

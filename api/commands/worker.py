@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from anyseek.search import spans
+from anyseek.search import telemetry
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import read_settings
 
@@ -51,7 +51,7 @@ def worker(
     from anyseek.workers.worker import Options, run_worker
 
     configure_logs(settings.logs)
-    spans.wanted(settings)  # its processes begin to trace, and could only log that they cannot
+    telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
     options = Options(called, _queues(queues), concurrency or settings.work.concurrency)
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

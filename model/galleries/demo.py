@@ -1,6 +1,6 @@
 """The rooms of the demo, which ship with the project, and the credits for what all of its galleries show.
 
-The 300 rendered views in `rooms/` are of the test split of `anyseek.model.rooms` (docs/rooms.md).
+The 300 rendered views in `rooms/` are of the test split of `anyseek.model.rooms` (docs/data.md).
 """
 
 import json

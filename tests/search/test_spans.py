@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from anyseek.search import spans
+from anyseek.search import spans, telemetry
 from anyseek.search.errors import ItemNotFound
 from anyseek.search.metrics import Stage, timed
 from anyseek.search.settings import Settings, Telemetry, read_settings
@@ -81,9 +81,9 @@ def test_without_a_tracer_nothing_is_traced_or_imported() -> None:
 def test_traces_are_asked_for_by_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not read_settings({}).telemetry.traces
     assert read_settings({"ANYSEEK_TELEMETRY_TRACES": "true"}).telemetry.traces
-    assert spans.wanted(Settings(tmp_path)) is None
+    assert telemetry.wanted(Settings(tmp_path)) is None
     wanted = Settings(tmp_path, telemetry=Telemetry(traces=True))
-    assert spans.wanted(wanted) is not None
+    assert telemetry.wanted(wanted) is not None
     monkeypatch.setitem(sys.modules, "anyseek.search.opentelemetry_spans", None)
-    with pytest.raises(spans.TelemetryMissing, match=r"install anyseek\[telemetry\]"):
-        spans.start(wanted, "anyseek")
+    with pytest.raises(telemetry.TelemetryMissing, match=r"install anyseek\[telemetry\]"):
+        telemetry.start(wanted, "anyseek")

@@ -153,7 +153,7 @@ def _embedding(network: str, parts: FourMParts, tokenizers: InstalledTokenizers,
 def _told_of_device(device: torch.device, options: EmbedderOptions) -> tuple[str, ...]:
     """What a fingerprint says of the device: nothing where vectors are a CPU's by the rule of `model.agreement`.
 
-    bfloat16 breaks that rule between a batch and a lone sample of one CPU already (docs/gpu.md).
+    bfloat16 breaks that rule between a batch and a lone sample of one CPU already (docs/speed.md).
     """
     return () if device.type == CPU or options.dtype is Precision.FLOAT32 else (f"on {device.type}",)
 
