@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
-from anyseek.search.evaluation.measures import IntArray, ranks
+from anyseek.search.answer_ranks import IntArray, ranks
 from anyseek.search.query_vectors import centre_queries, own_means
 
 FEWEST = 20  # queries of a kind: with fewer, a held-out half says nothing

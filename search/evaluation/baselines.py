@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
+from anyseek.search.answer_ranks import IntArray
 from anyseek.search.evaluation.encoder_vectors import SENTENCE, TEXT, VISUAL
-from anyseek.search.evaluation.measures import IntArray
 from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
 from anyseek.search.evaluation.reading import EncodedSet
 from anyseek.search.evaluation.rows import Rows

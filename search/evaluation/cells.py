@@ -7,10 +7,11 @@ from itertools import product
 import numpy as np
 
 from anyseek.model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
+from anyseek.search.answer_ranks import IntArray
 from anyseek.search.errors import BadQuery
 from anyseek.search.evaluation.baselines import Baselines, Sides
 from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
-from anyseek.search.evaluation.measures import Answers, IntArray, Outcomes, Scores, gain, outcomes, score, scores_of
+from anyseek.search.evaluation.measures import Answers, Outcomes, Scores, gain, outcomes, score, scores_of
 from anyseek.search.evaluation.query_kinds import QueryKind
 from anyseek.search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
 from anyseek.search.evaluation.rows import Rows

@@ -7,15 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
+from anyseek.search.answer_ranks import BoolArray, Cosines, IntArray, first_ranks
 
-IntArray = npt.NDArray[np.int64]
-Cosines = npt.NDArray[np.floating]
-BoolArray = npt.NDArray[np.bool_]
 _RESAMPLES, _SEED = 1000, 0
 _DRAWN_AT_ONCE = 4_000_000  # query numbers that resampling holds in memory
 _COSINES_AT_ONCE = 8_000_000
 _DECIMALS = 6  # of a cosine; smaller differences are only rounding
-NO_ITEM = -1
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def outcomes(queries: FloatArray, gallery: FloatArray, answers: Answers) -> Outc
         rows = slice(start, start + at_once)
         cosines = np.round(queries[rows].astype(np.float64) @ items.T, _DECIMALS)
         shared = answers.query_labels[rows].astype(np.float32) @ answers.gallery_labels.T.astype(np.float32) > 0
-        found.append(_first_ranks(cosines, answers.own[rows], shared))
+        found.append(first_ranks(cosines, answers.own[rows], shared))
         precisions.append(_average_precisions(cosines, answers.own[rows], shared, answers.own_is_query))
     return Outcomes(np.concatenate(found), np.concatenate(precisions), len(gallery))
 
@@ -129,15 +126,6 @@ def _mean_known(values: npt.NDArray[np.float64]) -> Estimate | None:
     """Return the mean of the values that are not NaN; None if all are NaN."""
     known = values[~np.isnan(values)]
     return estimate(known, np.mean) if len(known) else None
-
-
-def _first_ranks(cosines: Cosines, own: IntArray, shared: BoolArray) -> IntArray:
-    """Return the rank (from 1) of the own item, else of the first item that shares a label; 0 if there is neither."""
-    right = np.where(own[:, None] == NO_ITEM, shared, np.arange(cosines.shape[1]) == own[:, None])
-    best = np.where(right, cosines, -np.inf).max(axis=1, initial=-np.inf)
-    before = ((cosines >= best[:, None]) & ~right).sum(axis=1)
-    found: IntArray = np.where(right.any(axis=1), before + 1, 0).astype(np.int64)
-    return found
 
 
 def _average_precisions(
@@ -190,14 +178,6 @@ class Recall:
     queries: int
     interval_at_1: tuple[float, float]
     interval_at_10: tuple[float, float]
-
-
-def ranks(queries: FloatArray, gallery: FloatArray, right: IntArray) -> IntArray:
-    """Return the rank (from 1) of row `right[i]` of `gallery` for query i: unit rows (q, d), (g, d), (q,) -> (q,).
-
-    Ties count against the query.
-    """
-    return _first_ranks(queries @ gallery.T, right, np.zeros((len(queries), len(gallery)), np.bool_))
 
 
 def recall(found: IntArray) -> Recall:

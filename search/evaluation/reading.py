@@ -11,10 +11,10 @@ import numpy as np
 
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.seam import FloatArray
+from anyseek.search.answer_ranks import BoolArray
 from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, QuerySet
 from anyseek.search.evaluation.encoder_vectors import EncoderVectors
 from anyseek.search.evaluation.instruments import Instruments, Progress
-from anyseek.search.evaluation.measures import BoolArray
 from anyseek.search.evaluation.query_kinds import label_names, label_table
 from anyseek.search.evaluation.rows import Chunk, Gatherer, Rows, chunks
 

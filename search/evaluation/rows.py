@@ -8,9 +8,9 @@ import numpy as np
 
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.answer_ranks import IntArray
 from anyseek.search.errors import BadInput
 from anyseek.search.evaluation.aligned import Samples
-from anyseek.search.evaluation.measures import IntArray
 
 _SAMPLES_AT_ONCE = 64
 

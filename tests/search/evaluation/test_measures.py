@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from anyseek.search.answer_ranks import ranks
 from anyseek.search.evaluation import measures
-from anyseek.search.evaluation.measures import Answers, bootstrap_interval, estimate, ranks, recall, score
+from anyseek.search.evaluation.measures import Answers, bootstrap_interval, estimate, recall, score
 
 
 def _answers(own: list[int], queries: list[list[int]] | None = None, gallery: list[list[int]] | None = None, **more):
