@@ -21,7 +21,7 @@ import torch
 
 from anyseek.model.training.pretraining.config import SIZES
 from anyseek.model.training.run.launching import leave, run_processes
-from benchmarks.model.timing import machine
+from benchmarks.training.machine import machine
 from benchmarks.training.measures import Way, largest_batch, matrix_rate, measure, published_peak
 
 _MATRIX = 1024

@@ -26,7 +26,7 @@ from anyseek.model.training.run.loop import Trainer, average_gradients
 from anyseek.model.training.run.memory import own_part, recompute_blocks, shard
 from anyseek.model.training.run.processes import Processes, joined_processes, local_number
 from anyseek.model.training.run.state import TrainingState
-from benchmarks.model.timing import UNCOUNTED
+from benchmarks.training.machine import UNCOUNTED
 
 _GIVEN, _PREDICTED = ("rgb@224", "tok_depth@224"), ("tok_depth@224", "tok_normal@224")
 _USED = 128  # tokens of each modality of a sample, of 196
