@@ -215,7 +215,7 @@ class PredictionInvalid(RequestInvalid):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """How a target is decoded; for what is None, `anyseek.model.fourm.plans` has the modality's default.
+    """Options for decoding a target; for what is None, `anyseek.model.fourm.plans` has the modality's default.
 
     - `scheme`: `roar` or `maskgit`. Sequences are always decoded token by token; `steps` and schedules are not theirs.
     - `steps`: in how many steps its tokens are decoded, 1 to the number of its tokens. More steps take longer and let

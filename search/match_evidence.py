@@ -68,7 +68,7 @@ class _PartCodes:
     probabilities: FloatArray | None
 
     def shared(self, held: Codes, count: int) -> SharedCodes:
-        """What it has in common with the codes (h,) of an item."""
+        """The codes shared with those (h,) of an item."""
         agree = tuple(np.flatnonzero(self.codes == held).tolist())
         if self.probabilities is None:
             return SharedCodes(agree, len(held), count, None, None)
@@ -90,12 +90,12 @@ class RankingCodes:
     count: int = 0
 
     def shared(self, place: int, item_id: int) -> SharedCodes | None:
-        """What a part and an item have in common; None if either has no codes."""
+        """The codes that a part and an item share; None if either has none."""
         told, held = self.parts.get(place), self.items.get(item_id)
         return None if told is None or held is None else told.shared(held, self.count)
 
     def together(self, item_id: int) -> SharedCodes | None:
-        """What all parts of a joint query and an item have in common."""
+        """The codes that all parts of a joint query share with an item."""
         return self.shared(_TOGETHER, item_id)
 
 
@@ -131,7 +131,7 @@ def why_none(embedder: Embedder, spaces: Sequence[str]) -> str | None:
 
 
 def _samples(plan: Plan) -> dict[int, Sample]:
-    """What is given to the model for each part with a value, and for all together where they are joint."""
+    """The model's input for each part with a value, and for all together where they are joint."""
     values = {
         place: (part.modality, part.value)
         for place, part in enumerate(plan.parts)

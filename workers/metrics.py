@@ -1,4 +1,4 @@
-"""What a worker's processes count of their tasks, beside the stages of `anyseek.search.metrics`.
+"""Metrics of the tasks of a worker's processes, beside the stages of `anyseek.search.metrics`.
 
 Only those processes import this: it reads where to write from the environment (`anyseek.workers.exporter.FOLDER`).
 """

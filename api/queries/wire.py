@@ -129,7 +129,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryOfSeveral(Query):
-    """What to look for in several collections, whose hits are merged. It has no `facets`, no `cursor` and
+    """A query of several collections, whose hits are merged. It has no `facets`, no `cursor` and
     no explanations."""
 
     collections: Annotated[Sequence[str], JsonType(list[str], min_length=1, max_length=16)]

@@ -1,4 +1,4 @@
-"""How fast inputs go into a collection, against the model alone: docs/indexing.md.
+"""Rate of inputs into a collection, beside that of the model alone: docs/indexing.md.
 
     python -m benchmarks.ingest [--json] [--large 64] [--small 256] [--rounds 3] [--workers]
     python -m benchmarks.ingest --large 0 --beside /MODELS/another

@@ -1,4 +1,4 @@
-"""How data sets handle each kind of content: one record each, alongside those of `anyseek.model.modalities.values`.
+"""Handling of each kind of content by data sets: one record each, alongside those of `anyseek.model.modalities.values`.
 
 A sample may hold several captions and palettes, and training draws one at a time; all other values are as the modality
 defines them. A field is a modality, one of the few names that only data sets have (`field_content` in

@@ -52,7 +52,7 @@ def filter_logits(logits: Tensor, top_k: int | float, top_p: float) -> Tensor:
 
 
 def top_k_count(top_k: int | float, vocabulary: int) -> int:
-    """How many of `vocabulary` logits top-k keeps, 0 for all. Raises `SamplingInvalid`."""
+    """The number of `vocabulary` logits that top-k keeps, 0 for all. Raises `SamplingInvalid`."""
     if top_k < 0 or (isinstance(top_k, float) and top_k > 1):
         raise SamplingInvalid(f"top_k is a count from 0 or a fraction from 0.0 to 1.0, not {top_k}")
     count = max(int(top_k * vocabulary), 1) if isinstance(top_k, float) and top_k > 0 else int(top_k)

@@ -5,6 +5,7 @@ words should be can be worked out again from sound ones. Items without a checksu
 damaged, so they are left to `verify`, which only names what differs.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ Indexed = Mapping[int, int] | None  # see `words.indexed`
 T = TypeVar("T")
 
 
-class DerivedKind:
-    """One kind of derived rows, in the table of which only what the subclasses say differs."""
+class DerivedKind(ABC):
+    """One kind of derived rows; its subclasses say how those of its table are compared and written."""
 
     name: ClassVar[str]  # as users call it
 
@@ -44,29 +45,29 @@ class DerivedKind:
         """The content of an index that is compared item by item; `rest` is called now and then while it is read."""
         return None
 
+    @abstractmethod
     def stale(self, session: Session, collection_id: int, some: Sequence[Item], indexed: Indexed) -> list[Item]:
         """The sound items of `some` whose rows differ from what they should be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def strays(self, session: Session, indexed: Indexed) -> list[int]:
         """Ids of items that have rows and do not exist."""
-        raise NotImplementedError
 
     def index_differs(self, stale: Sequence[Item], strays: Sequence[int], indexed: Indexed) -> bool:
         """True if the content of the index, and not only a row, is wrong about stale items or strays."""
         return False
 
+    @abstractmethod
     def rebuild_index(self, session: Session) -> None:
         """Rebuild the indexes from the rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, session: Session, ids: Sequence[int]) -> None:
         """Delete the rows of items."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_again(self, session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool) -> None:
         """Replace the rows of items; `index_is_of_rows` if the indexes have just been rebuilt."""
-        raise NotImplementedError
 
 
 class Facets(DerivedKind):

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -47,7 +48,6 @@ from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind,
 from anyseek.model.training.pretraining.plan import make_plan
 from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.start import start_files
-from anyseek.model.training.release.decoder import add_decoder
 from anyseek.model.training.release.images import Classes, dense_targets, write_decoders
 from anyseek.model.training.release.query_means import GALLERY, Measured, measure
 from anyseek.model.training.release.trimming import rows_of_use, trimmed, without_targets
@@ -55,6 +55,22 @@ from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.towers.bundling import write_bundle
+
+
+def add_decoder(decoder: Path, to: Path) -> None:
+    """Put the file of a decoder into the bundle `to`. Raises what `check_bundle` raises.
+
+    Vectors do not depend on it, so the fingerprint stays. The decoders that ship were fitted by
+    `model/training/dense` of commit b3515be.
+    """
+    manifest: dict[str, Any] = json.loads((to / MANIFEST).read_text(encoding="utf-8"))
+    if decoder.resolve() != (to / DECODER).resolve():
+        shutil.copyfile(decoder, to / DECODER)
+    manifest["files"][DECODER] = file_digest(to / DECODER)
+    manifest["fingerprint"] = fingerprint(manifest)
+    write_file(to / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    check_bundle(to.name, to)  # refuses what would not be served
+
 
 _ABOUT_WITHOUT = "an image that the run learned to predict and the bundle does not, such as canny_edge; may be repeated"
 _ABOUT_FUSION = "how parts of queries do best, as `anyseek eval --compare fusion` says of these weights"

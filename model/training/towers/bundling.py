@@ -6,7 +6,7 @@
 
 The network, its tokenizers and its other files are copied from `--network`, unless it is the same folder. With
 `--share` the new folder, which must lie beside that of the network, refers to it; it has only the towers, and the
-decoder of images that `anyseek.model.training.release.decoder` puts there.
+decoder of images that `anyseek.model.training.release.release` puts there.
 """
 
 import json

@@ -19,9 +19,8 @@ from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
 from anyseek.model.training.pretraining.bank import Bank
 from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.release.decoder import add_decoder
 from anyseek.model.training.release.query_means import Rows, constants, default_spaces, reciprocal_ranks
-from anyseek.model.training.release.release import release
+from anyseek.model.training.release.release import add_decoder, release
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
 from tests.random_bundle import random_decoder, random_image_tokenizer
