@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anyseek.api.client import AsyncClient, Client
+    from anyseek.api.client.http import AsyncClient, Client
     from anyseek.api.errors import ApiError, ClientError, ServiceUnreachable
     from anyseek.api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
     from anyseek.api.queries.wire import Hit, Part, Query, Refusal, Results
@@ -83,7 +83,7 @@ def open_model(name: str | None = None, home: Path | None = None) -> "Embedder":
     ANYSEEK_HOME or ~/.anyseek. Raises `ModelError` if the model is unknown, or its weights are missing or damaged.
     """
     from anyseek.model.home import default_home
-    from anyseek.model.loading import load_embedder
+    from anyseek.model.library.loading import load_embedder
     from anyseek.search.settings import DEFAULT_MODEL
 
     return load_embedder(name or DEFAULT_MODEL, home or default_home())

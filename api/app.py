@@ -10,33 +10,34 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 
-from anyseek.api import health, page, previews, scraping
-from anyseek.api.admission import Admission
+from anyseek.api import page, previews
 from anyseek.api.audit import routes as audit
-from anyseek.api.budgets import Budgeted
 from anyseek.api.collections import routes as collections
-from anyseek.api.connections import report_rarely
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
+from anyseek.api.http import health, scraping
+from anyseek.api.http.admission import Admission
+from anyseek.api.http.budgets import Budgeted
+from anyseek.api.http.connections import report_rarely
+from anyseek.api.http.metrics import Measured
+from anyseek.api.http.middleware import ActorContext, BodyLimit, Guard, RequestContext, WholeFiles
+from anyseek.api.http.problems import install_handlers
+from anyseek.api.http.rates import Rates
+from anyseek.api.http.readiness import readiness_of
+from anyseek.api.http.scraping import Exporter
+from anyseek.api.http.security import Guardian
 from anyseek.api.items import routes as items
 from anyseek.api.items.schemas import PatchBody
 from anyseek.api.jobs import routes as jobs
 from anyseek.api.maps import routes as maps
-from anyseek.api.metrics import Measured
-from anyseek.api.middleware import ActorContext, BodyLimit, Guard, RequestContext, WholeFiles
 from anyseek.api.models import routes as models
 from anyseek.api.predictions import routes as predictions
 from anyseek.api.predictions.schemas import PredictBody
-from anyseek.api.problems import install_handlers
 from anyseek.api.queries import routes as queries
 from anyseek.api.queries import several
 from anyseek.api.queries.schemas import BatchBody
 from anyseek.api.queries.together import gathering_of
 from anyseek.api.queries.wire import Query, QueryOfSeveral
 from anyseek.api.quotas import routes as quotas
-from anyseek.api.rates import Rates
-from anyseek.api.readiness import readiness_of
-from anyseek.api.scraping import Exporter
-from anyseek.api.security import Guardian
 from anyseek.api.service import Service
 
 # Queries are tried first, as most requests are queries.

@@ -13,10 +13,10 @@ from starlette.datastructures import UploadFile
 
 from anyseek.api.contents import Upload
 from anyseek.api.errors import ScopeMissing, UnexpectedBody, UnknownParameter
+from anyseek.api.http.did_you_mean import explained
+from anyseek.api.http.security import Scope
 from anyseek.api.schemas import ProblemAnswer
-from anyseek.api.security import Scope
 from anyseek.api.service import Service
-from anyseek.api.unknown import explained
 from anyseek.model.json_reader import JsonLimits, NotJson, check_unicode
 from anyseek.model.json_reader import read_json as read_limited
 from anyseek.model.spelling import unknown

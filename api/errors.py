@@ -1,6 +1,6 @@
 """Errors of the service and of clients, and the HTTP status and exit code of every error.
 
-`anyseek.api.problems` makes the HTTP answer.
+`anyseek.api.http.problems` makes the HTTP answer.
 
 ServiceError                 what the service itself refuses, before any domain code runs
 ├── NotReady                 the model is still loading, or could not be loaded

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from anyseek.api.contents import sent_data, value_of
 from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.schemas import Body
-from anyseek.api.security import Scope
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.decode import decode, known_modality
 from anyseek.model.modalities.reading.documents import parse_classes

@@ -18,15 +18,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
 from anyseek.api.predictions.predictor import Predictor
-from anyseek.model.devices import CPU
+from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
+from anyseek.search.assets.item_files import PictureOf
 from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError
-from anyseek.search.item_files import PictureOf
 from anyseek.search.settings import Limits
 from anyseek.workers.pace import Observers
 from anyseek.workers.runtime import Runtime

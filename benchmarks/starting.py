@@ -95,7 +95,7 @@ def print_stages() -> None:
         marks.append(time.process_time())
         stages[stage] = marks[-1] - marks[-2]
 
-    from anyseek.model.importing import importing, keep_imports
+    from anyseek.model.compute.importing import importing, keep_imports
 
     keep_imports()
     ended("Python itself")
@@ -103,7 +103,7 @@ def print_stages() -> None:
         import anyseek.api.commands.query
         import anyseek.api.queries.conversion
         import anyseek.workers.runtime  # noqa: F401
-        from anyseek.api.local import LocalClient
+        from anyseek.api.client.local import LocalClient
         from anyseek.search.settings import read_settings
     ended("imports without torch")
     with LocalClient(read_settings()) as client:

@@ -1,8 +1,8 @@
 """Samples to vectors, by several embedders side by side: threads that share one loaded model.
 
 Each computes with one thread unless there are fewer embedders than threads to use, so that none waits for another, or
-for a neighbour's work, at every operation (`anyseek.model.processors`). Weights are in memory once. A card computes for
-one of them, so that it sees all samples of a batch together.
+for a neighbour's work, at every operation (`anyseek.model.compute.processors`). Weights are in memory once. A card
+computes for one of them, so that it sees all samples of a batch together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
-from anyseek.model.devices import AUTO, CPU
-from anyseek.model.processors import SHARING, threads_to_use
+from anyseek.model.compute.devices import AUTO, CPU
+from anyseek.model.compute.processors import SHARING, threads_to_use
 from anyseek.model.seam import Embedder, FloatArray, Sample
-from anyseek.search.metrics import embedding
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry.metrics import embedding
 
 _LEAST = 4  # samples that are worth an embedder: image encoders take as many at once
 
@@ -50,7 +50,7 @@ class Embedders:
 
 def _on_cpu(device: str) -> bool:
     if device == AUTO:
-        from anyseek.model.placement import settled_device  # imports torch
+        from anyseek.model.compute.placement import settled_device  # imports torch
 
         device = settled_device(device)
     return device == CPU

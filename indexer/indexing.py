@@ -21,8 +21,8 @@ from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
 from anyseek.indexer.sources.prefixed import prefixed
 from anyseek.indexer.stamps import stamp_of
 from anyseek.model.seam import Embedder
-from anyseek.search.assets import AssetStore
-from anyseek.search.caller import Caller, acting, caller
+from anyseek.search.actor import Caller, acting, caller
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import collections, items, jobs, ledger, sources, stamps
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
@@ -30,7 +30,7 @@ from anyseek.search.errors import CollectionExists, CollectionNotFound, Fingerpr
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.spaces.opening import open_backend
 from anyseek.search.types import Collection, Item, OnDuplicate
-from anyseek.search.upkeep import write_snapshots
+from anyseek.search.upkeep.snapshots import write_snapshots
 
 PAGE = 500
 _SHOWN_CHARACTERS = 200  # of a name that is too long to be stored

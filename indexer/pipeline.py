@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 from anyseek.indexer.embedders import Embed, Embedders, Vectors
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.runs import TRANSIENT, Owner, Progress, check_not_cancelled
-from anyseek.model.processors import SHARING
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.seam import Sample
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Lease, Settled, Span
 from anyseek.search.errors import AnyseekError, LeaseLost
-from anyseek.search.metrics import INPUTS_SETTLED
+from anyseek.search.telemetry.metrics import INPUTS_SETTLED
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from anyseek.indexer.photo_metadata.reading import version
 from anyseek.model.colours.measures import brightness, colour_shares, colourfulness
+from anyseek.model.image_attributes import TellingEmbedder
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import Embedder
-from anyseek.model.telling import TellingEmbedder
 from anyseek.search.settings import Photos
 from anyseek.search.types import PREDICTED
 

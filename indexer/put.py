@@ -31,7 +31,7 @@ from anyseek.model.seam import FloatArray, Sample, Value
 from anyseek.search.catalogue import audit, collections, items, patching, quotas
 from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
-from anyseek.search.metrics import embedding
+from anyseek.search.telemetry.metrics import embedding
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
 
 # The first of these that an item has is shown.

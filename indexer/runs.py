@@ -20,7 +20,7 @@ from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.paths import one_line
 from anyseek.model.files import FileLock, alive
 from anyseek.model.seam import Embedder
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import jobs, owners
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.modalities.drawings import ByteArray, ink, ink_as_picture, square
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
-from anyseek.model.vector_prediction import PredictsVectors
 
 SPACE = "hashing"
 _VERSION = "1"  # part of the fingerprint: raise it whenever a vector changes

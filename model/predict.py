@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.home import default_home
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.registry import MODALITIES, resolve
 from anyseek.model.modalities.values import check_value
 from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Predictor, Value
@@ -32,8 +32,8 @@ def predict(
     """Predict `targets` from `inputs`, by modality or alias; the result has the targets' names in their order.
 
     `model` is a name, its weights found beside the package or below `home` (`ANYSEEK_HOME` unless given), or what
-    `anyseek.model.loading.load_model` gave; its `targets` are what it predicts. The vectors of a bundled model are
-    predicted in one step and without options.
+    `anyseek.model.library.loading.load_model` gave; its `targets` are what it predicts. The vectors of a bundled model
+    are predicted in one step and without options.
 
     Raises `UnsupportedModality` for a name that is no modality, an input that the model does not take and a target
     that it does not predict, `PredictionInvalid`, `FormatInvalid` for a value that is not what its modality holds,

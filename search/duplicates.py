@@ -1,9 +1,9 @@
 """Near-duplicates of a collection: groups of pictures that are the same one, such as copies in other sizes.
 
 Two pictures are linked if their files are equal, or if the model's vectors are near and the pictures themselves alike
-(`anyseek.search.likeness`). Vectors find the candidates through the live index: the 32 nearest of each picture, and
-more where these bring links. Neither is enough alone: scenes of one kind have near vectors, and pictures of different
-things can have one layout.
+(`anyseek.search.answers.image_similarity`). Vectors find the candidates through the live index: the 32 nearest of each
+picture, and more where these bring links. Neither is enough alone: scenes of one kind have near vectors, and pictures
+of different things can have one layout.
 
 A group is its best picture and all that are linked with it directly, so links do not chain: each of a group's pictures
 resembles the best one. The best has the most pixels, then the largest file, then it was taken or put first. A picture
@@ -25,13 +25,13 @@ from PIL import Image
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import FloatArray
-from anyseek.search.assets import AssetStore
+from anyseek.search.answers.image_similarity import glance, likeness, views
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import duplicates, items
 from anyseek.search.catalogue.collections import Head
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import AssetNotFound, StoreCorrupt
-from anyseek.search.likeness import glance, likeness, views
 from anyseek.search.spaces.base import LiveSpace, Neighbours
 from anyseek.search.types import Asset, IdArray, Item
 

@@ -7,37 +7,37 @@ from dataclasses import replace
 
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.seam import Embedder
-from anyseek.search.assets import AssetStore
-from anyseek.search.backgrounds import Backgrounds
+from anyseek.search.answers.explaining import Explainer
+from anyseek.search.answers.hits import Chosen, Found, groups, page
+from anyseek.search.answers.result_extras import damage_note, score_note, with_requested_extras
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import checks, collections, facets, fields, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
-from anyseek.search.derived import DerivedRows
+from anyseek.search.confidence.score_samples import Backgrounds
+from anyseek.search.confidence.tuned import Tunings
 from anyseek.search.duplicates import Duplicates, find_duplicates
 from anyseek.search.errors import AnyseekError, CollectionNotFound, LimitExceeded
-from anyseek.search.explaining import Explainer
 from anyseek.search.filters.tree import And, Exists, Filter
-from anyseek.search.fusing import Ranked
-from anyseek.search.hits import Chosen, Found, groups, page
 from anyseek.search.maps import CollectionMap, MapMaker, MapRequest
-from anyseek.search.metrics import Stage, timed
-from anyseek.search.queries import ITEMS_ARE, Plan, home_of
-from anyseek.search.query_vectors import (
+from anyseek.search.query.fusing import Ranked
+from anyseek.search.query.queries import ITEMS_ARE, Plan, home_of
+from anyseek.search.query.rankings import Asked, Ranking, ask, nearest_items, ranking_vectors, with_standings
+from anyseek.search.query.vectors import (
     ItemVectors,
     Place,
     ValueVectors,
     embed_values,
     raw_item_vectors,
 )
-from anyseek.search.rankings import Asked, Ranking, ask, nearest_items, ranking_vectors, with_standings
-from anyseek.search.result_extras import damage_note, score_note, with_requested_extras
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
 from anyseek.search.spaces.opening import open_backend
-from anyseek.search.tuned import Tunings
+from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import GroupValue, Hit, Item, Query, Results
-from anyseek.search.upkeep import write_snapshots
+from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.snapshots import write_snapshots
 
 # An item may be deleted between the search and the reading of its row; then the search is repeated.
 ATTEMPTS = 3
@@ -152,7 +152,7 @@ class SearchEngine:
         return self._maps.make(self._heads.get(collection), wanted)
 
     def write_snapshots(self, collection: str, minimum_tail: int = 1) -> bool:
-        """See `anyseek.search.upkeep`; call it after each job, and from time to time while items are put."""
+        """See `anyseek.search.upkeep.snapshots`; call it after each job, and from time to time while items are put."""
         return write_snapshots(self._database, self._settings, collection, self._live_space, minimum_tail)
 
     def forget(self, collection: str) -> None:

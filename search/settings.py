@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
+from anyseek.model.compute.devices import CPU, OFFERED, is_device
+from anyseek.model.compute.options import Switches
 from anyseek.model.config_reader import TRUTHS, AboveZero, Natural, Positive, Refused, read
-from anyseek.model.devices import CPU, OFFERED, is_device
 from anyseek.model.home import default_home
 from anyseek.model.json_reader import JsonLimits
 from anyseek.model.modalities.reading.encoded import FileLimits
-from anyseek.model.switches import Switches
 from anyseek.search.errors import BadInput
 
 DEFAULT_MODEL = "4m-tiny"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anyseek.model.modalities.reading.understood import Understood
 from anyseek.model.seam import FloatArray, Fusion, Value
-from anyseek.search.explanation import Explanation
+from anyseek.search.answers.explanation import Explanation
 from anyseek.search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
@@ -252,9 +252,9 @@ class Hit:
     """One answer. `score` is in [-1, 1], higher is better: a cosine, or of added rankings what `search.fusing` makes;
     `rank` starts at 1.
 
-    `probability`, 0 to 1, says how likely the item is what was asked for (`anyseek.search.probabilities`). Within
-    one collection and without groups it never rises from hit to hit. It is None if words alone were looked for, or
-    there are too few items to compare with.
+    `probability`, 0 to 1, says how likely the item is what was asked for (`anyseek.search.confidence.probabilities`).
+    Within one collection and without groups it never rises from hit to hit. It is None if words alone were looked for,
+    or there are too few items to compare with.
 
     In a query with groups, `group` is the value that its group has in common, and `rank` is that of the group.
 

@@ -11,8 +11,8 @@ import click
 import pytest
 import yaml
 
-from anyseek.api import health
 from anyseek.api.cli import COMMANDS, cli
+from anyseek.api.http import health
 from anyseek.search.settings import Settings, variables
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from anyseek.search import spans
-from anyseek.search.opentelemetry_spans import OpenTelemetry
+from anyseek.search.telemetry import spans
+from anyseek.search.telemetry.opentelemetry_spans import OpenTelemetry
 
 PATIENCE_SECONDS = 30.0
 

@@ -11,11 +11,11 @@ from kombu.exceptions import OperationalError
 
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.runs import Owner
-from anyseek.search import spans
 from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry import spans
 from anyseek.workers.app import (
     EMBED,
     EMBED_TASK,

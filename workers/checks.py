@@ -12,10 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from anyseek.model.compute.options import switching
 from anyseek.model.errors import ModelError
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Sample
-from anyseek.model.switches import switching
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import configuration
 from anyseek.search.errors import IndexUnavailable

@@ -1,4 +1,4 @@
-"""Metrics of the tasks of a worker's processes, beside the stages of `anyseek.search.metrics`.
+"""Metrics of the tasks of a worker's processes, beside the stages of `anyseek.search.telemetry.metrics`.
 
 Only those processes import this: it reads where to write from the environment (`anyseek.workers.exporter.FOLDER`).
 """
@@ -14,8 +14,8 @@ from celery import current_task
 from celery.exceptions import Reject
 from prometheus_client import Counter, Gauge, Histogram
 
-from anyseek.search import spans
-from anyseek.search.metrics import REGISTRY
+from anyseek.search.telemetry import spans
+from anyseek.search.telemetry.metrics import REGISTRY
 
 _TASKS = Counter("anyseek_tasks_total", "Tasks that ended, by how they ended", ["task", "outcome"], registry=REGISTRY)
 _SECONDS = Histogram(

@@ -16,11 +16,11 @@ from anyseek.indexer.paths import from_uri
 from anyseek.indexer.reembed import ReembedRun, ReembedTools
 from anyseek.indexer.runs import TRANSIENT, Owner, SilentProgress, Tools, fail_job
 from anyseek.indexer.sources.opening import open_source
-from anyseek.search import spans
-from anyseek.search.caller import acting, caller
+from anyseek.search.actor import acting, caller
 from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.errors import AnyseekError, JobNotFound
+from anyseek.search.telemetry import spans
 from anyseek.workers.catalogue_jobs import CatalogueJobs
 from anyseek.workers.job_errors import record_wait
 

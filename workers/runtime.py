@@ -13,26 +13,26 @@ from anyseek.indexer.placing import place
 from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
-from anyseek.model.devices import names_device, split_device
+from anyseek.model.compute.devices import names_device, split_device
+from anyseek.model.compute.options import switching
+from anyseek.model.compute.processors import prepare_process
 from anyseek.model.errors import DeviceInName
-from anyseek.model.loading import load_embedder
-from anyseek.model.processors import prepare_process
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Embedder
-from anyseek.model.switches import switching
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.item_files import PictureOf, Pictures
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.backup.unfinished import remove_abandoned
 from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import open_database
-from anyseek.search.derived import DerivedRows
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
-from anyseek.search.item_files import PictureOf, Pictures
-from anyseek.search.lag import Lag, lag_of
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.opening import open_backend
 from anyseek.search.types import OnDuplicate
-from anyseek.search.upkeep import prepare_switch, remove_unknown, write_snapshots
+from anyseek.search.upkeep.derived import DerivedRows
+from anyseek.search.upkeep.index_lag import Lag, lag_of
+from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown, write_snapshots
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 
 T = TypeVar("T")

@@ -20,13 +20,13 @@ from anyseek.indexer.runs import TRANSIENT, JobRun, Owner, SilentProgress, Tools
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.seam import Sample
-from anyseek.search import spans
-from anyseek.search.caller import acting, caller
+from anyseek.search.actor import acting, caller
 from anyseek.search.catalogue import collections, jobs
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionNotFound, JobNotFound
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry import spans
 from anyseek.workers.app import SNAPSHOT_TASK
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.job_errors import record_wait

@@ -20,11 +20,12 @@ from celery.bootsteps import StartStopStep
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from kombu.exceptions import OperationalError
 
-from anyseek.model.devices import CARD, CPU, WITHOUT_NETWORK, split_device
+from anyseek.model.compute.devices import CARD, CPU, WITHOUT_NETWORK, split_device
+from anyseek.model.compute.processors import processors
 from anyseek.model.files import FileLock
-from anyseek.model.processors import processors
-from anyseek.search import spans, telemetry
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry import settings as telemetry
+from anyseek.search.telemetry import spans
 from anyseek.workers.app import (
     EMBED,
     EMBED_TASK,
@@ -118,7 +119,7 @@ def _check_device(settings: Settings, options: Options) -> None:
 
 
 def _find_card(device: str) -> None:
-    from anyseek.model.placement import chosen_device
+    from anyseek.model.compute.placement import chosen_device
 
     chosen_device(device)
 
@@ -184,7 +185,7 @@ class _Processes:
         model, own = split_device(self._settings.model)  # whose device would replace the one that is chosen here
         device = own or self._settings.device
         if self._options.embeds and device != CPU:
-            from anyseek.model.placement import device_of_process  # the first process must not import torch
+            from anyseek.model.compute.placement import device_of_process  # the first process must not import torch
 
             device = device_of_process(device, current_process().index)
         return replace(self._settings, model=model, device=device)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.pagination import Limit, Next, Number, following
-from anyseek.api.security import Scope
 from anyseek.search.catalogue import audit
 from anyseek.search.catalogue.audit import Entry, Wanted
 

@@ -18,9 +18,9 @@ from anyseek.api.collections.schemas import (
 )
 from anyseek.api.collections.tuning import TuneBody, TunedAnswer
 from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.jobs.schemas import JobAnswer
 from anyseek.api.pagination import Limit, following, passing
-from anyseek.api.security import Scope
 from anyseek.indexer.tuning import reset, tune
 from anyseek.search.catalogue import collections, facet_counts, folders
 

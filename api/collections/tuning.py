@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 from anyseek.api.schemas import Body
 from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned
-from anyseek.search.query_means import FEWEST, Trial
+from anyseek.search.query.means import FEWEST, Trial
 
 
 class TuneBody(Body):

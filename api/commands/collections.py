@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anyseek.api.client.connect import connect
 from anyseek.api.commands.printing import facet_line
-from anyseek.api.connect import connect
 
 if TYPE_CHECKING:
-    from anyseek.api.client import Client
-    from anyseek.api.local import LocalClient
+    from anyseek.api.client.http import Client
+    from anyseek.api.client.local import LocalClient
 
 _DONE, _FAILED = 0, 1
 _LOOK_SECONDS, _LINE_SECONDS = 0.2, 10.0

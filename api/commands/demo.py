@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 from PIL import Image
 
+from anyseek.api.client.connect import recorded_url
 from anyseek.api.commands.index import DONE, index_folder
 from anyseek.api.commands.query import as_table
 from anyseek.api.commands.serve import serve
-from anyseek.api.connect import recorded_url
 from anyseek.api.queries.conversion import read_query, results_to_wire
 from anyseek.api.queries.wire import Part, Query
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from anyseek.api.client.connect import connect
 from anyseek.api.commands.hits import echo_paths, only_collection, write_prints
 from anyseek.api.commands.printing import printable
-from anyseek.api.connect import connect
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _MOST = 10_000

@@ -109,8 +109,8 @@ def evaluate(name: str, **options: Any) -> None:
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
-    from anyseek.model.processors import prepare_process
-    from anyseek.model.switches import switching
+    from anyseek.model.compute.options import switching
+    from anyseek.model.compute.processors import prepare_process
 
     asked = _Asked(**options)
     _check(asked)
@@ -121,7 +121,7 @@ def evaluate(name: str, **options: Any) -> None:
 
 
 def _vectors(asked: _Asked, name: str, settings: Settings) -> None:
-    from anyseek.model.loading import load_embedder
+    from anyseek.model.library.loading import load_embedder
 
     embedder = load_embedder(name, settings.home, settings.device)
     _check_space(asked, embedder)
@@ -159,7 +159,7 @@ def _check_space(asked: _Asked, embedder: "Embedder") -> None:
 def _outputs(asked: _Asked, name: str, settings: Settings) -> None:
     from anyseek.api.commands.eval_output import output_lines
     from anyseek.api.commands.inputs import known_modality
-    from anyseek.model.loading import load_model
+    from anyseek.model.library.loading import load_model
     from anyseek.model.predict import predict
     from anyseek.search.evaluation.output_sheet import OutputSheet
     from anyseek.search.evaluation.outputs import PICTURE, measure_outputs

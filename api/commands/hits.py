@@ -14,8 +14,8 @@ from anyseek.search.errors import AssetNotFound
 if TYPE_CHECKING:
     from PIL import Image
 
-    from anyseek.api.client import Client
-    from anyseek.api.local import LocalClient
+    from anyseek.api.client.http import Client
+    from anyseek.api.client.local import LocalClient
 
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"

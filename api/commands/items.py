@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from anyseek.api.client.connect import connect
 from anyseek.api.commands.hits import only_collection
 from anyseek.api.commands.printing import printable
-from anyseek.api.connect import connect
 from anyseek.model.json_reader import refuse_constant
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")

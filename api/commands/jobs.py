@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anyseek.api.client.connect import recorded_url
 from anyseek.api.commands.catalogue import opened_catalogue
-from anyseek.api.connect import recorded_url
 from anyseek.search.catalogue import jobs as catalogue_jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.session import Database
@@ -143,7 +143,7 @@ def _seconds_left(settings: Settings, job: int) -> float | None:
     url = recorded_url(settings)
     if url is None:
         return None
-    from anyseek.api.client import Client
+    from anyseek.api.client.http import Client
     from anyseek.api.errors import ApiError, ServiceUnreachable
 
     try:

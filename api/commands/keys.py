@@ -44,7 +44,7 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
 
     Its quota is that of ANYSEEK_QUOTAS_ITEMS and ANYSEEK_QUOTAS_MB unless --items or --mb say otherwise.
     """
-    from anyseek.api.security import Scope, create_key
+    from anyseek.api.http.security import Scope, create_key
 
     settings, lasts = read_settings(), None if days is None else timedelta(days=days)
     usual = settings.quotas

@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from anyseek.api.client import Client
+from anyseek.api.client.connect import connect
+from anyseek.api.client.http import Client
 from anyseek.api.commands.hits import only_collection, picture_format, thumbnail_of, whole_output
-from anyseek.api.connect import connect
 from anyseek.api.errors import ApiError
 from anyseek.search.errors import ItemNotFound, StoreCorrupt
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from anyseek.api.local import LocalClient
+    from anyseek.api.client.local import LocalClient
 
 Thumbnail = Callable[[str], "Image.Image | None"]
 

@@ -27,7 +27,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_models(as_json: bool) -> None:
     """List every model: whether it is installed, its size, licence and fingerprint."""
-    from anyseek.model.installed import list_models
+    from anyseek.model.library.installed import list_models
     from anyseek.model.openclip.files import is_installed
 
     for row in list_models(read_settings().home):
@@ -144,7 +144,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
     """Say which model suits which pictures, and which commands are left to run for it."""
-    from anyseek.model.recommended import recommendations
+    from anyseek.model.library.recommended import recommendations
 
     for row in recommendations(read_settings().home):
         if as_json:
@@ -182,8 +182,8 @@ def verify(name: str) -> int:
     For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
     the networks one after another, so larger ones take minutes.
     """
-    from anyseek.model.switches import switching
-    from anyseek.model.verification import verify_model
+    from anyseek.model.compute.options import switching
+    from anyseek.model.library.verification import verify_model
 
     settings = read_settings()
     with switching(settings.switches):

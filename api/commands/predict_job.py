@@ -6,11 +6,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyseek.api.client import Client
+from anyseek.api.client.http import Client
 from anyseek.api.commands.predict_output import ProgressLine
 from anyseek.api.errors import ApiError, exit_code_of
 from anyseek.api.predictions.wire import Input, Predictions
-from anyseek.model.devices import split_device
+from anyseek.model.compute.devices import split_device
 from anyseek.search.errors import BadInput
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def asking(job: PredictionJob) -> Iterator[Ask]:
 
     Raises what concerns all of them.
     """
-    from anyseek.api.connect import predicting_client
+    from anyseek.api.client.connect import predicting_client
     from anyseek.search.settings import DEFAULT_MODEL
 
     usual, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
@@ -87,7 +87,7 @@ def _asked(client: Client, job: PredictionJob, inputs: Sequence[Input]) -> Predi
 def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
     """What predicts in this process, which computes as the settings say, and the limits of inputs."""
     from anyseek.api.predictions.predictor import Predictor
-    from anyseek.model.processors import prepare_process
+    from anyseek.model.compute.processors import prepare_process
     from anyseek.search.settings import read_settings
 
     settings = read_settings()

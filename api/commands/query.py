@@ -21,7 +21,7 @@ from anyseek.api.commands.inputs import (
 from anyseek.api.commands.printing import facet_line, printable
 from anyseek.api.commands.why import lines, standing
 from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
-from anyseek.search.explanation import MOST_EXPLAINED, Explanation
+from anyseek.search.answers.explanation import MOST_EXPLAINED, Explanation
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
@@ -156,7 +156,7 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
     how = {name: options[name] for name in _HOW if _is_given(options[name])}
     if len(options["spaces"]) == 1:
         how = {name: value for name, value in how.items() if name != "spaces"} | {"space": options["spaces"][0]}
-    from anyseek.api.connect import connect
+    from anyseek.api.client.connect import connect
 
     with connect() as client:
         collection = collections[0] if collections else only_collection(client)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from anyseek.search import telemetry
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, read_settings
+from anyseek.search.telemetry import settings as telemetry
 
 _BACKLOG = 256
 
@@ -38,8 +38,8 @@ def serve(host: str, port: int, model: str | None) -> None:
     ANYSEEK_BROKER_URL is set, `anyseek worker` runs them, otherwise this process does.
     """
     from anyseek.api.app import create_app
-    from anyseek.api.connect import recorded
-    from anyseek.api.security import is_loopback, require_key
+    from anyseek.api.client.connect import recorded
+    from anyseek.api.http.security import is_loopback, require_key
     from anyseek.api.service import Service, ServiceSettings
     from anyseek.workers.runtime import Runtime
 
@@ -91,8 +91,8 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
     """Serve until the process is told to stop; open requests get a few seconds to end."""
     import uvicorn
 
-    from anyseek.api.connections import protocol
-    from anyseek.api.logs import configure_logs
+    from anyseek.api.http.connections import protocol
+    from anyseek.api.http.logs import configure_logs
 
     configure_logs(read_settings().logs)
     # uvicorn raises the signal that stopped it again when it is done; the record must still be removed then.

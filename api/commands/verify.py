@@ -23,10 +23,10 @@ def verify(every: bool, as_json: bool) -> int:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from anyseek.search import originals
     from anyseek.search.errors import AnyseekError
-    from anyseek.search.maintenance import notes as find_notes
-    from anyseek.search.maintenance import verify as find_problems
+    from anyseek.search.upkeep import originals
+    from anyseek.search.upkeep.maintenance import notes as find_notes
+    from anyseek.search.upkeep.maintenance import verify as find_problems
     from anyseek.workers.runtime import Runtime
 
     with Runtime.open(read_settings(), None) as runtime:
@@ -78,7 +78,7 @@ def _rebuild_one(settings: Settings, name: str, index_words: bool) -> int:
     """Rebuild one collection; returns how many of its items are lost."""
     from anyseek.indexer.put import remake
     from anyseek.search.catalogue import audit
-    from anyseek.search.maintenance import rebuild as rebuild_collection
+    from anyseek.search.upkeep.maintenance import rebuild as rebuild_collection
     from anyseek.workers.runtime import Runtime
 
     with Runtime.open_for(settings, name, None) as runtime:

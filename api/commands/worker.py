@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import click
 
-from anyseek.search import telemetry
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import read_settings
+from anyseek.search.telemetry import settings as telemetry
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 READY, NOT_READY = 0, 1
@@ -47,7 +47,7 @@ def worker(
         return _tell_whether_ready(called)
     if not settings.broker_url:
         raise BadInput("ANYSEEK_BROKER_URL is not set; without a broker a job runs in the process that starts it")
-    from anyseek.api.logs import configure_logs
+    from anyseek.api.http.logs import configure_logs
     from anyseek.workers.worker import Options, run_worker
 
     configure_logs(settings.logs)

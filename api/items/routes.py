@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from anyseek.api.contents import Upload, classes_from_json, json_of_field
 from anyseek.api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
 from anyseek.api.forms import divided, truth
+from anyseek.api.http.security import Scope
 from anyseek.api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
 from anyseek.api.pagination import Limit, following, passing
-from anyseek.api.security import Scope
 from anyseek.api.service import Service
 from anyseek.indexer import patching
 from anyseek.indexer import put as putting
@@ -23,12 +23,12 @@ from anyseek.indexer.patching import Patch
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
+from anyseek.search.assets.item_files import asset_of, open_asset
 from anyseek.search.catalogue import collections, items, listing
 from anyseek.search.catalogue.folders import named
 from anyseek.search.catalogue.listing import Order, Place
 from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import BadInput
-from anyseek.search.item_files import asset_of, open_asset
 from anyseek.search.settings import Limits
 from anyseek.search.types import Item
 

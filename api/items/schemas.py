@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from anyseek.api.errors import describe
+from anyseek.api.http.did_you_mean import explained
 from anyseek.api.pagination import Next
 from anyseek.api.schemas import Body
-from anyseek.api.unknown import explained
 from anyseek.model.json_reader import check_unicode
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
 from anyseek.api.errors import RootRefused
+from anyseek.api.http.security import Scope
 from anyseek.api.jobs.schemas import (
     FailureAnswer,
     FailuresAnswer,
@@ -25,7 +26,6 @@ from anyseek.api.jobs.schemas import (
     RetryAnswer,
 )
 from anyseek.api.pagination import Limit, Number, following
-from anyseek.api.security import Scope
 from anyseek.api.service import Service
 from anyseek.indexer.paths import is_remote
 from anyseek.indexer.sources.prefixed import read_prefix

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.maps.schemas import MapAnswer
-from anyseek.api.security import Scope
 from anyseek.search.maps import MOST_ITEMS, MapRequest
 
 router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["collections"], route_class=JsonRoute)

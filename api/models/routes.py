@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from anyseek.api.dependencies import ServiceDependency, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.schemas import FINGERPRINT, SpaceAnswer
-from anyseek.api.security import Scope
 from anyseek.model.modalities.reading.understanding import forms_of
 from anyseek.model.seam import Embedder
 

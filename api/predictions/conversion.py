@@ -20,6 +20,7 @@ from anyseek.api.contents import (
 )
 from anyseek.api.errors import describe
 from anyseek.api.forms import divided, numbers_of
+from anyseek.api.http.did_you_mean import adapter, explained
 from anyseek.api.predictions.schemas import (
     PredictBody,
     PredictOptionsBody,
@@ -27,12 +28,11 @@ from anyseek.api.predictions.schemas import (
     WantedBody,
 )
 from anyseek.api.predictions.wire import Input
-from anyseek.api.unknown import adapter, explained
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.registry import Modality
 from anyseek.model.seam import PredictOptions, TargetOptions, Value
+from anyseek.search.assets.item_files import PICTURE
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.item_files import PICTURE
 from anyseek.search.settings import Limits
 
 B = TypeVar("B", bound=WantedBody)

@@ -10,17 +10,17 @@ from typing import cast
 from anyseek.api.errors import NotReady, TookTooLong
 from anyseek.api.predictions.conversion import PredictionRequest
 from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
-from anyseek.model.devices import CPU, names_device
+from anyseek.model.compute.devices import CPU, names_device
+from anyseek.model.compute.options import Switches, switching
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
 from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
 from anyseek.model.fourm.published.options import predicting_name
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.values import files_of, members_of
 from anyseek.model.predict import predict_samples
 from anyseek.model.seam import Model, Prediction, PredictOptions, Progress
-from anyseek.model.switches import Switches, switching
 from anyseek.search.settings import DEFAULT_MODEL
 
 _BUNDLED, _PUBLISHED = DEFAULT_MODEL, "4M-21_B"

@@ -7,19 +7,19 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from anyseek.api.errors import describe
+from anyseek.api.http.did_you_mean import explained
 from anyseek.api.queries import wire
 from anyseek.api.queries.batch_file import hits_of
 from anyseek.api.queries.parts import check_count, filter_of, part_from_wire, parts_and_words
-from anyseek.api.unknown import explained
 from anyseek.model.errors import ModelError
 from anyseek.model.json_reader import check_unicode
 from anyseek.model.modalities.reading.understood import Understood
 from anyseek.model.seam import Embedder, Fusion
+from anyseek.search.assets.item_files import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
-from anyseek.search.item_files import PictureOf
-from anyseek.search.metrics import Stage, timed
 from anyseek.search.settings import Limits
+from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import FieldCounts, GroupValue, Hit, Query, Results
 
 ReadQuery = Callable[[Limits, Embedder, PictureOf], Query]

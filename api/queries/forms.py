@@ -17,10 +17,10 @@ from anyseek.api.queries import wire
 from anyseek.api.queries.parts import check_count, filter_of, parts_and_words, region_of_item, vector_part, words_part
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.seam import Embedder, Fusion
+from anyseek.search.answers.explanation import MOST_EXPLAINED
+from anyseek.search.assets.item_files import PICTURE, PictureOf
 from anyseek.search.errors import BadQuery
-from anyseek.search.explanation import MOST_EXPLAINED
-from anyseek.search.item_files import PICTURE, PictureOf
-from anyseek.search.queries import check_taken
+from anyseek.search.query.queries import check_taken
 from anyseek.search.settings import Limits
 from anyseek.search.types import Part, Query, Words
 

@@ -6,7 +6,7 @@ from fastapi import Query as Parameter
 from pydantic import FiniteFloat
 
 from anyseek.api.queries import wire
-from anyseek.search.explanation import MOST_EXPLAINED
+from anyseek.search.answers.explanation import MOST_EXPLAINED
 
 Texts = Annotated[
     list[str],

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
-from anyseek.api.budgets import allow_batch
 from anyseek.api.dependencies import (
     DirectRoute,
     ServiceDependency,
@@ -17,6 +16,8 @@ from anyseek.api.dependencies import (
     read_json,
     requires,
 )
+from anyseek.api.http.budgets import allow_batch
+from anyseek.api.http.security import Scope
 from anyseek.api.queries.conversion import (
     QUERY,
     answer_batch,
@@ -29,7 +30,6 @@ from anyseek.api.queries.parameters import query_of_url
 from anyseek.api.queries.schemas import BatchAnswer, BatchBody, BatchEntry
 from anyseek.api.queries.together import QueryGathering, answer_alone, asked_by_wire, like
 from anyseek.api.queries.wire import Query, Results
-from anyseek.api.security import Scope
 from anyseek.api.service import Service
 
 router = APIRouter(prefix="/v1/collections/{collection}/query", tags=["queries"], dependencies=[requires(Scope.READ)])

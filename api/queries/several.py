@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 
 from anyseek.api.dependencies import MaySeePaths, ServiceDependency, is_form, read_form, read_json, requires
+from anyseek.api.http.security import Scope
 from anyseek.api.queries.conversion import (
     ReadQuery,
     check_answer,
@@ -15,11 +16,10 @@ from anyseek.api.queries.conversion import (
 )
 from anyseek.api.queries.forms import collections_of_form, query_from_form
 from anyseek.api.queries.wire import QueryOfSeveral, Results
-from anyseek.api.security import Scope
 from anyseek.api.service import Service
 from anyseek.search.engine import SearchEngine
-from anyseek.search.metrics import Stage, timed
-from anyseek.search.several import query_several
+from anyseek.search.query.multi_collection import query_several
+from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import Query
 
 router = APIRouter(prefix="/v1/query", tags=["queries"], dependencies=[requires(Scope.READ)])

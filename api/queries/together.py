@@ -13,18 +13,18 @@ from functools import partial
 
 from sqlalchemy import exc
 
-from anyseek.api.gathering import Gathering
 from anyseek.api.queries import wire
 from anyseek.api.queries.conversion import ReadQuery, answer_to_json, query_from_wire
+from anyseek.api.queries.micro_batching import Gathering
 from anyseek.api.service import Service
 from anyseek.model.modalities.reading.budget import Budget, spending
 from anyseek.model.seam import Embedder
+from anyseek.search.answers.paging import BadCursor, count_seen
+from anyseek.search.assets.item_files import PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
-from anyseek.search.item_files import PictureOf
-from anyseek.search.metrics import Stage, timed
-from anyseek.search.paging import BadCursor, count_seen
 from anyseek.search.settings import Limits
+from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import Query, Results
 
 _MOST_TOGETHER = 32

@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
 from anyseek.api.wire import ANSWER, STRICT, JsonType, to_json
 from anyseek.model.spelling import unknown
-from anyseek.search.errors import BadQuery
-from anyseek.search.explanation import (
+from anyseek.search.answers.explanation import (
     MOST_EXPLAINED,
     Explanation,
     PartShare,
@@ -20,6 +19,7 @@ from anyseek.search.explanation import (
     SharedCodes,
     SharedWord,
 )
+from anyseek.search.errors import BadQuery
 from anyseek.search.settings import Limits
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from anyseek.api.dependencies import ServiceDependency, requires
-from anyseek.api.security import Scope
-from anyseek.search.caller import caller
+from anyseek.api.http.security import Scope
+from anyseek.search.actor import caller
 from anyseek.search.catalogue import quotas
 from anyseek.search.catalogue.quotas import NO_QUOTA, Quota, Usage
 

@@ -38,8 +38,8 @@ from anyseek import Client
 from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.upgrade import open_database
-from anyseek.search.metrics import Stage
 from anyseek.search.settings import read_settings
+from anyseek.search.telemetry.metrics import Stage
 from anyseek.search.types import NewItem
 
 COLLECTION, K = "captions", 10

@@ -8,14 +8,14 @@ import numpy as np
 from anyseek.model.bridges.features import features_of
 from anyseek.model.bridges.files import NUMBERS_FILE, folder_of, read_record
 from anyseek.model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
-from anyseek.model.devices import CPU
+from anyseek.model.bridges.vector_prediction import PredictsVectors
+from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import CONTENTS, as_picture, check_value
 from anyseek.model.openclip.embedder import SPACE, load_openclip_embedder
 from anyseek.model.seam import Embedder, EmbeddingSpace, FloatArray, Fusion, Sample, Value, check_taken
-from anyseek.model.vector_prediction import PredictsVectors
 
 PHOTO, CAPTION, DRAWING = "rgb", "caption", "canny_edge"
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from anyseek.model.compute.options import switches
 from anyseek.model.encoders.conse import class_sentences, conse
 from anyseek.model.encoders.fastest import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
@@ -19,7 +20,6 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.network.packing import pack_linears
 from anyseek.model.seam import Embedder, FloatArray
-from anyseek.model.switches import switches
 
 _PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 2, 64
 

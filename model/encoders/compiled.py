@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.encoders.efficientnet import (
     FINE_BLOCKS,
     IMAGE_SIZE,
@@ -21,8 +22,7 @@ from anyseek.model.encoders.efficientnet import (
     SameConv,
     parts_of,
 )
-from anyseek.model.once import Once
-from anyseek.model.processors import SHARING
+from anyseek.model.lazy import Once
 
 _CEILING = 6.0  # of ReLU6
 _PLACES = (2, 3)  # the axes of height and width
@@ -55,8 +55,9 @@ class CompiledEncoder:
     """Computes the same as `network`, float32 on the CPU, up to rounding; safe for several threads.
 
     It uses as many threads as torch does where it is called, or the next power of two below, and is compiled once for
-    each such number: for as many requests at a time as divide the process's threads (`anyseek.model.processors`), so
-    that none waits for another. While one number is compiled, only pictures with this number wait.
+    each such number: for as many requests at a time as divide the process's threads
+    (`anyseek.model.compute.processors`), so that none waits for another. While one number is compiled, only pictures
+    with this number wait.
     """
 
     def __init__(self, network: EfficientNetLite0) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.placement import moved
+from anyseek.model.compute.placement import moved
 
 IMAGE_SIZE = 224
 CHANNELS = 1280

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.agreement import LEAST_COSINE
+from anyseek.model.compute.device_parity import LEAST_COSINE
 from anyseek.model.encoders.compiled import CompiledEncoder, is_installed
 from anyseek.model.encoders.efficientnet import IMAGE_SIZE, EfficientNetLite0, Features, load_efficientnet
 from anyseek.model.encoders.fused import can_fuse, fused

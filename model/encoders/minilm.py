@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.files import shapes_only
-from anyseek.model.placement import moved
+from anyseek.model.compute.placement import moved
 
 WIDTH = 384
 _BLOCKS, _HEADS, _WIDE = 6, 12, 1536

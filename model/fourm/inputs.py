@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from anyseek.model.devices import CPU
+from anyseek.model.compute.devices import CPU
+from anyseek.model.compute.placement import moved, prepared, room_for
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
@@ -20,7 +21,6 @@ from anyseek.model.network.config import ModalityConfig
 from anyseek.model.network.packing import pack_head
 from anyseek.model.network.tokens import Fill, ModalityInput
 from anyseek.model.network.transformer import FourM
-from anyseek.model.placement import moved, prepared, room_for
 from anyseek.model.seam import Sample
 from anyseek.model.towers.space import Seen
 

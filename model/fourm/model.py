@@ -17,18 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anyseek.model.bridges.vector_prediction import check_vector_options, predict_vectors
+from anyseek.model.compute.placement import batch_on
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
+from anyseek.model.image_attributes import Told
+from anyseek.model.lazy import Once
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.network.token_budget import within_budget
 from anyseek.model.network.tokens import Fill, ModalityInput
-from anyseek.model.once import Once
-from anyseek.model.placement import batch_on
-from anyseek.model.processors import SHARING
 from anyseek.model.seam import (
     Decoding,
     EmbeddingSpace,
@@ -41,18 +43,16 @@ from anyseek.model.seam import (
     Value,
     set_options,
 )
-from anyseek.model.telling import Told
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Captioner
 from anyseek.model.towers.space import CAPTION, PHOTO
-from anyseek.model.vector_prediction import check_vector_options, predict_vectors
 
 _USUAL_TOKENS = 256  # of a sample and its target; batches on a card are reckoned by it
 
 
 class FourMModel:
     """Implements `CodeEmbedder` and `Predictor` of `anyseek.model.seam`, `NamingEmbedder` and `TellingEmbedder` of
-    `anyseek.model.telling`. It is safe for several threads.
+    `anyseek.model.image_attributes`. It is safe for several threads.
 
     `modalities` are those that it can embed. `embedding` returns how it embeds. It is called once, on first use,
     because the tokenizers of the spaces are not needed earlier. `vectors` are the spaces that it predicts by embedding,

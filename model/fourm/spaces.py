@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.colours.space import ColourSpace
+from anyseek.model.compute.placement import moved
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
 from anyseek.model.fourm.inputs import Encoded
-from anyseek.model.placement import moved
 from anyseek.model.seam import Decoding, EmbeddingSpace, Fusion
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE

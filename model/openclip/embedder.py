@@ -16,16 +16,16 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
-from anyseek.model.devices import CPU
+from anyseek.model.bridges.vector_prediction import PredictsVectors
+from anyseek.model.compute.devices import CPU
+from anyseek.model.compute.placement import BATCH, chosen_device, moved, prepared
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
 from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
 from anyseek.model.openclip.package import import_open_clip
 from anyseek.model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
-from anyseek.model.placement import BATCH, chosen_device, moved, prepared
-from anyseek.model.processors import SHARING
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
-from anyseek.model.vector_prediction import PredictsVectors
 
 SPACE = "open_clip"
 
@@ -116,8 +116,8 @@ class OpenCLIPEmbedder(PredictsVectors):
 def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:
     """The model `openclip:ARCH/PRETRAINED` pulled below `home`, or the one in the folder `openclip:local-dir:PATH`.
 
-    It is on `device`, one that `anyseek.model.devices` offers. Raises `BadDevice`, `UnknownModel`, `PackageMissing`,
-    `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
+    It is on `device`, one that `anyseek.model.compute.devices` offers. Raises `BadDevice`, `UnknownModel`,
+    `PackageMissing`, `WeightsMissing`, `WeightsCorrupt` and `CheckpointMismatch`.
     """
     folder, where = folder_of(name, home), chosen_device(device)
     open_clip = import_open_clip()

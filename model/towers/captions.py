@@ -20,8 +20,8 @@ from torch import Tensor
 
 from anyseek.model.encoders.conse import class_names
 from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.image_attributes import Told
 from anyseek.model.seam import Certainty, Guess, Prediction, Value
-from anyseek.model.telling import Told
 from anyseek.model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers
 from anyseek.model.towers.telling import Answers
 
@@ -155,7 +155,7 @@ class Captioner:
 
     @torch.inference_mode()
     def tell(self, picture: Value) -> dict[str, Told]:
-        """What it is sure of in a picture; see `anyseek.model.telling.TellingEmbedder.tell`."""
+        """What it is sure of in a picture; see `anyseek.model.image_attributes.TellingEmbedder.tell`."""
         found = self._look(picture)
         told = {} if self._answers is None else self._answers.told(self.fits(found))
         if self._calibration is None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from torch import Tensor, sigmoid
 
-from anyseek.model.telling import Told
+from anyseek.model.image_attributes import Told
 
 PEOPLE, PLACE = "has_people", "place"
 INDOORS, OUTDOORS = "indoors", "outdoors"

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from anyseek.model.files import whole_file
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.backup.archive import HEADER, TABLES, ColumnKind, Part, Writer, kinds_of
 from anyseek.search.backup.unfinished import noted
 from anyseek.search.catalogue.session import Database

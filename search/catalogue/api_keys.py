@@ -1,4 +1,4 @@
-"""The rows of API keys. A key itself is never stored, only its digest; `anyseek.api.security` makes and checks them."""
+"""The rows of API keys. A key itself is never stored, only its digest; see `anyseek.api.http.security`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.caller import caller
+from anyseek.search.actor import caller
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AuditRow
 from anyseek.search.catalogue.values import now, utc
@@ -23,7 +23,7 @@ _REMOVED_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class Entry:
-    """`who` and `address` as in `anyseek.search.caller`; `target`: a key, a job, a source or the name of an API key."""
+    """`who` and `address` as in `anyseek.search.actor`; `target`: a key, a job, a source or the name of an API key."""
 
     id: int
     at: datetime
@@ -47,7 +47,7 @@ class Wanted:
 
 
 def record(session: Session, action: str, collection: str | None = None, target: object = None) -> None:
-    """Note a change that is made in this transaction for `anyseek.search.caller.caller`."""
+    """Note a change that is made in this transaction for `anyseek.search.actor.caller`."""
     by = caller()
     values = {
         "at": now(),

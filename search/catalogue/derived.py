@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from anyseek.search.caller import Caller, acting
+from anyseek.search.actor import Caller, acting
 from anyseek.search.catalogue import audit, checks, collections, facets, items, log, words
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import Database

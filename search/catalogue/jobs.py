@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from anyseek.search.caller import caller
+from anyseek.search.actor import caller
 from anyseek.search.catalogue import audit, collections, ledger, space_switch
 from anyseek.search.catalogue.ledger import Counts
 from anyseek.search.catalogue.owners import clock

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from anyseek.search.caller import caller
+from anyseek.search.actor import caller
 from anyseek.search.catalogue.tables import ApiKeyRow, ItemRow
 from anyseek.search.errors import QuotaExceeded
 

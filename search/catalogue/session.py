@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from anyseek.search.catalogue.sqlite import CommitWatch, Version, begin_immediate, sqlite_engine, writer_queue
-from anyseek.search.metrics import Stage, timed
+from anyseek.search.telemetry.metrics import Stage, timed
 
 # How long a transaction waits for others that hold the database. A bulk job can wait; who asks over HTTP cannot.
 BUSY_SECONDS = 60.0

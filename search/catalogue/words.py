@@ -1,8 +1,8 @@
 """Full text: which items have a word in their key, caption or attributes.
 
 The table `words` has a row for each item. SQLite indexes it by FTS5 in the table `words_index`, which triggers keep
-true; PostgreSQL by an index of the row as a `tsvector`. The words come normalised from `anyseek.search.words`, so both
-find the same.
+true; PostgreSQL by an index of the row as a `tsvector`. The words come normalised from `anyseek.search.query.words`, so
+both find the same.
 """
 
 import math
@@ -17,8 +17,8 @@ from anyseek.search.catalogue import collections, facets, item_rows
 from anyseek.search.catalogue.tables import ItemRow, WordsRow
 from anyseek.search.catalogue.values import Lookup, chunks
 from anyseek.search.filters.tree import Filter
+from anyseek.search.query.words import document, words_of
 from anyseek.search.types import IdArray, Item
-from anyseek.search.words import document, words_of
 
 _FIND = {
     "sqlite": text("SELECT rowid FROM words_index WHERE words_index MATCH :wanted"),

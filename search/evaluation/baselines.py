@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.answer_ranks import IntArray
+from anyseek.search.answers.ranks import IntArray
 from anyseek.search.evaluation.encoder_vectors import SENTENCE, TEXT, VISUAL
 from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
 from anyseek.search.evaluation.reading import EncodedSet

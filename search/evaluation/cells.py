@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from anyseek.model.seam import ONE_VECTOR, CodeEmbedder, Decoding, EmbeddingSpace, FloatArray, Fusion
-from anyseek.search.answer_ranks import IntArray
+from anyseek.search.answers.ranks import IntArray
 from anyseek.search.errors import BadQuery
 from anyseek.search.evaluation.baselines import Baselines, Sides
 from anyseek.search.evaluation.instruments import Compare, Comparison, Instruments, otherwise
@@ -15,9 +15,9 @@ from anyseek.search.evaluation.measures import Answers, Outcomes, Scores, gain, 
 from anyseek.search.evaluation.query_kinds import QueryKind
 from anyseek.search.evaluation.reading import EVERYTHING, EXACT, PREDICTED, STORED, ReadSet, SetVectors
 from anyseek.search.evaluation.rows import Rows
-from anyseek.search.query_vectors import centre_queries, fuse
+from anyseek.search.query.vectors import centre_queries, fuse
 from anyseek.search.spaces.base import centre
-from anyseek.search.upkeep import CENTRE_FROM
+from anyseek.search.upkeep.snapshots import CENTRE_FROM
 
 REST = "everything else"
 _PICTURE = "rgb"

@@ -16,15 +16,11 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.loading import load_embedder
+from anyseek.model.compute.options import switching
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import Embedder, FloatArray, Sample
-from anyseek.model.switches import switching
-from anyseek.search.evaluation.aligned import QuerySet, evenly
-from anyseek.search.evaluation.calibration_error import calibration_error, logistic, sigmoid
-from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
-from anyseek.search.fusing import Weighted, fused, ranks_of
-from anyseek.search.probabilities import (
+from anyseek.search.confidence.probabilities import (
     Background,
     Curve,
     Numbers,
@@ -37,7 +33,11 @@ from anyseek.search.probabilities import (
     standing,
     together,
 )
-from anyseek.search.query_vectors import centre_queries
+from anyseek.search.evaluation.aligned import QuerySet, evenly
+from anyseek.search.evaluation.calibration_error import calibration_error, logistic, sigmoid
+from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet, transfer_sets
+from anyseek.search.query.fusing import Weighted, fused, ranks_of
+from anyseek.search.query.vectors import centre_queries
 from anyseek.search.settings import read_settings
 
 _FIRST = 10

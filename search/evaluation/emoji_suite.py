@@ -19,14 +19,14 @@ from anyseek.model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fe
 from anyseek.model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
 from anyseek.model.modalities.formats.color_palette import palette_of, stripes
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
-from anyseek.search.answer_ranks import IntArray, ranks
+from anyseek.search.answers.ranks import IntArray, ranks
 from anyseek.search.evaluation.aligned import AlignedSet, QuerySet
 from anyseek.search.evaluation.baselines import fitted
 from anyseek.search.evaluation.cells import centred_items
 from anyseek.search.evaluation.encoder_vectors import Encoders
 from anyseek.search.evaluation.measures import Recall, recall
 from anyseek.search.evaluation.picture_cache import cached
-from anyseek.search.query_vectors import centre_queries
+from anyseek.search.query.vectors import centre_queries
 from anyseek.search.spaces.base import centre
 
 Picture = npt.NDArray[np.uint8]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.answer_ranks import BoolArray, Cosines, IntArray, first_ranks
+from anyseek.search.answers.ranks import BoolArray, Cosines, IntArray, first_ranks
 
 _RESAMPLES, _SEED = 1000, 0
 _DRAWN_AT_ONCE = 4_000_000  # query numbers that resampling holds in memory

@@ -21,7 +21,7 @@ from anyseek.model.files import FileLock, write_file
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 from anyseek.model.seam import Embedder, FloatArray, Sample
-from anyseek.search.answer_ranks import IntArray
+from anyseek.search.answers.ranks import IntArray
 from anyseek.search.errors import BadInput, Conflict, NotAligned
 from anyseek.search.evaluation.measures import Estimate, estimate
 

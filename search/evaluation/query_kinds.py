@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anyseek.search.answer_ranks import NO_ITEM, BoolArray, IntArray
+from anyseek.search.answers.ranks import NO_ITEM, BoolArray, IntArray
 from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, Labels, QuerySet
 from anyseek.search.evaluation.measures import Answers
 from anyseek.search.evaluation.rows import Rows

@@ -11,7 +11,7 @@ import numpy as np
 
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.seam import FloatArray
-from anyseek.search.answer_ranks import BoolArray
+from anyseek.search.answers.ranks import BoolArray
 from anyseek.search.evaluation.aligned import COMBINATIONS, AlignedSet, QuerySet
 from anyseek.search.evaluation.encoder_vectors import EncoderVectors
 from anyseek.search.evaluation.instruments import Instruments, Progress

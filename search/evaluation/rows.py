@@ -8,7 +8,7 @@ import numpy as np
 
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.seam import FloatArray, Sample
-from anyseek.search.answer_ranks import IntArray
+from anyseek.search.answers.ranks import IntArray
 from anyseek.search.errors import BadInput
 from anyseek.search.evaluation.aligned import Samples
 

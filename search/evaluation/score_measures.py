@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anyseek.search.answers.result_extras import NOTHING_GOOD
 from anyseek.search.evaluation.calibration_error import average_precision, calibration_error
 from anyseek.search.evaluation.real_collection import RealCollection
 from anyseek.search.filters.tree import And, Compare, Filter, Not, Operator
-from anyseek.search.result_extras import NOTHING_GOOD
 from anyseek.search.types import Query, Results
 
 FIRST = 10

@@ -17,7 +17,7 @@ from anyseek.search.evaluation.measures import Estimate, Outcomes, Scores, gain,
 from anyseek.search.evaluation.query_kinds import QueryKind, query_kinds
 from anyseek.search.evaluation.reading import ReadSet, read_set
 from anyseek.search.evaluation.transfer_sets import PHOTO, TransferSet
-from anyseek.search.query_vectors import centre_queries
+from anyseek.search.query.vectors import centre_queries
 
 TOLERATED = -0.01  # the lowest accepted lower bound of a gain
 FEWEST = 20  # a row with fewer queries is not judged

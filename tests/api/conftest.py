@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 from anyseek import Client
 from anyseek.api import cli
 from anyseek.api.app import create_app
-from anyseek.api.connections import protocol
-from anyseek.api.logs import JsonLines
+from anyseek.api.http.connections import protocol
+from anyseek.api.http.logs import JsonLines
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime
@@ -121,7 +121,7 @@ def url(service: Service) -> Iterator[str]:
 @pytest.fixture
 def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Service]:
     """A service with an empty collection, which repeats every check of its readiness."""
-    monkeypatch.setattr("anyseek.api.readiness.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("anyseek.api.http.readiness.FRESH_SECONDS", 0.0)
     url, service = start_service()
     with Client(url, patience=20) as client:
         client.create_collection("words")

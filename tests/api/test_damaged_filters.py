@@ -9,13 +9,13 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from anyseek import Client
-from anyseek.api.local import LocalClient
+from anyseek.api.client.local import LocalClient
 from anyseek.api.service import Service
-from anyseek.search import derived
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import StoreCorrupt
-from anyseek.search.metrics import REGISTRY
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry.metrics import REGISTRY
+from anyseek.search.upkeep import derived
 
 StartService = Callable[..., tuple[str, Service]]
 DAMAGE = "UPDATE facets SET text = 'rad' WHERE text = 'red'"

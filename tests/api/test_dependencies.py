@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.testclient import TestClient
 
 from anyseek.api.dependencies import DirectRoute, refuse_unheeded
-from anyseek.api.problems import install_handlers
+from anyseek.api.http.problems import install_handlers
 from anyseek.search.errors import BadInput
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from anyseek.api.cli import run
-from anyseek.api.problems import problem_of
+from anyseek.api.http.problems import problem_of
 
 
 def test_answers_have_codes_of_our_own() -> None:

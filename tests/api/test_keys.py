@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from anyseek.api.cli import run
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ApiKeyRow

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from anyseek import Client
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.failures import meaning

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.search.test_likeness import scene
 
 from anyseek import ApiError, AsyncClient, Client
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.search.catalogue.tables import AssetRow
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import Run, StartService
-from tests.search.test_likeness import scene
 
 
 @pytest.fixture

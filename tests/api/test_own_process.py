@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from anyseek.api.cli import run
+from anyseek.api.client.local import LocalClient
 from anyseek.api.commands.predict_job import PredictionJob, asking
-from anyseek.api.local import LocalClient
-from anyseek.model.processors import SHARING
+from anyseek.model.compute.processors import SHARING
 from anyseek.search.settings import read_settings
 
 

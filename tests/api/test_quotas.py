@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from anyseek import Client
 from anyseek.api.commands.keys import keys
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service
 from anyseek.search.catalogue import api_keys, quotas
 from anyseek.search.catalogue.quotas import MB, Quota

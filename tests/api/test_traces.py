@@ -9,8 +9,9 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.service import Service
-from anyseek.search import spans, telemetry
 from anyseek.search.settings import Settings, Telemetry
+from anyseek.search.telemetry import settings as telemetry
+from anyseek.search.telemetry import spans
 from tests.indexer.pictures import png
 from tests.traces import identity, traced
 

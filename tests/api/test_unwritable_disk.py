@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek import Client
-from anyseek.api.connect import recorded
+from anyseek.api.client.connect import recorded
 from anyseek.api.errors import own
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings

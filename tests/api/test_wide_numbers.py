@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from anyseek.api.problems import problem_of
+from anyseek.api.http.problems import problem_of
 
 Problem = Callable[..., None]
 WIDE = 1 << 63

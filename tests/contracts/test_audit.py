@@ -6,7 +6,7 @@ from datetime import timedelta, timezone
 import pytest
 from sqlalchemy import update
 
-from anyseek.search.caller import Caller, acting
+from anyseek.search.actor import Caller, acting
 from anyseek.search.catalogue import audit, collections
 from anyseek.search.catalogue.audit import Entry, Wanted
 from anyseek.search.catalogue.session import Database

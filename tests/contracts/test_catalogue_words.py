@@ -10,8 +10,8 @@ from anyseek.search.catalogue import checks, collections, items, words
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import configuration, upgrade
 from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.query.words import MOST_WORDS, words_of
 from anyseek.search.types import Attributes, Collection, NewItem
-from anyseek.search.words import MOST_WORDS, words_of
 from tests.search.gallery import SPACES, WordsEmbedder, direction, make_collection
 
 _INDEX = "INSERT INTO words_index"
@@ -189,8 +189,8 @@ def test_a_later_change_of_the_program_alters_nothing_that_the_migration_makes(
     with database.engine.begin() as connection:
         command.downgrade(configuration(connection), "0013")
     with monkeypatch.context() as changed:
-        changed.setattr("anyseek.search.words.document", lambda *_: "other")
-        changed.setattr("anyseek.search.words.words_of", lambda _: ["other"])
+        changed.setattr("anyseek.search.query.words.document", lambda *_: "other")
+        changed.setattr("anyseek.search.query.words.words_of", lambda _: ["other"])
         changed.setattr("anyseek.search.catalogue.tables.INDEX_WORDS", {"sqlite": (), "postgresql": ()})
         upgrade(database)
     assert stale(database, filled) == []

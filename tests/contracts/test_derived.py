@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from anyseek.search import derived as trusting
 from anyseek.search.catalogue import audit, checks, collections, derived, facets, items, log, words
 from anyseek.search.catalogue.derived import FACETS, WORDS, DerivedKind, survey
 from anyseek.search.catalogue.session import Database
-from anyseek.search.derived import DerivedRows
 from anyseek.search.errors import StoreCorrupt
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.types import Attributes, Collection, NewItem
+from anyseek.search.upkeep import derived as trusting
+from anyseek.search.upkeep.derived import DerivedRows
 from tests.search.gallery import SPACES, direction, remove
 
 ATTRIBUTES: dict[str, Attributes] = {

@@ -14,7 +14,7 @@ from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import ItemRow
 from anyseek.search.errors import CollectionNotFound
-from anyseek.search.metrics import REGISTRY
+from anyseek.search.telemetry.metrics import REGISTRY
 from anyseek.search.types import Asset, Collection, Item
 from tests.contracts.catalogue import PICTURE
 from tests.search.gallery import WordsEmbedder, make_collection, new_item, put, remove

@@ -19,11 +19,11 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
-from anyseek.search.maintenance import rebuild, verify
 from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
 from anyseek.search.spaces.base import Backend, LiveSpace, centre
 from anyseek.search.spaces.opening import check_backend, open_backend
 from anyseek.search.types import Collection, Part, Query
+from anyseek.search.upkeep.maintenance import rebuild, verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL

@@ -8,7 +8,7 @@ import pytest
 
 from anyseek.model.errors import UnsupportedModality, WeightsMissing
 from anyseek.model.fourm.bundled.loading import load_bundled
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.predict import predict, predict_samples

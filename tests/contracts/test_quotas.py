@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from anyseek.search.caller import Caller, acting
+from anyseek.search.actor import Caller, acting
 from anyseek.search.catalogue import api_keys, collections, items, patching, quotas
 from anyseek.search.catalogue.quotas import Quota, Usage
 from anyseek.search.catalogue.session import Database

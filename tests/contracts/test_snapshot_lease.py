@@ -18,8 +18,8 @@ from anyseek.search.catalogue.tables import SnapshotLeaseRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, LeaseLost
 from anyseek.search.settings import Settings, Work
-from anyseek.search.snapshot_lease import SnapshotLease
 from anyseek.search.types import Collection
+from anyseek.search.upkeep.snapshot_lease import SnapshotLease
 from tests.search.gallery import WordsEmbedder, put
 
 LONG, SHORT = 60, 0.4

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from anyseek.api.metrics import Installation, state_metrics
-from anyseek.api.readiness import Check, State
+from anyseek.api.http.metrics import Installation, state_metrics
+from anyseek.api.http.readiness import Check, State
 from anyseek.search.catalogue.session import Database
-from anyseek.search.metrics import REGISTRY
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry.metrics import REGISTRY
 from anyseek.workers.runtime import Runtime
 from tests.search.gallery import begin_catalogue
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime

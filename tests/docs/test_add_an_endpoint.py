@@ -1,7 +1,7 @@
 """CONTRIBUTING says what an endpoint takes; here GET /v1/collections/{c}/attributes is added with exactly that.
 
-A statement in `anyseek.search.catalogue`, a route, its call in `anyseek.api.calls`, and a line in `anyseek.api.client`
-from which both clients have the verb.
+A statement in `anyseek.search.catalogue`, a route, its call in `anyseek.api.client.calls`, and a line in
+`anyseek.api.client.http` from which both clients have the verb.
 """
 
 import asyncio
@@ -16,11 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from anyseek import ApiError, AsyncClient, Client
-from anyseek.api import calls, client
-from anyseek.api.calls import Call
+from anyseek.api.client import calls
+from anyseek.api.client import http as client
+from anyseek.api.client.calls import Call
 from anyseek.api.collections import routes
 from anyseek.api.dependencies import ServiceDependency, requires
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import FacetRow

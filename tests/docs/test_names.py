@@ -9,7 +9,7 @@ import click
 
 from anyseek.api import app
 from anyseek.api.cli import cli
-from anyseek.api.client import AsyncClient, Client
+from anyseek.api.client.http import AsyncClient, Client
 from anyseek.search.settings import Settings, variables
 
 ROOT = Path(__file__).parents[2]

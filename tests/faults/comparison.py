@@ -11,11 +11,11 @@ from anyseek.search.catalogue import collections, items, ledger
 from anyseek.search.catalogue.ledger import DONE, QUARANTINED
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import JobRow, LedgerRow, LogRow
-from anyseek.search.maintenance import verify
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.spaces.local.backend import space_folder
 from anyseek.search.types import Collection
+from anyseek.search.upkeep.maintenance import verify
 from tests.faults.gallery import Gallery
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anyseek.search.paging import pages_of
+from anyseek.search.answers.paging import pages_of
 from anyseek.search.types import Part, Query
 from tests.fuzz import values
 from tests.fuzz.filters import written

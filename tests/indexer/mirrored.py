@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anyseek.model.devices import CPU
+from anyseek.model.compute.devices import CPU
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
 
@@ -33,7 +33,7 @@ class Mirrored(HashingEmbedder):
 
 
 def load(name: str, home: Path, device: str = CPU) -> Embedder:
-    """In place of `anyseek.model.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
+    """In place of `anyseek.model.library.loading.load_embedder`; MIRRORED_SECONDS slows the second model down."""
     if name == OLD:
         return HashingEmbedder()
     made = Mirrored()

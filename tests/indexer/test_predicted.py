@@ -25,12 +25,12 @@ from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.home import default_home
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.reading.pictures import thumbnail
-from anyseek.model.processors import SHARING
 from anyseek.model.seam import Embedder
 from anyseek.search.catalogue import collections, facet_counts, jobs, sources
 from anyseek.search.catalogue.sources import SourceHeld

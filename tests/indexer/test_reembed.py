@@ -26,10 +26,10 @@ from anyseek.search.catalogue.space_switch import NothingBuilt, NothingKept, Old
 from anyseek.search.catalogue.tables import LedgerRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import FingerprintMismatch
-from anyseek.search.maintenance import left_out, rebuild, verify
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep import prepare_switch, remove_unknown
+from anyseek.search.upkeep.maintenance import left_out, rebuild, verify
+from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
 from tests.indexer.pictures import png

@@ -12,8 +12,8 @@ from anyseek.indexer.put import put_item, remake
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.search.catalogue.tables import LogRow
-from anyseek.search.maintenance import rebuild, verify
 from anyseek.search.types import Item
+from anyseek.search.upkeep.maintenance import rebuild, verify
 from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
 from tests.indexer.pictures import png
 

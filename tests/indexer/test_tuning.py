@@ -16,8 +16,8 @@ from anyseek.model.seam import FloatArray, Sample
 from anyseek.search.catalogue import collections, tunings
 from anyseek.search.catalogue.tables import SpaceRow, TuningRow
 from anyseek.search.errors import BadInput, CollectionNotFound, FingerprintMismatch
-from anyseek.search.maintenance import verify
 from anyseek.search.types import Part, Query, Tuning
+from anyseek.search.upkeep.maintenance import verify
 from tests.indexer.harness import NAME, index, installation
 from tests.indexer.mirrored import Mirrored
 

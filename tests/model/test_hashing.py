@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from anyseek.model.errors import UnsupportedModality
 from anyseek.model.hashing import DIMENSION, SPACE, HashingEmbedder
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Embedder, FloatArray, Sample
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_modality_and_an_unknown_space_are_refused(embedder: Embedder
 
 def test_it_loads_by_name_without_torch(tmp_path: object) -> None:
     script = (
-        "import sys, pathlib; from anyseek.model.loading import load_embedder;"
+        "import sys, pathlib; from anyseek.model.library.loading import load_embedder;"
         "print(load_embedder('hashing', pathlib.Path('.')).name, 'torch' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

@@ -8,7 +8,7 @@ import pytest
 
 from anyseek.model.errors import UnknownModel, UnsupportedModality, WeightsMissing
 from anyseek.model.home import default_home
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.predict import predict
 from anyseek.model.seam import Embedder, PredictionInvalid, PredictOptions, Sample

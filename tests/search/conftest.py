@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text, update
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import collections, items, listing, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import StoreCorrupt
-from anyseek.search.maintenance import rebuild, unchecked, verify
-from anyseek.search.repair import uncentred
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Collection, Part, Query, Results
+from anyseek.search.upkeep.maintenance import rebuild, unchecked, verify
+from anyseek.search.upkeep.repair import uncentred
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 

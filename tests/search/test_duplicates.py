@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import update
+from tests.search.test_likeness import alike, scene
 
 import anyseek.search.duplicates
 from anyseek.model.seam import FloatArray
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import LogRow
@@ -22,7 +23,6 @@ from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMisma
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, NewItem
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, remove, unit
-from tests.search.test_likeness import alike, scene
 
 Put = Callable[..., None]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from anyseek.search.answers.hits import groups
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import Filter
-from anyseek.search.hits import groups
 from anyseek.search.types import Collection, Hit, Query
 from tests.search.gallery import WordsEmbedder, new_item, text
 

@@ -58,10 +58,10 @@ def test_an_answer_says_when_nothing_good_was_found(
     engine: SearchEngine, gallery: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = engine.query("things", ANY).hits[0].probability
-    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: best + 1e-6)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: best + 1e-6)
     note = f"nothing good was found: the best item has a probability of {best:.3f}"
     assert engine.query("things", ANY).note == note
-    monkeypatch.setattr("anyseek.search.rankings.nothing_good_below", lambda *_: best - 1e-6)
+    monkeypatch.setattr("anyseek.search.query.rankings.nothing_good_below", lambda *_: best - 1e-6)
     assert engine.query("things", ANY).note is None
 
 

@@ -13,9 +13,9 @@ from anyseek.model.files import alive
 from anyseek.search.catalogue import collections, items, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
-from anyseek.search.maintenance import verify
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Part, Query
+from anyseek.search.upkeep.maintenance import verify
 from tests.search.gallery import WordsEmbedder, put
 
 START = """

@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Sequence
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
-from anyseek.search.maintenance import rebuild, verify
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Item, NewItem, Part, Query
+from anyseek.search.upkeep.maintenance import rebuild, verify
 from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thumbnail, whats
 
 

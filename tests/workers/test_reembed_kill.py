@@ -14,8 +14,8 @@ from anyseek.indexer.put import put_item
 from anyseek.indexer.samples import RawFile
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import LogRow
-from anyseek.search.maintenance import verify
 from anyseek.search.settings import Settings
+from anyseek.search.upkeep.maintenance import verify
 from anyseek.workers.runtime import Runtime
 from tests.indexer.mirrored import NEW, OLD, load
 from tests.indexer.pictures import png

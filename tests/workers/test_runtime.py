@@ -10,9 +10,9 @@ from sqlalchemy import update
 
 from anyseek.indexer.errors import ModelMismatch, SourceGone
 from anyseek.indexer.indexing import open_collection
+from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import BadDevice, UnknownModel
 from anyseek.model.hashing import HashingEmbedder
-from anyseek.model.switches import Switches, switches
 from anyseek.search.catalogue.jobs import JobState
 from anyseek.search.catalogue.tables import SpaceRow
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch

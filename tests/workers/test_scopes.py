@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening

@@ -7,9 +7,9 @@ import pytest
 from celery import Celery
 from celery.exceptions import Reject
 
-from anyseek.search import spans
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
+from anyseek.search.telemetry import spans
 from anyseek.workers.app import EMBED_TASK, SNAPSHOT_TASK
 from anyseek.workers.celery_queue import CeleryQueue
 from anyseek.workers.metrics import measured

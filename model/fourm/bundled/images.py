@@ -22,9 +22,9 @@ from anyseek.model.fourm.bundled.layout import DENSE
 from anyseek.model.fourm.codecs import Decoded, Diffusing, Tokenizers
 from anyseek.model.fourm.images import ToValue, depth_of, drawing_of, picture_of
 from anyseek.model.fourm.specialists import Specialists
+from anyseek.model.lazy import Once
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import FourMConfig, ModalityConfig
-from anyseek.model.once import Once
 from anyseek.model.seam import Regions, Value
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder

@@ -7,8 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from anyseek.model.bridges.vector_prediction import vector_targets
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
-from anyseek.model.devices import CPU
+from anyseek.model.compute.devices import CPU
+from anyseek.model.compute.options import switches
+from anyseek.model.compute.placement import chosen_device
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
 from anyseek.model.encoders.fastest import FastestEncoder, load_fastest
 from anyseek.model.encoders.minilm import load_minilm
@@ -21,16 +24,13 @@ from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
+from anyseek.model.lazy import Once
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
-from anyseek.model.once import Once
-from anyseek.model.placement import chosen_device
-from anyseek.model.switches import switches
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.towers.captions import Captioner
-from anyseek.model.vector_prediction import vector_targets
 
 _WINDOW = 16  # samples whose inputs are made together, which is what the network sees together
 
@@ -38,7 +38,7 @@ _WINDOW = 16  # samples whose inputs are made together, which is what the networ
 def load_bundled(name: str, home: Path, folder: Path | None = None, device: str = CPU) -> FourMModel:
     """Load the bundled model `name` with the encoders pulled below `home`; `folder` as for `load_bundle`.
 
-    All of it is on `device`, one that `anyseek.model.devices` offers. Raises `BadDevice`, `UnknownModel`,
+    All of it is on `device`, one that `anyseek.model.compute.devices` offers. Raises `BadDevice`, `UnknownModel`,
     `WeightsMissing` (also for encoders not pulled yet, naming the command), `WeightsCorrupt`, `ConfigInvalid` and
     `CheckpointMismatch`.
     """

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, read_config
-from anyseek.model.devices import CPU
+from anyseek.model.compute.devices import CPU
+from anyseek.model.compute.placement import chosen_device
 from anyseek.model.errors import UnknownModel, WeightsMissing
 from anyseek.model.fourm.codecs import FeatureTokens, Form, VectorTokens
 from anyseek.model.fourm.inputs import FourMParts
@@ -19,10 +20,9 @@ from anyseek.model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Ro
 from anyseek.model.fourm.published.options import EmbedderOptions, Precision, parse_name
 from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
+from anyseek.model.lazy import Once
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.packing import pack
-from anyseek.model.once import Once
-from anyseek.model.placement import chosen_device
 from anyseek.model.seam import EmbeddingSpace
 from anyseek.model.tokenizers.build import Tokenizer
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
@@ -41,10 +41,10 @@ _OWN_SPACES = {"clip": "clip", "imagebind": "imagebind_global", "imagebind_globa
 def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     """The published network `name`, with its options, as installed below `home`, packed for prediction.
 
-    All of it is on `device`, one that `anyseek.model.devices` offers. Tokenizers, always float32, and the vocabulary
-    are loaded on first use. What it embeds with, such as `spaces`, raises `WeightsMissing` without the vocabulary or
-    any tokenizer of a space. Raises `BadDevice`, `UnknownModel`, also for the name of a tokenizer, `WeightsMissing`,
-    `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
+    All of it is on `device`, one that `anyseek.model.compute.devices` offers. Tokenizers, always float32, and the
+    vocabulary are loaded on first use. What it embeds with, such as `spaces`, raises `WeightsMissing` without the
+    vocabulary or any tokenizer of a space. Raises `BadDevice`, `UnknownModel`, also for the name of a tokenizer,
+    `WeightsMissing`, `WeightsCorrupt`, `ConfigInvalid`, `CheckpointMismatch`.
     """
     network_name, options = parse_name(name)
     tokenizers = InstalledTokenizers(home, chosen_device(device))

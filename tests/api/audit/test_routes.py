@@ -10,7 +10,7 @@ import pytest
 from anyseek import Client
 from anyseek.api.app import create_app
 from anyseek.api.cli import run
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from tests.api.conftest import StartService
 from tests.indexer.pictures import png

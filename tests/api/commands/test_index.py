@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from anyseek import Client
+from anyseek.api.client.connect import recorded
 from anyseek.api.commands import progress
-from anyseek.api.connect import recorded
 from anyseek.indexer.indexing import open_collection, open_job
 from anyseek.indexer.runs import Owner
 from anyseek.indexer.sources.opening import open_source

@@ -7,12 +7,12 @@ from typing import Any, Never
 import pytest
 from click.testing import CliRunner
 
-import anyseek.model.loading
-import anyseek.model.verification
+import anyseek.model.library.loading
+import anyseek.model.library.verification
 import anyseek.search.evaluation.curves
 import anyseek.workers.checks
+from anyseek.model.compute.options import switches
 from anyseek.model.errors import ModelError
-from anyseek.model.switches import switches
 
 Run = Callable[..., Any]
 
@@ -27,8 +27,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         raise ModelError("seen enough")
 
     for module in (
-        anyseek.model.loading,
-        anyseek.model.verification,
+        anyseek.model.library.loading,
+        anyseek.model.library.verification,
         anyseek.search.evaluation.curves,
         anyseek.workers.checks,
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anyseek.api.cli import run
-from anyseek.api.local import LocalClient
+from anyseek.api.client.local import LocalClient
 from anyseek.indexer.put import put_item
 from anyseek.indexer.samples import RawFile
 from anyseek.search.settings import Settings

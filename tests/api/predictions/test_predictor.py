@@ -12,10 +12,10 @@ from anyseek.api.errors import NotReady, status_of
 from anyseek.api.predictions import predictor as predicting
 from anyseek.api.predictions.conversion import PredictionRequest, read_request
 from anyseek.api.predictions.predictor import Predictor, predicting_models
+from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from anyseek.model.switches import Switches, switches
 from anyseek.search.settings import Limits
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from anyseek import ApiError, Client
-from anyseek.api.local import LocalClient
+from anyseek.api.client.local import LocalClient
 from anyseek.api.predictions.wire import Input
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Limits, Settings

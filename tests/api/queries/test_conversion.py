@@ -246,7 +246,7 @@ def test_only_unknown_members_that_are_told_are_looked_up(monkeypatch: pytest.Mo
         looked_up.append(name)
         return name
 
-    monkeypatch.setattr("anyseek.api.unknown.unknown", look_up)
+    monkeypatch.setattr("anyseek.api.http.did_you_mean.unknown", look_up)
     wrong = {f"wher{number}": 1 for number in range(1_000)}
     with pytest.raises(BadQuery, match="and 997 more"):
         read_query({"parts": [{"text": "a"}], **wrong}, LIMITS, EMBEDDER, no_pictures)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from anyseek import AsyncClient, Client
-from anyseek.search.explanation import Explanation, PartShare, SharedWord
+from anyseek.search.answers.explanation import Explanation, PartShare, SharedWord
 
 PARTS = [{"text": "a red disc"}, {"modality": "color_palette", "text": "#d92d2d", "weight": 0.5}]
 

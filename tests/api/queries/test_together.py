@@ -21,10 +21,10 @@ from anyseek.model.errors import ModelError
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
 from anyseek.model.seam import FloatArray, Sample
+from anyseek.search.answers.hits import Chosen
+from anyseek.search.answers.paging import pages_of
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery
-from anyseek.search.hits import Chosen
-from anyseek.search.paging import pages_of
 from anyseek.search.types import Part, Query
 
 Ask = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[httpx.Response]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.workers.pace import time_left
 from tests.api.web import chromium

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from anyseek import Client
-from anyseek.api.security import Scope, create_key
+from anyseek.api.http.security import Scope, create_key
 from anyseek.api.service import Service
 from tests.api.web import chromium
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anyseek.model.agreement import LEAST_COSINE
+from anyseek.model.compute.device_parity import LEAST_COSINE
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.encoders import compiled, fastest
 from anyseek.model.encoders.compiled import CompiledEncoder, Division, division_for, is_installed
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
@@ -22,7 +23,6 @@ from anyseek.model.encoders.preprocess import encoder_input, picture_pixels
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.photos import read_photos
-from anyseek.model.processors import SHARING
 
 HOME = Path(os.environ.get("ANYSEEK_HOME", "~/.anyseek")).expanduser()
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="openvino is not installed")

@@ -23,7 +23,7 @@ import torch
 
 from anyseek.model.fourm.published.names import PUBLISHED, VOCABULARY
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, state_of, write_record
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.predict import predict

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from anyseek.model.compute.processors import SHARING
 from anyseek.model.fourm.model import FourMModel
-from anyseek.model.processors import SHARING
 
 SPACE = "joint"
 VECTORS = np.ones((1, 4), np.float32)

@@ -8,7 +8,7 @@ import torch
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import UnknownModel
-from anyseek.model.loading import known_models, load_embedder
+from anyseek.model.library.loading import known_models, load_embedder
 from anyseek.model.openclip.files import CONFIG_FILE, WEIGHTS_FILE, folder_of, pulled_models
 from anyseek.model.openclip.pull import pull_openclip
 from anyseek.model.seam import Sample

@@ -11,11 +11,11 @@ from safetensors.torch import save
 
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import WeightsCorrupt
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
+from anyseek.model.library.verification import verify_model
 from anyseek.model.openclip import pull
 from anyseek.model.openclip.aliases import ALIASES, PHOTOS, Alias, full_name
 from anyseek.model.openclip.files import RECORD_FILE, WEIGHTS_FILE, folder_of, published_folder
-from anyseek.model.verification import verify_model
 from tests.model.fourm.published.local_hub import COMMIT, LocalHub, serving
 from tests.model.openclip.making import CONFIG, open_clip_or_skip
 

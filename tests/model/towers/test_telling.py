@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyseek.model.telling import Told
+from anyseek.model.image_attributes import Told
 from anyseek.model.towers.captions import Captioner, general_words
 from anyseek.model.towers.telling import INDOORS, OUTDOORS, PEOPLE, PLACE, Answers, Question
 from tests.model.towers.test_captions import BY_DOUBT, DALMATIAN, calibration, captioner

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from anyseek.search.assets import AssetStore
+from anyseek.search.assets.store import AssetStore
 from anyseek.search.backup import write as writing
 from anyseek.search.backup.read import check, restore
 from anyseek.search.backup.write import backup, tables
@@ -21,9 +21,9 @@ from anyseek.search.catalogue.tables import FacetRow, Table
 from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
-from anyseek.search.maintenance import verify
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query
+from anyseek.search.upkeep.maintenance import verify
 from tests.search.gallery import (
     WordsEmbedder,
     item_of,

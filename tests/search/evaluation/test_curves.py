@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from anyseek.model.hashing import HashingEmbedder
+from anyseek.search.confidence.probabilities import Sort
 from anyseek.search.evaluation.curves import Asked, Measured, Vectors, applied, fitted, pairs
-from anyseek.search.probabilities import Sort
 
 SPACE, ITEMS, ASKED = "hashing", 60, 20
 EMBEDDER = HashingEmbedder()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anyseek.search.answer_ranks import ranks
+from anyseek.search.answers.ranks import ranks
 from anyseek.search.evaluation import measures
 from anyseek.search.evaluation.measures import Answers, bootstrap_interval, estimate, recall, score
 

@@ -11,7 +11,7 @@ from anyseek.model.data.emoji_art import Art
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.encoders.baselines import Encoders, look_once
 from anyseek.model.errors import WeightsMissing
-from anyseek.model.loading import BUNDLED, load_embedder
+from anyseek.model.library.loading import BUNDLED, load_embedder
 from anyseek.model.seam import Regions
 from anyseek.search.evaluation import small_transfer
 from anyseek.search.evaluation.instruments import Instruments

@@ -9,7 +9,7 @@ import pytest
 
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.demo import FOLDER, read_views
-from anyseek.model.loading import load_model
+from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.predict import predict

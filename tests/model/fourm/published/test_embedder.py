@@ -17,8 +17,8 @@ from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.modalities import targets_of
 from anyseek.model.fourm.published.options import EmbedderOptions, Precision, is_published, parse_name
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
-from anyseek.model.loading import known_models
-from anyseek.model.loading import load_embedder as load
+from anyseek.model.library.loading import known_models
+from anyseek.model.library.loading import load_embedder as load
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import Decoding, Embedder, FloatArray, Sample

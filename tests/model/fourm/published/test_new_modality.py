@@ -18,7 +18,7 @@ from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.loading import load_published
 from anyseek.model.fourm.published.modalities import FORMS, Form
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import MODALITIES, PICTURE_SUFFIXES, Content, Modality
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig

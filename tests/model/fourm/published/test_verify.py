@@ -8,12 +8,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from anyseek.model import verification
 from anyseek.model.errors import UnknownModel
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, RECORD_FILE, Record, describe, folder_of, write_record
 from anyseek.model.fourm.published.verify import verify_published
-from anyseek.model.verification import verify_model
+from anyseek.model.library import verification
+from anyseek.model.library.verification import verify_model
 
 POSES = names.HUMAN_POSES
 

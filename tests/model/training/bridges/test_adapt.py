@@ -14,10 +14,10 @@ from anyseek.model.data.samples import Split
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.errors import BadInput
 from anyseek.model.fourm.bundled.layout import INPUTS
-from anyseek.model.loading import load_embedder
+from anyseek.model.library.loading import load_embedder
+from anyseek.model.library.verification import verify_model
 from anyseek.model.training.bridges import recipes
 from anyseek.model.training.bridges.adapt import Wanted, adapt, trial_lines
-from anyseek.model.verification import verify_model
 from tests.model.data.conftest import Silent
 from tests.model.openclip.making import make_folder
 

@@ -11,7 +11,6 @@ from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Index, Settings
-from anyseek.search.snapshot_lease import SnapshotLease
 from anyseek.search.spaces.base import centre
 from anyseek.search.spaces.local import candidates, kinds, snapshots
 from anyseek.search.spaces.local import faiss as faiss_index
@@ -21,6 +20,7 @@ from anyseek.search.spaces.local.faiss import FaissIndex
 from anyseek.search.spaces.local.kinds import Kind, State
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
+from anyseek.search.upkeep.snapshot_lease import SnapshotLease
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)

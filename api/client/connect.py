@@ -1,0 +1,119 @@
+"""Chooses who answers a command: the service at ANYSEEK_URL, the one recorded in the data directory, or this process.
+
+A running service leaves its address in a record in its data directory.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from anyseek.model.compute.importing import importing
+from anyseek.model.files import FileLock, alive
+from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
+
+if TYPE_CHECKING:
+    from anyseek.api.client.http import Client
+    from anyseek.api.client.local import LocalClient
+
+
+_PATIENCE_SECONDS = 120.0
+_LOCK = "server.lock"  # which the recorded service holds until it ends, however that happens
+
+
+@contextmanager
+def connect(environment: Mapping[str, str] = os.environ) -> Iterator["Client | LocalClient"]:
+    """A client of the service, or one that works in this process and imports what that needs.
+
+    ANYSEEK_API_KEY is sent with requests; ANYSEEK_MODEL is the model of new collections.
+    """
+    settings = read_settings(environment)
+    url = environment.get("ANYSEEK_URL") or recorded_url(settings)
+    if url:
+        with _client(url, environment.get("ANYSEEK_API_KEY")) as client:
+            yield client
+    else:
+        with _local(settings, environment) as local:
+            yield local
+
+
+@contextmanager
+def predicting_client(model: str | None, environment: Mapping[str, str] = os.environ) -> Iterator["Client | None"]:
+    """A client of the service at ANYSEEK_URL, or of the recorded one if it serves `model`; else None.
+
+    Without `model`, the model of ANYSEEK_MODEL or the default model is meant.
+    """
+    settings = read_settings(environment)
+    given, key = environment.get("ANYSEEK_URL"), environment.get("ANYSEEK_API_KEY")
+    url = given or recorded_url(settings)
+    if not url:
+        yield None
+        return
+    from anyseek.model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
+
+    wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
+    with _client(url, key) as client:
+        # whoever names no dtype takes the one that is served
+        names = [] if given else [served["name"] for served in client.models()]
+        serves = any(wanted in (predicting_name(name), name.partition(":")[0]) for name in names)
+        yield client if given or serves else None
+
+
+def _client(url: str, key: str | None) -> "Client":
+    from anyseek.api.client.http import Client  # imports httpx, which the local client does without
+
+    return Client(url, key, patience=_PATIENCE_SECONDS)
+
+
+def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
+    with importing("anyseek.api.client.local"):
+        from anyseek.api.client.local import LocalClient
+
+    return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
+
+
+@contextmanager
+def recorded(settings: Settings, url: str) -> Iterator[str | None]:
+    """Record `url` while the block runs. Gives None, or in one sentence why it is not recorded."""
+    lock = FileLock(settings.locks / _LOCK)
+    try:
+        if not lock.try_acquire():
+            yield "Another service already uses this data directory; commands will ask that one."
+            return
+        reason = _record(settings, url)
+    except OSError as error:
+        reason = _unwritable(error)
+    try:
+        yield reason
+    finally:
+        with suppress(OSError):
+            settings.server_record.unlink(missing_ok=True)
+        lock.release()
+
+
+def _record(settings: Settings, url: str) -> str | None:
+    temporary = settings.server_record.with_suffix(".new")
+    try:
+        temporary.write_text(json.dumps({"url": url}), encoding="utf-8")
+        temporary.replace(settings.server_record)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return _unwritable(error)
+    return None
+
+
+def _unwritable(error: OSError) -> str:
+    return f"The data directory cannot be written ({error.strerror}); this service only reads, and no command finds it."
+
+
+def recorded_url(settings: Settings) -> str | None:
+    """The address of the living service of this data directory, if there is one."""
+    if not alive(settings.locks / _LOCK):
+        return None
+    try:
+        members = json.loads(settings.server_record.read_text(encoding="utf-8"))
+        return str(members["url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,69 @@
+"""Logs on stderr: lines for people on a terminal, one JSON object a line elsewhere; never contents or API keys.
+
+Every line tells for whom the work is done, as far as that is known: the name of the key, the address, the request's id,
+the job (`anyseek.search.actor`).
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from anyseek.search.actor import caller
+from anyseek.search.settings import Logs
+
+_ENCODER = json.JSONEncoder(default=str)  # `json.dumps` would make one for each line
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Members of `extra={"fields": {...}}`, and what is known of the caller."""
+    return {**caller().fields(), **getattr(record, "fields", {})}
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON, with its fields as members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line.update(fields_of(record))
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return _ENCODER.encode(line)
+
+
+class TextLines(logging.Formatter):
+    """Formats a record as a line to read: local time, level, event, fields; a traceback follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        told = [f"{name}={_plain(value)}" for name, value in fields_of(record).items() if value is not None]
+        line = " ".join([time, record.levelname.lower().ljust(7), _one_line(record.getMessage()), *told])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _plain(value: object) -> str:
+    """A value as it is, in quotes if it could be taken for several."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
+
+
+def _one_line(text: str) -> str:
+    """Nothing in a message can pass for another line, or steer the terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def configure_logs(settings: Logs) -> None:
+    """Send every logger of this process to stderr, in the form that `settings` ask for or that suits it."""
+    handler = logging.StreamHandler(sys.stderr)
+    is_text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextLines() if is_text else JsonLines())
+    # No line tells them, and each takes a look for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.basicConfig(level=_LEVELS[settings.level], handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "alembic", "multipart", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,177 @@
+"""Metrics of the service for Prometheus: its requests, and at each scrape the numbers of the whole installation."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anyseek.api.http.readiness import Check, State, free_bytes
+from anyseek.search.catalogue.figures import Figures, figures
+from anyseek.search.catalogue.session import Database
+from anyseek.search.telemetry import spans
+from anyseek.search.telemetry.metrics import REGISTRY, SECONDS
+from anyseek.search.telemetry.spans import Span
+from anyseek.search.upkeep.index_lag import Lag
+from anyseek.workers.queue import BrokerUnavailable
+from anyseek.workers.runtime import Runtime
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+_NO_ROUTE = "none"
+_LEVELS = {State.OK: 0, State.DEGRADED: 1, State.FAILED: 2}
+
+_REQUESTS = Counter(
+    "anyseek_http_requests_total", "Requests that were answered", ["method", "route", "status"], registry=REGISTRY
+)
+_SECONDS = Histogram(
+    "anyseek_http_request_seconds", "Seconds until an answer was sent", ["route"], buckets=SECONDS, registry=REGISTRY
+)
+_IN_PROGRESS = Gauge("anyseek_http_requests_in_progress", "Requests that are being answered", registry=REGISTRY)
+GATHERED = Histogram(
+    "anyseek_gathered_queries",
+    "Queries that were answered together, because they came while others were answered",
+    buckets=[1 << power for power in range(8)],
+    registry=REGISTRY,
+)
+ProcessCollector(registry=REGISTRY)
+
+
+class Measured:
+    """Pure ASGI middleware, the outermost: counts and times each request by the pattern of its route.
+
+    One for `/v1` is a span, which goes on with that of its sender.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status, started = 0, time.perf_counter()
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        _IN_PROGRESS.inc()
+        with _span(scope) as span:
+            try:
+                await self.app(scope, receive, send_and_see)
+            finally:
+                _IN_PROGRESS.dec()
+                _count(scope, status, time.perf_counter() - started, span)
+
+
+def _span(scope: Scope) -> AbstractContextManager[Span | None]:
+    """Probes, scrapes and the page's files would only hide what people asked for."""
+    is_traced = scope["path"].startswith("/v1/")
+    return spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext()
+
+
+def _count(scope: Scope, status: int, seconds: float, span: Span | None) -> None:
+    """Labels have few values: paths are told apart by their routes alone, and unknown methods not at all."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = getattr(scope.get("route"), "path", None) or _NO_ROUTE
+    _REQUESTS.labels(method, route, str(status)).inc()
+    _SECONDS.labels(route).observe(seconds)
+    if span is not None:
+        _tell(span, scope, method, route, status)
+
+
+def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
+    """Say in a span what the line of the log says, without addresses."""
+    state = scope.get("state", {})
+    told = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+        "anyseek.request_id": state.get("request_id"),
+        "anyseek.key": state.get("key"),
+    }
+    span.rename(f"{method} {route}")
+    for name, value in told.items():
+        if value is not None:
+            span.tell(name, value)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
+
+
+class Installation(Collector):
+    """The numbers of the whole installation, read from the catalogue, the index and the broker when `look` is called.
+
+    Every service of an installation exports the same ones. Reading them takes at most a tenth of the time.
+    """
+
+    def __init__(self, runtime: Runtime, database: Database) -> None:
+        self._runtime = runtime
+        self._database = database
+        self._families: list[Metric] = []
+        self._looked_at = 0.0
+        self._look_again_at = 0.0
+
+    def look(self) -> None:
+        """Read the numbers unless they are fresh. Raises SQLAlchemy's errors, `IndexUnavailable`."""
+        started = time.monotonic()
+        if started < self._look_again_at:
+            return
+        with self._database.read() as session:
+            found = figures(session)
+        families = [*_of_catalogue(found), *_of_lag(self._runtime.lag(self._database)), *self._of_queue()]
+        self._families, self._looked_at = families, time.monotonic()
+        self._look_again_at = self._looked_at + 9 * (self._looked_at - started)
+
+    def collect(self) -> Iterable[Metric]:
+        """What was seen last, with its age; nothing of it before the first look."""
+        free = free_bytes(self._runtime.settings.home)
+        yield _gauge("anyseek_free_disk_bytes", "Free room on the disk of the data directory", free)
+        if self._families:
+            age = time.monotonic() - self._looked_at
+            yield _gauge("anyseek_installation_age_seconds", "Age of the numbers of the installation", age)
+            yield from self._families
+
+    def _of_queue(self) -> Iterator[Metric]:
+        try:
+            waiting = self._runtime.queue.waiting()
+        except BrokerUnavailable:  # then there is no such number; `anyseek_check_state` tells why
+            return
+        if waiting is not None:
+            yield _gauges("anyseek_queue_messages", "Messages that wait at the broker", "queue", waiting)
+
+
+def state_metrics(checks: Iterable[Check]) -> Metric:
+    """The states of the checks of readiness: 0 ok, 1 degraded, 2 failed."""
+    levels = {check.name: _LEVELS[check.state] for check in checks}
+    return _gauges("anyseek_check_state", "Check of readiness: 0 ok, 1 degraded, 2 failed", "check", levels)
+
+
+def _of_catalogue(found: Figures) -> Iterator[Metric]:
+    yield _gauges("anyseek_jobs", "Jobs that have not ended", "state", found.jobs)
+    yield _gauges("anyseek_job_inputs", "Inputs of these jobs that are open", "state", found.inputs)
+    yield _gauges("anyseek_quarantined_inputs", "Inputs in quarantine", "reason", found.quarantined)
+    yield _gauges("anyseek_leases", "Leases that are valid", "kind", found.leases)
+    yield _gauge("anyseek_owners", "Processes that work on jobs", found.owners)
+
+
+def _of_lag(lag: Lag) -> Iterator[Metric]:
+    yield _gauge("anyseek_collections", "Collections", lag.collections)
+    yield _gauge("anyseek_index_lag_entries", "The most log entries of a collection in no stored index", lag.entries)
+    yield _gauge("anyseek_snapshot_age_seconds", "Age of the oldest snapshot that lacks entries", lag.seconds)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

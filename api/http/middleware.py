@@ -1,0 +1,225 @@
+"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and body limits.
+
+`anyseek.api.app` has the order of all middleware.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from contextlib import ExitStack
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anyseek.api.errors import Unauthenticated
+from anyseek.api.http.problems import problem_of
+from anyseek.api.http.rates import Rates
+from anyseek.api.http.security import Admitted, Guardian
+from anyseek.search.actor import ANYBODY, Caller, acting
+from anyseek.search.catalogue.session import patience
+from anyseek.search.errors import AnyseekError, LimitExceeded
+from anyseek.search.settings import Serving
+
+logger = logging.getLogger(__name__)
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Anything else, above all a stored picture, is data: it must not run scripts even when opened by itself.
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
+_NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Assigns the request id, logs one line, adds security headers, and turns a crash into a 500 problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        request_id = _request_id(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, scope["path"], request_id)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            logger.exception("request failed", extra={"fields": {"request_id": request_id}})
+            if not status:
+                await problem_of(error, request_id)(scope, receive, send_with_headers)
+        _log(scope, status, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's `X-Request-ID` if it is harmless to log, else a new id."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _add_headers(message: Message, path: str, request_id: str) -> None:
+    """Add what every answer has, in place of what it has already."""
+    is_page = path in ("/", "/docs") or path.startswith("/web/")
+    policy = PAGE_POLICY if is_page else DATA_POLICY
+    own = dict([(b"x-request-id", request_id.encode()), (b"content-security-policy", policy.encode()), *_HEADERS])
+    message["headers"] = [header for header in message.get("headers", ()) if header[0] not in own] + list(own.items())
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """Log one line with the route's pattern, without the path, which contains names of the user's files."""
+    failure = scope["state"].get("failure")
+    fields = {
+        "request_id": scope["state"]["request_id"],
+        **(scope["state"].get("caller") or _actor(scope)).fields(),  # refused early: the address alone
+        "method": scope["method"],
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    if failure:
+        logger.error("request failed", exc_info=failure, extra={"fields": fields})
+    else:
+        logger.info("request", extra={"fields": fields})
+
+
+class Guard:
+    """Access control and rate limits of `/v1`, applied before any of the body is read.
+
+    Transactions of a request wait up to `database_seconds` for a lock.
+    """
+
+    def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
+        self.app = app
+        self.guardian = guardian
+        self.rates = rates
+        self.database_seconds = database_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+            return await self.app(scope, receive, send)
+        with patience(self.database_seconds), ExitStack() as counted:
+            try:
+                address = scope["client"][0] if scope.get("client") else ""
+                admitted = await self._admit(scope, address)
+                counted.enter_context(self.rates.request(admitted.key or "", address))
+            except (AnyseekError, SQLAlchemyError) as error:
+                return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
+            scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
+            await self.app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, address: str) -> Admitted:
+        """Raises as `Guardian.admit` does, and `TooManyRequests`."""
+        self.rates.check_address(address)
+        try:
+            return await self.guardian.admit(Headers(scope=scope))
+        except Unauthenticated:
+            self.rates.note_wrong_key(address)
+            raise
+
+
+class ActorContext:
+    """Sets the actor recorded in log lines and the audit trail; inside `Guard`, which knows the API key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        actor = scope["state"]["caller"] = _actor(scope)
+        with acting(actor):
+            await self.app(scope, receive, send)
+
+
+def _actor(scope: Scope) -> Caller:
+    """The actor of a request: its API key, or anybody."""
+    key, client = scope["state"].get("key"), scope.get("client")
+    who = ANYBODY if key is None else f"key:{key}"
+    return Caller(who, client[0] if client else None, scope["state"]["request_id"])
+
+
+class BodyLimit:
+    """Limits of request bodies: `most` bytes each, a minimum transfer rate, and the bytes held for all requests.
+
+    The limits hold with and without a declared length.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, serving: Serving) -> None:
+        self.app = app
+        self.most = most
+        self.serving = serving
+        self.room = serving.bodies_mb * 1024 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        detail = f"the request has more than {self.most:,} bytes, which is the most that is taken at once"
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self.most:
+            return await problem_of(LimitExceeded(detail), scope["state"]["request_id"])(scope, receive, send)
+        received, waited, whole = 0, 0.0, False
+
+        async def receive_within_limit() -> Message:
+            nonlocal received, waited, whole
+            if whole:
+                return await receive()  # the disconnect
+            patience, started = self.serving.body_seconds + received / self.serving.body_rate, time.monotonic()
+            try:
+                async with asyncio.timeout(patience - waited):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, _SLOW.format(received, patience)) from None
+            waited += time.monotonic() - started
+            came = len(message.get("body", b""))
+            received += came
+            self.room -= came
+            whole = not message.get("more_body", False)
+            if received > self.most:
+                # the only exception that the framework does not catch while it parses a body
+                raise HTTPException(413, detail)
+            if came and self.room < 0:
+                raise HTTPException(503, _NO_ROOM)
+            return message
+
+        try:
+            await self.app(scope, receive_within_limit, send)
+        finally:
+            self.room += received
+
+
+class WholeFiles:
+    """Removes the `Range` header, which a server may ignore: files are sent whole.
+
+    The framework would answer an invalid range with plain text instead of a problem document.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # In place: those outside read the route that is found from this scope.
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        await self.app(scope, receive, send)

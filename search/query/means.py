@@ -1,0 +1,74 @@
+"""Fit the mean of a collection's queries on the collection itself, and measure what that changes.
+
+The model's own means are of queries for other collections. Where a collection's queries lie around another mean, taking
+that one off finds far more (docs/transfer.md). Vectors are raw, one per row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyseek.model.seam import EmbeddingSpace, FloatArray
+from anyseek.search.answers.ranks import IntArray, ranks
+from anyseek.search.query.vectors import centre_queries, own_means
+
+FEWEST = 20  # queries of a kind: with fewer, a held-out half says nothing
+_SHRUNK_BY = 8  # queries that the model's own mean counts as
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """The shares of queries whose item is among the first ten, and that find it first."""
+
+    at_10: float
+    at_1: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a fitted mean of the queries of one modality changes, each half of them measured by a mean of the other."""
+
+    space: str
+    modality: str
+    queries: int
+    before: Recalled
+    after: Recalled
+    mean: FloatArray
+
+    @property
+    def helps(self) -> bool:
+        """Whether nothing is lost; where as many are among the first ten, by how many come first."""
+        return (self.after.at_10, self.after.at_1) >= (self.before.at_10, self.before.at_1)
+
+
+def try_mean(
+    space: EmbeddingSpace, modality: str, queries: FloatArray, gallery: FloatArray, rows: Sequence[int]
+) -> Trial:
+    """Fit a mean to `queries` raw (n, d), each of which should find its row in `gallery`, centred unit (m, d)."""
+    answers = np.asarray(rows)
+    own = ranks(centre_queries(space, [modality], queries), gallery, answers)
+    fitted = ranks(centred_on_others(space, modality, queries), gallery, answers)
+    mean = fitted_mean(space, modality, queries)
+    return Trial(space.name, modality, len(queries), _recalled(own), _recalled(fitted), mean)
+
+
+def centred_on_others(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
+    """Raw queries (n, d) as unit rows, each half of them centred on a mean that was fitted to the other."""
+    halves, rows = np.arange(len(queries)) % 2 == 0, np.empty_like(queries)
+    for held_out in (halves, ~halves):
+        mean = fitted_mean(space, modality, queries[~held_out])
+        rows[held_out] = centre_queries(space, [modality], queries[held_out], {modality: mean})
+    return rows
+
+
+def fitted_mean(space: EmbeddingSpace, modality: str, queries: FloatArray) -> FloatArray:
+    """The mean of raw queries (n, d), with the model's own mean counted as eight more of them: float32 (d,)."""
+    own = own_means(space, modality, queries).mean(axis=0)
+    mean: FloatArray = ((queries.sum(axis=0) + _SHRUNK_BY * own) / (len(queries) + _SHRUNK_BY)).astype(np.float32)
+    return mean
+
+
+def _recalled(found: IntArray) -> Recalled:
+    return Recalled(float((found <= _FIRST).mean()), float((found == 1).mean()))

@@ -1,0 +1,251 @@
+"""Checks a query's parts, and chooses how they become one vector: the space that answers, and how they are fused."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from anyseek.model.modalities.registry import resolve
+from anyseek.model.modalities.rough_maps import rounded
+from anyseek.model.seam import Embedder, EmbeddingSpace, Fusion, Regions
+from anyseek.search.catalogue.collections import Head, SpaceHead
+from anyseek.search.errors import (
+    BadQuery,
+    FingerprintMismatch,
+    NotJoinable,
+    SpaceNotFound,
+)
+from anyseek.search.filters.tree import Filter
+from anyseek.search.query.limits import check_sizes
+from anyseek.search.settings import Limits
+from anyseek.search.spaces.base import NO_DIRECTION
+from anyseek.search.types import Part, Query
+
+# The modality that an item counts as when the model chooses the space for a query by example.
+ITEMS_ARE = "rgb"
+# A vector whose length is this near to 1 is a unit vector.
+UNIT_TO = 1e-6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Checked parts that become one vector: how, the space that answers, and which items can be found."""
+
+    parts: tuple[Part, ...]
+    space: SpaceHead
+    fusion: Fusion
+    where: Filter | None
+    depth: int
+    """how many of the nearest items to look at"""
+
+
+def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
+    """The parts of a query of an allowed size, with canonical names. Raises `BadQuery`, `LimitExceeded`."""
+    check_sizes(query, limits)
+    return tuple(_checked(part, embedder) for part in query.parts)
+
+
+def plan(
+    query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder, where: Filter | None, depth: int
+) -> Plan:
+    """What becomes one vector: all of a query's checked parts, or some of them, as deep as `depth`.
+
+    Raises `BadQuery`, `NotJoinable`, `SpaceNotFound`, `FingerprintMismatch`.
+    """
+    fusion = _fusion(query, parts, embedder)
+    space = _space(query, parts, head, embedder)
+    _check_space(space, head, embedder)
+    parts = tuple(_fitted(part, space) for part in parts)
+    if fusion is Fusion.LATE:
+        parts = _shared(parts, embedder.spaces[space.name])
+    return Plan(parts, space, fusion, where, depth)
+
+
+def _checked(part: Part, embedder: Embedder) -> Part:
+    if part.collection is not None and part.item is None:
+        raise BadQuery("a part names a collection, but no item; give the key of one of its items, too")
+    if not math.isfinite(part.weight):
+        raise BadQuery(f"the weight {part.weight} is not a finite number")
+    if part.item is not None:
+        if part.value is not None or part.modality is not None or part.vector is not None:
+            raise BadQuery("a part is either an item's key or a modality with its content, not both")
+        return part
+    if part.vector is not None:
+        if part.value is not None:
+            raise BadQuery("a part is either a vector or content, not both")
+        return part if part.modality is None else replace(part, modality=_modality(part.modality, embedder))
+    if part.modality is None or part.value is None:
+        raise BadQuery("a part needs a modality and its content, or the key of an item")
+    value = rounded(part.value) if isinstance(part.value, Regions) else part.value
+    return replace(part, modality=_modality(part.modality, embedder), value=value)
+
+
+def _fitted(part: Part, space: SpaceHead) -> Part:
+    """The part with its vector, if it has one, as a unit vector. Raises `BadQuery` for one of another space."""
+    if part.vector is None:
+        return part
+    if part.vector.shape != (space.dimension,):
+        raise BadQuery(
+            f"the vector of a part has {part.vector.size} numbers, and those of space {space.name!r} have "
+            f"{space.dimension}"
+        )
+    wide = part.vector.astype(np.float64)
+    length = math.sqrt(wide @ wide)
+    if not math.isfinite(length) or length <= NO_DIRECTION:
+        raise BadQuery("the vector of a part has no direction; give finite numbers that are not all zero")
+    if abs(length - 1) < UNIT_TO:
+        return part  # to the last bit as its item was stored
+    return replace(part, vector=(part.vector / length).astype(np.float32))
+
+
+def _shared(parts: tuple[Part, ...], space: EmbeddingSpace) -> tuple[Part, ...]:
+    """The parts, those above 0 weighted by what they count beside the others that are."""
+    wanted = [part for part in parts if part.weight > 0]
+    modalities = [part.modality for part in wanted]
+    counted = {id(part): part.weight * space.share(part.modality, modalities) for part in wanted}
+    return tuple(
+        part if (weight := counted.get(id(part), part.weight)) == part.weight else replace(part, weight=weight)
+        for part in parts
+    )
+
+
+def _modality(name: str, embedder: Embedder) -> str:
+    try:
+        canonical = resolve(name).name
+    except KeyError:
+        takes = ", ".join(sorted(embedder.modalities))
+        raise BadQuery(f"{name!r} is not a modality; the model {embedder.name} takes {takes}") from None
+    check_taken(canonical, embedder)
+    return canonical
+
+
+def check_taken(modality: str, embedder: Embedder) -> None:
+    """Raises `BadQuery` if the model does not take a modality, given by its canonical name."""
+    if modality not in embedder.modalities:
+        takes = ", ".join(sorted(embedder.modalities))
+        raise BadQuery(f"the model {embedder.name} does not take {modality}; it takes {takes}")
+
+
+def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
+    """The requested fusion, else the one that suits the model best, where the parts allow it."""
+    obstacle = _not_joinable(parts)
+    if query.fusion is Fusion.JOINT and obstacle:
+        raise NotJoinable(f"the parts of this query cannot be fused jointly: {obstacle}; use fusion late")
+    if query.fusion is None:
+        return Fusion.LATE if obstacle else embedder.fusion
+    return query.fusion
+
+
+def _not_joinable(parts: Sequence[Part]) -> str | None:
+    """Why the parts cannot go through the encoder together; None if they can."""
+    apart = _not_alike(parts)
+    if apart:
+        return apart
+    for part in parts:
+        if part.weight <= 0:
+            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
+        if part.weight != parts[0].weight:
+            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
+    return None
+
+
+def _not_alike(parts: Sequence[Part]) -> str | None:
+    """Why the parts are not content of different modalities; None if they are."""
+    modalities: set[str | None] = set()
+    for part in parts:
+        if part.item is not None:
+            return f"the item {part.item!r} is a stored vector, not content for the encoder"
+        if part.vector is not None:
+            return "a part is a vector, not content for the encoder"
+        if part.modality in modalities:
+            return f"there are two parts of {part.modality}, and the encoder takes one of each modality"
+        modalities.add(part.modality)
+    return None
+
+
+def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
+    spaces = {space.name: space for space in head.spaces}
+    if query.space is not None:
+        named = named_space(query.space, head)
+        _check_known(named, parts, embedder)
+        return named
+    if any(part.vector is not None for part in parts) and len(spaces) > 1:
+        raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
+    heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
+    modality = heaviest.modality or ITEMS_ARE
+    if modality not in embedder.modalities:
+        return head.spaces[0]
+    name = default_among(spaces, modality, embedder, {part.modality for part in parts if part.modality})
+    if name is None:
+        raise _mismatch(head, embedder)
+    return spaces[name]
+
+
+def default_among(held: Collection[str], modality: str, embedder: Embedder, others: Collection[str] = ()) -> str | None:
+    """The space that suits queries of `modality` best among those that a collection has; None if it lacks them.
+
+    A space that does not know one of the modalities `others`, which ask as well, is replaced by the one that stands in.
+    """
+    space = embedder.spaces.get(embedder.default_space(modality))
+    while space is not None:
+        if space.name in held and all(map(space.knows, others)):
+            return space.name
+        space = embedder.spaces.get(space.instead or "")
+    return None
+
+
+def _check_known(held: SpaceHead, parts: Sequence[Part], embedder: Embedder) -> None:
+    """Raises `BadQuery` if the space cannot tell values of a part's modality apart."""
+    space = embedder.spaces.get(held.name)
+    for part in parts:
+        if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
+            raise BadQuery(
+                f"the space {held.name!r} knows nothing of {part.modality}; it knows "
+                f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
+            )
+
+
+def home_of(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
+    """The space of a collection that suits queries of `modality` best.
+
+    Raises `BadQuery` if the model does not take it, `FingerprintMismatch` if other weights made the space.
+    """
+    check_taken(modality, embedder)
+    spaces = {space.name: space for space in head.spaces}
+    name = default_among(spaces, modality, embedder)
+    if name is None:
+        raise _mismatch(head, embedder)
+    _check_space(spaces[name], head, embedder)
+    return spaces[name]
+
+
+def named_space(name: str, head: Head) -> SpaceHead:
+    """The space of a collection that has the name. Raises `SpaceNotFound`."""
+    spaces = {space.name: space for space in head.spaces}
+    if name not in spaces:
+        raise SpaceNotFound(f"the collection {head.name!r} has no space {name!r}; it has {', '.join(sorted(spaces))}")
+    return spaces[name]
+
+
+def check_made_by(head: Head, embedder: Embedder) -> None:
+    """Raises `FingerprintMismatch` unless the model made the vectors of all spaces that serve the collection."""
+    for space in head.spaces:
+        _check_space(space, head, embedder)
+
+
+def _check_space(space: SpaceHead, head: Head, embedder: Embedder) -> None:
+    made_here = embedder.spaces.get(space.name)
+    if made_here is None or made_here.fingerprint != space.fingerprint:
+        raise _mismatch(head, embedder)
+
+
+def _mismatch(head: Head, embedder: Embedder) -> FingerprintMismatch:
+    if head.model == embedder.name:
+        other = f"other weights of {head.model} than those loaded; use the weights it was made with"
+    else:
+        other = f"the model {head.model}, and {embedder.name} is loaded; use --model {head.model}"
+    return FingerprintMismatch(
+        f"the collection {head.name!r} was made with {other}, or make its vectors anew: "
+        f"anyseek collections reembed {head.name} --model {embedder.name}"
+    )

@@ -1,0 +1,144 @@
+"""A key that asks too often, or an address that tries keys, is told when to come back; others are not slowed."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from anyseek import Client
+from anyseek.api.http.rates import _MOST_NAMES, Bucket
+from anyseek.api.http.security import Scope, create_key
+from anyseek.api.service import Service, ServiceSettings
+from anyseek.search.engine import SearchEngine
+from anyseek.search.settings import Serving, Settings
+from anyseek.workers.runtime import Runtime
+from tests.api.conftest import LIMITS, listening
+from tests.search.gallery import begin_catalogue
+
+Problem = Callable[..., None]
+Ask = Callable[..., httpx.Response]
+SERVING = Serving(requests_per_minute=40, requests_at_once=2)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    begin_catalogue(tmp_path)
+    with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=SERVING), "hashing") as runtime:
+        yield Service(runtime, ServiceSettings(loopback=False))
+
+
+@pytest.fixture
+def ask(service: Service) -> Iterator[Ask]:
+    """Ask as the owner of a key; without one, with a wrong key."""
+    keys = {name: create_key(service.runtime.database, name, Scope.ADMIN) for name in ("busy", "calm", "maker")}
+    with listening(service) as url:
+        with Client(url, keys["maker"], patience=20) as client:
+            client.wait_until_ready(20)
+            client.create_collection("a")
+            client.put_item("a", "x", caption="x")
+
+        def request(name: str, path: str = "/v1/collections", method: str = "GET", **body: object) -> httpx.Response:
+            headers = {"authorization": f"Bearer {keys.get(name, name)}"}
+            return httpx.request(method, f"{url}{path}", headers=headers, json=body or None, timeout=60)
+
+        yield request
+
+
+def test_a_key_that_asks_too_often_waits_and_others_do_not(ask: Ask, problem: Problem) -> None:
+    answers = [ask("busy") for _ in range(10)]
+    while answers[-1].status_code == 200:
+        answers.append(ask("busy"))
+        assert len(answers) < 200
+    problem(answers[-1], 429, "too-many-requests")
+    assert int(answers[-1].headers["retry-after"]) in (1, 2)
+    assert ask("calm").status_code == 200
+    assert ask("busy", "/healthz").status_code == 200
+
+
+def test_all_keys_of_an_address_together_are_limited(
+    tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_catalogue(tmp_path)
+    serving = Serving(requests_per_minute=400, requests_per_minute_of_address=40)
+    with Runtime.open(replace(Settings(tmp_path, LIMITS), serving=serving), "hashing") as runtime:
+        service = Service(runtime, ServiceSettings(loopback=False))
+        keys = [create_key(runtime.database, f"key-{number}", Scope.READ) for number in range(4)]
+        with listening(service) as url:
+            answers: list[httpx.Response] = []
+            while not answers or answers[-1].status_code == 200:
+                headers = {"authorization": f"Bearer {keys[len(answers) % len(keys)]}"}
+                answers.append(httpx.get(f"{url}/v1/collections", headers=headers, timeout=60))
+                assert len(answers) < 200
+            problem(answers[-1], 429, "too-many-requests")
+            assert "from this address" in answers[-1].json()["detail"]
+            assert answers[-1].headers["retry-after"] in ("1", "2")
+
+
+def test_an_address_that_tries_keys_is_refused_before_they_are_looked_up(
+    ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ask("wrong-0")
+    for number in range(1, 400):
+        if answer.status_code != 401:
+            break
+        answer = ask(f"wrong-{number}")
+    problem(answer, 429, "too-many-requests")
+    assert "wrong API keys" in answer.json()["detail"]
+
+
+def test_requests_of_a_key_at_once_are_limited(
+    ask: Ask, problem: Problem, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, answer_truly = threading.Event(), SearchEngine.query_together
+
+    def wait_first(*args: object) -> object:
+        go_on.wait(60)
+        return answer_truly(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SearchEngine, "query_together", wait_first)
+    with ThreadPoolExecutor(2) as clients:
+        query = {"parts": [{"text": "x"}]}
+        asked = [clients.submit(ask, "busy", "/v1/collections/a/query", "POST", **query) for _ in range(2)]
+        try:
+            while service.pool.wanted < 2:
+                time.sleep(0.02)
+            problem(ask("busy"), 429, "too-many-requests")
+            assert ask("calm").status_code == 200
+        finally:
+            go_on.set()
+        assert [answer.result().status_code for answer in asked] == [200, 200]
+    assert ask("busy").status_code == 200
+
+
+def test_a_bucket_fills_again() -> None:
+    now = 0.0
+    bucket = Bucket(60, lambda: now)
+    for _ in range(15):
+        assert bucket.wait("a") == 0
+        bucket.take("a")
+    assert (bucket.wait("a"), bucket.wait("b")) == (1.0, 0)
+    now = 1.0
+    assert bucket.wait("a") == 0
+    bucket.take("a")
+    assert bucket.wait("a") == 1.0
+    now = 1_000.0
+    taken = 0
+    while bucket.wait("a") == 0:
+        bucket.take("a")
+        taken += 1
+    assert taken == 15
+
+
+def test_a_bucket_forgets_those_who_are_silent() -> None:
+    bucket = Bucket(4, lambda: 0.0)
+    for number in range(_MOST_NAMES + 5):
+        bucket.take(str(number))
+    assert (bucket.wait("0"), bucket.wait(str(_MOST_NAMES + 4))) == (0, 15.0)
+    unlimited = Bucket(0)
+    unlimited.take("a")
+    assert unlimited.wait("a") == 0

@@ -1,0 +1,157 @@
+"""Names of devices, and what is refused where there is no card; `tests/model/fourm/test_devices.py` computes on one."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from anyseek.model.compute import placement
+from anyseek.model.compute.devices import is_device, split_device
+from anyseek.model.compute.placement import chosen_device, device_of_process, fitting_batch, moved, prepared, room_for
+from anyseek.model.errors import BadDevice
+from anyseek.model.library.loading import load_model
+from anyseek.model.seam import Sample
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Has torch find that many cards."""
+
+    def find(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    allowed = torch.backends.cudnn.allow_tf32
+    yield find
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "device"),
+    [
+        ("4m-tiny", "4m-tiny", None),
+        ("4m-tiny:device=cuda", "4m-tiny", "cuda"),
+        ("4M-21_B:device=cuda:1", "4M-21_B", "cuda:1"),
+        ("4M-21_B:device=auto,dtype=bfloat16", "4M-21_B:dtype=bfloat16", "auto"),
+        ("4M-21_B:dtype=bfloat16,device=cpu", "4M-21_B:dtype=bfloat16", "cpu"),
+        ("4M-21_B:dtype=bfloat16,device=cuda:1,decoding=hard", "4M-21_B:dtype=bfloat16,decoding=hard", "cuda:1"),
+        ("openclip:ViT-B-32/laion2b:device=cuda", "openclip:ViT-B-32/laion2b", "cuda"),
+        ("openclip:local-dir:/models/device=x/y", "openclip:local-dir:/models/device=x/y", None),
+        ("/folder/of:weights:device=cpu", "/folder/of:weights", "cpu"),
+    ],
+)
+def test_a_device_is_taken_off_a_model_s_name(name: str, model: str, device: str | None) -> None:
+    assert split_device(name) == (model, device)
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "meta", "CPU", "cuda:1234"])
+def test_what_is_no_device_is_refused_with_what_would_be(device: str) -> None:
+    assert not is_device(device)
+    with pytest.raises(BadDevice, match="must be cpu, cuda, cuda:N for card N counted from 0, or auto"):
+        split_device(f"4m-tiny:device={device}")
+    with pytest.raises(BadDevice, match="must be cpu, cuda"):
+        chosen_device(device)
+
+
+def test_a_device_is_said_once() -> None:
+    with pytest.raises(BadDevice, match="twice"):
+        split_device("4M-21_B:device=cuda,device=cpu")
+
+
+def test_without_a_card_a_card_is_refused_and_auto_is_the_cpu(cards: Callable[[int], None]) -> None:
+    cards(0)
+    assert chosen_device("cpu") == chosen_device("auto") == torch.device("cpu")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(BadDevice, match=rf"^{name} cannot be used: .* set ANYSEEK_DEVICE to cpu, or to auto"):
+            chosen_device(name)
+
+
+def test_a_card_is_chosen_by_its_number(cards: Callable[[int], None]) -> None:
+    cards(2)
+    torch.backends.cudnn.allow_tf32 = True
+    assert chosen_device("cpu") == torch.device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda:0")
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
+    assert not torch.backends.cudnn.allow_tf32  # vectors in float32 are those of a CPU
+    with pytest.raises(BadDevice, match=r"cuda:2 cannot be used: the last of the 2 cards here is cuda:1"):
+        chosen_device("cuda:2")
+
+
+def test_processes_take_a_card_each(cards: Callable[[int], None]) -> None:
+    cards(2)
+    assert [device_of_process("cuda", number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [device_of_process("auto", number) for number in range(2)] == ["cuda:0", "cuda:1"]
+    assert device_of_process("cuda:1", 0) == "cuda:1"
+    assert device_of_process("cpu", 3) == "cpu"
+    cards(0)
+    assert device_of_process("auto", 1) == "auto"
+    with pytest.raises(BadDevice):
+        chosen_device(device_of_process("cuda", 1))
+
+
+def test_a_model_is_loaded_by_its_name_without_the_device(tmp_path: Path) -> None:
+    model = load_model("hashing:device=cpu", tmp_path)
+    assert model.name == "hashing"
+    assert model.embed([Sample({"caption": "a bus"})], list(model.spaces))
+
+
+def test_batches_are_as_large_as_a_quarter_of_the_free_memory_takes() -> None:
+    assert fitting_batch(free=4 * 100 * 40, bytes_a_sample=100) == 32
+    assert fitting_batch(free=10**12, bytes_a_sample=100) == 128
+    assert fitting_batch(free=0, bytes_a_sample=100) == 16
+
+
+def test_on_the_cpu_tensors_stay_and_values_are_prepared_in_their_order() -> None:
+    cpu = torch.device("cpu")
+    tensor = torch.ones(3)
+    assert moved(tensor, cpu) is tensor
+    assert room_for((2, 3), cpu, torch.bfloat16, cpu).dtype is torch.bfloat16
+    assert prepared(lambda number: number**2, range(100), cpu) == [number**2 for number in range(100)]
+
+
+def test_for_a_card_values_are_prepared_in_threads_in_their_order() -> None:
+    found = prepared(lambda number: np.full(3, number), range(100), torch.device("cuda"))
+    assert [int(row[0]) for row in found] == list(range(100))
+
+
+def test_a_copy_to_a_card_is_waited_for_by_its_kernels_and_not_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    card = torch.device("cuda:0")
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            seen.append(f"in {self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            seen.append(f"out of {self.name}")
+
+        def wait_stream(self, other: "Stream") -> None:
+            seen.append(f"{self.name} waits for {other.name}")
+
+    class Copied:
+        def record_stream(self, stream: Stream) -> None:
+            seen.append(f"used by {stream.name}")
+
+    class Given:
+        device = torch.device("cpu")
+
+        def pin_memory(self) -> "Given":
+            seen.append("pinned")
+            return self
+
+        def to(self, device: torch.device, *, non_blocking: bool) -> Copied:
+            assert (device, non_blocking) == (card, True)
+            seen.append("copied")
+            return Copied()
+
+    copies, own = Stream("copies"), Stream("own")
+    monkeypatch.setattr(placement, "_copying_stream", lambda device: copies)
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(current_stream=lambda device: own, stream=lambda stream: stream))
+    moved(Given(), card)  # type: ignore[arg-type]
+    assert seen == ["in copies", "pinned", "copied", "out of copies", "own waits for copies", "used by own"]

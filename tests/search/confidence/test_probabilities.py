@@ -1,0 +1,188 @@
+"""Probabilities of hits: they follow the scores, know what stands out, and say nothing where nothing can be said."""
+
+import math
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+
+from anyseek.search.confidence.probabilities import (
+    NOTHING_GOOD,
+    PLACE,
+    Background,
+    Sort,
+    Standing,
+    background,
+    curve_of,
+    falling,
+    nothing_good_below,
+    probabilities,
+    sort_of,
+    standing,
+    standing_of_words,
+    together,
+)
+
+DIMENSION = 16
+
+
+def _sample(count: int = 200, seed: int = 0) -> Background:
+    raw = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    nothing = np.zeros(DIMENSION, np.float32)
+    return background(np.arange(count), raw, nothing, raw.sum(axis=0) / max(count, 1), (), count)
+
+
+def _found(sample: Background, query: np.ndarray, k: int = 20) -> list[tuple[int, float]]:
+    scores = sample.vectors @ query
+    return [(int(item), float(scores[item])) for item in np.argsort(-scores)[:k]]
+
+
+def _likely(sample: Background, query: np.ndarray, sort: Sort = Sort.OTHERS) -> list[float]:
+    found = _found(sample, query)
+    stood = standing(sample, query, found)
+    assert stood is not None
+    return probabilities(stood, [item for item, _ in found], curve_of(sort))
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+def test_they_are_between_0_and_1_and_never_rise(sort: Sort) -> None:
+    sample = _sample()
+    for seed in range(20):
+        query = np.random.default_rng(100 + seed).normal(size=DIMENSION).astype(np.float32)
+        found = _likely(sample, query / np.linalg.norm(query), sort)
+        assert len(found) == 20
+        assert all(0 <= one <= 1 for one in found)
+        assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+def test_what_stands_out_is_likely_and_what_does_not_is_not(sort: Sort) -> None:
+    """A query that is an item, in more dimensions than noise fills, and one that is nothing of the kind."""
+    random = np.random.default_rng(1)
+    raw = random.normal(size=(200, 256)).astype(np.float32)
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    nothing = np.zeros(256, np.float32)
+    sample = background(np.arange(200), raw, nothing, nothing, (), 200)
+    stranger = random.normal(size=256).astype(np.float32)
+    own, other = (_likely(sample, query, sort) for query in (raw[7], stranger / np.linalg.norm(stranger)))
+    assert own[0] > 0.9
+    assert own[1] < 0.2
+    assert other[0] < 0.3
+
+
+def test_four_pictures_of_one_thing_do_not_hide_each_other() -> None:
+    random = np.random.default_rng(2)
+    raw = random.normal(size=(200, 256)).astype(np.float32)
+    raw[1 : PLACE - 1] = raw[0] + 0.1 * random.normal(size=(PLACE - 2, 256))
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    nothing = np.zeros(256, np.float32)
+    sample = background(np.arange(200), raw, nothing, nothing, (), 200)
+    found = _likely(sample, raw[0], Sort.PICTURES)
+    assert min(found[: PLACE - 1]) > 0.5
+    assert found[PLACE] < 0.2
+
+
+def test_they_do_not_depend_on_the_scale_of_scores() -> None:
+    """A kind of query whose cosines are all ten times smaller says the same."""
+    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
+    found = _found(sample, query)
+    small = [(item, score / 10) for item, score in found]
+    first, second = standing(sample, query, found), standing(sample, query / 10, small)
+    assert first is not None
+    assert second is not None
+    order = [item for item, _ in found]
+    curve = curve_of(Sort.OTHERS)
+    assert probabilities(first, order, curve) == pytest.approx(probabilities(second, order, curve), rel=0.05)
+
+
+@pytest.mark.parametrize("apart", [0, 3, 8], ids=["all are in the sample", "some are", "none is"])
+def test_an_item_is_compared_with_all_others_of_the_sample(apart: int) -> None:
+    sample, query = _sample(), _sample(1, seed=1).vectors[0]
+    near = _found(sample, query, 8)
+    found = [(item + len(sample.ids), score + 0.01) for item, score in near[:apart]] + near[apart:]
+    stood = standing(sample, query, found)
+    assert stood is not None
+    usual = [float(score) for score in sample.vectors @ query]
+    fifth = sorted(usual)[-PLACE]
+
+    def z(score: float, others: list[float]) -> float:
+        n, t = len(others), (score - mean(others)) / (stdev(others) * math.sqrt(1 + 1 / len(others)))
+        free = n - 1
+        wallace = math.sqrt(free * math.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
+        return math.copysign(wallace, t)
+
+    expected = [z(score, [one for place, one in enumerate(usual) if place != item]) for item, score in found]
+    assert stood.surprises == pytest.approx(expected, rel=1e-4)
+    assert stood.fifth == pytest.approx(z(fifth, sorted(usual)[:-PLACE] + sorted(usual)[-PLACE + 1 :]), rel=1e-4)
+
+
+def test_too_few_items_say_nothing() -> None:
+    query = np.eye(1, DIMENSION, dtype=np.float32)[0]
+    assert standing(_sample(4), query, _found(_sample(4), query)) is None
+    assert standing(_sample(0), query, []) is None
+    assert standing(_sample(5), query, _found(_sample(5), query)) is not None
+
+
+def test_no_hits_have_no_probabilities() -> None:
+    query = np.eye(1, DIMENSION, dtype=np.float32)[0]
+    stood = standing(_sample(), query, [])
+    assert stood is not None
+    assert probabilities(stood, [], curve_of(Sort.OTHERS)) == []
+
+
+def test_equal_vectors_divide_by_nothing() -> None:
+    same = np.tile(np.eye(1, DIMENSION, dtype=np.float32), (9, 1))
+    nothing = np.zeros(DIMENSION, np.float32)
+    sample = background(np.arange(9), same, nothing, nothing, (), 9)
+    assert all(np.isfinite(_likely(sample, same[0])))
+
+
+def test_an_item_that_two_rankings_find_stands_out_more() -> None:
+    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
+    stood = standing(sample, query, _found(sample, query))
+    assert stood is not None
+    words = standing_of_words([(int(stood.ids[3]), 1)], 200)
+    both = together([stood, words], (1.0, 1.0))
+    z = dict(zip(both.ids.tolist(), both.surprises.tolist(), strict=True))
+    assert max(z, key=lambda item: z[item]) == stood.ids[3]
+    unlike = together([stood, words], (1.0, -0.5))
+    z = dict(zip(unlike.ids.tolist(), unlike.surprises.tolist(), strict=True))
+    before = dict(zip(stood.ids.tolist(), stood.surprises.tolist(), strict=True))
+    assert all(z[item] <= before[item] + 1e-9 for item in z)
+
+
+def test_neighbours_in_the_wrong_order_share_their_mean() -> None:
+    assert falling(np.array([0.9, 0.2, 0.4, 0.1])).tolist() == pytest.approx([0.9, 0.3, 0.3, 0.1])
+    assert falling(np.array([0.1, 0.2, 0.6])).tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert falling(np.array([])).tolist() == []
+
+
+def test_sorts_of_queries() -> None:
+    assert sort_of({"rgb"}) is Sort.PICTURES
+    assert sort_of({"caption"}) is Sort.WORDS
+    assert sort_of({"caption", "rgb"}) is sort_of({"canny_edge"}) is sort_of(set()) is Sort.OTHERS
+    assert sort_of({"caption", "color_palette"}, rankings=2) is sort_of({"rgb"}, rankings=2) is Sort.SEVERAL
+
+
+def test_what_is_far_ahead_in_two_rankings_is_likelier_than_in_one() -> None:
+    sample, query = _sample(), np.eye(1, DIMENSION, dtype=np.float32)[0]
+    stood = standing(sample, query, _found(sample, query))
+    assert stood is not None
+    both = together([stood, stood], (1.0, 1.0))
+    order = [item for item, _ in _found(sample, query)]
+    alone = probabilities(stood, order, curve_of(Sort.OTHERS))
+    assert probabilities(both, order, curve_of(Sort.SEVERAL))[0] > alone[0]
+
+
+def test_words_are_called_nothing_good_only_where_they_are_foreign() -> None:
+    """Of words that fit many items, each has a low probability."""
+
+    def below(common: float, *modalities: str) -> float:
+        return nothing_good_below(Standing(np.array([1]), np.ones(1), 0.0, 0.5, common, 100), modalities)
+
+    assert below(0.0, "caption") == 0
+    assert below(-0.02, "caption") > NOTHING_GOOD
+    assert below(0.02, "caption") == 0
+    assert below(0.0, "depth") == below(-0.02, "semseg", "depth") == NOTHING_GOOD
+    assert below(-0.02, "rgb") == below(-0.02, "color_palette") == below(-0.02, "caption", "words") == 0

@@ -1,0 +1,206 @@
+"""Parts that are at home in different spaces are searched for apart, and the rankings are added."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from anyseek.model.seam import Fusion
+from anyseek.search.answers.explanation import Explanation
+from anyseek.search.catalogue.session import Database
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import BadQuery, ItemNotFound, NotJoinable, SpaceNotFound
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.query import limits as query_limits
+from anyseek.search.settings import Limits, Settings
+from anyseek.search.types import Part, Query, Results, Words
+from tests.search.gallery import WordsEmbedder, direction, keys, make_collection, picture, text
+from tests.search.hues import SeesHues, put_hued
+
+# Key: what the item says and its hue.
+THINGS = {
+    "cat in 9": ("cat", 9),
+    "cat in 3": ("cat", 3),
+    "dog in 9": ("dog", 9),
+    "dog in 3": ("dog", 3),
+    "car in 12": ("car", 12),
+    "tree in 15": ("tree", 15),
+}
+BOTH = (text("cat"), picture(9))
+
+
+@pytest.fixture
+def embedder() -> SeesHues:
+    return SeesHues()
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings, embedder: SeesHues) -> SearchEngine:
+    made = make_collection(database, embedder, "hued")
+    for key, (said, total) in THINGS.items():
+        put_hued(database, made, embedder, key, said, total)
+    return SearchEngine(database, settings, embedder)
+
+
+def ask(engine: SearchEngine, *parts: Part, **options: object) -> Results:
+    return engine.query("hued", Query(parts, **options))
+
+
+def test_what_has_both_comes_first_though_no_space_knows_both(engine: SearchEngine) -> None:
+    found = ask(engine, *BOTH)
+    assert keys(found)[0] == "cat in 9"
+    assert set(keys(found)[1:3]) == {"cat in 3", "dog in 9"}
+    assert (found.space, found.fusion) == ("means+hues", Fusion.RANKS)
+    assert keys(ask(engine, *reversed(BOTH)))[0] == "cat in 9"
+
+
+def test_scores_fall_from_one_for_the_first_of_all_rankings(engine: SearchEngine) -> None:
+    scores = [hit.score for hit in ask(engine, *BOTH).hits]
+    assert scores == sorted(scores, reverse=True)
+    assert 0.9 < scores[0] <= 1.0
+    assert scores[-1] > 0
+    assert [hit.rank for hit in ask(engine, *BOTH).hits] == list(range(1, len(THINGS) + 1))
+
+
+def test_the_heavier_part_decides(engine: SearchEngine) -> None:
+    assert keys(ask(engine, text("cat"), picture(9, weight=0.2)))[:2] == ["cat in 9", "cat in 3"]
+    assert keys(ask(engine, text("cat", weight=0.2), picture(9)))[:2] == ["cat in 9", "dog in 9"]
+    assert keys(ask(engine, text("cat"), picture(9, weight=0.0)))[:2] == keys(ask(engine, text("cat")))[:2]
+
+
+def test_items_count_as_pictures_and_go_with_other_parts(engine: SearchEngine) -> None:
+    found = ask(engine, Part(item="dog in 3"), text("cat"))
+    assert (found.space, found.fusion) == ("hues+means", Fusion.RANKS)
+    assert keys(found)[0] in ("cat in 3", "dog in 3")
+    with pytest.raises(ItemNotFound, match="'unicorn'"):
+        ask(engine, text("cat"), picture(9), Part(item="unicorn"))
+
+
+def test_a_hue_that_is_unwanted_lowers_what_has_it_and_nothing_else(engine: SearchEngine) -> None:
+    before, after = keys(ask(engine, text("cat"), k=6)), keys(ask(engine, text("cat"), picture(9, weight=-1.0), k=6))
+    assert set(before[:2]) == {"cat in 9", "cat in 3"}
+    assert after[0] == "cat in 3"
+    assert after.index("dog in 9") >= before.index("dog in 9")
+    away = ask(engine, text("cat", weight=-1.0), picture(9, weight=-1.0))
+    assert away.fusion is Fusion.LATE, "nothing is asked for that could be ranked"
+
+
+def test_a_filter_and_k_hold_for_every_ranking(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = filter_from_text("@key != 'cat in 9'")
+    found = ask(engine, *BOTH, where=where, k=2)
+    assert set(keys(found)) == {"cat in 3", "dog in 9"}
+    whole = keys(ask(engine, *BOTH, k=6))
+    for k in range(1, 6):
+        assert keys(ask(engine, *BOTH, k=k)) == whole[:k]
+    monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 1)
+    assert keys(ask(engine, *BOTH, k=1)) == ["cat in 9"]
+
+
+def test_the_first_pages_are_pieces_of_one_order(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_limits, "_DEPTH_OF_RANKINGS", 2)
+    whole = keys(ask(engine, *BOTH, k=100))
+    assert [key for offset in range(4) for key in keys(ask(engine, *BOTH, k=1, offset=offset))] == whole[:4]
+    assert len(keys(ask(engine, *BOTH, k=101))) > len(whole), "beyond them more items count"
+
+
+def test_rankings_are_no_deeper_than_the_most_hits(
+    database: Database, engine: SearchEngine, settings: Settings
+) -> None:
+    few = Settings(home=settings.home, limits=Limits(hits=2))
+    assert len(keys(SearchEngine(database, few, engine.embedder).query("hued", Query(BOTH, k=2)))) == 2
+
+
+def test_one_vector_is_made_where_it_is_asked_for(engine: SearchEngine) -> None:
+    for fusion in (Fusion.LATE, Fusion.JOINT):
+        found = ask(engine, *BOTH, fusion=fusion)
+        assert (found.space, found.fusion) == ("means", fusion)
+    assert ask(engine, *BOTH, space="looks").fusion is Fusion.LATE
+    with pytest.raises(NotJoinable, match="two parts of caption"):
+        ask(engine, text("cat"), text("dog"), picture(9), fusion=Fusion.JOINT)
+
+
+def test_every_part_has_a_ranking_where_that_is_asked_for(engine: SearchEngine) -> None:
+    found = ask(engine, text("cat"), text("dog"), fusion=Fusion.RANKS)
+    assert (found.space, found.fusion) == ("means", Fusion.RANKS)
+    assert keys(found)[0].split()[0] in ("cat", "dog")
+    assert keys(ask(engine, text("dog"), text("cat"), fusion=Fusion.RANKS)) == keys(found)
+    assert keys(ask(engine, text("dog", weight=3.0), text("cat"), fusion=Fusion.RANKS))[0].startswith("dog")
+    there = ask(engine, text("cat"), text("dog"), fusion=Fusion.RANKS, space="looks")
+    assert (there.space, there.fusion) == ("looks", Fusion.RANKS)
+    alone = ask(engine, text("cat"), fusion=Fusion.RANKS)
+    assert alone == ask(engine, text("cat"))
+
+
+def test_a_batch_answers_as_each_query_alone_does_with_errors_in_their_places(engine: SearchEngine) -> None:
+    queries = [
+        Query(BOTH, k=3),
+        Query((text("cat"),), k=2),
+        Query((text("cat", weight=float("nan")), picture(9))),
+        Query((*BOTH, Part(item="unicorn"))),
+        Query((picture(9), text("cat", weight=-0.5)), where=filter_from_text("@key starts with dog")),
+    ]
+    answers = engine.query_batch("hued", queries)
+    assert [type(answer) for answer in answers] == [Results, Results, BadQuery, ItemNotFound, Results]
+    for query, answer in zip(queries, answers, strict=True):
+        if isinstance(answer, Results):
+            assert engine.query("hued", query) == answer
+
+
+def test_parts_are_embedded_for_their_own_spaces_alone(engine: SearchEngine, embedder: SeesHues) -> None:
+    embedder.embedded.clear()
+    ask(engine, *BOTH)
+    assert sorted(embedder.embedded) == [(("caption",), ("means",)), (("rgb",), ("hues",))]
+
+
+def test_a_model_whose_spaces_know_everything_is_asked_as_ever(database: Database, settings: Settings) -> None:
+    embedder = WordsEmbedder()
+    make_collection(database, embedder)
+    found = SearchEngine(database, settings, embedder).query("things", Query(BOTH))
+    assert (found.space, found.fusion) == ("means", Fusion.LATE)
+
+
+def explained(engine: SearchEngine) -> Sequence[Explanation]:
+    return ask(engine, picture(9), spaces=("looks", "hues"), k=6, explain=6).explanations
+
+
+def test_the_same_is_asked_in_several_spaces_and_added(engine: SearchEngine) -> None:
+    found = ask(engine, picture(9), spaces=("looks", "hues"), k=6)
+    assert (found.space, found.fusion) == ("looks+hues", Fusion.RANKS)
+    shares = {why.key: [one.share for one in why.rankings] for why in explained(engine)}
+    assert [hit.score for hit in found.hits] == pytest.approx([sum(shares[key]) for key in keys(found)])
+    first = {name: keys(ask(engine, picture(9), space=name, k=1))[0] for name in ("looks", "hues")}
+    assert [shares[first[name]][place] for place, name in enumerate(first)] == pytest.approx([0.5, 0.5])
+    one = ask(engine, text("cat"), spaces=("means",), k=6)
+    assert (one.hits, one.space, one.fusion) == (ask(engine, text("cat"), space="means", k=6).hits, "means", None)
+
+
+def test_words_count_as_much_beside_parts_in_several_spaces(engine: SearchEngine) -> None:
+    asked = {"words": (Words("tree"),), "k": 6}
+    in_one, in_two = (ask(engine, picture(9), spaces=names, **asked) for names in (("hues",), ("hues", "looks")))
+    (by_words,) = [
+        [hit.score for hit in found.hits if hit.item.key == "tree in 15"] for found in (ask(engine, **asked),)
+    ]
+    assert by_words == [1.0]
+    assert all(hit.score < 1 for hit in in_one.hits + in_two.hits)
+    assert max(hit.score for hit in in_two.hits) <= 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "says"),
+    [
+        ((text("cat"),), {"spaces": ("hues", "means")}, "knows nothing of caption"),
+        ((picture(9),), {"spaces": ("hues", "hues")}, "a space twice"),
+        ((picture(9),), {"spaces": ("hues",), "space": "means"}, "a space and spaces"),
+        ((picture(9, weight=-1.0),), {"spaces": ("hues", "looks")}, "weight above 0"),
+        ((picture(9, weight=0.0),), {"spaces": ("hues", "looks")}, "weight above 0"),
+        ((Part(vector=direction("x", "looks")),), {"spaces": ("means", "looks")}, "is of one space"),
+    ],
+)
+def test_what_cannot_be_asked_in_several_spaces_is_refused(
+    engine: SearchEngine, parts: tuple[Part, ...], options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(BadQuery, match=says):
+        ask(engine, *parts, **options)
+    with pytest.raises(SpaceNotFound, match="nowhere"):
+        ask(engine, picture(9), spaces=("means", "nowhere"))
+    with pytest.raises(SpaceNotFound, match="nowhere"):
+        ask(engine, words=(Words("cat"),), spaces=("means", "nowhere"))

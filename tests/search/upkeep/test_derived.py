@@ -1,0 +1,212 @@
+"""Queries, counts and maps by facets and words that were damaged: right after a mend, or refused."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+
+from anyseek.search.catalogue import derived as catalogue_derived
+from anyseek.search.catalogue import items
+from anyseek.search.catalogue.derived import FACETS, survey
+from anyseek.search.catalogue.session import Database, patience
+from anyseek.search.engine import SearchEngine
+from anyseek.search.errors import DatabaseBusy, StoreCorrupt
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.maps import MapRequest
+from anyseek.search.settings import Settings
+from anyseek.search.spaces.local.backend import LocalBackend
+from anyseek.search.types import Collection, Part, Query, Words
+from anyseek.search.upkeep import derived as trusting
+from anyseek.search.upkeep.derived import DerivedRows
+from tests.search.gallery import WordsEmbedder, keys
+
+CATS = filter_from_text("words = cat")
+BY_FILTER = Query((Part("caption", "cat"),), k=100, where=CATS)
+BY_WORDS = Query((), k=100, words=(Words("cat"),))
+BY_FACETS = Query((Part("caption", "cat"),), k=100, facets=("words",))
+BY_GROUP = Query((Part("caption", "cat"),), k=100, group_by="words")
+PLAIN = Query((Part("caption", "cat"),), k=100)
+
+
+def damage(database: Database, statement: str = "UPDATE facets SET text = 'bat' WHERE text = 'cat'") -> None:
+    with database.write() as session:
+        session.execute(text(statement))
+
+
+def refuse_to_delete(*call: object) -> None:
+    if str(call[2]).startswith("DELETE"):
+        raise OperationalError(str(call[2]), {}, Exception("attempt to write a readonly database"))
+
+
+@pytest.mark.parametrize(
+    "query", [BY_FILTER, BY_WORDS, BY_FACETS, BY_GROUP], ids=["filter", "words", "facets", "group"]
+)
+def test_the_first_answer_of_a_process_is_right(
+    database: Database, settings: Settings, engine: SearchEngine, query: Query
+) -> None:
+    sound = engine.query("things", query)
+    damage(database)
+    damage(database, "UPDATE words SET words = replace(words, 'cat', 'bat')")
+    damage(database, "INSERT INTO words_index (words_index) VALUES ('rebuild')")
+    fresh = SearchEngine(database, settings, WordsEmbedder())
+    assert fresh.query("things", query) == sound
+
+
+def test_a_map_is_coloured_by_what_items_say(database: Database, settings: Settings, engine: SearchEngine) -> None:
+    asked = MapRequest(colour_by="words")
+    sound = engine.map("things", asked)
+    damage(database)
+    fresh = SearchEngine(database, settings, WordsEmbedder())
+    assert fresh.map("things", asked) == sound
+
+
+def test_queries_that_read_neither_compare_nothing(
+    database: Database, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyseek.search.catalogue.derived.survey", None)
+    assert len(engine.query("things", PLAIN).hits) == 5
+    with pytest.raises(StoreCorrupt, match="TypeError"):
+        engine.query("things", BY_FILTER)
+
+
+def test_what_cannot_be_mended_refuses_only_the_queries_that_read_it(
+    database: Database, settings: Settings, engine: SearchEngine
+) -> None:
+    damage(database)
+    event.listen(database.engine, "before_cursor_execute", refuse_to_delete)
+    fresh = SearchEngine(database, settings, WordsEmbedder())
+    plain, by_filter, by_facets, by_words = fresh.query_batch("things", [PLAIN, BY_FILTER, BY_FACETS, BY_WORDS])
+    assert (keys(plain), keys(by_words)) == (keys(engine.query("things", PLAIN)), ["cat"])
+    for refused in (by_filter, by_facets):
+        assert isinstance(refused, StoreCorrupt)
+        assert "anyseek rebuild" in str(refused)
+    with pytest.raises(StoreCorrupt, match="cannot be mended"):
+        fresh.map("things", MapRequest(colour_by="words"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("", {}, Exception("database disk image is malformed")), TypeError("'<' not supported")],
+    ids=["known", "unknown"],
+)
+def test_a_comparison_that_failed_is_not_repeated_by_every_query(
+    database: Database, engine: SearchEngine, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def fail(*given: object) -> None:
+        tried.append(given)
+        raise error
+
+    monkeypatch.setattr(trusting, "_AGAIN_SECONDS", 600.0)
+    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    for _ in range(3):
+        with pytest.raises(StoreCorrupt, match="anyseek verify"):
+            engine.query("things", BY_FILTER)
+    assert len(tried) == 1
+    assert len(engine.query("things", PLAIN).hits) == 5
+    monkeypatch.undo()
+    monkeypatch.setattr(engine._derived.facets, "_try_again_at", 0.0)
+    assert keys(engine.query("things", BY_FILTER)) == ["cat"]
+
+
+@pytest.mark.usefixtures("gallery")
+def test_after_a_failure_nobody_waits_for_the_next_trial(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    facets = DerivedRows(database).facets
+    trying, go_on = threading.Event(), threading.Event()
+
+    def fail(*_given: object) -> None:
+        raise OperationalError("", {}, Exception("database disk image is malformed"))
+
+    def wait(*given: object) -> object:
+        trying.set()
+        assert go_on.wait(60)
+        return survey(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(catalogue_derived, "survey", fail)
+    with pytest.raises(StoreCorrupt):
+        facets.check()
+    monkeypatch.setattr(catalogue_derived, "survey", wait)
+    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(facets.check)
+        assert trying.wait(60)
+        second = threads.submit(facets.check)
+        try:
+            assert isinstance(second.exception(60), StoreCorrupt)
+        finally:
+            go_on.set()
+        first.result()
+    facets.check()
+
+
+def test_damage_in_a_database_that_another_holds_is_mended_later(
+    database: Database, settings: Settings, engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = engine.query("things", BY_FILTER)
+    damage(database)
+    fresh = SearchEngine(database, settings, WordsEmbedder())
+    with database.write(), patience(0.1), pytest.raises(DatabaseBusy):
+        fresh.query("things", BY_FILTER)
+    monkeypatch.setattr(fresh._derived.facets, "_try_again_at", 0.0)
+    assert fresh.query("things", BY_FILTER) == sound
+
+
+@pytest.mark.usefixtures("gallery")
+@pytest.mark.parametrize("hindrance", ["a lock", "a fault"])
+def test_what_hinders_a_comparison_beside_answers_changes_none_and_is_tried_again(
+    database: Database, hindrance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trusting, "AT_ONCE", 0)
+    damage(database)
+    facets = DerivedRows(database).facets
+    facets.check()
+    if hindrance == "a lock":
+        with database.write(), patience(0.1), caplog.at_level(logging.WARNING):
+            facets.compare_beside(threading.Event())
+        assert "another process holds the database" in caplog.text
+    else:
+        with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+            patched.setattr(catalogue_derived, "survey", None)
+            facets.compare_beside(threading.Event())
+        assert "Traceback" in caplog.text
+    facets.check()
+    assert not facets.is_due(0)
+    monkeypatch.setattr(facets, "_try_again_at", 0.0)
+    assert facets.is_due(0)
+    facets.compare_beside(threading.Event())
+    assert not survey(database, FACETS)
+
+
+def test_filters_that_were_resolved_by_damage_are_resolved_anew(
+    database: Database, settings: Settings, gallery: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells which items an index has lost, so all filters are forgotten when it is made anew."""
+    monkeypatch.setattr(trusting, "AT_ONCE", 0)
+    backend = LocalBackend(database, settings)
+    rows = DerivedRows(database, backend.forget_filters)
+    engine = SearchEngine(database, settings, WordsEmbedder(), backend, rows)
+    drop_an_entry(database)
+    assert engine.query("things", BY_FILTER).hits == ()
+    rows.facets.compare_beside(threading.Event())
+    assert keys(engine.query("things", BY_FILTER)) == ["cat"]
+    with database.read() as session:
+        assert items.get(session, gallery, "cat").revision == 1
+
+
+def drop_an_entry(database: Database) -> None:
+    """Have the index of texts lack the row of the cat: it is made anew where that has no text, which it then gets."""
+    with database.engine.connect() as connection:
+        version = connection.exec_driver_sql("PRAGMA schema_version").scalar()
+        definition = "SELECT sql FROM sqlite_master WHERE name = 'facets_by_text'"
+        written = connection.exec_driver_sql(definition).scalar()
+        connection.exec_driver_sql("DROP INDEX facets_by_text")
+        connection.exec_driver_sql(str(written).replace("IS NOT NULL", "IS NOT NULL AND text <> 'cat'"))
+        connection.exec_driver_sql("PRAGMA writable_schema=ON")
+        connection.exec_driver_sql("UPDATE sqlite_master SET sql = ? WHERE name = 'facets_by_text'", (written,))
+        connection.exec_driver_sql(f"PRAGMA schema_version={int(version or 0) + 10}")
+        connection.exec_driver_sql("PRAGMA writable_schema=OFF")
+    database.engine.dispose()
