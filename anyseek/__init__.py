@@ -55,8 +55,8 @@ __all__ = [
 _MODULES = {  # of what `__getattr__` imports
     "AnyseekError": "search.errors",
     "ApiError": "api.errors",
-    "AsyncClient": "api.client",
-    "Client": "api.client",
+    "AsyncClient": "api.client.http",
+    "Client": "api.client.http",
     "ClientError": "api.errors",
     "Guess": "api.predictions.wire",
     "Hit": "api.queries.wire",
