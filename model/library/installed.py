@@ -14,7 +14,7 @@ from anyseek.model.openclip.files import CONFIG_FILE, pulled_models
 from anyseek.model.openclip.files import folder_of as openclip_folder
 
 ENCODER_FILES = ("efficientnet-lite0.safetensors", "minilm-l6.safetensors", "minilm-l6.tokenizer.json")
-_WEIGHTS = Path(__file__).parent / "weights"
+_WEIGHTS = Path(__file__).parents[1] / "weights"
 _APACHE = "Apache-2.0"
 
 
