@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.search.test_likeness import scene
 
 from anyseek import ApiError, AsyncClient, Client
 from anyseek.api.http.security import Scope, create_key
@@ -16,6 +15,7 @@ from anyseek.search.catalogue.tables import AssetRow
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import Run, StartService
+from tests.search.answers.test_image_similarity import scene
 
 
 @pytest.fixture
