@@ -100,12 +100,12 @@ def _sequences(modality: PlannedModality, column: Sequence[Piece]) -> tuple[Moda
     """Ids or vectors padded on the right to the longest of the batch."""
     pieces = [piece if isinstance(piece, SequencePiece) else None for piece in column]
     width = (modality.row.width,) if modality.settings.kind is FieldKind.STATES else ()
-    given = _padded([None if piece is None else piece.given for piece in pieces], width, 1)
-    wanted = _padded([None if piece is None else piece.wanted for piece in pieces], (), 2)
+    given = padded([None if piece is None else piece.given for piece in pieces], width, 1)
+    wanted = padded([None if piece is None else piece.wanted for piece in pieces], (), 2)
     return ModalityInput(*given), ModalityTarget(*wanted)
 
 
-def _padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Array | None], width: tuple[int, ...], shortest: int) -> tuple[Tensor, Tensor]:
     """Rows (n, ...) or None as one tensor (B, longest, ...) and its mask; at least `shortest` long."""
     longest = max([shortest, *(len(row) for row in rows if row is not None)])
     values = np.zeros((len(rows), longest, *width), np.float32 if width else np.int64)

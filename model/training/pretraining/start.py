@@ -44,7 +44,8 @@ _TWINS = (
     ("encoder_embeddings.{}.mod_emb", "decoder_embeddings.{}.mod_emb"),
     ("decoder_embeddings.{}.token_emb.weight", "decoder_embeddings.{}.to_logits.weight"),
 )
-_TEXT_TABLES = (
+# Tensors with a row for each token of the text vocabulary.
+TEXT_TABLES = (
     "encoder_embeddings.{}.token_emb.weight",
     "decoder_embeddings.{}.token_emb.weight",
     "decoder_embeddings.{}.to_logits.weight",
@@ -156,7 +157,8 @@ def take_tensors(network: FourM, files: StartFiles, text: TextTokenizer | None) 
     read_metadata(files.network)
     tensors = dequantized(load_file(files.network))
     stored = _with_twins(tensors, network.config)
-    rows, tables = _same_tokens(files.vocabulary, text), _text_tables(network.config)
+    rows = _same_tokens(files.vocabulary, text)
+    tables = {table.format(key) for key in text_keys(network.config) for table in TEXT_TABLES}
     found = dict[int, bool]()  # by parameter whether it was copied whole
     used = set[int]()  # a tensor may be there under two names
     for name, parameter in network.named_parameters(remove_duplicate=False):
@@ -215,11 +217,10 @@ def _with_twins(tensors: Mapping[str, Tensor], config: FourMConfig) -> dict[str,
     return stored
 
 
-def _text_tables(config: FourMConfig) -> set[str]:
-    """The names of tensors with a row for each token of the text vocabulary."""
+def text_keys(config: FourMConfig) -> list[str]:
+    """The modalities of a network that are ids of the text vocabulary."""
     keys = dict.fromkeys((*config.domains_in, *config.domains_out))
-    texts = [key for key in keys if config.row(key).kind is EmbeddingKind.SEQUENCE]
-    return {table.format(key) for key in texts for table in _TEXT_TABLES}
+    return [key for key in keys if config.row(key).kind is EmbeddingKind.SEQUENCE]
 
 
 def _same_tokens(theirs: Path | None, ours: TextTokenizer | None) -> Rows | None:

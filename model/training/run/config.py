@@ -113,8 +113,3 @@ class LargeRunConfig(RunConfig):
 
     sharding: Sharding = Sharding.NONE
     activation_checkpointing: bool = False
-
-
-def warmed_cosine(step: int, steps: int, warm_up: int) -> float:
-    """The share of the peak rate at one of `steps`: up in a line for `warm_up` of them, and down in a cosine."""
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -33,10 +33,6 @@ class RunFolder:
         return self.root / "config.yaml"
 
     @property
-    def curves(self) -> Path:
-        return self.root / "curves.png"
-
-    @property
     def model(self) -> Path:
         """The finished network: averaged weights as a published checkpoint."""
         return self.root / "model.safetensors"

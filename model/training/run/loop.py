@@ -18,7 +18,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from anyseek.model.training.run.curves import draw_curves, panels_of
 from anyseek.model.training.run.errors import TrainingDataInvalid, TrainingDiverged
 from anyseek.model.training.run.folder import RunFolder, check_same_run
 from anyseek.model.training.run.launching import Stop, stopped_by_signals
@@ -251,10 +250,8 @@ class Trainer(Generic[_Network, _Objective]):
         return {"step": counters.step, "time": int(time.time()), "tokens": counters.tokens}
 
     def _save(self) -> None:
-        first = self.processes.is_first
-        self.state.save(self.folder.checkpoints, self.made_with, self.config.run.keep, writes=first)
-        if first:
-            draw_curves(panels_of(self._training.rows, self._evaluated.rows), self.folder.curves)
+        keep, first = self.config.run.keep, self.processes.is_first
+        self.state.save(self.folder.checkpoints, self.made_with, keep, writes=first)
         self._tally = Tally()
 
 

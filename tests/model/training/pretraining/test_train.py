@@ -66,7 +66,6 @@ def test_a_run_learns_and_leaves_everything_in_its_folder(
         "step-000000025.safetensors",
         "step-000000030.safetensors",
     ]
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     assert "30 steps of 8 samples" in said[0]
     assert said[-1].startswith("made ")
 

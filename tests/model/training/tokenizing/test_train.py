@@ -66,7 +66,6 @@ def test_each_kind_learns_and_is_measured(
     assert all(row[f"quality/{quality}"] is not None for row in evaluated)
     picture = Image.open(tmp_path / "run" / "reconstructions" / "step-000000020.png")
     assert picture.width > picture.height / 2
-    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     load_tokenizer(tmp_path / "run" / "tokenizer.safetensors")
 
 
