@@ -59,9 +59,8 @@ from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.towers.space import CLASSES_FILE, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
 from anyseek.model.training.pretraining.batches import BatchSource
-from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig
+from anyseek.model.training.pretraining.config import ContrastConfig, FieldKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.start import TEXT_TABLES, start_files, text_keys
 from anyseek.model.training.query_means import GALLERY, Measured, measure
 from anyseek.model.training.run.config import DataConfig
@@ -115,7 +114,7 @@ def release(
     folder = RunFolder(run)
     config = read_config(folder.config)
     left_out = {DENSE[name] for name in without}
-    config = replace(config, modalities=tuple(m for m in config.modalities if m.key not in left_out))
+    config = config.model_copy(update={"modalities": tuple(m for m in config.modalities if m.key not in left_out)})
     contrast = _checked(config)
     to.mkdir(parents=True, exist_ok=True)
     classes = _write_weights(config, contrast, folder, bundle, to)

@@ -6,7 +6,7 @@ of a text vocabulary are copied row by row if the two vocabularies differ, each 
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -352,7 +352,7 @@ def _all_shortcuts(
     if known is None:
         return fit_shortcuts(contrast, bank, data, say)
     new = {key: own for key, own in contrast.own.items() if key not in known.inputs}
-    return fit_shortcuts(replace(contrast, own=new), bank, data, say).joined(known) if new else known
+    return fit_shortcuts(contrast.model_copy(update={"own": new}), bank, data, say).joined(known) if new else known
 
 
 def target_fields(config: TrainingConfig, contrast: ContrastConfig) -> dict[str, tuple[str, ...]]:

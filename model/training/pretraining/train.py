@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,11 +14,10 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.pretraining.bank import read_bank
 from anyseek.model.training.pretraining.batches import BatchSource
-from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig
+from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.evaluation import Evaluation
 from anyseek.model.training.pretraining.objective import Objective
 from anyseek.model.training.pretraining.plan import Plan, make_plan
-from anyseek.model.training.pretraining.read_config import read_config
 from anyseek.model.training.pretraining.start import (
     begin,
     prepare_contrast,
@@ -155,7 +154,7 @@ def _evaluation(
 
 def _made_with(config: TrainingConfig, folder: RunFolder, data: tuple[FolderShards, ...]) -> dict[str, str]:
     """All that the result depends on: settings by their path, files by their bytes."""
-    settings = asdict(config)
+    settings = config.model_dump()
     for name in ("run", "evaluation", "text", "data"):
         del settings[name]
     settings["modalities"] = {modality.pop("key"): modality for modality in settings["modalities"]}

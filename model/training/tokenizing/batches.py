@@ -48,6 +48,7 @@ class InputSource:
     """A source of batches: plain data, which is copied to worker processes. `size` samples make a batch."""
 
     modality: ModalityConfig
+    kind: InputKind
     tokenizer: TokenizerConfig
     folders: tuple[FolderShards, ...]
     window: int
@@ -131,7 +132,7 @@ def read_input(
     None for a picture without any instance. Raises `FormatInvalid`.
     """
     ((name, data),) = files.items()
-    value, kind = decode_value(name, data), source.modality.kind
+    value, kind = decode_value(name, data), source.kind
     if kind is InputKind.MASK:
         numbers = instance_numbers(value)
         return instance_mask(value, numbers[int(draws.integers(len(numbers)))], size) if numbers else None

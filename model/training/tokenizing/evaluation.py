@@ -46,7 +46,7 @@ class TokenizerEvaluation:
         if tally.drawn:
             wanted, rebuilt = (torch.cat(parts)[: self.config.pictures] for parts in zip(*tally.drawn, strict=True))
             path = self.folder.reconstructions / f"step-{self.state.counters.step:09d}.png"
-            draw_gallery(self.source.modality.kind, wanted, rebuilt, path)
+            draw_gallery(self.source.kind, wanted, rebuilt, path)
         network.train()
         return tally.found(self.objective)
 
@@ -77,7 +77,7 @@ class TokenizerEvaluation:
             maker.close()
 
     def _quality(self) -> Quality:
-        return quality_of(self.source.modality.kind, self.source.tokenizer.n_labels)
+        return quality_of(self.source.kind, self.source.tokenizer.n_labels)
 
     def _counts(self) -> CodeCounts:
         return CodeCounts(self.source.tokenizer.num_codebooks, self.source.tokenizer.codebook_size)

@@ -1,7 +1,6 @@
 """Train a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +78,15 @@ def prepare(
 
 
 def _source(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> InputSource:
-    return InputSource(config.modality, config.tokenizer, data, config.data.window, config.batch.part, config.seed)
+    return InputSource(
+        config.modality, config.kind, config.tokenizer, data, config.data.window, config.batch.part, config.seed
+    )
 
 
 def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dict[str, str]:
     """All that the result depends on: settings by their path, files by their bytes."""
-    settings = asdict(config)
+    settings = config.model_dump()
+    settings["modality"]["kind"] = config.kind
     for name in ("run", "evaluation"):
         del settings[name]
     settings["data"] = {

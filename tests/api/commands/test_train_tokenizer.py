@@ -97,5 +97,5 @@ def test_what_is_wrong_is_one_line(run: Run, data: Path, tmp_path: Path) -> None
     config = _config(tmp_path, data, "picture", steps=5, precision="float8")
     done = run("train", "tokenizer", str(config), "--out", str(tmp_path / "run"))
     assert done.returncode == 2
-    assert "precision must be one of float32, bfloat16, not 'float8'" in done.stderr
+    assert "precision must be 'float32' or 'bfloat16', not 'float8'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

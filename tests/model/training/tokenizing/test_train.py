@@ -196,7 +196,9 @@ def test_vectors_that_are_much_alike_get_different_codes() -> None:
 def test_fitted_codes_stay_as_they_are_and_the_decoder_learns(scenes: Path, written: Written, tmp_path: Path) -> None:
     path = written(settings(scenes, "fitted", steps=100))
     config = read_config(path)
-    source = InputSource(config.modality, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed)
+    source = InputSource(
+        config.modality, config.kind, config.tokenizer, open_split(config.data, Split.TRAIN), 4, 8, config.seed
+    )
     before = begin(config, read_vectors(source, lambda line: None)).state_dict()
     assert _train(path, tmp_path / "run")
     after = load_tokenizer(tmp_path / "run" / "tokenizer.safetensors").state_dict()
