@@ -17,13 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from anyseek.model.network.config import FourMConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import FourM
-from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.batches import Batch
 from anyseek.model.training.pretraining.config import SIZES, LossKind, OptimiserConfig
 from anyseek.model.training.pretraining.objective import Objective
 from anyseek.model.training.run.config import BatchConfig, Precision, RunConfig
 from anyseek.model.training.run.folder import RunFolder
-from anyseek.model.training.run.loop import Trainer, average_gradients
-from anyseek.model.training.run.memory import own_part, recompute_blocks, shard
+from anyseek.model.training.run.loop import Trainer
+from anyseek.model.training.run.memory import average_gradients, own_part, recompute_blocks, shard
 from anyseek.model.training.run.processes import Processes, joined_processes, local_number
 from anyseek.model.training.run.state import TrainingState
 from benchmarks.training.machine import UNCOUNTED

@@ -25,12 +25,10 @@ from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_te
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.bank import Bank, IntArray, read_bank
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.collate import padded
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource, padded
 from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.objective import Contrast, Objective
+from anyseek.model.training.pretraining.shortcuts import Bank, IntArray, read_bank
 from anyseek.model.training.pretraining.start import target_fields
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.errors import TrainingDataInvalid

@@ -26,7 +26,7 @@ from anyseek.model.config import (
 )
 from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import FourMConfig, ModalityConfig
-from anyseek.model.training.run.config import AdamWConfig, BatchConfig, DataConfig, LargeRunConfig, Precision
+from anyseek.model.training.run.config import AdamWConfig, EvaluationConfig, LargeRunConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 
 # What the network is given of texts, by the names of `formats.table.FORMATS`.
@@ -231,11 +231,9 @@ class RecallConfig(Config):
     queries: Annotated[tuple[Texts, ...], Field(min_length=1)]
 
 
-class EvaluationConfig(Config):
-    """Every `every` steps, on up to `samples` validation samples of each folder."""
+class RecallEvaluationConfig(EvaluationConfig):
+    """And how often what is asked for is found."""
 
-    every: Positive
-    samples: Positive = 512
     recall: tuple[RecallConfig, ...] = ()
 
 
@@ -281,24 +279,19 @@ def _read_network(written: Any) -> dict[str, Any]:
     return {**(SIZES[size] if size else {}), **written_values(_NETWORK, others)}
 
 
-class TrainingConfig(Config):
+class TrainingConfig(TrainingSettings):
     """A whole run. `network` holds fields of `anyseek.model.network.config.FourMConfig` without its modalities."""
 
     total_tokens: Positive
     network: Annotated[dict[str, Any], BeforeValidator(_read_network)]
     modalities: Annotated[tuple[TrainedModality, ...], BeforeValidator(_read_modalities)]
-    data: DataConfig
     mixture: Mixture = Field(alias="masking")
     optimiser: OptimiserConfig
-    batch: BatchConfig
-    seed: Natural = 0
     start: StartConfig | None = None
     contrast: ContrastConfig | None = None
     text: TextConfig | None = None
-    precision: Precision = Precision.BFLOAT16
     loss: LossKind = LossKind.MOD
-    average_decay: Share = 0.999
-    evaluation: EvaluationConfig | None = None
+    evaluation: RecallEvaluationConfig | None = None
     run: LargeRunConfig = Field(default_factory=LargeRunConfig)
 
     @property

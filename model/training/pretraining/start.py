@@ -29,10 +29,9 @@ from anyseek.model.network.modality_embeddings import ImageTokenDecoderEmbedding
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.bank import Bank, read_bank
 from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.fit_shortcuts import fit_shortcuts
+from anyseek.model.training.pretraining.objective import Contrast
+from anyseek.model.training.pretraining.shortcuts import Bank, fit_shortcuts, read_bank
 from anyseek.model.training.run.data_sets import FolderShards
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.folder import RunFolder, described

@@ -12,12 +12,12 @@ from anyseek.model.checkpoints.files import load_vqvae, save_checkpoint, weights
 from anyseek.model.data.samples import Split
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.bank import read_bank
 from anyseek.model.training.pretraining.batches import BatchSource
 from anyseek.model.training.pretraining.config import FieldKind, TrainingConfig, read_config
 from anyseek.model.training.pretraining.evaluation import Evaluation
 from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.plan import Plan, make_plan
+from anyseek.model.training.pretraining.plan import Plan, make_plan, open_vocabulary
+from anyseek.model.training.pretraining.shortcuts import read_bank
 from anyseek.model.training.pretraining.start import (
     begin,
     prepare_contrast,
@@ -25,7 +25,6 @@ from anyseek.model.training.pretraining.start import (
     start_digests,
     target_fields,
 )
-from anyseek.model.training.pretraining.vocabulary import open_vocabulary
 from anyseek.model.training.run.config import Sharding
 from anyseek.model.training.run.data_sets import FolderShards, open_split
 from anyseek.model.training.run.folder import RunFolder, described

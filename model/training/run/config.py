@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from anyseek.model.config import AboveZero, Config, NotNegative, Positive, Share
+from anyseek.model.config import AboveZero, Config, Natural, NotNegative, Positive, Share
 
 
 class Sharding(StrEnum):
@@ -101,3 +101,32 @@ class LargeRunConfig(RunConfig):
 
     sharding: Sharding = Sharding.NONE
     activation_checkpointing: bool = False
+
+
+class EvaluationConfig(Config):
+    """Every `every` steps, on up to `samples` validation samples of each folder."""
+
+    every: Positive
+    samples: Positive = 512
+
+
+class TrainingSettings(Config):
+    """What the training loop reads of a whole run's config."""
+
+    data: DataConfig
+    optimiser: AdamWConfig
+    batch: BatchConfig
+    seed: Natural = 0
+    precision: Precision = Precision.BFLOAT16
+    average_decay: Share = 0.999
+    evaluation: EvaluationConfig | None = None
+    run: RunConfig = Field(default_factory=RunConfig)
+
+    @property
+    def steps(self) -> int:
+        """Steps until everything is seen."""
+        raise NotImplementedError
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, from 0."""
+        raise NotImplementedError

@@ -27,9 +27,9 @@ from anyseek.model.config import (
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, input_kind
-from anyseek.model.training.run.config import AdamWConfig, BatchConfig, Beta, DataConfig, Precision, RunConfig
+from anyseek.model.tokenizers.mlp import parse_mlp
+from anyseek.model.training.run.config import AdamWConfig, Beta, EvaluationConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
-from anyseek.model.training.tokenizing.product_quantizer import check_shape
 
 _SHAPE = partial_model(TokenizerConfig)
 
@@ -95,14 +95,9 @@ class CodesConfig(Config):
     fitted: bool = False
 
 
-class EvaluationConfig(Config):
-    """Every `every` steps, on up to `samples` validation samples of each folder, the first `pictures` of them drawn.
+class DrawnEvaluationConfig(EvaluationConfig):
+    """And how many of the first samples are drawn; a diffusion decodes these in `steps` steps."""
 
-    A diffusion decodes those that are drawn in `steps` steps.
-    """
-
-    every: Positive
-    samples: Positive = 512
     pictures: Natural = 8
     steps: Positive = 25
 
@@ -118,6 +113,19 @@ _MSE_PICTURES = ("rgb", "normal")  # published with squared errors, other pictur
 _DIFFUSION_SIDES = 32  # pixels: a diffusion decoder takes multiples of it
 
 
+def check_shape(config: TokenizerConfig) -> None:
+    """Raise `ConfigInvalid` for a tokenizer of vectors that cannot be a product quantizer."""
+    _, width, _ = parse_mlp(config.enc_type)
+    heads = config.num_codebooks
+    if parse_mlp(config.dec_type)[1] != width or width % heads or width > config.n_channels:
+        raise ConfigInvalid(
+            f"enc_type and dec_type must have one width, a multiple of num_codebooks {heads} and at most n_channels "
+            f"{config.n_channels}, not {config.enc_type!r} and {config.dec_type!r}"
+        )
+    if config.latent_dim != width + heads:
+        raise ConfigInvalid(f"latent_dim must be {width + heads}, one more than the width for each codebook")
+
+
 def _read_tokenizer(written: Any) -> TokenizerConfig:
     values = written_values(_SHAPE, written)
     if values.get("undo_std"):
@@ -128,23 +136,18 @@ def _read_tokenizer(written: Any) -> TokenizerConfig:
         raise ValueError(f"cannot be: {error}") from error
 
 
-class TokenizerTraining(Config):
+class TokenizerTraining(TrainingSettings):
     """A whole run. `start` is a tokenizer of the same shape, but for the size of its images, to begin with."""
 
     total_samples: Positive
     tokenizer: Annotated[TokenizerConfig, BeforeValidator(_read_tokenizer)]
     modality: ModalityConfig
-    data: DataConfig
     optimiser: TokenizerOptimiserConfig
-    batch: BatchConfig
-    seed: Natural = 0
     start: Path | None = None
     loss: LossConfig = Field(default_factory=LossConfig)
     codes: CodesConfig = Field(default_factory=CodesConfig)
-    precision: Precision = Precision.BFLOAT16
     average_decay: Share = 0.99  # 0.9999 for diffusions
-    evaluation: EvaluationConfig | None = None
-    run: RunConfig = Field(default_factory=RunConfig)
+    evaluation: DrawnEvaluationConfig | None = None
 
     @cached_property
     def kind(self) -> InputKind:

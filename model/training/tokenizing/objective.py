@@ -19,7 +19,7 @@ from anyseek.model.tokenizers.lucid import Quantised
 from anyseek.model.tokenizers.samplers import Prediction, Sampling, seeded_noise
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.config import Precision
-from anyseek.model.training.run.task import Parts
+from anyseek.model.training.run.loop import Parts
 from anyseek.model.training.tokenizing.batches import InputBatch
 from anyseek.model.training.tokenizing.config import CodesConfig, Reconstruction, TokenizerTraining
 

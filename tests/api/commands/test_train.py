@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.training.shapes import settings, with_contrast, write_data
 
 Run = Callable[..., Any]

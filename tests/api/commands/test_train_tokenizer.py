@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from tests.model.training.tokenizing.scenes import settings, write_scenes
 
 Run = Callable[..., Any]

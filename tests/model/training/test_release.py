@@ -17,7 +17,7 @@ from anyseek.model.fourm.bundled.dense_decoder import save_decoder
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
-from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.shortcuts import Bank
 from anyseek.model.training.pretraining.train import train_model
 from anyseek.model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
 from anyseek.model.training.release import add_decoder, release

@@ -8,7 +8,7 @@ from anyseek.model.checkpoints.files import check_fourm, load_fourm, save_checkp
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary
+from anyseek.model.training.pretraining.plan import make_vocabulary
 from anyseek.model.training.release import may_hold, rows_of_use, trimmed, without_targets
 
 TEXTS = {"caption": "a red house", "color_palette": "v1=2 v0=255 v0=0 v0=7 v0=1 v0=2 v0=3", "metadata": "v1=5 v0=999"}

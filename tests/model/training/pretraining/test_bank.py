@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anyseek.model.data.samples import Split
-from anyseek.model.training.pretraining.bank import Bank, read_bank
+from anyseek.model.training.pretraining.shortcuts import Bank, read_bank
 from anyseek.model.training.run.data_sets import FolderShards, entries_of, open_split
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import COLOURS, SAMPLES, data_config, shape_sample, write_data
@@ -80,7 +80,7 @@ def test_without_attributes_every_sample_is_a_group_of_its_own(
 ) -> None:
     folders = open_split(data_config(data), Split.TRAIN)
     plain: Callable[..., tuple[str, str]] = lambda entry: ("", "")  # noqa: E731
-    monkeypatch.setattr("anyseek.model.training.pretraining.bank._concept", plain)
+    monkeypatch.setattr("anyseek.model.training.pretraining.shortcuts._concept", plain)
     bank = read_bank(folders, FIELDS, lambda line: None)
     assert len(set(bank.groups.tolist())) == len(bank)
     assert not bank.members

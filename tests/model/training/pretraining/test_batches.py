@@ -13,11 +13,9 @@ from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
-from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.batches import Batch, BatchMaker, BatchSource
 from anyseek.model.training.pretraining.config import read_config
-from anyseek.model.training.pretraining.plan import make_plan
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.plan import make_plan, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.data_sets import open_split, texts_of
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from anyseek.model.training.run.loop import batches_between

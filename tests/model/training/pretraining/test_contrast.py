@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.training.pretraining.batches import BatchMaker
-from anyseek.model.training.pretraining.collate import Batch
+from anyseek.model.training.pretraining.batches import Batch, BatchMaker
 from anyseek.model.training.pretraining.config import read_config
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.objective import Objective
+from anyseek.model.training.pretraining.objective import Contrast, Objective
 from anyseek.model.training.pretraining.train import prepare
 from anyseek.model.training.run.folder import RunFolder
 from anyseek.model.training.run.loop import Trainer

@@ -10,9 +10,8 @@ from anyseek.model.network.config import EmbeddingKind, ModalityConfig
 from anyseek.model.tokenizers.inputs import unfilled_depth
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.training.pretraining.config import FieldKind, TrainedModality
-from anyseek.model.training.pretraining.fields import Chance, FieldValue, chosen_field, read_field, read_own
-from anyseek.model.training.pretraining.plan import PlannedModality
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.masking import Chance, FieldValue, chosen_field, read_field, read_own
+from anyseek.model.training.pretraining.plan import PlannedModality, make_vocabulary, save_vocabulary
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import shape_sample
 

@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from anyseek.model.data.samples import Split
-from anyseek.model.training.pretraining.bank import Bank, read_bank
 from anyseek.model.training.pretraining.config import ContrastConfig
-from anyseek.model.training.pretraining.fit_shortcuts import PENALTY, Scatter, fit_shortcuts, reduced
+from anyseek.model.training.pretraining.shortcuts import PENALTY, Bank, Scatter, fit_shortcuts, read_bank, reduced
 from anyseek.model.training.run.data_sets import FolderShards, open_split
 from anyseek.model.training.run.errors import TrainingDataInvalid
 from tests.model.training.shapes import data_config, shape_sample, write_data

@@ -22,9 +22,8 @@ from anyseek.model.training.run.errors import (
     TrainingDataInvalid,
     TrainingDiverged,
 )
-from anyseek.model.training.run.folder import RunFolder
+from anyseek.model.training.run.folder import RunFolder, read_records
 from anyseek.model.training.run.processes import choose_device
-from anyseek.model.training.run.records import read_records
 from anyseek.model.training.run.state import checkpoints
 from tests.model.training.shapes import with_contrast, with_recall
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from anyseek.model.training.run.records import Records, read_records
+from anyseek.model.training.run.folder import Records, read_records
 
 
 def _row(step: int, **more: float) -> dict[str, float | int | None]:
@@ -69,7 +69,7 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyseek.model.training.run.records.find_spec", lambda name: None)
+    monkeypatch.setattr("anyseek.model.training.run.folder.find_spec", lambda name: None)
     records = Records(tmp_path, "metrics", ["loss"], 0)
     records.add(_row(1))
     records.close()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from anyseek.model.tokenizers.inputs import InputKind
-from anyseek.model.training.tokenizing.gallery import draw_gallery
+from anyseek.model.training.tokenizing.evaluation import draw_gallery
 
 
 def test_inputs_are_on_the_left_and_reconstructions_on_the_right(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from anyseek.model.tokenizers.inputs import InputKind
-from anyseek.model.training.tokenizing.quality import quality_of
+from anyseek.model.training.tokenizing.evaluation import quality_of
 
 
 def test_pictures() -> None:

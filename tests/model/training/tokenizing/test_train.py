@@ -19,7 +19,7 @@ from anyseek.model.tokenizers.inputs import tokenizer_input
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.data_sets import open_split
 from anyseek.model.training.run.errors import RunConflict, TrainingConfigInvalid, TrainingDataInvalid
-from anyseek.model.training.run.records import read_records
+from anyseek.model.training.run.folder import read_records
 from anyseek.model.training.run.state import checkpoints
 from anyseek.model.training.tokenizing.batches import InputSource
 from anyseek.model.training.tokenizing.config import read_config
