@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -102,49 +101,20 @@ def _event_writer(folder: Path) -> "SummaryWriter | None":
 _LEFT_OUT = {"step", "tokens", "seconds"}  # counters that a checkpoint keeps beside what made it
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Paths below the folder of one run."""
+    """Paths below the folder of one run.
 
-    root: Path
+    `config` is a copy of the config that the run was last started with; `model` or `tokenizer` is what is finished,
+    averaged weights as a published checkpoint; `reconstructions` has pictures of what a tokenizer made of validation
+    samples, one an evaluation. `fitted` are the shortcuts that the run began with, `shortcuts` the finished ones.
+    """
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
-
-    @property
-    def vocabulary(self) -> Path:
-        return self.root / "vocabulary.json"
-
-    @property
-    def config(self) -> Path:
-        """A copy of the config that the run was last started with."""
-        return self.root / "config.yaml"
-
-    @property
-    def model(self) -> Path:
-        """The finished network: averaged weights as a published checkpoint."""
-        return self.root / "model.safetensors"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The finished tokenizer: averaged weights as a published checkpoint."""
-        return self.root / "tokenizer.safetensors"
-
-    @property
-    def reconstructions(self) -> Path:
-        """Pictures of what a tokenizer made of validation samples, one an evaluation."""
-        return self.root / "reconstructions"
-
-    @property
-    def shortcuts(self) -> Path:
-        """The finished shortcuts, with the averages of what was trained of them."""
-        return self.root / "shortcuts.safetensors"
-
-    @property
-    def fitted(self) -> Path:
-        """The shortcuts that the run began with."""
-        return self.root / "fitted.safetensors"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkpoints, self.reconstructions = root / "checkpoints", root / "reconstructions"
+        self.config, self.vocabulary = root / "config.yaml", root / "vocabulary.json"
+        self.model, self.tokenizer = root / "model.safetensors", root / "tokenizer.safetensors"
+        self.fitted, self.shortcuts = root / "fitted.safetensors", root / "shortcuts.safetensors"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

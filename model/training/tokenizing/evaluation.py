@@ -1,10 +1,9 @@
 """Evaluate a tokenizer on validation samples during training, and draw some of its reconstructions."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,123 +26,67 @@ from anyseek.model.training.tokenizing.objective import CodeCounts, TokenizerObj
 _RANGE = 2.0  # of pictures in [-1, 1]
 
 
-class Quality(Protocol):
-    """Takes inputs and what the tokens of them were decoded to, and tells what came of all of them."""
+class Quality:
+    """The quality of reconstructions by the kind of input, summed over batches.
 
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None: ...
+    - pictures float (B, C, H, W) in [-1, 1]: `quality/l1` and `quality/psnr` (dB, over all pixels); depth, which has no
+      range, is taken to have that one
+    - labels: `quality/accuracy` of pixels, and `quality/miou`, the mean over the labels that occur on either side
+    - masks of 0 and 1, float (B, 1, H, W), against logits that are above 0 inside: `quality/iou`, the mean over masks
+    - maps float (B, C, h, w): `quality/cosine`, the mean over positions
+    - vectors float (B, C): `quality/cosine`, and `quality/found`, how often a vector is the nearest to what its own
+      tokens stand for, both sides centred: the most that retrieval by these tokens can find
+    """
 
-    def found(self) -> dict[str, Number]:
+    def __init__(self, kind: InputKind, labels: int = 0) -> None:
+        self._kind, self._count, self._sum, self._square = kind, 0, 0.0, 0.0
+        self._table = torch.zeros(labels, labels, dtype=torch.int64)  # wanted, rebuilt
+        self._vectors: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
+        """Count a batch of inputs and what the tokens of them were decoded to."""
+        match self._kind:
+            case InputKind.LABELS:
+                labels, shown = len(self._table), rebuilt.argmax(dim=1)
+                pairs = wanted.flatten().cpu() * labels + shown.flatten().cpu()
+                self._table += pairs.bincount(minlength=labels**2).view(labels, labels)
+                values = (shown == wanted).float()
+            case InputKind.MASK:
+                real, inside = wanted.flatten(1) > 0.5, rebuilt.flatten(1) > 0
+                values = (real & inside).sum(dim=1) / (real | inside).sum(dim=1).clamp_min(1)
+            case InputKind.PICTURE:
+                values = (rebuilt.float() - wanted).abs()
+            case _:
+                values = F.cosine_similarity(rebuilt.float(), wanted, dim=1)
+                if self._kind is InputKind.VECTOR:
+                    self._vectors.append((rebuilt.float().cpu(), wanted.cpu()))
+        self._count += values.numel()
+        self._sum += float(values.double().sum())
+        self._square += float(values.double().square().sum())
+
+    def columns(self) -> dict[str, Number]:
         """Its columns; None where nothing was added."""
-        ...
+        count = self._count
+        mean = self._sum / count if count else None
+        match self._kind:
+            case InputKind.PICTURE:
+                error = max(self._square / max(count, 1), 1e-12)
+                return {"quality/l1": mean, "quality/psnr": 10 * math.log10(_RANGE**2 / error) if count else None}
+            case InputKind.LABELS:
+                both = self._table.diagonal()
+                either = self._table.sum(dim=0) + self._table.sum(dim=1) - both
+                shares = (both / either.clamp_min(1))[either > 0]
+                return {"quality/accuracy": mean, "quality/miou": float(shares.mean()) if count else None}
+            case InputKind.MASK:
+                return {"quality/iou": mean}
+            case InputKind.MAP:
+                return {"quality/cosine": mean}
+            case InputKind.VECTOR:
+                rows = [torch.cat(side) for side in zip(*self._vectors, strict=True)]
+                return {"quality/cosine": mean, "quality/found": recalls(*rows)[0] if count else None}
 
 
-class PictureQuality:
-    """`quality/l1` and `quality/psnr` (dB, over all pixels) of pictures float (B, C, H, W) in [-1, 1].
-
-    For depth, which has no range, the range is taken to be as wide.
-    """
-
-    def __init__(self) -> None:
-        self._pixels, self._distance, self._square = 0, 0.0, 0.0
-
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        apart = (rebuilt.float() - wanted).double()
-        self._pixels += apart.numel()
-        self._distance += float(apart.abs().sum())
-        self._square += float(apart.square().sum())
-
-    def found(self) -> dict[str, Number]:
-        if not self._pixels:
-            return {"quality/l1": None, "quality/psnr": None}
-        error = max(self._square / self._pixels, 1e-12)
-        return {"quality/l1": self._distance / self._pixels, "quality/psnr": 10 * math.log10(_RANGE**2 / error)}
-
-
-class LabelQuality:
-    """`quality/accuracy` of pixels, and `quality/miou`: the mean over the labels that occur on either side."""
-
-    def __init__(self, labels: int) -> None:
-        self._table = torch.zeros(labels, labels, dtype=torch.int64)  # wanted, found
-
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        labels = len(self._table)
-        pairs = wanted.flatten().cpu() * labels + rebuilt.argmax(dim=1).flatten().cpu()
-        self._table += pairs.bincount(minlength=labels**2).view(labels, labels)
-
-    def found(self) -> dict[str, Number]:
-        both, total = self._table.diagonal(), int(self._table.sum())
-        either = self._table.sum(dim=0) + self._table.sum(dim=1) - both
-        if not total:
-            return {"quality/accuracy": None, "quality/miou": None}
-        shares = (both / either.clamp_min(1))[either > 0]
-        return {"quality/accuracy": int(both.sum()) / total, "quality/miou": float(shares.mean())}
-
-
-class MaskQuality:
-    """`quality/iou`: the mean over masks of 0 and 1, float (B, 1, H, W), of logits that are above 0 inside."""
-
-    def __init__(self) -> None:
-        self._masks, self._sum = 0, 0.0
-
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        real, found = wanted.flatten(1) > 0.5, rebuilt.flatten(1) > 0
-        shares = (real & found).sum(dim=1) / (real | found).sum(dim=1).clamp_min(1)
-        self._masks, self._sum = self._masks + len(wanted), self._sum + float(shares.sum())
-
-    def found(self) -> dict[str, Number]:
-        return {"quality/iou": self._sum / self._masks if self._masks else None}
-
-
-class MapQuality:
-    """`quality/cosine`: the mean over positions of maps float (B, C, h, w)."""
-
-    def __init__(self) -> None:
-        self._places, self._sum = 0, 0.0
-
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        cosines = F.cosine_similarity(rebuilt.float(), wanted, dim=1)
-        self._places, self._sum = self._places + cosines.numel(), self._sum + float(cosines.double().sum())
-
-    def found(self) -> dict[str, Number]:
-        return {"quality/cosine": self._sum / self._places if self._places else None}
-
-
-class VectorQuality:
-    """`quality/cosine`, and `quality/found`: how often a vector is the nearest to what its own tokens stand for.
-
-    Of all that were added, float (B, C), both sides centred: the most that retrieval by these tokens can find.
-    """
-
-    def __init__(self) -> None:
-        self._wanted: list[Tensor] = []
-        self._rebuilt: list[Tensor] = []
-
-    def add(self, wanted: Tensor, rebuilt: Tensor) -> None:
-        self._wanted.append(wanted.cpu())
-        self._rebuilt.append(rebuilt.float().cpu())
-
-    def found(self) -> dict[str, Number]:
-        if not self._wanted:
-            return {"quality/cosine": None, "quality/found": None}
-        wanted, rebuilt = torch.cat(self._wanted), torch.cat(self._rebuilt)
-        cosine = float(F.cosine_similarity(rebuilt, wanted, dim=1).mean())
-        return {"quality/cosine": cosine, "quality/found": recalls(rebuilt, wanted)[0]}
-
-
-def quality_of(kind: InputKind, labels: int | None) -> Quality:
-    """A new tally for a kind of inputs."""
-    if kind is InputKind.LABELS:
-        return LabelQuality(labels or 0)
-    plain: Mapping[InputKind, type[PictureQuality | MaskQuality | MapQuality | VectorQuality]] = {
-        InputKind.PICTURE: PictureQuality,
-        InputKind.MASK: MaskQuality,
-        InputKind.MAP: MapQuality,
-        InputKind.VECTOR: VectorQuality,
-    }
-    return plain[kind]()
-
-
-_GAP, _PAPER = 4, 255
+_GAP = 4  # pixels between pictures
 _LEAST = 64  # pixels: what is smaller is shown enlarged
 _BAR = 16  # pixels: height of a vector's row
 _FEW = 1e-6
@@ -152,72 +95,43 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def draw_gallery(kind: InputKind, wanted: Tensor, rebuilt: Tensor, path: Path) -> None:
-    """Write the picture of inputs and reconstructions (B, ...); it appears whole or not at all."""
-    left, right = _shown(kind, wanted.cpu(), rebuilt.float().cpu())
-    rows, height, width = left.shape[:3]
-    canvas = np.full((rows * (height + _GAP) + _GAP, 2 * (width + _GAP) + _GAP, 3), _PAPER, np.uint8)
-    for row in range(rows):
-        top = _GAP + row * (height + _GAP)
-        canvas[top : top + height, _GAP : _GAP + width] = left[row]
-        canvas[top : top + height, 2 * _GAP + width : 2 * (_GAP + width)] = right[row]
+    """Write a PNG of inputs (left) and reconstructions (right), (B, ...) each; it appears whole or not at all."""
+    sides = [np.broadcast_to(side, (*side.shape[:3], 3)) for side in _shown(kind, wanted.cpu(), rebuilt.float().cpu())]
+    times = max(1, _LEAST // sides[0].shape[2])
+    frame = ((0, 0), (_GAP // 2, _GAP // 2), (_GAP // 2, _GAP // 2), (0, 0))
+    framed = [np.pad(side.repeat(times, 1).repeat(times, 2), frame, constant_values=255) for side in sides]
+    canvas = np.concatenate([np.concatenate(side) for side in framed], axis=1)
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as temporary:
         Image.fromarray(canvas).save(temporary, "PNG")
 
 
 def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
-    """Both sides uint8 (B, H, W, 3), in the same colours."""
+    """Both sides uint8 (B, H, W, 1 or 3), in the same colours."""
     if kind is InputKind.LABELS:
-        both = [_coloured(wanted.numpy()), _coloured(rebuilt.argmax(dim=1).numpy())]
-    elif kind is InputKind.MASK:
-        both = [images_to_uint8(2 * wanted - 1), images_to_uint8(2 * (rebuilt > 0).float() - 1)]
-    elif kind is InputKind.VECTOR:
-        both = [_bars(wanted), _bars(rebuilt)]
-    elif kind is InputKind.MAP:
-        both = list(_components(wanted, rebuilt))
-    else:
-        both = list(_pictures(wanted, rebuilt))
-    left, right = (_enlarged(np.broadcast_to(side, (*side.shape[:3], 3))) for side in both)
-    return left, right
+        both = (wanted, rebuilt.argmax(dim=1))
+        steps = np.array([67, 149, 223])  # a colour for each label, 0 black
+        left, right = ((side.numpy()[..., None] * steps % 256).astype(np.uint8) for side in both)
+        return left, right
+    if kind is InputKind.MASK:
+        wanted, rebuilt = 2 * wanted - 1, 2 * (rebuilt > 0).float() - 1
+    elif kind is InputKind.VECTOR:  # rows of bars, grey where 0, each at length 1
+        wanted, rebuilt = (_bars(side) for side in (wanted, rebuilt))
+    elif kind is InputKind.MAP:  # by the three directions in which the inputs differ most, as red, green and blue
+        rows = wanted.movedim(1, -1).flatten(0, 2)
+        mean, axes = rows.mean(dim=0), (rows - rows.mean(dim=0)).svd().V[:, :3]
+        scale = ((rows - mean) @ axes).abs().amax(dim=0).clamp_min(_FEW)
+        wanted, rebuilt = ((((side.movedim(1, -1) - mean) @ axes) / scale).movedim(-1, 1) for side in (wanted, rebuilt))
+    elif wanted.abs().max() > 1 + _FEW:  # depth leaves [-1, 1]: from the input's least to its largest value
+        low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
+        wanted, rebuilt = (2 * (side - low) / (high - low).clamp_min(_FEW) - 1 for side in (wanted, rebuilt))
+    return images_to_uint8(wanted), images_to_uint8(rebuilt)
 
 
-def _pictures(wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
-    """As they are; what leaves [-1, 1], as depth does, from the input's least to its largest value."""
-    if wanted.abs().max() <= 1 + _FEW:
-        return images_to_uint8(wanted), images_to_uint8(rebuilt)
-    low, high = wanted.amin(dim=(1, 2, 3), keepdim=True), wanted.amax(dim=(1, 2, 3), keepdim=True)
-    return tuple(images_to_uint8(2 * (side - low) / (high - low).clamp_min(_FEW) - 1) for side in (wanted, rebuilt))  # type: ignore[return-value]
-
-
-def _coloured(labels: npt.NDArray[np.int64]) -> Pictures:
-    """A colour for each label, 0 black."""
-    return np.stack([labels * step % 256 for step in (67, 149, 223)], axis=-1).astype(np.uint8)
-
-
-def _bars(vectors: Tensor) -> Pictures:
-    """Vectors (B, C) as rows of bars, grey where 0; each at length 1."""
+def _bars(vectors: Tensor) -> Tensor:
+    """Vectors (B, C) as float (B, 1, H, W)."""
     scaled = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_FEW) * vectors.shape[1] ** 0.5 / 3
-    bars = images_to_uint8(scaled[:, None, None, :]).repeat(_BAR, axis=1)
-    return bars.repeat(-(-_LEAST // vectors.shape[1]), axis=2)
-
-
-def _components(wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, Pictures]:
-    """Maps (B, C, h, w) by the three directions in which the inputs differ most, as red, green and blue."""
-    rows = wanted.movedim(1, -1).flatten(0, 2)
-    mean = rows.mean(dim=0)
-    axes = (rows - mean).svd().V[:, :3]
-    scale = ((rows - mean) @ axes).abs().amax(dim=0).clamp_min(_FEW)
-
-    def coloured(maps: Tensor) -> Pictures:
-        return images_to_uint8((((maps.movedim(1, -1) - mean) @ axes) / scale).movedim(-1, 1))
-
-    return coloured(wanted), coloured(rebuilt)
-
-
-def _enlarged(pictures: Pictures) -> Pictures:
-    """Small pictures (B, H, W, 3) with every pixel repeated."""
-    times = max(1, _LEAST // pictures.shape[2])
-    return pictures.repeat(times, axis=1).repeat(times, axis=2)
+    return scaled[:, None, None, :].repeat(1, 1, _BAR, 1).repeat_interleave(-(-_LEAST // vectors.shape[1]), dim=3)
 
 
 @dataclass(frozen=True)
@@ -237,7 +151,7 @@ class TokenizerEvaluation:
     def columns(self) -> list[str]:
         """The names of what `measure` gives."""
         losses = [name for name in self.objective.columns if name.startswith("loss/")]
-        return ["loss", *losses, "codes/used", "codes/perplexity", *self._quality().found()]
+        return ["loss", *losses, "codes/used", "codes/perplexity", *self._quality().columns()]
 
     @torch.no_grad()
     def measure(self, network: Tokenizer) -> dict[str, Number]:
@@ -280,7 +194,7 @@ class TokenizerEvaluation:
             maker.close()
 
     def _quality(self) -> Quality:
-        return quality_of(self.source.kind, self.source.tokenizer.n_labels)
+        return Quality(self.source.kind, self.source.tokenizer.n_labels or 0)
 
     def _counts(self) -> CodeCounts:
         return CodeCounts(self.source.tokenizer.num_codebooks, self.source.tokenizer.codebook_size)
@@ -303,4 +217,4 @@ class _Tally:
         means = {name: total / self.samples for name, total in self.losses.items()}
         whole = objective.config.loss.commitment * means.get("loss/commitment", 0.0) + means["loss/reconstruction"]
         used = {"codes/used": self.counts.used(), "codes/perplexity": self.counts.perplexity()}
-        return {"loss": whole, **means, **used, **self.quality.found()}
+        return {"loss": whole, **means, **used, **self.quality.columns()}
