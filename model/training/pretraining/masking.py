@@ -29,7 +29,7 @@ from anyseek.model.modalities.formats.text_states import TextStates, mask_states
 from anyseek.model.seam import FloatArray
 from anyseek.model.tokenizers.inputs import pixels_of
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.config import FieldKind, Mixture, Range, TrainedModality
+from anyseek.model.training.pretraining.config import FieldKind, Mixture
 from anyseek.model.training.pretraining.plan import PlannedModality
 from anyseek.model.training.run.errors import TrainingDataInvalid
 
@@ -51,10 +51,6 @@ class Chance:
     view: float
     text: float
     field: float = 0.0
-
-    def one_of(self, values: Sequence[Any]) -> Any:
-        """One of at least one values."""
-        return values[int(self.generator.integers(len(values)))]
 
 
 def chosen_field(modality: PlannedModality, fields: Collection[str], chance: Chance) -> str:
@@ -126,7 +122,8 @@ def _value(
             return _view(decoded, (-1, row.width), chance)[: modality.max_tokens].astype(np.float32)
         case FieldKind.TEXT:
             chunks = [] if text is None else TEXTS[settings.format](decoded, text, chance)
-            return [*chunks, (text.end_id,)] if text is not None and _checked(chunks, row.vocabulary) else None
+            _within(np.array([number for chunk in chunks for number in chunk], np.int64), row.vocabulary)
+            return [*chunks, (text.end_id,)] if text is not None and chunks else None
 
 
 def _view(array: Array, shape: tuple[int, ...], chance: Chance) -> Array:
@@ -147,34 +144,15 @@ def _one_text(states: Array, lengths: Array, chance: Chance) -> Array:
     return states[int(ends[chosen] - lengths[chosen]) : int(ends[chosen])]
 
 
-def _within(tokens: Array, vocabulary: int) -> Array:
-    if tokens.min() < 0 or tokens.max() >= vocabulary:
-        raise ValueError(f"its tokens are from {tokens.min()} to {tokens.max()}, not from 0 to {vocabulary - 1}")
-    return tokens
-
-
-def _checked(chunks: Chunks, vocabulary: int) -> Chunks:
-    largest = max((number for chunk in chunks for number in chunk), default=0)
-    if largest >= vocabulary:
-        raise ValueError(f"its text has id {largest}; the modality's vocabulary ends at {vocabulary - 1}")
-    return chunks
+def _within(numbers: Array, vocabulary: int) -> Array:
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= vocabulary):
+        raise ValueError(f"it has ids from {numbers.min()} to {numbers.max()}, not from 0 to {vocabulary - 1}")
+    return numbers
 
 
 def _ids(written: str, tokenizer: TextTokenizer) -> Chunks:
     """A text of which every id is kept or dropped by itself."""
     return [(number,) for number in tokenizer.encode(written)]
-
-
-def _caption(captions: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
-    return _ids(captions[int(chance.text * len(captions))].text, tokenizer) if captions else []
-
-
-def _palette(palettes: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
-    return _ids(palette_to_text(chance.one_of(palettes)), tokenizer) if palettes else []
-
-
-def _boxes(boxes: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
-    return _ids(boxes_to_text(boxes), tokenizer)
 
 
 def _metadata(metadata: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
@@ -201,9 +179,13 @@ def _instances(points: Any, tokenizer: TextTokenizer, chance: Chance) -> Chunks:
 
 # By the names of `formats.table.FORMATS`: from a value as `anyseek.model.data.samples` lists it to chunks of ids.
 TEXTS: Mapping[str, Callable[[Any, TextTokenizer, Chance], Chunks]] = {
-    "caption": _caption,
-    "color_palette": _palette,
-    "det": _boxes,
+    "caption": lambda captions, tokenizer, chance: (
+        _ids(captions[int(chance.text * len(captions))].text, tokenizer) if captions else []
+    ),
+    "color_palette": lambda palettes, tokenizer, chance: (
+        _ids(palette_to_text(palettes[int(chance.generator.integers(len(palettes)))]), tokenizer) if palettes else []
+    ),
+    "det": lambda boxes, tokenizer, chance: _ids(boxes_to_text(boxes), tokenizer),
     "metadata": _metadata,
     "human_poses": _poses,
     "sam_instance": _instances,
@@ -236,8 +218,10 @@ class Masker:
         settings = [modality.settings for modality in modalities]
         self._mixture = mixture
         self._keep = [tuple(modality.keep[n] for modality in settings) for n in range(len(mixture.weights))]
-        self._inputs = _concentrations(settings, [modality.input for modality in settings], len(mixture.weights))
-        self._targets = _concentrations(settings, [modality.target for modality in settings], len(mixture.weights))
+        # Dirichlet concentrations (components, m), 0 for what takes no part
+        none = (0.0,) * len(mixture.weights)
+        self._inputs = np.array([modality.input or none for modality in settings], np.float64).T
+        self._targets = np.array([modality.target or none for modality in settings], np.float64).T
         self._largest = np.array([modality.max_tokens for modality in modalities], np.int64)
         self._sequence = np.array([modality.kind.is_sequence for modality in settings])
 
@@ -254,23 +238,13 @@ class Masker:
         if not weights.any():
             return None
         component = int(generator.choice(len(weights), p=weights / weights.sum()))
-        given = share_out(_total(self._mixture.input_tokens, generator), inputs[component], generator)
+        total = self._mixture.input_tokens
+        given = share_out(int(generator.integers(total.least, total.most + 1)), inputs[component], generator)
         given = np.minimum(given, self._largest)
-        predicted = share_out(_total(self._mixture.target_tokens, generator), targets[component], generator)
+        total = self._mixture.target_tokens
+        predicted = share_out(int(generator.integers(total.least, total.most + 1)), targets[component], generator)
         left = np.where(self._sequence, self._largest, self._largest - given)
         return Draw(given, np.minimum(predicted, left), self._keep[component])
-
-
-def _concentrations(
-    settings: Sequence[TrainedModality], values: Sequence[tuple[float, ...]], components: int
-) -> npt.NDArray[np.float64]:
-    """Dirichlet concentrations (components, m), 0 for what takes no part."""
-    table = [own or (0.0,) * components for own in values]
-    return np.array(table, np.float64).reshape(len(settings), components).T
-
-
-def _total(tokens: Range, generator: np.random.Generator) -> int:
-    return int(generator.integers(tokens.least, tokens.most + 1))
 
 
 def share_out(total: int, concentrations: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:

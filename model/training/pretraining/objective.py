@@ -20,7 +20,7 @@ from anyseek.model.network.tokens import EncoderTokens
 from anyseek.model.network.transformer import Context, FourM, Losses
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.pretraining.batches import Batch
-from anyseek.model.training.pretraining.config import ContrastConfig, LossKind, TrainingConfig
+from anyseek.model.training.pretraining.config import ContrastConfig, LossKind
 from anyseek.model.training.pretraining.shortcuts import SAME, Bank
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.loop import Parts
@@ -174,19 +174,6 @@ class Objective:
     bank: Bank | None = None
     processes: Processes = ALONE
     in_step: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        config: TrainingConfig,
-        tokenizers: Mapping[str, VQVAE],
-        device: torch.device,
-        contrast: Contrast | None,
-        bank: Bank | None,
-    ) -> "Objective":
-        """The objective of a config; `tokenizers` and `contrast` are on the device."""
-        weights = {modality.key: modality.loss_weight for modality in config.modalities if modality.target}
-        return cls(config.loss, config.precision, weights, tokenizers, device, contrast, bank)
 
     @property
     def columns(self) -> list[str]:

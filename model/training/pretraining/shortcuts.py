@@ -70,9 +70,20 @@ def read_bank(
     numbers: dict[object, int] = {}
     progress = Progress("read the vectors", total, say)
     for row, (folder, entry) in enumerate(entries_of(folders, wanted)):
-        for target, vector in _vectors(entry, fields).items():
-            _put(found, target, vector, row, total, entry.key)
-        concept, vendor = _concept(entry)
+        names = {name.partition(".")[0]: name for name in entry.files}
+        for target, own in fields.items():
+            name = next((names[each] for each in own if each in names), None)
+            if name is None:
+                continue
+            vector = own_vectors(name, entry)[0]
+            if target not in found:
+                found[target] = np.zeros((total, len(vector)), np.float16)
+            if len(vector) != found[target].shape[1]:
+                width = found[target].shape[1]
+                raise TrainingDataInvalid(f"{target} of {entry.key} has {len(vector)} numbers, not {width}")
+            found[target][row] = vector
+        attributes = json.loads(entry.files[ATTRIBUTES]) if ATTRIBUTES in entry.files else {}
+        concept, vendor = (str(attributes.get(name, "")) for name in ("concept", "vendor"))
         group = (folder.first, entry.key.partition("/")[0], concept) if concept else (row,)
         groups[row] = numbers.setdefault(group, len(numbers))
         vendors[row] = numbers.setdefault(vendor, len(numbers)) if vendor else _NOBODY
@@ -81,29 +92,6 @@ def read_bank(
         raise TrainingDataInvalid(f"no sample has {missing[0]}, which contrast needs; add it to the data set")
     vectors = {target: torch.from_numpy(found[target]) for target in fields}
     return Bank(vectors, groups, vendors, _members(groups, vendors))
-
-
-def _put(found: dict[str, HalfArray], target: str, vector: FloatArray, row: int, total: int, key: str) -> None:
-    """Write a vector into its row of a target's array, which is made for the first one."""
-    if target not in found:
-        found[target] = np.zeros((total, len(vector)), np.float16)
-    width = found[target].shape[1]
-    if width != len(vector):
-        raise TrainingDataInvalid(f"{target} of {key} has {len(vector)} numbers, not {width}")
-    found[target][row] = vector
-
-
-def _vectors(entry: Entry, fields: Mapping[str, Collection[str]]) -> dict[str, FloatArray]:
-    """The unchanged view of each target that a sample has."""
-    names = {name.partition(".")[0]: name for name in entry.files}
-    present = {target: [names[field] for field in own if field in names] for target, own in fields.items()}
-    return {target: own_vectors(found[0], entry)[0] for target, found in present.items() if found}
-
-
-def _concept(entry: Entry) -> tuple[str, str]:
-    """The attributes `concept` and `vendor` of a sample, empty where it has none."""
-    attributes = json.loads(entry.files[ATTRIBUTES]) if ATTRIBUTES in entry.files else {}
-    return str(attributes.get("concept", "")), str(attributes.get("vendor", ""))
 
 
 def _members(groups: IntArray, vendors: IntArray) -> dict[int, IntArray]:

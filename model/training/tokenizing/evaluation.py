@@ -131,7 +131,8 @@ def _shown(kind: InputKind, wanted: Tensor, rebuilt: Tensor) -> tuple[Pictures, 
 def _bars(vectors: Tensor) -> Tensor:
     """Vectors (B, C) as float (B, 1, H, W)."""
     scaled = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(_FEW) * vectors.shape[1] ** 0.5 / 3
-    return scaled[:, None, None, :].repeat(1, 1, _BAR, 1).repeat_interleave(-(-_LEAST // vectors.shape[1]), dim=3)
+    bars: Tensor = scaled[:, None, None, :].repeat(1, 1, _BAR, 1).repeat_interleave(-(-_LEAST // vectors.shape[1]), 3)
+    return bars
 
 
 @dataclass(frozen=True)

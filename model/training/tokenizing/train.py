@@ -1,6 +1,7 @@
 """Train a tokenizer from its config file to its finished weights: `anyseek train tokenizer CONFIG`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,15 @@ def product_quantizer(config: TokenizerConfig, vectors: Tensor, seed: int) -> VQ
     for mlp in (tokenizer.encoder, tokenizer.decoder):
         for block in mlp.blocks:
             nn.init.zeros_(block.block[2].weight)  # type: ignore[union-attr,index]
-    _set(tokenizer.encoder.linear_in, axes.T, -axes.T @ mean)
-    _set(tokenizer.encoder.linear_out, torch.eye(width), torch.zeros(width))
-    _set(tokenizer.decoder.linear_in, torch.eye(width), torch.zeros(width))
-    _set(tokenizer.decoder.linear_out, axes, mean)
+    same = (torch.eye(width), torch.zeros(width))
+    for linear, (weight, bias) in (
+        (tokenizer.encoder.linear_in, (axes.T, -axes.T @ mean)),
+        (tokenizer.encoder.linear_out, same),
+        (tokenizer.decoder.linear_in, same),
+        (tokenizer.decoder.linear_out, (axes, mean)),
+    ):
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
     _set_slices(tokenizer, dealt)
     parts = ((chosen - mean) @ axes)[:, dealt]  # (n, heads, W / h)
     codes = torch.stack([k_means(parts[:, head], config.codebook_size, generator) for head in range(heads)])
@@ -91,11 +97,6 @@ def k_means(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
         fresh = points[torch.randint(len(points), (count,), generator=generator)]
         centres = torch.where(counts > 0, sums / counts.clamp_min(1), fresh)
     return centres
-
-
-def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    linear.weight.copy_(weight)
-    linear.bias.copy_(bias)
 
 
 def _set_slices(tokenizer: VQVAE, dealt: Tensor) -> None:
@@ -141,7 +142,8 @@ def prepare(
 ) -> TokenizerTrainer:
     """A run before its first step."""
     data = open_split(config.data, Split.TRAIN)
-    source = _source(config, data)
+    settings = (config.modality, config.kind, config.tokenizer)
+    source = InputSource(*settings, data, config.data.window, config.batch.part, config.seed)
     centred = config.loss.reconstruction is Reconstruction.CENTRED_COSINE
     vectors = read_vectors(source, say) if config.codes.fitted or centred else None
     network = begin(config, vectors)
@@ -150,7 +152,12 @@ def prepare(
         spread_latents(network, maker.training_batch(0).values)
         maker.close()
     network.to(device)
-    say(_summary(config, network, data))
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    samples = sum(folder.samples for folder in data)
+    say(
+        f"{type(network).__name__} of {trained / 1e6:.2f} M parameters, {samples:,} samples, "
+        f"{config.steps:,} steps of {config.batch.size} samples"
+    )
     fixed = {name: parameter.data for name, parameter in network.named_parameters() if not parameter.requires_grad}
     buffers = {**dict(network.named_buffers()), **fixed}
     state = TrainingState.fresh(network, config.optimiser, config.average_decay, buffers)
@@ -158,16 +165,10 @@ def prepare(
     objective = TokenizerObjective(config, device, mean)
     evaluation = None
     if config.evaluation is not None:
-        unseen = _source(config, open_split(config.data, Split.VAL))
+        unseen = replace(source, folders=open_split(config.data, Split.VAL))
         evaluation = TokenizerEvaluation(config.evaluation, unseen, objective, folder, state)
     made_with = _made_with(config, data)
     return Trainer(config, network, state, objective, source, evaluation, folder, made_with, say)
-
-
-def _source(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> InputSource:
-    return InputSource(
-        config.modality, config.kind, config.tokenizer, data, config.data.window, config.batch.part, config.seed
-    )
 
 
 def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dict[str, str]:
@@ -182,15 +183,6 @@ def _made_with(config: TokenizerTraining, data: tuple[FolderShards, ...]) -> dic
     }
     settings["start"] = weights_digest(config.start) if config.start is not None else ""
     return described(settings)
-
-
-def _summary(config: TokenizerTraining, network: Tokenizer, data: tuple[FolderShards, ...]) -> str:
-    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    samples = sum(folder.samples for folder in data)
-    return (
-        f"{type(network).__name__} of {trained / 1e6:.2f} M parameters, {samples:,} samples, "
-        f"{config.steps:,} steps of {config.batch.size} samples"
-    )
 
 
 # Of the latents of memcodes: scores then spread more than twice as far as the noise that codes are drawn with.

@@ -1,7 +1,5 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -73,14 +71,3 @@ def test_progress_is_told_and_what_no_sample_has_is_refused(folders: tuple[Folde
         read_bank(folders, {"depth_global": ["depth_global"]}, said.append)
     with pytest.raises(TrainingDataInvalid, match=r"features\.npy of shapes0/0000 is neither a vector"):
         read_bank(folders, {"features": ["features"]}, said.append)
-
-
-def test_without_attributes_every_sample_is_a_group_of_its_own(
-    config: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folders = open_split(data_config(data), Split.TRAIN)
-    plain: Callable[..., tuple[str, str]] = lambda entry: ("", "")  # noqa: E731
-    monkeypatch.setattr("anyseek.model.training.pretraining.shortcuts._concept", plain)
-    bank = read_bank(folders, FIELDS, lambda line: None)
-    assert len(set(bank.groups.tolist())) == len(bank)
-    assert not bank.members

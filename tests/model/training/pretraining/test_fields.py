@@ -106,7 +106,7 @@ def test_tokens_are_checked_against_the_vocabulary(text: TextTokenizer) -> None:
     row = ModalityConfig("m", EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=27)
     np.testing.assert_array_equal(_read(text, "tok_rgb", FieldKind.TOKENS, row, sample), sample.values["tok_rgb"])  # type: ignore[arg-type]
     small = ModalityConfig("m", EmbeddingKind.IMAGE_TOKENS, (4, 4), vocabulary=5)
-    with pytest.raises(TrainingDataInvalid, match=r"tok_rgb\.npy of 0003 is no m: its tokens are from"):
+    with pytest.raises(TrainingDataInvalid, match=r"tok_rgb\.npy of 0003 is no m: it has ids from"):
         _read(text, "tok_rgb", FieldKind.TOKENS, small, sample)
 
 
@@ -168,7 +168,7 @@ def test_pairs_of_metadata_are_shuffled(text: TextTokenizer) -> None:
 
 def test_ids_beyond_the_modalitys_vocabulary_are_refused(text: TextTokenizer) -> None:
     row = ModalityConfig("m", EmbeddingKind.SEQUENCE, vocabulary=1300, max_length=40)
-    with pytest.raises(TrainingDataInvalid, match="vocabulary ends at 1299"):
+    with pytest.raises(TrainingDataInvalid, match="from 4213 to 4276, not from 0 to 1299"):
         _read(text, "caption", FieldKind.TEXT, row, shape_sample(5), more={"format": "caption"})
     assert _read(text, "color_palette", FieldKind.TEXT, row, shape_sample(5), more={"format": "color_palette"})
 
