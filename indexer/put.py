@@ -28,7 +28,7 @@ from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thum
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import as_picture
 from anyseek.model.seam import FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, patching, quotas
+from anyseek.search.catalogue import api_keys, audit, collections, items, patching
 from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
 from anyseek.search.telemetry.metrics import embedding
@@ -81,7 +81,7 @@ def put_item(
     """
     with tools.database.read() as session:
         into = collections.get(session, collection_name).id
-        quotas.check_room(session, into, key, sum(len(file.data) for file in files))
+        api_keys.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     new = _made(tools, collection, key, _distinct(key, files), caption, attributes or {}, predicts)

@@ -11,7 +11,7 @@ from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import Chosen, Found, groups, page
 from anyseek.search.answers.result_extras import damage_note, score_note, with_requested_extras
 from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import checks, collections, facets, fields, words
+from anyseek.search.catalogue import checks, collections, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache
 from anyseek.search.catalogue.session import Database
@@ -190,7 +190,7 @@ class SearchEngine:
     def _note(self, collection: str, where: Filter) -> str | None:
         """What is odd about a filter that few items pass."""
         with self._database.read() as session:
-            return fields.note(session, collections.head(session, collection).id, where)
+            return facet_counts.note_absent(session, collections.head(session, collection).id, where)
 
     def _live_space(self, head: Head, space: SpaceHead) -> LiveSpace:
         with self._opening:

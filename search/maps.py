@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anyseek.model.seam import Embedder, FloatArray
-from anyseek.search.catalogue import facets, fields, items
+from anyseek.search.catalogue import facet_counts, facets, items
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import chunks
@@ -113,7 +113,7 @@ class MapMaker:
         if path.startswith("@"):
             raise BadInput(f"a map cannot be coloured by {path!r}, which is no attribute; name one, such as album")
         with self._database.read() as session:
-            absent = fields.note(session, head.id, checked(Exists(path)))
+            absent = facet_counts.note_absent(session, head.id, checked(Exists(path)))
         if absent:
             raise BadInput(f"a map cannot be coloured so: {absent}")
 

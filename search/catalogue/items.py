@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import collections, facets, item_rows, log, quotas, stamps, words
+from anyseek.search.catalogue import api_keys, collections, facets, item_rows, log, words
 from anyseek.search.catalogue.collections import SpaceState
 from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
@@ -77,9 +77,9 @@ def write(
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
     store(session, collection.id, [change.item for change in happened])
-    stamps.write(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
+    item_rows.write_stamps(session, collection, {new.key: new.stamp for new in new_items if new.key in held})
     log.append(session, collection.id, last_seq, [entry for change in happened for entry in change.entries()])
-    quotas.charge(session, [change.item for change in happened], takes_over)
+    api_keys.charge(session, [change.item for change in happened], takes_over)
     return [change.item if change else held[new.key] for change, new in zip(changes, new_items, strict=True)]
 
 

@@ -10,11 +10,59 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Select, and_, cast, exists, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import facets, folders, items
+from anyseek.search.catalogue import facets, items
 from anyseek.search.catalogue.tables import FacetRow, ItemRow
 from anyseek.search.errors import BadInput, StoreCorrupt
 from anyseek.search.filters.tree import Filter
 from anyseek.search.types import Collection, Item
+
+SLASH = "/"
+_AFTER_SLASH = chr(ord(SLASH) + 1)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, the number of the items in it and in all folders _below, and the first of their keys."""
+
+    path: str
+    items: int
+    cover: str
+
+
+def folder_named(text: str) -> str:
+    """Return the folder that a text names, with or without the slash at its end."""
+    return text if not text or text.endswith(SLASH) else text + SLASH
+
+
+def folders_inside(session: Session, collection_id: int, folder: str, after: str | None, limit: int) -> list[Folder]:
+    """The next `limit` folders that are directly in `folder`, by path; `after` is the last path of the page before."""
+    path = func.substr(ItemRow.key, 1, len(folder) + _place_of_slash(session, folder)).label("path")
+    deeper = select(path, ItemRow.key).where(*_below(collection_id, folder), _place_of_slash(session, folder) > 0)
+    if after is not None:  # what follows all keys of that folder
+        deeper = deeper.where(ItemRow.key >= after[:-1] + _AFTER_SLASH)
+    rows = deeper.subquery()
+    found = select(rows.c.path, func.count(), func.min(rows.c.key)).group_by(rows.c.path).order_by(rows.c.path)
+    return [Folder(*row) for row in session.execute(found.limit(limit))]
+
+
+def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the items in a folder and in all folders _below."""
+    of_collection = ItemRow.collection_id == collection_id
+    if not folder:
+        return (of_collection,)
+    return of_collection, ItemRow.key > folder, ItemRow.key < folder[:-1] + _AFTER_SLASH
+
+
+def _directly_in(session: Session, collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the items in a folder, without those of folders in it."""
+    return *_below(collection_id, folder), _place_of_slash(session, folder) == 0
+
+
+def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
+    """The place of a key's next slash _below `folder`, counted from 1 behind the folder's path; 0 without one."""
+    find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
+    return find(func.substr(ItemRow.key, len(folder) + 1), SLASH)
+
 
 TAKEN = "taken"  # the attribute that says when a picture was taken
 _FETCHED_AT_ONCE = 1_000  # rows, while a filter leaves some out
@@ -79,7 +127,7 @@ def page(
     """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
-        wanted = folders.directly_in(session, collection.id, folder)
+        wanted = _directly_in(session, collection.id, folder)
     following = _by_key(session, wanted) if order is Order.KEY else _by_date(session, collection.id, wanted, order)
     if where is None:
         rows = following(after, limit)

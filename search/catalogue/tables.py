@@ -147,7 +147,7 @@ class ItemRow(Table):
 
     `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.stamps`); null: read
     them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
-    (`anyseek.search.catalogue.quotas`).
+    (`anyseek.search.catalogue.api_keys`).
     """
 
     __tablename__ = "items"
@@ -376,7 +376,7 @@ class CursorRow(Table):
 class ApiKeyRow(Table):
     """`last_used_at` is written at most once an hour (`anyseek.search.catalogue.api_keys.USE_NOTED_EVERY`).
 
-    `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.quotas`), null without one.
+    `most_items` and `most_bytes` are its quota (`anyseek.search.catalogue.api_keys`), null without one.
     """
 
     __tablename__ = "api_keys"
