@@ -22,13 +22,13 @@ from anyseek.indexer.sources.prefixed import prefixed
 from anyseek.indexer.stamps import stamp_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
 from anyseek.search.filters.tree import is_storable
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, Item, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 

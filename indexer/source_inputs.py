@@ -36,7 +36,7 @@ from anyseek.indexer.sources.base import Source
 from anyseek.indexer.stamps import stamp_of
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.seam import Sample, Value
-from anyseek.search.assets.store import reference
+from anyseek.search.assets import reference
 from anyseek.search.catalogue import collections, duplicates, item_rows, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled

@@ -10,7 +10,7 @@ from anyseek.model.seam import Embedder
 from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import Chosen, Found, groups, page
 from anyseek.search.answers.result_extras import damage_note, score_note, with_requested_extras
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import checks, collections, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache
@@ -32,8 +32,7 @@ from anyseek.search.query.vectors import (
     raw_item_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
 from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import GroupValue, Hit, Item, Query, Results
 from anyseek.search.upkeep.derived import DerivedRows

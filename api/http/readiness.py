@@ -24,7 +24,7 @@ from anyseek.search.catalogue.failures import meaning
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, DatabaseBusy, IndexUnavailable, StorageFull, StorageReadOnly
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.opening import check_backend
+from anyseek.search.spaces.base import check_backend
 from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
 

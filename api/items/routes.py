@@ -23,10 +23,10 @@ from anyseek.indexer.patching import Patch
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
-from anyseek.search.assets.item_files import asset_of, open_asset
+from anyseek.search.assets import asset_of, open_asset
 from anyseek.search.catalogue import collections, items, listing
+from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.listing import Order, Place, folder_named
-from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
 from anyseek.search.types import Item

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.archive import (
     ASSETS,
     HEADER,

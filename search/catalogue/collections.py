@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray
-from anyseek.search.catalogue import audit, checksums, tunings
+from anyseek.search.catalogue import audit, checksums
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import (
     CollectionRow,
@@ -22,6 +22,7 @@ from anyseek.search.catalogue.tables import (
     LogRow,
     SourceRow,
     SpaceRow,
+    TuningRow,
     WordsRow,
 )
 from anyseek.search.catalogue.values import from_bytes, to_bytes, utc
@@ -33,7 +34,7 @@ from anyseek.search.errors import (
     SpaceNotFound,
     StoreCorrupt,
 )
-from anyseek.search.types import Collection, Space
+from anyseek.search.types import Collection, Space, Tuning
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -343,6 +344,63 @@ def _collection(session: Session, row: CollectionRow) -> Collection:
 
 
 def _space(session: Session, row: SpaceRow) -> Space:
-    tuned = tunings.of_space(session, row.id, row.fingerprint)
+    tuned = tunings_of(session, row.id, row.fingerprint)
     centred = (from_bytes(row.centre), row.centre_version)
     return Space(row.id, row.name, row.fingerprint, row.dimension, *centred, tuple(tuned))
+
+
+def tunings_of(session: Session, space_id: int, fingerprint: str) -> list[Tuning]:
+    """The tunings of a space, by modality, without damaged ones and those of another fingerprint."""
+    return [
+        _tuning(row)
+        for row in _tuning_rows(session, space_id)
+        if row.fingerprint == fingerprint and _tuning_is_sound(row)
+    ]
+
+
+def damaged_tunings(session: Session, space_id: int) -> list[str]:
+    """The modalities of a space whose tunings do not match their checksums."""
+    return [row.modality for row in _tuning_rows(session, space_id) if not _tuning_is_sound(row)]
+
+
+def replace_tunings(session: Session, space_id: int, tuned: Iterable[Tuning]) -> None:
+    """Give a space these tunings in place of all that it had."""
+    rows = [_tuning_values(space_id, tuning) for tuning in tuned]
+    session.execute(delete_rows(TuningRow).where(TuningRow.space_id == space_id))
+    if rows:
+        session.execute(insert(TuningRow), rows)
+    session.execute(
+        update(SpaceRow)
+        .where(SpaceRow.id == space_id)
+        .values(tuning_version=SpaceRow.tuning_version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _tuning_rows(session: Session, space_id: int) -> Iterable[TuningRow]:
+    query = select(TuningRow).where(TuningRow.space_id == space_id).order_by(TuningRow.modality)
+    return session.scalars(query.execution_options(populate_existing=True))
+
+
+def _tuning_is_sound(row: TuningRow) -> bool:
+    return row.checksum == checksums.of_tuning(row.space_id, row.modality, row.fingerprint, row.mean)
+
+
+def _tuning_values(space_id: int, tuning: Tuning) -> dict[str, object]:
+    mean = to_bytes(tuning.mean)
+    return {
+        "space_id": space_id,
+        "modality": tuning.modality,
+        "fingerprint": tuning.fingerprint,
+        "checksum": checksums.of_tuning(space_id, tuning.modality, tuning.fingerprint, mean),
+        "queries": tuning.queries,
+        "before": tuning.before,
+        "after": tuning.after,
+        "made_at": tuning.made_at,
+        "mean": mean,
+    }
+
+
+def _tuning(row: TuningRow) -> Tuning:
+    recall = (row.before, row.after)
+    return Tuning(row.modality, row.fingerprint, from_bytes(row.mean), row.queries, *recall, utc(row.made_at))

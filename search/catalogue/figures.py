@@ -8,9 +8,9 @@ from datetime import timedelta
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue import collections, ledger, owners
+from anyseek.search.catalogue import collections, leases, ledger
 from anyseek.search.catalogue.jobs import ACTIVE
-from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow, JobRow, LedgerRow, OwnerRow, SnapshotLeaseRow
 
@@ -100,7 +100,7 @@ def probe_write(database: Database) -> None:
     """Write a row in a transaction that is rolled back. Raises SQLAlchemy's errors."""
     try:
         with database.write() as session:
-            owners.renew(session, f"probe.{uuid.uuid4().hex}", timedelta(0))
+            leases.renew(session, f"probe.{uuid.uuid4().hex}", timedelta(0))
             raise _Undo
     except _Undo:
         return

@@ -1,8 +1,8 @@
 """Items in the catalogue, written together with their vectors and assets, and read in pages."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,14 @@ from anyseek.search.catalogue.log import NewEntry
 from anyseek.search.catalogue.session import connection_of
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, SourceRow, SpaceRow
 from anyseek.search.catalogue.values import CHUNK, chunks, to_bytes
-from anyseek.search.errors import BadInput, FingerprintMismatch, ItemNotFound, KeyHeldElsewhere, StoreCorrupt
+from anyseek.search.errors import (
+    BadInput,
+    FingerprintMismatch,
+    ItemChanged,
+    ItemNotFound,
+    KeyHeldElsewhere,
+    StoreCorrupt,
+)
 from anyseek.search.filters.tree import is_storable
 from anyseek.search.types import Attributes, Collection, Item, NewItem, Space
 
@@ -355,3 +362,61 @@ def _delete(session: Session, ids: Sequence[int]) -> None:
     for some in chunks(ids):
         session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
         session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
+
+
+Versions = frozenset[str]
+ANY_VERSION = "*"
+
+
+def merged(held: Attributes, patch: Attributes) -> dict[str, Any]:
+    """`held` with the members of `patch`: null removes one, an object is merged, everything else replaces."""
+    result = dict(held)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping):
+            before = result.get(name)
+            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[name] = value
+    return result
+
+
+def change_attributes(
+    session: Session,
+    collection: Collection,
+    key: str,
+    change: Callable[[Attributes], Attributes],
+    versions: Versions | None = None,
+) -> Item:
+    """Give the item `key` what `change` makes of its attributes; nothing is written if they stay as they are.
+
+    Raises `ItemNotFound`, `ItemChanged` if the item is none of `versions`, `StoreCorrupt` for a damaged item,
+    `BadInput` for attributes that are not JSON, `CollectionNotFound`, and what `change` raises.
+    """
+    last_seq = collections.lock(session, collection)
+    held = get(session, collection, key)
+    check_version(held, key, versions)
+    attributes = stored_attributes(key, change(held.attributes))
+    if attributes == held.attributes:
+        return held
+    changed = replace(held, attributes=attributes, revision=held.revision + 1)
+    store(session, collection.id, [changed])
+    log.append(session, collection.id, last_seq, [NewEntry(log.PAYLOAD, changed.id, changed.revision)])
+    return changed
+
+
+def check_unchanged(session: Session, collection: Collection, key: str, versions: Versions | None) -> None:
+    """Keep others from changing the item `key` until the commit. Raises `ItemChanged` if it is none of `versions`."""
+    if versions is None:
+        return
+    collections.lock(session, collection)
+    check_version(by_keys(session, collection, [key]).get(key), key, versions)
+
+
+def check_version(held: Item | None, key: str, versions: Versions | None) -> None:
+    """Raises `ItemChanged` if an item that is there, or None, is none of `versions`; None allows all."""
+    if versions is None or (held is not None and (ANY_VERSION in versions or held.version in versions)):
+        return
+    now = "there is no such item" if held is None else f"it is now {held.version}"
+    raise ItemChanged(f"the item {key!r} has changed since you read it: {now}; read it again")

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.actor import caller
 from anyseek.search.catalogue import audit, collections, ledger, space_switch
+from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.ledger import Counts
-from anyseek.search.catalogue.owners import clock
 from anyseek.search.catalogue.tables import CollectionRow, JobRow, LedgerRow, SourceRow, SubmissionRow
 from anyseek.search.catalogue.values import now, utc
 from anyseek.search.errors import JobNotFound, JobNotRetriable

@@ -278,7 +278,7 @@ class LogRow(Table):
 
 
 class JobRow(Table):
-    """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.owners`.
+    """`owner` names the process that scans or runs the job, null while any worker may; see `search.catalogue.leases`.
 
     The numbers of inputs are filled in when the job ends; until then the ledger has them. `position` is that of its
     scan, for whoever takes it over; `on_duplicate` is one of `anyseek.search.types.OnDuplicate`; `charged_to` is the
@@ -346,7 +346,7 @@ class OwnerRow(Table):
 
 
 class SnapshotLeaseRow(Table):
-    """`place` is that of `search.catalogue.owners`, `holder` a random name; see `search.snapshot_lease`."""
+    """`place` is that of `search.catalogue.leases`, `holder` a random name; see `SnapshotLease`."""
 
     __tablename__ = "snapshot_leases"
     collection_id: Mapped[int] = mapped_column(
@@ -358,7 +358,7 @@ class SnapshotLeaseRow(Table):
 
 
 class CursorRow(Table):
-    """The position of an external index in a space's log; see `anyseek.search.catalogue.cursors`.
+    """The position of an external index in a space's log; see `anyseek.search.catalogue.leases`.
 
     `centre` is float32 little-endian. `fence` grows with each lease.
     """

@@ -8,6 +8,7 @@ backend.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pkgutil import resolve_name
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from anyseek.model.seam import FloatArray
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.filters.tree import Filter
-from anyseek.search.settings import Settings
+from anyseek.search.settings import BACKENDS, Settings
 from anyseek.search.types import IdArray
 
 # Below this length a difference of unit vectors in float32 is rounding and has no direction.
@@ -222,3 +223,18 @@ def none_found(queries: int) -> Neighbours:
 def _is_tied(found: Neighbours, k: int) -> bool:
     """True if neighbours that are not listed may have the k-th score of a query."""
     return bool(np.any(found.scores[:, -1] == found.scores[:, k - 1]))
+
+
+def open_backend(database: Database, settings: Settings) -> Backend:
+    """The backend of the settings. Raises `IndexUnavailable` if it is already clear that it cannot be used."""
+    return _backend(settings)(database, settings)
+
+
+def check_backend(settings: Settings) -> str:
+    """Describe the backend in one sentence. Raises `IndexUnavailable` if it cannot be used."""
+    return _backend(settings).check(settings)
+
+
+def _backend(settings: Settings) -> type[Backend]:
+    found: type[Backend] = resolve_name(BACKENDS[settings.index.backend])
+    return found

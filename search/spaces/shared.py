@@ -2,7 +2,7 @@
 
 An applier reads the log's tail and copies the current vector and attributes of each item in it from the catalogue to
 the store, which may be repeated at any time. Its cursor and its lease are in the catalogue
-(`anyseek.search.catalogue.cursors`). A space on a new centre is a new store, filled beside the one that serves.
+(`anyseek.search.catalogue.leases`). A space on a new centre is a new store, filled beside the one that serves.
 """
 
 import time
@@ -16,9 +16,9 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import FloatArray
-from anyseek.search.catalogue import collections, cursors, items, log
+from anyseek.search.catalogue import collections, items, leases, log
 from anyseek.search.catalogue.collections import Head, SpaceHead
-from anyseek.search.catalogue.cursors import Cursor, CursorLease
+from anyseek.search.catalogue.leases import Cursor, CursorLease
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import IndexUnavailable, LeaseLost
 from anyseek.search.filters.tree import Filter
@@ -42,7 +42,7 @@ class SharedStore(Protocol):
     """The vectors and filterable attributes of one space on one centre, in a database that processes share.
 
     When a call returns, its effect is visible to everybody. Each call raises an `IndexUnavailable` while the database
-    does not answer, and takes no longer than the applier's lease (`cursors.LEASE`). Safe for many threads.
+    does not answer, and takes no longer than the applier's lease (`leases.LEASE`). Safe for many threads.
     """
 
     def make(self) -> None:
@@ -172,7 +172,7 @@ class SharedSpace:
 
     def _look(self) -> None:
         with self._database.read() as session:
-            held = [cursor for cursor in cursors.all_of(session, self._space.id) if cursor.ready]
+            held = [cursor for cursor in leases.cursors_of(session, self._space.id) if cursor.ready]
         self._serving = held[-1] if held else None
 
     def _opened(self) -> Cursor:
@@ -186,8 +186,8 @@ class SharedSpace:
         """Apply new log entries; False if another process does."""
         with self._database.write() as session:
             collections.head_by_id(session, self._collection_id)
-            cursors.begin(session, self._space.id, version)
-            lease = cursors.take(session, self._space.id, version)
+            leases.begin_cursor(session, self._space.id, version)
+            lease = leases.take_cursor(session, self._space.id, version)
         if lease is None:
             return False
         try:
@@ -195,7 +195,7 @@ class SharedSpace:
             self._apply(lease)
         finally:
             with self._database.write() as session:
-                cursors.release(session, lease)
+                leases.release_cursor(session, lease)
         return True
 
     def _apply(self, lease: CursorLease) -> None:
@@ -250,22 +250,22 @@ class SharedSpace:
     def _advance(self, lease: CursorLease, at: Cursor, seq: int, ready: bool = True) -> None:
         try:
             with self._database.write() as session:
-                cursors.advance(session, lease, at.seq, seq, ready)
+                leases.advance_cursor(session, lease, at.seq, seq, ready)
         except LeaseLost:
             with self._database.write() as session:
-                cursors.set_back(session, lease, at.seq)
+                leases.set_cursor_back(session, lease, at.seq)
             raise
 
     def _at(self, session: Session, lease: CursorLease) -> Cursor:
-        for cursor in cursors.all_of(session, self._space.id):
+        for cursor in leases.cursors_of(session, self._space.id):
             if cursor.centre_version == lease.centre_version:
                 return cursor
         raise LeaseLost("the space is no longer in the index on this centre")
 
     def _drop_before(self, version: int) -> None:
         with self._database.read() as session:
-            older = [cursor for cursor in cursors.all_of(session, self._space.id) if cursor.centre_version < version]
+            older = [cursor for cursor in leases.cursors_of(session, self._space.id) if cursor.centre_version < version]
         for cursor in older:
             self._store_of(cursor.centre_version).clear()
             with self._database.write() as session:
-                cursors.delete(session, self._space.id, cursor.centre_version)
+                leases.delete_cursor(session, self._space.id, cursor.centre_version)

@@ -10,19 +10,17 @@ from functools import partial
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import checks, collections, items, log, reembedding, tunings, words
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.values import CHUNK, chunks
 from anyseek.search.errors import CollectionNotFound, StoreCorrupt
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, View, centre
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import Backend, LiveSpace, View, centre, open_backend
 from anyseek.search.types import Asset, Collection, Item, NewItem
 from anyseek.search.upkeep.repair import salvage
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
-from anyseek.search.upkeep.snapshots import CENTRE_FROM, freeze_centre, refresh_snapshots
+from anyseek.search.upkeep.snapshots import CENTRE_FROM, SnapshotLease, freeze_centre, refresh_snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +199,7 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
     for name in collections.damaged_spaces(session, head.id):
         yield f"the row of the space {name!r} is damaged"
     for space in head.spaces:
-        for modality in tunings.damaged(session, space.id):
+        for modality in collections.damaged_tunings(session, space.id):
             yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
 
 

@@ -20,8 +20,7 @@ from anyseek.search.errors import CollectionNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
 from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, centre
-from anyseek.search.spaces.opening import check_backend, open_backend
+from anyseek.search.spaces.base import Backend, LiveSpace, centre, check_backend, open_backend
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.maintenance import rebuild, verify
 from tests.contracts.test_catalogue_filters import PICTURES

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from anyseek.search.actor import Caller, acting
-from anyseek.search.catalogue import api_keys, collections, items, patching
+from anyseek.search.catalogue import api_keys, collections, items
 from anyseek.search.catalogue.api_keys import Quota, Usage
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import QuotaExceeded
@@ -99,7 +99,7 @@ def test_a_changed_attribute_counts_for_nobody_else(database: Database, collecti
     may_store(database, Quota())
     write(database, collection, ["a"])
     with acting(BOB), database.write() as session:
-        patching.change_attributes(session, collection, "a", lambda held: {**held, "by": "bob"})
+        items.change_attributes(session, collection, "a", lambda held: {**held, "by": "bob"})
     assert (used(database), used(database, "bob")) == (Usage(1, STORED), Usage(0, 0))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, Value
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import upgrade

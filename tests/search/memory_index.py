@@ -6,7 +6,7 @@ import numpy as np
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours, none_found
-from anyseek.search.spaces.local.base import Frozen, Renewal
+from anyseek.search.spaces.local.snapshots import Frozen, Renewal
 from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
 from anyseek.search.types import IdArray
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text, update
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, listing, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import AssetRow, ItemRow, LogRow, SpaceRow

@@ -9,21 +9,26 @@ import numpy as np
 
 from anyseek.model.seam import FloatArray
 from anyseek.search.spaces.base import Neighbours, best
-from anyseek.search.spaces.local import kinds
-from anyseek.search.spaces.local.base import Frozen, Renewal
 from anyseek.search.spaces.local.candidates import (
     ADDED_AT_ONCE,
+    MOST_DEAD,
+    MOST_PENDING,
+    TAKEN_AT_ONCE,
     Candidates,
     Gpu,
     Hnsw,
     Ivf,
+    Kind,
+    State,
     check_gpu,
     chosen_rows,
+    is_worn,
     read_candidates,
     sample_size,
+    suitable,
 )
-from anyseek.search.spaces.local.kinds import MOST_PENDING, TAKEN_AT_ONCE, Kind, State
 from anyseek.search.spaces.local.rows import Bits, Rows
+from anyseek.search.spaces.local.snapshots import Frozen, Renewal
 from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
 from anyseek.search.types import IdArray
 
@@ -39,7 +44,7 @@ BUILDING_THREADS = faiss.omp_get_max_threads()
 
 
 class FaissIndex:
-    """Vectors of `dimension`. `kind` None chooses one by the number of vectors (`anyseek.search.spaces.local.kinds`).
+    """Vectors of `dimension`. `kind` None chooses one by the number of vectors.
 
     Every score is exact. What is found is exact too while the kind is flat, or few vectors are allowed; otherwise
     recall@10 is at least 0.95 on vectors that have any structure.
@@ -109,9 +114,9 @@ class FaissIndex:
 
     def renewal(self, thorough: bool) -> Renewal | None:
         state = self.state
-        kind = kinds.suitable(self._wanted, state.living, state.kind)
+        kind = suitable(self._wanted, state.living, state.kind)
         cheap = kind in (Kind.FLAT, Kind.GPU)
-        if (thorough or cheap) and (kind is not state.kind or kinds.is_worn(state)):
+        if (thorough or cheap) and (kind is not state.kind or is_worn(state)):
             return self._rebuilding(kind)
         if state.pending > MOST_PENDING:
             return self._taking(None if thorough else TAKEN_AT_ONCE)
@@ -121,7 +126,7 @@ class FaissIndex:
         """Build candidates of a kind, over rows without the dead ones if these are many."""
         rows, stop = self._rows, self._rows.count
         living = np.flatnonzero(rows.alive)
-        crowded = stop - len(living) > kinds.MOST_DEAD * stop
+        crowded = stop - len(living) > MOST_DEAD * stop
 
         def made() -> Callable[[], None]:
             fresh = _compacted(rows, living) if crowded else rows

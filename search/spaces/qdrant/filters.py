@@ -6,7 +6,7 @@ facets   a list of objects, one for each value: its `path`, and `number`, `text`
 points   a list of objects, one for each latitude with each longitude of one path (`place.lat`, `place.lon`): the `path`
          they are below, and `at`, the point
 paths    every path that has something at or below it
-tenant   whose point it is (`anyseek.search.spaces.qdrant.index`)
+tenant   whose point it is (`anyseek.search.spaces.qdrant.backend`)
 """
 
 import hashlib

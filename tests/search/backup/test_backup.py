@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup import write as writing
 from anyseek.search.backup.read import check, restore
 from anyseek.search.backup.write import backup, tables

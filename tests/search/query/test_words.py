@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from anyseek.model.seam import Fusion
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.backup.read import restore
 from anyseek.search.backup.write import backup
 from anyseek.search.catalogue import items

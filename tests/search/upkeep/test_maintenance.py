@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, text, update
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CollectionRow, LogRow

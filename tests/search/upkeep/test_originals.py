@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets.store import AssetStore, reference
+from anyseek.search.assets import AssetStore, reference
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AssetChanged, AssetNotFound, StoreCorrupt

@@ -12,15 +12,15 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Index, Settings
 from anyseek.search.spaces.base import centre
-from anyseek.search.spaces.local import candidates, kinds, snapshots
+from anyseek.search.spaces.local import candidates, snapshots
 from anyseek.search.spaces.local import faiss as faiss_index
 from anyseek.search.spaces.local import space as space_index
 from anyseek.search.spaces.local.backend import LocalBackend, space_folder
+from anyseek.search.spaces.local.candidates import Kind, State
 from anyseek.search.spaces.local.faiss import FaissIndex
-from anyseek.search.spaces.local.kinds import Kind, State
 from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
+from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)
@@ -29,8 +29,8 @@ HNSW = partial(FaissIndex, kind=Kind.HNSW)
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if 100 vectors were many."""
-    monkeypatch.setattr(kinds, "least", lambda kind: 100)
-    monkeypatch.setattr(kinds, "LEAST_DEAD", 10)
+    monkeypatch.setattr(candidates, "least", lambda kind: 100)
+    monkeypatch.setattr(candidates, "LEAST_DEAD", 10)
     monkeypatch.setattr(faiss_index, "MOST_PENDING", 20)
     monkeypatch.setattr(candidates.Hnsw, "cost", lambda *_: 0.0)
     monkeypatch.setattr(candidates.Ivf, "cost", lambda *_: 0.0)

@@ -7,12 +7,15 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from anyseek.model.files import FileLock, file_digest, whole_file, write_file
-from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, StoreCorrupt
-from anyseek.search.types import Asset
+from anyseek.search.catalogue import collections, items, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, LimitExceeded, StoreCorrupt
+from anyseek.search.types import Asset, Item
 
 # A transaction may commit this long after the file that it refers to was put; younger files are never removed.
 GRACE_SECONDS = 3600.0
@@ -200,3 +203,51 @@ def _remove_old(file: Path, grace_seconds: float) -> bool:
         return False
     file.unlink()
     return True
+
+
+PICTURE = "rgb"
+
+PictureOf = Callable[[str, str | None], bytes]
+"""Reads the picture of an item by its key, in the collection of that name or else in the one that is asked."""
+
+
+def asset_of(item: Item, name: str) -> Asset:
+    """The file of that name. Raises `AssetNotFound`, naming those that the item has."""
+    asset = item.assets.get(name)
+    if asset is None:
+        raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")
+    return asset
+
+
+def open_asset(database: Database, store: AssetStore, item: Item, asset: Asset) -> BufferedReader:
+    """A file of an item, open for reading. Raises as `AssetStore.open` does."""
+    with database.read() as session:
+        root = None if asset.stored else sources.folder_of(session, item.source_id)
+    return store.open(asset, root)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Reads the pictures of items; a `PictureOf` for queries of `collection`."""
+
+    database: Database
+    store: AssetStore
+    collection: str
+    most_bytes: int
+
+    def __call__(self, key: str, collection: str | None) -> bytes:
+        """The bytes of an item's picture.
+
+        Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound` for an item without a picture, `LimitExceeded`, and
+        as `AssetStore.open` does.
+        """
+        with self.database.read() as session:
+            item = items.get(session, collections.get(session, collection or self.collection), key)
+        if PICTURE not in item.assets:
+            raise AssetNotFound(f"the item {key!r} has no picture, of which a box or a mask would be a part")
+        asset = item.assets[PICTURE]
+        if asset.size_bytes > self.most_bytes:
+            size, most = f"{asset.size_bytes:,}", f"{self.most_bytes:,}"
+            raise LimitExceeded(f"the picture of {key!r} has {size} bytes; at most {most} are allowed")
+        with open_asset(self.database, self.store, item, asset) as file:
+            return file.read(asset.size_bytes)
