@@ -6,9 +6,10 @@ themselves may stay on the disk.
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar
 
 import faiss
 import numpy as np
@@ -114,7 +115,7 @@ class GpuMissing(IndexUnavailable):
     code = "gpu-missing"
 
 
-class Candidates(Protocol):
+class Candidates(ABC):
     """A searchable summary of rows 0 to `count`; row numbers are the order in which vectors were added.
 
     `spare` more rows than wanted are requested, since codes rank near vectors in a slightly wrong order.
@@ -123,55 +124,8 @@ class Candidates(Protocol):
     kind: ClassVar[Kind]
     spare: ClassVar[int]
 
-    @property
-    def count(self) -> int: ...
-
-    @property
-    def trained_for(self) -> int:
-        """The number of vectors that its parameters were chosen for."""
-        ...
-
-    def add(self, vectors: FloatArray) -> None:
-        """Add the next rows."""
-        ...
-
-    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
-        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
-
-        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
-        call is raised accordingly. Safe for many threads while nothing is added.
-        """
-        ...
-
-    def cost(self, wanted: int, share: float) -> float:
-        """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
-        ...
-
-    def copy(self) -> "Candidates":
-        """A copy that can be extended while this one is searched; it may begin with fewer rows."""
-        ...
-
-    def write(self, file: BinaryIO) -> None: ...
-
-
-@dataclass
-class Hnsw:
-    """A graph in which each vector has up to 32 near neighbours, 64 on the lowest level (Malkov and Yashunin, 2016).
-
-    Distances in it are of 8-bit codes: as good for finding candidates as floats, and a third of the time.
-    """
-
-    index: Any
-    kind: ClassVar[Kind] = Kind.HNSW
-    spare: ClassVar[int] = 34
-
-    @classmethod
-    def trained(cls, sample: FloatArray, count: int) -> "Hnsw":
-        """An empty graph; `sample` (n, d) gives the bounds of each number."""
-        codes = faiss.ScalarQuantizer.QT_8bit
-        index = _native.IndexHNSWSQ(sample.shape[1], codes, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-        index.train(sample)
-        return cls(index)
+    def __init__(self, index: Any) -> None:
+        self.index = index
 
     @property
     def count(self) -> int:
@@ -179,10 +133,50 @@ class Hnsw:
 
     @property
     def trained_for(self) -> int:
+        """The number of vectors that its parameters were chosen for."""
         return self.count
 
     def add(self, vectors: FloatArray) -> None:
+        """Add the next rows."""
         self.index.add(vectors)
+
+    @abstractmethod
+    def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
+        """About the `wanted` nearest rows of each query (q, d), as (q, wanted) with -1 where there are no more.
+
+        Only a `share` of them will pass the filter, and those lie farther from the query; the search effort of this
+        call is raised accordingly. Safe for many threads while nothing is added.
+        """
+
+    @abstractmethod
+    def cost(self, wanted: int, share: float) -> float:
+        """The cost of `find` and of scoring its rows, in comparisons with whole vectors."""
+
+    def copy(self) -> "Candidates":
+        """A copy that can be extended while this one is searched; it may begin with fewer rows."""
+        return type(self)(faiss.clone_index(self.index))
+
+    def write(self, file: BinaryIO) -> None:
+        """Write what `read_candidates` reads."""
+        _native.write_index(self.index, _native.PyCallbackIOWriter(file.write))
+
+
+class Hnsw(Candidates):
+    """A graph in which each vector has up to 32 near neighbours, 64 on the lowest level (Malkov and Yashunin, 2016).
+
+    Distances in it are of 8-bit codes: as good for finding candidates as floats, and a third of the time.
+    """
+
+    kind: ClassVar[Kind] = Kind.HNSW
+    spare: ClassVar[int] = 34
+
+    @classmethod
+    def trained(cls, sample: FloatArray) -> "Hnsw":
+        """An empty graph; `sample` (n, d) gives the bounds of each number."""
+        codes = faiss.ScalarQuantizer.QT_8bit
+        index = _native.IndexHNSWSQ(sample.shape[1], codes, HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        index.train(sample)
+        return cls(index)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         chosen = _native.SearchParametersHNSW(efSearch=wanted)
@@ -192,42 +186,32 @@ class Hnsw:
     def cost(self, wanted: int, share: float) -> float:
         return HNSW_COST * wanted
 
-    def copy(self) -> "Hnsw":
-        return Hnsw(faiss.clone_index(self.index))
 
-    def write(self, file: BinaryIO) -> None:
-        _write(self.index, file)
-
-
-@dataclass
-class Ivf:
+class Ivf(Candidates):
     """Lists around centroids (Jégou et al., 2011), with 4-bit codes that are compared 32 at a time in registers."""
 
-    index: Any
     kind: ClassVar[Kind] = Kind.IVF
     spare: ClassVar[int] = 100
     lists_searched: ClassVar[int] = 24
 
     @classmethod
     def trained(cls, sample: FloatArray, count: int) -> "Ivf":
-        """Empty lists, as many as `count` vectors need and the sample allows."""
+        """Empty lists, as many as `count` vectors need and the sample allows.
+
+        A vector has one 4-bit code for two of its numbers. With one for four, near vectors come in an order so wrong
+        that 20 times as many candidates are needed for the same recall behind a filter.
+        """
         dimension = sample.shape[1]
         lists = min(lists_for(count), max(1, len(sample) // SAMPLE_PER_LIST))
-        index = _native.index_factory(dimension, f"IVF{lists},PQ{_parts(dimension)}x4fs", faiss.METRIC_INNER_PRODUCT)
+        parts = dimension // 2 if dimension % 2 == 0 else dimension
+        index = _native.index_factory(dimension, f"IVF{lists},PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = index.pq.cp.seed = SEED
         index.train(sample)
         return cls(index)
 
     @property
-    def count(self) -> int:
-        return int(self.index.ntotal)
-
-    @property
     def trained_for(self) -> int:
         return max(int(self.index.nlist) ** 2 // 4, SAMPLE_PER_LIST * int(self.index.nlist))
-
-    def add(self, vectors: FloatArray) -> None:
-        self.index.add(vectors)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         chosen = _native.SearchParametersIVF(nprobe=self._lists(wanted, share))
@@ -242,14 +226,8 @@ class Ivf:
         lists = math.ceil(self.lists_searched / share + 2 * wanted * self.index.nlist / max(1, self.count))
         return int(min(self.index.nlist, lists))
 
-    def copy(self) -> "Ivf":
-        return Ivf(faiss.clone_index(self.index))
 
-    def write(self, file: BinaryIO) -> None:
-        _write(self.index, file)
-
-
-class Gpu:
+class Gpu(Candidates):
     """Every vector is compared, in 16-bit floats, on the first GPU; needs faiss-gpu, the extra `gpu`.
 
     Snapshots do not contain its rows, which are added again.
@@ -266,26 +244,18 @@ class Gpu:
         self._resources = gpu.StandardGpuResources()
         configuration = gpu.GpuIndexFlatConfig()
         configuration.useFloat16 = True
-        self._index = gpu.GpuIndexFlatIP(self._resources, dimension, configuration)
+        super().__init__(gpu.GpuIndexFlatIP(self._resources, dimension, configuration))
         self._alone = threading.Lock()  # one call at a time, as FAISS demands of a GPU
-
-    @property
-    def count(self) -> int:
-        return int(self._index.ntotal)
-
-    @property
-    def trained_for(self) -> int:
-        return self.count
 
     def add(self, vectors: FloatArray) -> None:
         with self._alone:
-            self._index.add(vectors)
+            self.index.add(vectors)
 
     def find(self, queries: FloatArray, wanted: int, share: float) -> IdArray:
         """At most `MOST_WANTED` of each query."""
         wanted = min(wanted, MOST_WANTED)
         with self._alone:
-            rows: IdArray = self._index.search(queries, wanted)[1]
+            rows: IdArray = self.index.search(queries, wanted)[1]
         return rows
 
     def cost(self, wanted: int, share: float) -> float:
@@ -328,19 +298,6 @@ def read_candidates(file: BinaryIO) -> Candidates:
     if isinstance(index, faiss.IndexIVFPQFastScan):
         return Ivf(index)
     raise RuntimeError(f"a snapshot holds an index of the unknown kind {type(index).__name__}")
-
-
-def _write(index: Any, file: BinaryIO) -> None:
-    _native.write_index(index, _native.PyCallbackIOWriter(file.write))
-
-
-def _parts(dimension: int) -> int:
-    """The number of 4-bit codes of a vector: one for two of its numbers.
-
-    With one for four, near vectors come in an order so wrong that 20 times as many candidates are needed for the same
-    recall behind a filter.
-    """
-    return dimension // 2 if dimension % 2 == 0 else dimension
 
 
 def chosen_rows(rows: IdArray, size: int) -> IdArray:

@@ -1,7 +1,7 @@
 """FAISS behind the VectorIndex seam: exact while small, with a graph or lists that propose candidates when large."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -27,9 +27,8 @@ from anyseek.search.spaces.local.candidates import (
     sample_size,
     suitable,
 )
-from anyseek.search.spaces.local.rows import Bits, Rows
+from anyseek.search.spaces.local.rows import Bits, Rows, read_vectors, write_vectors
 from anyseek.search.spaces.local.snapshots import Frozen, Renewal
-from anyseek.search.spaces.local.vectors_file import read_vectors, write_vectors
 from anyseek.search.types import IdArray
 
 # The number of candidates per hit, besides those that a filter and deletions will remove.
@@ -95,13 +94,13 @@ class FaissIndex:
         return Frozen(type(self).__name__, rows.living, write)
 
     def restore(self, path: Path) -> None:
-        stored = read_vectors(path, self._rows.dimension)
+        ids, vectors, rest = read_vectors(path, self._rows.dimension)
         candidates = None
-        if stored.rest_bytes:
+        if path.stat().st_size > rest:
             with path.open("rb") as file:
-                file.seek(stored.rest_start)
+                file.seek(rest)
                 candidates = read_candidates(file)
-        self._rows = Rows(self._rows.dimension, stored.ids, stored.vectors)
+        self._rows = Rows(self._rows.dimension, ids, vectors)
         self._candidates = candidates
 
     @property
@@ -129,7 +128,7 @@ class FaissIndex:
         crowded = stop - len(living) > MOST_DEAD * stop
 
         def made() -> Callable[[], None]:
-            fresh = _compacted(rows, living) if crowded else rows
+            fresh = Rows(rows.dimension, rows.ids[living], rows.vectors(living)) if crowded else rows
             over = np.arange(len(living)) if crowded else living
             candidates = _built(kind, fresh, fresh.count if crowded else stop, over)
 
@@ -217,7 +216,12 @@ def _built(kind: Kind, rows: Rows, stop: int, living: IdArray) -> Candidates | N
     if kind is Kind.FLAT or not len(living):
         return None
     faiss.omp_set_num_threads(BUILDING_THREADS)
-    made = _empty(kind, rows, living)
+    made: Candidates
+    if kind is Kind.GPU:
+        made = Gpu(rows.dimension)
+    else:
+        sample: FloatArray = rows.vectors(chosen_rows(living, sample_size(len(living))))
+        made = Hnsw.trained(sample) if kind is Kind.HNSW else Ivf.trained(sample, len(living))
     _take(made, rows, stop)
     return made
 
@@ -230,28 +234,13 @@ def _take(candidates: Candidates, rows: Rows, stop: int) -> None:
         candidates.add(rows.vectors(next_rows))
 
 
-def _compacted(rows: Rows, living: IdArray) -> Rows:
-    """New rows that hold the `living` ones of others, in their order."""
-    return Rows(rows.dimension, rows.ids[living], rows.vectors(living))
-
-
 def _carry_over(rows: Rows, living: IdArray, stop: int, fresh: Rows) -> None:
     """Update `fresh`, made of `living` rows up to `stop`, to the current content of `rows`."""
     fresh.kill(rows.ids[living[~rows.alive[living]]])
     since = stop + np.flatnonzero(rows.alive[stop:])
-    for some in _pieces(since):
+    for start in range(0, len(since), ADDED_AT_ONCE):
+        some = since[start : start + ADDED_AT_ONCE]
         fresh.append(rows.ids[some], rows.vectors(some))
-
-
-def _empty(kind: Kind, rows: Rows, living: IdArray) -> Candidates:
-    if kind is Kind.GPU:
-        return Gpu(rows.dimension)
-    sample: FloatArray = rows.vectors(chosen_rows(living, sample_size(len(living))))
-    return Hnsw.trained(sample, len(living)) if kind is Kind.HNSW else Ivf.trained(sample, len(living))
-
-
-def _pieces(rows: IdArray) -> Iterator[IdArray]:
-    return (rows[start : start + ADDED_AT_ONCE] for start in range(0, len(rows), ADDED_AT_ONCE))
 
 
 def _are_in(ids: IdArray, allowed: IdArray) -> Bits:
