@@ -7,6 +7,7 @@ backend.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pkgutil import resolve_name
 from typing import NamedTuple, Protocol
@@ -50,28 +51,24 @@ class Stored(NamedTuple):
     at: datetime | None = None
 
 
-class View(Protocol):
-    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32."""
+@dataclass(frozen=True)
+class View:
+    """The content of a live space for the length of a block. Its vectors are centred on `centre` (d,), float32.
 
-    @property
-    def centre(self) -> FloatArray: ...
+    `find` searches as `search` does, `count()` is the number of vectors, and `vectors(ids)` has the held ones of `ids`
+    (n,), ascending, and their centred vectors (m, d). `lacking` items cannot be found because their vectors are known
+    to be damaged or lost.
+    """
 
-    @property
-    def lacking(self) -> int:
-        """The number of items that cannot be found because their vectors are known to be damaged or lost."""
-        ...
+    centre: FloatArray
+    lacking: int
+    find: Callable[[FloatArray, int, Filter | None], Neighbours]
+    count: Callable[[], int]
+    vectors: Callable[[IdArray], tuple[IdArray, FloatArray]]
 
     def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass its resolved filter."""
-        ...
-
-    def count(self) -> int:
-        """The number of vectors."""
-        ...
-
-    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        """The held ones of `ids` (n,), ascending, and their centred vectors (m, d); for `anyseek verify`."""
-        ...
+        """The `k` nearest of each unit row of `vectors` (q, d), among the items that pass a resolved filter."""
+        return self.find(vectors, k, where)
 
 
 class LiveSpace(Protocol):

@@ -8,7 +8,6 @@ the store, which may be repeated at any time. Its cursor and its lease are in th
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
@@ -22,7 +21,7 @@ from anyseek.search.catalogue.leases import Cursor, CursorLease
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import IndexUnavailable, LeaseLost
 from anyseek.search.filters.tree import Filter
-from anyseek.search.spaces.base import Neighbours, Resolved, Stored, centre
+from anyseek.search.spaces.base import Neighbours, Resolved, Stored, View, centre
 from anyseek.search.types import IdArray, Item
 
 # The most items copied to a store at once.
@@ -76,24 +75,6 @@ class SharedStore(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class SharedView:
-    """The serving store; it makes sure that a search sees each item completely."""
-
-    store: SharedStore
-    centre: FloatArray
-    lacking: int = 0
-
-    def search(self, vectors: FloatArray, k: int, where: Filter | None = None) -> Neighbours:
-        return self.store.search(vectors, k, where)
-
-    def count(self) -> int:
-        return self.store.count()
-
-    def vectors(self, ids: IdArray) -> tuple[IdArray, FloatArray]:
-        return self.store.vectors(ids)
-
-
 class SharedSpace:
     """One space of a collection in shared stores: `store_of(version)` is the one for a version of its centre.
 
@@ -135,10 +116,11 @@ class SharedSpace:
         return {}
 
     @contextmanager
-    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[SharedView]:
+    def reading(self, resolved: Resolved = MappingProxyType({})) -> Iterator[View]:
         """The serving store."""
         serving = self._opened()
-        yield SharedView(self._store_of(serving.centre_version), serving.centre, len(self._lacking))
+        store = self._store_of(serving.centre_version)
+        yield View(serving.centre, len(self._lacking), store.search, store.count, store.vectors)
 
     def keep(self, head: Head, minimum_tail: int) -> int:
         """Update the store on the space's current centre, and remove stores on older centres."""
@@ -217,17 +199,17 @@ class SharedSpace:
     def _fill(self, lease: CursorLease, at: Cursor, head: Head) -> None:
         """Copy every item to the store, then remove ids that belong to no item."""
         after = 0
-        while ids := self._ids_after(after):
+        while True:
+            with self._database.read() as session:
+                ids = items.ids_after(session, self._collection_id, after, PAGE)
+            if not ids:
+                break
             self._bring(at, ids)
             self._advance(lease, at, at.seq, ready=at.ready)
             after = ids[-1]
         for held in self._store_of(at.centre_version).ids():
             self._bring(at, held.tolist(), removing_only=True)
         self._advance(lease, at, head.last_seq)
-
-    def _ids_after(self, item_id: int) -> Sequence[int]:
-        with self._database.read() as session:
-            return items.ids_after(session, self._collection_id, item_id, PAGE)
 
     def _bring(self, at: Cursor, ids: Sequence[int], removing_only: bool = False) -> None:
         """Update items in the store to their current state in the catalogue."""

@@ -69,8 +69,8 @@ def test_a_live_index_opens_anew_after_a_rebuild(
     assert found(engine) == sorted(WORDS)
     for _, index in engine._spaces.values():
         with index.reading() as view:
-            ids, _vectors = view.index.vectors(view.index.search(view.centre[None], 100).ids[0])
-            view.index.delete(ids[:2])
+            ids, _vectors = view.vectors(view.search(view.centre[None], 100).ids[0])
+            index._opened().index.delete(ids[:2])
     assert len(found(engine)) == 3
     rebuild(database, settings, "things")
     assert found(engine) == sorted(WORDS)

@@ -111,13 +111,8 @@ class Requirements:
 
     centre_version: int
     fingerprint: str
-    kind: str
     compacted_seq: int
     last_seq: int
-
-
-def kind_of(index: VectorIndex) -> str:
-    return type(index).__name__
 
 
 def save(folder: Path, held: Frozen, seq: int, centre_version: int, fingerprint: str) -> Path:
@@ -138,10 +133,16 @@ def load(folder: Path, index: VectorIndex, wanted: Requirements) -> Header | Non
     for path in reversed(listed(folder)):
         try:
             header = read_header(path)
-            _check_wanted(path, header, wanted)
+            held = (header.centre_version, header.fingerprint, header.kind)
+            if held != (wanted.centre_version, wanted.fingerprint, type(index).__name__):
+                raise StoreCorrupt(f"the snapshot {path} is of another centre, other weights or another kind of index")
+            if not wanted.compacted_seq <= header.seq <= wanted.last_seq:
+                known = f"{wanted.compacted_seq} to {wanted.last_seq}"
+                raise StoreCorrupt(f"the snapshot {path} ends at entry {header.seq}, but the log has {known}")
             check_file(path, header)
             index.restore(path / "index")
-            _check_count(path, header, index)
+            if index.count() != header.count:
+                raise StoreCorrupt(f"the snapshot {path} has {index.count()} vectors where it says {header.count}")
         except FileNotFoundError:
             continue  # the writer has pruned it in the meantime
         except (StoreCorrupt, OSError, RuntimeError, ValueError) as error:
@@ -201,22 +202,6 @@ def remove(path: Path) -> None:
     """Remove a snapshot. It is renamed first, so that a kill midway leaves no partial snapshot under its name."""
     renamed = path.rename(temporary_beside(path))
     shutil.rmtree(renamed)
-
-
-def _check_wanted(path: Path, header: Header, wanted: Requirements) -> None:
-    held = (header.centre_version, header.fingerprint, header.kind)
-    if held != (wanted.centre_version, wanted.fingerprint, wanted.kind):
-        raise StoreCorrupt(f"the snapshot {path} belongs to another centre, other weights or another kind of index")
-    if not wanted.compacted_seq <= header.seq <= wanted.last_seq:
-        raise StoreCorrupt(
-            f"the snapshot {path} ends at entry {header.seq}, but the log goes on from {wanted.compacted_seq} "
-            f"to {wanted.last_seq}"
-        )
-
-
-def _check_count(path: Path, header: Header, index: VectorIndex) -> None:
-    if index.count() != header.count:
-        raise StoreCorrupt(f"the snapshot {path} has {index.count()} vectors, but its header says {header.count}")
 
 
 def _encode(header: Header) -> bytes:

@@ -57,9 +57,9 @@ def opened(database: Database, settings: Settings) -> LocalSpace:
 
 
 def state(index: LocalSpace) -> State:
-    with index.reading() as view:
-        assert isinstance(view.index, FaissIndex)
-        return view.index.state
+    held = index._opened().index
+    assert isinstance(held, FaissIndex)
+    return held.state
 
 
 def wait_until_tidy(index: LocalSpace) -> None:
@@ -75,9 +75,9 @@ def assert_agrees(database: Database, index: LocalSpace) -> None:
         for page in log.latest_vectors(session, head.id, head.spaces[0].id):
             ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
             expected.update(zip(ids.tolist(), centre(vectors, view.centre), strict=True))
-        ids, vectors = view.index.vectors(np.arange(1, 1_000))
-        assert view.index.count() == len(ids)
-        found = view.index.search(vectors, 1).ids[:, 0]
+        ids, vectors = view.vectors(np.arange(1, 1_000))
+        assert view.count() == len(ids)
+        found = view.search(vectors, 1).ids[:, 0]
     assert ids.tolist() == sorted(expected)
     np.testing.assert_allclose(vectors, np.stack([expected[item_id] for item_id in ids.tolist()]), atol=1e-6)
     assert np.mean(found == ids) > 0.95
@@ -122,7 +122,7 @@ def test_searches_and_changes_go_on_while_it_is_built(
     assert state(index).kind is Kind.HNSW
     assert_agrees(database, index)
     with index.reading() as view:
-        assert view.index.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
+        assert view.search(np.ones((1, DIMENSION), np.float32), 200).ids.shape == (1, 120)
 
 
 @pytest.mark.usefixtures("gallery")
