@@ -151,7 +151,7 @@ def settle(session: Session, head: Head, to_make_again: Sequence[str], index_wor
     log.compact(session, head.id, end, whole=True)
     facets.make_again(session, head.id)
     if index_words:
-        words.index_again(session)
+        words.rebuild_index(session)
     words.make_again(session, head.id)
     for module in (collections, log, item_rows):
         module.fill_checksums(session, head.id)
@@ -197,19 +197,6 @@ def database_faults(session: Session) -> Iterator[str]:
     elif session.scalar(_HAS_AMCHECK) is not None:
         for table in Table.metadata.sorted_tables:
             yield from _of_postgres(session, table.name)
-
-
-def index_disagrees(session: Session, table: str) -> bool:
-    """True if a table of SQLite and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
-    if session.get_bind().dialect.name != "sqlite":
-        return False
-    return session.scalars(text(f"PRAGMA integrity_check({table})")).all() != ["ok"]
-
-
-def rebuild_indexes(session: Session, table: str) -> None:
-    """Make the indexes of a table of SQLite anew."""
-    if session.get_bind().dialect.name == "sqlite":
-        session.execute(text(f"REINDEX {table}"))
 
 
 def mend_indexes(session: Session) -> None:

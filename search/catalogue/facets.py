@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, text
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
@@ -36,6 +36,7 @@ from anyseek.search.types import Attributes, GroupValue, IdArray, Item
 
 _COLUMNS = [FacetRow.item_id, FacetRow.collection_id, *(getattr(FacetRow, name) for name in Facet._fields)]
 _OF_ITEMS = Lookup(select(*_COLUMNS), FacetRow.__table__.c.item_id)  # a row is two numbers and a `Facet`
+NAME = "attributes"  # what users call facets
 _FEW = 5_000  # ids, from which on it is faster to ask for the values of all items
 _LAST_CHARACTER = "\U0010ffff"
 _ORDER: dict[Operator, Callable[[Any, Any], Any]] = {
@@ -65,7 +66,7 @@ def delete(session: Session, ids: Sequence[int]) -> None:
         session.execute(delete_rows(FacetRow).where(FacetRow.item_id.in_(some)))
 
 
-def write_again(session: Session, collection_id: int, some: Sequence[Item]) -> None:
+def write_again(session: Session, collection_id: int, some: Sequence[Item], index_is_of_rows: bool = True) -> None:
     """Replace the facets of items."""
     delete(session, [item.id for item in some])
     insert_of(session, collection_id, {item.id: item.attributes for item in some})
@@ -78,7 +79,27 @@ def make_again(session: Session, collection_id: int) -> None:
         insert_of(session, collection_id, {item.id: item.attributes for item in some if not item.damaged})
 
 
-def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[Item]:
+def indexed(session: Session, rest: Callable[[], None] = lambda: None) -> None:
+    """No index of facets is compared item by item."""
+
+
+def index_differs(some: Sequence[Item], strays: Sequence[int], indexed: object = None) -> bool:
+    """False: see `indexed`."""
+    return False
+
+
+def index_disagrees(session: Session) -> bool:
+    """True if SQLite's table and its indexes disagree. PostgreSQL is not asked: its pages have checksums."""
+    return _is_sqlite(session) and session.scalars(text("PRAGMA integrity_check(facets)")).all() != ["ok"]
+
+
+def rebuild_index(session: Session) -> None:
+    """Rebuild SQLite's indexes from the rows."""
+    if _is_sqlite(session):
+        session.execute(text("REINDEX facets"))
+
+
+def stale(session: Session, collection_id: int, some: Sequence[Item], indexed: object = None) -> list[Item]:
     """The sound items of `some` whose facets do not match their attributes."""
     wrong: list[Item] = []
     for few in chunks(some):
@@ -90,9 +111,9 @@ def stale(session: Session, collection_id: int, some: Sequence[Item]) -> list[It
     return wrong
 
 
-def strays(session: Session) -> list[int]:
-    """The numbers of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
-    if session.get_bind().dialect.name != "sqlite":
+def strays(session: Session, indexed: object = None) -> list[int]:
+    """Ids of items that facets are of, and that are not there; PostgreSQL's foreign keys admit none."""
+    if not _is_sqlite(session):
         return []
     of_none = FacetRow.item_id.not_in(select(ItemRow.id))
     return list(session.scalars(select(FacetRow.item_id).where(of_none).distinct()))
@@ -264,3 +285,7 @@ def _across(column: Any, west: float, east: float) -> ColumnElement[bool]:
     if west <= east:
         return _between(column, west, east)
     return or_(column >= west, column <= east)
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"

@@ -169,7 +169,7 @@ def test_wrong_words_are_seen_and_made_again(
         session.execute(text(statement.format(id=item_id)))
     assert stale(database, filled) == stale_keys
     with database.write() as session:
-        words.index_again(session)
+        words.rebuild_index(session)
         words.make_again(session, filled.id)
     assert stale(database, filled) == []
     assert found(database, filled, "dog") == {"pets/IMG_0042.jpg", "x2"}

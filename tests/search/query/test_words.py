@@ -212,13 +212,13 @@ def test_the_index_that_collections_share_is_read_and_made_once(
         monkeypatch.setattr(catalogue_words, name, noted)
 
     note("indexed")
-    note("index_again")
+    note("rebuild_index")
     make_collection(database, embedder, "other")
     assert verify(database, settings) == []
     rebuild(database, settings, "things")
     rebuild(database, settings, "other", index_words=False)
-    assert done == ["indexed", "index_again"]
+    assert done == ["indexed", "rebuild_index"]
     file = settings.home / "backup.tar"
     backup(database, AssetStore(settings.assets), file)
     restore(Settings(home=settings.home / "other"), file)
-    assert done == ["indexed", "index_again"]
+    assert done == ["indexed", "rebuild_index"]
