@@ -52,21 +52,13 @@ Change = Callable[[Item], Item]
 
 
 def read(session: Session, *where: ColumnElement[bool]) -> list[Item]:
-    """The items for which `where` holds, with their assets; always two statements."""
-    of_items = select(AssetRow.item_id, *_ASSET).join(ItemRow, ItemRow.id == AssetRow.item_id).where(*where)
-    return _with_assets(session.execute(select(*_ITEM).where(*where)), session.execute(of_items))
+    """The items for which `where` holds, with their assets, read in one statement."""
+    return _items(session.execute(_JOINED.where(*where)))
 
 
 def read_by_ids(connection: Connection, ids: Sequence[int]) -> list[Item]:
     """The items with up to a few hundred `ids`, read in one statement; missing ones are left out."""
-    rows: dict[int, Sequence[Any]] = {}
-    assets: dict[int, dict[str, Asset]] = {}
-    for row in _BY_IDS.rows(connection, ids):
-        item_id, of_asset = row[0], row[len(_ITEM) :]
-        rows[item_id] = row
-        if of_asset[0] is not None:
-            assets.setdefault(item_id, {})[of_asset[0]] = _asset(of_asset)
-    return [_item(row[: len(_ITEM)], assets.get(item_id, {})) for item_id, row in rows.items()]
+    return _items(_BY_IDS.rows(connection, ids))
 
 
 def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
@@ -143,23 +135,22 @@ def _change(session: Session, collection_id: int, held: Iterable[Item], change_o
 
 
 def _log_changes(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
-    """Enter changed items in the log, from which other processes learn that their copies are stale."""
+    """Log changed items; from this other processes learn that their copies are stale."""
     entries = [log.NewEntry(log.PAYLOAD, item.id, item.revision) for item in changed]
     log.append(session, collection_id, log.lock(session, collection_id), entries)
 
 
-def _with_assets(items: Iterable[Sequence[Any]], assets: Iterable[Sequence[Any]]) -> list[Item]:
-    """The items made of rows of `_ITEM`, and of rows of an item's id and `_ASSET`."""
-    held: dict[int, dict[str, Asset]] = {}
-    for row in assets:
-        held.setdefault(row[0], {})[row[1]] = Asset(*row[1:])
-    return [_item(row, held.get(row[0], {})) for row in items]
-
-
-def _asset(row: Sequence[Any]) -> Asset:
-    """The asset made of a row of `_ASSET` as the driver gives it, which knows truths as numbers on SQLite."""
-    name, location, stored, *rest = row
-    return Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
+def _items(joined: Iterable[Sequence[Any]]) -> list[Item]:
+    """The items made of rows of `_JOINED`."""
+    rows: dict[int, Sequence[Any]] = {}
+    assets: dict[int, dict[str, Asset]] = {}
+    for row in joined:
+        item_id, (name, location, stored, *rest) = row[0], row[len(_ITEM) :]
+        rows[item_id] = row[: len(_ITEM)]
+        if name is not None:  # SQLite's driver gives truths as numbers, and whatever else a damaged row says
+            held = assets.setdefault(item_id, {})
+            held[name] = Asset(name, location, bool(stored) if stored in (0, 1) else stored, *rest)
+    return [_item(row, assets.get(item_id, {})) for item_id, row in rows.items()]
 
 
 def _item(row: Sequence[Any], assets: Mapping[str, Asset]) -> Item:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
+from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -75,12 +75,17 @@ def write(
     last_seq = collections.lock(session, collection)
     _check(session, collection, new_items)
     held = by_keys(session, collection, [new.key for new in new_items])
-    _refuse_held_elsewhere(collection, new_items, held)
+    for new in new_items:
+        if new.key in held and held[new.key].source_id != new.source_id:
+            raise KeyHeldElsewhere(
+                f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
+                "(another folder or the API); delete that item first or choose another key"
+            )
     vectors = _held_vectors(session, collection, held.values())
     fresh_ids = iter(_insert_new(session, collection.id, [new for new in new_items if new.key not in held]))
     changes = []
     for new in new_items:
-        before = held.get(new.key) or _blank(next(fresh_ids), new)
+        before = held.get(new.key) or Item(next(fresh_ids), new.key, new.source_id, "", None, {}, 0)
         changes.append(_change(collection, before, new, vectors))
     happened = [change for change in changes if change is not None]
     store(session, collection.id, [change.item for change in happened])
@@ -94,7 +99,12 @@ def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int
     """Remove the items that have these keys and return how many there were; unknown keys are ignored."""
     last_seq = collections.lock(session, collection)
     held = by_keys(session, collection, keys).values()
-    _delete(session, [item.id for item in held])
+    ids = [item.id for item in held]
+    facets.delete(session, ids)
+    words.delete(session, ids)
+    for some in chunks(ids):
+        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
+        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
     entries = [NewEntry(log.DELETE, item.id, item.revision + 1) for item in held]
     log.append(session, collection.id, last_seq, entries)
     return len(entries)
@@ -136,13 +146,8 @@ def by_ids(reader: Session | Connection, ids: Sequence[int]) -> dict[int, Item]:
 
 def ids_after(session: Session, collection_id: int, item_id: int, limit: int) -> list[int]:
     """The next `limit` ids of the collection's items above `item_id`, ascending."""
-    query = select(ItemRow.id).where(*above(collection_id, item_id)).order_by(ItemRow.id).limit(limit)
-    return list(session.scalars(query))
-
-
-def above(collection_id: int, item_id: int) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the items of a collection above `item_id`, to be ordered by id."""
-    return item_rows.of_collection(collection_id), ItemRow.id > item_id
+    above = (item_rows.of_collection(collection_id), ItemRow.id > item_id)
+    return list(session.scalars(select(ItemRow.id).where(*above).order_by(ItemRow.id).limit(limit)))
 
 
 def ids_of_keys(session: Session, collection_id: int, keys: AnyCollection[str]) -> dict[str, int]:
@@ -206,15 +211,6 @@ def referenced_locations(session: Session, locations: AnyCollection[str]) -> set
     return found
 
 
-def _refuse_held_elsewhere(collection: Collection, new_items: Sequence[NewItem], held: Mapping[str, Item]) -> None:
-    for new in new_items:
-        if new.key in held and held[new.key].source_id != new.source_id:
-            raise KeyHeldElsewhere(
-                f"the key {new.key!r} in collection {collection.name!r} belongs to an item of another source "
-                "(another folder or the API); delete that item first or choose another key"
-            )
-
-
 def _held_vectors(session: Session, collection: Collection, held: Iterable[Item]) -> HeldVectors:
     ids = [item.id for item in held]
     return {
@@ -248,14 +244,15 @@ def _change(collection: Collection, before: Item, new: NewItem, vectors: HeldVec
     return _Change(new, replace(same, revision=before.revision + 1), spaces)
 
 
-def _blank(item_id: int, new: NewItem) -> Item:
-    """A new item before its first change: revision 0 and no assets."""
-    return Item(item_id, new.key, new.source_id, "", None, {}, 0)
-
-
 def _check(session: Session, collection: Collection, new_items: Sequence[NewItem]) -> None:
     """Raises `BadInput` or `FingerprintMismatch`; see `write`."""
-    _check_spaces(session, collection)
+    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
+    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
+    if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
+        raise FingerprintMismatch(
+            f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
+            "embed the items again"
+        )
     seen: set[str] = set()
     for new in new_items:
         check(collection, new)
@@ -271,7 +268,18 @@ def check(collection: Collection, new: NewItem) -> None:
     if new.caption is not None and not is_storable(new.caption):
         raise BadInput(f"the caption of {new.key!r} has a NUL or an unpaired surrogate; captions are Unicode text")
     stored_attributes(new.key, new.attributes)
-    _check_vectors(collection, new)
+    if new.vectors.keys() != collection.spaces.keys():
+        raise BadInput(
+            f"the item {new.key!r} has vectors for {sorted(new.vectors)}, but the collection {collection.name!r} has "
+            f"the spaces {sorted(collection.spaces)}; give one for each"
+        )
+    for name, vector in new.vectors.items():
+        space = collection.spaces[name]
+        if not fits(space, vector):
+            raise BadInput(
+                f"the vector of {new.key!r} in space {name!r} has shape {vector.shape} and length "
+                f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
+            )
 
 
 def is_key(text: str) -> bool:
@@ -289,37 +297,9 @@ def stored_attributes(key: str, attributes: Attributes) -> dict[str, Any]:
     return stored
 
 
-def _check_spaces(session: Session, collection: Collection) -> None:
-    serving = (SpaceRow.collection_id == collection.id, SpaceRow.state == SpaceState.SERVING)
-    rows = session.execute(select(SpaceRow.id, SpaceRow.fingerprint).where(*serving))
-    if {row.id: row.fingerprint for row in rows} != {s.id: s.fingerprint for s in collection.spaces.values()}:
-        raise FingerprintMismatch(
-            f"the spaces of collection {collection.name!r} have changed since these vectors were made; "
-            "embed the items again"
-        )
-
-
-def _check_vectors(collection: Collection, new: NewItem) -> None:
-    if new.vectors.keys() != collection.spaces.keys():
-        raise BadInput(
-            f"the item {new.key!r} has vectors for {sorted(new.vectors)}, but the collection {collection.name!r} has "
-            f"the spaces {sorted(collection.spaces)}; give one for each"
-        )
-    for name, vector in new.vectors.items():
-        _check_vector(new.key, collection.spaces[name], vector)
-
-
 def fits(space: Space, vector: FloatArray) -> bool:
     """True if the vector has the space's dimension and length 1 (which excludes NaN)."""
     return vector.shape == (space.dimension,) and abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE
-
-
-def _check_vector(key: str, space: Space, vector: FloatArray) -> None:
-    if not fits(space, vector):
-        raise BadInput(
-            f"the vector of {key!r} in space {space.name!r} has shape {vector.shape} and length "
-            f"{np.linalg.norm(vector):.3g}; it takes shape ({space.dimension},) and length 1"
-        )
 
 
 def _insert_new(session: Session, collection_id: int, fresh: Sequence[NewItem]) -> list[int]:
@@ -354,14 +334,6 @@ def store(session: Session, collection_id: int, changed: Sequence[Item]) -> None
     facets.insert_of(session, collection_id, {item.id: item.attributes for item in changed})
     words.delete(session, [item.id for item in changed if item.revision > 1])
     words.insert_of(session, collection_id, changed)
-
-
-def _delete(session: Session, ids: Sequence[int]) -> None:
-    facets.delete(session, ids)
-    words.delete(session, ids)
-    for some in chunks(ids):
-        session.execute(delete_rows(AssetRow).where(AssetRow.item_id.in_(some)))
-        session.execute(delete_rows(ItemRow).where(ItemRow.id.in_(some)))
 
 
 Versions = frozenset[str]
