@@ -22,7 +22,8 @@ from anyseek.search.filters.tree import checked
 from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
 from anyseek.search.spaces.base import Backend, LiveSpace, centre, check_backend, open_backend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL

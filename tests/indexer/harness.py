@@ -26,7 +26,7 @@ from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
 from anyseek.search.settings import Limits, Settings
 from anyseek.search.types import Item, OnDuplicate
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import begin_catalogue
 
 NAME = "c"

@@ -17,7 +17,7 @@ from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import SpaceRow, TuningRow
 from anyseek.search.errors import BadInput, CollectionNotFound, FingerprintMismatch
 from anyseek.search.types import Part, Query, Tuning
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, index, installation
 from tests.indexer.mirrored import Mirrored
 

@@ -16,7 +16,7 @@ from anyseek.search.catalogue.upgrade import upgrade
 from anyseek.search.errors import AnyseekError
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, Item, NewItem, Part, Results
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 
 DIMENSION = 16
 SPACES = ("looks", "means")

@@ -13,8 +13,8 @@ from anyseek.search.errors import StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.base import centre
 from anyseek.search.types import Collection, Part, Query, Results
-from anyseek.search.upkeep.maintenance import rebuild, unchecked, verify
-from anyseek.search.upkeep.repair import uncentred
+from anyseek.search.upkeep.rebuild import rebuild, uncentred
+from anyseek.search.upkeep.verify import unchecked, verify
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, new_item, put, thumbnail, unit, whats
 
 

@@ -275,7 +275,7 @@ def test_a_gallery_centred_on_its_own_mean_still_finds_and_scores_cosines(
 
 def test_nothing_in_search_imports_torch_and_only_qdrant_its_client() -> None:
     script = (
-        "import sys\nimport anyseek.search.engine, anyseek.search.upkeep.maintenance\n"
+        "import sys\nimport anyseek.search.engine, anyseek.search.upkeep.rebuild\n"
         "print('qdrant_client' in sys.modules)\n"
         "import anyseek.search.spaces.qdrant.backend\nprint('torch' in sys.modules)"
     )

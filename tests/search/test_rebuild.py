@@ -10,7 +10,8 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Item, NewItem, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WORDS, WordsEmbedder, item_of, put, remove, thumbnail, whats
 
 

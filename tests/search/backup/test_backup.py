@@ -23,7 +23,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query
-from anyseek.search.upkeep.maintenance import verify
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import (
     WordsEmbedder,
     item_of,

@@ -21,7 +21,8 @@ from anyseek.search.query.fusing import Weighted, fused
 from anyseek.search.query.words import words_of
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query, Words
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WordsEmbedder, keys, make_collection, new_item, text, whats
 
 HELD = {
