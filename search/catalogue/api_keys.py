@@ -125,12 +125,7 @@ class ApiKeyNotFound(NotFound):
 
 
 def add(
-    session: Session,
-    name: str,
-    digest: str,
-    scope: str,
-    expires_at: datetime | None = None,
-    quota: Quota = NO_QUOTA,
+    session: Session, name: str, digest: str, scope: str, expires_at: datetime | None = None, quota: Quota = NO_QUOTA
 ) -> None:
     """Store a key's digest. Raises `ApiKeyExists`; a revoked or expired key keeps its name."""
     if session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)):

@@ -30,14 +30,7 @@ _ITEM = (
     ItemRow.collection_id,
     ItemRow.checksum,
 )
-_ASSET = (
-    AssetRow.name,
-    AssetRow.location,
-    AssetRow.stored,
-    AssetRow.media_type,
-    AssetRow.sha256,
-    AssetRow.size_bytes,
-)
+_ASSET = (AssetRow.name, AssetRow.location, AssetRow.stored, AssetRow.media_type, AssetRow.sha256, AssetRow.size_bytes)
 # One statement for an item and its assets, so that both are of one moment; compiled once, because building or compiling
 # it takes several times as long as running it.
 _JOINED = select(*_ITEM, *_ASSET).outerjoin(AssetRow, AssetRow.item_id == ItemRow.id)

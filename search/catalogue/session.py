@@ -257,7 +257,9 @@ class Database:
             self.engine = _postgres_engine(url, patience_seconds)
         self._commits = CommitWatch(self.engine)
         # SQLite's driver commits by itself already (`_prepare_sqlite`), and must not be told to again.
-        self._single = self.engine if url.startswith("sqlite") else _committing_by_itself(self.engine)
+        self._single = self.engine
+        if not url.startswith("sqlite"):
+            self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -282,12 +284,7 @@ class Database:
         sqlite = self.engine.dialect.name == "sqlite"
         deadline = time.monotonic() + self._patience_seconds()
         turn = writer_queue(self.engine).turn(self._patience_seconds()) if sqlite else nullcontext()
-        with (
-            timed(Stage.CATALOGUE),
-            turn,
-            Session(self.engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
+        with timed(Stage.CATALOGUE), turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             if sqlite:
                 self._set_busy_timeout(session.connection(), 0)
                 begin_immediate(session.connection(), deadline)
@@ -337,21 +334,14 @@ def connection_of(reader: Session | Connection) -> Connection:
     return reader.connection() if isinstance(reader, Session) else reader
 
 
-def _committing_by_itself(engine: Engine) -> Engine:
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
-
-
 def _postgres_engine(url: str, patience_seconds: int | None) -> Engine:
-    waits = {} if patience_seconds is None else _impatience(patience_seconds)
+    waits: dict[str, Any] = {}
+    if patience_seconds is not None:  # a lock is told by its name only if its time is up before that of the statement
+        options = f"-c lock_timeout={500 * patience_seconds} -c statement_timeout={1000 * patience_seconds}"
+        waits = {"connect_timeout": patience_seconds, "options": options}
     engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
     event.listen(engine, "after_cursor_execute", _have_silence_counted)
     return engine
-
-
-def _impatience(seconds: int) -> dict[str, Any]:
-    # A lock is told by its name only if its time is up before that of the statement.
-    options = f"-c lock_timeout={500 * seconds} -c statement_timeout={1000 * seconds}"
-    return {"connect_timeout": seconds, "options": options}
 
 
 def _have_silence_counted(

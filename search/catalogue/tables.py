@@ -174,13 +174,7 @@ class ItemRow(Table):
 
 
 _charged = ItemRow.charged_to.is_not(None)
-Index(
-    "items_by_charge",
-    ItemRow.charged_to,
-    ItemRow.stored_bytes,
-    sqlite_where=_charged,
-    postgresql_where=_charged,
-)
+Index("items_by_charge", ItemRow.charged_to, ItemRow.stored_bytes, sqlite_where=_charged, postgresql_where=_charged)
 
 
 class AssetRow(Table):

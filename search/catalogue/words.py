@@ -47,11 +47,7 @@ _INDEX_AGAIN = text("INSERT INTO words_index (words_index) VALUES ('rebuild')")
 def insert_of(session: Session, collection_id: int, changed: Sequence[Item]) -> None:
     """Write the words of items that have none."""
     rows = [
-        {
-            "item_id": item.id,
-            "collection_id": collection_id,
-            "words": document(item.key, item.caption, item.attributes),
-        }
+        {"item_id": item.id, "collection_id": collection_id, "words": document(item.key, item.caption, item.attributes)}
         for item in changed
     ]
     if rows:

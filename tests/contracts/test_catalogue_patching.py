@@ -18,11 +18,7 @@ from tests.search.gallery import WordsEmbedder, item_of, new_item, put
 def patch(database: Database, collection: Collection, key: str, change: dict[str, Any], *versions: str) -> Item:
     with database.write() as session:
         return items.change_attributes(
-            session,
-            collection,
-            key,
-            lambda held: items.merged(held, change),
-            frozenset(versions) if versions else None,
+            session, collection, key, lambda held: items.merged(held, change), frozenset(versions) if versions else None
         )
 
 

@@ -32,14 +32,7 @@ from tests.search.gallery import DIMENSION, WordsEmbedder, direction, keys, make
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
 
 
-@pytest.fixture(
-    params=[
-        "faiss",
-        "qdrant",
-        "table",
-        pytest.param("qdrant server", marks=NEEDS_SERVER),
-    ]
-)
+@pytest.fixture(params=["faiss", "qdrant", "table", pytest.param("qdrant server", marks=NEEDS_SERVER)])
 def home_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that name each backend, in a data directory of its own."""
     for name, backend in ADDED.items():

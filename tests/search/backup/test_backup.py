@@ -24,19 +24,8 @@ from anyseek.search.errors import BackupCorrupt, BackupUnknown, TargetNotEmpty
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Query
 from anyseek.search.upkeep.verify import verify
-from tests.search.gallery import (
-    WordsEmbedder,
-    item_of,
-    keys,
-    make_collection,
-    open_catalogue,
-    put,
-    remove,
-    thumbnail,
-)
-from tests.search.gallery import (
-    text as words,
-)
+from tests.search.gallery import WordsEmbedder, item_of, keys, make_collection, open_catalogue, put, remove, thumbnail
+from tests.search.gallery import text as words
 
 POSTGRES = "ANYSEEK_TEST_POSTGRES"
 

@@ -58,13 +58,7 @@ def test_the_newest_wanted_one_is_taken_by_number_not_by_name(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"centre_version": 2},
-        {"fingerprint": "other"},
-        {"compacted_seq": 10},
-        {"last_seq": 8},
-    ],
+    "change", [{"centre_version": 2}, {"fingerprint": "other"}, {"compacted_seq": 10}, {"last_seq": 8}]
 )
 def test_one_of_another_state_is_not_used(tmp_path: Path, change: dict, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path)

@@ -94,11 +94,7 @@ def test_a_snapshot_and_the_tail_equal_the_log(
 
 
 def test_long_tails_are_read_in_pages(
-    database: Database,
-    embedder: WordsEmbedder,
-    collection: Collection,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, embedder: WordsEmbedder, collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = opened(database, folder)
     put(database, collection, embedder, [f"k{number}" for number in range(30)])
