@@ -40,7 +40,7 @@ class AssetStore:
         location = f"{digest[:2]}/{digest[2:]}"
         path = self.root / location
         with self._lock(shared=True):
-            if _content(path) == data:
+            if path.exists() and path.read_bytes() == data:
                 os.utime(path)  # resets its age, so that `remove_unreferenced` leaves it to the coming transaction
             else:
                 write_file(path, data)
@@ -140,12 +140,14 @@ class AssetStore:
         `grace_seconds` stay, since the transaction that will refer to them may still be open.
         """
         removed = 0
-        for folder in _folders(self.root):
+        for folder in sorted(path for path in self.root.glob("*") if path.is_dir()):
             old = {f"{folder.name}/{file.name}" for file in folder.iterdir() if _is_old(file, grace_seconds)}
             unused = old - set(referenced(old))
             with self._lock(shared=False):
                 for location in sorted(unused):
-                    removed += _remove_old(self.root / location, grace_seconds)
+                    if _is_old(self.root / location, grace_seconds):  # it may have been put again in the meantime
+                        (self.root / location).unlink()
+                        removed += 1
         return removed
 
     def _path(self, asset: Asset) -> Path:
@@ -178,31 +180,11 @@ def _changed(asset: Asset, path: Path, what: str) -> AnyseekError:
     )
 
 
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    if root.is_dir():
-        yield from sorted(path for path in root.iterdir() if path.is_dir())
-
-
 def _is_old(file: Path, grace_seconds: float) -> bool:
     try:
         return file.stat().st_mtime <= time.time() - grace_seconds
     except FileNotFoundError:
         return False
-
-
-def _remove_old(file: Path, grace_seconds: float) -> bool:
-    """Check the age again, now that nobody can put: the file may have been put again in the meantime."""
-    if not _is_old(file, grace_seconds):
-        return False
-    file.unlink()
-    return True
 
 
 PICTURE = "rgb"

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -89,8 +90,9 @@ class Place:
         if order is Order.KEY:
             return cls(cursor)
         moment, space, key = cursor.partition(" ")
-        if space and (not moment or _is_moment(moment)):
-            return cls(key, float(moment) if moment else None)
+        with suppress(ValueError):
+            if space and (not moment or math.isfinite(float(moment))):
+                return cls(key, float(moment) if moment else None)
         raise BadInput(f"`after` is {cursor[:40]!r}, which is no cursor of this listing; send the `next` of a page")
 
     def cursor(self, order: Order) -> str:
@@ -98,13 +100,6 @@ class Place:
         if order is Order.KEY:
             return self.key
         return f"{'' if self.moment is None else repr(self.moment)} {self.key}"
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 _Row = tuple[int, str, float | None]
@@ -134,17 +129,15 @@ def page(
     else:
         passing = set(facets.ids_where(session, collection.id, where).tolist())
         rows = _passing(following, passing, after, limit)
-    found = items.by_ids(session, [row[0] for row in rows])
-    return [(_sound(found.get(item_id), key), Place(key, moment)) for item_id, key, moment in rows]
-
-
-def _sound(item: Item | None, key: str) -> Item:
-    """The item that was listed as `key`. Raises `StoreCorrupt` if it is damaged, or an index says otherwise."""
-    if item is not None:
-        items.refuse_damaged(item)
-    if item is None or item.key != key:
-        raise StoreCorrupt(f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild")
-    return item
+    held = items.by_ids(session, [row[0] for row in rows])
+    for item_id, key, _ in rows:
+        if item_id in held:
+            items.refuse_damaged(held[item_id])
+        if item_id not in held or held[item_id].key != key:
+            raise StoreCorrupt(
+                f"the database is damaged: it lists an item {key!r} that it does not have; anyseek rebuild"
+            )
+    return [(held[item_id], Place(key, moment)) for item_id, key, moment in rows]
 
 
 def drawn_ids(session: Session, collection_id: int, most: int) -> list[int]:

@@ -61,10 +61,8 @@ def open_job(
     """
     collections.lock(session, collection)
     wanted = list(spaces)
-    if active := _active(session, collection, REEMBED, model):
-        if owner:
-            jobs.adopt(session, active, owner, is_alive)
-        return jobs.get(session, active)
+    if job := _active(session, collection, REEMBED, model, owner, is_alive):
+        return job
     served = {space.name: space.fingerprint for space in collection.spaces.values()}
     if served == {space.name: space.fingerprint for space in wanted}:
         raise AlreadyEmbedded(f"the collection {collection.name!r} already has the vectors of {model}")
@@ -79,10 +77,8 @@ def open_rollback(session: Session, collection: Collection, owner: str | None, i
     Raises `NothingKept`, `ReembedUnderWay`.
     """
     collections.lock(session, collection)
-    if active := _active(session, collection, ROLLBACK, None):
-        if owner:
-            jobs.adopt(session, active, owner, is_alive)
-        return jobs.get(session, active)
+    if job := _active(session, collection, ROLLBACK, None, owner, is_alive):
+        return job
     space_switch.bring_back(session, collection)
     audit.record(session, "collection.rollback", collection.name)
     return _new_job(session, collection, ROLLBACK, owner)
@@ -211,15 +207,19 @@ def check_idle(session: Session, collection: Collection) -> None:
         raise _under_way(session, collection, job_id)
 
 
-def _active(session: Session, collection: Collection, kind: str, model: str | None) -> int | None:
-    """The active job of this kind and model. Raises `ReembedUnderWay` if another one is active."""
+def _active(
+    session: Session, collection: Collection, kind: str, model: str | None, owner: str | None, is_alive: IsAlive
+) -> Job | None:
+    """The active job of this kind and model, adopted by `owner`. Raises `ReembedUnderWay` if another one is active."""
     job_id = _last_job(session, collection.id)
     if job_id is None or (job := jobs.get(session, job_id)).state not in ACTIVE:
         return None
     target = space_switch.target(session, collection.id)
     if job.kind != kind or target is None or model not in (None, target.model):
         raise _under_way(session, collection, job_id)
-    return job_id
+    if owner:
+        jobs.adopt(session, job_id, owner, is_alive)
+    return jobs.get(session, job_id)
 
 
 def _under_way(session: Session, collection: Collection, job_id: int) -> ReembedUnderWay:
