@@ -129,7 +129,10 @@ def note_absent(session: Session, collection_id: int, where: Filter) -> str | No
     every = [condition for condition in conditions(where) if condition.field not in (KEY, CAPTION)]
     for name in dict.fromkeys(condition.field for condition in every):
         if not _is_held(session, collection_id, name):
-            return _sentence(name, _paths(session, collection_id))
+            newest = select(ItemRow.id).where(ItemRow.collection_id == collection_id).order_by(ItemRow.id.desc())
+            some = select(newest.limit(_LOOKED_AT).subquery().c.id)
+            paths = select(FacetRow.path).where(FacetRow.item_id.in_(some)).distinct().order_by(FacetRow.path)
+            return _sentence(name, session.scalars(paths).all())
     notes = (_note_of_text(session, collection_id, condition) for condition in every)
     return next((found for found in notes if found), None)
 
@@ -170,26 +173,14 @@ def _is_held(session: Session, collection_id: int, field: str) -> bool:
     return False
 
 
-def _paths(session: Session, collection_id: int) -> list[str]:
-    newest = select(ItemRow.id).where(ItemRow.collection_id == collection_id).order_by(ItemRow.id.desc())
-    some = newest.limit(_LOOKED_AT).subquery()
-    query = select(FacetRow.path).where(FacetRow.item_id.in_(select(some.c.id))).distinct().order_by(FacetRow.path)
-    return list(session.scalars(query))
-
-
 def _sentence(field: str, paths: Sequence[str]) -> str:
     absent = f"no item has the attribute {field!r}"
-    near = _near(field, paths)
-    if near:
+    wanted = field.lower()
+    # Spelt alike, in any case, as a whole or in their last step.
+    same_step = [path for path in paths if wanted in (path.lower(), path.lower().rpartition(".")[2])]
+    if near := list(dict.fromkeys([*same_step, *alike(field, paths)]))[:3]:
         return f"{absent}; did you mean {_either(near)}?"
     if paths:
         more = ", …" if len(paths) > _SHOWN else ""
         return f"{absent}; there are {', '.join(paths[:_SHOWN])}{more}"
     return f"{absent}, nor any other"
-
-
-def _near(field: str, paths: Sequence[str]) -> list[str]:
-    """Up to three paths that are spelt alike, in any case, as a whole or in their last step."""
-    wanted = field.lower()
-    same_step = [path for path in paths if wanted in (path.lower(), path.lower().rpartition(".")[2])]
-    return list(dict.fromkeys([*same_step, *alike(field, paths)]))[:3]

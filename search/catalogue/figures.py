@@ -37,17 +37,14 @@ def figures(session: Session) -> Figures:
     """Reads the open and the quarantined rows of the ledger, by its index, and a few others."""
     inputs = _inputs(session)
     now = clock(session)
+    by_state = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
+    jobs = {state.value: 0 for state in ACTIVE} | _numbers(session, by_state)
     leases = {
         "inputs": inputs[ledger.LEASED],
         "snapshots": _count(session, SnapshotLeaseRow.expires_at > now),
         "cursors": _count(session, CursorRow.expires_at > now),
     }
-    return Figures(_jobs(session), inputs, _quarantined(session), leases, _count(session, OwnerRow.expires_at > now))
-
-
-def _jobs(session: Session) -> dict[str, int]:
-    query = select(JobRow.state, func.count()).where(JobRow.state.in_(ACTIVE)).group_by(JobRow.state)
-    return {state.value: 0 for state in ACTIVE} | _numbers(session, query)
+    return Figures(jobs, inputs, _quarantined(session), leases, _count(session, OwnerRow.expires_at > now))
 
 
 def _inputs(session: Session) -> dict[str, int]:

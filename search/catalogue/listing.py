@@ -54,11 +54,6 @@ def _below(collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
     return of_collection, ItemRow.key > folder, ItemRow.key < folder[:-1] + _AFTER_SLASH
 
 
-def _directly_in(session: Session, collection_id: int, folder: str) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the items in a folder, without those of folders in it."""
-    return *_below(collection_id, folder), _place_of_slash(session, folder) == 0
-
-
 def _place_of_slash(session: Session, folder: str) -> ColumnElement[Any]:
     """The place of a key's next slash _below `folder`, counted from 1 behind the folder's path; 0 without one."""
     find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
@@ -122,7 +117,7 @@ def page(
     """
     wanted: _Conditions = (ItemRow.collection_id == collection.id,)
     if folder is not None:
-        wanted = _directly_in(session, collection.id, folder)
+        wanted = (*_below(collection.id, folder), _place_of_slash(session, folder) == 0)
     following = _by_key(session, wanted) if order is Order.KEY else _by_date(session, collection.id, wanted, order)
     if where is None:
         rows = following(after, limit)

@@ -104,7 +104,9 @@ def write(session: Session, target: Target, made: Sequence[tuple[Lease, Made]], 
     """
     ledger.check(session, [lease for lease, _ in made])
     space_switch.check_target(session, target)
-    now = _revisions(session, [new.item_id for _, new in made])
+    now: dict[int, int] = {}
+    for some in chunks([new.item_id for _, new in made]):
+        now.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
     fresh = [(lease, new) for lease, new in made if now.get(new.item_id) == new.revision]
     changed = [lease for lease, new in made if now.get(new.item_id, new.revision) != new.revision]
     gone = [Settled(lease, ledger.UNCHANGED) for lease, new in made if new.item_id not in now]
@@ -179,7 +181,11 @@ def leave_out(session: Session, collection: Collection) -> int:
             f"not every item of the collection {collection.name!r} has been tried with {target.model}; wait for job "
             f"{job_id}, or run the same anyseek collections reembed again"
         )
-    out = _lacking_keys(session, target)
+    out: list[str] = []
+    after = 0
+    while found := space_switch.lacking(session, target, after, PAGE):
+        out += [item.key for item in found]
+        after = found[-1].item_id
     space_switch.switch(session, target)
     item_rows.forget_content(session, collection.id, out)
     session.execute(update(JobRow).where(JobRow.id == job_id).values(state=JobState.DONE, error=None))
@@ -244,22 +250,6 @@ def _new_job(session: Session, collection: Collection, kind: str, owner: str | N
     session.add(row)
     session.flush()
     return jobs.get(session, row.id)
-
-
-def _lacking_keys(session: Session, target: Target) -> list[str]:
-    keys: list[str] = []
-    after = 0
-    while found := space_switch.lacking(session, target, after, PAGE):
-        keys += [item.key for item in found]
-        after = found[-1].item_id
-    return keys
-
-
-def _revisions(session: Session, ids: Sequence[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for some in chunks(ids):
-        found.update(session.execute(select(ItemRow.id, ItemRow.revision).where(ItemRow.id.in_(some))).all())
-    return found
 
 
 def _log(session: Session, target: Target, made: Sequence[Made]) -> None:

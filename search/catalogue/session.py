@@ -119,7 +119,9 @@ def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
         return connection
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE or not _has_no_log(path):
+        log = path.with_name(f"{path.name}-wal")
+        has_no_log = path.exists() and path.stat().st_size > 0 and (not log.exists() or log.stat().st_size == 0)
+        if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE or not has_no_log:
             raise
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1",
@@ -128,11 +130,6 @@ def _connect_sqlite(path: Path, wait: float) -> sqlite3.Connection:
         isolation_level=None,
         factory=Unwritable,
     )
-
-
-def _has_no_log(path: Path) -> bool:
-    log = path.with_name(f"{path.name}-wal")
-    return path.exists() and path.stat().st_size > 0 and (not log.exists() or log.stat().st_size == 0)
 
 
 def _drop_unwritable(connection: object, record: ConnectionPoolEntry) -> None:

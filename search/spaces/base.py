@@ -197,7 +197,8 @@ def nearest(find: Find, vectors: FloatArray, k: int, count: int | None = None) -
         return none_found(len(vectors))
     wanted = min(k + 1, most)
     found = find(vectors, wanted)
-    while found.ids.shape[1] == wanted < most and _is_tied(found, k):
+    # Neighbours that are not listed may have the k-th score of a query.
+    while found.ids.shape[1] == wanted < most and np.any(found.scores[:, -1] == found.scores[:, k - 1]):
         wanted = min(2 * wanted, most)
         found = find(vectors, wanted)
     return best(found.ids, found.scores, k)
@@ -215,11 +216,6 @@ def best(ids: IdArray, scores: FloatArray, k: int) -> Neighbours:
 def none_found(queries: int) -> Neighbours:
     """The result of `queries` queries without hits."""
     return Neighbours(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
-
-
-def _is_tied(found: Neighbours, k: int) -> bool:
-    """True if neighbours that are not listed may have the k-th score of a query."""
-    return bool(np.any(found.scores[:, -1] == found.scores[:, k - 1]))
 
 
 def open_backend(database: Database, settings: Settings) -> Backend:

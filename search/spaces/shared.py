@@ -126,7 +126,13 @@ class SharedSpace:
         """Update the store on the space's current centre, and remove stores on older centres."""
         self._look()
         if self._serving is not None:
-            self._drop_before(self._serving.centre_version)
+            with self._database.read() as session:
+                held = leases.cursors_of(session, self._space.id)
+            for cursor in held:
+                if cursor.centre_version < self._serving.centre_version:
+                    self._store_of(cursor.centre_version).clear()
+                    with self._database.write() as session:
+                        leases.delete_cursor(session, self._space.id, cursor.centre_version)
         version = head.centre_version(self._space.id)
         if self._serving is None or self._serving.centre_version != version:
             self._drive(version)
@@ -243,11 +249,3 @@ class SharedSpace:
             if cursor.centre_version == lease.centre_version:
                 return cursor
         raise LeaseLost("the space is no longer in the index on this centre")
-
-    def _drop_before(self, version: int) -> None:
-        with self._database.read() as session:
-            older = [cursor for cursor in leases.cursors_of(session, self._space.id) if cursor.centre_version < version]
-        for cursor in older:
-            self._store_of(cursor.centre_version).clear()
-            with self._database.write() as session:
-                leases.delete_cursor(session, self._space.id, cursor.centre_version)

@@ -260,7 +260,8 @@ class Lag:
 def lag_of(database: Database, open_space: OpenSpace) -> Lag:
     """The lag of the worst collection. Reads a few rows of the catalogue for each collection, and lists its folder."""
     behind: list[tuple[int, Stored]] = []
-    heads = _heads(database)
+    with database.read() as session:
+        heads = [collections.head_by_id(session, held) for held in sorted(collections.ids(session))]
     for head in heads:
         stored = [open_space(head, space).stored() for space in head.spaces]
         if stored:
@@ -271,8 +272,3 @@ def lag_of(database: Database, open_space: OpenSpace) -> Lag:
     ages = [(now - stored.at).total_seconds() for _, stored in late if stored.at is not None]
     entries = max((entries for entries, _ in late), default=0)
     return Lag(len(heads), entries, max(ages, default=0.0))
-
-
-def _heads(database: Database) -> list[Head]:
-    with database.read() as session:
-        return [collections.head_by_id(session, collection_id) for collection_id in sorted(collections.ids(session))]

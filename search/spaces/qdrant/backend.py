@@ -256,7 +256,7 @@ class QdrantBackend:
         with self._database.read() as session:
             known = collections.space_ids(session)
         for name, hit in hits:
-            if _space_of(str(hit.value)) not in known:
+            if int(str(hit.value).split("-")[1]) not in known:
                 remove_tenant(client, name, Tenant(str(hit.value)))
 
     def close(self) -> None:
@@ -284,7 +284,3 @@ def _connected(settings: Settings) -> QdrantClient:
 
 def _tenant(collection_id: int, space_id: int, version: int) -> Tenant:
     return Tenant(f"{collection_id}-{space_id}-{version}", version % VERSIONS << ID_BITS)
-
-
-def _space_of(tenant: str) -> int:
-    return int(tenant.split("-")[1])

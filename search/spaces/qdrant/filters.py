@@ -47,8 +47,9 @@ INDEXED: Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams] = {
 
 def payload_of(item: Item) -> dict[str, Any]:
     """The filterable attributes of an item. Attributes that begin with @, which no filter can name, are left out."""
+    own = [(tree.KEY, item.key)] + ([] if item.caption is None else [(tree.CAPTION, item.caption)])
     facets = [facet for facet in facets_of(item.attributes) if not facet.path.startswith("@")]
-    facets += [Facet(path, text=text[: tree.LONGEST_TEXT + 1]) for path, text in _own_texts(item)]
+    facets += [Facet(path, text=text[: tree.LONGEST_TEXT + 1]) for path, text in own]
     paths = {facet.path[:end] for facet in facets for end in _ends(facet.path)}
     held = {"facets": [_as_object(facet) for facet in facets], "paths": sorted(paths)}
     points = list(islice(_points(facets), MOST_POINTS))
@@ -78,10 +79,6 @@ def as_condition(where: Filter) -> models.Filter:
             centre = models.GeoPoint(lat=lat, lon=lon)
             circle = models.FieldCondition(key="at", geo_radius=models.GeoRadius(center=centre, radius=km * 1000))
             return _nested("points", field, _all(circle))
-
-
-def _own_texts(item: Item) -> list[tuple[str, str]]:
-    return [(tree.KEY, item.key)] + ([] if item.caption is None else [(tree.CAPTION, item.caption)])
 
 
 def _ends(path: str) -> list[int]:
