@@ -6,8 +6,7 @@ import numpy as np
 
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import read_record
-from anyseek.model.compute.device_parity import LEAST_COSINE, lowest_cosines
-from anyseek.model.compute.devices import CPU, split_device
+from anyseek.model.compute.devices import CPU, LEAST_COSINE, split_device
 from anyseek.model.compute.placement import settled_device
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import BadDevice, ModelError, UnknownModel
@@ -34,7 +33,7 @@ def verify_model(name: str, home: Path, say: Say, device: str = CPU) -> list[str
     """Check everything that belongs to `name` and run it; returns what is wrong, nothing if all is right.
 
     On another `device` than the CPU a model that embeds is run too, and must have the vectors that it has on the CPU
-    (`anyseek.model.compute.device_parity`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
+    (`LEAST_COSINE`). `say` gets a line for what is right. Raises `UnknownModel`, `BadDevice`.
     """
     name, own = split_device(name)
     name, device = _known_as(full_name(name)), settled_device(own or device)
@@ -71,7 +70,9 @@ def _compare(here: Embedder, there: Embedder, device: str, say: Say) -> list[str
         say(f"{there.name}  right on {device}, where its vectors have a fingerprint of their own: {there.fingerprint}")
         return []
     samples = [Sample({name: _TRIALS[MODALITIES[name].content]}) for name in _tried(here)]
-    cosines = lowest_cosines(here, there, samples)
+    spaces = list(here.spaces)
+    of_here, of_there = here.embed(samples, spaces), there.embed(samples, spaces)
+    cosines = {space: float((of_here[space] * of_there[space]).sum(axis=1).min()) for space in spaces}
     wrong = [
         f"{here.name} on {device} has other vectors in {space} than on the CPU: their cosine is {cosine:.6f}, "
         f"at least {LEAST_COSINE} is right; leave ANYSEEK_DEVICE at cpu for it"

@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.encoders.conse import class_names
-from anyseek.model.encoders.efficientnet import Features
+from anyseek.model.encoders.efficientnet import Features, class_names
 from anyseek.model.image_attributes import Told
 from anyseek.model.seam import Certainty, Guess, Prediction, Value
 from anyseek.model.towers.space import LEARNED, PLACES, WHOLE, WORDS, Towers

@@ -33,8 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.quantized import dequantized, quantized
-from anyseek.model.encoders.conse import conse
-from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
 from anyseek.model.towers.looks import places_vectors, whole_vectors

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,10 +11,9 @@ from torch import Tensor
 from anyseek.model.bridges.vector_prediction import vector_targets
 from anyseek.model.colours.space import COLOURS, PALETTE, colour_space
 from anyseek.model.compute.devices import CPU
-from anyseek.model.compute.options import switches
 from anyseek.model.compute.placement import chosen_device
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, Features, load_efficientnet
-from anyseek.model.encoders.fastest import FastestEncoder, load_fastest
+from anyseek.model.encoders.fused import load_fastest
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
@@ -65,21 +65,20 @@ class FirstUsedEncoder:
     """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        openvino = switches().openvino  # what holds when the model is loaded, not with the first picture
-        self._network = Once(lambda: _image_encoder(path, device, openvino))
+        self._network = Once(lambda: _image_encoder(path, device))
 
     def __call__(self, pixels: Tensor) -> Features:
         """As `EfficientNetLite0.forward`."""
-        return self._network()(pixels)
+        return cast(Features, self._network()(pixels))
 
     def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """As `EfficientNetLite0.levels`."""
         return self._network().levels(pixels)
 
 
-def _image_encoder(path: Path, device: torch.device, openvino: bool) -> FastestEncoder | EfficientNetLite0:
-    """On a CPU in the way that is fastest there; a card takes torch's own layers."""
-    return load_fastest(path, openvino) if device.type == CPU else load_efficientnet(path).to(device)
+def _image_encoder(path: Path, device: torch.device) -> EfficientNetLite0:
+    """On a CPU with fused operations; a card takes torch's own layers."""
+    return load_fastest(path) if device.type == CPU else load_efficientnet(path).to(device)
 
 
 def captioner_of(bundle: Bundle, specialists: Specialists) -> Captioner:

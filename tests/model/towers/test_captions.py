@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyseek.model.encoders.conse import class_names
-from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, class_names
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.seam import Prediction
 from anyseek.model.towers.captions import SIGNALS, Calibration, Candidate, Captioner, From
