@@ -57,7 +57,7 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
 
     home = read_settings().home
     if source is not None and name != "encoders":
-        raise BadInput("--from works only for `encoders`; use `anyseek models import` for other weights")
+        raise BadInput("--from works only for `encoders`")
     if name in ("encoders", *ALIASES) or name.startswith("openclip:"):
         made = [f"made {path}" for path in _pull_other(name, home, source)]
     else:
@@ -156,31 +156,13 @@ def recommend(as_json: bool) -> None:
             click.echo(f"    {command}")
 
 
-@models.command("import")
-@click.argument("folder", type=_FOLDER)
-@click.option("--name", help="The checkpoint that FOLDER holds, if its name does not say so.")
-def import_(folder: Path, name: str | None) -> None:
-    """Install published weights that were fetched elsewhere into FOLDER.
-
-    FOLDER holds folders named like the repositories (4M-21_B/model.safetensors), the vocabulary, or both. The Hub's own
-    cache works too. Everything is checked, then copied.
-    """
-    from anyseek.model.fourm.published.import_folder import import_folder
-    from anyseek.model.fourm.published.store import LICENCE_NOTICE
-
-    records = import_folder(folder, read_settings().home, _say, name)
-    _say(LICENCE_NOTICE)
-    for record in records:
-        click.echo(_installed(record))
-
-
 @models.command()
 @click.argument("name")
 def verify(name: str) -> int:
     """Check the files of NAME, load everything and run it. Exits with 1 and a list if something is wrong.
 
-    For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte and runs
-    the networks one after another, so larger ones take minutes.
+    For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte, so larger
+    ones take minutes.
     """
     from anyseek.model.compute.options import switching
     from anyseek.model.library.verification import verify_model

@@ -82,3 +82,11 @@ def published(name: str) -> Published:
     if row is None:
         raise UnknownModel(f"{name!r} is not a published checkpoint; those are {', '.join(PUBLISHED)}")
     return row
+
+
+def with_needs(name: str) -> list[str]:
+    """A checkpoint or the vocabulary, with the tokenizers and the vocabulary that it needs. Raises `UnknownModel`."""
+    if name == VOCABULARY:
+        return [name]
+    row = published(name)
+    return [row.name, *row.needs, *([VOCABULARY] if row.needs else [])]
