@@ -53,7 +53,7 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     encoders that the bundled weights need; openclip:ARCH/PRETRAINED, such as openclip:ViT-B-16/datacomp_xl_s13b_b90k;
     or `photos`, the open_clip model that is recommended for photo libraries.
     """
-    from anyseek.model.openclip.aliases import ALIASES
+    from anyseek.model.openclip.files import ALIASES
 
     home = read_settings().home
     if source is not None and name != "encoders":
@@ -126,7 +126,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
     first ten hits, on sources that were left out of the fit.
     """
     from anyseek.model.bridges.files import PREFIX, default_name
-    from anyseek.model.openclip.aliases import full_name
+    from anyseek.model.openclip.files import full_name
     from anyseek.model.training.bridges.adapt import Wanted, trial_lines
     from anyseek.model.training.bridges.adapt import adapt as make_bridge
 
@@ -144,7 +144,7 @@ def adapt(name: str, paths: tuple[Path, ...], bridge: str | None, limit: int, pl
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def recommend(as_json: bool) -> None:
     """Say which model suits which pictures, and which commands are left to run for it."""
-    from anyseek.model.library.recommended import recommendations
+    from anyseek.model.library.installed import recommendations
 
     for row in recommendations(read_settings().home):
         if as_json:

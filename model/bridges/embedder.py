@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.bridges.features import features_of
 from anyseek.model.bridges.files import NUMBERS_FILE, folder_of, read_record
-from anyseek.model.bridges.space import Bridge, fingerprint_of, load_bridge, unit
+from anyseek.model.bridges.space import Bridge, features_of, fingerprint_of, load_bridge, unit
 from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt

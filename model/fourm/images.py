@@ -17,9 +17,9 @@ from torch import Tensor
 from anyseek.model.fourm.bundled.layout import DENSE
 from anyseek.model.modalities.coco import CLASSES, LABELS, label_of
 from anyseek.model.modalities.drawings import ByteArray, ink
+from anyseek.model.modalities.edge_detection import edge_lines
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
-from anyseek.model.modalities.thin_lines import edge_lines
 from anyseek.model.modalities.values import check_value
 from anyseek.model.seam import FloatArray, Regions, Value
 from anyseek.model.tokenizers.outputs import images_to_uint8, logits_to_labels

@@ -1,7 +1,7 @@
 """Any-to-any prediction with a 4M network: plan every target, decode its tokens, turn them into values."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -10,10 +10,9 @@ from torch import Tensor
 from anyseek.model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
 from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
-from anyseek.model.fourm.plans import ALONE, SUPER_RESOLUTION, Plan, changed_plan, default_plan
 from anyseek.model.generation.generate import generate
 from anyseek.model.generation.run import Observer, Options, Pass
-from anyseek.model.generation.schedule import Step, chain
+from anyseek.model.generation.schedule import Scheme, Step, TargetPlan, chain
 from anyseek.model.generation.state import ModalityState, empty_target, given_sequence, text_target
 from anyseek.model.generation.state import given as given_input
 from anyseek.model.modalities.formats.sam_instances import (
@@ -25,9 +24,83 @@ from anyseek.model.modalities.formats.sam_instances import (
 from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.config import ModalityConfig
-from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
+from anyseek.model.network.config import EmbeddingKind, ModalityConfig
+from anyseek.model.seam import (
+    Prediction,
+    PredictionInvalid,
+    PredictOptions,
+    Progress,
+    Sample,
+    TargetOptions,
+    Value,
+    set_options,
+)
 from anyseek.model.tokenizers.samplers import Scheduler
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fields of `anyseek.model.generation.schedule.TargetPlan` of that name, and the filters of its draws."""
+
+    scheme: Scheme
+    steps: int = 1
+    token_schedule: str = "linear"
+    temperature: float = 0.0
+    temperature_schedule: str = "constant"
+    guidance: float = 1.0
+    top_p: float = 0.8
+    top_k: int | float = 0
+
+    def of_target(self, row: ModalityConfig, weights: tuple[float, ...] = ()) -> TargetPlan:
+        """The plan of the target that `row` holds; `weights` of single inputs take the place of one guidance."""
+        settings = asdict(self) | {"guidance": weights or self.guidance}
+        del settings["top_p"], settings["top_k"]
+        return TargetPlan(row.key, tokens=row.tokens if row.is_image else 0, **settings)
+
+
+# of an image whose tokens the network does not take; without guidance, as it never learned what is likely where nothing
+# is given
+ALONE = Plan(Scheme.ROAR, temperature=0.01)
+_SEEN = Plan(Scheme.ROAR, temperature=0.01, guidance=2.0)
+_GLOBAL = Plan(Scheme.ROAR, temperature=0.1)
+_IMAGINED = Plan(Scheme.MASKGIT, 8, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0)
+_IMAGINED_OTHERWISE = {
+    "clip": Plan(Scheme.ROAR, 50, "linear", 5.0, "onex:0.5:0.5", guidance=3.0),
+    "rgb": Plan(Scheme.MASKGIT, 25, "cosine", 3.0, "onex:0.5:0.5", guidance=2.0),
+}
+_TEMPERATURES = {"caption": 0.3, "bounding_boxes": 0.7, "sam_instance": 0.01}
+_TEMPERATURE = 0.1
+
+_OF_IMAGES = ("scheme", "steps", "token_schedule", "temperature_schedule")
+
+SUPER_RESOLUTION = Plan(Scheme.MASKGIT, 8, "cosine", 1.0, guidance=2.0)
+
+
+def default_plan(modality: str, row: ModalityConfig, given: Collection[str]) -> Plan:
+    """How to decode a modality, held as `row` says, from the modalities that are given."""
+    if row.kind is EmbeddingKind.SEQUENCE:
+        return Plan(Scheme.AUTOREGRESSIVE, temperature=_TEMPERATURES.get(modality, _TEMPERATURE))
+    if MODALITIES[modality].content is Content.VECTOR:
+        return _GLOBAL
+    if "rgb" in given:
+        return _SEEN
+    return _IMAGINED_OTHERWISE.get(modality, _IMAGINED)
+
+
+def changed_plan(plan: Plan, options: TargetOptions, modality: str, row: ModalityConfig) -> Plan:
+    """A plan with what the options say otherwise. Raises `PredictionInvalid`."""
+    asked = set_options(options)
+    if not row.is_image:
+        # one set of options may serve several targets: options of images do not apply to this one
+        asked = {name: value for name, value in asked.items() if name not in _OF_IMAGES}
+    elif asked.get("steps", 1) > row.tokens:
+        raise PredictionInvalid(
+            f"{modality} has {row.tokens} tokens and takes 1 to {row.tokens} steps, not {asked['steps']}"
+        )
+    if "scheme" in asked:
+        asked["scheme"] = Scheme(asked["scheme"])
+    return replace(plan, **asked)
+
 
 MOST_TOGETHER = 16  # samples decoded together
 _MOST_ROWS = 64  # points asked about in one batch

@@ -13,16 +13,23 @@ from anyseek.model.compute.placement import settled_device
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import BadDevice, CheckpointMismatch, ModelError, UnknownModel, WeightsCorrupt
 from anyseek.model.fourm.model import FourMModel
-from anyseek.model.fourm.published.installing import Say
-from anyseek.model.fourm.published.names import OWNER, PUBLISHED, VOCABULARY, Role, published, with_needs
-from anyseek.model.fourm.published.options import is_published, parse_name
-from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, describe, folder_of, installed
+from anyseek.model.fourm.published.names import (
+    OWNER,
+    PUBLISHED,
+    VOCABULARY,
+    Role,
+    is_published,
+    parse_name,
+    published,
+    with_needs,
+)
+from anyseek.model.fourm.published.store import MODEL_FILE, VOCABULARY_FILE, Record, Say, describe, folder_of, installed
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.registry import MODALITIES, Content
-from anyseek.model.openclip.aliases import full_name
 from anyseek.model.openclip.files import PREFIX as OPENCLIP
+from anyseek.model.openclip.files import full_name
 from anyseek.model.openclip.pull import changed_files
 from anyseek.model.predict import predict
 from anyseek.model.seam import Embedder, Model, Regions, Sample, Value

@@ -15,8 +15,7 @@ from anyseek.model.modalities.formats.boxes import LabelledBox
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
-from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.formats.text_states import TextStates
+from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.modalities.reading import arrays, depth_forms, documents, pictures
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.registry import Content, Modality, resolve

@@ -4,28 +4,177 @@ Needs the extra `openclip`. A CLIP model encodes pictures and words separately, 
 centre vectors.
 """
 
+import functools
 import hashlib
+import importlib.util
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, library
 
 from anyseek.model.bridges.vector_prediction import PredictsVectors
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import BATCH, chosen_device, moved, prepared
 from anyseek.model.compute.processors import SHARING
-from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
+from anyseek.model.errors import CheckpointMismatch, PackageMissing, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
-from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of
-from anyseek.model.openclip.package import import_open_clip
-from anyseek.model.openclip.preprocess import VERSION, Preprocessing, drawing_input, picture_input
+from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_picture, square
+from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of, is_installed
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
+
+VERSION = "1"
+
+_LONGEST_SHAPE = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+RESIZE_MODES = ("shortest", "longest", "squash")
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """open_clip's `PreprocessCfg`: how any picture becomes one of `height` x `width`.
+
+    `resize_mode` is `shortest` (the shorter side fits, the rest is cropped), `longest` (the longer side fits, the rest
+    is `fill`) or `squash`.
+    """
+
+    height: int
+    width: int
+    mean: Channels
+    deviation: Channels
+    interpolation: str
+    resize_mode: str
+    fill: int
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """From the `preprocess_cfg` that open_clip keeps with a model. Raises `ValueError`."""
+        size = values["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        interpolation = "bicubic" if values["interpolation"] == "random" else values["interpolation"]
+        if interpolation not in _RESAMPLING:
+            raise ValueError(f"the interpolation {interpolation!r} is unknown; known are {', '.join(_RESAMPLING)}")
+        if values["resize_mode"] not in RESIZE_MODES:
+            raise ValueError(
+                f"the resize mode {values['resize_mode']!r} is unknown; known are {', '.join(RESIZE_MODES)}"
+            )
+        mean, deviation = _channels(values["mean"]), _channels(values["std"])
+        return cls(height, width, mean, deviation, interpolation, values["resize_mode"], values["fill_color"])
+
+
+def picture_input(picture: ByteArray, how: Preprocessing) -> FloatArray:
+    """uint8 (H, W, 3) of any size -> float32 (3, height, width)."""
+    pixels = _fitted(_resized(picture, how), how).astype(np.float32) / np.float32(255)
+    normalised = (pixels - np.array(how.mean, np.float32)) / np.array(how.deviation, np.float32)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def drawing_input(drawing: ByteArray, how: Preprocessing) -> FloatArray:
+    """A drawing uint8 (H, W) of any polarity, as black ink on white paper that nothing is cropped from."""
+    sheet = square(ink_as_picture(enlarged(ink(drawing))), max(how.height, how.width), 255)
+    return picture_input(sheet, how)
+
+
+def _channels(value: float | list[float] | tuple[float, ...]) -> Channels:
+    """One number for all three channels, or three."""
+    red, green, blue = (value, value, value) if isinstance(value, int | float) else value
+    return float(red), float(green), float(blue)
+
+
+def _resized(picture: ByteArray, how: Preprocessing) -> ByteArray:
+    """Scaled as `resize_mode` says; not cropped or padded yet."""
+    resample = _RESAMPLING[how.interpolation]
+    if how.resize_mode == "squash":
+        height, width = how.height, how.width
+    elif how.resize_mode == "longest":
+        height, width = _at_ratio(picture, max(picture.shape[0] / how.height, picture.shape[1] / how.width))
+    elif how.height == how.width:
+        picture = _without_excess(picture)
+        height, width = _shorter_side_at(picture, how.height)
+    else:
+        picture = _without_excess(picture)
+        height, width = _at_ratio(picture, min(picture.shape[0] / how.height, picture.shape[1] / how.width))
+        resample = Image.Resampling.BICUBIC  # whatever the configuration says: so does open_clip
+    return np.asarray(Image.fromarray(picture).resize((width, height), resample))
+
+
+def _at_ratio(picture: ByteArray, ratio: float) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+
+def _shorter_side_at(picture: ByteArray, side: int) -> tuple[int, int]:
+    """torchvision's rule, which rounds the longer side down."""
+    height, width = picture.shape[:2]
+    return (int(side * height / width), side) if width <= height else (side, int(side * width / height))
+
+
+def _without_excess(picture: ByteArray) -> ByteArray:
+    """The middle of a picture more than 32 times as long as wide; any other one as it is."""
+    most = _LONGEST_SHAPE * min(picture.shape[:2])
+    top, left = (max(side - most, 0) // 2 for side in picture.shape[:2])
+    return picture[top : top + most, left : left + most]
+
+
+def _fitted(picture: ByteArray, how: Preprocessing) -> ByteArray:
+    """The middle of (H, W, 3) at height x width, with `fill` on both sides where it is smaller."""
+    missing = [max(wanted - side, 0) for wanted, side in zip((how.height, how.width), picture.shape[:2], strict=True)]
+    around = [(side // 2, (side + 1) // 2) for side in missing]
+    padded = np.pad(picture, [*around, (0, 0)], constant_values=how.fill)
+    top, left = round((padded.shape[0] - how.height) / 2), round((padded.shape[1] - how.width) / 2)
+    return padded[top : top + how.height, left : left + how.width]
+
+
+_DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+def import_open_clip() -> ModuleType:
+    """The module `open_clip`. Raises `PackageMissing`."""
+    if not is_installed():
+        raise PackageMissing("models called openclip:… need the extra openclip; run `pip install 'anyseek[openclip]'`")
+    define_missing_operators()
+    import open_clip
+
+    module: ModuleType = open_clip
+    return module
+
+
+@functools.cache
+def define_missing_operators() -> None:
+    """Define `torchvision::nms` and `torchvision::qnms`, without a body, if torchvision's library does not load."""
+    if library_loads():
+        return
+    for operator in _DESCRIBED:
+        library.define(f"torchvision::{operator}", _SIGNATURE)
+
+
+def library_loads() -> bool:
+    """Whether torchvision is absent, or its compiled library is there and loads beside this torch."""
+    package = importlib.util.find_spec("torchvision")
+    if package is None or not package.submodule_search_locations:
+        return True
+    finder = FileFinder(package.submodule_search_locations[0], (ExtensionFileLoader, EXTENSION_SUFFIXES))
+    compiled = finder.find_spec("_C")
+    if compiled is None or compiled.origin is None:
+        return False
+    try:
+        torch.ops.load_library(compiled.origin)  # type: ignore[no-untyped-call]
+    except OSError:
+        return False
+    return True
+
 
 SPACE = "open_clip"
 

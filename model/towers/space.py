@@ -1,7 +1,7 @@
 """One space for photos and all queries for them: looks that need no training, plus what two small towers learned.
 
 A vector has four blocks, each centred and scaled to length 1 before it is weighted, so that one cosine is a weighted
-sum of four: `whole` and `places` (`anyseek.model.towers.looks`), `words` (MiniLM's sentence vector of a caption,
+sum of four: `whole` and `places` (`anyseek.model.towers.space`), `words` (MiniLM's sentence vector of a caption,
 ConSE's of a photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four
 with equal weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources
 left out of training, and the untrained blocks stay in the sum, so that no result is worse than without training.
@@ -36,7 +36,22 @@ from anyseek.model.checkpoints.quantized import dequantized, quantized
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.towers.looks import places_vectors, whole_vectors
+
+_POWER = 0.35
+_FAINT = 1.0  # a channel that varies less than this over the parts says little, and is not blown up
+
+
+def whole_vectors(pooled: Tensor) -> Tensor:
+    """Pooled features (B, 1280), 0 or more -> unit float32 (B, 1280)."""
+    return F.normalize(pooled.float().clamp(min=0) ** _POWER, dim=1)
+
+
+def places_vectors(parts: Tensor) -> Tensor:
+    """`Features.parts` (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
+    centred = parts.float() - parts.float().mean(dim=(2, 3), keepdim=True)
+    spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return F.normalize((centred / (spread + _FAINT)).flatten(1), dim=1)
+
 
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"

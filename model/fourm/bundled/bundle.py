@@ -7,7 +7,7 @@ Two sets of weights may share a network: the manifest of one names the folder of
 `manifest.json` records the sha256 of every file, the default space of each query modality, whether each space's gallery
 is `exact` or `predicted`, how to fuse the parts of a query (`fusion`, late unless it says joint), the label names
 (`classes`), how sure captions are (`caption_certainty`, `anyseek.model.towers.captions`), how words answer questions
-about pictures (`picture_answers`, `anyseek.model.towers.telling`), the licence of the weights and the fingerprint. The
+about pictures (`picture_answers`, `anyseek.model.towers.captions`), the licence of the weights and the fingerprint. The
 fingerprint is that of vectors: the decoder of images may be exchanged without making collections invalid. `retired` has
 the checksums of files that are gone, and that fingerprints counted before it was so. Matrices may be stored quantised
 (`anyseek.model.checkpoints.quantized`). Modalities that the network predicts as image tokens come with a decoder
@@ -32,10 +32,9 @@ from anyseek.model.errors import UnknownModel, WeightsCorrupt, WeightsMissing
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
 from anyseek.model.fourm.bundled.dense_decoder import DenseDecoder, load_decoder
-from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
 from anyseek.model.fourm.bundled.images import CLASSES, DenseTarget, load_dense
 from anyseek.model.fourm.bundled.layout import INPUTS, SEMANTIC
-from anyseek.model.fourm.bundled.shortcuts import Shortcuts, load_shortcuts
+from anyseek.model.fourm.bundled.shortcuts import Projection, Shortcuts, load_projection, load_shortcuts
 from anyseek.model.fourm.spaces import TowersSpace
 from anyseek.model.modalities.registry import DECLARATIONS
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
@@ -43,10 +42,9 @@ from anyseek.model.network.transformer import FourM
 from anyseek.model.seam import ONE_VECTOR, EmbeddingSpace, FloatArray, Fusion
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.towers.captions import Calibration, From, general_words
+from anyseek.model.towers.captions import Answers, Calibration, From, Question, general_words
 from anyseek.model.towers.space import CLASSES_FILE, PHOTO, SHARES, load_towers
 from anyseek.model.towers.space import FILE as TOWERS
-from anyseek.model.towers.telling import Answers, Question
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MANIFEST = "manifest.json"

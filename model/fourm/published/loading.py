@@ -16,8 +16,15 @@ from anyseek.model.fourm.codecs import FeatureTokens, Form, VectorTokens
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.published.modalities import inputs_of, targets_of
-from anyseek.model.fourm.published.names import SUPER_RESOLUTION, VOCABULARY, Role, published
-from anyseek.model.fourm.published.options import EmbedderOptions, Precision, parse_name
+from anyseek.model.fourm.published.names import (
+    SUPER_RESOLUTION,
+    VOCABULARY,
+    EmbedderOptions,
+    Precision,
+    Role,
+    parse_name,
+    published,
+)
 from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.lazy import Once

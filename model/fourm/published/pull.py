@@ -8,14 +8,17 @@ from pathlib import Path
 
 from anyseek.model.downloads.hub import RemoteFile, fetch, remote_files
 from anyseek.model.downloads.wheels import DownloadFailed
-from anyseek.model.fourm.published.installing import Say, check_space, gathering, install
 from anyseek.model.fourm.published.names import VOCABULARY, VOCABULARY_URL, Published, published, with_needs
 from anyseek.model.fourm.published.store import (
     VOCABULARY_FILE,
     Record,
+    Say,
     State,
+    check_space,
     describe,
+    gathering,
     incoming_folder,
+    install,
     installed,
     state_of,
 )

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.formats.text_states import LONGEST, TextStates
+from anyseek.model.modalities.formats.spans import LONGEST, TextStates
 from anyseek.model.modalities.reading.encoded import Encoded
 from anyseek.model.modalities.reading.errors import BadMap
 from anyseek.model.modalities.reading.pictures import decoding, open_picture

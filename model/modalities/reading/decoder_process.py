@@ -16,12 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.modalities.reading.decode import decode_content, known_modality
-from anyseek.model.modalities.reading.decoder_messages import Wanted, answer_of, file_of, receive, send
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.decode import decode_content, known_modality, understand_file
+from anyseek.model.modalities.reading.decoders import Wanted, answer_of, file_of, receive, send
+from anyseek.model.modalities.reading.encoded import Encoded, Reading
 from anyseek.model.modalities.reading.errors import DecodeError, RequestTooCostly
-from anyseek.model.modalities.reading.understanding import understand_file
-from anyseek.model.modalities.reading.understood import Reading
 
 READY = {"ready": True}
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.arrays import NumberArray, is_npy, picked, read_npy
-from anyseek.model.modalities.reading.encoded import Encoded
+from anyseek.model.modalities.reading.encoded import Encoded, Reading, Understood, told_form
 from anyseek.model.modalities.reading.errors import BadMap, EmptyInput
 from anyseek.model.modalities.reading.pictures import decode_normal, decoding, open_picture
-from anyseek.model.modalities.reading.understood import Reading, Understood, told_form
 from anyseek.model.seam import FloatArray
 
 # Where x, y and z point. The first is what items and predictions have.

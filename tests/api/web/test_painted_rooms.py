@@ -11,7 +11,7 @@ from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file
-from anyseek.model.modalities.rough_maps import SHEET, painted
+from anyseek.model.modalities.reading.segmentation_forms import SHEET, painted
 from anyseek.model.seam import Regions
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime

@@ -6,9 +6,8 @@ import sys
 import time
 
 from anyseek.model.modalities.reading import decoder_process
-from anyseek.model.modalities.reading.decoder_messages import Wanted
-from anyseek.model.modalities.reading.encoded import Encoded
-from anyseek.model.modalities.reading.understood import Reading
+from anyseek.model.modalities.reading.decoders import Wanted
+from anyseek.model.modalities.reading.encoded import Encoded, Reading
 
 _read = decoder_process.read
 

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
-from anyseek.model.modalities.reading.decode import decode
+from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart, goes_apart
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import BadMap, BrokenPicture, RequestTooCostly, UnknownForm
-from anyseek.model.modalities.reading.understanding import understand
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Regions, Value
 from tests.indexer.pictures import encoded
