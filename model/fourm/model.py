@@ -25,7 +25,7 @@ from anyseek.model.fourm.inputs import Encoded, FourMParts, encode_samples
 from anyseek.model.fourm.prediction import decode_directly, decode_samples, is_value
 from anyseek.model.fourm.spaces import Embedding
 from anyseek.model.image_attributes import Told
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
@@ -70,7 +70,7 @@ class FourMModel:
         self.parts, self.modalities = parts, modalities
         self._captioner = captioner
         self.targets = (*parts.targets, *vectors)
-        self._vectors, self._embedding = tuple(vectors), Once(embedding)
+        self._vectors, self._embedding = tuple(vectors), Lazy(embedding)
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from anyseek.model.fourm.bundled.layout import DENSE
 from anyseek.model.fourm.codecs import Decoded, Diffusing, Tokenizers
 from anyseek.model.fourm.images import ToValue, depth_of, drawing_of, picture_of
 from anyseek.model.fourm.specialists import Specialists
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import FourMConfig, ModalityConfig
 from anyseek.model.seam import Regions, Value
@@ -118,7 +118,7 @@ def load_dense(folder: Path, manifest: Mapping[str, Any], config: FourMConfig) -
         if difference := token_difference(config.row(DENSE[name]), TokenizerConfig.from_values(read_config(path))):
             raise WeightsCorrupt(f"{path} {difference}")
         classes = {int(number): label for number, label in manifest.get(CLASSES, {}).get(name, {}).items()}
-        found[name] = DenseTarget(name, Once(partial(load_image_decoder, path)), classes)
+        found[name] = DenseTarget(name, Lazy(partial(load_image_decoder, path)), classes)
     return found
 
 

@@ -24,7 +24,7 @@ from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
 from anyseek.model.fourm.specialists import Specialist, Specialists
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.network.config import EmbeddingKind, FourMConfig
 from anyseek.model.network.packing import pack, pack_linears
@@ -65,7 +65,7 @@ class FirstUsedEncoder:
     """The image encoder in a file, loaded onto a device with the first picture: queries by words need none."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        self._network = Once(lambda: _image_encoder(path, device))
+        self._network = Lazy(lambda: _image_encoder(path, device))
 
     def __call__(self, pixels: Tensor) -> Features:
         """As `EfficientNetLite0.forward`."""

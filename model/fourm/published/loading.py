@@ -27,7 +27,7 @@ from anyseek.model.fourm.published.names import (
 )
 from anyseek.model.fourm.published.store import MODEL_FILE, State, folder_of, installed, state_of, vocabulary_file
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
-from anyseek.model.lazy import Once
+from anyseek.model.lazy import Lazy
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
 from anyseek.model.network.packing import pack
 from anyseek.model.seam import EmbeddingSpace
@@ -56,7 +56,7 @@ def load_published(name: str, home: Path, device: str = CPU) -> FourMModel:
     network_name, options = parse_name(name)
     tokenizers = InstalledTokenizers(home, chosen_device(device))
     dtype = getattr(torch, options.dtype)
-    parts = _load_parts(network_name, name, dtype, tokenizers, Once(lambda: load_super_resolution(tokenizers, dtype)))
+    parts = _load_parts(network_name, name, dtype, tokenizers, Lazy(lambda: load_super_resolution(tokenizers, dtype)))
     modalities = frozenset(modality for modality, form in parts.inputs.items() if _can_encode(form, home))
     return FourMModel(parts, modalities, lambda: _embedding(network_name, parts, tokenizers, options))
 

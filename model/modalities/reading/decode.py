@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
-from anyseek.model.modalities.reading.budget import budget_of_request
+from anyseek.model.modalities.reading.budget import current_budget
 from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
 from anyseek.model.modalities.reading.depth_forms import FORMS as DEPTH_FORMS
 from anyseek.model.modalities.reading.depth_forms import understand_depth
@@ -45,9 +45,9 @@ def decode(
 
     Pictures and maps come with sides of at most `WORKING_SIDE`; `classes` names the ids of a region map. What it
     costs is taken from the budget of the request, whose large pictures are decoded in a process apart. Raises a
-    `DecodeError`, and nothing else whatever the bytes; `RequestAbandoned` for a request whose client has left.
+    `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
-    budget = budget_of_request()
+    budget = current_budget()
     file = Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget)
     content = known_modality(modality).content
     if budget is None:
@@ -180,9 +180,9 @@ def understand(
 
     `form` is a convention of that modality, which is otherwise guessed; `box` is the part of a picture that counts, as
     fractions: left, top, right, bottom. It costs what `decode` does, and goes apart like that. Raises a
-    `DecodeError`, and nothing else whatever the bytes; `RequestAbandoned` for a request whose client has left.
+    `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
-    kind, budget = known_modality(modality), budget_of_request()
+    kind, budget = known_modality(modality), current_budget()
     file = checked(Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget, form))
     if budget is None:
         return understand_file(kind, file, box)

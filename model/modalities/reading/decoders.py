@@ -178,7 +178,7 @@ class Decoders:
     def read(self, wanted: Wanted, file: Encoded, budget: Budget) -> Reading:
         """What is wanted of a file. A process that crashes or is killed is replaced, and the file is refused.
 
-        Raises `DecodeError`, and `RequestAbandoned` once the client has left.
+        Raises `DecodeError`, and what `Budget.check` raises.
         """
         while not self._free.acquire(timeout=_LOOKED_SECONDS):
             budget.check()
@@ -243,7 +243,7 @@ class _Process:
             raise RuntimeError(f"a decoder process does not start: it {reason}")
 
     def ask(self, wanted: Wanted, file: Encoded, budget: Budget, seconds: float) -> Message:
-        """The answer. Raises `DecodeError` and `RequestAbandoned`, after which the process is of no use."""
+        """The answer. Raises `DecodeError` and what `Budget.check` raises, after which the process is of no use."""
         stops = time.monotonic() + seconds
         try:
             self._connection.settimeout(seconds)
@@ -260,7 +260,7 @@ class _Process:
         return answer
 
     def _await(self, budget: Budget, stops: float) -> None:
-        """Wait until an answer begins. Raises `TimeoutError`, and `RequestAbandoned` once the client has left."""
+        """Wait until an answer begins. Raises `TimeoutError`, and what `Budget.check` raises."""
         while True:
             left = stops - time.monotonic()
             if left <= 0:
