@@ -4,12 +4,11 @@ Needs the extra `openclip`. A CLIP model encodes pictures and words separately, 
 centre vectors.
 """
 
-import functools
 import hashlib
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache, partial
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 from types import ModuleType
@@ -32,108 +31,50 @@ from anyseek.model.modalities.drawings import ByteArray, enlarged, ink, ink_as_p
 from anyseek.model.openclip.files import CONFIG_FILE, LOCAL_PREFIX, RECORD_FILE, folder_of, is_installed
 from anyseek.model.seam import EmbeddingSpace, FloatArray, Fusion, Sample, check_taken
 
-VERSION = "1"
-
+VERSION = "1"  # of preprocessing, part of every fingerprint: raise it whenever a value changes
 _LONGEST_SHAPE = 32  # times as long as wide: of what is cropped anyway, more would only fill the memory
-_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-RESIZE_MODES = ("shortest", "longest", "squash")
-
-Channels = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
 class Preprocessing:
-    """open_clip's `PreprocessCfg`: how any picture becomes one of `height` x `width`.
+    """open_clip's own transform of pictures. `str()` of it is part of fingerprints."""
 
-    `resize_mode` is `shortest` (the shorter side fits, the rest is cropped), `longest` (the longer side fits, the rest
-    is `fill`) or `squash`.
-    """
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is the `preprocess_cfg` of a model. Raises `TypeError` and `ValueError` for one that cannot be."""
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    height: int
-    width: int
-    mean: Channels
-    deviation: Channels
-    interpolation: str
-    resize_mode: str
-    fill: int
+        values = PreprocessCfg(**config)
+        interpolation = "bicubic" if values.interpolation == "random" else values.interpolation
+        if values.resize_mode not in ("shortest", "longest", "squash") or interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"resize mode {values.resize_mode!r} or interpolation {interpolation!r} is unknown")
+        size = values.size
+        self.height: int = size if isinstance(size, int) else size[0]
+        self.width: int = size if isinstance(size, int) else size[1]
+        self._transform, self._crops = image_transform_v2(values, is_train=False), values.resize_mode != "squash"
+        self._described = (
+            f"Preprocessing(height={self.height}, width={self.width}, mean={_channels(values.mean)}, "
+            f"deviation={_channels(values.std)}, interpolation={interpolation!r}, "
+            f"resize_mode={values.resize_mode!r}, fill={values.fill_color!r})"
+        )
 
-    @classmethod
-    def from_config(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """From the `preprocess_cfg` that open_clip keeps with a model. Raises `ValueError`."""
-        size = values["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        interpolation = "bicubic" if values["interpolation"] == "random" else values["interpolation"]
-        if interpolation not in _RESAMPLING:
-            raise ValueError(f"the interpolation {interpolation!r} is unknown; known are {', '.join(_RESAMPLING)}")
-        if values["resize_mode"] not in RESIZE_MODES:
-            raise ValueError(
-                f"the resize mode {values['resize_mode']!r} is unknown; known are {', '.join(RESIZE_MODES)}"
-            )
-        mean, deviation = _channels(values["mean"]), _channels(values["std"])
-        return cls(height, width, mean, deviation, interpolation, values["resize_mode"], values["fill_color"])
+    def __str__(self) -> str:
+        return self._described
 
+    def picture(self, picture: ByteArray) -> Tensor:
+        """uint8 (H, W, 3) of any size -> float32 (3, height, width); of slivers the middle."""
+        if self._crops:
+            most = _LONGEST_SHAPE * min(picture.shape[:2])
+            top, left = (max(side - most, 0) // 2 for side in picture.shape[:2])
+            picture = picture[top : top + most, left : left + most]
+        return cast(Tensor, self._transform(Image.fromarray(picture)))
 
-def picture_input(picture: ByteArray, how: Preprocessing) -> FloatArray:
-    """uint8 (H, W, 3) of any size -> float32 (3, height, width)."""
-    pixels = _fitted(_resized(picture, how), how).astype(np.float32) / np.float32(255)
-    normalised = (pixels - np.array(how.mean, np.float32)) / np.array(how.deviation, np.float32)
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
-
-
-def drawing_input(drawing: ByteArray, how: Preprocessing) -> FloatArray:
-    """A drawing uint8 (H, W) of any polarity, as black ink on white paper that nothing is cropped from."""
-    sheet = square(ink_as_picture(enlarged(ink(drawing))), max(how.height, how.width), 255)
-    return picture_input(sheet, how)
+    def drawing(self, drawing: ByteArray) -> Tensor:
+        """A drawing uint8 (H, W) of any polarity, as black ink on white paper that nothing is cropped from."""
+        return self.picture(square(ink_as_picture(enlarged(ink(drawing))), max(self.height, self.width), 255))
 
 
-def _channels(value: float | list[float] | tuple[float, ...]) -> Channels:
+def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
     """One number for all three channels, or three."""
-    red, green, blue = (value, value, value) if isinstance(value, int | float) else value
-    return float(red), float(green), float(blue)
-
-
-def _resized(picture: ByteArray, how: Preprocessing) -> ByteArray:
-    """Scaled as `resize_mode` says; not cropped or padded yet."""
-    resample = _RESAMPLING[how.interpolation]
-    if how.resize_mode == "squash":
-        height, width = how.height, how.width
-    elif how.resize_mode == "longest":
-        height, width = _at_ratio(picture, max(picture.shape[0] / how.height, picture.shape[1] / how.width))
-    elif how.height == how.width:
-        picture = _without_excess(picture)
-        height, width = _shorter_side_at(picture, how.height)
-    else:
-        picture = _without_excess(picture)
-        height, width = _at_ratio(picture, min(picture.shape[0] / how.height, picture.shape[1] / how.width))
-        resample = Image.Resampling.BICUBIC  # whatever the configuration says: so does open_clip
-    return np.asarray(Image.fromarray(picture).resize((width, height), resample))
-
-
-def _at_ratio(picture: ByteArray, ratio: float) -> tuple[int, int]:
-    height, width = picture.shape[:2]
-    return max(round(height / ratio), 1), max(round(width / ratio), 1)
-
-
-def _shorter_side_at(picture: ByteArray, side: int) -> tuple[int, int]:
-    """torchvision's rule, which rounds the longer side down."""
-    height, width = picture.shape[:2]
-    return (int(side * height / width), side) if width <= height else (side, int(side * width / height))
-
-
-def _without_excess(picture: ByteArray) -> ByteArray:
-    """The middle of a picture more than 32 times as long as wide; any other one as it is."""
-    most = _LONGEST_SHAPE * min(picture.shape[:2])
-    top, left = (max(side - most, 0) // 2 for side in picture.shape[:2])
-    return picture[top : top + most, left : left + most]
-
-
-def _fitted(picture: ByteArray, how: Preprocessing) -> ByteArray:
-    """The middle of (H, W, 3) at height x width, with `fill` on both sides where it is smaller."""
-    missing = [max(wanted - side, 0) for wanted, side in zip((how.height, how.width), picture.shape[:2], strict=True)]
-    around = [(side // 2, (side + 1) // 2) for side in missing]
-    padded = np.pad(picture, [*around, (0, 0)], constant_values=how.fill)
-    top, left = round((padded.shape[0] - how.height) / 2), round((padded.shape[1] - how.width) / 2)
-    return padded[top : top + how.height, left : left + how.width]
+    return (float(value),) * 3 if isinstance(value, int | float) else tuple(map(float, value))
 
 
 _DESCRIBED = ("nms", "qnms")  # what torchvision/_meta_registrations.py names unconditionally
@@ -151,7 +92,7 @@ def import_open_clip() -> ModuleType:
     return module
 
 
-@functools.cache
+@cache
 def define_missing_operators() -> None:
     """Define `torchvision::nms` and `torchvision::qnms`, without a body, if torchvision's library does not load."""
     if library_loads():
@@ -235,7 +176,11 @@ class OpenCLIPEmbedder(PredictsVectors):
     def _forward(self, samples: Sequence[Sample]) -> Tensor:
         """Unit vectors of a batch of samples, float32 (B, dimension)."""
         total = torch.zeros(len(samples), self.spaces[SPACE].dimension, device=self._device)
-        encoders = {"caption": self._texts, "canny_edge": self._drawings, "rgb": self._pictures}
+        encoders: Mapping[str, Callable[[list[Any]], Tensor]] = {
+            "caption": self._texts,
+            "canny_edge": partial(self._pixels, self._preprocessing.drawing),
+            "rgb": partial(self._pixels, self._preprocessing.picture),
+        }
         for modality, encode in encoders.items():
             present = [n for n, sample in enumerate(samples) if modality in sample.values]
             if present:
@@ -248,18 +193,9 @@ class OpenCLIPEmbedder(PredictsVectors):
             tokens = self._tokenizer(texts)
         return cast(Tensor, self._network.encode_text(moved(tokens, self._device)))
 
-    def _pictures(self, pictures: list[Any]) -> Tensor:
-        return self._pixels(
-            prepared(lambda picture: picture_input(picture, self._preprocessing), pictures, self._device)
-        )
-
-    def _drawings(self, drawings: list[Any]) -> Tensor:
-        return self._pixels(
-            prepared(lambda drawing: drawing_input(drawing, self._preprocessing), drawings, self._device)
-        )
-
-    def _pixels(self, inputs: list[FloatArray]) -> Tensor:
-        return cast(Tensor, self._network.encode_image(moved(torch.from_numpy(np.stack(inputs)), self._device)))
+    def _pixels(self, make: Callable[[ByteArray], Tensor], values: list[Any]) -> Tensor:
+        pixels = torch.stack(prepared(make, values, self._device))
+        return cast(Tensor, self._network.encode_image(moved(pixels, self._device)))
 
 
 def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIPEmbedder:
@@ -276,7 +212,7 @@ def load_openclip_embedder(name: str, home: Path, device: str = CPU) -> OpenCLIP
         network = open_clip.create_model(source, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(source)
         dimension = int(open_clip.get_model_config(source)["embed_dim"])
-        preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
+        preprocessing = Preprocessing(network.visual.preprocess_cfg)
     except SafetensorError as error:
         raise WeightsCorrupt(f"the weights in {folder} are not a safetensors file: {error}") from error
     except OSError as error:  # parts that open_clip takes from elsewhere, such as a text tower's own configuration
