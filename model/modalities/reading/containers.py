@@ -29,22 +29,13 @@ def is_jxl(start: bytes) -> bool:
 
 def jxl_size(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels; None if the header cannot be understood."""
-    start = _codestream(data)
+    start: int | None = 0
+    if not data.startswith(CODESTREAM):
+        offsets = {b"jxlc": 0, b"jxlp": _PART_NUMBER}  # the codestream is in a box, or its first part is
+        start = next((place + offsets[kind] for kind, place in _boxes(data) if kind in offsets), None)
     if start is None or data[start : start + 2] != CODESTREAM:
         return None
     return _Bits(data[start + 2 : start + 14]).size()
-
-
-def _codestream(data: bytes) -> int | None:
-    """Where the codestream begins."""
-    if data.startswith(CODESTREAM):
-        return 0
-    for kind, start in _boxes(data):
-        if kind == b"jxlc":
-            return start
-        if kind == b"jxlp":
-            return start + _PART_NUMBER
-    return None
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
@@ -103,7 +94,17 @@ def open_container(file: Encoded) -> Image.Image:
     Raises `FormatNotInstalled`, `BrokenPicture` for a file that is of a format only by its first bytes, and whatever
     Pillow raises.
     """
-    decoders = _decoders(file)
+    decoders: tuple[str, ...] = PLAIN
+    if is_avif(file.data):
+        decoders = ("AVIF",)
+    elif is_heif(file.data):
+        if not _register_heif():
+            raise FormatNotInstalled(f"{file.name} is HEIF, which needs pip install pillow-heif")
+        decoders = ("HEIF",)
+    elif is_jxl(file.data):
+        if not _register_jxl():
+            raise FormatNotInstalled(f"{file.name} is JPEG XL, which needs pip install 'anyseek[jxl]'")
+        decoders = ("JXL",)
     try:
         return Image.open(io.BytesIO(file.data), formats=decoders)
     except UnidentifiedImageError as error:
@@ -122,21 +123,6 @@ def is_heif(start: bytes) -> bool:
 def is_avif(start: bytes) -> bool:
     """Whether a file that starts like this is AVIF."""
     return bool(_brands(start) & _AVIF)
-
-
-def _decoders(file: Encoded) -> tuple[str, ...]:
-    """Pillow's names of the formats that the file may be."""
-    if is_avif(file.data):
-        return ("AVIF",)
-    if is_heif(file.data):
-        if not _register_heif():
-            raise FormatNotInstalled(f"{file.name} is HEIF, which needs pip install pillow-heif")
-        return ("HEIF",)
-    if is_jxl(file.data):
-        if not _register_jxl():
-            raise FormatNotInstalled(f"{file.name} is JPEG XL, which needs pip install 'anyseek[jxl]'")
-        return ("JXL",)
-    return PLAIN
 
 
 def _brands(start: bytes) -> frozenset[bytes]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.photographed_drawings import cleaned, is_photographed
 from anyseek.model.modalities.reading.budget import current_budget
 from anyseek.model.modalities.reading.decoders import Wanted, decoders_of_service, goes_apart
@@ -47,30 +48,37 @@ def decode(
     costs is taken from the budget of the request, whose large pictures are decoded in a process apart. Raises a
     `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
-    budget = current_budget()
-    file = Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget)
-    content = known_modality(modality).content
-    if budget is None:
-        return decode_content(content, file)
-    budget.check()
-    decoders = decoders_of_service()
-    if decoders is not None and goes_apart(content, data):
-        return decoders.read(Wanted(content), file, budget).value
-    with budget.decoding(name):
-        return decode_content(content, file)
+    kind = known_modality(modality)
+    return _read(Wanted(kind.content), Encoded(data, name, limits, classes or {}, budget=current_budget())).value
 
 
-def decode_content(content: Content, file: Encoded) -> Value:
-    """The value of that content in a file. Raises a `DecodeError`, and nothing else whatever the bytes."""
-    return CONTENTS[content].decode(checked(file))
-
-
-def checked(file: Encoded) -> Encoded:
-    """The file itself. Raises `TooManyBytes`."""
-    most = file.limits.bytes_per_file
-    if len(file.data) > most:
+def _read(wanted: Wanted, file: Encoded) -> Reading:
+    """What is wanted of a file, at the expense of its budget and, in a service, perhaps in another process."""
+    if len(file.data) > file.limits.bytes_per_file:
+        most = file.limits.bytes_per_file
         raise TooManyBytes(f"{file.name} has {len(file.data):,} bytes; at most {most:,} are allowed")
-    return file
+    if file.budget is None:
+        return read_here(wanted, file)
+    file.budget.check()
+    decoders = decoders_of_service()
+    if decoders is not None and goes_apart(wanted.content, file.data):
+        return decoders.read(wanted, file, file.budget)
+    with file.budget.decoding(file.name):
+        return read_here(wanted, file)
+
+
+def read_here(wanted: Wanted, file: Encoded) -> Reading:
+    """What is wanted of a file, read in this process. Raises a `DecodeError`, and nothing else whatever the bytes."""
+    if wanted.modality is None:
+        return Reading(CONTENTS[wanted.content].decode(file))
+    reader = _READERS.get(wanted.content)
+    if file.form is not None and reader is None:
+        raise UnknownForm(f"{file.name} is {wanted.modality}, which has one form only; leave out {file.form[:40]!r}")
+    if wanted.box is not None:
+        if wanted.content is not Content.PICTURE:
+            raise BadRegion(f"{file.name} is {wanted.modality} and has a box; a box is of a picture, such as rgb")
+        return _read_region(file, wanted.box)
+    return Reading(CONTENTS[wanted.content].decode(file)) if reader is None else reader(file)
 
 
 def decode_file(modality: str, path: Path, limits: FileLimits, classes: Mapping[int, str] | None = None) -> Value:
@@ -87,37 +95,31 @@ def known_modality(name: str) -> Modality:
         raise UnknownModality(f"{name!r} is not a modality; the modalities are {', '.join(MODALITIES)}") from error
 
 
-REGION = "region"
-
-
-def read_region(file: Encoded, box: Sequence[float]) -> Reading:
+def _read_region(file: Encoded, box: Sequence[float]) -> Reading:
     """The part of an upright picture in a box of left, top, right and bottom, as fractions of its sides.
 
     Uint8 (H, W, 3) with sides of at most `WORKING_SIDE`. Raises `BadRegion` for an empty box or one that is not
     inside, and `DecodeError`.
     """
+    written = ", ".join(f"{edge:g}" for edge in box[:8])
     if len(box) != 4 or not all(math.isfinite(edge) and 0 <= edge <= 1 for edge in box):
-        raise BadRegion(f"the box of {file.name} is {_written(box)}; it has left, top, right and bottom from 0 to 1")
+        raise BadRegion(f"the box of {file.name} is {written}; it has left, top, right and bottom from 0 to 1")
     left, top, right, bottom = box
     if left >= right or top >= bottom:
-        raise BadRegion(f"the box of {file.name} is {_written(box)} and empty; left is below right, top below bottom")
+        raise BadRegion(f"the box of {file.name} is {written} and empty; left is below right, top below bottom")
     whole, (width, height) = decode_for_part(file, right - left, bottom - top, WORKING_SIDE)
     rows, columns = _within(top, bottom, whole.shape[0]), _within(left, right, whole.shape[1])
     image = Image.fromarray(np.ascontiguousarray(whole[rows.start : rows.stop, columns.start : columns.stop]))
     image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     size = f"{len(_within(left, right, width))} x {len(_within(top, bottom, height))}"
-    sentence = f"only the box {_written(box)} of {file.name} is used, {size} pixels"
-    return Reading(np.asarray(image), Understood(file.name, REGION, 1.0, sentence))
+    sentence = f"only the box {written} of {file.name} is used, {size} pixels"
+    return Reading(np.asarray(image), Understood(file.name, "region", 1.0, sentence))
 
 
 def _within(first: float, last: float, pixels: int) -> range:
     """The pixels of a side that lie between two fractions of it, one at least."""
     start = min(int(first * pixels), pixels - 1)
     return range(start, max(math.ceil(last * pixels), start + 1))
-
-
-def _written(box: Sequence[float]) -> str:
-    return ", ".join(f"{edge:g}" for edge in box[:8])
 
 
 CLEAN, PHOTOGRAPHED = "clean", "photographed"
@@ -182,37 +184,12 @@ def understand(
     fractions: left, top, right, bottom. It costs what `decode` does, and goes apart like that. Raises a
     `DecodeError`, and nothing else whatever the bytes; also what `Budget.check` raises.
     """
-    kind, budget = known_modality(modality), current_budget()
-    file = checked(Encoded(data, name, limits, classes or {}, WORKING_SIDE, budget, form))
-    if budget is None:
-        return understand_file(kind, file, box)
-    budget.check()
-    decoders = decoders_of_service()
-    if decoders is not None and goes_apart(kind.content, data):
-        return decoders.read(Wanted(kind.content, kind.name, box), file, budget)
-    with budget.decoding(name):
-        return understand_file(kind, file, box)
+    kind = known_modality(modality)
+    file = Encoded(data, name, limits, classes or {}, budget=current_budget(), form=form)
+    return _read(Wanted(kind.content, kind.name, box), file)
 
-
-def understand_file(kind: Modality, file: Encoded, box: Sequence[float] | None) -> Reading:
-    """The value of a file, and what was understood of it, in this process. Raises a `DecodeError`."""
-    name, form = file.name, file.form
-    if form is not None and kind.content not in _READERS:
-        raise UnknownForm(f"{name} is {kind.name}, which has one form only; leave out {form[:40]!r}")
-    if box is not None:
-        if kind.content is not Content.PICTURE:
-            raise BadRegion(f"{name} is {kind.name} and has a box; a box is of a picture, such as rgb")
-        return read_region(file, box)
-    reader = _READERS.get(kind.content)
-    if reader is not None:
-        return reader(file)
-    return Reading(CONTENTS[kind.content].decode(file))
-
-
-MASK = "mask"
 
 Mask = npt.NDArray[np.bool_]
-Picture = npt.NDArray[np.uint8]
 
 
 def understand_masked(
@@ -226,35 +203,25 @@ def understand_masked(
     kind = known_modality(modality)
     if kind.content is not Content.PICTURE:
         raise BadRegion(f"{name} is {kind.name} and has a mask; a mask is of a picture, such as rgb")
-    inside = _read(mask, limits, name)
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    height, width = inside.shape
-    box = left / width, top / height, right / width, bottom / height
-    picture = cast(Picture, understand(modality, data, limits, name, None, form, box).value)
-    _check_proportions(picture, (right - left) / width, (bottom - top) / height, inside, name)
-    covered = _scaled(inside[top:bottom, left:right], picture.shape[1], picture.shape[0])
-    sentence = f"{_share(inside)} of {name} is used, where its mask is not 0"
-    return Reading(_on_its_mean(picture, covered), Understood(name, MASK, 1.0, sentence))
-
-
-def _read(mask: bytes, limits: FileLimits, name: str) -> Mask:
     regions = decode("semseg", mask, limits, f"the mask of {name}")
     assert isinstance(regions, Regions)
     inside: Mask = np.asarray(regions.ids != 0)
     if not inside.any():
         raise BadRegion(f"the mask of {name} is 0 everywhere; what is not 0 counts")
-    return inside
-
-
-def _check_proportions(picture: Picture, wide: float, high: float, inside: Mask, name: str) -> None:
-    """Raises `BadRegion` if the picture that was cut out cannot be that share of one with the mask's proportions."""
-    height, width = picture.shape[:2]
-    whole, of_mask = width / wide * high / height, inside.shape[1] / inside.shape[0]
-    rounding = 0.02 + 2 / min(height, width)
-    if abs(np.log(whole / of_mask)) > rounding:
-        size = f"{inside.shape[1]} x {inside.shape[0]}"
-        raise BadRegion(f"the mask of {name} is {size}, which are not the proportions of the picture")
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    height, width = inside.shape
+    box = left / width, top / height, right / width, bottom / height
+    picture = cast(ByteArray, understand(modality, data, limits, name, None, form, box).value)
+    high, wide = picture.shape[:2]
+    ratio = wide * width / (right - left) / (high * height / (bottom - top))  # of the whole picture's sides
+    if abs(np.log(ratio / (width / height))) > 0.02 + 2 / min(high, wide):  # more than rounding
+        raise BadRegion(f"the mask of {name} is {width} x {height}, which are not the proportions of the picture")
+    covered = _scaled(inside[top:bottom, left:right], wide, high)
+    mean = np.rint(picture[covered].mean(axis=0)).astype(np.uint8)
+    share = f"only {inside.mean():.1%}" if inside.mean() >= 0.0005 else "less than 0.1%"
+    sentence = f"{share} of {name} is used, where its mask is not 0"
+    return Reading(np.where(covered[:, :, None], picture, mean), Understood(name, "mask", 1.0, sentence))
 
 
 def _scaled(inside: Mask, width: int, height: int) -> Mask:
@@ -262,13 +229,3 @@ def _scaled(inside: Mask, width: int, height: int) -> Mask:
     shares = np.asarray(Image.fromarray(inside.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX))
     mostly: Mask = shares >= 128
     return mostly if mostly.any() else np.asarray(shares > 0)
-
-
-def _share(inside: Mask) -> str:
-    share = inside.mean()
-    return f"only {share:.1%}" if share >= 0.0005 else "less than 0.1%"
-
-
-def _on_its_mean(picture: Picture, covered: Mask) -> Picture:
-    mean = np.rint(picture[covered].mean(axis=0)).astype(np.uint8)
-    return np.where(covered[:, :, None], picture, mean)

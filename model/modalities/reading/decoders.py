@@ -154,15 +154,10 @@ def goes_apart(content: Content, data: bytes) -> bool:
         return False
     for start, kind in _PLAIN.items():
         if data.startswith(start):
-            return _pixels(data, kind) >= APART_FROM
+            with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
+                return image.width * image.height >= APART_FROM
+            return False  # a header that cannot be read is refused at once
     return True
-
-
-def _pixels(data: bytes, kind: str) -> int:
-    """As the header declares them; 0 for one that cannot be read, which is then refused at once."""
-    with suppress(BrokenPicture), decoding("it"), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-        return image.width * image.height
-    return 0
 
 
 class Decoders:
@@ -183,7 +178,19 @@ class Decoders:
         while not self._free.acquire(timeout=_LOOKED_SECONDS):
             budget.check()
         try:
-            answer = self._answer(wanted, file, budget)
+            process = self._take()
+            try:
+                with budget.decoding(file.name) as seconds:
+                    answer = process.ask(wanted, file, budget, seconds)
+            except BaseException:
+                process.end()
+                raise
+            with self._lock:
+                closed = self._closed
+                if not closed:
+                    self._idle.append(process)
+            if closed:
+                process.end()
         finally:
             self._free.release()
         budget.pixels_left = min(budget.pixels_left, answer[0]["left"])
@@ -197,44 +204,28 @@ class Decoders:
         for process in idle:
             process.end()
 
-    def _answer(self, wanted: Wanted, file: Encoded, budget: Budget) -> Message:
-        process = self._take()
-        try:
-            with budget.decoding(file.name) as seconds:
-                answer = process.ask(wanted, file, budget, seconds)
-        except BaseException:
-            process.end()
-            raise
-        self._give_back(process)
-        return answer
-
     def _take(self) -> "_Process":
         with self._lock:
             idle = next((process for process in reversed(self._idle) if process.lives()), None)
             self._idle = [process for process in self._idle if process is not idle and process.lives()]
-        if idle is not None:
-            return idle
-        return _Process(self._program, self._megabytes)
-
-    def _give_back(self, process: "_Process") -> None:
-        with self._lock:
-            if not self._closed:
-                self._idle.append(process)
-                return
-        process.end()
+        return idle or _Process(self._program, self._megabytes)
 
 
 class _Process:
     def __init__(self, program: Sequence[str], megabytes: int) -> None:
         self._connection, other = socket.socketpair()
         with other:
+            # What a process needs to find its modules, and none of the service's secrets.
+            environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+            environment |= {"PYTHONPATH": os.pathsep.join(place or str(Path.cwd()) for place in sys.path)}
+            environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             command = [sys.executable, "-P", *program, str(other.fileno()), str(megabytes)]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
-                env=_environment(),
+                env=environment,
             )
         self._connection.settimeout(_STARTING_SECONDS)
         if receive(self._connection) is None:
@@ -305,10 +296,3 @@ def decoding_apart(decoders: Decoders | None) -> Iterator[None]:
 def decoders_of_service() -> Decoders | None:
     """The processes for what is decoded here; None outside of services."""
     return _OF_SERVICE.get()
-
-
-def _environment() -> dict[str, str]:
-    """What a process needs to find its modules, and none of the service's secrets."""
-    found = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    modules = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
-    return {**found, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -133,7 +133,7 @@ def open_picture(file: Encoded) -> Image.Image:
     if is_jxl(file.data):
         return _open_jxl(file)
     image = _open(file)
-    _check_pixels(file, *image.size)
+    file.take_pixels(image.width * image.height, f"{image.width} x {image.height} pixels")
     return image
 
 
@@ -164,7 +164,7 @@ def _open_jxl(file: Encoded) -> Image.Image:
     size = jxl_size(file.data)
     if size is None:
         raise BrokenPicture(f"{file.name} is a damaged picture: its header has no size")
-    _check_pixels(file, *size)
+    file.take_pixels(size[0] * size[1], f"{size[0]} x {size[1]} pixels")
     image = _open(file)
     if not getattr(image, "jpeg", None):  # a JPEG that was packed into the file comes out as it went in
         image.getexif().pop(_ORIENTATION, None)
@@ -176,7 +176,7 @@ def _open_raw(file: Encoded) -> Image.Image:
     preview = preview_of(file.data)
     if preview is None:
         raise NoPreview(f"{file.name} is a camera RAW without a JPEG preview in it; export it as JPEG or TIFF")
-    _check_pixels(file, preview.width, preview.height)
+    file.take_pixels(preview.width * preview.height, f"{preview.width} x {preview.height} pixels")
     image = _open(replace(file, data=file.data[preview.start :]))
     image.format = RAW
     tables = as_tiff(file.data)
@@ -188,10 +188,6 @@ def _open_raw(file: Encoded) -> Image.Image:
         if own is not None:
             exif[_ORIENTATION] = own
     return image
-
-
-def _check_pixels(file: Encoded, width: int, height: int) -> None:
-    file.take_pixels(width * height, f"{width} x {height} pixels")
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
@@ -257,7 +253,11 @@ def decode_drawing(file: Encoded) -> ByteArray:
     """Upright grey: uint8 (H, W); transparent paper gets the shade strokes stand out on. Raises `DecodeError`."""
     image = _upright(file)
     with decoding(file.name):
-        return np.asarray(_on(image, _paper(image)).convert("L"))
+        paper = WHITE
+        if image.mode in _WITH_ALPHA:  # black under strokes that are light, or these would be lost
+            grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
+            paper = BLACK if (grey * alpha).sum() > 127.5 * alpha.sum() else WHITE
+        return np.asarray(_on(image, paper).convert("L"))
 
 
 def decode_normal(file: Encoded) -> ByteArray:
@@ -343,12 +343,3 @@ def _on(image: Image.Image, paper: tuple[int, int, int]) -> Image.Image:
         return image.convert("RGB")
     coloured = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", coloured.size, paper), coloured).convert("RGB")
-
-
-def _paper(image: Image.Image) -> tuple[int, int, int]:
-    """Black under strokes that are light and white under others, or white strokes would be lost."""
-    if image.mode not in _WITH_ALPHA:
-        return WHITE
-    grey, alpha = np.moveaxis(np.asarray(image.convert("LA"), dtype=np.float64), 2, 0)
-    light = (grey * alpha).sum() > 127.5 * alpha.sum()
-    return BLACK if light else WHITE

@@ -14,7 +14,7 @@ from anyseek.model.modalities.reading.decode import understand
 from anyseek.model.modalities.reading.documents import parse_legend
 from anyseek.model.modalities.reading.encoded import FileLimits, Understood
 from anyseek.model.modalities.reading.errors import BadMap, DecodeError, EmptyInput, UnknownForm
-from anyseek.model.modalities.reading.segmentation_forms import SIDE, painted, rounded
+from anyseek.model.modalities.reading.segmentation_forms import SIDE, rounded
 from anyseek.model.seam import Regions
 
 LIMITS = FileLimits()
@@ -231,11 +231,3 @@ def test_one_region_or_very_many_stay_as_they_are(ids: np.ndarray) -> None:
 def test_ids_may_be_any_integers() -> None:
     found = rounded(Regions(np.array([[-5, -5], [70_000, 70_000]]), {-5: "sky"}))
     assert set(np.unique(found.ids)) == {-5, 70_000}
-
-
-def test_a_painting_has_the_most_frequent_class_of_each_cell() -> None:
-    ids = np.array([[1, 1, 2, 2], [1, 3, 2, 2], [4, 4, 5, 6], [4, 4, 6, 6]])
-    found = painted(Regions(ids, {1: "sky"}), 2)
-    assert found.ids.shape == (112, 112)
-    assert found.ids[np.ix_([0, 55, 56, 111], [0, 55, 56])].tolist() == [[1, 1, 2], [1, 1, 2], [4, 4, 6], [4, 4, 6]]
-    assert found.classes == {1: "sky"}
