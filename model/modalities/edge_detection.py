@@ -93,7 +93,8 @@ def edge_lines(strength: ByteArray) -> ByteArray:
     Strokes become their middle lines, solid shapes their outlines.
     """
     inked = strength >= _INKED
-    solid = _opened(inked)
+    # What remains of the ink where a square of `_SOLID` pixels fits into it.
+    solid = _filtered(_filtered(inked, ImageFilter.MinFilter(_SOLID)), ImageFilter.MaxFilter(_SOLID))
     outlines = solid & ~_filtered(solid, ImageFilter.MinFilter(3))
     return np.where(outlines | thinned(inked & ~solid), 255, 0).astype(np.uint8)
 
@@ -111,7 +112,10 @@ def thinned(inked: BoolArray) -> BoolArray:
 
 def _removable(inked: BoolArray, *, first_half: bool) -> BoolArray:
     """The pixels on the south-east, or then the north-west, side of a stroke that do not hold it together."""
-    around = _neighbours(inked)
+    height, width = inked.shape
+    padded = np.pad(inked, 1)  # beyond the border there is no ink
+    offsets = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))  # clockwise from the one above
+    around = [padded[row : row + height, column : column + width] for row, column in offsets]
     north, _, east, _, south, _, west, _ = around
     count = np.sum(around, axis=0)
     changes = np.sum([~a & b for a, b in zip(around, [*around[1:], around[0]], strict=True)], axis=0)
@@ -120,19 +124,6 @@ def _removable(inked: BoolArray, *, first_half: bool) -> BoolArray:
     else:
         side = ~(north & east & west) & ~(north & south & west)
     return np.asarray(inked & (count >= 2) & (count <= 6) & (changes == 1) & side)
-
-
-def _neighbours(inked: BoolArray) -> list[BoolArray]:
-    """Each pixel's eight neighbours, clockwise from the one above; beyond the border there is no ink."""
-    height, width = inked.shape
-    padded = np.pad(inked, 1)
-    offsets = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
-    return [padded[row : row + height, column : column + width] for row, column in offsets]
-
-
-def _opened(inked: BoolArray) -> BoolArray:
-    """What remains of the ink where a square of `_SOLID` pixels fits into it."""
-    return _filtered(_filtered(inked, ImageFilter.MinFilter(_SOLID)), ImageFilter.MaxFilter(_SOLID))
 
 
 def _filtered(inked: BoolArray, kernel: ImageFilter.RankFilter) -> BoolArray:

@@ -68,19 +68,15 @@ def component_colours(features: npt.NDArray[np.floating[Any]]) -> ByteArray:
     left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
     scores = np.zeros((len(rows), 3))
     known = min(3, int((lengths > 1e-6 * max(lengths[0], 1e-12)).sum()))
-    scores[:, :known] = left[:, :known] * _signs(left[:, :known])
+    # A component's own sign means nothing and may vary, so its largest score is made positive.
+    largest = left[np.abs(left[:, :known]).argmax(axis=0), np.arange(known)]
+    scores[:, :known] = left[:, :known] * np.where(largest < 0, -1.0, 1.0)
     low, high = np.percentile(scores, (1, 99), axis=0)
     flat = high - low < 1e-12
     unit = np.where(flat, 0.5, (scores - low) / np.where(flat, 1, high - low))
     # (h * w, 3) -> (h, w, 3)
     pixels: ByteArray = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
     return pixels.reshape(*features.shape[1:], 3)
-
-
-def _signs(components: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Make the largest score of each component positive: a component's own sign means nothing and may vary."""
-    largest = np.abs(components).argmax(axis=0)
-    return np.where(components[largest, np.arange(components.shape[1])] < 0, -1.0, 1.0)
 
 
 def _from_oklch(
