@@ -4,7 +4,7 @@ A codec receives the network's row for its checkpoint key, so one codec serves b
 model's tokenizers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyseek.model.fourm.images import ToImage, ToValue
-from anyseek.model.fourm.specialists import Read, Specialist
+from anyseek.model.fourm.specialists import Specialist
 from anyseek.model.modalities.formats.bins import SPECIAL_TOKEN
 from anyseek.model.modalities.formats.boxes import boxes_from_text, boxes_to_text
 from anyseek.model.modalities.formats.color_palette import palette_from_text, palette_to_text
@@ -121,46 +121,16 @@ class TokenCodec(Codec, TokenDecoder, Protocol):
     """Encodes a value as an input, and decodes predicted tokens to a value."""
 
 
-@runtime_checkable
-class ExpectingDecoder(TokenDecoder, Protocol):
-    """A decoder of images that uses the probabilities of all codes, which gives better values than the likeliest."""
-
-    def expected(self, probabilities: Tensor) -> Value:
-        """The value for probabilities float (h, w, K) of the codes at each position."""
-        ...
-
-
-class DirectDecoder(Protocol):
-    """Decodes images from what an encoder sees of an input, without a pass of the network."""
-
-    def best_input(self, target: str, given: Collection[str]) -> str | None:
-        """Which of the modalities `given` shows `target` best; None where it cannot be decoded from any of them."""
-        ...
-
-    def decode(self, target: str, modality: str, value: Value) -> Value:
-        """The image of `target` for the value of an input that `best_input` named."""
-        ...
-
-
-@dataclass(frozen=True)
-class EncoderStates:
-    """A specialist encoder's map of a value, or its states of a text; input only."""
-
-    def encode_read(self, read: Read) -> Tensor:
-        """One sample's input: float (C, h, w) of what is seen, (n, width) of a text."""
-        return read.states
-
-
 @dataclass(frozen=True)
 class Form:
     """A checkpoint key under which a modality enters a network, and how its values become entries there.
 
-    `specialist` is the encoder that reads the value: for `EncoderStates`, and for the value's own vector, which a
-    residual maps to the spaces.
+    `specialist` is the encoder that reads the value: for the value's own vector, which a residual maps to the spaces,
+    and for its states, which are the input where there is no `codec`.
     """
 
     key: str
-    codec: Codec | EncoderStates
+    codec: Codec | None
     specialist: Specialist | None = None
 
 
@@ -184,7 +154,6 @@ class Pixels:
     to_image: ToImage
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         return torch.from_numpy(self.to_image(value, _rows(row) * (row.patch or 1)))
 
 
@@ -197,13 +166,11 @@ class ImageTokens:
     to_value: ToValue
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
         image = torch.from_numpy(self.to_image(value, _rows(row) * tokenizer.patch))
         return tokenizer.encode(_on(tokenizer, image)).flatten()
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         image = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
         return Decoded(self.to_value(image))
 
@@ -215,7 +182,6 @@ class FeatureTokens:
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = _image_tokenizer(tokenizers, self.tokenizer)
         features, wanted = cast(FloatArray, value), (tokenizer.config.n_channels, *(row.grid or ()))
         if features.shape != wanted:
@@ -223,7 +189,6 @@ class FeatureTokens:
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(features))).flatten()
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         features = _decoded(_image_tokenizer(tokenizers, self.tokenizer), row, tokens, diffusing)
         return Decoded(np.asarray(features.float().cpu()))
 
@@ -235,7 +200,6 @@ class VectorTokens:
     tokenizer: str
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
         vector, wanted = cast(FloatArray, value), (tokenizer.config.n_channels,)
         if vector.shape != wanted:
@@ -243,7 +207,6 @@ class VectorTokens:
         return tokenizer.encode(_on(tokenizer, torch.from_numpy(vector)))[0]
 
     def decode(self, tokenizers: Tokenizers, row: ModalityConfig, tokens: Tensor, diffusing: Diffusing) -> Decoded:
-        """See `TokenDecoder.decode`."""
         tokenizer = vector_tokenizer(tokenizers, self.tokenizer)
         vectors = tokenizer.decode_tokens(_on(tokenizer, tokens))
         return Decoded(np.asarray(F.normalize(vectors.float(), dim=1)[0].cpu()))
@@ -281,7 +244,6 @@ class States:
     """Another network's vectors of a text, given as such; input only."""
 
     def encode(self, tokenizers: Tokenizers, row: ModalityConfig, value: Value) -> Tensor:
-        """See `Codec.encode`."""
         vectors = cast(TextStates, value).vectors
         if vectors.shape[1] != row.width:
             raise FormatInvalid(f"states for {_plain(row)} have {row.width} numbers each, not {vectors.shape[1]}")

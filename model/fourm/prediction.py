@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyseek.model.fourm.codecs import Diffusing, ExpectingDecoder, TargetForm
+from anyseek.model.fourm.bundled.images import DenseTarget
+from anyseek.model.fourm.codecs import Diffusing, TargetForm
 from anyseek.model.fourm.images import central_squares
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.generation.generate import generate
@@ -122,7 +123,7 @@ class Goal:
     row: ModalityConfig
     plan: Plan
     steps: Sequence[Step]
-    expecting: ExpectingDecoder | None
+    expecting: DenseTarget | None
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def _goals(
         form = parts.target_form(name)
         row = parts.network.config.row(form.key)
         plan = plan_of(name, row)
-        codec = form.codec if isinstance(form.codec, ExpectingDecoder) and plan == ALONE and not weights else None
+        codec = form.codec if isinstance(form.codec, DenseTarget) and plan == ALONE and not weights else None
         goals.append(Goal(name, form, row, plan, chain([plan.of_target(row, weights)], known), codec))
         if not weights:
             known.append(form.key)
@@ -333,7 +334,12 @@ def _answers(
     ids, answers = SpecialIds.of(text), list[QueryPoint]()
     for start in range(0, len(points), _MOST_ROWS):
         rows = [text.encode(f"point v0={y} v1={x} [S_1]") for y, x in points[start : start + _MOST_ROWS]]
-        batch = {name: _repeated(entry, len(rows)) for name, entry in state.items()}
+        batch = {
+            name: ModalityState(
+                *(part.expand(len(rows), *part.shape[1:]) for part in (one.values, one.input_mask, one.target_mask))
+            )
+            for name, one in state.items()
+        }
         batch[goal.form.key] = text_target(rows, _LONGEST_ANSWER, ids)
         done = generate(parts.network, batch, goal.steps, ids, sampling, observe)[goal.form.key]
         # the first point is the one that was asked about; the network may go on to others
@@ -341,17 +347,17 @@ def _answers(
     return answers
 
 
-def _repeated(entry: ModalityState, count: int) -> ModalityState:
-    """One row `count` times."""
-    tensors = (entry.values, entry.input_mask, entry.target_mask)
-    return ModalityState(*(tensor.expand(count, *tensor.shape[1:]) for tensor in tensors))
-
-
 @torch.inference_mode()
 def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, options: PredictOptions) -> Prediction:
     """The value and tokens of a decoded target, of the sample at `place`."""
     if goal.expecting is not None and found.first is not None:
-        return _expected(goal, goal.expecting, found.first, place)
+        # An image of the mean code of each position, by how likely the network finds each code there.
+        logits = found.first.logits[place]
+        shares = torch.empty_like(logits)
+        shares[found.first.positions[place]] = logits.softmax(dim=-1)
+        shares = shares.view(*(goal.row.grid or (-1,)), -1)
+        value = goal.expecting.expected(shares)
+        return Prediction(goal.modality, value, np.asarray(shares.argmax(dim=-1).cpu()))
     tokens: Tensor = found.entry.values[place][~found.entry.input_mask[place]]
     name, progress = goal.modality, options.progress
     diffusing = Diffusing(
@@ -364,14 +370,6 @@ def _prediction(parts: FourMParts, goal: Goal, found: _Found, place: int, option
     on_grid = goal.row.is_image and MODALITIES[name].content is not Content.VECTOR
     shape = goal.row.grid if on_grid and goal.row.grid else (-1,)
     return Prediction(name, decoded.value, np.asarray(tokens.cpu()).reshape(shape), decoded.arrays)
-
-
-def _expected(goal: Goal, codec: ExpectingDecoder, done: Pass, place: int) -> Prediction:
-    """An image of the mean code of each position, by how likely the network finds each code there."""
-    shares = torch.empty_like(done.logits[place])
-    shares[done.positions[place]] = done.logits[place].softmax(dim=-1)
-    shares = shares.view(*(goal.row.grid or (-1,)), -1)
-    return Prediction(goal.modality, codec.expected(shares), np.asarray(shares.argmax(dim=-1).cpu()))
 
 
 def progress_of(modality: str, row: ModalityConfig, steps: int, progress: Progress) -> Observer:

@@ -161,17 +161,16 @@ def _read_manifest(name: str, folder: Path) -> dict[str, Any]:
         raise WeightsMissing(f"there is no {MANIFEST} in {folder}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsCorrupt(f"{path} is not a manifest of weights: {error}") from error
-    needed = (
-        NETWORK,
-        PROJECTION,
-        SHORTCUTS,
-        CONSTANTS,
-        VOCABULARY,
-        *(f"{space}.safetensors" for space in told["gallery"]),
-    )
+    tokenizers = [f"{space}.safetensors" for space in told["gallery"]]
+    needed = (NETWORK, PROJECTION, SHORTCUTS, CONSTANTS, VOCABULARY, *tokenizers)
     if unlisted := [file for file in needed if file not in told["files"]]:
         raise WeightsCorrupt(f"{path} lists no file {unlisted[0]}")
-    _check_files(told["files"], folder, _folder_of_network(manifest, folder))
+    for file, digest in told["files"].items():
+        place = (folder if file in _OWN else _folder_of_network(manifest, folder)) / file
+        if not place.is_file():
+            raise WeightsMissing(f"the weights file {file} is not in {place.parent}")
+        if file_digest(place) != digest:
+            raise WeightsCorrupt(f"{place} does not have the checksum in the {MANIFEST} of {folder}")
     _check_choices(manifest, path)
     if fingerprint(manifest) != stated:
         raise WeightsCorrupt(f"the fingerprint in {path} does not match its files and constants")
@@ -194,15 +193,6 @@ def _check_choices(manifest: Mapping[str, Any], path: Path) -> None:
 def _folder_of_network(manifest: Mapping[str, Any], folder: Path) -> Path:
     """The folder with all files that two sets may share."""
     return folder.parent / manifest["network"] if "network" in manifest else folder
-
-
-def _check_files(listed: Mapping[str, str], folder: Path, shared: Path) -> None:
-    for file, digest in listed.items():
-        path = (folder if file in _OWN else shared) / file
-        if not path.is_file():
-            raise WeightsMissing(f"the weights file {file} is not in {path.parent}")
-        if file_digest(path) != digest:
-            raise WeightsCorrupt(f"{path} does not have the checksum in the {MANIFEST} of {folder}")
 
 
 def _spaces(manifest: Mapping[str, Any], inputs: tuple[str, ...], folder: Path) -> dict[str, EmbeddingSpace]:

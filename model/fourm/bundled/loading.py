@@ -19,7 +19,7 @@ from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import Bundle, load_bundle
 from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.bundled.layout import DENSE, INPUTS, TEXTS
-from anyseek.model.fourm.codecs import EncoderStates, Form, TargetForm, Text
+from anyseek.model.fourm.codecs import Form, TargetForm, Text
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.model import FourMModel
 from anyseek.model.fourm.spaces import Embedding, GlobalSpace
@@ -57,7 +57,10 @@ def load_bundled(name: str, home: Path, folder: Path | None = None, device: str 
     specialists = Specialists(image_encoder, text_encoder, bundle.projection, see, image_encoder.levels)
     embedding = _embedding(bundle)
     parts = bundled_parts(bundle, specialists)
-    captioner = None if bundle.joint is None else captioner_of(bundle, specialists)
+    captioner = None
+    if bundle.joint is not None:
+        look, sentences = specialists.look, specialists.sentences
+        captioner = Captioner(bundle.joint.towers, look, sentences, bundle.certainty, bundle.answers)
     return FourMModel(parts, frozenset(bundle.inputs), lambda: embedding, vector_targets(bundle.spaces), captioner)
 
 
@@ -79,12 +82,6 @@ class FirstUsedEncoder:
 def _image_encoder(path: Path, device: torch.device) -> EfficientNetLite0:
     """On a CPU with fused operations; a card takes torch's own layers."""
     return load_fastest(path) if device.type == CPU else load_efficientnet(path).to(device)
-
-
-def captioner_of(bundle: Bundle, specialists: Specialists) -> Captioner:
-    """What tells how sure the captions of a bundle with towers are."""
-    assert bundle.joint is not None, "a bundle without towers cannot tell"
-    return Captioner(bundle.joint.towers, specialists.look, specialists.sentences, bundle.certainty, bundle.answers)
 
 
 def bundled_parts(bundle: Bundle, specialists: Specialists) -> FourMParts:
@@ -122,9 +119,9 @@ def _input_form(name: str, config: FourMConfig) -> Form:
         case EmbeddingKind.SEQUENCE:
             return Form(row.key, Text(name, row.ending), specialist)
         case EmbeddingKind.SEQUENCE_EMBEDDING:
-            return Form(row.key, EncoderStates(), Specialist.TEXT)
+            return Form(row.key, None, Specialist.TEXT)
         case _:
-            return Form(row.key, EncoderStates(), specialist)
+            return Form(row.key, None, specialist)
 
 
 def target_forms(bundle: Bundle) -> dict[str, TargetForm]:

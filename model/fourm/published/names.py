@@ -61,22 +61,17 @@ _OF_4M_21 = (*_OF_4M_7, EDGE, DINOV2, IMAGEBIND, DINOV2_GLOBAL, IMAGEBIND_GLOBAL
 _SIZES = ("B", "L", "XL")
 
 
-def _rows() -> list[Published]:
-    networks: list[tuple[str, tuple[str, ...]]] = [(f"4M-21_{size}", _OF_4M_21) for size in _SIZES]
-    networks += [(f"4M-7_{size}_{data}", _OF_4M_7) for data in ("CC12M", "COYO700M") for size in _SIZES]
-    networks += [(f"4M-7-T2I_{size}_CC12M", _OF_4M_7) for size in _SIZES]
-    return [
-        *(_row(name, Role.NETWORK, needs) for name, needs in networks),
-        _row(SUPER_RESOLUTION, Role.SUPER_RESOLUTION, _OF_4M_7),
-        *(_row(name, Role.TOKENIZER, ()) for name in _OF_4M_21),
-    ]
-
-
-def _row(name: str, role: Role, needs: tuple[str, ...]) -> Published:
-    return Published(name, f"{OWNER}/{name}", role, needs)
-
-
-PUBLISHED: dict[str, Published] = {row.name: row for row in _rows()}
+PUBLISHED: dict[str, Published] = {
+    name: Published(name, f"{OWNER}/{name}", role, needs)
+    for role, needs, names in (
+        (Role.NETWORK, _OF_4M_21, [f"4M-21_{size}" for size in _SIZES]),
+        (Role.NETWORK, _OF_4M_7, [f"4M-7_{size}_{data}" for data in ("CC12M", "COYO700M") for size in _SIZES]),
+        (Role.NETWORK, _OF_4M_7, [f"4M-7-T2I_{size}_CC12M" for size in _SIZES]),
+        (Role.SUPER_RESOLUTION, _OF_4M_7, [SUPER_RESOLUTION]),
+        (Role.TOKENIZER, (), _OF_4M_21),
+    )
+    for name in names
+}
 
 
 def published(name: str) -> Published:

@@ -190,8 +190,11 @@ def install(name: str, folder: Path, files: Mapping[str, InstalledFile], source:
     """
     check(name, folder / (VOCABULARY_FILE if name == VOCABULARY else MODEL_FILE))
     kept = dict(files)
-    if CONFIG_FILE in kept and not _config_file_is_read(folder / MODEL_FILE):
-        del kept[CONFIG_FILE]
+    if CONFIG_FILE in kept:
+        from anyseek.model.checkpoints.files import config_is_in_header
+
+        if config_is_in_header(folder / MODEL_FILE):
+            del kept[CONFIG_FILE]
     record, target = Record(name, source, kept), folder_of(name, home)
     target.mkdir(parents=True, exist_ok=True)
     (target / RECORD_FILE).unlink(missing_ok=True)
@@ -206,7 +209,9 @@ def install(name: str, folder: Path, files: Mapping[str, InstalledFile], source:
 def check(name: str, path: Path) -> None:
     """Check that a file is what its name says: a header of its network, or the vocabulary. Raises as `install` does."""
     if name == VOCABULARY:
-        _check_vocabulary(path)
+        digest = file_digest(path)
+        if digest != VOCABULARY_SHA256:
+            raise WeightsCorrupt(f"{path} has sha256 {digest}; the published vocabulary has {VOCABULARY_SHA256}")
         return
     from anyseek.model.checkpoints.files import check_fourm, check_tokenizer
 
@@ -219,15 +224,3 @@ def check_space(needed: int, home: Path) -> None:
     free = shutil.disk_usage(home).free
     if free < needed + _SPARE:
         raise DownloadFailed(f"{home} has {free / 1e9:.2f} GB free; {needed / 1e9:.2f} GB and some reserve are needed")
-
-
-def _config_file_is_read(model: Path) -> bool:
-    from anyseek.model.checkpoints.files import config_is_in_header
-
-    return not config_is_in_header(model)
-
-
-def _check_vocabulary(path: Path) -> None:
-    found = describe(path).sha256
-    if found != VOCABULARY_SHA256:
-        raise WeightsCorrupt(f"{path} has sha256 {found}; the published vocabulary has {VOCABULARY_SHA256}")
