@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -63,7 +63,10 @@ class Way:
 
         The map sees the features, or, if there are none, what was rendered. A row without direction is zero.
         """
-        shown = None if looks is None else unit(looks - self._nearest(looks))
+        if looks is not None and len(self.means):
+            distances = np.square(self.means).sum(axis=1) - 2 * looks @ self.means.T
+            looks = looks - self.means[distances.argmin(axis=1)]
+        shown = None if looks is None else unit(looks)
         seen = shown if features is None else features
         assert seen is not None, "a way has a look, features or both"
         total: FloatArray = np.zeros((len(seen), self.outward.shape[1]), np.float32) if shown is None else shown
@@ -71,13 +74,6 @@ class Way:
             told = np.asarray((seen - self.origin) @ self.inward @ self.outward, np.float32)
             total = (total + self.weight * unit(told)).astype(np.float32)
         return unit(total)
-
-    def _nearest(self, rows: FloatArray) -> FloatArray:
-        if not len(self.means):
-            return np.zeros((1, rows.shape[1]), np.float32)
-        distances = np.square(self.means).sum(axis=1) - 2 * rows @ self.means.T
-        nearest: FloatArray = self.means[distances.argmin(axis=1)]
-        return nearest
 
 
 @dataclass(frozen=True)
@@ -181,6 +177,6 @@ def metadata_features(metadata: Metadata) -> FloatArray:
 
 
 _FEATURES: Mapping[Content, Callable[[Any], FloatArray]] = {
-    Content.PALETTE: lambda value: palette_features(cast(ByteArray, value)),
-    Content.METADATA: lambda value: metadata_features(cast(Metadata, value)),
+    Content.PALETTE: palette_features,
+    Content.METADATA: metadata_features,
 }

@@ -39,7 +39,10 @@ def list_models(home: Path) -> list[ModelRow]:
         encoders,
         *(_published(name, row.role, LICENCE, home) for name, row in PUBLISHED.items()),
         _published(VOCABULARY, "vocabulary", _APACHE, home),
-        *(_openclip(name, home) for name in pulled_models(home)),
+        *(
+            ModelRow(name, "embedder", State.INSTALLED, _licence_of(name), size=_size(openclip_folder(name, home)))
+            for name in pulled_models(home)
+        ),
         *(_bridge(name, home) for name in bridges(home)),
     ]
 
@@ -68,12 +71,7 @@ def _published(name: str, kind: str, licence: str, home: Path) -> ModelRow:
     return ModelRow(name, kind, State.INSTALLED, licence, record.fingerprint, record.size)
 
 
-def _openclip(name: str, home: Path) -> ModelRow:
-    size = _size(openclip_folder(name, home))
-    return ModelRow(name, "embedder", State.INSTALLED, _openclip_licence(name), size=size)
-
-
-def _openclip_licence(name: str) -> str:
+def _licence_of(name: str) -> str:
     """The licence of a recommended model; that of others is on their page."""
     return next((alias.licence for alias in ALIASES.values() if alias.model == name), "its own")
 
@@ -86,7 +84,7 @@ def _bridge(name: str, home: Path) -> ModelRow:
     except ModelError:
         return ModelRow(name, "bridge", State.INCOMPLETE, "its own")
     state = State.INSTALLED if there else State.INCOMPLETE
-    licence, size = _openclip_licence(record.base), _size(bridge_folder(name, home))
+    licence, size = _licence_of(record.base), _size(bridge_folder(name, home))
     return ModelRow(name, "bridge", state, licence, record.fingerprint, size)
 
 
@@ -113,37 +111,33 @@ _PULL_PUBLISHED = "anyseek models pull 4M-21_B"
 def recommendations(home: Path) -> list[Recommendation]:
     """The models for icons, for photo libraries and for features, with what is missing of each below `home`."""
     states = {row.name: row.state for row in list_models(home)}
+
+    def recommended(purpose: str, model: str, licence: str, needed: Mapping[str, str], use: str) -> Recommendation:
+        missing = [command for command, name in needed.items() if states.get(name) is not State.INSTALLED]
+        return Recommendation(purpose, model, licence, not missing, (*missing, use))
+
     adapted = PREFIX + PHOTOS.name
     photos = {_PULL_PHOTOS: PHOTOS.model, _ADAPT_PHOTOS: adapted}
     return [
-        _recommended(
+        recommended(
             "icons, drawings and a first look",
             "4m-tiny",
             "non-commercial and research use",
-            _missing({_ENCODERS: "4m-tiny"}, states),
+            {_ENCODERS: "4m-tiny"},
             "anyseek index PICTURES/ --collection NAME",
         ),
-        _recommended(
+        recommended(
             "photo libraries",
             adapted,
             PHOTOS.licence,
-            _missing(photos, states),
+            photos,
             f"anyseek index PHOTOS/ --collection NAME --model {adapted}",
         ),
-        _recommended(
+        recommended(
             "depth, poses and feature maps",
             "4M-21_B",
             LICENCE,
-            _missing({_PULL_PUBLISHED: "4M-21_B"}, states),
+            {_PULL_PUBLISHED: "4M-21_B"},
             "anyseek index PHOTOS/ --collection NAME --model 4M-21_B",
         ),
     ]
-
-
-def _missing(commands: Mapping[str, str], states: Mapping[str, State]) -> tuple[str, ...]:
-    """The commands whose model is not installed."""
-    return tuple(command for command, name in commands.items() if states.get(name) is not State.INSTALLED)
-
-
-def _recommended(purpose: str, model: str, licence: str, missing: tuple[str, ...], use: str) -> Recommendation:
-    return Recommendation(purpose, model, licence, not missing, (*missing, use))

@@ -177,7 +177,10 @@ class Towers(nn.Module):
         self.photo = Tower(shape.seen + WIDTH + shape.told, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
         self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
-        for name, width in self._means().items():
+        # What is taken off: of ConSE's vectors, of both towers', and of whole photo vectors.
+        learned = shape.learned
+        means = {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": shape.dimension}
+        for name, width in means.items():
             self.register_buffer(name, torch.zeros(width))
         for modality, count in known.items():
             for block in _MEANS_OF.get(modality, (WHOLE, PLACES)):
@@ -185,11 +188,6 @@ class Towers(nn.Module):
                 self.register_buffer(f"{block}_of_{modality}", torch.zeros(count, width))
         for modality in mapped:
             self.register_buffer(f"map_of_{modality}", torch.zeros(shape.looks, shape.looks))
-
-    def _means(self) -> dict[str, int]:
-        """What is taken off by name: of ConSE's vectors, of both towers', and of whole photo vectors."""
-        learned = self.shape.learned
-        return {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": self.shape.dimension}
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -209,7 +207,9 @@ class Towers(nn.Module):
         """
         # Rows without a modality go through it as well and are left out after it: counting them would wait for a card.
         present = {name: found.pooled.any(dim=1, keepdim=True) for name, found in seen.items()}
-        blocks = {name: self._blocks_of(name, found) for name, found in seen.items()}
+        blocks = {
+            name: self.photos(found) if name == PHOTO else self.rendered(name, found) for name, found in seen.items()
+        }
         if texts is not None:
             present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.captions(texts)
         rows = []
@@ -221,9 +221,6 @@ class Towers(nn.Module):
             rows.append(torch.where(present[name], asking, 0.0))
         total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
-
-    def _blocks_of(self, modality: str, seen: Seen) -> dict[str, Tensor]:
-        return self.photos(seen) if modality == PHOTO else self.rendered(modality, seen)
 
     def seen_rows(self, seen: Seen) -> Tensor:
         """The photo tower's visual input before its axes are applied: (B, 2560)."""
