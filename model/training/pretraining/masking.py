@@ -24,8 +24,7 @@ from anyseek.model.modalities.formats.human_poses import GROUPS, poses_to_text
 from anyseek.model.modalities.formats.layout import Budgets, Keep, lay_out
 from anyseek.model.modalities.formats.metadata import metadata_chunks
 from anyseek.model.modalities.formats.sam_instances import instances_to_text
-from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds
-from anyseek.model.modalities.formats.text_states import TextStates, mask_states
+from anyseek.model.modalities.formats.spans import FormatInvalid, SpecialIds, TextStates, mask_states
 from anyseek.model.seam import FloatArray
 from anyseek.model.tokenizers.inputs import pixels_of
 from anyseek.model.tokenizers.text import TextTokenizer

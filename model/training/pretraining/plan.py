@@ -15,7 +15,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from anyseek.model.files import write_file
-from anyseek.model.modalities.formats.text_states import LONGEST
+from anyseek.model.modalities.formats.spans import LONGEST
 from anyseek.model.network.config import (
     PUBLISHED_MODALITIES,
     SEQUENCE_POSITIONS,
