@@ -27,7 +27,7 @@ from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import check_value
 from anyseek.model.network.config import ModalityConfig
 from anyseek.model.seam import Prediction, PredictionInvalid, PredictOptions, Progress, Sample, Value
-from anyseek.model.tokenizers.samplers import Scheduler
+from anyseek.model.tokenizers.diffusion import Scheduler
 
 MOST_TOGETHER = 16  # samples decoded together
 _MOST_ROWS = 64  # points asked about in one batch

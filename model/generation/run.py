@@ -1,9 +1,11 @@
 """The state that the steps of one call of `anyseek.model.generation.generate` share.
 
 It holds the network, the options, the random numbers, and the encoded context of each pass of guided generation. A
-context is encoded again only when its input changed.
+context is encoded again only when its input changed; the unconditional pass is kept where it is a constant.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,13 +13,41 @@ import torch
 from torch import Tensor
 
 from anyseek.model.errors import RequestInvalid, UnsupportedModality
-from anyseek.model.generation.guidance import Guidance
-from anyseek.model.generation.schedule import Scheme, Step
+from anyseek.model.generation.schedule import Guidance, Scheme, Step
 from anyseek.model.generation.state import ModalityState, State, emptied
-from anyseek.model.generation.unconditional import Unconditional
 from anyseek.model.modalities.formats.spans import SpecialIds
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import Context, FourM
+
+_MOST_BYTES = 128 * 2**20  # all image targets of 4M-21 at 224 pixels take 65 MB for one kind of inputs
+
+
+class Unconditional:
+    """Keeps unconditional logits of one network, at most `most_bytes`; safe for several threads.
+
+    Whoever changes the network's weights needs a new one.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+
+    def logits(self, target: str, emptied: tuple[str, ...], compute: Callable[[], Tensor]) -> Tensor:
+        """Logits (n, V) of all n tokens of `target` where only the `emptied` sequences are left of the inputs.
+
+        `compute` makes them the first time, and again after others took their place.
+        """
+        with self._lock:
+            key = target, emptied
+            if key not in self._kept:
+                self._kept[key] = compute()
+            self._kept.move_to_end(key)
+            found = self._kept[key]
+            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self._most_bytes:
+                self._kept.popitem(last=False)
+        return found
+
 
 _GREEDY = 1e-10  # temperatures below this take the likeliest token
 

@@ -3,17 +3,80 @@
 `chain([TargetPlan(...), ...], conditions)` turns one plan per target into the steps that
 `anyseek.model.generation.generate` runs. Targets are decoded one after the other; a finished target becomes an input of
 the next.
+
+Classifier-free guidance combines the logits of several passes, each seeing different conditions. The last pass sees
+none of them; with u its logits and c_i those of term i,
+
+    logits = u + sum_i w_i (c_i - u)
+
+A negative weight steers away from its condition. Every pass sees the target's own tokens that are already decoded. With
+one scale for all conditions, the last pass sees them emptied. An emptied sequence still has an input: `[S_1]` alone, as
+in training. With a weight for each condition, a pass leaves hidden conditions out entirely.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
+from torch import Tensor
 
 from anyseek.model.errors import RequestInvalid
-from anyseek.model.generation.guidance import Guidance
+
+
+@dataclass(frozen=True)
+class Term:
+    """A pass that sees `conditions`, and the weight of its contribution."""
+
+    weight: float
+    conditions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Weighted terms over `conditions`, the inputs that the last pass does not see.
+
+    Without terms there is that one pass; with no conditions either it is the plain, unguided one. `separate` says that
+    each condition has a weight of its own.
+    """
+
+    conditions: frozenset[str] = frozenset()
+    terms: tuple[Term, ...] = ()
+    separate: bool = False
+
+    @classmethod
+    def together(cls, scale: float, conditions: Sequence[str]) -> Self:
+        """One scale for all conditions at once; 1, or no condition, is no guidance."""
+        if scale == 1 or not conditions:
+            return cls()
+        return cls(frozenset(conditions), (Term(scale, frozenset(conditions)),))
+
+    @classmethod
+    def weighted(cls, weights: Sequence[float], conditions: Sequence[str]) -> Self:
+        """One weight for each condition; conditions beyond the weights are seen by no pass."""
+        terms = tuple(Term(weight, frozenset({key})) for weight, key in zip(weights, conditions, strict=False))
+        return cls(frozenset(conditions), terms, separate=True)
+
+    @property
+    def passes(self) -> int:
+        """How many passes a step makes: one for each term, then the one that sees no condition."""
+        return len(self.terms) + 1
+
+    def hidden(self, place: int) -> frozenset[str]:
+        """The conditions that pass number `place` does not see."""
+        return self.conditions - self.terms[place].conditions if place < len(self.terms) else self.conditions
+
+
+def combine(logits: Sequence[Tensor], guidance: Guidance) -> Tensor:
+    """Combine the logits of all passes, the terms' first, into guided ones; all have the same shape."""
+    *conditional, unconditional = (of_pass.float() for of_pass in logits)
+    combined = unconditional
+    for term, seen in zip(guidance.terms, conditional, strict=True):
+        combined = combined + term.weight * (seen - unconditional)
+    return combined
+
 
 _COLDEST = 1e-9  # temperatures that fall to 0 by schedule stop here, so that sampling goes on
 
@@ -40,7 +103,7 @@ class TargetPlan:
     share: `linear` or `cosine` (MaskGIT only: ROAR always takes equal shares). Sequences need none of these three.
     `temperature` 0 picks the likeliest token; `temperature_schedule` is `constant`, `linear` or `onex:<min>:<power>`.
     `guidance` is a scale for all conditions together (1 is none), or one weight for each condition in order, which
-    may be negative; see `anyseek.model.generation.guidance`.
+    may be negative; see `anyseek.model.generation.schedule`.
     """
 
     target: str

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.modalities.drawings import ByteArray
-from anyseek.model.rooms.camera import Camera, DoubleArray
-from anyseek.model.rooms.scene import Scene
+from anyseek.model.rooms.scene import Camera, DoubleArray, Scene
 from anyseek.model.rooms.shading import Surfaces, developed, lit, surfaces_of
 from anyseek.model.rooms.tracing import CEILING, FLOOR, NOTHING, Hits, IntArray, first_hits
 from anyseek.model.seam import FloatArray

@@ -2,32 +2,30 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from anyseek.model.config_reader import Natural
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.rooms.camera import Camera
-from anyseek.model.rooms.captions import compose
-from anyseek.model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
-from anyseek.model.rooms.furnish import furnish
-from anyseek.model.rooms.labels import (
+from anyseek.model.data.samples import DataSample, Split, StrictModel
+from anyseek.model.rooms.captions import (
     Seen,
     class_regions,
+    compose,
     instance_regions,
     known_metadata,
     labelled_boxes,
     seen_things,
 )
+from anyseek.model.rooms.catalogue import FURNITURE, PACKAGE, Furniture, fingerprint, read_catalogue, split_catalogue
+from anyseek.model.rooms.furnish import choose_camera, furnish
 from anyseek.model.rooms.render import View, render
-from anyseek.model.rooms.scene import Room
-from anyseek.model.rooms.viewpoint import choose_camera
+from anyseek.model.rooms.scene import Camera, Room
 
 VERSION = 1  # of the scenes that keys stand for; changes with anything that changes a picture
 LICENCE = (
@@ -38,14 +36,16 @@ _ATTEMPTS = 20  # scenes until one is worth a picture
 _LEAST_SIZE = 16  # pixels
 
 
-@dataclass(frozen=True)
-class Options:
+_Count = Annotated[int, Field(ge=0)]
+
+
+class RoomsOptions(StrictModel):
     """`furniture`: the folder of the `.sh3f` files; `train`, `val`, `test`: how many views each split has."""
 
     furniture: Path = FURNITURE
-    train: Natural = 20_000
-    val: Natural = 1_000
-    test: Natural = 1_000
+    train: _Count = 20_000
+    val: _Count = 1_000
+    test: _Count = 1_000
 
 
 class RoomsSource:
@@ -58,7 +58,7 @@ class RoomsSource:
 
     licence = LICENCE
 
-    def __init__(self, name: str, options: Options, image_size: int) -> None:
+    def __init__(self, name: str, options: RoomsOptions, image_size: int) -> None:
         """Raises `SourceUnavailable` if the furniture is not there."""
         if image_size < _LEAST_SIZE:
             raise SourceUnavailable(f"rooms are rendered in {_LEAST_SIZE} pixels or more, not {image_size}")
@@ -152,4 +152,4 @@ def _thing(item: Seen) -> dict[str, Any]:
     }
 
 
-ROOMS = SourceKind(Options, lambda name, options, place: RoomsSource(name, options, place.image_size))
+ROOMS = SourceKind(lambda name, options, place: RoomsSource(name, options, place.image_size), RoomsOptions)

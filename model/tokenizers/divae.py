@@ -7,9 +7,17 @@ from torch import Tensor
 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.noise_schedule import alphas_cumprod
-from anyseek.model.tokenizers.samplers import Diffusion, NoiseSource, Prediction, Progress, Sampling, Scheduler, sample
+from anyseek.model.tokenizers.diffusion import (
+    Diffusion,
+    NoiseSource,
+    Prediction,
+    Progress,
+    Sampling,
+    Scheduler,
+    alphas_cumprod,
+    sample,
+)
+from anyseek.model.tokenizers.image_vqvae import ImageTokenizer
 from anyseek.model.tokenizers.unet import PatchedUNet, UNetShape
 
 

@@ -1,11 +1,77 @@
-"""The tokenizers of label maps, feature maps and instance masks: a ViT encoder, lucid codes, a ViT decoder."""
+"""The base of image and map tokenizers, and those that decode in one pass."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.vit import ViTDecoder, parse_vit
+from anyseek.model.tokenizers.lucid import LucidQuantizer
+from anyseek.model.tokenizers.vit import ViTDecoder, ViTEncoder, parse_vit
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class ImageTokenizer(nn.Module):
+    """Images or maps to a grid of tokens; a subclass decodes them. Parameter names are those of published tokenizers.
+
+    B batch, C channels, H x W pixels (sides multiples of the patch, any size), h x w tokens, K codes, L latent width.
+    Raises `ConfigInvalid` for a shape that is none of the published ones.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        _check(config)
+        self.config = config
+        shape = parse_vit(config.enc_type, "enc", post_mlp=config.post_mlp)
+        self.cls_emb = nn.Embedding(config.n_labels, config.n_channels) if config.n_labels else None
+        self.patch = config.patch_size if config.patch_proj else 1
+        self.encoder = ViTEncoder(shape, config.n_channels, config.encoder_grid, self.patch)
+        self.quant_proj = nn.Conv2d(shape.dim, config.latent_dim, 1)
+        self.quantize = LucidQuantizer(config.latent_dim, config.codebook_size, norm_codes=config.norm_codes)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """The encoder's input: float (B, C, H, W), or with `n_labels` ids int (B, H, W) -> float (B, C, H, W)."""
+        if self.cls_emb is not None:
+            # (B, H, W, C) -> (B, C, H, W)
+            embedded: Tensor = self.cls_emb(image.long()).movedim(-1, 1)
+            return embedded
+        image = image.to(self.quant_proj.weight.dtype)
+        if not self.config.undo_std:
+            return image
+        mean, deviation = (torch.tensor(row).to(image)[:, None, None] for row in (_IMAGENET_MEAN, _IMAGENET_DEVIATION))
+        return (image * deviation + mean) * 2 - 1
+
+    def latents(self, image: Tensor) -> Tensor:
+        """The quantizer's input: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
+        prepared = self.prepare(image)
+        self._check_image(prepared)
+        latents: Tensor = self.quant_proj(self.encoder(prepared))
+        return latents
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image as in `prepare` -> tokens int64 (B, h, w), each in [0, K). Raises ValueError for a wrong shape."""
+        return self.quantize.assign(self.latents(image))
+
+    def _check_image(self, image: Tensor) -> None:
+        channels = self.config.n_channels
+        if image.dim() == 4 and image.shape[1] == channels and not any(side % self.patch for side in image.shape[2:]):
+            return
+        raise ValueError(
+            f"an image of shape {tuple(image.shape)} does not fit a tokenizer of (batch, {channels}, height, width) "
+            f"with sides that are multiples of {self.patch}"
+        )
+
+
+def _check(config: TokenizerConfig) -> None:
+    """Refuse what has a meaning in configs but none that the published tokenizers establish."""
+    wanted = {"quant_type": "lucid", "num_codebooks": 1, "norm_latents": False}
+    for name, value in wanted.items():
+        if getattr(config, name) != value:
+            raise ConfigInvalid(f"a tokenizer of images needs {name} {value!r}, not {getattr(config, name)!r}")
+    if config.undo_std and config.n_channels != len(_IMAGENET_MEAN):
+        raise ConfigInvalid(f"undo_std needs 3 channels, not {config.n_channels}")
 
 
 class ImageVQVAE(ImageTokenizer):

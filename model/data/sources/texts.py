@@ -13,20 +13,21 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from anyseek.model.config_reader import Positive
+from pydantic import Field
+
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import Place, SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split, StrictModel
 from anyseek.model.files import whole_file
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _PACKED = ".gz"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options: `path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
+class TextOptions(StrictModel):
+    """`path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
     `field` is the key of the text in a JSON line. Longer documents are cut after the first `characters`, at a space.
     """
@@ -34,7 +35,7 @@ class Options:
     path: Path
     licence: str
     field: str = "text"
-    characters: Positive = 2000
+    characters: Annotated[int, Field(ge=1)] = 2000
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class _File:
 class TextsSource:
     """Keys are a file's name and the number of the document in it."""
 
-    def __init__(self, name: str, options: Options, place: Place) -> None:
+    def __init__(self, name: str, options: TextOptions, place: Place) -> None:
         """Looks for lines in all files. Raises `SourceUnavailable`."""
         self.name, self.licence = name, options.licence
         self._options, self._shares = options, place.shares
@@ -130,4 +131,4 @@ def _cut(text: str, most: int) -> str:
     return text[: most + 1].rpartition(" ")[0] or text[:most]
 
 
-TEXTS = SourceKind(Options, TextsSource)
+TEXTS = SourceKind(TextsSource, TextOptions)

@@ -16,8 +16,8 @@ from anyseek.model.network.config import EmbeddingKind, ModalityConfig
 from anyseek.model.network.tokens import ModalityInput, ModalityTarget
 from anyseek.model.network.transformer import Context, FourM
 from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.diffusion import Sampling, Scheduler
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.samplers import Sampling, Scheduler
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.model.colours import space
-from anyseek.model.colours.lab import to_lab
-from anyseek.model.colours.space import COLOURS, DIMENSION, colour_space
+from anyseek.model.colours.space import COLOURS, DIMENSION, colour_space, to_lab
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.seam import FloatArray, Sample, Value

@@ -1,6 +1,6 @@
 """A small folder of pictures, and recipes over it: everything that a build needs and nothing to fetch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,15 @@ from anyseek.model.data.recipe import Recipe, parse_recipe
 
 
 class Silent:
-    """A `Progress` that only counts."""
+    """A `Progress` that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.samples = self.done = self.settled_samples = 0
+        self.calls: list[tuple[int, int]] = []
         self.failures: list[Failure] = []
 
-    def started(self, samples: int, done: int) -> None:
-        self.samples, self.done = samples, done
-
-    def settled(self) -> None:
-        self.settled_samples += 1
-
-    def failed(self, failure: Failure) -> None:
-        self.failures.append(failure)
+    def __call__(self, settled: int, total: int, failures: Sequence[Failure]) -> None:
+        self.calls.append((settled, total))
+        self.failures = list(failures)
 
 
 @pytest.fixture

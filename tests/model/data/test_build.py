@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from anyseek.model.data.build import build, merge_classes, read_failures, verify
-from anyseek.model.data.codecs import sample_of
+from anyseek.model.data.contents import sample_of
 from anyseek.model.data.errors import BuildConflict, DataSetInvalid, SourceUnavailable
-from anyseek.model.data.plan import make_plan, open_sources
+from anyseek.model.data.making import make_plan, open_sources
 from anyseek.model.data.registry import Place
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import open_dataset
@@ -26,7 +26,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_data_set_is_built_checked_and_read(make_recipe, progress, tmp_path):
     made = build(make_recipe(), tmp_path / "out", tmp_path, 2, progress)
-    assert (progress.samples, progress.done, progress.settled_samples) == (25, 0, 25)
+    assert progress.calls == [(settled, 25) for settled in range(26)]
     assert sum(made.samples(split) for split in Split) == 24
     assert all(made.samples(split) > 0 for split in Split)
     assert made.modalities == {

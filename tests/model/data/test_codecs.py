@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from anyseek.model.data.codecs import attributes_of, decode_value, encode_value, entry_of, read_value, sample_of
+from anyseek.model.data.contents import attributes_of, decode_value, encode_value, entry_of, read_value, sample_of
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.data.shards import Entry

@@ -1,12 +1,12 @@
 import pytest
 
-from anyseek.model.data.concepts import (
-    Split,
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import (
     base_concept,
     has_skin_tone,
     hexcodes_by_name,
+    parse_concepts,
     plain_hexcode,
-    read_concepts,
     split_of,
 )
 
@@ -40,13 +40,13 @@ def test_a_concept_never_lies_in_two_splits() -> None:
 def test_splits_have_about_their_shares() -> None:
     splits = [split_of(f"{0x1F300 + n:X}") for n in range(1000)]
     assert 0.12 < splits.count(Split.TEST) / 1000 < 0.18
-    assert 0.03 < splits.count(Split.DEVELOPMENT) / 1000 < 0.07
+    assert 0.03 < splits.count(Split.VAL) / 1000 < 0.07
 
 
 def test_splits_are_fixed() -> None:
     assert split_of("1F355") is Split.TRAIN
-    assert split_of("2615") is Split.DEVELOPMENT
-    assert split_of("1F431") is Split.DEVELOPMENT
+    assert split_of("2615") is Split.VAL
+    assert split_of("1F431") is Split.VAL
 
 
 def test_skin_tones_are_known() -> None:
@@ -58,7 +58,7 @@ def test_skin_tones_are_known() -> None:
 
 def test_concepts_carry_tags_and_short_names() -> None:
     table = [{"hexcode": "270B-FE0F", "label": "raised hand", "tags": ["stop"]}, {"hexcode": "1F355", "label": "pizza"}]
-    concepts = read_concepts(table, {"270B": ["hand_up", "stop"], "1F355": "pizza_slice"})
+    concepts = parse_concepts(table, {"270B": ["hand_up", "stop"], "1F355": "pizza_slice"})
     assert concepts["270B"].tags == ("stop", "hand up")
     assert concepts["1F355"].tags == ("pizza slice",)
     names = hexcodes_by_name(concepts)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.data.emoji_art import npm_json
 from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.sources.emoji import npm_json
 
 PACKAGE = "@scope/icons@1.0.0"
 

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
-from anyseek.model.data.codecs import encode_value
-from anyseek.model.data.contents import changed
+from anyseek.model.data.contents import changed, encode_value
 from anyseek.model.data.perturbations import change_drawing, change_ink, change_picture, change_regions, filled
-from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.seam import Regions
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -21,15 +19,11 @@ def values_of(shape: tuple[int, int], seed: int) -> dict[str, object]:
     random = np.random.default_rng(seed)
     depth = random.uniform(0.5, 9, shape).astype(np.float32)
     depth[random.random(shape) < 0.3] = np.nan
-    palettes = tuple(random.integers(0, 256, (n, 3)).astype(np.uint8) for n in range(1, 8))
     return {
         "rgb": random.integers(0, 256, (*shape, 3)).astype(np.uint8),
         "canny_edge": (random.random(shape) < 0.1).astype(np.uint8) * 255,
         "depth": depth,
-        "normal": random.integers(0, 256, (*shape, 3)).astype(np.uint8),
         "semseg": Regions(random.integers(0, 300, shape), {1: "sofa"}),
-        "bounding_boxes": (LabelledBox(Box(0.1, 0.2, 0.4, 0.9), "cup"), LabelledBox(Box(0, 0, 1, 1), "sofa")),
-        "color_palette": palettes,
     }
 
 

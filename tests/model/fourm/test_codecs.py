@@ -27,7 +27,7 @@ from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.formats.text_states import TextStates
 from anyseek.model.network.config import PUBLISHED_MODALITIES, ConfigInvalid, EmbeddingKind, ModalityConfig
-from anyseek.model.tokenizers.samplers import Scheduler
+from anyseek.model.tokenizers.diffusion import Scheduler
 from tests.model.fourm.published.values import PICTURE, VALUES
 
 SEQUENCES = ["caption", "bounding_boxes", "metadata", "color_palette", "human_pose", "sam_instance"]

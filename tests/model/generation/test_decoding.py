@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.generation.decoding import PrefixDecoder
-from anyseek.model.generation.generate import generate
+from anyseek.model.generation.generate import PrefixDecoder, generate
 from anyseek.model.generation.run import GenerationInvalid, Options, Pass
 from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
 from anyseek.model.generation.state import ModalityState, image_target, sequence_target, text_target

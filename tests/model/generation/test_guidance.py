@@ -2,7 +2,7 @@
 
 import torch
 
-from anyseek.model.generation.guidance import Guidance, Term, combine
+from anyseek.model.generation.schedule import Guidance, Term, combine
 
 FIRST, SECOND, BASE = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]), torch.tensor([1.0, 1.0])
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from anyseek.model.generation.generate import generate
-from anyseek.model.generation.guidance import Guidance, combine
 from anyseek.model.generation.run import Options, Pass
-from anyseek.model.generation.schedule import Scheme, Step, chain
+from anyseek.model.generation.schedule import Guidance, Scheme, Step, chain, combine
 from anyseek.model.generation.state import ModalityState, given_sequence
 from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, S1, plan

@@ -7,8 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anyseek.model.generation.decoding import PrefixDecoder, together
-from anyseek.model.generation.generate import generate
+from anyseek.model.generation.generate import PrefixDecoder, generate, together
 from anyseek.model.generation.run import GenerationInvalid, Options
 from anyseek.model.generation.schedule import Scheme, TargetPlan, chain
 from anyseek.model.generation.state import ModalityState, given_sequence, sequence_target, text_target

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyseek.model.generation.guidance import Guidance, Term
 from anyseek.model.generation.schedule import (
+    Guidance,
     ScheduleInvalid,
     Scheme,
     Step,
     TargetPlan,
+    Term,
     chain,
     cosine_counts,
     linear_counts,

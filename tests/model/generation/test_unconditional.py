@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from anyseek.model.generation.generate import generate
-from anyseek.model.generation.run import Options, Pass
+from anyseek.model.generation.run import Options, Pass, Unconditional
 from anyseek.model.generation.schedule import Scheme, chain
 from anyseek.model.generation.state import ModalityState, given_sequence
-from anyseek.model.generation.unconditional import Unconditional
 from anyseek.model.network.transformer import FourM
 from tests.model.generating import IDS, plan
 

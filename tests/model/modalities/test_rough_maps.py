@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.rough_maps import SIDE, painted, rounded
 from anyseek.model.seam import Regions
 

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from anyseek.model.data.samples import Origin
-from anyseek.model.rooms.camera import Camera
-from anyseek.model.rooms.captions import compose, listed, number_word, plural, sentence, with_article
-from anyseek.model.rooms.labels import known_metadata, labelled_boxes, seen_things
+from anyseek.model.rooms.captions import (
+    compose,
+    known_metadata,
+    labelled_boxes,
+    listed,
+    number_word,
+    plural,
+    seen_things,
+    sentence,
+    with_article,
+)
 from anyseek.model.rooms.render import render
-from anyseek.model.rooms.scene import Placed, Scene
+from anyseek.model.rooms.scene import Camera, Placed, Scene
 from tests.model.rooms.conftest import Boxes, room_with
 
 pytestmark = pytest.mark.usefixtures("embree")

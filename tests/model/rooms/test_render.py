@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from anyseek.model.rooms.camera import Camera
 from anyseek.model.rooms.render import View, render
-from anyseek.model.rooms.scene import Light, Placed, Room, Scene
+from anyseek.model.rooms.scene import Camera, Light, Placed, Room, Scene
 from tests.model.rooms.conftest import PLAIN, Boxes, room_with
 
 pytestmark = pytest.mark.usefixtures("embree")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.tokenizers.codebook import Codebook, CodebookRule
+from anyseek.model.tokenizers.lucid import Codebook, CodebookRule
 
 _NEVER_DEAD = CodebookRule(decay=0.9, dead_share=0.0)
 

@@ -7,8 +7,8 @@ import torch
 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
+from anyseek.model.tokenizers.diffusion import Prediction, Sampling, Scheduler, seeded_noise
 from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.samplers import Prediction, Sampling, Scheduler, seeded_noise
 from anyseek.model.tokenizers.unet import UNetShape
 from tests.golden.weights import fill_weights
 

@@ -13,8 +13,7 @@ from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.build import build_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.divae import DiVAE
-from anyseek.model.tokenizers.image_tokenizer import ImageTokenizer
-from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageTokenizer, ImageVQVAE
 from anyseek.model.tokenizers.vqvae import VQVAE
 from tests.golden.weights import fill_weights
 from tests.random_bundle import random_image_tokenizer

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.tokenizers.codebook import CodebookRule
-from anyseek.model.tokenizers.lucid import LucidQuantizer
+from anyseek.model.tokenizers.lucid import CodebookRule, LucidQuantizer
 
 
 def _quantizer(*, norm_codes: bool) -> LucidQuantizer:

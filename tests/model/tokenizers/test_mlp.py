@@ -3,7 +3,7 @@
 import pytest
 
 from anyseek.model.network.config import ConfigInvalid
-from anyseek.model.tokenizers.mlp import parse_mlp
+from anyseek.model.tokenizers.vqvae import parse_mlp
 
 
 def test_expansion_is_four_where_it_is_not_given() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyseek.model.network.config import ConfigInvalid
-from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod, timesteps
+from anyseek.model.tokenizers.diffusion import TimestepSpacing, alphas_cumprod, timesteps
 
 SCHEDULES = ["linear", "squaredcos_cap_v2", "shifted_cosine:0.5"]
 

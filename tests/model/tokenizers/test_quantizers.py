@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anyseek.model.tokenizers.quantizers import MemcodesQuantizer
+from anyseek.model.tokenizers.vqvae import MemcodesQuantizer
 
 
 @pytest.fixture

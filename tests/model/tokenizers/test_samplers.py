@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, alphas_cumprod
-from anyseek.model.tokenizers.samplers import (
+from anyseek.model.tokenizers.diffusion import (
     Diffusion,
     NoiseSource,
     Prediction,
     Sampling,
     Scheduler,
+    TimestepSpacing,
+    alphas_cumprod,
     ddim_step,
     ddpm_step,
     sample,

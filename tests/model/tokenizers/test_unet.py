@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from anyseek.model.tokenizers.unet import PatchedUNet, UNetShape
-from anyseek.model.tokenizers.unet_blocks import AttentionBlock, embed_timesteps
+from anyseek.model.tokenizers.unet import AttentionBlock, PatchedUNet, UNetShape, embed_timesteps
 from tests.golden.weights import fill_weights
 
 SMALL = UNetShape(patch=2, width=32, multipliers=(1, 2), blocks_a_level=1, attention_levels=frozenset({1}))

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.model.data.concepts import Split as ConceptSplit
-from anyseek.model.data.concepts import base_concept, split_of
-from anyseek.model.data.emoji_art import Art
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Split
 from anyseek.model.data.sources import emoji
+from anyseek.model.data.sources.emoji import Art, base_concept, split_of
 
 SVG = """<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg">
   <g id="color">{colour}</g>
@@ -46,8 +44,8 @@ def keys(source: emoji.EmojiSource, split: Split, vendor: str) -> set[str]:
 
 def test_splits_are_by_concept_for_all_vendors_and_one_vendor_is_held_out(source):
     for vendor in ("openmoji", "fluent", "noto"):
-        assert keys(source, Split.TEST, vendor) == {c for c in CODES if split_of(c) is ConceptSplit.TEST}
-        assert keys(source, Split.VAL, vendor) == {c for c in CODES if split_of(c) is ConceptSplit.DEVELOPMENT}
+        assert keys(source, Split.TEST, vendor) == {c for c in CODES if split_of(c) is Split.TEST}
+        assert keys(source, Split.VAL, vendor) == {c for c in CODES if split_of(c) is Split.VAL}
         assert len(set().union(*(keys(source, split, vendor) for split in Split))) == len(CODES)
     assert keys(source, Split.TEST, "emojione") == set(CODES)
     assert not keys(source, Split.TRAIN, "emojione")

@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyseek.model.data.labellers.encoders import shared_encoders
-from anyseek.model.data.labellers.pictures import FeatureMap, FeatureOptions
+from anyseek.model.data.labellers.encoded import FeatureMap, FeatureOptions, shared_encoders
 from anyseek.model.data.samples import DataSample
 from anyseek.model.encoders.efficientnet import EfficientNetLite0, load_efficientnet
 from anyseek.model.encoders.minilm import load_minilm

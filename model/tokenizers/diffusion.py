@@ -1,6 +1,8 @@
-"""Diffusion samplers, which turn noise into an image: DDPM (random) and DDIM (deterministic).
+"""Diffusion: noise schedules, and the samplers that turn noise into an image.
 
-a_t is `alphas_cumprod[t]`, r the stride, p = t - r the timestep visited after t; a_p = 1 where p is negative.
+There are T training timesteps, from 0 (almost clean) to T-1 (noise). The noisy image is x_t = sqrt(a_t) x_0 + sqrt(1 -
+a_t) e, where a_t is `alphas_cumprod[t]` (Ho et al., arXiv 2006.11239, eq. 4). A sampler goes from noise to image by
+DDPM (random) or DDIM (deterministic); r is the stride, p = t - r the timestep after t, and a_p = 1 where p is negative.
 """
 
 import math
@@ -11,7 +13,92 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from anyseek.model.tokenizers.noise_schedule import TimestepSpacing, timestep_stride, timesteps
+from anyseek.model.network.config import ConfigInvalid
+
+_BETA_FIRST, _BETA_LAST = 1e-4, 0.02
+_BETA_LARGEST = 0.999
+_LARGEST_LOG_SNR = 15.0
+_SHIFTED = "shifted_cosine:"
+
+
+class TimestepSpacing(StrEnum):
+    """Which of the T timesteps the visited ones are; r is T div the number of steps asked for."""
+
+    TRAILING = "trailing"  # T-1, T-1-r, … as long as they are not negative: one more where r does not divide T
+    LEADING = "leading"  # (count-1) r, …, r, 0
+    LINSPACE = "linspace"  # from T-1 to 0, evenly, rounded
+
+
+def timesteps(count: int, spacing: TimestepSpacing, train_timesteps: int = 1000) -> list[int]:
+    """The timesteps to visit, from noise to image. Raises ValueError unless 1 <= count <= train_timesteps."""
+    stride = timestep_stride(count, train_timesteps)
+    if spacing is TimestepSpacing.TRAILING:
+        return list(range(train_timesteps - 1, -1, -stride))
+    if spacing is TimestepSpacing.LEADING:
+        return list(range((count - 1) * stride, -1, -stride))
+    # float64: a float32 linspace rounds some halves the other way
+    return [int(t) for t in (torch.linspace(train_timesteps, 1, count, dtype=torch.float64).round() - 1).tolist()]
+
+
+def timestep_stride(count: int, train_timesteps: int) -> int:
+    """How far back a step goes, whatever the spacing. Raises ValueError unless 1 <= count <= train_timesteps."""
+    if not 1 <= count <= train_timesteps:
+        raise ValueError(f"a diffusion of {train_timesteps} timesteps takes 1 to {train_timesteps} steps, not {count}")
+    return train_timesteps // count
+
+
+def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_terminal_snr: bool) -> Tensor:
+    """The share a_t of the image's variance at each timestep: float32 (T,), falling, and optionally 0 at the end.
+
+    Schedules are `linear` (1e-4 to 0.02), `squaredcos_cap_v2` (Nichol and Dhariwal, arXiv 2102.09672) and
+    `shifted_cosine:<shift>` (Hoogeboom et al., arXiv 2301.11093), which always ends in 0. Raises `ConfigInvalid`.
+    """
+    if beta_schedule.startswith(_SHIFTED):
+        return _shifted_cosine(_shift(beta_schedule), train_timesteps)
+    if beta_schedule == "linear":
+        betas = torch.linspace(_BETA_FIRST, _BETA_LAST, train_timesteps)
+    elif beta_schedule == "squaredcos_cap_v2":
+        betas = _squared_cosine_betas(train_timesteps)
+    else:
+        known = "linear, squaredcos_cap_v2 and shifted_cosine:<shift>"
+        raise ConfigInvalid(f"beta_schedule {beta_schedule!r} is unknown; the schedules are {known}")
+    kept = (1 - betas).cumprod(dim=0)
+    return _end_in_noise(kept) if zero_terminal_snr else kept
+
+
+def _squared_cosine_betas(train_timesteps: int) -> Tensor:
+    def kept(t: float) -> float:
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    ratios = [kept((i + 1) / train_timesteps) / kept(i / train_timesteps) for i in range(train_timesteps)]
+    return torch.tensor([min(1 - ratio, _BETA_LARGEST) for ratio in ratios])
+
+
+def _shift(beta_schedule: str) -> float:
+    text = beta_schedule.removeprefix(_SHIFTED)
+    try:
+        shift = float(text)
+    except ValueError:
+        shift = math.nan
+    if not (math.isfinite(shift) and shift > 0):
+        raise ConfigInvalid(f"beta_schedule {beta_schedule!r} must end in a positive number, as {_SHIFTED}0.5 does")
+    return shift
+
+
+def _shifted_cosine(shift: float, train_timesteps: int) -> Tensor:
+    t = torch.linspace(0, 1, train_timesteps)
+    log_snr = -2 * ((math.pi * t / 2).tan().log() + math.log(shift))
+    kept = log_snr.clamp(-_LARGEST_LOG_SNR, _LARGEST_LOG_SNR).sigmoid()
+    kept[-1] = 0
+    return kept
+
+
+def _end_in_noise(kept: Tensor) -> Tensor:
+    """Shift and scale sqrt(a) so that the first stays and the last is 0 (Lin et al., arXiv 2305.08891, alg. 1)."""
+    roots = kept.sqrt()
+    first, last = roots[0], roots[-1]
+    return ((roots - last) * (first / (first - last))).square()
+
 
 # Standard normal float32 numbers of a shape; each call gives the next ones.
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
