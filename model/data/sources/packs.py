@@ -104,9 +104,10 @@ class PackEntry:
 
     def value(self, field: str, ending: str) -> Any:
         """The value in the file with this ending. Raises `SampleInvalid` if there is none."""
+        name = self.about.get("id", "a sample")
         if ending not in self.files:
-            raise SampleInvalid(f"{self.about['id']} has no .{ending}")
-        return read_value(field, self.files[ending].read(), f"the {field} of {self.about['id']}")
+            raise SampleInvalid(f"{name} has no .{ending}")
+        return read_value(field, self.files[ending].read(), f"the {field} of {name}")
 
 
 class PackSource:
