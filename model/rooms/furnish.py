@@ -1,12 +1,11 @@
 """Furnish a room at random: its kind, its objects and their places, colours and lights, and a camera in it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from anyseek.model.rooms.catalogue import FLAT, Furniture
-from anyseek.model.rooms.colours import random_paint
 from anyseek.model.rooms.mesh import load_mesh
 from anyseek.model.rooms.render import visible_shares
 from anyseek.model.rooms.scene import Camera, Colour, Covering, DoubleArray, Light, Placed, Room, Scene, Texture
@@ -78,12 +77,11 @@ def is_free(placed: Placed, room: Room, things: Sequence[Placed]) -> bool:
     if (low < -1e-6).any() or (high > np.array(room.size) + 1e-6).any():
         return False
     flat = placed.furniture.kind.name in _STOOD_ON
-    return all(_apart(placed, thing) for thing in things if (thing.furniture.kind.name in _STOOD_ON) == flat)
-
-
-def _apart(first: Placed, second: Placed) -> bool:
-    gap = np.maximum(first.bounds.low - second.bounds.high, second.bounds.low - first.bounds.high)
-    return bool((gap > (GAP, -1e-6, GAP)).any())
+    for thing in things:
+        gap = np.maximum(low - thing.bounds.high, thing.bounds.low - high)
+        if (thing.furniture.kind.name in _STOOD_ON) == flat and not (gap > (GAP, -1e-6, GAP)).any():
+            return False
+    return True
 
 
 def _anywhere(furniture: Furniture, where: str, room: Room, random: np.random.Generator) -> Placed | None:
@@ -119,6 +117,25 @@ def _tuple(point: DoubleArray) -> tuple[float, float, float]:
     return float(point[0]), float(point[1]), float(point[2])
 
 
+# Paints for walls and furniture, before small variations: sRGB 0 to 255.
+PAINTS = {
+    "red": (190, 30, 35),
+    "orange": (235, 125, 30),
+    "yellow": (240, 205, 50),
+    "green": (60, 140, 65),
+    "dark green": (30, 80, 45),
+    "turquoise": (55, 165, 160),
+    "light blue": (135, 180, 225),
+    "blue": (40, 85, 175),
+    "navy": (25, 40, 90),
+    "purple": (115, 60, 145),
+    "pink": (235, 140, 170),
+    "brown": (110, 70, 40),
+    "beige": (215, 195, 160),
+    "white": (240, 240, 238),
+    "grey": (135, 135, 138),
+    "black": (32, 32, 34),
+}
 # The furniture that defines each kind of room: one of these is placed first.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "living": ("sofa", "armchair", "coffee table", "fireplace", "bookcase"),
@@ -142,20 +159,8 @@ _FLOORS = (Texture.PLANKS, Texture.TILES, Texture.CHECKS, Texture.CARPET, Textur
 _WALLS = (Texture.PLAIN, Texture.PLAIN, Texture.PLAIN, Texture.STRIPES, Texture.BRICKS, Texture.TILES)
 _FLOOR_PAINTS = ("brown", "brown", "beige", "beige", "grey", "white", "black", "red", "blue", "green")
 _WALL_PAINTS = (
-    "white",
-    "white",
-    "beige",
-    "beige",
-    "grey",
-    "light blue",
-    "yellow",
-    "green",
-    "pink",
-    "red",
-    "blue",
-    "turquoise",
-    "orange",
-    "purple",
+    *("white", "white", "beige", "beige", "grey", "light blue", "yellow"),
+    *("green", "pink", "red", "blue", "turquoise", "orange", "purple"),
 )
 _TEXTURE_SIZES = {Texture.PLANKS: (0.1, 0.2), Texture.STRIPES: (0.06, 0.3), Texture.BRICKS: (0.06, 0.12)}
 
@@ -174,7 +179,12 @@ def furnish(pool: Sequence[Furniture], random: np.random.Generator) -> Scene:
     for where, chance in (("ceiling", 0.35), ("rug", 0.3)):
         members = _by_class(item for item in fitting if where in item.kind.places)
         _add_some(things, room, members, int(random.random() < chance), random)
-    _add_small(things, room, [item for item in fitting if _is_small(item)], random)
+    small = [
+        item
+        for item in fitting
+        if "table" in item.kind.places and not _hangs(item) and (np.array(item.size) <= _SMALL).all()
+    ]
+    _add_small(things, room, small, random)
     return Scene(room, tuple(things), _random_lights(room, random), float(random.uniform(0.25, 0.5)))
 
 
@@ -188,12 +198,6 @@ def _by_class(items: Iterable[Furniture]) -> dict[str, list[Furniture]]:
 def _hangs(furniture: Furniture) -> bool:
     """Whether it is on a wall, above the floor or in place of it."""
     return furniture.kind.name in FLAT or (furniture.elevation > 0 and "ceiling" not in furniture.kind.places)
-
-
-def _is_small(furniture: Furniture) -> bool:
-    """Whether it may stand on a table."""
-    fits = all(length <= most for length, most in zip(furniture.size, _SMALL, strict=True))
-    return fits and "table" in furniture.kind.places and not _hangs(furniture)
 
 
 def _add_some(
@@ -240,6 +244,12 @@ def _add_small(things: list[Placed], room: Room, small: Sequence[Furniture], ran
                 things.append(Placed(furniture, placed.position, placed.turn, paint, support))
 
 
+def random_paint(random: np.random.Generator, names: tuple[str, ...] = tuple(PAINTS)) -> Colour:
+    """One of the paints, a little lighter or darker and off its hue: sRGB in [0, 1]."""
+    base = np.array(PAINTS[names[int(random.integers(len(names)))]]) / 255
+    return _colour(np.clip(base * random.uniform(0.85, 1.1) + random.normal(0, 0.02, 3), 0, 1))
+
+
 def random_painting(furniture: Furniture, random: np.random.Generator) -> tuple[tuple[int, Colour], ...]:
     """Another colour for the materials that cover most of an object; mostly none where its class is not painted."""
     if not furniture.kind.painted or random.random() > _REPAINTED:
@@ -269,7 +279,7 @@ def _random_covering(textures: Sequence[Texture], paints: tuple[str, ...], rando
     texture = textures[int(random.integers(len(textures)))]
     first = _paler(random_paint(random, paints), random.uniform(0, _PALEST))
     contrast = random.uniform(0.72, 0.93) if random.random() < 0.7 else random.uniform(1.07, 1.3)
-    second = _scaled(first, contrast)
+    second = _colour(part * contrast for part in first)
     if texture is Texture.CHECKS:
         second = _paler(random_paint(random, paints), random.uniform(0, _PALEST))
     low, high = _TEXTURE_SIZES.get(texture, (0.2, 0.6))
@@ -277,12 +287,11 @@ def _random_covering(textures: Sequence[Texture], paints: tuple[str, ...], rando
 
 
 def _paler(colour: Colour, share: float) -> Colour:
-    red, green, blue = (part + (0.92 - part) * share for part in colour)
-    return red, green, blue
+    return _colour(part + (0.92 - part) * share for part in colour)
 
 
-def _scaled(colour: Colour, factor: float) -> Colour:
-    red, green, blue = (min(1.0, part * factor) for part in colour)
+def _colour(parts: Iterable[float]) -> Colour:
+    red, green, blue = (min(1.0, float(part)) for part in parts)
     return red, green, blue
 
 
@@ -310,8 +319,14 @@ _CLOSE_UP = 0.2  # how often a small thing on a table is looked at from near
 
 def choose_camera(scene: Scene, random: np.random.Generator) -> Camera | None:
     """A camera that sees at least two things and is inside none; None if there is none, so skip the room."""
+    upon = [thing for thing in scene.things if thing.support is not None]
+    close_up = bool(upon) and random.random() < _CLOSE_UP
+    targets = upon if close_up else [thing for thing in scene.things if thing.furniture.elevation == 0] or scene.things
     best, best_seen = None, 1
-    for camera in _candidates(scene, random):
+    for _ in range(_TRIES if targets else 0):
+        camera = _towards(scene, targets[int(random.integers(len(targets)))], close_up, random)
+        if camera is None:
+            continue
         shares, depths = visible_shares(scene, camera, _LOOK)
         if depths.min() < _NEAREST or shares.max(initial=0) > _LARGEST_SHARE:
             continue
@@ -321,16 +336,6 @@ def choose_camera(scene: Scene, random: np.random.Generator) -> Camera | None:
         if seen > best_seen:
             best, best_seen = camera, seen
     return best
-
-
-def _candidates(scene: Scene, random: np.random.Generator) -> Iterator[Camera]:
-    upon = [thing for thing in scene.things if thing.support is not None]
-    close_up = bool(upon) and random.random() < _CLOSE_UP
-    targets = upon if close_up else [thing for thing in scene.things if thing.furniture.elevation == 0] or scene.things
-    for _ in range(_TRIES if targets else 0):
-        camera = _towards(scene, targets[int(random.integers(len(targets)))], close_up, random)
-        if camera is not None:
-            yield camera
 
 
 def _towards(scene: Scene, target: Placed, close_up: bool, random: np.random.Generator) -> Camera | None:
@@ -346,8 +351,12 @@ def _towards(scene: Scene, target: Placed, close_up: bool, random: np.random.Gen
     inside = (place > 0.1).all() and (place < np.array(scene.room.size) - 0.1).all()
     across, up, ahead = aim - place
     level = float(np.hypot(across, ahead))
-    if not inside or level < 0.3 or any(_within(place, thing) for thing in scene.things):
+    if not inside or level < 0.3:
         return None
+    for thing in scene.things:
+        low, high = thing.bounds
+        if (place > low - _CLEARANCE).all() and (place < high + _CLEARANCE).all():
+            return None
     pitch = float(np.clip(np.arctan2(up, level), -0.9, 0.5))
     return Camera(
         position=(float(place[0]), float(place[1]), float(place[2])),
@@ -356,8 +365,3 @@ def _towards(scene: Scene, target: Placed, close_up: bool, random: np.random.Gen
         roll=float(random.normal(0, 0.02)),
         fov=float(np.deg2rad(random.uniform(45, 60) if close_up else random.uniform(55, 80))),
     )
-
-
-def _within(place: DoubleArray, thing: Placed) -> bool:
-    low, high = thing.bounds
-    return bool((place > low - _CLEARANCE).all() and (place < high + _CLEARANCE).all())

@@ -7,16 +7,19 @@ import pytest
 
 from anyseek.model.data.samples import Origin
 from anyseek.model.rooms.captions import (
+    NAMES,
+    clear_name,
     compose,
     known_metadata,
     labelled_boxes,
     listed,
-    number_word,
+    name_colours,
     plural,
     seen_things,
     sentence,
     with_article,
 )
+from anyseek.model.rooms.furnish import PAINTS, random_paint
 from anyseek.model.rooms.render import render
 from anyseek.model.rooms.scene import Camera, Placed, Scene
 from tests.model.rooms.conftest import Boxes, room_with
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("embree")
 
 LEVEL = Camera((3.0, 1.2, 7.5), 0.0, -0.1, 0.0, 1.3)
 RED, BLUE, GREEN = (0.8, 0.1, 0.1), (0.1, 0.25, 0.8), (0.1, 0.6, 0.2)
+SAME = {"dark green": "green", "light blue": "blue", "navy": "blue"}
 
 
 def texts_of(scene: Scene, tries: int = 30) -> set[str]:
@@ -134,7 +138,7 @@ def test_plurals(noun: str, expected: str) -> None:
     assert plural(noun) == expected
 
 
-def test_articles_lists_and_numbers() -> None:
+def test_articles_and_lists() -> None:
     assert with_article("armchair") == "an armchair"
     assert with_article("orange bin") == "an orange bin"
     assert with_article("upright piano") == "an upright piano"
@@ -142,6 +146,24 @@ def test_articles_lists_and_numbers() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
     assert listed(["a", "b", "c"]) == "a, b and c"
-    assert number_word(2) == "two"
-    assert number_word(12) == "12"
     assert sentence("a TV on a table") == "A TV on a table."
+
+
+@pytest.mark.parametrize("paint", PAINTS)
+def test_paints_are_called_what_they_are(paint: str) -> None:
+    colour = np.array([PAINTS[paint]], np.float32) / 255
+    assert NAMES[int(name_colours(colour)[0])] == SAME.get(paint, paint)
+
+
+def test_a_colour_of_less_than_most_is_not_named() -> None:
+    red, blue = [0.8, 0.1, 0.1], [0.1, 0.2, 0.8]
+    assert clear_name(np.array([red] * 7 + [blue] * 3, np.float32)) == "red"
+    assert clear_name(np.array([red] * 5 + [blue] * 5, np.float32)) is None
+
+
+def test_random_paints_are_colours() -> None:
+    random = np.random.default_rng(0)
+    colours = np.array([random_paint(random) for _ in range(200)])
+    assert colours.min() >= 0
+    assert colours.max() <= 1
+    assert len(np.unique(colours, axis=0)) == 200

@@ -25,18 +25,14 @@ def test_the_table_of_classes_is_whole() -> None:
     assert len(set(class_names().values())) == len(class_names()) == len(classes) + 3
 
 
-def test_objects_have_sizes_makers_and_licences(furniture: Path) -> None:
+def test_objects_have_sizes(furniture: Path) -> None:
     catalogue = read_catalogue(furniture)
     assert len({item.id for item in catalogue}) == len(catalogue) > 450
     assert all(0 < length < 4 for item in catalogue for length in item.size)
-    assert all(item.creator and item.licence in dict(LICENCES.values()) for item in catalogue)
-    (chair,) = [item for item in catalogue if item.id == "Blend Swap CC-BY#armChair2"]
-    assert chair.credit.startswith("Armchair (Blend Swap CC-BY#armChair2) by ")
-    assert chair.credit.endswith("CC BY 3.0, http://www.blendswap.com/blends/view/" + chair.page.rpartition("/")[2])
 
 
 def test_every_archive_has_the_licence_that_is_stated(furniture: Path) -> None:
-    for library, (name, _) in LICENCES.items():
+    for library, name in LICENCES.items():
         with zipfile.ZipFile(furniture / f"{library}.sh3f") as archive:
             text = archive.read("LICENSE.TXT").decode("latin-1").lower()
         assert ("creative commons zero" in text) == (name == "CC0 1.0")

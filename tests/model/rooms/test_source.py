@@ -12,9 +12,8 @@ import pytest
 from anyseek.model.data.contents import entry_of, sample_of
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.samples import DataSample, Source, Split
-from anyseek.model.rooms.captions import plural
+from anyseek.model.rooms.captions import NAMES, plural
 from anyseek.model.rooms.catalogue import class_names, read_catalogue, split_catalogue
-from anyseek.model.rooms.colours import NAMES
 from anyseek.model.rooms.source import RoomsOptions, RoomsSource
 
 VIEWS = 6
