@@ -9,7 +9,7 @@ and however many workers it used.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,7 +75,13 @@ def build(recipe: Recipe, out: Path, home: Path, workers: int, progress: Progres
     plan = make_plan(recipe, sources, place)
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST).is_file():
-        return _finished(out, plan)
+        made = open_dataset(out)
+        if made.digest != plan.digest:
+            raise BuildConflict(
+                f"{out} already holds a data set of another recipe or other sources; choose another folder"
+            )
+        shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
+        return made
     with _state(out, plan) as state:
         records = _make_shards(plan, Workshop(recipe, place, sources), out, state, workers, progress)
         return _finish(recipe, plan, sources, records, out)
@@ -88,14 +94,6 @@ def read_failures(folder: Path) -> list[Failure]:
         return [Failure(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, TypeError) as error:
         raise DataSetInvalid(f"{path} cannot be read: {error}") from error
-
-
-def _finished(out: Path, plan: Plan) -> DataSet:
-    made = open_dataset(out)
-    if made.digest != plan.digest:
-        raise BuildConflict(f"{out} already holds a data set of another recipe or other sources; choose another folder")
-    shutil.rmtree(out / _STATE, ignore_errors=True)  # if the run that finished was killed just before
-    return made
 
 
 @contextmanager
@@ -126,41 +124,32 @@ def _make_shards(
     plan: Plan, workshop: Workshop, out: Path, state: Path, workers: int, progress: Progress
 ) -> list[ShardRecord]:
     """Make what is not recorded yet; the records of all shards in their order."""
-    records = {shard.name: _read_record(state / f"{shard.name}.json") for shard in plan.shards}
+    paths = {shard.name: state / f"{shard.name}.json" for shard in plan.shards}
+    records = {name: _RECORD.validate_json(path.read_bytes()) for name, path in paths.items() if path.is_file()}
     classes: Classes = {}
     for known in records.values():
-        merge_classes(classes, known.classes if known else {})
-    missing = [shard for shard in plan.shards if records[shard.name] is None]
+        merge_classes(classes, known.classes)
+    missing = [shard for shard in plan.shards if shard.name not in records]
     jobs = [job for shard in missing for job in shard.jobs]
-    failures: list[Failure] = []
-    progress(plan.samples - len(jobs), plan.samples, failures)
-    with closing(make_in_order(workshop, jobs, workers)) as results:
-        watched = _watched(results, plan.samples - len(jobs), plan.samples, failures, progress)
-        for shard in missing:
-            record = _make_shard(shard, watched, out)
-            merge_classes(classes, record.classes)
-            write_file(state / f"{shard.name}.json", json.dumps(asdict(record), sort_keys=True))
-            records[shard.name] = record
-    return [record for record in records.values() if record is not None]
+    done, failures = plan.samples - len(jobs), list[Failure]()
+    progress(done, plan.samples, failures)
 
-
-def _watched(
-    results: Iterable[Made], done: int, total: int, failures: list[Failure], progress: Progress
-) -> Iterator[Made]:
-    """The results as they come, each reported."""
-    for settled, result in enumerate(results, start=done + 1):
+    def report(result: Made) -> None:
+        nonlocal done
+        done += 1
         if isinstance(result, Failure):
             failures.append(result)
-        progress(settled, total, failures)
-        yield result
+        progress(done, plan.samples, failures)
+
+    with closing(make_in_order(workshop, jobs, workers)) as results:
+        for shard in missing:
+            record = records[shard.name] = _make_shard(shard, results, out, report)
+            merge_classes(classes, record.classes)
+            write_file(paths[shard.name], json.dumps(asdict(record), sort_keys=True))
+    return [records[shard.name] for shard in plan.shards]
 
 
-def _read_record(path: Path) -> ShardRecord | None:
-    """What is known of a shard; None if it was not reached."""
-    return _RECORD.validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path) -> ShardRecord:
+def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path, report: Callable[[Made], None]) -> ShardRecord:
     """Write the shard from the next results; one without any sample is no file."""
     modalities, sources = Counter[str](), Counter[str]()
     classes: Classes = {}
@@ -168,6 +157,7 @@ def _make_shard(shard: ShardPlan, results: Iterator[Made], out: Path) -> ShardRe
     with ShardWriter(out / shard.name) as writer:
         for _ in shard.jobs:
             result = next(results)
+            report(result)
             if isinstance(result, Failure):
                 failures.append(result)
                 continue

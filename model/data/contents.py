@@ -73,16 +73,15 @@ def fitted(sample: DataSample, size: int) -> DataSample:
 
     Raises `SampleInvalid` for an unknown field.
     """
-    return replace(sample, values={field: _fit(field, value, size) for field, value in sample.values.items()})
-
-
-def _fit(field: str, value: Any, size: int) -> Any:
-    fit = stored_content(field).fit
-    if fit is None:
-        return value
-    height, width = (value.ids if isinstance(value, Regions) else value).shape[:2]
-    scale = size / min(height, width)
-    return value if scale >= 1 else fit(value, (max(round(height * scale), size), max(round(width * scale), size)))
+    values = dict(sample.values)
+    for field, value in sample.values.items():
+        if (fit := stored_content(field).fit) is not None:
+            shape = (value.ids if isinstance(value, Regions) else value).shape[:2]
+            scale = size / min(shape)
+            if scale < 1:
+                height, width = (max(round(side * scale), size) for side in shape)
+                values[field] = fit(value, (height, width))
+    return replace(sample, values=values)
 
 
 def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
@@ -92,7 +91,7 @@ def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
     """
     change = stored_content(field).change
     if change is None:
-        raise SampleInvalid(f"values of {field!r} are not varied; only those with pixels, boxes and palettes are")
+        raise SampleInvalid(f"values of {field!r} are not varied; only pictures, drawings, depth and regions are")
     return change(value, generator)
 
 
