@@ -59,17 +59,14 @@ def together(contexts: Sequence[Context]) -> list[Context]:
     lengths = [context.states.shape[1] for context in contexts]
     if len(contexts) == 1 or min(lengths) == 0:
         return list(contexts)
-    padding = [(context, max(lengths) - length) for context, length in zip(contexts, lengths, strict=True)]
-    masks = [F.pad(_mask(context), (0, more), value=True) for context, more in padding]
+    states, masks = [], []
+    for context, length in zip(contexts, lengths, strict=True):
+        more = max(lengths) - length
+        mask = torch.zeros_like(context.states[:, :, 0], dtype=torch.bool) if context.mask is None else context.mask
+        states.append(F.pad(context.states, (0, 0, 0, more)))
+        masks.append(F.pad(mask, (0, more), value=True))
     mask = torch.cat(masks)
-    states = torch.cat([F.pad(context.states, (0, 0, 0, more)) for context, more in padding])
-    return [Context(states, mask if mask.any() else None)]
-
-
-def _mask(context: Context) -> Tensor:
-    """A context's mask bool (B, N), also where all is used."""
-    nothing = torch.zeros(context.states.shape[:2], dtype=torch.bool, device=context.states.device)
-    return nothing if context.mask is None else context.mask
+    return [Context(torch.cat(states), mask if mask.any() else None)]
 
 
 class PrefixDecoder:
@@ -89,7 +86,11 @@ class PrefixDecoder:
         self._positions = embed.sequence_embedding(everything, embed.row.max_length)
         self._context_blocked = None if context.mask is None else context.mask[:, None, None, :]
         self._blocks = [cast(DecoderBlock, block) for block in network.decoder]
-        self._caches = [_empty_cache(block, context) for block in self._blocks]
+        self._caches = []
+        for block in self._blocks:
+            context_keys, context_values = block.cross_attn.keys_values(block.context_norm(context.states))
+            nothing = context_keys[:, :, :0]
+            self._caches.append(_BlockCache(nothing, nothing, context_keys, context_values))
         self._count = 0
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -113,12 +114,6 @@ class PrefixDecoder:
         return out
 
 
-def _empty_cache(block: DecoderBlock, context: Context) -> _BlockCache:
-    context_keys, context_values = block.cross_attn.keys_values(block.context_norm(context.states))
-    nothing = context_keys[:, :, :0]
-    return _BlockCache(nothing, nothing, context_keys, context_values)
-
-
 def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> ModalityState:
     """The target's state after `step.tokens` more of its tokens were decoded, in all rows alike.
 
@@ -128,16 +123,22 @@ def decode_image_tokens(run: Run, index: int, step: Step, state: State) -> Modal
     target = state[step.target]
     open_places, wanted = _open_places(step, target), step.tokens or 0
     kept = min(open_places, wanted)
-    order = _order(run, step, target)
+    if step.scheme is Scheme.ROAR:
+        order = run.order(*target.target_mask.shape)
+    else:
+        order = torch.arange(target.target_mask.shape[1], dtype=torch.float32, device=target.target_mask.device)
     logits: list[Tensor] = []
     for place in range(step.guidance.passes):
         seen = run.seen(place, step, state)
-        positions = _first_open(seen[step.target], order, kept if step.scheme is Scheme.ROAR else open_places)
+        ranked = torch.where(seen[step.target].target_mask, torch.inf, order)
+        positions = ranked.argsort(dim=1, stable=True)[:, : kept if step.scheme is Scheme.ROAR else open_places]
         logits.append(_pass_logits(run, place, step, seen, positions))
         run.observe(index, step, positions, logits[-1])
     tokens, probabilities = run.sample(step, combine(logits, step.guidance))
     if step.scheme is Scheme.MASKGIT:
-        surest = _surest(run, step, probabilities, kept)
+        if run.options.reference_faults and step.temperature == 0:
+            probabilities = torch.ones_like(probabilities)
+        surest = probabilities.topk(kept, dim=1).indices
         positions, tokens = positions.gather(1, surest), tokens.gather(1, surest)
     return target.written(positions, tokens)
 
@@ -169,27 +170,6 @@ def _open_places(step: Step, target: ModalityState) -> int:
     return count
 
 
-def _order(run: Run, step: Step, target: ModalityState) -> Tensor:
-    """Numbers float (B, n) by which places are taken, smallest first."""
-    rows, tokens = target.target_mask.shape
-    if step.scheme is Scheme.ROAR:
-        return run.order(rows, tokens)
-    return torch.arange(tokens, dtype=torch.float32, device=target.target_mask.device).expand(rows, tokens)
-
-
-def _first_open(target: ModalityState, order: Tensor, count: int) -> Tensor:
-    """The first `count` open places of each row by `order`: int64 (B, count)."""
-    ranked = order.masked_fill(target.target_mask, torch.inf)
-    return ranked.argsort(dim=1, stable=True)[:, :count]
-
-
-def _surest(run: Run, step: Step, probabilities: Tensor, count: int) -> Tensor:
-    """Which tokens of each row were drawn with the highest probability: (B, m) -> int64 (B, count)."""
-    if run.options.reference_faults and step.temperature == 0:
-        probabilities = torch.ones_like(probabilities)
-    return probabilities.topk(count, dim=1).indices
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """What a row's target entries ask for: tokens after `start`, at most `count` of them, up to and including `end`."""
@@ -210,7 +190,13 @@ class _Wanted:
 def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityState:
     """The target's state with everything decoded: each row the sequence that input and prediction make, all input."""
     target = state[step.target]
-    wanted = _wanted(run, step, target)
+    target_rows = target.target_rows()
+    if run.options.reference_faults:
+        target_rows = [target_rows[0]] * len(target_rows)
+    if not all(target_rows):
+        raise GenerationInvalid(f"a row of {step.target} has no target entry; every row of the batch needs one or more")
+    most = run.network.config.row(step.target).longest
+    wanted = [_Wanted(row[0], row[-1], min(len(row), most)) for row in target_rows]
     longest = max(row.count for row in wanted)
     contexts = [run.views.context(place, state, step.guidance) for place in range(step.guidance.passes)]
     decoders = [PrefixDecoder(run.network, step.target, context, longest) for context in together(contexts)]
@@ -225,26 +211,11 @@ def decode_sequence(run: Run, index: int, step: Step, state: State) -> ModalityS
         tokens, _ = run.sample(step, combine(logits, step.guidance))
         for new, token in zip(drawn, tokens.tolist(), strict=True):
             new.append(token)
-    return _merged(run, target, wanted, drawn)
-
-
-def _wanted(run: Run, step: Step, target: ModalityState) -> list[_Wanted]:
-    most = run.network.config.row(step.target).longest
-    rows = target.target_rows()
-    if run.options.reference_faults:
-        rows = [rows[0]] * len(rows)
-    wanted = [_Wanted(row[0], row[-1], min(len(row), most)) for row in rows if row]
-    if len(wanted) < len(rows):
-        raise GenerationInvalid(f"a row of {step.target} has no target entry; every row of the batch needs one or more")
-    return wanted
-
-
-def _merged(run: Run, target: ModalityState, wanted: list[_Wanted], drawn: list[list[int]]) -> ModalityState:
     if not run.options.reference_faults:
         drawn = [row.cut(new) for row, new in zip(wanted, drawn, strict=True)]
     rows = [
-        merge_spans(given, [row.start, *new], run.ids)
-        for given, row, new in zip(target.input_rows(), wanted, drawn, strict=True)
+        merge_spans(inputs, [row.start, *new], run.ids)
+        for inputs, row, new in zip(target.input_rows(), wanted, drawn, strict=True)
     ]
     return given_sequence(rows, run.ids).to(target.values.device)
 

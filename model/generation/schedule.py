@@ -155,38 +155,27 @@ def temperatures(schedule: str, start: float, counts: Sequence[int]) -> list[flo
     Raises `ScheduleInvalid` for any other.
     """
     name, *numbers = schedule.split(":")
+    total = sum(counts)
     match name, len(numbers):
         case "constant", 0:
             return [start] * len(counts)
         case "linear", 0:
-            return _linear_temperatures(start, counts)
+            remaining = [total - sum(counts[:step]) for step in range(len(counts))]
+            return [max(start * tokens / total, _COLDEST) for tokens in remaining]
         case "onex", 2:
-            return _onex_temperatures(start, *_floats(numbers, schedule), counts)
+            try:
+                least, power = map(float, numbers)
+            except ValueError as error:
+                raise ScheduleInvalid(
+                    f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>"
+                ) from error
+            curve = 1 / np.linspace(1, 100, total) ** power
+            curve = curve - curve.min()
+            if curve.max() > 0:
+                curve = curve / curve.max()
+            left = 1 - np.cumsum(counts) / total
+            return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
     raise ScheduleInvalid(f"{schedule!r} is not a temperature schedule; use constant, linear or onex:<min>:<power>")
-
-
-def _linear_temperatures(start: float, counts: Sequence[int]) -> list[float]:
-    total = sum(counts)
-    remaining = [total - sum(counts[:step]) for step in range(len(counts))]
-    return [max(start * left / total, _COLDEST) for left in remaining]
-
-
-def _onex_temperatures(start: float, least: float, power: float, counts: Sequence[int]) -> list[float]:
-    total = sum(counts)
-    curve = 1 / np.linspace(1, 100, total) ** power
-    curve = curve - curve.min()
-    if curve.max() > 0:
-        curve = curve / curve.max()
-    left = 1 - np.cumsum(counts) / total
-    return [max(float(least + (start - least) * curve[i] * left[i]), _COLDEST) for i in range(len(counts))]
-
-
-def _floats(texts: Sequence[str], schedule: str) -> tuple[float, float]:
-    try:
-        first, second = map(float, texts)
-    except ValueError as error:
-        raise ScheduleInvalid(f"the temperature schedule {schedule!r} needs two numbers: onex:<min>:<power>") from error
-    return first, second
 
 
 def chain(
@@ -210,7 +199,11 @@ def chain(
 
 
 def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
-    guidance = _guidance(plan, conditions)
+    guidance = (
+        Guidance.weighted(plan.guidance, conditions)
+        if isinstance(plan.guidance, tuple)
+        else Guidance.together(plan.guidance, conditions)
+    )
     if plan.scheme is Scheme.AUTOREGRESSIVE:
         return [Step(plan.target, plan.scheme, None, plan.temperature, guidance)]
     counts = token_counts(plan)
@@ -219,12 +212,6 @@ def _plan_steps(plan: TargetPlan, conditions: Sequence[str]) -> list[Step]:
         Step(plan.target, plan.scheme, count, temperature, guidance)
         for count, temperature in zip(counts, warmth, strict=True)
     ]
-
-
-def _guidance(plan: TargetPlan, conditions: Sequence[str]) -> Guidance:
-    if isinstance(plan.guidance, tuple):
-        return Guidance.weighted(plan.guidance, conditions)
-    return Guidance.together(plan.guidance, conditions)
 
 
 def token_counts(plan: TargetPlan) -> list[int]:

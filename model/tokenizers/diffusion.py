@@ -54,7 +54,18 @@ def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_term
     `shifted_cosine:<shift>` (Hoogeboom et al., arXiv 2301.11093), which always ends in 0. Raises `ConfigInvalid`.
     """
     if beta_schedule.startswith(_SHIFTED):
-        return _shifted_cosine(_shift(beta_schedule), train_timesteps)
+        text = beta_schedule.removeprefix(_SHIFTED)
+        try:
+            shift = float(text)
+        except ValueError:
+            shift = math.nan
+        if not (math.isfinite(shift) and shift > 0):
+            raise ConfigInvalid(f"beta_schedule {beta_schedule!r} must end in a positive number, as {_SHIFTED}0.5 does")
+        t = torch.linspace(0, 1, train_timesteps)
+        log_snr = -2 * ((math.pi * t / 2).tan().log() + math.log(shift))
+        kept = log_snr.clamp(-_LARGEST_LOG_SNR, _LARGEST_LOG_SNR).sigmoid()
+        kept[-1] = 0
+        return kept
     if beta_schedule == "linear":
         betas = torch.linspace(_BETA_FIRST, _BETA_LAST, train_timesteps)
     elif beta_schedule == "squaredcos_cap_v2":
@@ -63,7 +74,11 @@ def alphas_cumprod(beta_schedule: str, train_timesteps: int = 1000, *, zero_term
         known = "linear, squaredcos_cap_v2 and shifted_cosine:<shift>"
         raise ConfigInvalid(f"beta_schedule {beta_schedule!r} is unknown; the schedules are {known}")
     kept = (1 - betas).cumprod(dim=0)
-    return _end_in_noise(kept) if zero_terminal_snr else kept
+    if not zero_terminal_snr:
+        return kept
+    # Shift and scale sqrt(a) so that the first stays and the last is 0 (Lin et al., arXiv 2305.08891, alg. 1).
+    first, last = kept[0].sqrt(), kept[-1].sqrt()
+    return ((kept.sqrt() - last) * (first / (first - last))).square()
 
 
 def _squared_cosine_betas(train_timesteps: int) -> Tensor:
@@ -72,32 +87,6 @@ def _squared_cosine_betas(train_timesteps: int) -> Tensor:
 
     ratios = [kept((i + 1) / train_timesteps) / kept(i / train_timesteps) for i in range(train_timesteps)]
     return torch.tensor([min(1 - ratio, _BETA_LARGEST) for ratio in ratios])
-
-
-def _shift(beta_schedule: str) -> float:
-    text = beta_schedule.removeprefix(_SHIFTED)
-    try:
-        shift = float(text)
-    except ValueError:
-        shift = math.nan
-    if not (math.isfinite(shift) and shift > 0):
-        raise ConfigInvalid(f"beta_schedule {beta_schedule!r} must end in a positive number, as {_SHIFTED}0.5 does")
-    return shift
-
-
-def _shifted_cosine(shift: float, train_timesteps: int) -> Tensor:
-    t = torch.linspace(0, 1, train_timesteps)
-    log_snr = -2 * ((math.pi * t / 2).tan().log() + math.log(shift))
-    kept = log_snr.clamp(-_LARGEST_LOG_SNR, _LARGEST_LOG_SNR).sigmoid()
-    kept[-1] = 0
-    return kept
-
-
-def _end_in_noise(kept: Tensor) -> Tensor:
-    """Shift and scale sqrt(a) so that the first stays and the last is 0 (Lin et al., arXiv 2305.08891, alg. 1)."""
-    roots = kept.sqrt()
-    first, last = roots[0], roots[-1]
-    return ((roots - last) * (first / (first - last))).square()
 
 
 # Standard normal float32 numbers of a shape; each call gives the next ones.
@@ -171,7 +160,11 @@ def sample(
     for done, t in enumerate(visited, start=1):
         alpha = diffusion.alphas_cumprod[t]
         alpha_after = diffusion.alphas_cumprod[t - stride] if t >= stride else 1.0
-        clean = _clean(predict(image, t), image, alpha, diffusion.prediction)
+        output = predict(image, t)
+        if diffusion.prediction is Prediction.SAMPLE:
+            clean = output
+        else:
+            clean = math.sqrt(alpha) * image - math.sqrt(1 - alpha) * output
         clipped = clean.clamp(-1, 1) if diffusion.clips else clean
         if sampling.scheduler is Scheduler.DDIM:
             image = ddim_step(image, clean, clipped, alpha, alpha_after)
@@ -181,13 +174,6 @@ def sample(
         if progress is not None:
             progress(done, len(visited))
     return image
-
-
-def _clean(output: Tensor, image: Tensor, alpha: float, prediction: Prediction) -> Tensor:
-    """The clean image that the network's output stands for."""
-    if prediction is Prediction.SAMPLE:
-        return output
-    return math.sqrt(alpha) * image - math.sqrt(1 - alpha) * output
 
 
 def ddim_step(image: Tensor, clean: Tensor, clipped: Tensor, alpha: float, alpha_after: float) -> Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from anyseek.model.tokenizers.outputs import images_to_uint8, logits_to_labels, logits_to_masks
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8, logits_to_labels, logits_to_masks
 
 
 def test_images_span_all_bytes_and_are_clipped() -> None:
