@@ -72,14 +72,10 @@ def restored_tensor(name: str, read: Callable[[str], Tensor], names: Collection[
         tensor = tensor.float() * scale.float()[..., None]
     if name + ROWS in names:
         rows = read(name + ROWS)
-        if (
-            rows.dtype != torch.int16
-            or rows.ndim != 1
-            or not rows.numel()
-            or not 0 <= rows.min() <= rows.max() < len(tensor)
-        ):
+        count = len(tensor)
+        if rows.dtype != torch.int16 or rows.ndim != 1 or not rows.numel() or rows.min() < 0 or rows.max() >= count:
             raise WeightsCorrupt(
-                f"the tensor {name} has {len(tensor)} rows; {name}{ROWS} must be int16 numbers of these, one for each row"
+                f"the tensor {name} has {count} rows; {name}{ROWS} must be int16 numbers of these, one for each row"
             )
         tensor = tensor[rows.long()]
     return tensor
