@@ -24,7 +24,11 @@ class ImageTokenizer(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        _check(config)
+        for name, value in {"quant_type": "lucid", "num_codebooks": 1, "norm_latents": False}.items():
+            if getattr(config, name) != value:
+                raise ConfigInvalid(f"a tokenizer of images needs {name} {value!r}, not {getattr(config, name)!r}")
+        if config.undo_std and config.n_channels != len(_IMAGENET_MEAN):
+            raise ConfigInvalid(f"undo_std needs 3 channels, not {config.n_channels}")
         self.config = config
         shape = parse_vit(config.enc_type, "enc", post_mlp=config.post_mlp)
         self.cls_emb = nn.Embedding(config.n_labels, config.n_channels) if config.n_labels else None
@@ -48,32 +52,19 @@ class ImageTokenizer(nn.Module):
     def latents(self, image: Tensor) -> Tensor:
         """The quantizer's input: image as in `prepare` -> float (B, L, h, w). Raises ValueError for a wrong shape."""
         prepared = self.prepare(image)
-        self._check_image(prepared)
+        channels = self.config.n_channels
+        fits = prepared.dim() == 4 and prepared.shape[1] == channels
+        if not fits or any(side % self.patch for side in prepared.shape[2:]):
+            raise ValueError(
+                f"an image of shape {tuple(prepared.shape)} does not fit a tokenizer of (batch, {channels}, height, "
+                f"width) with sides that are multiples of {self.patch}"
+            )
         latents: Tensor = self.quant_proj(self.encoder(prepared))
         return latents
 
     def encode(self, image: Tensor) -> Tensor:
         """Image as in `prepare` -> tokens int64 (B, h, w), each in [0, K). Raises ValueError for a wrong shape."""
         return self.quantize.assign(self.latents(image))
-
-    def _check_image(self, image: Tensor) -> None:
-        channels = self.config.n_channels
-        if image.dim() == 4 and image.shape[1] == channels and not any(side % self.patch for side in image.shape[2:]):
-            return
-        raise ValueError(
-            f"an image of shape {tuple(image.shape)} does not fit a tokenizer of (batch, {channels}, height, width) "
-            f"with sides that are multiples of {self.patch}"
-        )
-
-
-def _check(config: TokenizerConfig) -> None:
-    """Refuse what has a meaning in configs but none that the published tokenizers establish."""
-    wanted = {"quant_type": "lucid", "num_codebooks": 1, "norm_latents": False}
-    for name, value in wanted.items():
-        if getattr(config, name) != value:
-            raise ConfigInvalid(f"a tokenizer of images needs {name} {value!r}, not {getattr(config, name)!r}")
-    if config.undo_std and config.n_channels != len(_IMAGENET_MEAN):
-        raise ConfigInvalid(f"undo_std needs 3 channels, not {config.n_channels}")
 
 
 class ImageVQVAE(ImageTokenizer):

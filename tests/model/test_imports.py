@@ -1,4 +1,4 @@
-"""`model` imports with torch, numpy, tokenizers, safetensors, pillow, pydantic and yaml, and what these need themselves."""
+"""`model` imports with torch, numpy, tokenizers, safetensors, pillow, pydantic, yaml, and what these need."""
 
 import subprocess
 import sys
