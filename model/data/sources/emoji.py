@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -97,7 +97,7 @@ def split_of(hexcode: str) -> Split:
 
 def parse_concepts(table: Sequence[Mapping[str, Any]], shortcodes: Mapping[str, Any]) -> dict[str, Concept]:
     """The concepts of emojibase's `data.json`, by plain hexcode, short names of `shortcodes` added to the tags."""
-    names = {plain_hexcode(code): _as_list(value) for code, value in shortcodes.items()}
+    names = {plain_hexcode(code): [value] if isinstance(value, str) else value for code, value in shortcodes.items()}
     concepts = {}
     for row in table:
         code = plain_hexcode(row["hexcode"])
@@ -123,10 +123,6 @@ def squash(name: str) -> str:
     """Lower-case letters and digits of a name."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]", "", plain.lower())
-
-
-def _as_list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
 
 
 EMOJIBASE = "emojibase-data@17.0.0"
@@ -187,19 +183,15 @@ def fetch_vendor(vendor: str, concepts: Mapping[str, Concept], downloads: Path) 
     icons = files["icons.json"]
     codes = {name: code for code, name in files["chars.json"].items()}
     by_name = hexcodes_by_name(concepts)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     found: dict[str, Art] = {}
     for name, icon in icons["icons"].items():
         code = plain_hexcode(codes[name]) if name in codes else by_name.get(squash(name), "")
         if code and not has_skin_tone(code) and code not in found:
-            found[code] = Art(vendor, code, _as_svg(icon, icons))
+            width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
+            svg = f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+            found[code] = Art(vendor, code, svg)
     return [found[code] for code in sorted(found)]
-
-
-def _as_svg(icon: Mapping[str, Any], icons: Mapping[str, Any]) -> str:
-    width = icon.get("width", icons.get("width", 16))
-    height = icon.get("height", icons.get("height", 16))
-    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {names} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
 
 
 def npm_json(package: str, files: Iterable[str], downloads: Path) -> dict[str, Any]:
@@ -231,35 +223,24 @@ def _npm_archive(package: str, downloads: Path) -> Path:
         npm = shutil.which("npm")
         if npm is None:
             raise SourceUnavailable(f"npm is needed to fetch {package}, and it is not installed")
-        _fetch_into(folder, [npm, "pack", "--silent", package])
+        command = [npm, "pack", "--silent", package]
+        with whole_folder(folder) as work:  # appears only when the command succeeded
+            done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not list(work.glob("*.tgz")):
+                raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
     return next(folder.glob("*.tgz"))
-
-
-def _fetch_into(folder: Path, command: list[str]) -> None:
-    """Run a fetching command in a new folder that takes its place only when the command succeeded."""
-    with whole_folder(folder) as work:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or not list(work.glob("*.tgz")):
-            raise SourceUnavailable(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
 
 
 UNLINED = "openmoji-unlined"  # OpenMoji's colours without the lines
 HELD_OUT_VENDOR = "emojione"  # in the test split only
+Vendor = Literal["openmoji", "openmoji-unlined", "noto", "twemoji", "fluent", "fxemoji", "emojione"]
 _LINES = {"fluent": "fluent-line"}  # vendors whose line drawings are a package of their own
 
 
 class EmojiOptions(StrictModel):
     """`vendors` whose emoji are taken."""
 
-    vendors: tuple[Literal["openmoji", "openmoji-unlined", "noto", "twemoji", "fluent", "fxemoji", "emojione"], ...] = (
-        "openmoji",
-        "openmoji-unlined",
-        "noto",
-        "twemoji",
-        "fluent",
-        "fxemoji",
-        "emojione",
-    )
+    vendors: tuple[Vendor, ...] = get_args(Vendor)
 
 
 @dataclass(frozen=True)
