@@ -15,7 +15,6 @@ from anyseek.model.data.labellers.encoded import (
     SEMANTIC_GLOBAL,
     VISUAL_GLOBAL,
     FeatureOptions,
-    shared_encoders,
 )
 from anyseek.model.data.labellers.tokens import TOKENS, TokenOptions
 from anyseek.model.data.registry import Place
@@ -138,12 +137,6 @@ def test_half_precision_sees_nearly_the_same(picture):
     assert torch.equal(half_maps[0], maps[0])  # the unchanged view is seen as in use
     assert torch.equal(half_pooled[0], pooled[0])
     assert 0.98 < float(F.cosine_similarity(half_pooled[1], pooled[1], dim=0)) < 0.99999
-
-
-@needs_encoders
-def test_a_picture_looked_at_twice_is_encoded_once(picture):
-    encoders = shared_encoders(HOME)
-    assert encoders.features(np.zeros((224, 224, 3), np.uint8)) is encoders.features(np.zeros((224, 224, 3), np.uint8))
 
 
 def test_tokens_are_those_of_the_networks_tokenizer(tmp_path, picture):
