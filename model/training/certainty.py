@@ -26,20 +26,15 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from anyseek.model.data.concepts import Split as ConceptSplit
-from anyseek.model.data.concepts import split_of
-from anyseek.model.data.emoji_art import fetch_concepts, fetch_openmoji
 from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.captions import CaptionsSource
-from anyseek.model.data.sources.captions import Options as CaptionsOptions
-from anyseek.model.data.sources.photos import Options as PhotosOptions
-from anyseek.model.data.sources.photos import PhotosSource
+from anyseek.model.data.sources.emoji import fetch_concepts, fetch_openmoji, split_of
+from anyseek.model.data.sources.packs import CaptionsSource, PackOptions, PhotosOptions, PhotosSource
 from anyseek.model.files import write_file
 from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, check_bundle
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.prediction import decode_samples
-from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.galleries.openmoji import draw_svg
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.home import default_home
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import PredictOptions
@@ -101,14 +96,14 @@ Picture = tuple[str, ByteArray, Sequence[str]]  # source, pixels, what people sa
 
 def pictures(packs: Path, home: Path, most: int) -> Iterator[Picture]:
     """At most `most` pictures of each source, the last being emoji and rooms. Raises `SourceUnavailable`."""
-    captions = CaptionsSource("captions", CaptionsOptions(packs / "captions"))
+    captions = CaptionsSource("captions", PackOptions(path=packs / "captions"))
     keys = defaultdict[str, list[str]](list)
     for key in captions.keys(Split.TEST):
         keys[str(captions.sample(key).attributes["source"])].append(key)
     for source in _PEOPLE_SAID:
         for sample in map(captions.sample, _evenly(keys[source], most)):
             yield source, sample.values["rgb"], [caption.text for caption in sample.values["caption"]]
-    photos = PhotosSource("photos", PhotosOptions(packs / "photos", labelled=True))
+    photos = PhotosSource("photos", PhotosOptions(path=packs / "photos", labelled=True))
     keys.clear()
     for key in photos.keys(Split.TEST):
         keys[photos.source_of(key)].append(key)
@@ -116,7 +111,7 @@ def pictures(packs: Path, home: Path, most: int) -> Iterator[Picture]:
         for key in _evenly(own, most):
             yield source, photos.picture(key), [photos.shown_class(key) or "", *photos.sample(key).attributes["tags"]]
     concepts = fetch_concepts(home / "downloads")
-    unseen = {code for code in concepts if split_of(code) is ConceptSplit.TEST}
+    unseen = {code for code in concepts if split_of(code) is Split.TEST}
     for drawing in _evenly([art for art in fetch_openmoji(home / "downloads") if art.hexcode in unseen], most):
         concept = concepts[drawing.hexcode]
         yield "openmoji", draw_svg(drawing.svg), [concept.label, *concept.tags]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from anyseek.model.checkpoints.files import load_fourm, load_tokenizer, load_vqvae, save_checkpoint
 from anyseek.model.checkpoints.quantized import quantized
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.data.samples import Split
 from anyseek.model.files import file_digest, write_file
 from anyseek.model.fourm.bundled.bundle import (

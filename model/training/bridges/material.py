@@ -19,16 +19,15 @@ import numpy.typing as npt
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
 from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Workshop, labelled_sample
-from anyseek.model.data.plan import Job, make_plan, open_sources
+from anyseek.model.data.making import Job, Workshop, labelled_sample, make_plan, open_sources
 from anyseek.model.data.recipe import Recipe, parse_recipe, read_recipe
 from anyseek.model.data.registry import Place
 from anyseek.model.data.samples import DataSample, Origin, Source, Split
 from anyseek.model.data.shards import MANIFEST
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.fourm.bundled.layout import INPUTS
-from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.galleries.openmoji import fetch_wheel
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.spans import FormatInvalid

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.data.errors import ShardCorrupt
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import DataSet, Entry, open_dataset

@@ -27,7 +27,7 @@ from anyseek.model.config import (
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, input_kind
-from anyseek.model.tokenizers.mlp import parse_mlp
+from anyseek.model.tokenizers.vqvae import parse_mlp
 from anyseek.model.training.run.config import AdamWConfig, Beta, EvaluationConfig, TrainingSettings
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from anyseek.model.files import whole_file
 from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8
 from anyseek.model.tokenizers.inputs import InputKind
-from anyseek.model.tokenizers.outputs import images_to_uint8
 from anyseek.model.training.pretraining.evaluation import recalls
 from anyseek.model.training.run.folder import Number, RunFolder
 from anyseek.model.training.run.state import TrainingState

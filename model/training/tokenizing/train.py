@@ -14,8 +14,7 @@ from anyseek.model.data.samples import Split
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.build import Tokenizer, build_tokenizer, initialise_image_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.mlp import parse_mlp
-from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE, parse_mlp
 from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of, open_split
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from anyseek.model.training.run.folder import RunFolder, described
