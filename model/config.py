@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
 
 from anyseek.model.errors import ModelError
 
@@ -33,8 +42,10 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, written: Any) -> Any:
+    def _refuse_unknown(cls, written: Any, info: ValidationInfo) -> Any:
+        """Refuse unknown keys; those of the context `beside` stand there too, and were read before."""
         known = [field.alias or name for name, field in cls.model_fields.items()]
+        known += (info.context or {}).get("beside", ())
         for key in written if isinstance(written, Mapping) else ():
             if key not in known:
                 near = get_close_matches(str(key), known, 1)
@@ -110,7 +121,7 @@ def sentence(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         return f"{path or 'the config'} {said}" if said.startswith(_VERBS) else f"{path}.{said}".removeprefix(".")
     said = "must map names to values" if fault["type"] in _MAPPINGS else re.sub("^[A-Z][a-z]+ should", "must", said)
-    said = re.sub(", (unable|got) .*", "", _WORDS.get(fault["type"], said))
+    said = re.sub(", (unable|got) .*| after validation.*", "", _WORDS.get(fault["type"], said))
     seen = "" if fault["type"] == "missing" else f", not {reprlib.repr(fault['input'])}"
     return f"{path or 'the config'} {said}{seen}"
 

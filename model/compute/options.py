@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 
-from anyseek.model.config_reader import TRUTHS
 from anyseek.model.errors import ModelError
 
 _PREFIX = "ANYSEEK_"
+_TRUTHS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,6 @@ def switches(environment: Mapping[str, str] = os.environ) -> Switches:
 
 
 def _truth(name: str, text: str) -> bool:
-    if text.lower() not in TRUTHS:
+    if text.lower() not in _TRUTHS:
         raise ModelError(f"{_PREFIX}{name.upper()} must be true or false, not {text!r}")
-    return TRUTHS[text.lower()]
+    return _TRUTHS[text.lower()]

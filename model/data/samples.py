@@ -23,9 +23,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
+
+from anyseek.model.config import Config, Share
 
 
 class Split(StrEnum):
@@ -110,13 +112,7 @@ def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match.group().encode())
 
 
-class StrictModel(BaseModel):
-    """A frozen model of what a recipe may set; it refuses unknown keys and numbers that are not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
+StrictModel = Config  # of what a recipe may set
 
 
 class Shares(StrictModel):
