@@ -20,7 +20,7 @@ from anyseek.model.library.verification import verify_model
 from anyseek.model.seam import FloatArray
 from anyseek.model.training.bridges import material
 from anyseek.model.training.bridges.adapt import Fit, Wanted, adapt, fit_bridge, plain_bridge, trial_lines
-from anyseek.model.training.bridges.material import NO_PHOTO, Asked, Kind, Material
+from anyseek.model.training.bridges.material import NO_PHOTO, Material, Queries, QueryKind
 from tests.model.data.conftest import Silent
 from tests.model.openclip.making import make_folder
 
@@ -126,18 +126,18 @@ def _turn(seed: int) -> FloatArray:
 SHIFT, TURN = _rows(99, 1) * 3, _turn(98)
 
 
-def _source(seed: int, turn: FloatArray, noise: float = 0.4) -> tuple[FloatArray, Asked]:
+def _source(seed: int, turn: FloatArray, noise: float = 0.4) -> tuple[FloatArray, Queries]:
     """Photos, and renderings that lie apart from them and are turned."""
     photos = _rows(seed)
     looks = unit(photos @ turn + noise * _rows(seed + 50) + SHIFT)
-    return unit(photos + 1), Asked(looks, None, np.arange(PHOTOS))
+    return unit(photos + 1), Queries(looks, None, np.arange(PHOTOS))
 
 
 def _fit(turns: dict[str, FloatArray], modality: str = "depth") -> Fit:
     made = {source: _source(seed, turn) for seed, (source, turn) in enumerate(turns.items())}
-    asked = {Kind(source, modality): values for source, (_, values) in made.items()}
+    queries = {QueryKind(source, modality): values for source, (_, values) in made.items()}
     photos = {source: rows for source, (rows, _) in made.items()}
-    return fit_bridge(Material(photos, {modality: asked}, dict.fromkeys(turns, "CC0")))
+    return fit_bridge(Material(photos, {modality: queries}, dict.fromkeys(turns, "CC0")))
 
 
 def test_a_map_that_holds_on_other_sources_is_used() -> None:
@@ -172,16 +172,16 @@ def test_means_by_source_take_off_what_all_renderings_share() -> None:
     fit = _fit({"a": straight, "b": straight})
     way = fit.bridge.ways["depth"]
     assert way.means.shape == (2, D)
-    _, asked = _source(7, straight)
-    assert asked.looks is not None
-    assert abs(way.directions(asked.looks, None).mean(axis=0)).max() < abs(asked.looks.mean(axis=0)).max() / 2
+    _, queries = _source(7, straight)
+    assert queries.looks is not None
+    assert abs(way.directions(queries.looks, None).mean(axis=0)).max() < abs(queries.looks.mean(axis=0)).max() / 2
 
 
 def test_what_has_no_photos_serves_for_means_alone() -> None:
-    photos, asked = _source(1, TURN)
-    assert asked.looks is not None
-    strokes = Asked(unit(_rows(5) + SHIFT), None, np.full(PHOTOS, NO_PHOTO))
-    kinds = {Kind("a", "canny_edge"): asked, Kind("strokes", "line_drawing"): strokes}
+    photos, queries = _source(1, TURN)
+    assert queries.looks is not None
+    strokes = Queries(unit(_rows(5) + SHIFT), None, np.full(PHOTOS, NO_PHOTO))
+    kinds = {QueryKind("a", "canny_edge"): queries, QueryKind("strokes", "line_drawing"): strokes}
     fit = fit_bridge(Material({"a": photos}, {"canny_edge": kinds}, {}))
     assert fit.bridge.ways["canny_edge"].means.shape == (2, D)
     assert {trial.source for trial in fit.trials} == {"a/canny_edge"}
@@ -190,7 +190,8 @@ def test_what_has_no_photos_serves_for_means_alone() -> None:
 def test_features_without_a_look_become_a_map() -> None:
     photos = {source: unit(_rows(seed)) for seed, source in enumerate("ab")}
     told = {
-        Kind(source, "metadata"): Asked(None, rows[:, :8] + 0.01, np.arange(PHOTOS)) for source, rows in photos.items()
+        QueryKind(source, "metadata"): Queries(None, rows[:, :8] + 0.01, np.arange(PHOTOS))
+        for source, rows in photos.items()
     }
     fit = fit_bridge(Material(photos, {"metadata": told}, {}))
     way = fit.bridge.ways["metadata"]

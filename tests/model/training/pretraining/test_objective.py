@@ -124,11 +124,11 @@ def test_a_batch_says_whose_samples_it_is_made_of(trainer: Trainer) -> None:
 def test_what_is_asked_is_a_function_of_the_batch(trainer: Trainer) -> None:
     contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
     assert bank is not None
-    one, again = contrast.ask(batch, bank, ALONE), contrast.ask(batch, bank, ALONE)
+    one, again = contrast.draw_answers(batch, bank, ALONE), contrast.draw_answers(batch, bank, ALONE)
     assert torch.equal(one.rows, again.rows)
     assert torch.equal(one.negatives, again.negatives)
     assert len(set(one.negatives.tolist())) == 16
-    other = contrast.ask(_batch(trainer, 1), bank, ALONE)
+    other = contrast.draw_answers(_batch(trainer, 1), bank, ALONE)
     assert not torch.equal(one.negatives, other.negatives)
 
 
@@ -136,14 +136,14 @@ def test_a_picture_as_it_is_is_asked_for_another_vendors(trainer: Trainer) -> No
     contrast, bank, batch = _contrast(trainer), trainer.objective.bank, _batch(trainer)
     assert bank is not None
     exact = bank.vectors[TARGET][batch.rows].float()
-    asked = contrast.ask(replace(batch, own={"rgb": exact}), bank, ALONE)
-    for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True):
+    answers = contrast.draw_answers(replace(batch, own={"rgb": exact}), bank, ALONE)
+    for row, found in zip(batch.rows.tolist(), answers.rows.tolist(), strict=True):
         assert found in bank.others(row)
     contrast.config = contrast.config.model_copy(update={"other_share": 0.0})
-    assert torch.equal(contrast.ask(replace(batch, own={"rgb": -exact}), bank, ALONE).rows, batch.rows)
+    assert torch.equal(contrast.draw_answers(replace(batch, own={"rgb": -exact}), bank, ALONE).rows, batch.rows)
     contrast.config = contrast.config.model_copy(update={"other_share": 1.0})
-    asked = contrast.ask(replace(batch, own={}), bank, ALONE)
-    assert all(found in bank.others(row) for row, found in zip(batch.rows.tolist(), asked.rows.tolist(), strict=True))
+    answers = contrast.draw_answers(replace(batch, own={}), bank, ALONE)
+    assert all(found in bank.others(row) for row, found in zip(batch.rows.tolist(), answers.rows.tolist(), strict=True))
 
 
 def test_the_vector_is_the_decoded_prediction_plus_the_shortcuts(trainer: Trainer) -> None:
@@ -161,10 +161,12 @@ def _loss_of(trainer: Trainer, batch: Batch, vectors: Callable[[Tensor], Tensor]
     """The contrast of a batch whose final vectors are a function of what it should find."""
     contrast, bank = _contrast(trainer), trainer.objective.bank
     assert bank is not None
-    exact = bank.vectors[TARGET][contrast.ask(batch, bank, ALONE).rows].float()
+    exact = bank.vectors[TARGET][contrast.draw_answers(batch, bank, ALONE).rows].float()
     logits = _logits(trainer, batch)
     given = torch.ones(len(exact), dtype=torch.bool)
-    loss = contrast._loss(TARGET, logits[TARGET], vectors(exact), given, contrast.ask(batch, bank, ALONE), bank)
+    loss = contrast._loss(
+        TARGET, logits[TARGET], vectors(exact), given, contrast.draw_answers(batch, bank, ALONE), bank
+    )
     return float(loss.contrast.detach())
 
 
