@@ -25,12 +25,12 @@ from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
 from anyseek.indexer.photo_metadata.reading import joined, read_metadata
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
+from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.model.modalities.reading.documents import parse_classes
 from anyseek.model.modalities.reading.files import read_file
 from anyseek.model.modalities.registry import Modality, resolve
 from anyseek.model.seam import Sample
 from anyseek.search.errors import BadInput, NotAligned
-from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.search.settings import Limits, Settings
 
 _TEXT_FILES = (".txt", ".json")  # of modalities without other file endings

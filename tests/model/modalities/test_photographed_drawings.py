@@ -12,7 +12,7 @@ from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import DecodeError
 from anyseek.model.modalities.reading.understanding import understand
-from anyseek.search.evaluation.photographed_sketches import photographed
+from tests.model.modalities.photographed_sketches import photographed
 
 LIMITS = FileLimits()
 
