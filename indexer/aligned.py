@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anyseek.indexer.attributes import joined, read_metadata
 from anyseek.indexer.errors import BadDescription
 from anyseek.indexer.paths import check_inside, from_uri, to_key, to_uri
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
 from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly

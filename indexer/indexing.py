@@ -9,17 +9,15 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
+from anyseek.indexer.attributes import reading_version
 from anyseek.indexer.errors import BadDescription, ModelMismatch
 from anyseek.indexer.paths import one_line
 from anyseek.indexer.pipeline import Pipeline
-from anyseek.indexer.predicted import reading_version
 from anyseek.indexer.runs import JobRun, Owner, Progress, Stores, Tools
 from anyseek.indexer.samples import PICTURE
-from anyseek.indexer.source_inputs import SourceInputs
+from anyseek.indexer.source_inputs import SourceInputs, stamp_of
 from anyseek.indexer.sources.base import Found, Position, Source
 from anyseek.indexer.sources.folder import FOLDER_UNREADABLE
-from anyseek.indexer.sources.prefixed import prefixed
-from anyseek.indexer.stamps import stamp_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
 from anyseek.search.assets.store import AssetStore
@@ -134,7 +132,7 @@ class IndexRun(JobRun):
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
         stores = Stores(self._owner.settings, self._database, AssetStore(self._owner.settings.assets))
-        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._keyed(job), job)
+        strategy = SourceInputs(stores, lambda: self._load(job), collection, self._source, job)
         with acting(_for_whom(job)):
             Pipeline(self._owner, self._progress, strategy).work(job, span)
 
@@ -169,15 +167,12 @@ class IndexRun(JobRun):
                 self._fitting = tools
             return self._fitting
 
-    def _keyed(self, job: Job) -> Source:
-        return prefixed(self._source, job.key_prefix)
-
     def _list(self, job: Job) -> None:
         assert job.source_id is not None
         with self._database.read() as session:
             collection = collections.get(session, job.collection)
-        source, reading = self._keyed(job), reading_version(self._owner.settings.photos, job.predicts, collection.model)
-        for page in _pages(source.scan(self._position(job))):
+        source, reading = self._source, reading_version(self._owner.settings.photos, job.predicts, collection.model)
+        for page in _pages(_keyed(found, job.key_prefix) for found in source.scan(self._position(job))):
             self._owner.check()
             seen = {found.key: stamp_of(source, found.said, reading) for found in page if found.said is not None}
             with self._database.write() as session:
@@ -251,6 +246,14 @@ class IndexRun(JobRun):
 def _for_whom(job: Job) -> Caller:
     """Who has the items written: the API key that started the job, whose quota they count in."""
     return caller() if job.charged_to is None else replace(caller(), who=Caller.of_key(job.charged_to))
+
+
+def _keyed(found: Found, prefix: str) -> Found:
+    """The input with a prefix before its key; it is refused if the whole cannot be a key."""
+    if not prefix or items.is_key(prefix + found.key):
+        return replace(found, key=prefix + found.key)
+    reason = f"with its prefix, the key {found.key[:40]!r} is not {items.KEYS}; give a shorter one"
+    return replace(found, reason=reason, reason_code=BadDescription.code)
 
 
 def _new_input(found: Found, is_unchanged: bool) -> ledger.NewInput:

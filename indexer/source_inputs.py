@@ -3,6 +3,8 @@
 `prepare` runs in threads: one input is read and decoded while the thumbnails of others are stored.
 """
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +15,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
+from anyseek.indexer.attributes import joined, predicted, read_metadata, reading_version
 from anyseek.indexer.descriptions import Description, ModalityFile
-from anyseek.indexer.embedders import Embed, Vectors
 from anyseek.indexer.errors import BadDescription, DuplicateContent
-from anyseek.indexer.kinds import media_type
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata
-from anyseek.indexer.pipeline import Prepared
-from anyseek.indexer.predicted import predicted, reading_version
+from anyseek.indexer.paths import media_type
+from anyseek.indexer.pipeline import Embed, Prepared, Vectors
 from anyseek.indexer.runs import Stores, Tools
 from anyseek.indexer.samples import (
     CAPTION,
+    DECODING_VERSION,
     PICTURE,
     THUMBNAIL,
     RawFile,
@@ -33,7 +34,6 @@ from anyseek.indexer.samples import (
     store_class_names,
 )
 from anyseek.indexer.sources.base import Source
-from anyseek.indexer.stamps import stamp_of
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.seam import Sample, Value
 from anyseek.search.assets.store import reference
@@ -71,6 +71,22 @@ class Unchanged(Settled):
     stamp: str | None = None
 
 
+def stamp_of(source: Source, said: Description, reading: str) -> str | None:
+    """A text that changes with the sizes and times of an input's files, and with what is said of it.
+
+    An input with the stamp that its item has is not read again. None if the source cannot tell, or a file has just been
+    written. `reading` is the `reading_version`.
+    """
+    parts = []
+    for modality, file in said.files.items():
+        state = source.state(file.path)
+        if state is None:
+            return None
+        parts.append([modality, source.name(file.path), state, sorted(file.classes.items())])
+    whole = json.dumps([DECODING_VERSION, reading, parts, said.caption, said.attributes], sort_keys=True)
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
+
+
 class SourceInputs:
     """Implements `Strategy` for the inputs of one source. At most `work.decoding_threads` of them decode at once.
 
@@ -85,6 +101,7 @@ class SourceInputs:
         self._collection = collection
         self._source = source
         self._source_id = job.source_id
+        self._key_prefix = job.key_prefix
         self._on_duplicate = job.on_duplicate
         self._predicts = job.predicts
         self._reading = reading_version(stores.settings.photos, job.predicts, collection.model)
@@ -152,7 +169,7 @@ class SourceInputs:
 
     def _prepare(self, lease: Lease, held: Held) -> PreparedFile | Settled:
         said = self._source.describe(lease.uri)
-        if said.key != lease.key:
+        if self._key_prefix + (said.key or "") != lease.key:
             raise BadDescription(f"{lease.uri} got another key while it was read; index its source again")
         # The stamp comes before the files are read: what changes later changes the stamp.
         stamp = stamp_of(self._source, said, self._reading)

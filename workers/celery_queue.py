@@ -29,8 +29,7 @@ from anyseek.workers.app import (
     name_at_broker,
     waiting,
 )
-from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.job_errors import record_wait
+from anyseek.workers.catalogue_jobs import CatalogueJobs, record_wait
 from anyseek.workers.queue import BrokerUnavailable
 
 logger = logging.getLogger(__name__)

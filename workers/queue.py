@@ -21,8 +21,7 @@ from anyseek.search.catalogue import jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.errors import AnyseekError, JobNotFound
 from anyseek.search.telemetry import spans
-from anyseek.workers.catalogue_jobs import CatalogueJobs
-from anyseek.workers.job_errors import record_wait
+from anyseek.workers.catalogue_jobs import CatalogueJobs, record_wait
 
 logger = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from anyseek.search.errors import CollectionNotFound, JobNotFound
 from anyseek.search.settings import Settings
 from anyseek.search.telemetry import spans
 from anyseek.workers.app import SNAPSHOT_TASK
+from anyseek.workers.catalogue_jobs import record_wait
 from anyseek.workers.celery_queue import CeleryQueue
-from anyseek.workers.job_errors import record_wait
 from anyseek.workers.metrics import measured
 from anyseek.workers.runtime import Runtime
 

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyseek.indexer.errors import BadSource, InputError, SourceGone
-from anyseek.indexer.kinds import SHARD_SUFFIX, is_picture_suffix
-from anyseek.indexer.paths import is_remote, to_uri
+from anyseek.indexer.paths import SHARD_SUFFIX, is_picture_suffix, is_remote, to_uri
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.indexer.sources.parquet import ParquetTable
-from anyseek.indexer.sources.remote import RemoteStorage
-from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, Table, UrlLines
-from anyseek.indexer.sources.storage import LocalStorage, Storage
+from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, ParquetTable, Table, UrlLines
+from anyseek.indexer.sources.storage import LocalStorage, RemoteStorage, Storage
 from anyseek.search.settings import BadSetting, Settings
 
 if TYPE_CHECKING:

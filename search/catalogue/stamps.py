@@ -1,4 +1,4 @@
-"""Stamps of items, by which a scan tells without reading files that an item is as it was (`anyseek.indexer.stamps`)."""
+"""Stamps of items, by which a scan tells without reading files that an item is as it was (`indexer.source_inputs`)."""
 
 from collections.abc import Mapping, Sequence
 

@@ -9,13 +9,11 @@ import pytest
 
 from anyseek.indexer.errors import BadSource, SourceGone
 from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.moving import move_source
-from anyseek.indexer.placing import Placement, place
+from anyseek.indexer.placing import PREFIX_CHARACTERS, Placement, move_source, place, read_prefix
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
-from anyseek.indexer.sources.prefixed import PREFIX_CHARACTERS, read_prefix
 from anyseek.search.catalogue import jobs, sources
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.sources import SourceHeld, SourceNotFound

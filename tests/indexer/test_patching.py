@@ -9,8 +9,7 @@ import pytest
 
 from anyseek.indexer.errors import BadAttributes
 from anyseek.indexer.indexing import open_collection
-from anyseek.indexer.patching import Patch, patch_item
-from anyseek.indexer.put import delete_item, put_item
+from anyseek.indexer.put import Patch, delete_item, patch_item, put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import OriginalChanged, RawFile
 from anyseek.search.catalogue import collections, items

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.indexer.photo_metadata import reading
+from anyseek.indexer import attributes
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
@@ -92,7 +92,7 @@ def test_items_that_were_there_are_filled_in_without_the_model(
     assert tools.embedder.embedded == vectors == 4  # type: ignore[attr-defined]
     assert found(tools, "camera.make = Nikon") == {"rome.heic", "paris.jpg"}
     assert numbers(index(tools, photos)) == (0, 4, 0, 0), "and then they are unchanged"
-    monkeypatch.setattr(reading, "READING_VERSION", "2")
+    monkeypatch.setattr(attributes, "READING_VERSION", "2")
     assert numbers(index(tools, photos)) == (4, 0, 0, 0), "a version that reads more reads them again"
     assert tools.embedder.embedded == 4  # type: ignore[attr-defined]
     check_agreement(tools)
@@ -102,10 +102,10 @@ def test_a_picture_that_is_decoded_otherwise_than_before_is_embedded_anew(
     tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "a.dng").write_bytes(raw([jpeg(1, 60, 40)]))
-    monkeypatch.setattr(reading, "decoding_version", lambda image: "1")
+    monkeypatch.setattr(attributes, "decoding_version", lambda image: "1")
     index(tools, photos)
     monkeypatch.undo()
-    monkeypatch.setattr(reading, "READING_VERSION", "2")
+    monkeypatch.setattr(attributes, "READING_VERSION", "2")
     index(tools, photos)
     assert tools.embedder.embedded == 6  # type: ignore[attr-defined]
 

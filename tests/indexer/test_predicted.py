@@ -15,13 +15,12 @@ import torch
 from PIL import Image
 from sqlalchemy import select
 
-from anyseek.indexer import predicted as predicting
+from anyseek.indexer import attributes as predicting
 from anyseek.indexer import source_inputs
+from anyseek.indexer.attributes import predicted
 from anyseek.indexer.errors import BadAttributes
 from anyseek.indexer.indexing import open_collection, open_job
-from anyseek.indexer.patching import Patch, patch_item
-from anyseek.indexer.predicted import predicted
-from anyseek.indexer.put import put_item
+from anyseek.indexer.put import Patch, patch_item, put_item
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
@@ -128,7 +127,7 @@ def test_a_source_keeps_the_choice_until_it_is_taken_back(tools: Tools, folder: 
 def test_what_is_unchanged_by_its_stamp_gets_them_too(
     tools: Tools, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anyseek.indexer.stamps.SETTLED_NS", 0)
+    monkeypatch.setattr("anyseek.indexer.paths.SETTLED_NS", 0)
     time.sleep(0.01)
     index(tools, folder)
     assert numbers(index(tools, folder)) == (0, 2, 0, 0)

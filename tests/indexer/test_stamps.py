@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anyseek.indexer import stamps
+from anyseek.indexer import paths
 from anyseek.indexer.indexing import IndexRun, open_job
 from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources import folder
@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as written long ago."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
 
 
 def read_again(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
@@ -75,10 +75,10 @@ def test_the_model_is_not_loaded_for_unchanged_files(tools: Tools, photos: Path)
 
 
 def test_what_has_just_been_written_is_read_again(tools: Tools, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "SETTLED_NS", 10**15)
+    monkeypatch.setattr(paths, "SETTLED_NS", 10**15)
     index(tools, photos)
     assert len(read_again(tools, photos, monkeypatch)) == 4
-    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(paths, "SETTLED_NS", -(10**15))
     assert len(read_again(tools, photos, monkeypatch)) == 4
     assert read_again(tools, photos, monkeypatch) == set()
 
@@ -115,5 +115,5 @@ def test_further_files_count(tools: Tools, photos: Path, settled: None) -> None:
 
 
 def test_a_file_that_is_gone_or_no_file_has_no_state(tmp_path: Path) -> None:
-    assert stamps.file_state(str(tmp_path)) is None
-    assert stamps.file_state(str(tmp_path / "nothing")) is None
+    assert paths.file_state(str(tmp_path)) is None
+    assert paths.file_state(str(tmp_path / "nothing")) is None
