@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from anyseek.indexer.descriptions import json_object
 from anyseek.indexer.errors import BadDescription, BadSource, ExtraMissing
@@ -22,7 +22,7 @@ from anyseek.indexer.paths import one_line
 LINE_BYTES = 1 << 20
 MODALITY_COLUMN = "modality:"  # with the name of a modality behind it
 LABEL_COLUMNS = ("label", "labels")
-_BOM = b"\xef\xbb\xbf"
+_BOM, _BLANK = b"\xef\xbb\xbf", "\ufeff \t\r\n"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?")
 _WORDS = {"true": True, "false": False}
 _KNOWN = frozenset({"file", "url", "key", "caption", "attributes", "modalities", *LABEL_COLUMNS})
@@ -45,19 +45,18 @@ class Row:
     error: str = ""
 
 
-class Table(Protocol):
-    """Rows of a file. Safe for several threads."""
+class Table(ABC):
+    """Rows of a file. Safe for several threads. With `extra_columns`, other columns are attributes of items."""
 
-    # Whether columns with unknown names are attributes of the items.
-    extra_columns: bool
+    extra_columns = False
 
+    @abstractmethod
     def rows(self, place: str | None = None) -> Iterator[Row]:
         """All rows, or those from `place` on."""
-        ...
 
+    @abstractmethod
     def row(self, place: str) -> Row:
         """The row at `place`. Raises `BadDescription` if there is none (any more)."""
-        ...
 
 
 class _Lines:
@@ -92,7 +91,7 @@ class _Lines:
         return data.decode("utf-8")
 
 
-class _TextTable(ABC):
+class _TextTable(Table):
     """The base class of tables of text."""
 
     _first = "1@0"
@@ -128,33 +127,29 @@ class _TextTable(ABC):
 
 
 class JsonLines(_TextTable):
-    """Implements `Table` for one JSON object a line."""
-
-    extra_columns = False
+    """One JSON object a line."""
 
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         def following() -> Mapping[str, Any] | None:
             line = next(lines)
-            return json_object(line.encode(), "the line") if line.strip("\ufeff \t\r\n") else None
+            return json_object(line.encode(), "the line") if line.strip(_BLANK) else None
 
         return following
 
 
 class UrlLines(_TextTable):
-    """Implements `Table` for one URL per line; lines that begin with `#` are skipped."""
-
-    extra_columns = False
+    """One URL a line; lines that begin with `#` are skipped."""
 
     def _reader(self, lines: _Lines) -> Callable[[], Mapping[str, Any] | None]:
         def following() -> Mapping[str, Any] | None:
-            line = next(lines).strip("\ufeff \t\r\n")
+            line = next(lines).strip(_BLANK)
             return {"url": line} if line and not line.startswith("#") else None
 
         return following
 
 
 class CsvTable(_TextTable):
-    """Implements `Table` for comma-separated values in UTF-8 whose first line names the columns.
+    """Comma-separated values in UTF-8 whose first line names the columns.
 
     Empty cells are skipped. In attributes, numbers, `true` and `false` are parsed. Raises `BadSource` for an invalid
     first line.
@@ -207,8 +202,8 @@ BATCH = 256
 _KEPT_BATCHES = 4
 
 
-class ParquetTable:
-    """Implements `Table` for Parquet. A place is the number of a row from 0; columns of bytes are left out.
+class ParquetTable(Table):
+    """Parquet. A place is the number of a row from 0; columns of bytes are left out.
 
     Raises `ExtraMissing` without pyarrow, `BadSource` for a file that is no Parquet.
     """

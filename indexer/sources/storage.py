@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 from anyseek.indexer.errors import (
     BadSource,
@@ -25,74 +25,38 @@ from anyseek.indexer.sources.base import LOCAL_THREADS
 from anyseek.model.modalities.reading.files import open_file, read_file
 from anyseek.search.settings import Limits
 
-
-class Storage(Protocol):
-    """Files below one folder. A *ref* is a path relative to it, with `/`. Safe for several threads."""
-
-    @property
-    def uri(self) -> str:
-        """The URI of the folder."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """The least number of files worth reading at once."""
-        ...
-
-    def check(self) -> None:
-        """Raises `SourceGone` unless the folder is there."""
-        ...
-
-    def resolve(self, path: str) -> str:
-        """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
-        ...
-
-    def names(self, pattern: str) -> Iterator[str]:
-        """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""
-        ...
-
-    def version(self, ref: str) -> str:
-        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
-        ...
-
-    def read(self, ref: str) -> bytes:
-        """Read the whole file. Raises `InputError`, `TooManyBytes`."""
-        ...
-
-    def stream(self, ref: str) -> BinaryIO:
-        """Open the file for reading, with seeking. Raises `InputError`."""
-        ...
-
-    def state(self, ref: str) -> str | None:
-        """Return a text that changes with the file, had without opening it; None where there is none, or not yet."""
-        ...
-
-    def local(self, ref: str) -> Path | None:
-        """Return the file's path if it is on this machine and a text that can be stored, else None."""
-        ...
+# Other kinds read local files or the web, for which there are other sources with their own checks.
+_REFUSED = frozenset({"file", "local", "http", "https", "dir"})
+_AHEAD = 256 * 1024
+_LISTED_AT_ONCE = 1_000
 
 
 class LocalStorage:
-    """Implements `Storage` for a folder of this machine; `root` is resolved."""
+    """A folder of this machine; `root` is resolved. A *ref* is a path relative to it, with `/`. Safe for threads.
+
+    `RemoteStorage` has the same methods; either is a `Storage`.
+    """
 
     threads = LOCAL_THREADS
 
     def __init__(self, root: Path, limits: Limits) -> None:
-        self._root = root
-        self._limits = limits
+        self._root, self._limits = root, limits
 
     @property
     def uri(self) -> str:
         return to_uri(str(self._root))
 
     def check(self) -> None:
+        """Raises `SourceGone` unless the folder is there."""
         if not self._root.is_dir():
             raise SourceGone(f"the folder {self.uri} is gone")
 
     def resolve(self, path: str) -> str:
+        """Return the ref of a path from a table or description. Raises `OutsideFolder`."""
         return inside(self._root, "", path)
 
     def names(self, pattern: str) -> Iterator[str]:
+        """Names directly in the folder that match a pattern with `*` and `?`, in any order. Raises `SourceGone`."""
         try:
             with os.scandir(self._root) as entries:
                 yield from (entry.name for entry in entries if fnmatchcase(entry.name, pattern) and entry.is_file())
@@ -100,32 +64,31 @@ class LocalStorage:
             raise SourceGone(f"the folder {self.uri} cannot be read: {error.strerror}") from error
 
     def version(self, ref: str) -> str:
+        """Return a text that changes with the file. Raises `InputVanished`, `InputUnreadable`, `InputUnavailable`."""
         with self.stream(ref) as stream:
             status = os.fstat(stream.fileno())
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
     def read(self, ref: str) -> bytes:
+        """Read the whole file. Raises `InputError`, `TooManyBytes`."""
         return read_file(self._root / self.resolve(ref), self._limits, to_uri(ref))
 
     def stream(self, ref: str) -> BinaryIO:
+        """Open the file for reading, with seeking. Raises `InputError`."""
         return open_file(self._root / self.resolve(ref), to_uri(ref))
 
     def state(self, ref: str) -> str | None:
+        """See `Source.state`."""
         return file_state(str(self._root / ref))
 
     def local(self, ref: str) -> Path | None:
+        """See `Source.local`."""
         path = self._root / ref
         return path if is_utf8(str(path)) else None
 
 
-# Other kinds read local files or the web, for which there are other sources with their own checks.
-_REFUSED = frozenset({"file", "local", "http", "https", "dir"})
-_AHEAD = 256 * 1024
-_LISTED_AT_ONCE = 1_000
-
-
 class RemoteStorage:
-    """Implements `Storage` for a folder of a file system that fsspec opens. `url` is the folder's.
+    """A folder of a file system that fsspec opens, by its `url`; see `LocalStorage` for what the methods do.
 
     Raises `ExtraMissing` if a package is missing, `BadSource` for an unknown or disallowed kind of file system.
     """
@@ -236,6 +199,9 @@ class RemoteStorage:
 
     def _path(self, ref: str) -> str:
         return f"{self._root}/{ref}"
+
+
+Storage = LocalStorage | RemoteStorage
 
 
 class _Ranges(io.RawIOBase):
