@@ -20,14 +20,8 @@ from anyseek.search.catalogue.sources import SourceHeld, SourceNotFound
 from anyseek.search.errors import BadInput, JobNotRetriable
 from anyseek.search.types import OnDuplicate
 from tests.indexer import harness
-from tests.indexer.harness import NAME, check_agreement, failures, held, installation, numbers
+from tests.indexer.harness import NAME, check_agreement, failures, held, numbers
 from tests.indexer.pictures import png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path / "home") as tools:
-        yield tools
 
 
 def folder(path: Path, files: Mapping[str, int]) -> Path:

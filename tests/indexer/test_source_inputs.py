@@ -21,7 +21,7 @@ from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset
 from tests.indexer.harness import NAME, held, index, installation, numbers
-from tests.indexer.pictures import png
+from tests.indexer.pictures import folder_of
 
 PATIENCE = 30.0
 BATCH = 8
@@ -29,11 +29,7 @@ BATCH = 8
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    for number in range(3 * BATCH):
-        (made / f"{number:02}.png").write_bytes(png(number))
-    return made
+    return folder_of(tmp_path / "photos", range(3 * BATCH), "{:02}.png")
 
 
 @pytest.fixture

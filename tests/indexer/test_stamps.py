@@ -12,23 +12,13 @@ from anyseek.indexer.runs import Owner, SilentProgress, Tools
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.opening import open_source
 from anyseek.search.catalogue import collections
-from tests.indexer.harness import NAME, check_agreement, held, index, installation, numbers
-from tests.indexer.pictures import png
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Any:
-    with installation(tmp_path / "home") as tools:
-        yield tools
+from tests.indexer.harness import NAME, check_agreement, held, index, numbers
+from tests.indexer.pictures import folder_of, png
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    for number in range(4):
-        (made / f"{number}.png").write_bytes(png(number))
-    return made
+    return folder_of(tmp_path / "photos", range(4))
 
 
 @pytest.fixture
@@ -112,8 +102,3 @@ def test_further_files_count(tools: Tools, photos: Path, settled: None) -> None:
     index(tools, photos)
     (maps / "sketch.png").write_bytes(png(9))
     assert numbers(index(tools, photos)) == (1, 3, 0, 0)
-
-
-def test_a_file_that_is_gone_or_no_file_has_no_state(tmp_path: Path) -> None:
-    assert paths.file_state(str(tmp_path)) is None
-    assert paths.file_state(str(tmp_path / "nothing")) is None
