@@ -107,32 +107,27 @@ class Strategy(Protocol[P, H]):
     @property
     def threads(self) -> int:
         """The number of inputs worth preparing at once."""
-        ...
 
     def look_up(self, session: Session, leases: Sequence[Lease]) -> H:
         """What the catalogue has about these inputs, read in the transaction that leases them."""
-        ...
 
     def preparer(self, held: H) -> Callable[[Lease], P | Settled]:
         """A function that prepares an input in a thread, or settles it if it is refused or needs nothing.
 
         Called outside of transactions, because it may load a model.
         """
-        ...
 
     def embed(self, prepared: Sequence[P], embed: Embed) -> Sequence[Vectors]:
         """The vectors of each input, at least one, as `embed` makes them of samples.
 
         Raises one of `MODEL_ERRORS` if the model fails at any of them.
         """
-        ...
 
     def write(self, session: Session, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
         """Write the results and settle these inputs and others; return how many are given back, to be done again.
 
         Raises `LeaseLost`; the transaction must then be rolled back.
         """
-        ...
 
 
 @dataclass(frozen=True)

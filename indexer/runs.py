@@ -60,24 +60,19 @@ class Progress(Protocol):
 
     def scanned(self, inputs: int) -> None:
         """Called when more inputs were found, with their number."""
-        ...
 
     def started(self, inputs: int) -> None:
         """Called when the scan is complete, with the number of waiting inputs."""
-        ...
 
     def settled(self, inputs: int) -> None:
         """Called when more inputs are done or quarantined, with their number."""
-        ...
 
 
 class SilentProgress:
     """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
 
     def scanned(self, inputs: int) -> None: ...
-
     def started(self, inputs: int) -> None: ...
-
     def settled(self, inputs: int) -> None: ...
 
 

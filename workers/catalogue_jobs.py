@@ -17,12 +17,12 @@ class CatalogueJobs:
         self._database = database
 
     def status(self, job_id: int) -> Job:
-        """See `anyseek.workers.queue.TaskQueue`."""
+        """The job with its current counts. Raises `JobNotFound`."""
         with self._database.read() as session:
             return jobs.get_with_counts(session, job_id)
 
     def cancel(self, job_id: int) -> Job:
-        """See `anyseek.workers.queue.TaskQueue`."""
+        """Have an active job end soon, wherever it runs; what is done stays done. Raises `JobNotFound`."""
         with self._database.write() as session:
             jobs.get(session, job_id)
             if jobs.give_up(session, job_id, JobState.CANCELLED, "cancelled"):

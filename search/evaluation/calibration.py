@@ -111,22 +111,20 @@ def _without(key: str, where: Filter | None) -> Filter:
     return others if where is None else And((where, others))
 
 
-def logistic(
-    columns: Numbers, targets: Numbers, weights: Numbers, ridge: Numbers, given: Numbers | float = 0
-) -> Numbers:
-    """The numbers (p,) for which the logits `given` + `columns` (n, p) @ numbers fit targets in [0, 1] (n,) best.
+def logistic(columns: Numbers, targets: Numbers, weights: Numbers, ridge: Numbers) -> Numbers:
+    """The coefficients (p,) of a logistic regression of targets in [0, 1] (n,) on `columns` (n, p), by Newton's method.
 
-    What is least is the sum of the log losses by `weights` (n,) and of half the numbers' squares by `ridge` (p,).
+    Minimises the log losses by `weights` (n,) plus half the coefficients' squares by `ridge` (p,).
     """
 
     def loss(numbers: Numbers) -> float:
-        logits = given + columns @ numbers
+        logits = columns @ numbers
         return float(weights @ (np.logaddexp(0, logits) - targets * logits) + ridge @ numbers**2 / 2)
 
     numbers = np.zeros(columns.shape[1])
     now = loss(numbers)
     for _ in range(_STEPS):
-        guess = sigmoid(given + columns @ numbers)
+        guess = sigmoid(columns @ numbers)
         slope = columns.T @ (weights * (guess - targets)) + ridge * numbers
         bend = (columns * (weights * guess * (1 - guess))[:, np.newaxis]).T @ columns + np.diag(ridge)
         step = np.linalg.solve(bend, slope)
