@@ -134,7 +134,7 @@ def test_an_unchanged_input_is_not_decoded(
     assert isinstance(made, PreparedFile)
     assert np.asarray(made.sample.values["rgb"]).shape == (16, 24, 3)
     monkeypatch.setattr("anyseek.indexer.source_inputs.decode_all", lambda *_: pytest.fail("it was decoded"))
-    assert preparing.prepare(lease(0), {"00.png": (made.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
+    assert preparing.prepare(lease(0), {"00.png": (made.item.content_hash, 1)}) == Unchanged(lease(0), UNCHANGED)
 
 
 def test_a_batch_takes_two_transactions(tools: Tools, photos: Path) -> None:
