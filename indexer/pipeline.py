@@ -50,7 +50,12 @@ class Embedders:
 
     def __init__(self, settings: Settings) -> None:
         threads = threads_to_use(settings.threads)
-        self.count = settings.work.embedders or (threads if _on_cpu(settings.device) else 1)
+        device = settings.device
+        if device == AUTO:
+            from anyseek.model.compute.placement import settled_device  # imports torch
+
+            device = settled_device(device)
+        self.count = settings.work.embedders or (threads if device == CPU else 1)
         each = max(1, threads // self.count)
         self._pool = ThreadPoolExecutor(self.count, "embed", initializer=SHARING.take, initargs=(each,))
 
@@ -66,14 +71,6 @@ class Embedders:
     def close(self) -> None:
         """Wait for what is under way."""
         self._pool.shutdown(cancel_futures=True)
-
-
-def _on_cpu(device: str) -> bool:
-    if device == AUTO:
-        from anyseek.model.compute.placement import settled_device  # imports torch
-
-        device = settled_device(device)
-    return device == CPU
 
 
 def embed_samples(embedder: Embedder, samples: Sequence[Sample], spaces: Sequence[str]) -> list[Vectors]:
@@ -170,7 +167,10 @@ class Pipeline(Generic[P, H]):
         finally:
             pool.shutdown(cancel_futures=True)
             embedders.close()
-            self._give_back()
+            if self._under_way:  # a worker that stops gives its leases back; its attempts do not count
+                with self._database.write() as session:
+                    ledger.give_back(session, self._under_way)
+                self._under_way = []
 
     def _begin(
         self, job: Job, span: Span | None, pool: ThreadPoolExecutor, is_suspect: bool = False
@@ -183,7 +183,12 @@ class Pipeline(Generic[P, H]):
             if now.state != JobState.RUNNING:
                 return None
             ledger.void(session, job.id, self._owner.living(session))
-            leases = self._lease(session, job, span, is_suspect)
+            owner, lasts = self._owner.name, self._lease_time
+            if is_suspect:
+                suspect = ledger.lease_suspect(session, job.id, owner, lasts, span)
+                leases = [suspect] if suspect else []
+            else:
+                leases = ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lasts, span)
             held = self._strategy.look_up(session, leases)
         if not leases:
             return None
@@ -192,20 +197,14 @@ class Pipeline(Generic[P, H]):
         # Each thread needs a context of its own, which knows the job and the span that it is worked on in.
         return _Range(leases, [pool.submit(copy_context().run, prepare, lease) for lease in leases])
 
-    def _lease(self, session: Session, job: Job, span: Span | None, is_suspect: bool) -> list[Lease]:
-        owner, lasts = self._owner.name, self._lease_time
-        if is_suspect:
-            suspect = ledger.lease_suspect(session, job.id, owner, lasts, span)
-            return [suspect] if suspect else []
-        return ledger.lease_range(session, job.id, owner, self._inputs_per_batch, lasts, span)
-
     def _finish(self, job: Job, current: _Range[P], embed: Embed) -> None:
         """Embed and write a range; if its leases have been lost, another worker does it."""
         outcomes = [future.result() for future in current.outcomes]
         made, failed = self._embed([made for made in outcomes if not isinstance(made, Settled)], embed)
         settled = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
         try:
-            given_back = self._write(made, [*settled, *failed])
+            with self._database.write() as session:  # everything of a range in one transaction
+                given_back = self._strategy.write(session, made, [*settled, *failed])
         except LeaseLost as error:
             logger.warning("job %d: %s", job.id, error)
         else:
@@ -225,18 +224,6 @@ class Pipeline(Generic[P, H]):
                 return [], [Settled(prepared[0].lease, None, f"the model failed at it: {error}", MODEL_FAILED)]
         alone = [self._embed([single], embed) for single in prepared]
         return [pair for made, _ in alone for pair in made], [settled for _, failed in alone for settled in failed]
-
-    def _write(self, made: Sequence[tuple[P, Vectors]], settled: Sequence[Settled]) -> int:
-        """Write everything of a range in one transaction. Raises `LeaseLost`, and writes nothing."""
-        with self._database.write() as session:
-            return self._strategy.write(session, made, settled)
-
-    def _give_back(self) -> None:
-        """Give back the leases of a worker that stops; its attempts do not count."""
-        if self._under_way:
-            with self._database.write() as session:
-                ledger.give_back(session, self._under_way)
-            self._under_way = []
 
 
 def _refusing(prepare: Callable[[Lease], P | Settled]) -> Callable[[Lease], P | Settled]:

@@ -65,7 +65,12 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
         has_items = bool(others) or collections.count(session, collection.id) > 0
     known = next((other for other in others if other.root == source.uri), None)
     if known is not None:
-        return _as_before(known, key_prefix)
+        if key_prefix not in (None, known.key_prefix):
+            said = repr(known.key_prefix) if known.key_prefix else "no prefix"
+            raise SourceHeld(
+                f"the keys of {known.root} have {said} in this collection; forget the source to give another"
+            )
+        return Placement(known.key_prefix)
     chosen = Placement(key_prefix or "")
     if key_prefix is None and has_items and isinstance(source, FolderSource):
         chosen = _chosen(database, collection, source, others)
@@ -76,13 +81,6 @@ def place(database: Database, collection: Collection, source: Source, key_prefix
         else:
             sources.ensure(session, collection, source.uri, chosen.key_prefix)
     return chosen
-
-
-def _as_before(known: HeldSource, key_prefix: str | None) -> Placement:
-    if key_prefix is not None and key_prefix != known.key_prefix:
-        said = repr(known.key_prefix) if known.key_prefix else "no prefix"
-        raise SourceHeld(f"the keys of {known.root} have {said} in this collection; forget the source to give another")
-    return Placement(known.key_prefix)
 
 
 def _chosen(

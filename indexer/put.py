@@ -85,7 +85,9 @@ def put_item(
         quotas.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
-    new = _made(tools, collection, key, _distinct(key, files), caption, attributes or {}, predicts)
+    if len({file.modality for file in files}) < len(files):
+        raise BadInput(f"the item {key!r} has a modality twice; give each once")
+    new = _made(tools, collection, key, files, caption, attributes or {}, predicts)
     with tools.database.write() as session:
         patching.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
@@ -105,7 +107,10 @@ def _made(
     metadata = read_metadata(files, tools.settings)
     words = caption if caption or any(file.modality == CAPTION for file in files) else metadata.caption
     values = decode_all(files, words, tools.settings.limits)
-    sample = _sample(tools, key, values)
+    sample = sample_for(values, tools.embedder.modalities)
+    if not sample.values:
+        takes = ", ".join(sorted(tools.embedder.modalities))
+        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
     small = thumbnail_of(values)
     guessed = predicted(small, tools.embedder) if predicts and small is not None and PICTURE in values else {}
     version = reading_version(tools.settings.photos, predicts, collection.model)
@@ -172,15 +177,6 @@ def _remade(tools: Tools, item: Item) -> NewItem | None:
     )
 
 
-def _sample(tools: Tools, key: str, values: Mapping[str, Value]) -> Sample:
-    """What the model sees of an item. Raises `BadInput` if that is nothing."""
-    sample = sample_for(values, tools.embedder.modalities)
-    if not sample.values:
-        takes = ", ".join(sorted(tools.embedder.modalities))
-        raise BadInput(f"the item {key!r} has no modality that the model {tools.embedder.name} takes; it takes {takes}")
-    return sample
-
-
 def vectors_of(tools: Tools, sample: Sample, spaces: Sequence[str]) -> dict[str, FloatArray]:
     """The vectors of an item in some spaces, as they are stored."""
     check_wanted()
@@ -196,12 +192,6 @@ def _caption(values: Mapping[str, Value]) -> str | None:
 
 def _stored(tools: Tools, small: bytes | None) -> list[Asset]:
     return [] if small is None else [tools.assets.put(THUMBNAIL, small, THUMBNAIL_MEDIA_TYPE)]
-
-
-def _distinct(key: str, files: Sequence[RawFile]) -> Sequence[RawFile]:
-    if len({file.modality for file in files}) < len(files):
-        raise BadInput(f"the item {key!r} has a modality twice; give each once")
-    return files
 
 
 # How often a new caption is embedded again because the item was changed meanwhile.

@@ -90,7 +90,11 @@ def sample_for(values: Mapping[str, Value], modalities: Collection[str]) -> Samp
 def store_class_names(files: Sequence[RawFile], store: AssetStore) -> list[Asset]:
     """Store the names of ids that come with an item's files."""
     return [
-        store.put(file.modality + _CLASSES, _written(file.classes), _CLASSES_MEDIA_TYPE)
+        store.put(
+            file.modality + _CLASSES,
+            json.dumps(dict(sorted(file.classes.items())), ensure_ascii=False).encode(),
+            _CLASSES_MEDIA_TYPE,
+        )
         for file in files
         if file.classes
     ]
@@ -125,7 +129,3 @@ def _original(item: Item, asset: Asset, store: AssetStore, limits: Limits) -> by
             f"{asset.location} has changed since the item {item.key!r} was made from it; index its folder again first"
         )
     return data
-
-
-def _written(classes: Mapping[int, str]) -> bytes:
-    return json.dumps(dict(sorted(classes.items())), ensure_ascii=False).encode()

@@ -35,7 +35,10 @@ class TableSource(Source):
     def __init__(self, storage: Storage, file: str, table: Table, web: Web, limits: Limits) -> None:
         self._storage, self._file, self._table, self._web, self._limits = storage, file, table, web, limits
         self._name = to_uri(file)
-        self.threads = web.threads if self._begins_with_url() else storage.threads
+        first = next(iter(table.rows()), None)
+        fields = first.fields if first and first.fields else {}
+        begins_with_url = is_url(str(fields.get("url") or fields.get("file") or ""))
+        self.threads = web.threads if begins_with_url else storage.threads
 
     @property
     def uri(self) -> str:
@@ -70,11 +73,6 @@ class TableSource(Source):
 
     def local(self, ref: str) -> Path | None:
         return None if is_url(ref) else self._storage.local(ref)
-
-    def _begins_with_url(self) -> bool:
-        first = next(iter(self._table.rows()), None)
-        fields = first.fields if first and first.fields else {}
-        return is_url(str(fields.get("url") or fields.get("file") or ""))
 
     def _version(self) -> str:
         try:

@@ -75,45 +75,32 @@ def members(stream: BinaryIO, length: int, place: int = 0) -> Iterator[Member]:
     Raises `BadArchive` where the archive cannot be read any further.
     """
     while header := _header(stream, place):
-        first, given = place, _Given()
+        first, given = place, dict[str, str]()
         while header.type in (_LONG_NAME, _EXTENDED, *_NO_FILES):
-            given = _more(stream, header, place, given)
+            given |= _facts_before(stream, header, place)
             place += BLOCK + _padded(header.size)
             header = _header(stream, place)
             if header is None:
                 raise BadArchive(f"damaged at byte {place:,}")
-        name, start = given.name or header.name, place + BLOCK
-        size = header.size if given.size is None else given.size
-        place = start + (_padded(size) if _has_content(header) else 0)
+        name, start = given.get("path") or header.name, place + BLOCK
+        size = int(given["size"]) if "size" in given else header.size
+        has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
+        place = start + (_padded(size) if has_content else 0)
         if header.isreg():
             if not 0 <= size <= length - start or header.type == tarfile.GNUTYPE_SPARSE:
                 raise BadArchive(f"the archive is cut off in {name!r}, or written in a format that cannot be read")
             yield Member(name, first, start, size)
 
 
-@dataclass(frozen=True)
-class _Given:
-    """Facts about a member from the headers before its own."""
-
-    name: str | None = None
-    size: int | None = None
-
-
-def _more(stream: BinaryIO, header: tarfile.TarInfo, place: int, given: _Given) -> _Given:
+def _facts_before(stream: BinaryIO, header: tarfile.TarInfo, place: int) -> dict[str, str]:
+    """The `path` and `size` of the next member, if a header of its own says them."""
     if not 0 <= header.size <= _LONGEST_NAME:
         raise BadArchive(f"the name of a member at byte {place:,} is too long")
     stream.seek(place + BLOCK)
     data = stream.read(header.size)
     if header.type == _LONG_NAME:
-        return _Given(data.rstrip(b"\0").decode("utf-8", "surrogateescape"), given.size)
-    if header.type == _EXTENDED:
-        facts = _facts(data, place)
-        return _Given(facts.get("path", given.name), int(facts["size"]) if "size" in facts else given.size)
-    return given
-
-
-def _has_content(header: tarfile.TarInfo) -> bool:
-    return header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
+        return {"path": data.rstrip(b"\0").decode("utf-8", "surrogateescape")}
+    return _facts(data, place) if header.type == _EXTENDED else {}
 
 
 def _padded(size: int) -> int:
