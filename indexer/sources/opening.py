@@ -4,7 +4,6 @@ import os
 import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anyseek.indexer.errors import BadSource, InputError, SourceGone
 from anyseek.indexer.paths import SHARD_SUFFIX, is_picture_suffix, is_remote, to_uri
@@ -13,9 +12,6 @@ from anyseek.indexer.sources.folder import FolderSource
 from anyseek.indexer.sources.rows import CsvTable, JsonLines, Open, ParquetTable, Table, UrlLines
 from anyseek.indexer.sources.storage import LocalStorage, RemoteStorage, Storage
 from anyseek.search.settings import BadSetting, Settings
-
-if TYPE_CHECKING:
-    pass
 
 _TABLES: Mapping[str, Callable[[Open, str], Table]] = {
     ".jsonl": JsonLines,
