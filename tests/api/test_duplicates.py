@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.search.test_likeness import scene
 
 from anyseek import ApiError, AsyncClient, Client
 from anyseek.api.http.security import Scope, create_key
 from tests.api.conftest import Run, StartService
+from tests.search.answers.test_image_similarity import scene
 
 
 @pytest.fixture
