@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import update
-from tests.search.test_likeness import alike, scene
 
 import anyseek.search.duplicates
 from anyseek.model.seam import FloatArray
@@ -22,6 +21,7 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection, NewItem
+from tests.search.answers.test_image_similarity import alike, scene
 from tests.search.gallery import DIMENSION, SPACES, WordsEmbedder, remove, unit
 
 Put = Callable[..., None]
