@@ -18,8 +18,7 @@ from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
 from anyseek.api.http import health
 from anyseek.api.http.connections import report_rarely
 from anyseek.api.http.health import Exporter
-from anyseek.api.http.metrics import Measured
-from anyseek.api.http.middleware import ActorContext, BodyLimit, Budgeted, Guard, RequestContext, WholeFiles
+from anyseek.api.http.middleware import BodyLimit, Budgeted, Guard, RequestContext
 from anyseek.api.http.problems import install_handlers
 from anyseek.api.http.readiness import readiness_of
 from anyseek.api.http.security import Admission, Guardian, Rates
@@ -103,13 +102,10 @@ def _middleware(service: Service, rates: Rates) -> list[Middleware]:
     serving = service.runtime.settings.serving
     guardian = Guardian(service.runtime.database, service.settings.loopback)
     return [
-        Middleware(Measured),
         Middleware(RequestContext),
         Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
-        Middleware(ActorContext),
         Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
-        Middleware(WholeFiles),
     ]
 
 
