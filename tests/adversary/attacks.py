@@ -78,7 +78,7 @@ ATTACKS = (
     Attack("inputs that block or never end", (_HOSTILE,)),
     Attack(
         "keys that are revoked, expired or guessed",
-        ("api/test_keys.py", "api/http/test_security.py", "api/http/test_admission.py"),
+        ("api/http/test_security.py", "api/http/test_rates.py"),
     ),
     Attack("a key that asks too much", ("api/http/test_rates.py",)),
     Attack("a key that stores too much", ("contracts/test_quotas.py", "api/routes/test_quotas.py")),
