@@ -33,7 +33,8 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
     with connect() as client:
         found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
         for item in islice(found, limit):
-            click.echo(json.dumps(item) if as_json else _line(item))
+            line = "  ".join(printable(text) for text in (item["key"], item["caption"]) if text)
+            click.echo(json.dumps(item) if as_json else line)
 
 
 @items.command()
@@ -89,10 +90,6 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise click.UsageError('--attributes is not a JSON object, such as {"rating": 5}')
     return found
-
-
-def _line(item: dict[str, Any]) -> str:
-    return "  ".join(printable(text) for text in (item["key"], item["caption"]) if text)
 
 
 @click.command()
