@@ -41,12 +41,11 @@ ATTACKS = (
     ),
     Attack("pictures that are bombs", ("adversary/test_bombs.py", "api/test_limits.py")),
     Attack("huge and deep JSON", ("adversary/test_json.py", "model/test_json_reader.py", "api/test_limits.py")),
-    Attack("halves of surrogate pairs, numbers from 2^63", ("api/test_hostile_values.py", "api/test_wide_numbers.py")),
+    Attack("halves of surrogate pairs, numbers from 2^63", ("api/test_hostile_values.py", "api/http/test_problems.py")),
     Attack(
         "paths out of the roots",
         (
-            "api/test_routes.py",
-            "api/routes/test_job_sources.py",
+            "api/routes/test_jobs.py",
             "indexer/test_sources.py",
             "adversary/test_paths.py",
         ),

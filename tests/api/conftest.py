@@ -4,10 +4,12 @@ import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -230,6 +232,17 @@ def picture_fixture() -> Callable[..., bytes]:
 
 def bearer(key: str | None) -> dict[str, str]:
     return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def ended_job(http: httpx.Client, number: int) -> dict[str, Any]:
+    """The job once it has ended, within a minute."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{number}").json()
+        if job["state"] not in ("scanning", "running"):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(f"job {number} has not ended")
 
 
 def check_problem(answer: httpx.Response, status: int, code: str) -> None:
