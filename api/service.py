@@ -24,7 +24,7 @@ from anyseek.model.errors import ModelError
 from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
-from anyseek.search.assets.item_files import PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError

@@ -40,7 +40,7 @@ from anyseek.search.upkeep.derived import DerivedRows
 if TYPE_CHECKING:
     from anyseek.api.predictions.predictor import Predictor
     from anyseek.indexer.runs import Tools
-    from anyseek.search.catalogue.patching import Versions
+    from anyseek.search.catalogue.items import Versions
     from anyseek.search.engine import SearchEngine
     from anyseek.workers.runtime import Runtime
 
