@@ -109,15 +109,13 @@ def evaluate(name: str, **options: Any) -> None:
     --compare ceiling   exact vectors through codes and back
     --compare all       every comparison that the model allows
     """
-    from anyseek.model.compute.options import switching
     from anyseek.model.compute.processors import prepare_process
 
     asked = _Asked(**options)
     _check(asked)
     settings = read_settings()
     prepare_process(settings.threads)
-    with switching(settings.switches):
-        (_outputs if asked.outputs else _vectors)(asked, name, settings)
+    (_outputs if asked.outputs else _vectors)(asked, name, settings)
 
 
 def _vectors(asked: _Asked, name: str, settings: Settings) -> None:

@@ -92,7 +92,7 @@ def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
 
     settings = read_settings()
     prepare_process(settings.threads)
-    predictor = Predictor(settings.home, usual, device=device or settings.device, switches=settings.switches)
+    predictor = Predictor(settings.home, usual, device=device or settings.device)
     return predictor, settings.limits
 
 

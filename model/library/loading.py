@@ -10,7 +10,6 @@ from pathlib import Path
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import bridges
 from anyseek.model.compute.devices import CPU, WITHOUT_NETWORK, split_device
-from anyseek.model.compute.processors import importing
 from anyseek.model.errors import UnknownModel
 from anyseek.model.fourm.published.names import is_published
 from anyseek.model.fourm.published.store import installed_networks
@@ -63,36 +62,31 @@ def _hashing(name: str, home: Path, device: str) -> Model:
 
 
 def _bundled(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.bundled.loading import load_bundled
+    from anyseek.model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, device=device)
 
 
 def _own_folder(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.bundled.loading import load_bundled
+    from anyseek.model.fourm.bundled.loading import load_bundled
 
     return load_bundled(name, home, Path(name), device)
 
 
 def _published(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.fourm.published.loading import load_published
+    from anyseek.model.fourm.published.loading import load_published
 
     return load_published(name, home, device)
 
 
 def _openclip(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.openclip.embedder import load_openclip_embedder
+    from anyseek.model.openclip.embedder import load_openclip_embedder
 
     return load_openclip_embedder(name, home, device)
 
 
 def _bridge(name: str, home: Path, device: str) -> Model:
-    with importing("torch"):
-        from anyseek.model.bridges.embedder import load_bridge_embedder
+    from anyseek.model.bridges.embedder import load_bridge_embedder
 
     return load_bridge_embedder(name, home, device)
 
