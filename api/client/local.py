@@ -179,7 +179,7 @@ class LocalClient:
         self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None
     ) -> dict[str, Any]:
         """See `Client.patch_item`."""
-        from anyseek.indexer.patching import patch_item
+        from anyseek.indexer.put import patch_item
 
         patch = patch_of(read_patch(changes), self._settings.limits)
         tools = partial(self._tools, collection)

@@ -17,9 +17,8 @@ from anyseek.api.http.security import Scope
 from anyseek.api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
 from anyseek.api.pagination import Limit, following, passing
 from anyseek.api.service import Service
-from anyseek.indexer import patching
 from anyseek.indexer import put as putting
-from anyseek.indexer.patching import Patch
+from anyseek.indexer.put import Patch
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
@@ -187,7 +186,7 @@ def _versions(if_match: str | None) -> Versions | None:
 def _patch(service: Service, collection: str, key: str, wanted: Patch, versions: Versions | None) -> Item:
     runtime = service.runtime
     return runtime.through_switches(
-        lambda: patching.patch_item(
+        lambda: putting.patch_item(
             runtime.database, lambda: runtime.tools_for(collection), collection, key, wanted, versions
         )
     )

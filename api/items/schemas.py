@@ -15,7 +15,7 @@ from anyseek.search.settings import Limits
 from anyseek.search.types import Asset, Item
 
 if TYPE_CHECKING:
-    from anyseek.indexer.patching import Patch
+    from anyseek.indexer.put import Patch
 
 
 class AssetAnswer(BaseModel):
@@ -89,7 +89,7 @@ def read_patch(given: Mapping[str, Any]) -> PatchBody:
 
 def patch_of(body: PatchBody, limits: Limits) -> "Patch":
     """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
-    from anyseek.indexer.patching import Patch  # imported here, so that a listing of items starts at once
+    from anyseek.indexer.put import Patch  # imported here, so that a listing of items starts at once
     from anyseek.model.modalities.reading.documents import parse_text
 
     if not body.model_fields_set:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek.search.evaluation.photographed_sketches import photographed
 from tests.api.web import chromium
 from tests.api.web.views import settled
+from tests.model.modalities.photographed_sketches import photographed
 
 Page = Any
 Give = Callable[..., None]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anyseek.search.evaluation.calibration_error import average_precision, calibration_error
+from anyseek.search.evaluation.calibration import average_precision, calibration_error
 
 
 def test_probabilities_that_are_true_have_no_error() -> None:

@@ -9,8 +9,8 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
-from anyseek.indexer.photo_metadata import places
-from anyseek.indexer.photo_metadata.reading import joined, read_metadata, version
+from anyseek.indexer import attributes
+from anyseek.indexer.attributes import joined, read_metadata, reading_version
 from anyseek.indexer.samples import RawFile
 from anyseek.model.modalities.reading.errors import NotAPicture
 from anyseek.search.filters.tree import Moment
@@ -145,7 +145,7 @@ class TestTowns:
 
 
 def test_without_the_table_there_are_coordinates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "_table", lambda: None)
+    monkeypatch.setattr(attributes, "_table", lambda: None)
     assert read(jpeg_photo(exif=exif_of_camera(place=ROME)))["place"].keys() == {"lat", "lon", "altitude"}
 
 
@@ -210,7 +210,11 @@ def test_places_and_all_else_can_be_switched_off() -> None:
     assert "place" not in read(data, Photos(places=False))
     assert "taken" in read(data, Photos(places=False))
     assert read(data, Photos(metadata=False)) == {}
-    versions = {version(Photos()), version(Photos(places=False)), version(Photos(metadata=False))}
+    versions = {
+        reading_version(Photos()),
+        reading_version(Photos(places=False)),
+        reading_version(Photos(metadata=False)),
+    }
     assert len(versions) == 3
 
 
