@@ -4,6 +4,7 @@ The tokenizer is either a published one, named by an installed network, or the f
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ def tokens(options: TokenOptions, place: Place) -> Labeller:
     Raises `UnknownModel`, `UnsupportedModality`, `RecipeInvalid`, and what loading weights raises.
     """
     field = options.of
-    encode = _file_encoder(options, options.tokenizer) if options.tokenizer else _published_encoder(options, place)
+    if options.tokenizer is not None:
+        encode = _file_encoder(options, options.tokenizer)
+    else:
+        codec, row = _published_codec(options, place)
+        encode = partial(codec.encode, InstalledTokenizers(place.home), row)
 
     @torch.inference_mode()
     def label(sample: DataSample) -> dict[str, Any]:
@@ -60,12 +65,6 @@ def tokens(options: TokenOptions, place: Place) -> Labeller:
         return {f"tok_{field}": codes.numpy().astype(np.int32)}
 
     return Labeller(f"tokens of {field}", label, {field})
-
-
-def _published_encoder(options: TokenOptions, place: Place) -> Callable[[Any], Tensor]:
-    codec, row = _published_codec(options, place)
-    tokenizers = InstalledTokenizers(place.home)
-    return lambda value: codec.encode(tokenizers, row, value)
 
 
 def _file_encoder(options: TokenOptions, path: Path) -> Callable[[Any], Tensor]:
