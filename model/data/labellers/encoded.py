@@ -15,14 +15,13 @@ from pydantic import AfterValidator, Field
 from anyseek.model.data.contents import changed
 from anyseek.model.data.registry import Labeller, LabellerKind, Place
 from anyseek.model.data.samples import Caption, DataSample, Origin, StrictModel
-from anyseek.model.encoders.conse import class_sentences, conse
-from anyseek.model.encoders.efficientnet import Features, load_efficientnet
+from anyseek.model.encoders.efficientnet import Features, class_sentences, conse, load_efficientnet
 from anyseek.model.encoders.minilm import TextStates, load_minilm
 from anyseek.model.encoders.preprocess import VERSION, encoder_input, looked_at, seen_pixels
 from anyseek.model.encoders.pull import check_encoders, encoders_digest, encoders_folder
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.bundle import PROJECTION, WEIGHTS
-from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
+from anyseek.model.fourm.bundled.shortcuts import Projection, load_projection
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
 from anyseek.model.modalities.values import CONTENTS
