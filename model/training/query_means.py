@@ -25,21 +25,20 @@ from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_te
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.bank import Bank, IntArray, read_bank
-from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource
+from anyseek.model.training.pretraining.batches import BatchMaker, BatchSource, padded
 from anyseek.model.training.pretraining.config import ContrastConfig, TrainingConfig
-from anyseek.model.training.pretraining.contrast import Contrast
-from anyseek.model.training.pretraining.objective import Objective
-from anyseek.model.training.pretraining.plan import Plan
+from anyseek.model.training.pretraining.objective import Contrast, Objective
+from anyseek.model.training.pretraining.shortcuts import Bank, IntArray, read_bank
 from anyseek.model.training.pretraining.start import target_fields
 from anyseek.model.training.run.config import Precision
 from anyseek.model.training.run.errors import TrainingDataInvalid
 
 GALLERY = {VISUAL: "exact", SEMANTIC: "predicted"}  # how the vectors of a gallery's pictures are made
+FEW = 3  # the most fields of a short query by metadata
 _AT_ONCE = 32
 _FIELD_DRAWS = 5  # tells the draws of fields from the other draws of the seed
 
-AsAsked = Callable[[ModalityInput], ModalityInput]  # what a sample has of an input -> what a user gives
+AsQueried = Callable[[ModalityInput], ModalityInput]  # what a sample has of an input -> what a user gives
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,6 @@ class Measured:
         spaces = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["default_spaces"]
         return cls(load_file(folder / CONSTANTS), spaces)
 
-    def updated(self, constants: Mapping[str, Tensor], spaces: Mapping[str, str]) -> "Measured":
-        """This, with what was measured anew in its place."""
-        return Measured({**self.constants, **constants}, {**self.default_spaces, **spaces})
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -69,14 +64,9 @@ class Rows:
     raw: Mapping[str, Tensor]
     exact: Mapping[str, Tensor]
 
-
-@dataclass(frozen=True)
-class Shown:
-    """What samples show: the input `key`, which `as_asked` makes from all that they have of it."""
-
-    key: str
-    as_asked: AsAsked
-    targets: tuple[str, ...]
+    def gallery(self, space: str) -> Tensor:
+        """The vectors by which samples are found in a space."""
+        return self.exact[space] if GALLERY[space] == "exact" else self.raw[space]
 
 
 def measure(
@@ -93,73 +83,62 @@ def measure(
     Inputs that none of them has keep what is `known` of the network that the run began with. Raises
     `TrainingDataInvalid` for one of which nothing is known.
     """
-    network, objective = _loaded(config, contrast, bundle)
-    bank = read_bank(source.folders, target_fields(config, contrast), say)
-    with ExitStack() as stack:
-        makers = [
-            stack.enter_context(closing(BatchMaker(replace(source, folders=(folder,))))) for folder in source.folders
-        ]
-        ranges = [range(min(samples, folder.samples)) for folder in source.folders]
-
-        def rows_of(key: str, as_asked: AsAsked) -> list[Rows]:
-            say(f"measuring queries by {key}")
-            pairs = zip(makers, ranges, strict=True)
-            shown = Shown(key, as_asked, contrast.targets)
-            return [_rows(network, objective, maker, numbers, shown) for maker, numbers in pairs]
-
-        galleries = rows_of(PICTURE, _whole)
-        queries: dict[str, list[Rows]] = {}
-        for modality, key in ((name, row.key) for name, row in INPUTS.items() if row.key in network.config.domains_in):
-            ways = _ways(modality, source.plan, config.seed)
-            queries[modality] = galleries if key == PICTURE else [rows for way in ways for rows in rows_of(key, way)]
-    if known is None:
-        return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
-    unseen = {name for name, rows in queries.items() if not any(measured.numbers for measured in rows)}
-    queries = {name: rows for name, rows in queries.items() if name not in unseen & known.default_spaces.keys()}
-    return known.updated(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
-
-
-def _loaded(config: TrainingConfig, contrast: ContrastConfig, bundle: Path) -> tuple[FourM, Objective]:
-    """The network and what makes its vectors, on the CPU."""
     tokenizers = {key: load_vqvae(bundle / f"{key}.safetensors") for key in contrast.targets}
     shortcuts = load_shortcuts(bundle / SHORTCUTS).renamed({modality: row.key for modality, row in INPUTS.items()})
     vectors = Contrast(contrast, shortcuts, tokenizers, {}, config.seed)
     objective = Objective(config.loss, Precision.FLOAT32, {}, tokenizers, torch.device("cpu"), vectors)
-    return load_fourm(bundle / NETWORK), objective
+    network = load_fourm(bundle / NETWORK)
+    bank = read_bank(source.folders, target_fields(config, contrast), say)
+    text, draws = source.plan.text, np.random.default_rng([config.seed, _FIELD_DRAWS])
+    with ExitStack() as stack:
+        makers = [
+            stack.enter_context(closing(BatchMaker(replace(source, folders=(folder,))))) for folder in source.folders
+        ]
 
+        def rows_of(key: str, as_queried: AsQueried | None = None) -> list[Rows]:
+            say(f"measuring queries by {key}")
+            return [
+                _rows(network, objective, maker, range(min(samples, folder.samples)), key, as_queried)
+                for maker, folder in zip(makers, source.folders, strict=True)
+            ]
 
-def _whole(given: ModalityInput) -> ModalityInput:
-    return given
-
-
-def _ways(modality: str, plan: Plan, seed: int) -> list[AsAsked]:
-    """The kinds of queries that are asked by a modality; each has a mean of its own."""
-    if modality != "metadata" or plan.text is None:
-        return [_whole]
-    longest, draws = plan.network.row(INPUTS[modality].key).max_length, np.random.default_rng([seed, _FIELD_DRAWS])
-    return [MetadataQueries(plan.text, longest, most, draws) for most in (FEW, None)]
+        queries: dict[str, list[Rows]] = {}
+        galleries = rows_of(PICTURE)
+        for modality, key in ((name, row.key) for name, row in INPUTS.items() if row.key in network.config.domains_in):
+            if modality == "metadata" and text is not None:
+                longest = source.plan.network.row(key).max_length
+                ways = [MetadataQueries(text, longest, most, draws) for most in (FEW, None)]
+                queries[modality] = [rows for way in ways for rows in rows_of(key, way)]
+            else:
+                queries[modality] = galleries if key == PICTURE else rows_of(key)
+    if known is None:
+        return Measured(constants(galleries, queries), default_spaces(galleries, queries, bank, say))
+    unseen = {name for name, rows in queries.items() if not any(measured.numbers for measured in rows)}
+    queries = {name: rows for name, rows in queries.items() if name not in unseen & known.default_spaces.keys()}
+    spaces = {**known.default_spaces, **default_spaces(galleries, queries, bank, say)}
+    return Measured({**known.constants, **constants(galleries, queries)}, spaces)
 
 
 @torch.inference_mode()
-def _rows(network: FourM, objective: Objective, maker: BatchMaker, numbers: range, shown: Shown) -> Rows:
-    """Raw vectors of the samples that show one input alone, and their exact vectors."""
-    key, targets = shown.key, shown.targets
+def _rows(
+    network: FourM, objective: Objective, maker: BatchMaker, numbers: range, key: str, as_queried: AsQueried | None
+) -> Rows:
+    """Raw vectors of the samples that show the input `key` alone, as users give it, and their exact vectors."""
     found: list[int] = []
+    targets = tuple(objective.tokenizers)
     raw: dict[str, list[Tensor]] = {target: [] for target in targets}
     exact: dict[str, list[Tensor]] = {target: [] for target in targets}
     for first in range(0, len(numbers), _AT_ONCE):
         batch, own = maker.whole_batch(numbers[first : first + _AT_ONCE], [key], targets)
         if own:
             found += batch.rows.tolist()
-            asked = replace(batch, inputs={key: shown.as_asked(batch.inputs[key])})
-            for target, vectors in objective.predicted(network, objective.prepared(asked), targets).items():
+            shown = batch.inputs[key] if as_queried is None else as_queried(batch.inputs[key])
+            prepared = objective.prepared(replace(batch, inputs={key: shown}))
+            for target, vectors in objective.predicted(network, prepared, targets).items():
                 raw[target].append(F.normalize(vectors, dim=1))
                 exact[target].append(F.normalize(objective.moved(batch.vectors[target]), dim=1))
-    return Rows(found, _joined(raw), _joined(exact))
-
-
-def _joined(parts: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {key: torch.cat(rows) if rows else torch.zeros(0, 0) for key, rows in parts.items()}
+    parts = ({key: torch.cat(rows or [torch.zeros(0, 0)]) for key, rows in side.items()} for side in (raw, exact))
+    return Rows(found, *parts)
 
 
 def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) -> dict[str, Tensor]:
@@ -169,14 +148,13 @@ def constants(galleries: Sequence[Rows], queries: Mapping[str, Sequence[Rows]]) 
     `TrainingDataInvalid`.
     """
     means = {}
-    for space, kind in GALLERY.items():
-        shown = [rows.exact[space] if kind == "exact" else rows.raw[space] for rows in galleries if rows.numbers]
-        means[f"{space}/{PRIOR}"] = torch.cat(shown).mean(dim=0)
+    for space in GALLERY:
+        means[f"{space}/{PRIOR}"] = torch.cat([rows.gallery(space) for rows in galleries if rows.numbers]).mean(dim=0)
         for modality, folders in queries.items():
-            asked = [rows.raw[space].mean(dim=0) for rows in folders if rows.numbers]
-            if not asked:
+            found = [rows.raw[space].mean(dim=0) for rows in folders if rows.numbers]
+            if not found:
                 raise TrainingDataInvalid(f"no validation sample shows {modality}; its mean cannot be measured")
-            means[f"{space}/{modality}"] = torch.stack(asked)
+            means[f"{space}/{modality}"] = torch.stack(found)
     return means
 
 
@@ -191,45 +169,38 @@ def default_spaces(
     means = constants(galleries, queries)
     chosen = {}
     for modality, folders in queries.items():
-        wanted = bank.others if folders is galleries else _itself
+        wanted = bank.others if folders is galleries else lambda row: np.array([row])
         scores = {}
         for space in GALLERY:
             shown = list(galleries) * (len(folders) // len(galleries))
             pairs = [pair for pair in zip(shown, folders, strict=True) if pair[1].numbers]
-            given = zip(pairs, means[f"{space}/{modality}"], strict=True)
-            ranks = [rank for pair, mean in given for rank in reciprocal_ranks(*pair, space, mean, wanted)]
+            centred = zip(pairs, means[f"{space}/{modality}"], strict=True)
+            ranks = [rank for pair, mean in centred for rank in reciprocal_ranks(*pair, space, mean, wanted)]
             scores[space] = sum(ranks) / len(ranks) if ranks else float(GALLERY[space] == "exact")
         say(f"{modality}: " + ", ".join(f"{space} {score:.3f}" for space, score in scores.items()))
         chosen[modality] = max(scores, key=lambda space: scores[space])
     return chosen
 
 
-def _itself(row: int) -> IntArray:
-    return np.array([row])
-
-
 def reciprocal_ranks(
-    gallery: Rows, asked: Rows, space: str, mean: Tensor, wanted: Callable[[int], IntArray]
+    gallery: Rows, queries: Rows, space: str, mean: Tensor, wanted: Callable[[int], IntArray]
 ) -> list[float]:
     """1 / rank of the first wanted picture, for each query that has one in the gallery; centred as the service does.
 
     `wanted` gives the bank rows that a sample should find; the sample itself does not count where it is not among them.
     """
     places = {number: place for place, number in enumerate(gallery.numbers)}
-    shown = gallery.exact[space] if GALLERY[space] == "exact" else gallery.raw[space]
+    shown = gallery.gallery(space)
     shown = F.normalize(shown - shown.mean(dim=0), dim=1)
-    scores = F.normalize(asked.raw[space] - mean, dim=1) @ shown.T
+    scores = F.normalize(queries.raw[space] - mean, dim=1) @ shown.T
     found = []
-    for number, own in zip(asked.numbers, scores, strict=True):
+    for number, own in zip(queries.numbers, scores, strict=True):
         right = [places[row] for row in wanted(number).tolist() if row in places]
         if right:
             counts = torch.ones(len(own), dtype=torch.bool)
             counts[[*right, places.get(number, right[0])]] = False
             found.append(1.0 / (1 + int((own >= own[right].max())[counts].sum())))
     return found
-
-
-FEW = 3  # the most fields of a short query
 
 
 @dataclass(frozen=True)
@@ -247,20 +218,11 @@ class MetadataQueries:
     def __call__(self, whole: ModalityInput) -> ModalityInput:
         """Ids of whole metadata (B, n) -> those of queries (B, m)."""
         rows = [self._query(ids[~mask].tolist()) for ids, mask in zip(whole.values, whole.mask, strict=True)]
-        return _padded(rows)
+        return ModalityInput(*padded(rows, (), 1))
 
-    def _query(self, ids: list[int]) -> list[int]:
+    def _query(self, ids: list[int]) -> IntArray:
         known = metadata_from_text(self.text.decode(ids))
         names = [str(name) for name in self.generator.permutation(list(known.values))]
         count = len(names) if self.most is None else int(self.generator.integers(1, self.most + 1))
-        given = Metadata({name: known.values[name] for name in names[:count]})
-        return Text("metadata", INPUTS["metadata"].ending).ids(self.text, given, self.longest)
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> ModalityInput:
-    """Rows of ids, at least one of them not empty, as (B, n) padded on the right."""
-    values = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
-    mask = torch.ones(values.shape, dtype=torch.bool)
-    for place, row in enumerate(rows):
-        values[place, : len(row)], mask[place, : len(row)] = torch.tensor(row, dtype=torch.int64), False
-    return ModalityInput(values, mask)
+        shown = Metadata({name: known.values[name] for name in names[:count]})
+        return np.array(Text("metadata", INPUTS["metadata"].ending).ids(self.text, shown, self.longest), np.int64)

@@ -17,9 +17,8 @@ from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityCon
 from anyseek.model.seam import Regions
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.config import TrainingConfig
-from anyseek.model.training.pretraining.read_config import read_config
-from anyseek.model.training.release.images import dense_targets, write_decoders
+from anyseek.model.training.pretraining.config import TrainingConfig, read_config
+from anyseek.model.training.release import dense_targets, write_decoders
 from anyseek.model.training.run.errors import TrainingConfigInvalid
 from tests.random_bundle import random_image_tokenizer
 

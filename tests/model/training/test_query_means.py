@@ -8,8 +8,8 @@ from anyseek.model.fourm.codecs import Text
 from anyseek.model.modalities.formats.metadata import Metadata, metadata_from_text, metadata_to_text
 from anyseek.model.network.tokens import ModalityInput
 from anyseek.model.tokenizers.text import TextTokenizer
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary
-from anyseek.model.training.release.query_means import FEW, MetadataQueries
+from anyseek.model.training.pretraining.plan import make_vocabulary
+from anyseek.model.training.query_means import FEW, MetadataQueries
 
 WHOLE = Metadata({"brightness": 100.0, "contrast": 40.0, "n_humans": 2, "entropy": 5.0, "walkability": 0.4})
 

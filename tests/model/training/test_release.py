@@ -17,16 +17,16 @@ from anyseek.model.fourm.bundled.dense_decoder import save_decoder
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
-from anyseek.model.training.pretraining.bank import Bank
+from anyseek.model.training.pretraining.shortcuts import Bank
 from anyseek.model.training.pretraining.train import train_model
-from anyseek.model.training.release.query_means import Rows, constants, default_spaces, reciprocal_ranks
-from anyseek.model.training.release.release import add_decoder, release
+from anyseek.model.training.query_means import Rows, constants, default_spaces, reciprocal_ranks
+from anyseek.model.training.release import add_decoder, release
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
 from tests.random_bundle import random_decoder, random_image_tokenizer
 
 INPUTS_OF_RUN = ("rgb", "caption", "color_palette", "metadata")
-BUNDLE = Path(__file__).parents[4] / "model" / "weights" / "4m-tiny"
+BUNDLE = Path(__file__).parents[3] / "model" / "weights" / "4m-tiny"
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ _RELEASE = """
 import sys
 from pathlib import Path
 from anyseek.model.seam import Fusion
-from anyseek.model.training.release.release import release
+from anyseek.model.training.release import release
 run, to, bundle = map(Path, sys.argv[1:])
 release(run, to, bundle, samples=20, fusion=Fusion.JOINT)
 """

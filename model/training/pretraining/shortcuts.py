@@ -1,23 +1,106 @@
-"""Fit the shortcuts in one pass over the data: ridge regressions from own vectors to what samples should find.
+"""The exact vectors that predictions are compared with, and the shortcuts fitted to them in one pass over the data.
 
-Only sums of products are kept, so memory holds the bank and at most one shard of vectors.
-"""
+Shortcuts are ridge regressions from own vectors to what samples should find. Only sums of products are kept, so memory
+holds the bank and at most one shard of vectors."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.data.shards import Entry
+from anyseek.model.data.shards import ATTRIBUTES, Entry
 from anyseek.model.fourm.bundled.shortcuts import Shortcuts
 from anyseek.model.seam import FloatArray
-from anyseek.model.training.pretraining.bank import Bank
 from anyseek.model.training.pretraining.config import ContrastConfig
-from anyseek.model.training.pretraining.fields import own_vectors
+from anyseek.model.training.pretraining.masking import own_vectors
 from anyseek.model.training.run.data_sets import FolderShards, Progress, entries_of
 from anyseek.model.training.run.errors import TrainingDataInvalid
+
+IntArray = npt.NDArray[np.int64]
+HalfArray = npt.NDArray[np.float16]
+_NOBODY = -1
+_SUMMED = 4096  # rows that are made float32 at a time
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Vectors by target, unit float16 (n, d), zero for samples that lack them; n counts the samples of all folders.
+
+    Samples of a source that share the attribute `concept` have the same of `groups` (n,), others one of their own.
+    `vendors` (n,) numbers the attribute `vendor`, -1 for none. `members` has the samples of groups of several vendors.
+    """
+
+    vectors: Mapping[str, Tensor]
+    groups: IntArray
+    vendors: IntArray
+    members: Mapping[int, IntArray]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def others(self, row: int) -> IntArray:
+        """The samples that show the same concept as `row` in another vendor's drawing."""
+        members = self.members.get(int(self.groups[row]), np.zeros(0, np.int64))
+        others: IntArray = members[self.vendors[members] != self.vendors[row]]
+        return others
+
+    def mean(self, target: str) -> Tensor:
+        """The mean of all vectors of a target: float32 (d,)."""
+        rows = self.vectors[target]
+        parts = [part.float().sum(dim=0) for part in torch.split(rows, _SUMMED)]
+        total = torch.stack([torch.zeros(rows.shape[1]), *parts]).sum(dim=0)
+        return total / max(int(rows.any(dim=1).sum()), 1)
+
+
+def read_bank(
+    folders: Sequence[FolderShards], fields: Mapping[str, Collection[str]], say: Callable[[str], None]
+) -> Bank:
+    """The bank of a split, in the order of its folders; `fields` has the shards' names of each target.
+
+    Raises `TrainingDataInvalid` for a target that no sample has, or that has vectors of several lengths.
+    """
+    total = sum(folder.samples for folder in folders)
+    wanted = {field for own in fields.values() for field in own} | {ATTRIBUTES.partition(".")[0]}
+    found: dict[str, HalfArray] = {}
+    groups, vendors = np.zeros(total, np.int64), np.full(total, _NOBODY, np.int64)
+    numbers: dict[object, int] = {}
+    progress = Progress("read the vectors", total, say)
+    for row, (folder, entry) in enumerate(entries_of(folders, wanted)):
+        names = {name.partition(".")[0]: name for name in entry.files}
+        for target, own in fields.items():
+            name = next((names[each] for each in own if each in names), None)
+            if name is None:
+                continue
+            vector = own_vectors(name, entry)[0]
+            if target not in found:
+                found[target] = np.zeros((total, len(vector)), np.float16)
+            if len(vector) != found[target].shape[1]:
+                width = found[target].shape[1]
+                raise TrainingDataInvalid(f"{target} of {entry.key} has {len(vector)} numbers, not {width}")
+            found[target][row] = vector
+        attributes = json.loads(entry.files[ATTRIBUTES]) if ATTRIBUTES in entry.files else {}
+        concept, vendor = (str(attributes.get(name, "")) for name in ("concept", "vendor"))
+        group = (folder.first, entry.key.partition("/")[0], concept) if concept else (row,)
+        groups[row] = numbers.setdefault(group, len(numbers))
+        vendors[row] = numbers.setdefault(vendor, len(numbers)) if vendor else _NOBODY
+        progress.add(1)
+    if missing := [target for target in fields if target not in found]:
+        raise TrainingDataInvalid(f"no sample has {missing[0]}, which contrast needs; add it to the data set")
+    vectors = {target: torch.from_numpy(found[target]) for target in fields}
+    return Bank(vectors, groups, vendors, _members(groups, vendors))
+
+
+def _members(groups: IntArray, vendors: IntArray) -> dict[int, IntArray]:
+    """The samples of each group in which drawings of several vendors are."""
+    named = np.flatnonzero(vendors != _NOBODY)
+    order = named[np.argsort(groups[named], kind="stable")]
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []
+    return {int(groups[part[0]]): part for part in parts if len(set(vendors[part].tolist())) > 1}
+
 
 PENALTY = 0.1  # of the mean variance of an input's numbers
 SAME = 0.99  # cosine from which an own vector is the exact vector itself, computed at another precision

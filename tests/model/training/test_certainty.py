@@ -9,7 +9,7 @@ import pytest
 from anyseek.model.errors import WeightsCorrupt
 from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, load_bundle
 from anyseek.model.towers.captions import SIGNALS, Calibration, Candidate, From
-from anyseek.model.training.towers.certainty import Said, fitted, measured, write_calibration
+from anyseek.model.training.certainty import Said, fitted, measured, write_calibration
 
 
 def said(source: str, seed: int, count: int = 200) -> list[Said]:
@@ -29,10 +29,10 @@ def said(source: str, seed: int, count: int = 200) -> list[Said]:
 
 def test_a_fit_is_calibrated_on_a_source_that_it_has_not_seen() -> None:
     calibration = fitted(said("one", 0) + said("two", 1))
-    row = measured(said("three", 2, 600), calibration, "three")
-    assert row.calibration_error < 0.1
-    assert row.right_of_sure > 0.75
-    assert row.right > row.own_right
+    row = measured(said("three", 2, 600), calibration)
+    assert row["ECE"] < 0.1
+    assert row["right of the sure"] > 0.75
+    assert row["chosen right"] > row["network alone right"]
     assert all(weights[0] > 1 for weights in calibration.weights.values())
 
 

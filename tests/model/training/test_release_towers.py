@@ -1,16 +1,14 @@
 """Towers beside a network: a folder that loads as a model whose joint space needs no pass of the network."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsCorrupt, WeightsMissing
-from anyseek.model.fourm.bundled.bundle import JOINT, MANIFEST, load_bundle
+from anyseek.model.fourm.bundled.bundle import JOINT, load_bundle
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.model import FourMModel
@@ -18,9 +16,8 @@ from anyseek.model.home import default_home
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.seam import Decoding, Sample
 from anyseek.model.towers.space import FILE
-from anyseek.model.training.towers.bundling import BETTER_PREDICTED, main
-from anyseek.model.training.towers.fit import WEIGHTS
-from tests.random_towers import write_bundle_with_towers
+from anyseek.model.training.release import BETTER_PREDICTED
+from tests.random_towers import WEIGHTS, write_bundle_with_towers
 
 GREY, RED = (np.full((64, 48, 3), colour, np.uint8) for colour in ([90, 90, 90], [200, 20, 20]))
 BLOCKS = (24, 24, 384, 8)
@@ -59,22 +56,6 @@ def test_damaged_towers_are_refused(bundle: Path, tmp_path: Path) -> None:
     (folder / FILE).write_bytes((folder / FILE).read_bytes()[:-10])
     with pytest.raises(WeightsCorrupt, match=FILE):
         load_bundle("copy", folder)
-
-
-def test_a_bundle_is_written_by_its_command(bundle: Path, tmp_path: Path) -> None:
-    given = [str(bundle / FILE), "--to", str(tmp_path / "4m-open"), "--network", str(bundle), "--licence", "CC0-1.0"]
-    assert CliRunner().invoke(main, given).exit_code == 0
-    manifest = json.loads((tmp_path / "4m-open" / MANIFEST).read_text())
-    assert (manifest["name"], manifest["licence"]) == ("4m-open", "CC0-1.0")
-    load_bundle("4m-open", tmp_path / "4m-open")
-
-
-def test_two_sets_share_a_network(bundle: Path) -> None:
-    to = bundle.with_name("open")
-    given = [str(bundle / FILE), "--to", str(to), "--network", str(bundle), "--share"]
-    assert CliRunner().invoke(main, given).exit_code == 0
-    assert sorted(path.name for path in to.iterdir()) == [MANIFEST, FILE]
-    assert load_bundle("open", to).fingerprint == load_bundle("whole", bundle).fingerprint, "they are the same weights"
 
 
 def test_network_and_towers_have_a_vector_for_every_sample(model: FourMModel) -> None:
