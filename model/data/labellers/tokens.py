@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from anyseek.model.checkpoints.files import load_tokenizer, weights_digest
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
 from anyseek.model.data.registry import Labeller, LabellerKind, Place
-from anyseek.model.data.samples import DataSample, StrictModel
+from anyseek.model.data.samples import DataSample
 from anyseek.model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
 from anyseek.model.fourm.published.loading import InstalledTokenizers, installed_config
 from anyseek.model.fourm.published.modalities import target_form
@@ -29,7 +30,7 @@ from anyseek.model.tokenizers.inputs import InputKind, input_kind, tokenizer_inp
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
 
-class TokenOptions(StrictModel):
+class TokenOptions(Config):
     """`of` is the modality; `model` is the installed network whose tokenizer and grid are used.
 
     `tokenizer` is the file of a tokenizer to use instead. It takes pictures of `size` pixels a side, by default the

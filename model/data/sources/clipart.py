@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import read_file_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Shares, Split, StrictModel
+from anyseek.model.data.samples import DataSample, Shares, Split
 from anyseek.model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
@@ -22,7 +23,7 @@ _LEAST_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
 _MOST_PIXELS = 2_000_000
 
 
-class ClipartOptions(StrictModel):
+class ClipartOptions(Config):
     """`path`: the folder."""
 
     path: Path = Path("/usr/share/openclipart/png")

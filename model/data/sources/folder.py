@@ -16,16 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import ARRAYS, STORED, read_file_value, stored_content
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 
 
-class FolderOptions(StrictModel):
+class FolderOptions(Config):
     """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
 
     path: Path

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import read_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 from anyseek.model.data.sources.shards import Member, describe, find_shards, list_members
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import Regions
@@ -70,7 +71,7 @@ class LicenceClass(StrEnum):
     RESEARCH = "research"
 
 
-class PackOptions(StrictModel):
+class PackOptions(Config):
     """`path` is the folder of the shards; `classes` are the licence classes to take.
 
     `of` keeps only samples of these sources, or all if it is empty; `without` excludes sources.
@@ -262,7 +263,7 @@ class MeasuredSource(PackSource):
         return DataSample(key, values, {"medium": "photo", **entry.attributes})
 
 
-class PhotosOptions(StrictModel):
+class PhotosOptions(Config):
     """`path`: the folder of the shards `photos-*.tar`; `labelled`: leave out photos whose label names no class."""
 
     path: Path
