@@ -74,13 +74,12 @@ class LicenceClass(StrEnum):
 class PackOptions(Config):
     """`path` is the folder of the shards; `classes` are the licence classes to take.
 
-    `of` keeps only samples of these sources, or all if it is empty; `without` excludes sources.
+    `of` keeps only samples of these sources, or all if it is empty.
     """
 
     path: Path
     classes: LicenceClass = LicenceClass.ALL
     of: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ class PackSource:
             if options.classes is LicenceClass.ALL and not any(options.path.glob(pattern.name)):
                 continue
             for key, entry in _entries(pattern, licence_class).items():
-                source = entry.about["source"]
-                if source not in options.without and (not options.of or source in options.of):
+                if not options.of or entry.about["source"] in options.of:
                     self.entries[f"{licence_class}/{key}"] = entry
         if not self.entries:
             raise SourceUnavailable(
