@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from anyseek.model.compute.processors import importing, keep_imports
-
 # name -> (where the click command is, the line that `anyseek --help` shows)
 COMMANDS = {
     "index": ("anyseek.api.commands.index:index", "Put the pictures of a folder into a collection."),
@@ -25,25 +23,21 @@ COMMANDS = {
     ),
     "items": ("anyseek.api.commands.items:items", "List, show, change and delete items."),
     "duplicates": (
-        "anyseek.api.commands.duplicates:duplicates",
+        "anyseek.api.commands.items:duplicates",
         "Find pictures that are the same one, such as smaller copies.",
     ),
-    "map": (
-        "anyseek.api.commands.map:map_command",
-        "Lay the items of a collection out on a map, alike ones near each other.",
-    ),
-    "sources": ("anyseek.api.commands.sources:source_commands", "List, move and forget the sources of a collection."),
-    "worker": ("anyseek.api.commands.worker:worker", "Work on bulk jobs that others hand to a broker."),
+    "sources": ("anyseek.api.commands.jobs:source_commands", "List, move and forget the sources of a collection."),
+    "worker": ("anyseek.api.commands.serve:worker", "Work on bulk jobs that others hand to a broker."),
     "jobs": (
         "anyseek.api.commands.jobs:jobs",
         "Look at jobs, stop them, and retry the inputs that they could not index.",
     ),
-    "verify": ("anyseek.api.commands.verify:verify", "Check that catalogue, log, index and files agree."),
-    "rebuild": ("anyseek.api.commands.verify:rebuild", "Rebuild the index of a collection from the catalogue."),
-    "config": ("anyseek.api.commands.config:config", "Show the settings, and check that they work."),
-    "backup": ("anyseek.api.commands.backup:backup", "Write everything that cannot be derived to one file."),
-    "restore": ("anyseek.api.commands.backup:restore", "Restore a backup into an empty installation."),
-    "audit": ("anyseek.api.commands.audit:audit", "List who changed what, and when."),
+    "verify": ("anyseek.api.commands.upkeep:verify", "Check that catalogue, log, index and files agree."),
+    "rebuild": ("anyseek.api.commands.upkeep:rebuild", "Rebuild the index of a collection from the catalogue."),
+    "config": ("anyseek.api.commands.serve:config", "Show the settings, and check that they work."),
+    "backup": ("anyseek.api.commands.upkeep:backup", "Write everything that cannot be derived to one file."),
+    "restore": ("anyseek.api.commands.upkeep:restore", "Restore a backup into an empty installation."),
+    "audit": ("anyseek.api.commands.keys:audit", "List who changed what, and when."),
     "keys": ("anyseek.api.commands.keys:keys", "Make, list and revoke API keys."),
     "models": ("anyseek.api.commands.models:models", "List models, fetch weights, adapt and check them."),
     "data": ("anyseek.api.commands.data:data", "Build, show and verify training data."),
@@ -63,8 +57,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        with importing(module):
-            command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,7 +76,6 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: run the command and leave with its exit code."""
-    keep_imports()
     code = run(sys.argv[1:])
     gc.freeze()  # else Python looks through all modules for garbage once more before it ends
     sys.exit(code)

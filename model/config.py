@@ -22,7 +22,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     create_model,
     model_validator,
 )
@@ -42,10 +41,8 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, written: Any, info: ValidationInfo) -> Any:
-        """Refuse unknown keys; those of the context `beside` stand there too, and were read before."""
+    def _refuse_unknown(cls, written: Any) -> Any:
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        known += (info.context or {}).get("beside", ())
         for key in written if isinstance(written, Mapping) else ():
             if key not in known:
                 near = get_close_matches(str(key), known, 1)

@@ -17,7 +17,7 @@ from anyseek.search.answers.explanation import Explanation
 from anyseek.search.filters.tree import Filter
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.predicted`)
+PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.attributes`)
 IdArray = npt.NDArray[np.int64]
 GroupValue = str | float | bool
 
@@ -138,7 +138,7 @@ class NewItem:
     """A sample to write: its row, assets, and raw vector in every space of the collection.
 
     `stamp` tells later whether its files have changed, None if they have to be read for that
-    (`anyseek.indexer.stamps`).
+    (`anyseek.indexer.source_inputs`).
     """
 
     key: str

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.orm import Session
 
-from anyseek.api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
-from anyseek.api.items.schemas import ItemAnswer, patch_of, read_patch
-from anyseek.api.pagination import passing
 from anyseek.api.predictions.wire import Input, Predictions
 from anyseek.api.queries.wire import (
     DEFAULT_HITS,
@@ -27,7 +24,16 @@ from anyseek.api.queries.wire import (
     parts_of,
     spelled_out,
 )
-from anyseek.model.compute.processors import importing, prepare_process
+from anyseek.api.schemas import (
+    CollectionAnswer,
+    DuplicatesAnswer,
+    FieldAnswer,
+    ItemAnswer,
+    passing,
+    patch_of,
+    read_patch,
+)
+from anyseek.model.compute.processors import prepare_process
 from anyseek.search.catalogue import collections, facet_counts, items, listing
 from anyseek.search.catalogue.listing import Order, Place
 from anyseek.search.catalogue.upgrade import open_database
@@ -68,8 +74,7 @@ class LocalClient:
 
     @cached_property
     def _runtime(self) -> "Runtime":
-        with importing("anyseek.workers.runtime"):
-            from anyseek.workers.runtime import Runtime
+        from anyseek.workers.runtime import Runtime
 
         return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
 
@@ -82,7 +87,7 @@ class LocalClient:
         from anyseek.api.predictions.predictor import Predictor
 
         settings = self._runtime.settings
-        return Predictor(settings.home, self._runtime.model, device=settings.device, switches=settings.switches)
+        return Predictor(settings.home, self._runtime.model, device=settings.device)
 
     def query(
         self,
@@ -133,7 +138,7 @@ class LocalClient:
         options: Mapping[str, Any] | None = None,
     ) -> Predictions:
         """See `Client.predict`."""
-        from anyseek.api.predictions.conversion import read_request
+        from anyseek.api.predictions.requests import read_request
 
         members = {"inputs": list(inputs), "targets": list(targets), "model": model, "options": options or {}}
         return self._predictor.predict(read_request(members, self._settings.limits))
@@ -180,7 +185,7 @@ class LocalClient:
         self, collection: str, key: str, changes: Mapping[str, Any], etag: str | None = None
     ) -> dict[str, Any]:
         """See `Client.patch_item`."""
-        from anyseek.indexer.patching import patch_item
+        from anyseek.indexer.put import patch_item
 
         patch = patch_of(read_patch(changes), self._settings.limits)
         tools = partial(self._tools, collection)
@@ -232,7 +237,7 @@ class LocalClient:
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> dict[str, Any]:
         """See `Client.tune`."""
-        from anyseek.api.collections.tuning import TunedAnswer
+        from anyseek.api.routes.collections import TunedAnswer
         from anyseek.indexer.tuning import DEFAULT_ITEMS, tune
 
         tuned = tune(self._tools(name), name, DEFAULT_ITEMS if items is None else items, dry_run)
@@ -254,7 +259,7 @@ class LocalClient:
         self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
     ) -> dict[str, Any]:
         """See `Client.map`."""
-        from anyseek.api.maps.schemas import MapAnswer
+        from anyseek.api.routes.maps import MapAnswer
         from anyseek.search.maps import MapRequest
 
         found = self._engine(name).map(name, MapRequest(space, colour_by, limit, seed))
@@ -262,7 +267,7 @@ class LocalClient:
 
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
-        from anyseek.api.jobs.schemas import JobAnswer
+        from anyseek.api.routes.jobs import JobAnswer
 
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 

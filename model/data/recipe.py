@@ -1,42 +1,42 @@
 """RECIPE.yaml: the sources, the labellers, and how shards are cut. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from anyseek.model.config import read_yaml, sentence
+from anyseek.model.config import Config, NotNegative, Positive, read_yaml, sentence
 from anyseek.model.data.errors import RecipeInvalid
-from anyseek.model.data.registry import labeller_kind, source_kind
-from anyseek.model.data.samples import Shares, Split, StrictModel
+from anyseek.model.data.registry import LabellerKind, SourceKind, labeller_kind, source_kind
+from anyseek.model.data.samples import Shares, Split
 
 
-class LabellerRecipe(StrictModel):
-    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone."""
+class LabellerRecipe(Config):
+    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone; `options` are of the kind's class."""
+
+    find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = labeller_kind
 
     kind: str
-    options: Any = None  # of the kind's own class
-
-    @classmethod
-    def options_of(cls, kind: str) -> type[StrictModel]:
-        """The options of a kind. Raises `RecipeInvalid` for an unknown one."""
-        return labeller_kind(kind).options
+    options: Any = None
 
     @model_validator(mode="before")
     @classmethod
     def _read_options(cls, written: Any) -> Any:
-        """What is written beside the fields are the options of its kind."""
-        written = {"kind": written} if isinstance(written, str) else written
+        """Read what is written beside the fields as the options of the kind."""
+        if isinstance(written, str):
+            written = {"kind": written}
         if not isinstance(written, Mapping):
             return written
-        if not isinstance(written.get("kind"), str):
-            raise ValueError("kind is missing" if "kind" not in written else "kind must be a valid string")
-        known = [name for name in cls.model_fields if name != "options"]
-        own = {key: value for key, value in written.items() if key in known}
-        rest = {key: value for key, value in written.items() if key not in known}
-        options = cls.options_of(own["kind"]).model_validate(rest, context={"beside": known})
-        return {**own, "options": options}
+        if not isinstance(kind := written.get("kind"), str):
+            raise ValueError("kind is missing" if kind is None else f"kind must be a valid string, not {kind!r:.60}")
+        fields = cls.model_fields.keys() - {"options"}
+        rest = {key: value for key, value in written.items() if key not in fields}
+        try:
+            options = cls.find_kind(kind).options.model_validate(rest)
+        except ValidationError as error:
+            raise ValueError(sentence(error).removeprefix("the config ")) from error
+        return {**{key: value for key, value in written.items() if key in fields}, "options": options}
 
 
 class SourceRecipe(LabellerRecipe):
@@ -46,21 +46,21 @@ class SourceRecipe(LabellerRecipe):
     splits to take; by default all are taken.
     """
 
+    find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = source_kind
+
     name: Annotated[str, Field(pattern="^[a-z0-9_-]*$")] = ""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    limit: Annotated[int, Field(ge=1)] | None = None
+    weight: NotNegative = 1.0
+    limit: Positive | None = None
     only: tuple[Split, ...] = ()
 
+    @model_validator(mode="before")
     @classmethod
-    def options_of(cls, kind: str) -> type[StrictModel]:
-        return source_kind(kind).options
-
-    @model_validator(mode="after")
-    def _name(self) -> Self:
-        return self if self.name else self.model_copy(update={"name": self.kind})
+    def _name_by_kind(cls, written: Any) -> Any:
+        named = isinstance(written, Mapping) and not written.get("name") and "kind" in written
+        return {**written, "name": written["kind"]} if named else written
 
 
-class Recipe(StrictModel):
+class Recipe(Config):
     """How to make a data set; labellers run in this order.
 
     `image_size` is the largest short side of pictures and maps in pixels. `shard_samples` is the largest number of
@@ -76,7 +76,7 @@ class Recipe(StrictModel):
     splits: Shares = Shares()
 
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
+    def _name_sources_apart(self) -> Self:
         names = [source.name for source in self.sources]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two sources are called {twice[0]!r}; give each a name of its own")

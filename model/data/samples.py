@@ -104,18 +104,14 @@ def shard_key(source: str, key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    parts = (re.sub(r"[^A-Za-z0-9_+-]", _percent, part) for part in text.split("/"))
+    def percent(match: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in match.group().encode())
+
+    parts = (re.sub(r"[^A-Za-z0-9_+-]", percent, part) for part in text.split("/"))
     return "/".join(part or "%" for part in parts)  # no part may be empty: `a//b` is not `a/b`
 
 
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode())
-
-
-StrictModel = Config  # of what a recipe may set
-
-
-class Shares(StrictModel):
+class Shares(Config):
     """How much of a source without splits of its own goes to `val` and `test`; the rest is for training."""
 
     val: Share = 0.05
