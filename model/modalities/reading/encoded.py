@@ -17,7 +17,7 @@ from anyseek.model.modalities.reading.errors import (
     UnknownForm,
 )
 
-if TYPE_CHECKING:  # settings import this module, and start without NumPy
+if TYPE_CHECKING:  # settings are read before NumPy is needed
     from anyseek.model.seam import Value
 
 WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
