@@ -28,8 +28,8 @@ from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thum
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import as_picture
 from anyseek.model.seam import FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, patching, quotas
-from anyseek.search.catalogue.patching import Versions
+from anyseek.search.catalogue import api_keys, audit, collections, items
+from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput, ItemChanged, ItemNotFound
 from anyseek.search.telemetry.metrics import embedding
@@ -82,14 +82,14 @@ def put_item(
     """
     with tools.database.read() as session:
         into = collections.get(session, collection_name).id
-        quotas.check_room(session, into, key, sum(len(file.data) for file in files))
+        api_keys.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     if len({file.modality for file in files}) < len(files):
         raise BadInput(f"the item {key!r} has a modality twice; give each once")
     new = _made(tools, collection, key, files, caption, attributes or {}, predicts)
     with tools.database.write() as session:
-        patching.check_unchanged(session, collection, key, versions)
+        items.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
@@ -135,7 +135,7 @@ def delete_item(session: Session, collection_name: str, key: str, versions: Vers
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`.
     """
     collection = collections.get(session, collection_name)
-    patching.check_unchanged(session, collection, key, versions)
+    items.check_unchanged(session, collection, key, versions)
     if not items.delete(session, collection, [key]):
         raise ItemNotFound(f"the collection {collection_name!r} has no item {key!r}")
     audit.record(session, "item.delete", collection_name, key)
@@ -231,7 +231,7 @@ def patch_item(
             held = items.get(session, collections.get(session, collection_name), key)
         if not patch.sets_caption or patch.caption == held.caption:
             return _patch_attributes(database, collection_name, key, patch, versions)
-        patching.check_version(held, key, versions)
+        items.check_version(held, key, versions)
         try:
             return _recaption(tools(), collection_name, held, patch)
         except ItemChanged:
@@ -244,7 +244,7 @@ def _patch_attributes(
 ) -> Item:
     with database.write() as session:
         collection = collections.get(session, collection_name)
-        changed = patching.change_attributes(
+        changed = items.change_attributes(
             session, collection, key, lambda held: _attributes(key, held, patch), versions
         )
         audit.record(session, "item.patch", collection_name, key)
@@ -252,7 +252,7 @@ def _patch_attributes(
 
 
 def _attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
-    attributes = {} if patch.attributes is None else patching.merged(held, patch.attributes)
+    attributes = {} if patch.attributes is None else items.merged(held, patch.attributes)
     check_attributes({name: value for name, value in (patch.attributes or {}).items() if value is not None}, repr(key))
     check_size(attributes, repr(key))
     return attributes
@@ -278,6 +278,6 @@ def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> 
         source_id=held.source_id,
     )
     with tools.database.write() as session:
-        patching.check_unchanged(session, collection, held.key, frozenset({held.version}))
+        items.check_unchanged(session, collection, held.key, frozenset({held.version}))
         audit.record(session, "item.patch", collection_name, held.key)
         return items.write(session, collection, [new], takes_over=False)[0]

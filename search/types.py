@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.modalities.reading.understood import Understood
+from anyseek.model.modalities.reading.encoded import Understood
 from anyseek.model.seam import FloatArray, Fusion, Value
 from anyseek.search.answers.explanation import Explanation
 from anyseek.search.filters.tree import Filter

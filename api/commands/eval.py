@@ -145,10 +145,9 @@ def _matrix(
         raise click.UsageError(f"the model {embedder.name} has no space {space!r}; it has {', '.join(embedder.spaces)}")
     encoders = None
     if baselines:
-        from anyseek.model.encoders.baselines import Encoders, look_once
+        from anyseek.model.encoders.baselines import Encoders
 
         encoders = Encoders(settings.home)
-        look_once(embedder, encoders)
     spaces = (space,) if space else tuple(embedder.spaces)
     found = recall_matrix(embedder, _aligned(folder, split, limit, settings), spaces, encoders, _progress)
     if as_json:

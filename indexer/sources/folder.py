@@ -30,7 +30,7 @@ from anyseek.indexer.paths import (
     to_uri,
 )
 from anyseek.indexer.sources.base import Found, Position, Source, version_now
-from anyseek.model.modalities.reading.files import open_file, read_file, read_start
+from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
 

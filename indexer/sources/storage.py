@@ -22,7 +22,7 @@ from anyseek.indexer.errors import (
 )
 from anyseek.indexer.paths import file_state, inside, is_utf8, one_line, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS
-from anyseek.model.modalities.reading.files import open_file, read_file
+from anyseek.model.modalities.reading.encoded import open_file, read_file
 from anyseek.search.settings import Limits
 
 # Other kinds read local files or the web, for which there are other sources with their own checks.

@@ -14,13 +14,14 @@ import numpy as np
 
 from anyseek.model.data.aligned import AlignedSet, LazySamples, QuerySet, evenly
 from anyseek.model.data.samples import DataSample, Source, Split
-from anyseek.model.data.sources.captions import CaptionsSource
-from anyseek.model.data.sources.captions import Options as CaptionsOptions
-from anyseek.model.data.sources.measured import MeasuredSource
-from anyseek.model.data.sources.packs import PackOptions
-from anyseek.model.data.sources.photos import Options as PhotosOptions
-from anyseek.model.data.sources.photos import PhotosSource
-from anyseek.model.data.sources.sketches import SketchesSource
+from anyseek.model.data.sources.packs import (
+    CaptionsSource,
+    MeasuredSource,
+    PackOptions,
+    PhotosOptions,
+    PhotosSource,
+    SketchesSource,
+)
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import Regions, Sample, Value
 from anyseek.search.errors import NotAligned
@@ -56,7 +57,7 @@ def _no_packs(folder: Path, packs: Mapping[str, object] | Sequence[str]) -> NotA
 
 def _captions(pack: Path, most: int) -> Iterator[AlignedSet]:
     """Yield a seeded choice of the test split as one gallery; every caption is a query, grouped by its source."""
-    source = CaptionsSource("captions", CaptionsOptions(pack))
+    source = CaptionsSource("captions", PackOptions(path=pack))
     keys = source.keys(Split.TEST)
     order = np.random.default_rng(0).permutation(len(keys))[:most]
     chosen = [keys[place] for place in sorted(order.tolist())]
@@ -77,7 +78,7 @@ def _captions(pack: Path, most: int) -> Iterator[AlignedSet]:
 
 
 def _sketches(pack: Path, most: int) -> Iterator[AlignedSet]:
-    source = SketchesSource("sketchy", PackOptions(pack, of=("sketchy",)), _SHEET)
+    source = SketchesSource("sketchy", PackOptions(path=pack, of=("sketchy",)), _SHEET)
     photo_of = {key: key.rpartition("/")[0] for split in Split for key in source.keys(split)}
     first = {photo: key for key, photo in reversed(photo_of.items())}  # a sample with each photo
     sketched = evenly(list(source.keys(Split.TEST)), most)
@@ -92,7 +93,7 @@ def _maps(pack: Path, most: int) -> Iterator[AlignedSet]:
     for name, (of, modalities) in _MEASURED.items():
         if of != pack.name:
             continue
-        source = MeasuredSource(of, PackOptions(pack, of=(name,)), of)
+        source = MeasuredSource(of, PackOptions(path=pack, of=(name,)), of)
         photos = evenly([key for split in Split for key in source.keys(split)], most)
         tested = [key for key in source.keys(Split.TEST) if key in set(photos)]
         queries = tuple(
@@ -104,7 +105,7 @@ def _maps(pack: Path, most: int) -> Iterator[AlignedSet]:
 
 def _edges(pack: Path, most: int) -> Iterator[AlignedSet]:
     """Yield test photos of each source of the labelled ones, with their Canny edges as queries."""
-    source = PhotosSource("photos", PhotosOptions(pack))
+    source = PhotosSource("photos", PhotosOptions(path=pack))
     keys = defaultdict[str, list[str]](list)
     for key in source.keys(Split.TEST):
         keys[source.source_of(key)].append(key)
@@ -158,7 +159,7 @@ def mapped_photos(folder: Path, most: int | None) -> Iterator[MappedPhotos]:
     count = min(most or _MOST, _MOST)
     for name in there:
         pack, modalities = _MEASURED[name]
-        source = MeasuredSource(pack, PackOptions(folder / pack, of=(name,)), pack)
+        source = MeasuredSource(pack, PackOptions(path=folder / pack, of=(name,)), pack)
         tested, others = list(source.keys(Split.TEST)), [*source.keys(Split.VAL), *source.keys(Split.TRAIN)]
         keys = [*evenly(tested, count), *evenly(others, max(0, count - len(tested)))]
         samples = {key: source.sample(key) for key in keys}

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.data.aligned import evenly
-from anyseek.model.data.concepts import Split, base_concept, split_of
-from anyseek.model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import Art, base_concept, fetch_concepts, fetch_openmoji, fetch_vendor, split_of
 from anyseek.model.galleries.openmoji import draw_svg, read_concepts
-from anyseek.model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import FOLDER, read_photos, read_views
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Embedder, Sample, Value

@@ -27,7 +27,8 @@ from anyseek.search.errors import (
     StoreCorrupt,
 )
 from anyseek.search.types import Item, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, check_agreement, given, held, index
 from tests.indexer.pictures import folder_of, noise, png
 

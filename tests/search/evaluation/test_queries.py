@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from anyseek.api.commands.eval_output import query_lines
-from anyseek.model.data.concepts import Concept, Split, base_concept, split_of
-from anyseek.model.data.emoji_art import Art
 from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import Art, Concept, base_concept, split_of
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.evaluation import queries
 from anyseek.search.evaluation.queries import measure_queries, one_each

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, write_manifest
 from anyseek.search.errors import NotAligned
