@@ -33,12 +33,10 @@ from anyseek.api.models import routes as models
 from anyseek.api.predictions import routes as predictions
 from anyseek.api.predictions.schemas import PredictBody
 from anyseek.api.queries import routes as queries
-from anyseek.api.queries import several
-from anyseek.api.queries.schemas import BatchBody
 from anyseek.api.queries.together import gathering_of
-from anyseek.api.queries.wire import Query, QueryOfSeveral
 from anyseek.api.quotas import routes as quotas
 from anyseek.api.service import Service
+from anyseek.search.query.query import Query, QueryOfSeveral
 
 # Queries are tried first, as most requests are queries.
 _ROUTES = (
@@ -46,7 +44,6 @@ _ROUTES = (
     collections,
     maps,
     items,
-    several,
     predictions,
     previews,
     jobs,
@@ -134,7 +131,7 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             description = framework()
             schemas = description["components"]["schemas"]
-            for kind in (Query, QueryOfSeveral, BatchBody, PredictBody, PatchBody):
+            for kind in (Query, QueryOfSeveral, queries.BatchBody, PredictBody, PatchBody):
                 schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
             description["components"]["securitySchemes"] = {"apiKey": _API_KEY}

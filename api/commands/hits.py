@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anyseek.api.queries.wire import Results
+from anyseek.search.answers.results import Results
 from anyseek.search.errors import AssetNotFound
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from anyseek.api.predictions.wire import Input
-from anyseek.api.queries.wire import Part
+from anyseek.search.query.query import Part
 
 P = TypeVar("P", Part, Input)
 

@@ -20,8 +20,8 @@ from anyseek.api.commands.inputs import (
 )
 from anyseek.api.commands.printing import facet_line, printable
 from anyseek.api.commands.why import lines, standing
-from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
-from anyseek.search.answers.explanation import MOST_EXPLAINED, Explanation
+from anyseek.search.answers.results import MOST_EXPLAINED, Explanation, Hit, Results
+from anyseek.search.query.query import DEFAULT_HITS, MOST_HITS, WORDS, Part
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _KEY_WIDTH = 60
@@ -242,7 +242,8 @@ def _parts(text: str | None, options: dict[str, Any]) -> list[Part]:
         parts.append(Part("color_palette", text=colours, weight=weight))
     for value in options["inputs"]:
         given = read_input(value, options["text_weight"])
-        parts.append(Part(given.modality, given.text, given.file, weight=1.0 if given.weight is None else given.weight))
+        weight = 1.0 if given.weight is None else given.weight
+        parts.append(Part(given.modality, text=given.text, file=given.file, weight=weight))
     for value in options["item"]:
         key, weight = split_weight(value)
         parts.append(Part(item=key, weight=weight))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from anyseek.search.answers.explanation import Explanation, PartShare, RankingShare, SharedCodes, SharedWord
+from anyseek.search.answers.results import Explanation, PartShare, RankingShare, SharedCodes, SharedWord
 
 _LONGEST_NAME = 40
 

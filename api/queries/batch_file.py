@@ -11,11 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, Hit, Query, Refusal, Results
 from anyseek.model.json_reader import check_unicode, refuse_constant
 from anyseek.model.modalities.reading.files import read_file
 from anyseek.model.spelling import unknown
+from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.errors import BadInput, BadQuery
+from anyseek.search.query.query import MOST_HITS, Query, hits_of
 from anyseek.search.settings import Limits
 
 _LIMITS = Limits()
@@ -77,12 +78,6 @@ def _is_full(chunk: list[_Line]) -> bool:
         or sum(line.written for line in chunk) >= _CHUNK_WRITTEN
         or sum(hits_of(line.query) for line in chunk if line.query) > _CHUNK_HITS
     )
-
-
-def hits_of(query: Mapping[str, Any]) -> int:
-    """How many hits a query in JSON may have, before it is checked."""
-    wanted = query.get("k", DEFAULT_HITS), query.get("group_size", 1)
-    return math.prod(number if isinstance(number, int) and number > 0 else 0 for number in wanted)
 
 
 def _answer(chunk: list[_Line], searcher: Searcher, collection: str) -> Iterator[str]:

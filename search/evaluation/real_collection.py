@@ -26,7 +26,7 @@ class RealCollection:
 
     def found(self, queries: Sequence[Query]) -> list[list[str]]:
         """The keys of each query's hits, best first. Raises the error of a query that has one."""
-        return [[hit.item.key for hit in hits] for hits in self.hits(queries)]
+        return [[hit.key for hit in hits] for hits in self.hits(queries)]
 
     def hits(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
         """Each query's hits, best first. Raises the error of a query that has one."""

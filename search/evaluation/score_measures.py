@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.search.answers.result_extras import NOTHING_GOOD
+from anyseek.search.answers.hits import NOTHING_GOOD
 from anyseek.search.evaluation.calibration_error import average_precision, calibration_error
 from anyseek.search.evaluation.real_collection import RealCollection
 from anyseek.search.filters.tree import And, Compare, Filter, Not, Operator
@@ -100,7 +100,7 @@ def _all(some: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 def _flat(answers: Sequence[Results], keys: Sequence[str]) -> list[npt.NDArray[np.float64]]:
     """Of all hits with a probability: score, probability, whether right, whether first, and whether nothing is good."""
     rows = [
-        (hit.score, hit.probability, hit.item.key == key, place == 0, (answer.note or "").startswith(NOTHING_GOOD))
+        (hit.score, hit.probability, hit.key == key, place == 0, (answer.note or "").startswith(NOTHING_GOOD))
         for answer, key in zip(answers, keys, strict=True)
         for place, hit in enumerate(answer.hits)
         if hit.probability is not None

@@ -1,20 +1,18 @@
 """One query of several collections: each is asked on its own, and their hits are merged.
 
 Scores of one space are one scale, so hits are merged by score. If the collections were searched in different spaces,
-each hit counts by its rank instead, as in `anyseek.search.query.fusing`.
+each hit counts by its rank instead, as in `anyseek.search.query.rankings`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from anyseek.model.seam import Fusion
-from anyseek.search.answers.result_extras import NOTHING_GOOD
+from anyseek.search.answers.hits import NOTHING_GOOD
+from anyseek.search.answers.results import GroupValue, Hit, Results
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import BadQuery, LimitExceeded
-from anyseek.search.query.fusing import by_rank
-from anyseek.search.types import GroupValue, Hit, Query, Results
-
-MOST_COLLECTIONS = 16
+from anyseek.search.query.query import MOST_COLLECTIONS, Query
+from anyseek.search.query.rankings import by_rank
 
 EngineOf = Callable[[str], SearchEngine]
 
@@ -33,16 +31,18 @@ def query_several(names: Sequence[str], engine_of: EngineOf, query_for: Callable
         if id(engine) not in asked:
             asked[id(engine)] = _checked(query_for(engine), names[0])
         query = asked[id(engine)]
-        answers.append((name, engine, engine.query(name, _from_the_first(query))))
+        # It is not known which of the hits before the page are other collections'.
+        all_before = replace(query, k=query.reach, offset=0)
+        answers.append((name, engine, engine.query(name, all_before)))
     scales = {_scale(engine, results) for _, engine, results in answers if results.hits}
     # What added rankings give is relative to the first items of each collection.
-    comparable = len(scales) <= 1 and all(fusion is not Fusion.RANKS for fusion, *_ in scales)
+    comparable = len(scales) <= 1 and all(fusion != "ranks" for fusion, *_ in scales)
     found = [hit for name, _, results in answers for hit in _named(results, name, comparable)]
     found.sort(key=lambda hit: -hit.score)  # of equals, the collection that was named first
     hits = _page(found, query) if query.group_by is None else _groups(found, query)
     every = [results for _, _, results in answers]
-    fusion = every[0].fusion if comparable else Fusion.RANKS
-    return Results(tuple(hits), _spaces(every), fusion, _notes(answers))
+    fusion = every[0].fusion if comparable else "ranks"
+    return Results(tuple(hits), _spaces(every), fusion, _notes(answers), understood=every[0].understood)
 
 
 def check_collections(names: Sequence[str]) -> None:
@@ -66,11 +66,6 @@ def _checked(query: Query, first: str) -> Query:
     return replace(query, parts=tuple(parts))
 
 
-def _from_the_first(query: Query) -> Query:
-    """All of the hits up to the page, since it is not known which of them are other collections'."""
-    return query if query.offset < 0 else replace(query, k=query.reach, offset=0)
-
-
 def _scale(engine: SearchEngine, results: Results) -> tuple[str | None, ...]:
     """What the scores of an answer are of: the fingerprints of its spaces, and how its parts were fused."""
     names = [] if results.space is None else results.space.split("+")
@@ -79,7 +74,7 @@ def _scale(engine: SearchEngine, results: Results) -> tuple[str | None, ...]:
 
 def _named(results: Results, name: str, comparable: bool) -> list[Hit]:
     given = [replace(hit, collection=name) for hit in results.hits]
-    return given if comparable else [replace(hit, score=by_rank(hit.rank)) for hit in given]
+    return given if comparable else [replace(hit, score=float(by_rank(hit.rank))) for hit in given]
 
 
 def _page(found: Sequence[Hit], query: Query) -> list[Hit]:

@@ -34,7 +34,7 @@ def patch(tools: Tools, key: str, change: Patch, *versions: str) -> Item:
 
 def vectors(tools: Tools, key: str) -> np.ndarray:
     hits = tools.engine.query(NAME, Query((Part(item=key),), vectors=True)).hits
-    return next(hit.vector for hit in hits if hit.item.key == key and hit.vector is not None)
+    return next(hit.vector for hit in hits if hit.key == key and hit.vector is not None)
 
 
 def never() -> Tools:
@@ -49,7 +49,7 @@ def test_attributes_change_without_the_model(tools: Tools) -> None:
     assert patch_item(tools.database, never, NAME, "k", Patch({"n": 3}, "a dog", True)).attributes["n"] == 3
     assert np.array_equal(vectors(tools, "k"), before)
     hits = tools.engine.query(NAME, Query((Part("caption", "a dog"),))).hits
-    assert hits[0].item.attributes["n"] == 3
+    assert hits[0].attributes["n"] == 3
     assert patch(tools, "k", Patch(attributes=None)).attributes == {}
     check_agreement(tools)
 

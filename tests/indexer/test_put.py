@@ -11,6 +11,7 @@ from anyseek.indexer.indexing import open_collection
 from anyseek.indexer.put import put_item
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
+from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import BadInput, CollectionNotFound, KeyHeldElsewhere
 from anyseek.search.types import Part, Query
 from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
@@ -32,10 +33,12 @@ def test_what_is_put_is_found(tools: Tools) -> None:
     for seed in range(3):
         put_item(tools, NAME, str(seed), [picture(seed)], None, {"seed": seed})
     hit = tools.engine.query(NAME, Query((Part("rgb", np.asarray(noise(1))),), k=1)).hits[0]
-    assert (hit.item.key, given(hit.item), hit.item.source_id) == ("1", {"seed": 1}, None)
-    original = hit.item.assets["rgb"]
+    with tools.database.read() as session:
+        item = items.get(session, collections.get(session, NAME), hit.key)
+    assert (item.key, given(item), item.source_id) == ("1", {"seed": 1}, None)
+    original = item.assets["rgb"]
     assert (original.stored, original.media_type, tools.assets.read(original)) == (True, "image/png", png(1))
-    assert hit.item.assets["thumbnail"].media_type == "image/jpeg"
+    assert item.assets["thumbnail"].media_type == "image/jpeg"
     check_agreement(tools)
 
 
@@ -51,7 +54,7 @@ def test_words_alone_are_an_item(tools: Tools) -> None:
     item = put_item(tools, NAME, "words", [], "a red bicycle")
     assert item.assets == {}
     hits = tools.engine.query(NAME, Query((Part("caption", "bicycle"),), k=5)).hits
-    assert [hit.item.key for hit in hits] == ["words"]
+    assert [hit.key for hit in hits] == ["words"]
 
 
 def test_what_is_refused(tools: Tools, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_item_that_is_meant_comes_first(engine: SearchEngine, gallery: Colle
     assert results.space == "means"
     assert results.hits[0].score == pytest.approx(1, abs=1e-5)
     assert [hit.rank for hit in results.hits] == [1, 2, 3]
-    assert results.hits[0].item.caption == "cat"
+    assert results.hits[0].caption == "cat"
     scores = [hit.score for hit in results.hits]
     assert scores == sorted(scores, reverse=True)
 
@@ -315,9 +315,7 @@ def test_texts_of_like_length_are_embedded_together(database: Database, settings
     assert seen == [sorted(len(text) for text in texts)]
     for query, answer in zip(queries, together, strict=True):
         assert isinstance(answer, Results)
-        assert [hit.item.key for hit in answer.hits] == [
-            hit.item.key for hit in engine.query(collection.name, query).hits
-        ]
+        assert [hit.key for hit in answer.hits] == [hit.key for hit in engine.query(collection.name, query).hits]
 
 
 def test_means_may_be_forgotten_while_those_of_another_space_are_read(

@@ -266,7 +266,7 @@ def test_ranks_are_those_of_the_search_engine(database: Database, settings: Sett
         part = Part("depth", thing(number, "depth").values["depth"])
         answer = engine.query("things", Query((part,), k=count))
         assert isinstance(answer, Results)
-        found.append(next(hit.rank for hit in answer.hits if hit.item.key == aligned.keys[number]))
+        found.append(next(hit.rank for hit in answer.hits if hit.key == aligned.keys[number]))
     kind = "exact" if gallery == "rgb" else "stored"
     row = _row(_measure(aligned, embedder, whole_items=gallery != "rgb"), "depth", gallery, kind)
     assert row.default
