@@ -4,8 +4,12 @@ Records are frozen dataclasses that pydantic checks and describes, so that a cli
 import it.
 """
 
+import ast
 import base64
+import inspect
+import textwrap
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +61,15 @@ def _let_pass(value: Any, check: Callable[[Any], Any]) -> Any:
 
 def _written(value: Any) -> Any:
     return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+
+
+def descriptions(kind: type[Any]) -> dict[str, str]:
+    """What the docstrings below the fields of a dataclass say, by field; pydantic's schema has the same."""
+    (record,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(record, ast.ClassDef)
+    return {
+        member.target.id: inspect.cleandoc(str(text.value.value))
+        for member, text in pairwise(record.body)
+        if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }

@@ -1,7 +1,5 @@
 """Many queries from a JSONL file: `{"id", "parts"}` with any other members of a query in, `{"id", "hits"}` or
 `{"id", "error"}` out.
-
-An id comes back byte for byte as it was written if it is a number, so that neither 2**70 nor 1.10 changes.
 """
 
 import json
@@ -34,10 +32,6 @@ class Searcher(Protocol):
     """Answers queries: the client of a service, or the model in this process."""
 
     def query_batch(self, collection: str, queries: list[dict[str, Any]]) -> list[Results | Refusal]: ...
-
-
-class _Number(str):
-    """A JSON number as it was written."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +97,15 @@ def _brief(hit: Hit) -> dict[str, Any]:
 
 def _read_line(line: bytes, number: int, folder: Path, defaults: Mapping[str, Any]) -> _Line:
     try:
-        members = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=refuse_constant)
+        members = json.loads(line, parse_float=_finite, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         return _Line("null", error=f"line {number} is not JSON: {error}")
-    if not isinstance(members, dict) or not isinstance(members.get("id"), str):
+    if not isinstance(members, dict) or type(members.get("id")) not in (str, int, float):
         return _Line("null", error=f"line {number} is not an object with an id that is a string or a number")
-    identifier = members.pop("id")
-    id_text = str(identifier) if isinstance(identifier, _Number) else json.dumps(identifier)
+    id_text = json.dumps(members.pop("id"))
     try:
         check_unicode(members, f"line {number}")
-        query = _with_defaults(_query(_plain(members), folder), defaults)
+        query = _with_defaults(_query(members, folder), defaults)
     except (BadInput, RecursionError) as error:
         return _Line(id_text, error=str(error))
     written, size = _sizes(query)
@@ -170,21 +163,9 @@ def _with_file(part: Any, folder: Path) -> Any:
     return rest | {"data": read_file(path, Limits(), str(path)), "name": str(path)}
 
 
-def _plain(value: Any) -> Any:
-    """JSON with its numbers as numbers. Raises `BadQuery` for one that is too large for a float."""
-    if isinstance(value, _Number):
-        return _number(value)
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(element) for element in value]
-    return value
-
-
-def _number(text: str) -> int | float:
-    if len(text) < 20 and text.lstrip("-").isdigit():
-        return int(text)
+def _finite(text: str) -> float:
+    """Raises `ValueError` for a number that JSON could not hold again."""
     value = float(text)
     if not math.isfinite(value):
-        raise BadQuery(f"the number {text[:20]} is too large")
+        raise ValueError(f"the number {text[:20]} is too large")
     return value
