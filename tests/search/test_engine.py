@@ -20,6 +20,7 @@ from anyseek.search.errors import (
 )
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import BadFilter, Compare, Operator
+from anyseek.search.query import vectors
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.spaces.qdrant.backend import QdrantBackend
@@ -241,6 +242,29 @@ def test_an_item_that_vanishes_during_the_search_does_not_cost_another_hit(
 
     monkeypatch.setattr(items, "by_ids", delete_first)
     assert len(keys(engine.query("things", Query((text("cat"),), k=4)))) == 4
+
+
+def test_an_item_that_is_newer_than_what_is_read_is_no_hit_and_costs_none(
+    database: Database,
+    engine: SearchEngine,
+    embedder: WordsEmbedder,
+    gallery: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is put, and indexed by another query, after this one began to read the catalogue."""
+    read, late = vectors.raw_item_vectors, []
+
+    def put_meanwhile(session, *more):
+        found = read(session, *more)
+        if not late:
+            late.extend(put(database, gallery, embedder, ["late"], "cat"))
+            assert "late" in keys(engine.query("things", Query((text("cat"),), space="looks")))
+        return found
+
+    monkeypatch.setattr("anyseek.search.engine.raw_item_vectors", put_meanwhile)
+    answers = [keys(engine.query("things", Query((Part(item="cat"),), k=4))) for _ in range(2)]
+    assert ["late" in answer for answer in answers] == [False, True]
+    assert [len(answer) for answer in answers] == [4, 4]
 
 
 def test_an_item_without_its_vector_is_reported(database: Database, engine: SearchEngine, gallery: Collection) -> None:
