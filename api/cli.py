@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from anyseek.model.compute.importing import importing, keep_imports
+from anyseek.model.compute.processors import importing, keep_imports
 
 # name -> (where the click command is, the line that `anyseek --help` shows)
 COMMANDS = {

@@ -17,13 +17,14 @@ from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.errors import Busy, NotReady
+from anyseek.api.http.budgets import RequestAbandoned, budget_of_request
 from anyseek.api.predictions.predictor import Predictor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.errors import ModelError
-from anyseek.model.modalities.reading.budget import RequestAbandoned, budget_of_request, check_wanted
+from anyseek.model.modalities.reading.budget import check_wanted
 from anyseek.model.modalities.reading.decoders import Decoders
 from anyseek.model.seam import Embedder, Model, Sample
-from anyseek.search.assets.item_files import PictureOf
+from anyseek.search.assets import PictureOf
 from anyseek.search.catalogue import collections
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError

@@ -95,7 +95,7 @@ def print_stages() -> None:
         marks.append(time.process_time())
         stages[stage] = marks[-1] - marks[-2]
 
-    from anyseek.model.compute.importing import importing, keep_imports
+    from anyseek.model.compute.processors import importing, keep_imports
 
     keep_imports()
     ended("Python itself")

@@ -26,7 +26,7 @@ from anyseek.indexer.photo_metadata.reading import joined, read_metadata
 from anyseek.indexer.samples import CAPTION, PICTURE, RawFile, decode_all
 from anyseek.indexer.sources.folder import MANIFEST, FolderSource
 from anyseek.model.modalities.reading.documents import parse_classes
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.registry import Modality, resolve
 from anyseek.model.seam import Sample
 from anyseek.search.errors import BadInput, NotAligned

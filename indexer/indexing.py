@@ -22,13 +22,13 @@ from anyseek.indexer.sources.prefixed import prefixed
 from anyseek.indexer.stamps import stamp_of
 from anyseek.model.seam import Embedder
 from anyseek.search.actor import Caller, acting, caller
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import collections, items, jobs, ledger, sources, stamps
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import collections, item_rows, items, jobs, ledger, sources
 from anyseek.search.catalogue.jobs import Job, JobState
 from anyseek.search.catalogue.ledger import Span
 from anyseek.search.errors import CollectionExists, CollectionNotFound, FingerprintMismatch
 from anyseek.search.filters.tree import is_storable
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import Collection, Item, OnDuplicate
 from anyseek.search.upkeep.snapshots import write_snapshots
 
@@ -183,7 +183,7 @@ class IndexRun(JobRun):
             with self._database.write() as session:
                 if not self._is_ours(jobs.get_locked(session, job.id)):
                     return
-                held = stamps.of_keys(session, collection, job.source_id, list(seen))
+                held = item_rows.stamps_of_keys(session, collection, job.source_id, list(seen))
                 same = {key for key, stamp in held.items() if seen[key] == stamp}
                 ledger.add(session, job.id, [_new_input(found, found.key in same) for found in page])
                 if position := next((found.position for found in reversed(page) if found.position), None):

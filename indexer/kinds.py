@@ -2,8 +2,7 @@
 
 import posixpath
 
-from anyseek.model.modalities.reading.containers import is_avif, is_heif
-from anyseek.model.modalities.reading.jxl import is_jxl
+from anyseek.model.modalities.reading.containers import is_avif, is_heif, is_jxl
 from anyseek.model.modalities.reading.raw import is_raw_start
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 

@@ -8,8 +8,8 @@ from anyseek.indexer.indexing import open_collection
 from anyseek.indexer.put import vectors_of
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import CAPTION, read_originals, sample_for
-from anyseek.search.catalogue import audit, collections, items, patching
-from anyseek.search.catalogue.patching import Versions
+from anyseek.search.catalogue import audit, collections, items
+from anyseek.search.catalogue.items import Versions
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import BadInput, ItemChanged
 from anyseek.search.types import Attributes, Item, NewItem
@@ -51,7 +51,7 @@ def patch_item(
             held = items.get(session, collections.get(session, collection_name), key)
         if not patch.sets_caption or patch.caption == held.caption:
             return _patch_attributes(database, collection_name, key, patch, versions)
-        patching.check_version(held, key, versions)
+        items.check_version(held, key, versions)
         try:
             return _recaption(tools(), collection_name, held, patch)
         except ItemChanged:
@@ -64,7 +64,7 @@ def _patch_attributes(
 ) -> Item:
     with database.write() as session:
         collection = collections.get(session, collection_name)
-        changed = patching.change_attributes(
+        changed = items.change_attributes(
             session, collection, key, lambda held: _attributes(key, held, patch), versions
         )
         audit.record(session, "item.patch", collection_name, key)
@@ -72,7 +72,7 @@ def _patch_attributes(
 
 
 def _attributes(key: str, held: Attributes, patch: Patch) -> Attributes:
-    attributes = {} if patch.attributes is None else patching.merged(held, patch.attributes)
+    attributes = {} if patch.attributes is None else items.merged(held, patch.attributes)
     check_attributes({name: value for name, value in (patch.attributes or {}).items() if value is not None}, repr(key))
     check_size(attributes, repr(key))
     return attributes
@@ -98,6 +98,6 @@ def _recaption(tools: Tools, collection_name: str, held: Item, patch: Patch) -> 
         source_id=held.source_id,
     )
     with tools.database.write() as session:
-        patching.check_unchanged(session, collection, held.key, frozenset({held.version}))
+        items.check_unchanged(session, collection, held.key, frozenset({held.version}))
         audit.record(session, "item.patch", collection_name, held.key)
         return items.write(session, collection, [new], takes_over=False)[0]

@@ -19,8 +19,8 @@ from anyseek.indexer.paths import from_uri, to_key
 from anyseek.indexer.sources.base import Found, Source
 from anyseek.indexer.sources.folder import FolderSource
 from anyseek.model.files import file_digest
-from anyseek.search.catalogue import collections, locations, sources
-from anyseek.search.catalogue.locations import Picture
+from anyseek.search.catalogue import collections, duplicates, sources
+from anyseek.search.catalogue.duplicates import Picture
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.sources import HeldSource, SourceHeld
 from anyseek.search.types import Collection
@@ -100,7 +100,7 @@ def _tally(database: Database, collection: Collection, source: FolderSource, gon
     for page in _pages(source.scan()):
         by_key = {prefix + found.key: found for found in page for prefix in prefixes}
         with database.read() as session:
-            held = locations.of_keys(session, collection, list(by_key))
+            held = duplicates.pictures_of_keys(session, collection, list(by_key))
         for key, picture in held.items():
             _count(tally, key, by_key[key], picture, source.root, gone)
     return tally
@@ -128,7 +128,7 @@ def _free_prefix(database: Database, collection: Collection, root: Path, others:
     with database.read() as session:
         for first in range(len(steps) - 1, -1, -1):
             prefix = "/".join(steps[first:]) + "/"
-            if prefix not in taken and not locations.any_begins_with(session, collection, prefix):
+            if prefix not in taken and not duplicates.any_begins_with(session, collection, prefix):
                 return prefix
     return "/".join(steps) + "/"
 

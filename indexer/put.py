@@ -28,8 +28,8 @@ from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thum
 from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.modalities.values import as_picture
 from anyseek.model.seam import FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, patching, quotas
-from anyseek.search.catalogue.patching import Versions
+from anyseek.search.catalogue import api_keys, audit, collections, items
+from anyseek.search.catalogue.items import Versions
 from anyseek.search.errors import AnyseekError, BadInput, ItemNotFound
 from anyseek.search.telemetry.metrics import embedding
 from anyseek.search.types import Asset, Attributes, Collection, Item, NewItem
@@ -81,12 +81,12 @@ def put_item(
     """
     with tools.database.read() as session:
         into = collections.get(session, collection_name).id
-        quotas.check_room(session, into, key, sum(len(file.data) for file in files))
+        api_keys.check_room(session, into, key, sum(len(file.data) for file in files))
     collection = open_collection(tools, collection_name)
     check_attributes(attributes or {}, repr(key))
     new = _made(tools, collection, key, _distinct(key, files), caption, attributes or {}, predicts)
     with tools.database.write() as session:
-        patching.check_unchanged(session, collection, key, versions)
+        items.check_unchanged(session, collection, key, versions)
         audit.record(session, "item.put", collection_name, key)
         return items.write(session, collection, [new])[0]
 
@@ -129,7 +129,7 @@ def delete_item(session: Session, collection_name: str, key: str, versions: Vers
     Raises `CollectionNotFound`, `ItemNotFound`, `ItemChanged` if the item is none of `versions`.
     """
     collection = collections.get(session, collection_name)
-    patching.check_unchanged(session, collection, key, versions)
+    items.check_unchanged(session, collection, key, versions)
     if not items.delete(session, collection, [key]):
         raise ItemNotFound(f"the collection {collection_name!r} has no item {key!r}")
     audit.record(session, "item.delete", collection_name, key)

@@ -14,7 +14,7 @@ from anyseek.indexer.pipeline import MODEL_ERRORS, Pipeline, Prepared
 from anyseek.indexer.runs import JobRun, Owner, Progress, Tools
 from anyseek.indexer.samples import read_originals, sample_for
 from anyseek.model.seam import Embedder, Sample
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, items, jobs, ledger, reembedding, space_switch
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease, Settled, Span

@@ -20,11 +20,11 @@ from anyseek.indexer.errors import JobCancelled, JobStopped
 from anyseek.indexer.paths import one_line
 from anyseek.model.files import FileLock, alive
 from anyseek.model.seam import Embedder
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import jobs, owners
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import jobs, leases
 from anyseek.search.catalogue.jobs import Job, JobState
+from anyseek.search.catalogue.leases import place
 from anyseek.search.catalogue.ledger import Span
-from anyseek.search.catalogue.owners import place
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
@@ -121,7 +121,7 @@ class Owner:
         self._renewing.join()
         try:
             with self.database.write() as session:
-                owners.leave(session, self.name)
+                leases.leave(session, self.name)
         except SQLAlchemyError as failure:  # it then expires by itself
             logger.warning("the end of owner %s could not be recorded: %s", self.name, failure)
         finally:
@@ -147,11 +147,11 @@ class Owner:
         if is_of_here and not alive(self._path(name)):
             self._path(name).unlink(missing_ok=True)
             return False
-        return owners.is_heard_of(session, name)
+        return leases.is_heard_of(session, name)
 
     def _renew(self) -> None:
         with self.database.write() as session:
-            owners.renew(session, self.name, self._valid_for)
+            leases.renew(session, self.name, self._valid_for)
 
     def _renew_until_left(self) -> None:
         while not self._left.wait(self._valid_for.total_seconds() / RENEWALS):

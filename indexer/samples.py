@@ -14,9 +14,9 @@ from functools import cached_property
 from anyseek.indexer.errors import InputError
 from anyseek.model.modalities.reading.decode import decode
 from anyseek.model.modalities.reading.documents import parse_classes
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.seam import Sample, Value
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import Asset, Attributes, Item

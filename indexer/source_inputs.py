@@ -36,8 +36,8 @@ from anyseek.indexer.sources.base import Source
 from anyseek.indexer.stamps import stamp_of
 from anyseek.model.modalities.reading.pictures import THUMBNAIL_MEDIA_TYPE, thumbnail
 from anyseek.model.seam import Sample, Value
-from anyseek.search.assets.store import reference
-from anyseek.search.catalogue import collections, duplicates, items, ledger, locations, stamps
+from anyseek.search.assets import reference
+from anyseek.search.catalogue import collections, duplicates, item_rows, items, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import DUPLICATE, INDEXED, UNCHANGED, Lease, Settled
 from anyseek.search.errors import AssetNotFound, BadInput, KeyHeldElsewhere, StoreCorrupt
@@ -140,7 +140,7 @@ class SourceInputs:
         ledger.settle(session, [*settled, *refused, *again, *(Settled(lease, INDEXED) for lease in kept)])
         items.write(session, self._collection, [new_items[lease] for lease in kept])
         again_read = {same.lease.key: same.stamp for same in settled if isinstance(same, Unchanged)}
-        stamps.write(session, self._collection, again_read)
+        item_rows.write_stamps(session, self._collection, again_read)
         return 0
 
     def _unfit(self, lease: Lease, new: NewItem) -> Settled | None:
@@ -240,7 +240,7 @@ class SourceInputs:
         An item with a new key takes the place of one of them, an item whose key is held only of that with its key.
         """
         contents = [new.sample_hash for new in new_items if new.sample_hash]
-        held = locations.of_contents(session, self._collection, contents)
+        held = duplicates.pictures_of_contents(session, self._collection, contents)
         keys = items.hashes(session, self._collection, [new.key for new in new_items])
         gone: set[str] = set()
         for new in new_items:

@@ -15,7 +15,7 @@ from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import PICTURE, read_originals, sample_for
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value
-from anyseek.search.catalogue import audit, collections, items, listing, tunings
+from anyseek.search.catalogue import audit, collections, items, listing
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError, BadInput
@@ -115,7 +115,7 @@ def reset(database: Database, collection: str) -> None:
     with database.write() as session:
         collections.lock(session, collections.get(session, collection))
         for space in collections.head(session, collection).spaces:
-            tunings.replace(session, space.id, ())
+            collections.replace_tunings(session, space.id, ())
         audit.record(session, "collection.reset-tuning", collection)
 
 
@@ -127,7 +127,7 @@ def _write(tools: Tools, before: Head, tuned: Tuned) -> None:
         check_made_by(head, tools.embedder)
         for space in head.spaces:
             means = [_tuning(trial, space) for trial in tuned.kept if trial.space == space.name]
-            tunings.replace(session, space.id, means)
+            collections.replace_tunings(session, space.id, means)
         audit.record(session, "collection.tune", head.name)
 
 

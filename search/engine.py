@@ -11,8 +11,8 @@ from anyseek.search.answers.explaining import Explainer
 from anyseek.search.answers.hits import counted_facets, damage_note, groups, page, score_note
 from anyseek.search.answers.paging import Chosen
 from anyseek.search.answers.results import Facet, GroupValue, Hit, Results, Understood
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import checks, facets, fields, words
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, facet_counts, facets, words
 from anyseek.search.catalogue.collections import Head, SpaceHead, SpaceState
 from anyseek.search.catalogue.item_cache import Heads, ItemCache, Snapshot
 from anyseek.search.catalogue.session import Database
@@ -42,8 +42,7 @@ from anyseek.search.query.vectors import (
     raw_vectors,
 )
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, Resolved
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import Backend, LiveSpace, Resolved, open_backend
 from anyseek.search.telemetry.metrics import Stage, timed
 from anyseek.search.types import Item
 from anyseek.search.upkeep.derived import DerivedRows
@@ -370,7 +369,7 @@ class SearchEngine:
             restricting.append(Exists(query.query.group_by))
         if not restricting or len(results.hits) >= query.query.k:
             return None
-        return fields.note(snapshot.session, snapshot.head.id, And(tuple(restricting)))
+        return facet_counts.note_absent(snapshot.session, snapshot.head.id, And(tuple(restricting)))
 
 
 def _sound(chosen: Sequence[Chosen], held: Mapping[int, Item]) -> list[Chosen]:

@@ -27,10 +27,9 @@ from anyseek.model.fourm.bundled.bundle import (
 )
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
 from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
-from anyseek.model.fourm.bundled.feature_maps import MAP_CHANNELS, Projection
 from anyseek.model.fourm.bundled.images import file_of
 from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
-from anyseek.model.fourm.bundled.shortcuts import Shortcuts
+from anyseek.model.fourm.bundled.shortcuts import MAP_CHANNELS, Projection, Shortcuts
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig
 from anyseek.model.network.transformer import FourM
 from anyseek.model.tokenizers.config import TokenizerConfig

@@ -20,7 +20,7 @@ from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import configuration
 from anyseek.search.errors import IndexUnavailable
 from anyseek.search.settings import PREFIX, Settings, masked, variables
-from anyseek.search.spaces.opening import check_backend
+from anyseek.search.spaces.base import check_backend
 
 # Variables of this prefix that are not settings: those of commands that use a service, and of the project's own tests.
 _OTHERS = (f"{PREFIX}_URL", f"{PREFIX}_API_KEY", f"{PREFIX}_TEST_", f"{PREFIX}_REQUIRE_")

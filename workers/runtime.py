@@ -19,20 +19,18 @@ from anyseek.model.compute.processors import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Embedder
-from anyseek.search.assets.item_files import PictureOf, Pictures
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.backup.unfinished import remove_abandoned
+from anyseek.search.assets import AssetStore, PictureOf, Pictures
+from anyseek.search.backup.write import remove_abandoned
 from anyseek.search.catalogue import audit, collections, jobs, reembedding, space_switch
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound, FingerprintMismatch
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.opening import open_backend
+from anyseek.search.spaces.base import open_backend
 from anyseek.search.types import OnDuplicate
 from anyseek.search.upkeep.derived import DerivedRows
-from anyseek.search.upkeep.index_lag import Lag, lag_of
-from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown, write_snapshots
+from anyseek.search.upkeep.snapshots import Lag, lag_of, prepare_switch, remove_unknown, write_snapshots
 from anyseek.workers.queue import InProcessQueue, TaskQueue
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from anyseek.model.compute.importing import importing
+from anyseek.model.compute.processors import importing
 from anyseek.model.files import FileLock, alive
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
@@ -50,7 +50,7 @@ def predicting_client(model: str | None, environment: Mapping[str, str] = os.env
     if not url:
         yield None
         return
-    from anyseek.model.fourm.published.options import predicting_name  # imports NumPy, which other commands do without
+    from anyseek.model.fourm.published.names import predicting_name  # imports NumPy, which other commands do without
 
     wanted = predicting_name(model or environment.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
     with _client(url, key) as client:

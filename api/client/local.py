@@ -27,8 +27,7 @@ from anyseek.api.queries.wire import (
     parts_of,
     query_json,
 )
-from anyseek.model.compute.importing import importing
-from anyseek.model.compute.processors import prepare_process
+from anyseek.model.compute.processors import importing, prepare_process
 from anyseek.search.catalogue import collections, facet_counts, items, listing
 from anyseek.search.catalogue.listing import Order, Place
 from anyseek.search.catalogue.upgrade import open_database
@@ -40,7 +39,7 @@ from anyseek.search.upkeep.derived import DerivedRows
 if TYPE_CHECKING:
     from anyseek.api.predictions.predictor import Predictor
     from anyseek.indexer.runs import Tools
-    from anyseek.search.catalogue.patching import Versions
+    from anyseek.search.catalogue.items import Versions
     from anyseek.search.engine import SearchEngine
     from anyseek.workers.runtime import Runtime
 

@@ -22,7 +22,7 @@ from anyseek.api.http.security import Scope
 from anyseek.api.jobs.schemas import JobAnswer
 from anyseek.api.pagination import Limit, following, passing
 from anyseek.indexer.tuning import reset, tune
-from anyseek.search.catalogue import collections, facet_counts, folders
+from anyseek.search.catalogue import collections, facet_counts, listing
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
@@ -79,7 +79,7 @@ def list_folders(
     """List the folders directly in a folder, by path: what stands before a slash of the items' keys."""
     with service.runtime.database.read() as session:
         held = collections.get(session, collection)
-        found = folders.inside(session, held.id, folders.named(folder), after, limit)
+        found = listing.folders_inside(session, held.id, listing.folder_named(folder), after, limit)
     return FoldersAnswer(
         folders=[FolderAnswer.of(inner) for inner in found], next=following(found, limit, lambda inner: inner.path)
     )

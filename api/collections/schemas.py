@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from anyseek.api.pagination import Next
 from anyseek.api.schemas import Body, SpaceAnswer
-from anyseek.search.catalogue.folders import Folder
+from anyseek.search.catalogue.listing import Folder
 from anyseek.search.types import Collection, FieldCounts, Item, Space
 
 if TYPE_CHECKING:  # a listing of collections starts sooner without them

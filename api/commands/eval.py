@@ -266,17 +266,16 @@ def _transfer_sets(asked: _Asked, settings: Settings) -> "Iterable[TransferSet]"
 
 
 def _instruments(asked: _Asked, embedder: "Embedder", settings: Settings) -> "Instruments":
-    """The model and the encoders that are measured; if the model is bundled, they encode each picture only once."""
+    """The model and the encoders that are measured."""
     from anyseek.model.seam import CodeEmbedder
     from anyseek.search.evaluation.instruments import Instruments
     from anyseek.search.evaluation.picture_cache import cached
 
     compared, beside = _compared(asked, embedder), None
     if asked.baselines or isinstance(embedder, CodeEmbedder):
-        from anyseek.model.encoders.baselines import Encoders, look_once
+        from anyseek.model.encoders.baselines import Encoders
 
         encoders = Encoders(settings.home) if asked.baselines else None
-        look_once(embedder, encoders)
         beside = cached(encoders, encoders.fingerprint, settings.home) if encoders else None
     spaces = (asked.space,) if asked.space else tuple(embedder.spaces)
     return Instruments(embedder, spaces, beside, compared, asked.whole_items)

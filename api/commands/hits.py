@@ -54,7 +54,7 @@ def write_sheet(client: "Client | LocalClient", collection: str, results: Result
 
 def write_prints(client: "Client | LocalClient", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
     """Write thumbnails as `write_sheet` does: of items by a number to show, their collection and their key."""
-    from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
+    from anyseek.model.modalities.rendering.panels import Print, contact_sheet
 
     kind = picture_format(file)
     if not ranked:

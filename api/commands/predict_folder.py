@@ -114,7 +114,7 @@ def _missing(job: PredictionJob, file: _File, out: Path) -> list[str]:
 
 def _was_made_so(folder: Path, told: Mapping[str, object], model: str | None) -> bool:
     """Whether a target's folder is there, and its record has these members, and a model that `model` means."""
-    from anyseek.model.fourm.published.options import may_answer
+    from anyseek.model.fourm.published.names import may_answer
 
     try:
         made = json.loads((folder / RECORD).read_bytes())

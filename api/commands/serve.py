@@ -10,7 +10,7 @@ import click
 
 from anyseek.search.errors import AnyseekError, BadInput
 from anyseek.search.settings import Serving, read_settings
-from anyseek.search.telemetry import settings as telemetry
+from anyseek.search.telemetry import spans as telemetry
 
 _BACKLOG = 256
 
@@ -44,7 +44,7 @@ def serve(host: str, port: int, model: str | None) -> None:
     from anyseek.workers.runtime import Runtime
 
     installation = read_settings()
-    telemetry.start(installation, "anyseek")
+    telemetry.start_tracing(installation, "anyseek")
     settings = ServiceSettings(is_loopback(host), checked_roots(installation.roots))
     with Runtime.open(installation, model) as runtime:
         if not settings.loopback:

@@ -8,7 +8,7 @@ import click
 
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import read_settings
-from anyseek.search.telemetry import settings as telemetry
+from anyseek.search.telemetry import spans as telemetry
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 READY, NOT_READY = 0, 1
@@ -51,7 +51,7 @@ def worker(
     from anyseek.workers.worker import Options, run_worker
 
     configure_logs(settings.logs)
-    telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
+    telemetry.wanted_tracer(settings)  # its processes begin to trace, and could only log that they cannot
     options = Options(called, _queues(queues), concurrency or settings.work.concurrency)
     work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
     return run_worker(replace(settings, model=model or settings.model, work=work), options)

@@ -4,16 +4,58 @@ An answer is a query's hits or an item's row, whole or not at all: no stage is i
 """
 
 import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, budget_of_request, spending
+from anyseek.model.modalities.reading.budget import Budget, current_budget, spending
 from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
 from anyseek.search.settings import Limits
 
 CLIENT_CLOSED_REQUEST = 499  # in logs and metrics, as nginx has it; no client receives it
+
+
+class RequestAbandoned(Exception):
+    """Nobody waits for the answer any more. No `AnyseekError`, since no sentence of it reaches anybody."""
+
+
+class RequestBudget(Budget):
+    """What the files of one request may cost together, and whether its client still waits for the answer."""
+
+    def __init__(self, pixels: int, seconds: float) -> None:
+        super().__init__(pixels, seconds)
+        self._abandoned = threading.Event()
+        self._when_abandoned: list[Callable[[], object]] = []
+
+    def abandon(self) -> None:
+        """The client has left; `check` says so from now on, in any thread."""
+        self._abandoned.set()
+        for call in self._when_abandoned:
+            call()
+
+    @contextmanager
+    def calling(self, call: Callable[[], object]) -> Iterator[None]:
+        """Have `abandon` call something if the client leaves during the block, on the event loop."""
+        self._when_abandoned.append(call)
+        try:
+            yield
+        finally:
+            self._when_abandoned.remove(call)
+
+    def check(self) -> None:
+        """Raises `RequestAbandoned` once the client has left."""
+        if self._abandoned.is_set():
+            raise RequestAbandoned
+
+
+def budget_of_request() -> RequestBudget | None:
+    """The budget of the request that is answered here; None outside of requests."""
+    budget = current_budget()
+    return budget if isinstance(budget, RequestBudget) else None
 
 
 class Budgeted:
@@ -30,7 +72,7 @@ class Budgeted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        budget = Budget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        budget = RequestBudget(self.limits.pixels_per_request, self.limits.decoding_seconds)
         with spending(budget), decoding_apart(self.decoders):
             await _answer_while_connected(self.app, scope, receive, send, budget)
 
@@ -45,7 +87,7 @@ def allow_batch(limits: Limits) -> None:
 class _DisconnectWatch:
     """The messages of one request; once its body is complete, a task waits for the client to disconnect."""
 
-    def __init__(self, receive: Receive, send: Send, budget: Budget) -> None:
+    def __init__(self, receive: Receive, send: Send, budget: RequestBudget) -> None:
         self._receive, self._send, self._budget = receive, send, budget
         self._watch: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
@@ -77,7 +119,9 @@ class _DisconnectWatch:
         self._budget.abandon()
 
 
-async def _answer_while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
+async def _answer_while_connected(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: RequestBudget
+) -> None:
     """Answer the request unless its client disconnects first."""
     watch = _DisconnectWatch(receive, send, budget)
     try:

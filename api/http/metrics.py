@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -16,10 +17,12 @@ from anyseek.search.catalogue.figures import Figures, figures
 from anyseek.search.catalogue.session import Database
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import REGISTRY, SECONDS
-from anyseek.search.telemetry.spans import Span
-from anyseek.search.upkeep.index_lag import Lag
+from anyseek.search.upkeep.snapshots import Lag
 from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from anyseek.search.telemetry.opentelemetry_spans import Span
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _NO_ROUTE = "none"
@@ -70,13 +73,13 @@ class Measured:
                 _count(scope, status, time.perf_counter() - started, span)
 
 
-def _span(scope: Scope) -> AbstractContextManager[Span | None]:
+def _span(scope: Scope) -> "AbstractContextManager[Span | None]":
     """Probes, scrapes and the page's files would only hide what people asked for."""
     is_traced = scope["path"].startswith("/v1/")
     return spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext()
 
 
-def _count(scope: Scope, status: int, seconds: float, span: Span | None) -> None:
+def _count(scope: Scope, status: int, seconds: float, span: "Span | None") -> None:
     """Labels have few values: paths are told apart by their routes alone, and unknown methods not at all."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     route = getattr(scope.get("route"), "path", None) or _NO_ROUTE
@@ -86,7 +89,7 @@ def _count(scope: Scope, status: int, seconds: float, span: Span | None) -> None
         _tell(span, scope, method, route, status)
 
 
-def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
+def _tell(span: "Span", scope: Scope, method: str, route: str, status: int) -> None:
     """Say in a span what the line of the log says, without addresses."""
     state = scope.get("state", {})
     told = {

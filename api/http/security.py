@@ -24,9 +24,8 @@ from starlette.datastructures import Headers
 
 from anyseek.api.errors import OriginRefused, Unauthenticated
 from anyseek.search.catalogue import api_keys
-from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
-from anyseek.search.catalogue.session import Database, patience
-from anyseek.search.catalogue.sqlite import Version
+from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota
+from anyseek.search.catalogue.session import Database, Version, patience
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput

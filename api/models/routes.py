@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope
 from anyseek.api.schemas import FINGERPRINT, SpaceAnswer
-from anyseek.model.modalities.reading.understanding import forms_of
+from anyseek.model.modalities.reading.decode import forms_of
 from anyseek.model.seam import Embedder
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

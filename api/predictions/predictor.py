@@ -13,8 +13,7 @@ from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predic
 from anyseek.model.compute.devices import CPU, names_device
 from anyseek.model.compute.options import Switches, switching
 from anyseek.model.errors import BadInput, DeviceInName, RequestInvalid, UnknownModel, UnsupportedModality
-from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role
-from anyseek.model.fourm.published.options import predicting_name
+from anyseek.model.fourm.published.names import OWNER, PUBLISHED, Role, predicting_name
 from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.reading.budget import check_wanted
@@ -128,7 +127,7 @@ class Predictor:
 
 
 def network_of(embedder: str) -> str:
-    """The name of a model without its owner and without its options (`anyseek.model.fourm.published.options`)."""
+    """The name of a model without its owner and without its options (`anyseek.model.fourm.published.names`)."""
     return embedder.removeprefix(f"{OWNER}/").partition(":")[0]
 
 

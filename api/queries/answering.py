@@ -18,11 +18,10 @@ from anyseek.model.modalities.reading.documents import parse_text
 from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import Embedder
 from anyseek.search.answers.results import Hit, Refusal, Results
-from anyseek.search.assets.item_files import PICTURE, PictureOf
+from anyseek.search.assets import PICTURE, PictureOf
 from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import AnyseekError, BadQuery, LimitExceeded
-from anyseek.search.filters.from_json import filter_from_json
-from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.from_text import filter_from_json, filter_from_text
 from anyseek.search.filters.tree import Filter
 from anyseek.search.query.planning import check_taken
 from anyseek.search.query.query import WORDS, Part, Query, hits_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anyseek.model.json_reader import check_unicode, refuse_constant
-from anyseek.model.modalities.reading.files import read_file
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.spelling import unknown
 from anyseek.search.answers.results import Hit, Refusal, Results
 from anyseek.search.errors import BadInput, BadQuery

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.reading.errors import BadText
-from anyseek.model.modalities.reading.files import read_file
 from anyseek.model.modalities.registry import Content, resolve
 from anyseek.search.answers.results import Fusion as Fusion
 from anyseek.search.answers.results import Hit as Hit

@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope
 from anyseek.search.actor import caller
-from anyseek.search.catalogue import quotas
-from anyseek.search.catalogue.quotas import NO_QUOTA, Quota, Usage
+from anyseek.search.catalogue import api_keys
+from anyseek.search.catalogue.api_keys import NO_QUOTA, Quota, Usage
 
 router = APIRouter(prefix="/v1/quota", tags=["quotas"], dependencies=[requires(Scope.READ)])
 
@@ -31,4 +31,4 @@ def get_quota(service: ServiceDependency) -> QuotaAnswer:
     if key is None:
         return QuotaAnswer.of(None, Usage(0, 0), NO_QUOTA)
     with service.runtime.database.read() as session:
-        return QuotaAnswer.of(key, quotas.usage(session, key), quotas.of_key(session, key))
+        return QuotaAnswer.of(key, api_keys.usage(session, key), api_keys.quota_of(session, key))

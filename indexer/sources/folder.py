@@ -22,7 +22,7 @@ from anyseek.indexer.kinds import SNIFFED_BYTES, is_picture_start, is_picture_su
 from anyseek.indexer.paths import check_inside, from_uri, is_utf8, to_key, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS, Found, Position, is_fresh, version_now
 from anyseek.indexer.stamps import file_state
-from anyseek.model.modalities.reading.files import open_file, read_file, read_start
+from anyseek.model.modalities.reading.encoded import open_file, read_file, read_start
 from anyseek.search.errors import BadInput
 from anyseek.search.settings import Limits
 

@@ -10,7 +10,7 @@ from anyseek.indexer.errors import SourceGone
 from anyseek.indexer.paths import inside, is_utf8, to_uri
 from anyseek.indexer.sources.base import LOCAL_THREADS
 from anyseek.indexer.stamps import file_state
-from anyseek.model.modalities.reading.files import open_file, read_file
+from anyseek.model.modalities.reading.encoded import open_file, read_file
 from anyseek.search.settings import Limits
 
 

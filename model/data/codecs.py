@@ -17,9 +17,8 @@ from anyseek.model.data.samples import DataSample
 from anyseek.model.data.shards import ATTRIBUTES, Entry
 from anyseek.model.errors import BadInput
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.reading.encoded import Encoded, FileLimits
+from anyseek.model.modalities.reading.encoded import Encoded, FileLimits, read_file
 from anyseek.model.modalities.reading.errors import DecodeError, InputError
-from anyseek.model.modalities.reading.files import read_file
 
 _UNREADABLE = (
     OSError,

@@ -12,7 +12,8 @@ from torch import Tensor
 from anyseek.model.compute.devices import CPU
 from anyseek.model.compute.placement import moved, prepared, room_for
 from anyseek.model.errors import UnsupportedModality
-from anyseek.model.fourm.codecs import DirectDecoder, EncoderStates, Form, Pixels, TargetForm, Tokenizers
+from anyseek.model.fourm.bundled.images import SeenImages
+from anyseek.model.fourm.codecs import Form, Pixels, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
 from anyseek.model.generation.unconditional import Unconditional
 from anyseek.model.modalities.registry import MODALITIES
@@ -46,7 +47,7 @@ class FourMParts:
     specialists: Specialists | None = None
     larger: "Callable[[], FourMParts] | None" = None
     gives_values: bool = False
-    direct: DirectDecoder | None = None
+    direct: SeenImages | None = None
     packed: bool = False
     unconditional: Unconditional = field(init=False, repr=False, compare=False, default_factory=Unconditional)
     _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
@@ -131,8 +132,8 @@ def _encoded(
     row, like = parts.network.config.row(form.key), parts.network.mask_token
     places = [place for place, sample in enumerate(samples) if name in sample.values]
     codec, values = form.codec, [samples[place].values[name] for place in places]
-    if isinstance(codec, EncoderStates):
-        entries = [codec.encode_read(read[place]) for place in places]
+    if codec is None:
+        entries = [read[place].states for place in places]
     elif isinstance(codec, Pixels):
         entries = prepared(partial(codec.encode, parts.tokenizers, row), values, like.device)
     else:

@@ -10,9 +10,9 @@ from pathlib import Path
 from anyseek.model.bridges.files import PREFIX as BRIDGE
 from anyseek.model.bridges.files import bridges
 from anyseek.model.compute.devices import CPU, WITHOUT_NETWORK, split_device
-from anyseek.model.compute.importing import importing
+from anyseek.model.compute.processors import importing
 from anyseek.model.errors import UnknownModel
-from anyseek.model.fourm.published.options import is_published
+from anyseek.model.fourm.published.names import is_published
 from anyseek.model.fourm.published.store import installed_networks
 from anyseek.model.openclip.files import pulled_models
 from anyseek.model.seam import Model

@@ -148,8 +148,7 @@ def _ink(sheet: Image.Image) -> FloatArray:
 
 def _without_rules(ink: FloatArray) -> FloatArray:
     """Less what runs on across or down a whole window, which strokes seldom do."""
-    across = _running(ink)
-    down = _running(np.ascontiguousarray(ink.T)).T
+    across, down = _running(ink), _running(np.ascontiguousarray(ink.T)).T
     return np.asarray(np.clip(ink - np.maximum(across, down), 0, 1), np.float32)
 
 

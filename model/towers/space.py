@@ -1,7 +1,7 @@
 """One space for photos and all queries for them: looks that need no training, plus what two small towers learned.
 
 A vector has four blocks, each centred and scaled to length 1 before it is weighted, so that one cosine is a weighted
-sum of four: `whole` and `places` (`anyseek.model.towers.looks`), `words` (MiniLM's sentence vector of a caption,
+sum of four: `whole` and `places` (`anyseek.model.towers.space`), `words` (MiniLM's sentence vector of a caption,
 ConSE's of a photo), and `learned` (a tower for photos and one for captions, trained by contrast). A photo has all four
 with equal weights. A query has those of its modality, weighted as `weights` says. The weights were chosen on sources
 left out of training, and the untrained blocks stay in the sum, so that no result is worse than without training.
@@ -33,11 +33,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anyseek.model.checkpoints.quantized import dequantized, quantized
-from anyseek.model.encoders.conse import conse
-from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features
+from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
-from anyseek.model.towers.looks import places_vectors, whole_vectors
+
+_POWER = 0.35
+_FAINT = 1.0  # a channel that varies less than this over the parts says little, and is not blown up
+
+
+def whole_vectors(pooled: Tensor) -> Tensor:
+    """Pooled features (B, 1280), 0 or more -> unit float32 (B, 1280)."""
+    return F.normalize(pooled.float().clamp(min=0) ** _POWER, dim=1)
+
+
+def places_vectors(parts: Tensor) -> Tensor:
+    """`Features.parts` (B, C, 4, 4), each channel standardised over the parts -> unit float32 (B, 16 C)."""
+    centred = parts.float() - parts.float().mean(dim=(2, 3), keepdim=True)
+    spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return F.normalize((centred / (spread + _FAINT)).flatten(1), dim=1)
+
 
 FILE = "towers.safetensors"
 CLASSES_FILE = "classes.safetensors"
@@ -163,7 +177,10 @@ class Towers(nn.Module):
         self.photo = Tower(shape.seen + WIDTH + shape.told, shape.hidden, shape.learned)
         self.caption = Tower(WIDTH, shape.hidden, shape.learned)
         self.register_buffer("classes", torch.zeros(CLASSES, WIDTH), persistent=False)
-        for name, width in self._means().items():
+        # What is taken off: of ConSE's vectors, of both towers', and of whole photo vectors.
+        learned = shape.learned
+        means = {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": shape.dimension}
+        for name, width in means.items():
             self.register_buffer(name, torch.zeros(width))
         for modality, count in known.items():
             for block in _MEANS_OF.get(modality, (WHOLE, PLACES)):
@@ -171,11 +188,6 @@ class Towers(nn.Module):
                 self.register_buffer(f"{block}_of_{modality}", torch.zeros(count, width))
         for modality in mapped:
             self.register_buffer(f"map_of_{modality}", torch.zeros(shape.looks, shape.looks))
-
-    def _means(self) -> dict[str, int]:
-        """What is taken off by name: of ConSE's vectors, of both towers', and of whole photo vectors."""
-        learned = self.shape.learned
-        return {"words_mean": WIDTH, "photo_mean": learned, "caption_mean": learned, "prior": self.shape.dimension}
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -195,7 +207,9 @@ class Towers(nn.Module):
         """
         # Rows without a modality go through it as well and are left out after it: counting them would wait for a card.
         present = {name: found.pooled.any(dim=1, keepdim=True) for name, found in seen.items()}
-        blocks = {name: self._blocks_of(name, found) for name, found in seen.items()}
+        blocks = {
+            name: self.photos(found) if name == PHOTO else self.rendered(name, found) for name, found in seen.items()
+        }
         if texts is not None:
             present[CAPTION], blocks[CAPTION] = texts.any(dim=1, keepdim=True), self.captions(texts)
         rows = []
@@ -207,9 +221,6 @@ class Towers(nn.Module):
             rows.append(torch.where(present[name], asking, 0.0))
         total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
-
-    def _blocks_of(self, modality: str, seen: Seen) -> dict[str, Tensor]:
-        return self.photos(seen) if modality == PHOTO else self.rendered(modality, seen)
 
     def seen_rows(self, seen: Seen) -> Tensor:
         """The photo tower's visual input before its axes are applied: (B, 2560)."""

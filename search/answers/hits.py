@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from anyseek.search.answers.paging import Chosen, Seen, group_hash
 from anyseek.search.answers.results import Facet, FacetValue, GroupValue
-from anyseek.search.catalogue import facet_counts, fields
+from anyseek.search.catalogue import facet_counts
 from anyseek.search.filters.tree import Exists, Filter
 from anyseek.search.query.query import Query
 from anyseek.search.query.rankings import Ranking
@@ -79,7 +79,7 @@ def counted_facets(
     found = facet_counts.count(session, collection_id, len(query.facets), _VALUES, where, query.facets)
     by_path = {counts.field: counts for counts in found}
     missing = (path for path in query.facets if path not in by_path)
-    notes = (fields.note(session, collection_id, Exists(path)) for path in missing)
+    notes = (facet_counts.note_absent(session, collection_id, Exists(path)) for path in missing)
     in_order = tuple(_facet(by_path.get(path, FieldCounts(path, 0, 0))) for path in query.facets)
     return in_order, next(filter(None, notes), None)
 

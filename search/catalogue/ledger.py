@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, func, insert, or_
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from anyseek.search.catalogue.owners import clock
+from anyseek.search.catalogue.leases import clock
 from anyseek.search.catalogue.tables import LedgerRow
 from anyseek.search.catalogue.values import chunks
 from anyseek.search.errors import LeaseLost

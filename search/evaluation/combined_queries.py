@@ -16,8 +16,7 @@ from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.galleries.openmoji import read_concepts
 from anyseek.model.galleries.photos import read_photos
 from anyseek.model.modalities.formats.color_palette import palette_of
-from anyseek.model.modalities.reading.decode import decode, decode_file
-from anyseek.model.modalities.reading.understanding import understand
+from anyseek.model.modalities.reading.decode import decode, decode_file, understand
 from anyseek.model.seam import Embedder, Sample, Value
 from anyseek.search.evaluation.aligned import evenly
 from anyseek.search.evaluation.depth_forms import FormsRow, measure_normals, measure_rooms

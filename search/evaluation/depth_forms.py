@@ -10,10 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from anyseek.model.galleries.demo import FOLDER, read_views
-from anyseek.model.modalities.reading.decode import decode_file
+from anyseek.model.modalities.reading.decode import decode_file, understand
 from anyseek.model.modalities.reading.depth_forms import FAR_BRIGHT, INVERSE, NEAR_BRIGHT
 from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS
-from anyseek.model.modalities.reading.understanding import understand
 from anyseek.model.seam import FloatArray
 from anyseek.search.evaluation.aligned import evenly
 from anyseek.search.settings import Limits

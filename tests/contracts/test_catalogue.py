@@ -11,11 +11,7 @@ import pytest
 from anyseek.search.catalogue import collections, items, sources
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import Table
-from anyseek.search.errors import (
-    BadInput,
-    CollectionExists,
-    CollectionNotFound,
-)
+from anyseek.search.errors import BadInput, CollectionExists, CollectionNotFound
 from anyseek.search.types import Collection
 from tests.contracts.catalogue import PICTURE, THUMBNAIL, entries, space_ids
 from tests.search.gallery import DIMENSION, WordsEmbedder, make_collection, new_item, put, remove

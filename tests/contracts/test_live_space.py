@@ -19,11 +19,11 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import CollectionNotFound
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.filters.tree import checked
-from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, centre
-from anyseek.search.spaces.opening import check_backend, open_backend
+from anyseek.search.settings import BACKENDS, BadSetting, Index, Qdrant, Settings, read_settings
+from anyseek.search.spaces.base import Backend, LiveSpace, centre, check_backend, open_backend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.contracts.test_catalogue_filters import PICTURES
 from tests.contracts.test_catalogue_filters import put as put_attributes
 from tests.contracts.vector_indexes import NEEDS_SERVER, QDRANT_URL
@@ -32,14 +32,7 @@ from tests.search.gallery import DIMENSION, WordsEmbedder, direction, keys, make
 ADDED = {"table": "tests.contracts.table_backend:TableBackend"}
 
 
-@pytest.fixture(
-    params=[
-        "faiss",
-        "qdrant",
-        "table",
-        pytest.param("qdrant server", marks=NEEDS_SERVER),
-    ]
-)
+@pytest.fixture(params=["faiss", "qdrant", "table", pytest.param("qdrant server", marks=NEEDS_SERVER)])
 def home_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that name each backend, in a data directory of its own."""
     for name, backend in ADDED.items():
@@ -138,11 +131,10 @@ def test_it_says_how_far_what_it_has_stored_reaches(
     assert stored.seq == head.last_seq < head_of(database).last_seq, "asking brings nothing up to date"
 
 
-def test_settings_take_no_other_name(home_settings: Settings) -> None:
-    with pytest.raises(
-        BadSetting, match=f"ANYSEEK_INDEX_BACKEND is 'pgvector'; it must be one of {', '.join(BACKENDS)}$"
-    ):
-        replace(home_settings, index=Index("pgvector"))
+def test_settings_take_no_other_name() -> None:
+    right = f"ANYSEEK_INDEX_BACKEND must be one of {', '.join(BACKENDS)}, not 'pgvector'$"
+    with pytest.raises(BadSetting, match=right):
+        read_settings({"ANYSEEK_INDEX_BACKEND": "pgvector"})
 
 
 def test_an_empty_space_finds_nothing(database: Database, collection: Collection, backend: Backend) -> None:

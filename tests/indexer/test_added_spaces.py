@@ -21,7 +21,7 @@ from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.engine import SearchEngine
 from anyseek.search.query.means import FEWEST
 from anyseek.search.types import Part, Query, Results
-from anyseek.search.upkeep.maintenance import rebuild
+from anyseek.search.upkeep.rebuild import rebuild
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation, numbers, reembed_tools
 from tests.indexer.pictures import png
 

@@ -16,7 +16,7 @@ from anyseek.indexer.samples import OriginalChanged, RawFile
 from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import BadInput, ItemChanged, ItemNotFound
 from anyseek.search.types import Item, Part, Query
-from anyseek.search.upkeep.maintenance import rebuild
+from anyseek.search.upkeep.rebuild import rebuild
 from tests.indexer.harness import NAME, check_agreement, index, installation
 from tests.indexer.pictures import png
 

@@ -28,8 +28,9 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.errors import FingerprintMismatch
 from anyseek.search.spaces.local.backend import LocalBackend
 from anyseek.search.types import Collection, Part, Query
-from anyseek.search.upkeep.maintenance import left_out, rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
 from anyseek.search.upkeep.snapshots import prepare_switch, remove_unknown
+from anyseek.search.upkeep.verify import left_out, verify
 from tests.indexer.harness import NAME, Counting, check_agreement, held, index, installation
 from tests.indexer.mirrored import NEW, OLD, Mirrored
 from tests.indexer.pictures import png

@@ -13,7 +13,8 @@ from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.search.catalogue.tables import LogRow
 from anyseek.search.types import Item
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, check_agreement, given, held, index, installation
 from tests.indexer.pictures import png
 

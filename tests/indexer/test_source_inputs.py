@@ -16,7 +16,7 @@ from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.source_inputs import STORING_THREADS, PreparedFile, SourceInputs, Unchanged
 from anyseek.indexer.sources import folder
 from anyseek.indexer.sources.folder import FolderSource
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue.ledger import UNCHANGED, Lease
 from anyseek.search.settings import Settings, Work
 from anyseek.search.types import Asset

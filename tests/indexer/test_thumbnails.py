@@ -13,7 +13,8 @@ from anyseek.indexer.put import put_item, remake, thumbnail_of
 from anyseek.indexer.runs import Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.model.seam import FloatArray, Regions, Value
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.indexer.harness import NAME, installation
 from tests.indexer.pictures import png
 

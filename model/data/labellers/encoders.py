@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from anyseek.model.data.registry import Place
-from anyseek.model.encoders.conse import class_sentences, conse
-from anyseek.model.encoders.efficientnet import Features, load_efficientnet
+from anyseek.model.encoders.efficientnet import Features, class_sentences, conse, load_efficientnet
 from anyseek.model.encoders.minilm import TextStates, load_minilm
 from anyseek.model.encoders.preprocess import VERSION, encoder_input
 from anyseek.model.encoders.pull import check_encoders, encoders_digest, encoders_folder

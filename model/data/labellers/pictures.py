@@ -19,7 +19,7 @@ from anyseek.model.encoders.efficientnet import Features
 from anyseek.model.encoders.preprocess import looked_at, seen_pixels
 from anyseek.model.files import file_digest
 from anyseek.model.fourm.bundled.bundle import PROJECTION, WEIGHTS
-from anyseek.model.fourm.bundled.feature_maps import Projection, load_projection
+from anyseek.model.fourm.bundled.shortcuts import Projection, load_projection
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, field_content
 from anyseek.model.modalities.values import CONTENTS

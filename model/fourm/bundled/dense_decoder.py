@@ -45,10 +45,6 @@ class Decoded:
     normal: Tensor
     semseg: Tensor
 
-    def as_float(self) -> "Decoded":
-        """The same in float32, unless it is already."""
-        return Decoded(self.depth.float(), self.normal.float(), self.semseg.float())
-
 
 class Residual(nn.Module):
     """Two 3 x 3 convolutions, added to their input."""

@@ -64,16 +64,15 @@ def poses_to_text(people: Sequence[HumanPose], orders: Sequence[Sequence[str]] |
 def _write_person(person: HumanPose, order: Sequence[str]) -> str:
     if sorted(order) != sorted(GROUPS):
         raise FormatInvalid(f"the groups {list(order)} must be {', '.join(GROUPS)} in some order")
-    return " ".join([_PERSON, write_box(person.box), *(_write_group(person, group) for group in order)])
-
-
-def _write_group(person: HumanPose, group: str) -> str:
-    if group == "pose":
-        words = [write_code(token) for token in person.pose]
-    else:
-        _, low, high = _NUMBERS[group]
-        words = [write_bin(0, scale_to_bin(value, low, high)) for value in person.numbers(group)]
-    return " ".join([group, *words])
+    words = [_PERSON, write_box(person.box)]
+    for group in order:
+        if group == "pose":
+            numbers = [write_code(token) for token in person.pose]
+        else:
+            _, low, high = _NUMBERS[group]
+            numbers = [write_bin(0, scale_to_bin(value, low, high)) for value in person.numbers(group)]
+        words += [group, *numbers]
+    return " ".join(words)
 
 
 def poses_from_text(text: str) -> list[HumanPose]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
-from anyseek.model.bridges.features import features_of
+from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.making import Workshop, labelled_sample
 from anyseek.model.data.plan import Job, make_plan

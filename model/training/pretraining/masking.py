@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anyseek.model.modalities.formats.layout import Budgets, Keep, lay_out
-from anyseek.model.modalities.formats.spans import SpecialIds
-from anyseek.model.modalities.formats.text_states import TextStates, mask_states
+from anyseek.model.modalities.formats.spans import SpecialIds, TextStates, mask_states
 from anyseek.model.training.pretraining.config import Mixture, Range, TrainedModality
 from anyseek.model.training.pretraining.plan import PlannedModality
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from anyseek.model.modalities.formats.text_states import LONGEST
+from anyseek.model.modalities.formats.spans import LONGEST
 from anyseek.model.network.config import (
     PUBLISHED_MODALITIES,
     SEQUENCE_POSITIONS,

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyseek.model.towers.looks import places_vectors, whole_vectors
-from anyseek.model.towers.space import PHOTO, WHOLE, Projection, Towers
+from anyseek.model.towers.space import PHOTO, WHOLE, Projection, Towers, places_vectors, whole_vectors
 from anyseek.model.training.towers.material import Captions, Material, Rendered
 
 _MOST = 8_000  # photos that axes are fitted on, as many of each source as can be

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import torch
 
-from anyseek.model.encoders.conse import class_sentences
+from anyseek.model.encoders.efficientnet import class_sentences
 from anyseek.model.encoders.minilm import load_minilm
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.fourm.bundled.bundle import WEIGHTS as BUNDLES

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from anyseek.model.data.samples import Split
-from anyseek.model.encoders.conse import conse
-from anyseek.model.encoders.efficientnet import CHANNELS
+from anyseek.model.encoders.efficientnet import CHANNELS, conse
 from anyseek.model.towers.space import CONSE_TEMPERATURE, Seen
 from anyseek.model.training.towers.features import Described, read_files
 

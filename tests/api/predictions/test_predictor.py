@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from anyseek.api.errors import NotReady, status_of
+from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.predictions import predictor as predicting
 from anyseek.api.predictions.conversion import PredictionRequest, read_request
 from anyseek.api.predictions.predictor import Predictor, predicting_models
 from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
-from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, spending
+from anyseek.model.modalities.reading.budget import spending
 from anyseek.search.settings import Limits
 
 
@@ -42,7 +43,7 @@ def test_a_closed_predictor_stops_at_the_next_step(random_models: Path) -> None:
 
 
 def test_a_prediction_whose_client_left_stops_at_the_next_step(random_models: Path) -> None:
-    budget, seen = Budget(1, 1), []
+    budget, seen = RequestBudget(1, 1), []
 
     def leave_at_the_third_step(what: str, done: int, of: int) -> None:
         seen.append(what)

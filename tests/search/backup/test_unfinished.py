@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from anyseek.model.files import TEMPORARY_PREFIX
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.backup.unfinished import noted, remove_abandoned
-from anyseek.search.backup.write import backup
+from anyseek.search.assets import AssetStore
+from anyseek.search.backup.write import backup, noted, remove_abandoned
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
@@ -21,7 +20,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 import anyseek.search.backup.write as write
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue.session import Database
 from anyseek.search.settings import Settings
 

@@ -6,7 +6,7 @@ import pytest
 
 from anyseek.search.errors import IndexUnavailable
 from anyseek.search.settings import BACKENDS, Index, Qdrant, Settings
-from anyseek.search.spaces.opening import check_backend
+from anyseek.search.spaces.base import check_backend
 
 
 def test_settings_are_tried_out(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import pytest
 from qdrant_client import QdrantClient
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, cursors, log
+from anyseek.search.catalogue import collections, leases, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow
 from anyseek.search.catalogue.values import now
@@ -16,8 +16,7 @@ from anyseek.search.errors import LeaseLost
 from anyseek.search.settings import Settings
 from anyseek.search.spaces import shared
 from anyseek.search.spaces.base import centre
-from anyseek.search.spaces.qdrant.backend import QdrantBackend, name_of
-from anyseek.search.spaces.qdrant.index import QdrantIndex, connect
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, QdrantIndex, connect, name_of
 from anyseek.search.spaces.shared import IndexBehind, SharedSpace
 from anyseek.search.types import Collection
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
@@ -91,7 +90,10 @@ def test_a_new_centre_is_filled_beside_the_one_that_serves(
     assert space.keep(head_of(database), 1) == head_of(database).last_seq
     assert_agrees(database, space)
     with database.read() as session:
-        assert [cursor.centre_version for cursor in cursors.all_of(session, head_of(database).spaces[0].id)] == [0, 1]
+        assert [cursor.centre_version for cursor in leases.cursors_of(session, head_of(database).spaces[0].id)] == [
+            0,
+            1,
+        ]
     space.keep(head_of(database), 1)
     assert client.count(name_of(head_of(database).spaces[0])).count == 2
     assert_agrees(database, refreshed(database, client))
@@ -105,7 +107,7 @@ def test_one_applier_at_a_time(
     space = refreshed(database, client)
     put(database, collection, embedder, ["y"])
     with database.write() as session:
-        assert cursors.take(session, space._space.id, 0) is not None
+        assert leases.take_cursor(session, space._space.id, 0) is not None
     space.refresh(head_of(database))
     assert len(contents(space)) == 1
     expire_leases(database)
@@ -119,8 +121,8 @@ def test_nothing_is_served_while_another_process_fills_it_first(
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.1)
     space = opened(database, client)
     with database.write() as session:
-        cursors.begin(session, space._space.id, 0)
-        cursors.take(session, space._space.id, 0)
+        leases.begin_cursor(session, space._space.id, 0)
+        leases.take_cursor(session, space._space.id, 0)
     with pytest.raises(IndexBehind, match="being filled"):
         space.refresh(head_of(database))
 

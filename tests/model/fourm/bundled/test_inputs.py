@@ -17,9 +17,9 @@ from anyseek.model.encoders.preprocess import encoder_input, looked_at
 from anyseek.model.encoders.pull import check_encoders
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.fourm.bundled.bundle import load_bundle
-from anyseek.model.fourm.bundled.feature_maps import load_projection
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.fourm.bundled.loading import bundled_parts
+from anyseek.model.fourm.bundled.shortcuts import load_projection
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.fourm.specialists import Specialists
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox

@@ -15,7 +15,7 @@ from anyseek.model.fourm.codecs import Diffusing, FeatureTokens, VectorTokens
 from anyseek.model.fourm.inputs import FourMParts, encode_samples
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.modalities import targets_of
-from anyseek.model.fourm.published.options import EmbedderOptions, Precision, is_published, parse_name
+from anyseek.model.fourm.published.names import EmbedderOptions, Precision, is_published, parse_name
 from anyseek.model.fourm.published.store import InstalledFile, folder_of, installed, vocabulary_file, write_record
 from anyseek.model.library.loading import known_models
 from anyseek.model.library.loading import load_embedder as load

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from anyseek.search.spaces.local.locks import ReadersLock
+from anyseek.search.spaces.local.space import ReadersLock
 
 
 def test_readers_go_side_by_side_and_a_writer_alone() -> None:

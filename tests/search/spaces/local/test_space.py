@@ -43,8 +43,8 @@ def opened(database: Database, folder: Path, make_index: MakeIndex = FaissIndex)
 
 def contents(index: LocalSpace) -> dict[int, np.ndarray]:
     with index.reading() as view:
-        ids, vectors = view.index.vectors(np.arange(1, 500))
-        assert len(ids) == view.index.count()
+        ids, vectors = view.vectors(np.arange(1, 500))
+        assert len(ids) == view.count()
     return dict(zip(ids.tolist(), vectors, strict=True))
 
 
@@ -94,11 +94,7 @@ def test_a_snapshot_and_the_tail_equal_the_log(
 
 
 def test_long_tails_are_read_in_pages(
-    database: Database,
-    embedder: WordsEmbedder,
-    collection: Collection,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, embedder: WordsEmbedder, collection: Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = opened(database, folder)
     put(database, collection, embedder, [f"k{number}" for number in range(30)])
@@ -219,7 +215,7 @@ def test_threads_search_while_others_write(
                 committed = collections.count(session, collection.id)
             index.refresh(head)
             with index.reading() as view:
-                found = view.index.search(np.ones((1, DIMENSION), np.float32), 1_000).ids[0]
+                found = view.search(np.ones((1, DIMENSION), np.float32), 1_000).ids[0]
             if len(set(found.tolist())) != len(found) or len(found) < committed:
                 failures.append((committed, found))
 
@@ -253,7 +249,7 @@ def test_a_snapshot_is_written_beside_searches_and_changes(
         put(database, collection, embedder, ["y"], "changed")
         index.refresh(head_of(database))
         with index.reading() as view:
-            counted.append(view.index.count())
+            counted.append(view.count())
         return write(path)
 
     monkeypatch.setattr(snapshots, "checksum", change_first)

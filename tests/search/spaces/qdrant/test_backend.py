@@ -10,10 +10,10 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.filters.from_text import filter_from_text
 from anyseek.search.settings import Index, Settings
 from anyseek.search.spaces.base import LiveSpace
-from anyseek.search.spaces.qdrant.backend import QdrantBackend, name_of
-from anyseek.search.spaces.qdrant.index import connect
+from anyseek.search.spaces.qdrant.backend import QdrantBackend, connect, name_of
 from anyseek.search.types import Collection, Query
-from anyseek.search.upkeep.maintenance import rebuild, verify
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import verify
 from tests.search.gallery import WordsEmbedder, keys, make_collection, put, text
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets.store import AssetStore, reference
+from anyseek.search.assets import AssetStore, reference
 from anyseek.search.errors import AssetNotFound, StoreCorrupt
 
 DAY = 86_400

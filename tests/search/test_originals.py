@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from anyseek.search.assets.store import AssetStore, reference
+from anyseek.search.assets import AssetStore, reference
 from anyseek.search.catalogue import items
 from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AssetChanged, AssetNotFound, StoreCorrupt
 from anyseek.search.settings import Settings
 from anyseek.search.types import Asset, Collection
-from anyseek.search.upkeep.originals import check, summary
+from anyseek.search.upkeep.verify import check_originals as check
+from anyseek.search.upkeep.verify import summary
 from tests.search.gallery import WordsEmbedder, new_item
 
 PHOTO = b"what was indexed"

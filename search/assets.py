@@ -7,12 +7,15 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from anyseek.model.files import FileLock, file_digest, whole_file, write_file
-from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, StoreCorrupt
-from anyseek.search.types import Asset
+from anyseek.search.catalogue import collections, items, sources
+from anyseek.search.catalogue.session import Database
+from anyseek.search.errors import AnyseekError, AssetChanged, AssetNotFound, LimitExceeded, StoreCorrupt
+from anyseek.search.types import Asset, Item
 
 # A transaction may commit this long after the file that it refers to was put; younger files are never removed.
 GRACE_SECONDS = 3600.0
@@ -37,7 +40,7 @@ class AssetStore:
         location = f"{digest[:2]}/{digest[2:]}"
         path = self.root / location
         with self._lock(shared=True):
-            if _content(path) == data:
+            if path.exists() and path.read_bytes() == data:
                 os.utime(path)  # resets its age, so that `remove_unreferenced` leaves it to the coming transaction
             else:
                 write_file(path, data)
@@ -137,12 +140,14 @@ class AssetStore:
         `grace_seconds` stay, since the transaction that will refer to them may still be open.
         """
         removed = 0
-        for folder in _folders(self.root):
+        for folder in sorted(path for path in self.root.glob("*") if path.is_dir()):
             old = {f"{folder.name}/{file.name}" for file in folder.iterdir() if _is_old(file, grace_seconds)}
             unused = old - set(referenced(old))
             with self._lock(shared=False):
                 for location in sorted(unused):
-                    removed += _remove_old(self.root / location, grace_seconds)
+                    if _is_old(self.root / location, grace_seconds):  # it may have been put again in the meantime
+                        (self.root / location).unlink()
+                        removed += 1
         return removed
 
     def _path(self, asset: Asset) -> Path:
@@ -175,18 +180,6 @@ def _changed(asset: Asset, path: Path, what: str) -> AnyseekError:
     )
 
 
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    if root.is_dir():
-        yield from sorted(path for path in root.iterdir() if path.is_dir())
-
-
 def _is_old(file: Path, grace_seconds: float) -> bool:
     try:
         return file.stat().st_mtime <= time.time() - grace_seconds
@@ -194,9 +187,49 @@ def _is_old(file: Path, grace_seconds: float) -> bool:
         return False
 
 
-def _remove_old(file: Path, grace_seconds: float) -> bool:
-    """Check the age again, now that nobody can put: the file may have been put again in the meantime."""
-    if not _is_old(file, grace_seconds):
-        return False
-    file.unlink()
-    return True
+PICTURE = "rgb"
+
+PictureOf = Callable[[str, str | None], bytes]
+"""Reads the picture of an item by its key, in the collection of that name or else in the one that is asked."""
+
+
+def asset_of(item: Item, name: str) -> Asset:
+    """The file of that name. Raises `AssetNotFound`, naming those that the item has."""
+    asset = item.assets.get(name)
+    if asset is None:
+        raise AssetNotFound(f"the item {item.key!r} has no file {name!r}; it has {', '.join(sorted(item.assets))}")
+    return asset
+
+
+def open_asset(database: Database, store: AssetStore, item: Item, asset: Asset) -> BufferedReader:
+    """A file of an item, open for reading. Raises as `AssetStore.open` does."""
+    with database.read() as session:
+        root = None if asset.stored else sources.folder_of(session, item.source_id)
+    return store.open(asset, root)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Reads the pictures of items; a `PictureOf` for queries of `collection`."""
+
+    database: Database
+    store: AssetStore
+    collection: str
+    most_bytes: int
+
+    def __call__(self, key: str, collection: str | None) -> bytes:
+        """The bytes of an item's picture.
+
+        Raises `CollectionNotFound`, `ItemNotFound`, `AssetNotFound` for an item without a picture, `LimitExceeded`, and
+        as `AssetStore.open` does.
+        """
+        with self.database.read() as session:
+            item = items.get(session, collections.get(session, collection or self.collection), key)
+        if PICTURE not in item.assets:
+            raise AssetNotFound(f"the item {key!r} has no picture, of which a box or a mask would be a part")
+        asset = item.assets[PICTURE]
+        if asset.size_bytes > self.most_bytes:
+            size, most = f"{asset.size_bytes:,}", f"{self.most_bytes:,}"
+            raise LimitExceeded(f"the picture of {key!r} has {size} bytes; at most {most} are allowed")
+        with open_asset(self.database, self.store, item, asset) as file:
+            return file.read(asset.size_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, text, update
 
-from anyseek.search.assets.store import AssetStore
+from anyseek.search.assets import AssetStore
 from anyseek.search.catalogue import collections, log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CollectionRow, LogRow
@@ -16,8 +16,9 @@ from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Settings
 from anyseek.search.spaces.local import snapshots
 from anyseek.search.types import Collection, Item, NewItem, Part, Query
-from anyseek.search.upkeep import maintenance
-from anyseek.search.upkeep.maintenance import Problem, rebuild, verify
+from anyseek.search.upkeep import verify as verifying
+from anyseek.search.upkeep.rebuild import rebuild
+from anyseek.search.upkeep.verify import Problem, verify
 from tests.search.gallery import SPACES, WORDS, WordsEmbedder, item_of, make_collection, put, remove, thumbnail, whats
 
 
@@ -74,7 +75,7 @@ def test_what_is_written_and_compacted_between_two_checks_is_no_problem(
     gallery: Collection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checked, versions = maintenance._checked, itertools.count()
+    checked, versions = verifying._checked, itertools.count()
 
     def busy(name: str, *rest: Any) -> list[Problem]:
         found = checked(name, *rest)
@@ -83,7 +84,7 @@ def test_what_is_written_and_compacted_between_two_checks_is_no_problem(
             log.compact(session, gallery.id, collections.head(session, "things").last_seq, whole=True)
         return found
 
-    monkeypatch.setattr(maintenance, "_checked", busy)
+    monkeypatch.setattr(verifying, "_checked", busy)
     assert whats(database, settings) == []
 
 

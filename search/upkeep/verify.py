@@ -1,35 +1,27 @@
-"""Checks that catalogue, log, index and assets agree, and rebuilds what can be derived, even while a service runs."""
+"""Checks that catalogue, log, index, stored files and originals agree, even while a service runs."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Collection as AnyCollection
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from anyseek.search.assets.store import AssetStore
-from anyseek.search.catalogue import checks, collections, items, log, reembedding, tunings, words
+from anyseek.search.assets import AssetStore
+from anyseek.search.catalogue import checks, collections, items, log, reembedding, sources, words
 from anyseek.search.catalogue.collections import Head, SpaceHead
 from anyseek.search.catalogue.session import Database
-from anyseek.search.catalogue.values import CHUNK, chunks
-from anyseek.search.errors import CollectionNotFound, StoreCorrupt
+from anyseek.search.catalogue.values import CHUNK
+from anyseek.search.errors import AnyseekError, AssetNotFound, CollectionNotFound
 from anyseek.search.settings import Settings
-from anyseek.search.spaces.base import Backend, LiveSpace, View, centre
-from anyseek.search.spaces.opening import open_backend
-from anyseek.search.types import Asset, Collection, Item, NewItem
-from anyseek.search.upkeep.repair import salvage
-from anyseek.search.upkeep.snapshot_lease import SnapshotLease
-from anyseek.search.upkeep.snapshots import CENTRE_FROM, freeze_centre, refresh_snapshots
+from anyseek.search.spaces.base import Backend, LiveSpace, View, centre, open_backend
+from anyseek.search.types import Asset, Item
 
 logger = logging.getLogger(__name__)
 
-# Makes items again from their originals, by key; items whose originals are gone are left out.
-Remake = Callable[[Sequence[Item]], Mapping[str, NewItem]]
-
-REMADE_AT_ONCE = 64
 # Vectors are centred on the same numbers each time, except for the last bit of a sum.
 TOLERANCE = 1e-5
 
@@ -78,10 +70,9 @@ def notes(database: Database) -> list[Problem]:
 def unchecked(database: Database) -> list[Problem]:
     """Rows that an older version wrote without checksums, whose damage cannot be told; known, and not a problem."""
     with database.read() as session:
-        heads = [collections.head(session, collection.name) for collection in collections.list_all(session)]
         return [
             Problem(head.name, f"{count} rows have no checksum yet; anyseek rebuild {head.name} writes them")
-            for head in heads
+            for head in _heads(session)
             if (count := checks.unchecked(session, head))
         ]
 
@@ -89,42 +80,17 @@ def unchecked(database: Database) -> list[Problem]:
 def left_out(database: Database) -> list[Problem]:
     """Items that queries no longer find since the last switch of models; known, and not a problem."""
     with database.read() as session:
-        heads = [collections.head(session, collection.name) for collection in collections.list_all(session)]
         return [
             Problem(head.name, f"the item {key!r} was left out of the switch to the model {head.model}: {why}")
-            for head in heads
+            for head in _heads(session)
             if (refused := reembedding.left_out(session, head.id))
             for key, why in sorted(refused.items())
             if any(checks.lacks_vector(session, head, space, key) for space in head.spaces)
         ]
 
 
-def rebuild(
-    database: Database, settings: Settings, name: str, remake: Remake | None = None, index_words: bool = True
-) -> list[str]:
-    """Rebuild the collection's index from its log, and repair the log.
-
-    Full text has one index for all collections: `index_words=False` if the rebuild of another has just made it.
-
-    A vector that is damaged in the log is taken from the index, where that has it, and is otherwise made again with
-    `remake`, as are lost vectors and stored files. Returns the keys of items for which that failed, or whose rows are
-    damaged; the next run of `anyseek index` over their folder makes them, and until then they are left out. Waits for a
-    process that is writing snapshots. Raises `StoreCorrupt` if a space is damaged beyond mending.
-    """
-    with database.read() as session:
-        head = collections.head(session, name)
-    with SnapshotLease(database, settings, head.id) as lease, closing(open_backend(database, settings)) as backend:
-        salvage(database, head, backend.open)
-        damaged, lost = _lost_items(database, settings, head)
-        with database.write() as session:
-            checks.settle(session, head, [*damaged, *lost], index_words)
-        left = lost if remake is None else _remake(database, name, lost, remake)
-        _mend_centres(database, lease, head)
-        for space in head.spaces:
-            backend.open(head, space).clear()
-        refresh_snapshots(database, lease, head, backend.open, minimum_tail=1)
-    AssetStore(settings.assets).remove_unreferenced(lambda locations: _referenced(database, locations))
-    return sorted({*damaged, *left})
+def _heads(session: Session) -> list[Head]:
+    return [collections.head(session, collection.name) for collection in collections.list_all(session)]
 
 
 def _checked(collection: str, database: Database, check: Callable[[Session], Iterable[str]]) -> list[Problem]:
@@ -201,7 +167,7 @@ def _item_faults(session: Session, head: Head) -> Iterator[str]:
     for name in collections.damaged_spaces(session, head.id):
         yield f"the row of the space {name!r} is damaged"
     for space in head.spaces:
-        for modality in tunings.damaged(session, space.id):
+        for modality in collections.damaged_tunings(session, space.id):
             yield f"the tuning of {modality} queries is damaged and not used; anyseek collections tune makes it anew"
 
 
@@ -238,7 +204,7 @@ def _space_faults(database: Database, head: Head, space: SpaceHead, backend: Bac
 
 
 def _asset_faults(database: Database, settings: Settings, name: str) -> Iterator[str]:
-    for item, asset in _broken_assets(database, AssetStore(settings.assets), name):
+    for item, asset in broken_assets(database, AssetStore(settings.assets), name):
         yield f"the stored file of {asset.name!r} of item {item.key!r} is missing or has changed since it was stored"
 
 
@@ -285,8 +251,8 @@ def _compare(session: Session, cursor: int, view: View, head: Head, space: Space
     return lacking, differing, view.count() - held - len(view.vectors(changed)[0])
 
 
-def _assets(database: Database, name: str) -> Iterator[tuple[Item, Asset]]:
-    """The files of all sound items, by id of the item."""
+def sound_items(database: Database, name: str) -> Iterator[Item]:
+    """The sound items of a collection, by id."""
     after = 0
     while True:
         with database.read() as session:
@@ -294,15 +260,16 @@ def _assets(database: Database, name: str) -> Iterator[tuple[Item, Asset]]:
             page = items.by_ids(session, ids)
         if not ids:
             return
-        sound = (item for item in page.values() if not item.damaged)
-        yield from ((item, asset) for item in sound for asset in item.assets.values())
+        yield from (item for item in page.values() if not item.damaged)
         after = ids[-1]
 
 
-def _broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
-    for item, asset in _assets(database, name):
-        if asset.stored and not store.is_intact(asset) and _still_has(database, item, asset):
-            yield item, asset
+def broken_assets(database: Database, store: AssetStore, name: str) -> Iterator[tuple[Item, Asset]]:
+    """The stored files of a collection's sound items that are missing or have changed."""
+    for item in sound_items(database, name):
+        for asset in item.assets.values():
+            if asset.stored and not store.is_intact(asset) and _still_has(database, item, asset):
+                yield item, asset
 
 
 def _still_has(database: Database, item: Item, asset: Asset) -> bool:
@@ -312,49 +279,51 @@ def _still_has(database: Database, item: Item, asset: Asset) -> bool:
     return item.id in now and now[item.id].assets.get(asset.name) == asset
 
 
-def _lost_items(database: Database, settings: Settings, head: Head) -> tuple[list[str], list[str]]:
-    """Keys of items whose rows are damaged, and of others whose vectors or stored files are lost."""
-    lost = {item.key for item, _ in _broken_assets(database, AssetStore(settings.assets), head.name)}
-    with database.read() as session:
-        damaged = {item.key for item in checks.damaged_items(session, head)}
-        for space in head.spaces:
-            lost.update(key for key, _ in checks.faulty_vectors(session, head, space))
-    return sorted(damaged), sorted(lost - damaged)
+@dataclass(frozen=True)
+class Original:
+    """An original that is `gone`, or has changed; `what` says so in one sentence."""
+
+    collection: str
+    gone: bool
+    what: str
 
 
-def _mend_centres(database: Database, lease: SnapshotLease, head: Head) -> None:
-    """Take a new mean for spaces whose own is damaged. Raises `StoreCorrupt` if there are too few vectors for one."""
-    with database.read() as session:
-        damaged = collections.damaged_spaces(session, head.id)
-    for space in head.spaces:
-        if space.name in damaged and not freeze_centre(database, lease, head, space, needed=CENTRE_FROM):
-            raise StoreCorrupt(
-                f"the space {space.name!r} of {head.name} is damaged and has too few vectors to be mended; restore a "
-                f"backup, or give the items vectors again: anyseek collections reembed {head.name} --model {head.model}"
-            )
+def check_originals(database: Database, settings: Settings, every: bool = False) -> list[Original]:
+    """The originals that are gone or have changed, which is known by their sizes; with `every`, all are read."""
+    store = AssetStore(settings.assets)
 
-
-def _remake(database: Database, name: str, lost: Sequence[str], remake: Remake) -> list[str]:
-    """Make items again and write them; return the keys of those for which `remake` failed."""
-    left: list[str] = []
-    for keys in chunks(lost, REMADE_AT_ONCE):
+    @cache
+    def folder_of(source_id: int | None) -> Path | None:
         with database.read() as session:
-            collection = collections.get(session, name)
-            held = items.by_keys(session, collection, keys)
-        made = remake(list(held.values()))
-        with database.write() as session:
-            unchanged = items.hashes(session, collection, keys)
-            wanted = [_of(collection, new) for key, new in made.items() if unchanged.get(key, ("gone", None))[0] == ""]
-            items.write(session, collection, wanted)
-        left += [key for key in held if key not in made]
-    return left
+            return sources.folder_of(session, source_id)
 
-
-def _of(collection: Collection, made: NewItem) -> NewItem:
-    """An item without vectors of spaces that the model has come to have and the collection lacks."""
-    return replace(made, vectors={name: made.vectors[name] for name in made.vectors.keys() & collection.spaces.keys()})
-
-
-def _referenced(database: Database, locations: AnyCollection[str]) -> set[str]:
     with database.read() as session:
-        return items.referenced_locations(session, locations)
+        names = [collection.name for collection in collections.list_all(session)]
+    return [
+        wrong
+        for name in names
+        for item in sound_items(database, name)
+        for asset in item.assets.values()
+        if not asset.stored and (wrong := _wrong(store, name, item, asset, folder_of(item.source_id), every))
+    ]
+
+
+def _wrong(
+    store: AssetStore, collection: str, item: Item, asset: Asset, root: Path | None, read: bool
+) -> Original | None:
+    path = Path(asset.location)
+    try:
+        if read or path.is_symlink() or path.stat().st_size != asset.size_bytes:
+            store.open(asset, root).close()
+    except (AssetNotFound, FileNotFoundError, NotADirectoryError):
+        return Original(collection, True, f"the original of item {item.key!r} is gone: {path}")
+    except (AnyseekError, OSError) as error:
+        return Original(collection, False, f"the original of item {item.key!r} has changed: {path}: {error}")
+    return None
+
+
+def summary(found: list[Original]) -> str:
+    """The numbers of originals that are gone and that have changed, in a few words; empty if there are none."""
+    gone = sum(original.gone for original in found)
+    counted = [(gone, "gone"), (len(found) - gone, "changed")]
+    return " and ".join(f"{count} original{'s' * (count != 1)} {what}" for count, what in counted if count)
