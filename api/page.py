@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from anyseek.model.galleries.demo import credits_text
+from anyseek.model.galleries.photos import credits_text
 
 router = APIRouter()
 _FOLDER = Path(__file__).parent / "web"

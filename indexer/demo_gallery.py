@@ -12,10 +12,9 @@ from typing import Any
 
 from anyseek.indexer.sources.folder import MANIFEST
 from anyseek.model.files import remove_leftovers, whole_folder
-from anyseek.model.galleries.demo import CREDITS, read_views
-from anyseek.model.galleries.demo import FOLDER as ROOMS
 from anyseek.model.galleries.openmoji import Concept, Drawings, Rendering, read_concepts, render_png
-from anyseek.model.galleries.photos import Photo, file_of, photo_credits
+from anyseek.model.galleries.photos import CREDITS, Photo, file_of, photo_credits, read_views
+from anyseek.model.galleries.photos import FOLDER as ROOMS
 
 PICTURE_SIZE = 224
 

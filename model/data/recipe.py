@@ -1,49 +1,52 @@
-"""RECIPE.yaml as frozen dataclasses: the sources, the labellers, and how shards are cut. No torch."""
+"""RECIPE.yaml: the sources, the labellers, and how shards are cut. No torch."""
 
-import dataclasses
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
+from pydantic import Field, ValidationError, model_validator
 
-from anyseek.model.config_reader import Bounds, NotNegative, Positive, Refused, read
 from anyseek.model.data.errors import RecipeInvalid
 from anyseek.model.data.registry import labeller_kind, source_kind
-from anyseek.model.data.samples import Split
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Shares, Split, StrictModel
 
-_Keys = TypeVar("_Keys")
+_Model = TypeVar("_Model", bound=StrictModel)
 
 
-@dataclass(frozen=True)
-class SourceRecipe:
-    """One source, named `name`: its `kind` with that kind's `options` dataclass.
+class LabellerRecipe(StrictModel):
+    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone."""
+
+    kind: str
+    options: Any = None  # of the kind's own class
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, written: Any) -> Any:
+        """Move what is written beside the fields into `options`."""
+        if isinstance(written, str):
+            written = {"kind": written}
+        if not isinstance(written, Mapping):
+            return written
+        own = {key: value for key, value in written.items() if key in cls.model_fields and key != "options"}
+        return {**own, "options": {key: value for key, value in written.items() if key not in own}}
+
+
+class SourceRecipe(LabellerRecipe):
+    """One source, called `name`, by default as its kind.
 
     At most `limit` samples are taken over all splits together; `weight` is passed on to training. `only` names the
     splits to take; by default all are taken.
     """
 
-    name: str
-    kind: str
-    options: Any
-    weight: float
-    limit: int | None
+    name: Annotated[str, Field(pattern="^[a-z0-9_-]*$")] = ""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    limit: Annotated[int, Field(ge=1)] | None = None
     only: tuple[Split, ...] = ()
 
 
-@dataclass(frozen=True)
-class LabellerRecipe:
-    """One labeller: `kind` with its `options` (that kind's dataclass)."""
-
-    kind: str
-    options: Any
-
-
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(StrictModel):
     """How to make a data set; labellers run in this order.
 
     `image_size` is the largest short side of pictures and maps in pixels. `shard_samples` is the largest number of
@@ -51,55 +54,12 @@ class Recipe:
     """
 
     name: str
-    seed: int
-    image_size: int
-    shard_samples: int
-    splits: Shares
-    sources: tuple[SourceRecipe, ...]
-    labellers: tuple[LabellerRecipe, ...]
-
-    def plain(self) -> Any:
-        """All of it as JSON would have it."""
-        return to_plain(self)
-
-
-@dataclass(frozen=True)
-class _Written:
-    """The keys of a recipe file."""
-
-    name: str
-    sources: tuple[Any, ...]
-    labellers: tuple[Any, ...] = ()
+    sources: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
+    labellers: tuple[LabellerRecipe, ...] = ()
     seed: int = 0
-    image_size: Annotated[int, Bounds(16, 4096)] = 224
-    shard_samples: Annotated[int, Bounds(1, 100_000)] = 500
-    splits: Shares = field(default_factory=Shares)
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise Refused("sources", "must be a list of one or more, not empty")
-
-
-@dataclass(frozen=True)
-class _SourceKeys:
-    """The keys that all sources have; the others are the options of its kind."""
-
-    kind: str
-    name: str = ""
-    weight: NotNegative = 1.0
-    limit: Positive | None = None
-    only: tuple[Split, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch("[a-z0-9_-]*", self.name):
-            raise Refused("name", f"must have small letters, digits, `_` and `-` only, not {self.name!r}")
-
-
-@dataclass(frozen=True)
-class _LabellerKeys:
-    """The key that all labellers have; the others are the options of its kind."""
-
-    kind: str
+    image_size: Annotated[int, Field(ge=16, le=4096)] = 224
+    shard_samples: Annotated[int, Field(ge=1, le=100_000)] = 500
+    splits: Shares = Shares()
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -112,47 +72,51 @@ def read_recipe(path: Path) -> Recipe:
 
 def parse_recipe(written: object) -> Recipe:
     """A recipe from what YAML holds. Raises `RecipeInvalid`, naming the key."""
-    try:
-        top = read(_Written, written)
-        sources = tuple(_source(source, f"sources[{place}]") for place, source in enumerate(top.sources))
-        labellers = tuple(_labeller(labeller, f"labellers[{place}]") for place, labeller in enumerate(top.labellers))
-    except Refused as error:
-        raise RecipeInvalid(str(error)) from error
+    recipe = _read(Recipe, written)
+    sources = tuple(
+        source.model_copy(
+            update={
+                "name": source.name or source.kind,
+                "options": _read(source_kind(source.kind).options, source.options, f"sources[{place}]", SourceRecipe),
+            }
+        )
+        for place, source in enumerate(recipe.sources)
+    )
+    labellers = tuple(
+        labeller.model_copy(
+            update={"options": _read(labeller_kind(labeller.kind).options, labeller.options, f"labellers[{place}]")}
+        )
+        for place, labeller in enumerate(recipe.labellers)
+    )
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RecipeInvalid(f"two sources are called {twice[0]!r}; give each a name of its own")
-    return Recipe(top.name, top.seed, top.image_size, top.shard_samples, top.splits, sources, labellers)
+    return recipe.model_copy(update={"sources": sources, "labellers": labellers})
 
 
-def _source(written: object, where: str) -> SourceRecipe:
-    keys, rest = _common(_SourceKeys, written, where)
-    options: Any = read(source_kind(keys.kind).options, rest, where, _names_of(_SourceKeys))
-    return SourceRecipe(keys.name or keys.kind, keys.kind, options, keys.weight, keys.limit, keys.only)
+def _read(model: type[_Model], written: object, where: str = "", beside: type[StrictModel] = LabellerRecipe) -> _Model:
+    """Check what is written at the path `where`; the fields of `beside` are further keys there."""
+    try:
+        return model.model_validate(written)
+    except ValidationError as error:
+        known = [*model.model_fields, *(beside.model_fields if where else ())]
+        raise RecipeInvalid(_sentence(error, where, known)) from error
 
 
-def _labeller(written: object, where: str) -> LabellerRecipe:
-    """A labeller is written `{kind: NAME, option: ...}`, or as its kind alone."""
-    keys, rest = _common(_LabellerKeys, {"kind": written} if isinstance(written, str) else written, where)
-    return LabellerRecipe(keys.kind, read(labeller_kind(keys.kind).options, rest, where, _names_of(_LabellerKeys)))
-
-
-def _common(kind: type[_Keys], written: object, where: str) -> tuple[_Keys, dict[Any, Any]]:
-    """The keys of `kind`, and what is left of a mapping without them."""
-    if not isinstance(written, Mapping):
-        raise Refused(where, f"must map names to values; it is {written!r:.60}")
-    own = _names_of(kind)
-    common = {key: value for key, value in written.items() if key in own}
-    return read(kind, common, where), {key: value for key, value in written.items() if key not in own}
-
-
-def _names_of(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
-
-
-def to_plain(value: Any) -> Any:
-    """Options as JSON would have them, for digests."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        return [to_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
+def _sentence(error: ValidationError, where: str, known: Collection[str]) -> str:
+    """The first fault in one sentence, such as `sources[0].limit must be greater than or equal to 1, not 0`."""
+    fault = error.errors()[0]
+    path = where
+    for part in fault["loc"] if fault["type"] != "extra_forbidden" else fault["loc"][:-1]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if fault["type"] == "missing":
+        return f"{path} is missing"
+    if fault["type"] == "extra_forbidden":
+        key = str(fault["loc"][-1])
+        near = get_close_matches(key, known, 1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"it has {', '.join(name for name in known if name != 'options')}"
+        )
+        return f"{path or 'the recipe'} has no setting {key!r}; {hint}"
+    says = fault["msg"].removeprefix("Value error, ").replace("Input should", "must", 1).removeprefix("String should ")
+    return f"{path or 'the recipe'} {' '.join(says.split())}, not {fault['input']!r:.60}"

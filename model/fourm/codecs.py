@@ -26,9 +26,9 @@ from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.network.config import ConfigInvalid, ModalityConfig
 from anyseek.model.seam import FloatArray, Value
 from anyseek.model.tokenizers.build import Tokenizer
+from anyseek.model.tokenizers.diffusion import Progress, Scheduler, seeded_noise
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.samplers import Progress, Scheduler, seeded_noise
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
 

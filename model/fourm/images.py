@@ -22,7 +22,7 @@ from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.seam import FloatArray, Regions, Value
-from anyseek.model.tokenizers.outputs import images_to_uint8, logits_to_labels
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8, logits_to_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -15,7 +15,7 @@ from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.bundled.images import SeenImages
 from anyseek.model.fourm.codecs import Form, Pixels, TargetForm, Tokenizers
 from anyseek.model.fourm.specialists import Read, Specialists
-from anyseek.model.generation.unconditional import Unconditional
+from anyseek.model.generation.run import Unconditional
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
 from anyseek.model.network.config import ModalityConfig

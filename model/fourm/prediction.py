@@ -36,7 +36,7 @@ from anyseek.model.seam import (
     Value,
     set_options,
 )
-from anyseek.model.tokenizers.samplers import Scheduler
+from anyseek.model.tokenizers.diffusion import Scheduler
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from anyseek.model.modalities.registry import DATA_FIELDS, MODALITIES, Content, 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.seam import FloatArray, Regions
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.mlp import is_mlp
+from anyseek.model.tokenizers.vqvae import is_mlp
 
 Array = npt.NDArray[Any]
 

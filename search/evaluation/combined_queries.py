@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.data.concepts import Split, base_concept
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import base_concept
 from anyseek.model.galleries.openmoji import read_concepts
-from anyseek.model.galleries.photos import read_photos
+from anyseek.model.galleries.photos import FOLDER, read_photos, read_views
 from anyseek.model.modalities.formats.color_palette import palette_of
 from anyseek.model.modalities.reading.decode import decode, decode_file, understand
 from anyseek.model.seam import Embedder, Sample, Value

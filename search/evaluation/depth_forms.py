@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file, understand
 from anyseek.model.modalities.reading.depth_forms import FAR_BRIGHT, INVERSE, NEAR_BRIGHT
 from anyseek.model.modalities.reading.normal_forms import FORMS as NORMAL_FORMS

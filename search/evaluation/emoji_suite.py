@@ -14,8 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.data.concepts import Concept, Split, base_concept, split_of
-from anyseek.model.data.emoji_art import Art, fetch_concepts, fetch_openmoji, fetch_vendor
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import (
+    Art,
+    Concept,
+    base_concept,
+    fetch_concepts,
+    fetch_openmoji,
+    fetch_vendor,
+    split_of,
+)
 from anyseek.model.galleries.openmoji import PICTURE_SIZE, draw_svg, line_drawing
 from anyseek.model.modalities.formats.color_palette import palette_of, stripes
 from anyseek.model.seam import Embedder, FloatArray, Sample, Value

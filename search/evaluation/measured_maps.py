@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.data.sources.measured import MeasuredSource
-from anyseek.model.data.sources.packs import PackOptions
+from anyseek.model.data.sources.packs import MeasuredSource, PackOptions
 from anyseek.model.seam import Regions, Sample, Value
 from anyseek.search.errors import NotAligned
 from anyseek.search.evaluation.aligned import evenly
@@ -45,7 +44,7 @@ def mapped_photos(folder: Path, most: int | None) -> Iterator[MappedPhotos]:
         packs = " and ".join(sorted({pack for pack, _ in _SOURCES.values()}))
         raise NotAligned(f"{folder} has none of the folders {packs}; docs/evaluation.md says what they hold")
     for name, (pack, modalities) in there.items():
-        source = MeasuredSource(pack, PackOptions(folder / pack, of=(name,)), pack)
+        source = MeasuredSource(pack, PackOptions(path=folder / pack, of=(name,)), pack)
         yield _of_source(name, source, modalities, min(most or _MOST, _MOST))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anyseek.model.colours.lab import to_lab
+from anyseek.model.colours.space import to_lab
 from anyseek.model.modalities.coco import LABELS, label_of
 from anyseek.model.modalities.drawings import ink
 from anyseek.model.modalities.formats.metadata import FIELDS, Metadata

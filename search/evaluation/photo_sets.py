@@ -1,6 +1,6 @@
 """The photos suite: queries for labelled photos by their labels' names, and for photos by their own edges.
 
-The photos are those of the source `photos` of data sets (`anyseek.model.data.sources.photos`).
+The photos are those of the source `photos` of data sets (`anyseek.model.data.sources.packs`).
 """
 
 import zlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.photos import Options, PhotosSource
+from anyseek.model.data.sources.packs import PhotosOptions, PhotosSource
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.modalities.formats.color_palette import palette_of
@@ -30,7 +30,7 @@ def photo_sets(folder: Path, most: int | None) -> list[tuple[AlignedSet, Aligned
     At most `most` photos a set. Raises `NotAligned` if there are no test photos in the shards in `folder`,
     `SourceUnavailable` if there are no shards or they cannot be read.
     """
-    photos = PhotosSource("photos", Options(folder))
+    photos = PhotosSource("photos", PhotosOptions(path=folder))
     tests, training = photos.keys(Split.TEST), photos.keys(Split.TRAIN)
     if not tests:
         raise NotAligned(f"{folder} has no test photos in its shards; docs/evaluation.md describes the layout")

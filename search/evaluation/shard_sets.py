@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from anyseek.model.data.codecs import attributes_of, decode_value
+from anyseek.model.data.contents import attributes_of, decode_value
 from anyseek.model.data.samples import Caption, Origin, Split
 from anyseek.model.data.shards import ATTRIBUTES, Entry, open_dataset, read_shard
 from anyseek.model.modalities.registry import MODALITIES

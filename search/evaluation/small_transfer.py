@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from anyseek.model.data.concepts import Split, split_of
-from anyseek.model.data.emoji_art import fetch_openmoji
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import fetch_openmoji, split_of
 from anyseek.model.galleries.openmoji import draw_svg, line_drawing
-from anyseek.model.galleries.photos import Photo, read_photos
+from anyseek.model.galleries.photos import FOLDER, Photo, read_photos, read_views
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Sample
 from anyseek.search.evaluation.aligned import AlignedSet, LazySamples, QuerySet, evenly

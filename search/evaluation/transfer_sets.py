@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from anyseek.model.data.samples import DataSample, Source, Split
-from anyseek.model.data.sources.captions import CaptionsSource
-from anyseek.model.data.sources.captions import Options as CaptionsOptions
-from anyseek.model.data.sources.measured import MeasuredSource
-from anyseek.model.data.sources.packs import PackOptions
-from anyseek.model.data.sources.photos import Options as PhotosOptions
-from anyseek.model.data.sources.photos import PhotosSource
-from anyseek.model.data.sources.sketches import SketchesSource
+from anyseek.model.data.sources.packs import (
+    CaptionsSource,
+    MeasuredSource,
+    PackOptions,
+    PhotosOptions,
+    PhotosSource,
+    SketchesSource,
+)
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.edge_detection import varied_canny
 from anyseek.model.seam import Sample, Value
@@ -72,7 +73,7 @@ IsWhole = Callable[[str], bool]
 
 def _captions(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[TransferSet]:
     """Yield a seeded choice of the test split as one gallery; every caption is a query, grouped by its source."""
-    source = CaptionsSource("captions", CaptionsOptions(folder / "captions"))
+    source = CaptionsSource("captions", PackOptions(path=folder / "captions"))
     keys = source.keys(Split.TEST)
     order = np.random.default_rng(0).permutation(len(keys))[: min(most or _CAPTIONED, _CAPTIONED)]
     chosen = [keys[place] for place in sorted(order.tolist())]
@@ -94,7 +95,7 @@ def _captions(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[Tra
 
 def _sketches(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[TransferSet]:
     path = folder / "sketches"
-    paired = SketchesSource("sketchy", PackOptions(path, of=("sketchy",)), _SHEET)
+    paired = SketchesSource("sketchy", PackOptions(path=path, of=("sketchy",)), _SHEET)
     photo_of = {key: key.rpartition("/")[0] for split in Split for key in paired.keys(split)}
     first = {photo: key for key, photo in reversed(photo_of.items())}  # a sample with each photo
     asking = evenly(_asking(paired, is_whole("sketchy")), most)
@@ -109,7 +110,7 @@ def _drawings(
     folder: Path, is_whole: IsWhole, most: int | None, paired: SketchesSource, photos: Sequence[str]
 ) -> Iterator[TransferSet]:
     """Strokes that ask for all photos of their class: Sketchy's photos, and test photos of `photos` if it is there."""
-    source = SketchesSource("quickdraw", PackOptions(folder / "sketches", of=("quickdraw",)), _SHEET)
+    source = SketchesSource("quickdraw", PackOptions(path=folder / "sketches", of=("quickdraw",)), _SHEET)
     drawn = {key: _label(source.sample(key)) for key in _asking(source, is_whole("quickdraw"))}
     things: dict[str, tuple[str, Callable[[], Sample]]] = {}
     for key in photos:
@@ -140,7 +141,7 @@ def _drawings(
 
 def _labelled_photos(folder: Path, labels: Collection[str]) -> dict[str, tuple[str, Callable[[], Sample]]]:
     """At most 20 test photos of each class that somebody drew."""
-    photos = PhotosSource("photos", PhotosOptions(folder, labelled=True))
+    photos = PhotosSource("photos", PhotosOptions(path=folder, labelled=True))
     found = defaultdict[str, list[str]](list)
     for key in photos.keys(Split.TEST):
         if (label := photos.shown_class(key)) in labels and label:
@@ -153,13 +154,13 @@ def _labelled_photos(folder: Path, labels: Collection[str]) -> dict[str, tuple[s
 
 
 def _depth(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[TransferSet]:
-    source = MeasuredSource("depth", PackOptions(folder / "depth", of=("nyu-depth-v2",)), "depth")
+    source = MeasuredSource("depth", PackOptions(path=folder / "depth", of=("nyu-depth-v2",)), "depth")
     yield _mapped("nyu-depth-v2", source, ("depth", "semseg"), is_whole, most)
 
 
 def _segmentation(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[TransferSet]:
     for name in ("clothing-co-parsing", "coco"):
-        source = MeasuredSource("segmentation", PackOptions(folder / "segmentation", of=(name,)), "segmentation")
+        source = MeasuredSource("segmentation", PackOptions(path=folder / "segmentation", of=(name,)), "segmentation")
         yield _mapped(name, source, ("semseg",), is_whole, most)
 
 
@@ -178,7 +179,7 @@ def _mapped(
 
 def _edges(folder: Path, is_whole: IsWhole, most: int | None) -> Iterator[TransferSet]:
     """Yield test photos of each source of the labelled ones, with their Canny edges as queries."""
-    source = PhotosSource("photos", PhotosOptions(folder / "photos"))
+    source = PhotosSource("photos", PhotosOptions(path=folder / "photos"))
     keys = defaultdict[str, list[str]](list)
     for key in source.keys(Split.TEST):
         keys[source.source_of(key)].append(key)

@@ -26,7 +26,7 @@ from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.samples import RawFile
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.processors import SHARING
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.model.home import default_home
 from anyseek.model.library.loading import load_model

@@ -4,32 +4,28 @@ import hashlib
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.data.codecs import read_file_value
+from anyseek.model.data.contents import read_file_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Split
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import DataSample, Shares, Split, StrictModel
 from anyseek.model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
 LICENCE = "Open Clip Art Library (openclipart.org) by its contributors, Creative Commons Public Domain Dedication"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options: `path` is the folder. Files smaller than `least_bytes` are left out: most are arrows and buttons.
+_LEAST_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
+_MOST_PIXELS = 2_000_000
 
-    Pictures of more than `most_pixels` are left out too.
-    """
+
+class ClipartOptions(StrictModel):
+    """`path`: the folder."""
 
     path: Path = Path("/usr/share/openclipart/png")
-    least_bytes: int = 2500
-    most_pixels: int = 2_000_000
 
 
 class ClipartSource:
@@ -37,11 +33,11 @@ class ClipartSource:
 
     licence = LICENCE
 
-    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+    def __init__(self, name: str, options: ClipartOptions, shares: Shares) -> None:
         """Lists the pictures. Raises `SourceUnavailable` if there are none."""
         self.name = name
         self._root, self._shares = options.path, shares
-        self._keys = find_clipart(options)
+        self._keys = find_clipart(options.path)
         if not self._keys:
             raise SourceUnavailable(f"{options.path} has no clip art; Debian's package openclipart-png has it")
         listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
@@ -57,10 +53,9 @@ class ClipartSource:
         return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
 
 
-def find_clipart(options: Options) -> list[str]:
+def find_clipart(folder: Path) -> list[str]:
     """The pictures' paths in the folder, sorted: neither tiny nor huge, by their files' sizes and headers."""
-    files = sorted(options.path.rglob("*.png"))
-    return [file.relative_to(options.path).as_posix() for file in files if _tells(file, options)]
+    return [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.png")) if _fits(file)]
 
 
 def trimmed(picture: ByteArray) -> ByteArray:
@@ -73,13 +68,13 @@ def trimmed(picture: ByteArray) -> ByteArray:
     return picture[top : rows.max() + margin + 1, left : columns.max() + margin + 1]
 
 
-def _tells(png: Path, options: Options) -> bool:
-    if png.stat().st_size < options.least_bytes:
+def _fits(png: Path) -> bool:
+    if png.stat().st_size < _LEAST_BYTES:
         return False
     with png.open("rb") as file:
         header = file.read(24)
     width, height = struct.unpack(">II", header[16:24])
-    return bool(width * height <= options.most_pixels)
+    return bool(width * height <= _MOST_PIXELS)
 
 
 def subject_of(key: str) -> str:
@@ -99,4 +94,4 @@ def series_of(key: str) -> str:
     return f"{path.parent.as_posix()}/{re.sub(r'[^a-z]+', ' ', path.stem.lower()).strip()}"
 
 
-CLIPART = SourceKind(Options, lambda name, options, place: ClipartSource(name, options, place.shares))
+CLIPART = SourceKind(lambda name, options, place: ClipartSource(name, options, place.shares), ClipartOptions)

@@ -16,19 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.data.codecs import read_file_value
-from anyseek.model.data.contents import ARRAYS, STORED, stored_content
+from anyseek.model.data.contents import ARRAYS, STORED, read_file_value, stored_content
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split
-from anyseek.model.data.splits import Shares
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split, StrictModel
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 
 
-@dataclass(frozen=True)
-class Options:
+class FolderOptions(StrictModel):
     """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
 
     path: Path
@@ -37,7 +34,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedSample:
     """One sample: its files by modality, the sidecar that describes it, and its split."""
 
     split: Split
@@ -49,25 +46,30 @@ class Found:
 class FolderSource:
     """Keys are paths in the folder; in an aligned one without the modality's folder and the ending."""
 
-    def __init__(self, name: str, options: Options, shares: Shares) -> None:
+    def __init__(self, name: str, options: FolderOptions, shares: Shares) -> None:
         """Lists the files. Raises `SourceUnavailable` if there are none."""
         self.name, self.licence = name, options.licence
         self._options = options
         if not options.path.is_dir():
             raise SourceUnavailable(f"{options.path} is not a folder")
-        self._found = dict(sorted(_scan(options.path, shares).items()))
-        if not self._found:
+        self._listed = dict(sorted(_scan(options.path, shares).items()))
+        if not self._listed:
             raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
-        self.origin = _digest(options.path, self._found)
+        self.origin = _digest(options.path, self._listed)
 
     def keys(self, split: Split) -> Sequence[str]:
-        return [key for key, found in self._found.items() if found.split is split]
+        return [key for key, listed in self._listed.items() if listed.split is split]
 
     def sample(self, key: str) -> DataSample:
-        found = self._found[key]
-        about = _read_sidecar(found.sidecar) if found.sidecar else {}
-        files = {**found.files, **_named_files(about, found)}
-        values = {m: read_file_value(m, path, self._classes(m, found)) for m, path in files.items()}
+        listed = self._listed[key]
+        about = _read_sidecar(listed.sidecar) if listed.sidecar else {}
+        files = {**listed.files, **_named_files(about, listed)}
+        values = {
+            modality: read_file_value(
+                modality, path, _read_classes(listed.classes[modality]) if modality in listed.classes else {}
+            )
+            for modality, path in files.items()
+        }
         if captions := _captions(about):
             values["caption"] = captions
         attributes = {"medium": self._options.medium, **about.get("attributes", {})}
@@ -75,11 +77,8 @@ class FolderSource:
             attributes["original_height"], attributes["original_width"] = values["rgb"].shape[:2]
         return DataSample(key, values, attributes)
 
-    def _classes(self, modality: str, found: Found) -> dict[int, str]:
-        return _read_classes(found.classes[modality]) if modality in found.classes else {}
 
-
-def _scan(root: Path, shares: Shares) -> dict[str, Found]:
+def _scan(root: Path, shares: Shares) -> dict[str, ListedSample]:
     """Every sample by key."""
     parts = [folder.name for folder in _sub_folders(root)]
     if not parts or set(parts) - set(Split):
@@ -91,7 +90,7 @@ def _scan(root: Path, shares: Shares) -> dict[str, Found]:
     }
 
 
-def _scan_part(root: Path) -> dict[str, Found]:
+def _scan_part(root: Path) -> dict[str, ListedSample]:
     contents = {field_content(canonical(folder.name)) for folder in _sub_folders(root)}
     aligned = any(content is not None and STORED[content] is not ARRAYS for content in contents)
     return _scan_aligned(root) if aligned else _scan_plain(root)
@@ -101,7 +100,7 @@ def _sub_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir())
 
 
-def _scan_aligned(root: Path) -> dict[str, Found]:
+def _scan_aligned(root: Path) -> dict[str, ListedSample]:
     """Raises `SourceUnavailable` for two files of one modality and sample, and for a folder named as nothing known."""
     files: dict[str, dict[str, Path]] = {}
     classes: dict[str, Path] = {}
@@ -115,7 +114,7 @@ def _scan_aligned(root: Path) -> dict[str, Found]:
                 other = files.setdefault(key, {}).setdefault(modality, path)
                 if other != path:
                     raise SourceUnavailable(f"{other} and {path} are both {modality} of {key}; keep one of them")
-    return {key: Found(Split.TRAIN, paths, classes) for key, paths in files.items()}
+    return {key: ListedSample(Split.TRAIN, paths, classes) for key, paths in files.items()}
 
 
 def _suffixes_in(folder: Path) -> tuple[str, ...]:
@@ -128,7 +127,7 @@ def _suffixes_in(folder: Path) -> tuple[str, ...]:
         raise SourceUnavailable(f"the folder {folder}: {error}") from error
 
 
-def _scan_plain(root: Path) -> dict[str, Found]:
+def _scan_plain(root: Path) -> dict[str, ListedSample]:
     """Pictures that no sidecar names as another modality of its own picture."""
     pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     sidecars = {path: path.with_suffix(".json") for path in pictures if path.with_suffix(".json").is_file()}
@@ -139,7 +138,7 @@ def _scan_plain(root: Path) -> dict[str, Found]:
         if (other := path.parent / str(name)) != path
     }
     return {
-        path.relative_to(root).as_posix(): Found(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
+        path.relative_to(root).as_posix(): ListedSample(Split.TRAIN, {"rgb": path}, sidecar=sidecars.get(path))
         for path in pictures
         if path not in named
     }
@@ -164,17 +163,17 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     return about
 
 
-def _named_files(about: Mapping[str, Any], found: Found) -> dict[str, Path]:
+def _named_files(about: Mapping[str, Any], listed: ListedSample) -> dict[str, Path]:
     """The further files that a sidecar names, beside it. Raises `SampleInvalid`."""
     named = about.get("modalities", {})
     if not isinstance(named, dict):
-        raise SampleInvalid(f"{found.sidecar} must name files by modality")
-    folder = found.files["rgb"].parent
+        raise SampleInvalid(f"{listed.sidecar} must name files by modality")
+    folder = listed.files["rgb"].parent
     for modality, name in named.items():
         inside = isinstance(name, str) and (folder / name).resolve().is_relative_to(folder.resolve())
         if not inside or Path(str(name)).suffix.lower() not in stored_content(canonical(modality)).suffixes:
             raise SampleInvalid(
-                f"{found.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
+                f"{listed.sidecar} names {name!r} as {modality}: it must be a file of that kind next to the sidecar"
             )
     return {canonical(modality): folder / name for modality, name in named.items()}
 
@@ -195,12 +194,12 @@ def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
     return tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip())
 
 
-def _digest(root: Path, found: Mapping[str, Found]) -> str:
+def _digest(root: Path, listed: Mapping[str, ListedSample]) -> str:
     """What stands for the files: how many samples, and a digest of names and sizes."""
-    files = {path for sample in found.values() for path in [*sample.files.values(), *sample.classes.values()]}
-    paths = sorted(files | {sample.sidecar for sample in found.values() if sample.sidecar})
+    files = {path for sample in listed.values() for path in [*sample.files.values(), *sample.classes.values()]}
+    paths = sorted(files | {sample.sidecar for sample in listed.values() if sample.sidecar})
     lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
-    return f"{len(found)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
+    return f"{len(listed)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
 
-FOLDER = SourceKind(Options, lambda name, options, place: FolderSource(name, options, place.shares))
+FOLDER = SourceKind(lambda name, options, place: FolderSource(name, options, place.shares), FolderOptions)

@@ -27,8 +27,7 @@ from anyseek.model.modalities.registry import MODALITIES, Content
 from anyseek.model.network.config import FourMConfig, ModalityConfig
 from anyseek.model.seam import Regions, Value
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.image_vqvae import ImageDecoder
-from anyseek.model.tokenizers.outputs import logits_to_labels
+from anyseek.model.tokenizers.image_vqvae import ImageDecoder, logits_to_labels
 
 CLASSES = "classes"  # the manifest's key: by modality the name of each label
 _VALUES: dict[Content, ToValue] = {

@@ -30,8 +30,7 @@ from anyseek.model.fourm.published import names
 from anyseek.model.modalities.formats.human_poses import HumanPose
 from anyseek.model.modalities.formats.sam_instances import QueryPoint
 from anyseek.model.network.config import ConfigInvalid, FourMConfig
-from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
-from anyseek.model.tokenizers.outputs import logits_to_masks
+from anyseek.model.tokenizers.image_vqvae import ImageVQVAE, logits_to_masks
 
 JOINTS = 23
 _MASK_GRID = (4, 4)

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from anyseek.model.bridges.embedder import CAPTION, DRAWING, PHOTO, looks_of
 from anyseek.model.bridges.space import features_of
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Workshop, labelled_sample
-from anyseek.model.data.plan import Job, make_plan
+from anyseek.model.data.making import Job, Workshop, labelled_sample, make_plan
 from anyseek.model.data.samples import DataSample, Origin, Split
 from anyseek.model.fourm.bundled.layout import INPUTS
 from anyseek.model.modalities.formats.metadata import Metadata

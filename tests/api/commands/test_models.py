@@ -14,7 +14,7 @@ import pytest
 
 from anyseek.model.fourm.published import names
 from anyseek.model.fourm.published.store import MODEL_FILE, folder_of
-from anyseek.model.galleries.demo import FOLDER
+from anyseek.model.galleries.photos import FOLDER
 from anyseek.model.openclip.files import is_installed
 from tests.model.fourm.published.local_hub import LocalHub, serving
 from tests.model.openclip.making import make_folder

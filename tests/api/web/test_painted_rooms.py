@@ -9,7 +9,7 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.service import Service, ServiceSettings
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.seam import Regions
 from anyseek.search.settings import Limits, Settings

@@ -32,7 +32,7 @@ from anyseek.model.modalities.formats.metadata import Metadata
 from anyseek.model.modalities.formats.sam_instances import MaskInstance, QueryPoint
 from anyseek.model.modalities.formats.spans import FormatInvalid, TextStates
 from anyseek.model.network.config import PUBLISHED_MODALITIES, ConfigInvalid, EmbeddingKind, ModalityConfig
-from anyseek.model.tokenizers.samplers import Scheduler
+from anyseek.model.tokenizers.diffusion import Scheduler
 from anyseek.model.tokenizers.text import TextTokenizer
 from tests.model.fourm.published.values import PICTURE, VALUES
 

@@ -36,12 +36,6 @@ def test_positions_are_interpolated_on_other_grids() -> None:
     torch.testing.assert_close(encoder(image) - encoder.proj(image), expected, atol=1e-5, rtol=0)
 
 
-def test_the_position_table_is_stored_but_not_trained() -> None:
-    encoder = _encoder()
-    assert "pos_emb" in encoder.state_dict()
-    assert not encoder.pos_emb.requires_grad
-
-
 def test_patches_are_laid_out_by_channel_row_and_column() -> None:
     decoder = ViTDecoder(ViTShape(16, 0, 2, post_mlp=False), channels=2, grid=3, patch=4, out_conv=False)
     torch.nn.init.zeros_(decoder.out_proj.weight)

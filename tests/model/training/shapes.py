@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from anyseek.model.checkpoints.files import save_checkpoint
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split, shard_key
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
 from anyseek.model.modalities.formats.boxes import Box, LabelledBox

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from anyseek.api.commands.eval_output import combined_lines
-from anyseek.model.data.concepts import Concept, Split, split_of
-from anyseek.model.data.emoji_art import Art
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import Art, Concept, split_of
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.evaluation import combined_queries, emoji_suite
 from anyseek.search.evaluation.combined_queries import CombinedRow, NegativeRow, measure_combined

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.model.data.concepts import Concept, Split, base_concept, split_of
-from anyseek.model.data.emoji_art import Art
 from anyseek.model.data.errors import SourceUnavailable
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import Art, Concept, base_concept, split_of
 from anyseek.model.errors import WeightsMissing
 from anyseek.model.galleries.openmoji import draw_svg, line_drawing
 from anyseek.model.hashing import HashingEmbedder

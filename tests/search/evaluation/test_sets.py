@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anyseek.model.data.codecs import entry_of
-from anyseek.model.data.concepts import split_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.errors import SourceUnavailable
 from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, write_manifest
+from anyseek.model.data.sources.emoji import split_of
 from anyseek.model.hashing import HashingEmbedder
 from anyseek.search.errors import NotAligned
 from anyseek.search.evaluation.emoji_suite import emoji_sets

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.model.data.concepts import Split, split_of
-from anyseek.model.data.emoji_art import Art
+from anyseek.model.data.samples import Split
+from anyseek.model.data.sources.emoji import Art, split_of
 from anyseek.model.downloads.wheels import DownloadFailed
 from anyseek.model.encoders.baselines import Encoders, look_once
 from anyseek.model.errors import WeightsMissing

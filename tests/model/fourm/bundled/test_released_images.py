@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anyseek.model.errors import WeightsMissing
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.library.loading import load_model
 from anyseek.model.modalities.reading.decode import decode_file
 from anyseek.model.modalities.reading.encoded import FileLimits

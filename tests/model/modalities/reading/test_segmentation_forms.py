@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.class_tables import COLOUR, TABLES
 from anyseek.model.modalities.reading.decode import understand
 from anyseek.model.modalities.reading.documents import parse_legend

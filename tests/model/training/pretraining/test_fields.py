@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import DataSample
 from anyseek.model.modalities.formats.layout import Keep
 from anyseek.model.network.config import EmbeddingKind, ModalityConfig

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anyseek.model.data.build import build
-from anyseek.model.data.codecs import decode_value, encode_value, sample_of
+from anyseek.model.data.contents import decode_value, encode_value, sample_of
 from anyseek.model.data.errors import SampleInvalid
 from anyseek.model.data.recipe import read_recipe
 from anyseek.model.data.samples import Split

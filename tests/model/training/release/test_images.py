@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anyseek.model.checkpoints.files import load_image_decoder, save_checkpoint
-from anyseek.model.data.codecs import entry_of
+from anyseek.model.data.contents import entry_of
 from anyseek.model.data.samples import DataSample, Split
 from anyseek.model.data.shards import DataSet, Shard, ShardWriter, SourceRecord, write_manifest
 from anyseek.model.network.config import EmbeddingKind, FourMConfig, ModalityConfig

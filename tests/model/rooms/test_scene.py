@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyseek.model.rooms.camera import Camera
+from anyseek.model.rooms.scene import Camera
 
 angles = st.floats(-1.2, 1.2)
 

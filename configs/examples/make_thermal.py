@@ -1,4 +1,4 @@
-"""Make example data for docs/add-a-modality.md: python -m anyseek.model.galleries.make_thermal --out FOLDER.
+"""Make example data for docs/add-a-modality.md: python configs/examples/make_thermal.py --out FOLDER.
 
 The gallery `rooms` as a folder of aligned files with one modality that Anyseek does not know: made-up thermal pictures,
 grey, brighter is warmer. Lamps, people and radiators glow, windows and fridges are cold, everything else is as warm as
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from anyseek.model.data.samples import Split
-from anyseek.model.galleries.demo import FOLDER, read_views
+from anyseek.model.galleries.photos import FOLDER, read_views
 from anyseek.model.modalities.drawings import ByteArray
 
 SPLITS = {Split.TRAIN: 210, Split.VAL: 40, Split.TEST: 50}  # views, in this order
