@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -28,7 +28,7 @@ from anyseek.search.answers.paging import BadCursor, count_seen
 from anyseek.search.answers.results import Results
 from anyseek.search.assets import PictureOf
 from anyseek.search.engine import SearchEngine
-from anyseek.search.errors import AnyseekError, CollectionNotFound, IndexUnavailable
+from anyseek.search.errors import CollectionNotFound, IndexUnavailable
 from anyseek.search.query.query import Part, Query
 from anyseek.search.settings import Limits
 from anyseek.search.telemetry.metrics import Stage, timed
@@ -36,6 +36,7 @@ from anyseek.search.telemetry.metrics import Stage, timed
 K = TypeVar("K", bound=Hashable)
 Q = TypeVar("Q")
 A = TypeVar("A")
+T = TypeVar("T")
 
 
 _MOST_TOGETHER = 32
@@ -193,17 +194,20 @@ def answer_together(service: Service, like: Like, batch: Sequence[Waiting]) -> l
 
 def _answers(service: Service, like: Like, batch: Sequence[Waiting]) -> list[bytes | Exception]:
     engine, pictures = service.engine_for(like.collection), service.pictures_of(like.collection)
-    read = [call.context.run(_attempt, call.query, engine, service.limits, pictures) for call in batch]
-    sound = [query for query in read if isinstance(query, Query)]
+    outcomes: list[Any] = [
+        call.context.run(_attempt, _decoded, call.query, engine, service.limits, pictures) for call in batch
+    ]
+    sound = [query for query in outcomes if isinstance(query, Query)]
     if len(batch) == 1:
         found = iter(batch[0].context.run(_found, engine, like.collection, sound))
     else:
         # Nothing is decoded here, and a client that leaves gives up its own answer alone.
         with spending(Budget(0, 0.0)):
             found = iter(_found(engine, like.collection, sound))
+    outcomes = [next(found) if isinstance(outcome, Query) else outcome for outcome in outcomes]
     return [
-        _written(next(found), call.paths, service.limits) if isinstance(query, Query) else query
-        for call, query in zip(batch, read, strict=True)
+        _attempt(results_json, outcome, call.paths, service.limits) if isinstance(outcome, Results) else outcome
+        for call, outcome in zip(batch, outcomes, strict=True)
     ]
 
 
@@ -233,9 +237,9 @@ def _decoded(query: Query, engine: SearchEngine, limits: Limits, pictures: Pictu
         return decoded(query, limits, engine.embedder, pictures)
 
 
-def _attempt(query: Query, engine: SearchEngine, limits: Limits, pictures: PictureOf) -> Query | Exception:
+def _attempt(work: Callable[..., T], *given: Any) -> T | Exception:
     try:
-        return _decoded(query, engine, limits, pictures)
+        return work(*given)
     except Exception as error:  # noqa: BLE001  it is this query's alone, and its caller gets it
         return error
 
@@ -251,20 +255,4 @@ def _found(engine: SearchEngine, collection: str, queries: Sequence[Query]) -> S
     except Exception as error:  # noqa: BLE001  its caller gets it
         if len(queries) == 1:
             return [error]
-    return [_found_alone(engine, collection, query) for query in queries]
-
-
-def _found_alone(engine: SearchEngine, collection: str, query: Query) -> Results | Exception:
-    try:
-        return engine.query(collection, query)
-    except Exception as error:  # noqa: BLE001  its caller gets it
-        return error
-
-
-def _written(outcome: Results | Exception, paths: bool, limits: Limits) -> bytes | Exception:
-    if isinstance(outcome, Exception):
-        return outcome
-    try:
-        return results_json(outcome, paths, limits)
-    except AnyseekError as error:
-        return error
+    return [_attempt(engine.query, collection, query) for query in queries]

@@ -66,15 +66,6 @@ class _Standing:
 
 
 @dataclass(frozen=True)
-class _Standings:
-    """How all items stand in the query, and without each of its parts and words; None if nothing wanted is left."""
-
-    whole: _Standing
-    without_parts: Mapping[Place, _Standing | None]
-    without_words: Sequence[_Standing | None]
-
-
-@dataclass(frozen=True)
 class _Measured:
     """What the variants of the rankings find, by the ranking's number and the variant's, and the orders of words.
 
@@ -119,8 +110,8 @@ class Explainer:
         measured = self._measure(snapshot, planned, variants, own_values, list(subjects))
         own = (part for part in planned.query.parts if part.collection in (None, snapshot.head.name))
         likened = _by_keys(snapshot, [part.item for part in own if part.item is not None])
-        standings = _standings(planned, measured)
-        return tuple(_explanation(planned, measured, standings, item, likened) for item in subjects.values())
+        whole, left = _standings(planned, measured)
+        return tuple(_explanation(planned, measured, whole, left, item, likened) for item in subjects.values())
 
     def _values(
         self, planned: PlannedQuery, variants: Mapping[Place, Plan], values: PartVectors, tuned: TunedSpaces
@@ -234,45 +225,67 @@ def _variants(planned: PlannedQuery) -> dict[Place, Plan]:
             alone = (replace(part, weight=1.0),)
             found[number, _alone(place)] = replace(whole, parts=alone, fusion=Fusion.LATE)
             others = whole.parts[:place] + whole.parts[place + 1 :]
-            if _finds(others, whole.parts):
+            # What is left has to ask for the same kind of thing: for what is wanted, if anything was.
+            wants = any(part.weight > 0 for part in whole.parts)
+            if any(part.weight > 0 if wants else part.weight for part in others):
                 fusion = Fusion.LATE if whole.fusion is Fusion.JOINT and len(others) == 1 else whole.fusion
                 found[number, _rest(place)] = replace(whole, parts=others, fusion=fusion)
     return found
 
 
-def _finds(others: Sequence[Part], parts: Sequence[Part]) -> bool:
-    """Whether some of the parts of a ranking ask for the same kind of thing: for what is wanted, if anything was."""
-    wants = any(part.weight > 0 for part in parts)
-    return any(part.weight > 0 if wants else part.weight for part in others)
+def _standings(planned: PlannedQuery, measured: _Measured) -> tuple[_Standing, Mapping[Place, _Standing | None]]:
+    """How all items stand in the query, and without each of its parts, words being those of the ranking after the last.
 
-
-def _standings(planned: PlannedQuery, measured: _Measured) -> _Standings:
-    without_parts: dict[Place, _Standing | None] = {}
+    A standing is None if nothing wanted is left.
+    """
+    without: dict[Place, _Standing | None] = {}
+    if planned.is_one_ranking:
+        for place in range(len(planned.rankings[0].parts)):
+            there = (0, _rest(place))
+            without[0, place] = _one_ranking(measured, there) if there in measured.found else None
+        return _one_ranking(measured, (0, _WHOLE)), without
+    # What is asked in several spaces has a ranking in each.
+    spaces = max(1, len(planned.query.spaces))
+    apart = len(planned.rankings) // spaces
     for number, ranking in enumerate(planned.rankings):
         for place in range(len(ranking.parts)):
             check_wanted()
-            without_parts[number, place] = _without_part(planned, measured, number, place)
-    without_words = [_without_words(planned, measured, number) for number in range(len(planned.query.words))]
-    return _Standings(_whole(planned, measured), without_parts, without_words)
+            others = [_as_asked(planned, number, part) for part in ranking.parts]
+            del others[place]
+            weight, instead = weight_of(others) / spaces, dict[int, Ranking | None]()
+            for alike in range(number % apart, len(planned.rankings), apart):
+                found = measured.found.get((alike, _rest(place)))
+                instead[alike] = None if found is None else replace(found, weight=weight)
+            without[number, place] = _added(_weighted(planned, measured, instead))
+    last = len(planned.rankings)
+    for place in range(len(planned.query.words)):
+        without[last, place] = _added(_weighted(planned, measured, {last + place: None}))
+    whole = _added(_weighted(planned, measured, {}))
+    assert whole is not None, "a query of several rankings wants one of them"
+    return whole, without
 
 
 def _explanation(
-    planned: PlannedQuery, measured: _Measured, standings: _Standings, item: Item, likened: Mapping[str, Item]
+    planned: PlannedQuery,
+    measured: _Measured,
+    whole: _Standing,
+    without: Mapping[Place, _Standing | None],
+    item: Item,
+    likened: Mapping[str, Item],
 ) -> Explanation:
-    whole = standings.whole
     score = whole.scores.get(item.id, 0.0)
     shares = []
     for number, ranking in enumerate(planned.rankings):
         for place, part in enumerate(ranking.parts):
             alone = _one_ranking(measured, (number, _alone(place)))
-            rest = standings.without_parts[number, place]
-            share = _part_share(_as_asked(planned, number, part), ranking.space.name, item, alone, rest, score)
+            rest, asked = without[number, place], _as_asked(planned, number, part)
+            share = _part_share(asked, ranking.space.name, item, alone, rest, score)
             codes = measured.codes[number].shared(place, item.id)
             names = measured.names[number].shared(place, item.id)
             shares.append(replace(share, words=shared_words(part, item, likened), names=names, codes=codes))
     for number, part in enumerate(planned.query.words):
-        rest = standings.without_words[number]
-        share = _part_share(part, None, item, _Standing({}, _ranks(measured.by_words[number])), rest, score)
+        rest, alone = without[len(planned.rankings), number], _Standing({}, _ranks(measured.by_words[number]))
+        share = _part_share(part, None, item, alone, rest, score)
         shares.append(replace(share, words=shared_words(part, item, likened)))
     rankings = () if planned.is_one_ranking else _ranking_shares(planned, measured, item)
     together = measured.codes[0].together(item.id) if planned.is_one_ranking else None
@@ -315,48 +328,15 @@ def _ranks(ranking: Ranking) -> dict[int, int]:
     return dict(zip(ranking.ids.tolist(), ranking.ranks.tolist(), strict=True))
 
 
-def _whole(planned: PlannedQuery, measured: _Measured) -> _Standing:
-    if planned.is_one_ranking:
-        return _one_ranking(measured, (0, _WHOLE))
-    added = _added(_weighted(planned, measured, {}))
-    assert added is not None, "a query of several rankings wants one of them"
-    return added
-
-
-def _without_part(planned: PlannedQuery, measured: _Measured, number: int, place: int) -> _Standing | None:
-    """How items stand without one part of a ranking; None if nothing wanted is left."""
-    there = (number, _rest(place))
-    if planned.is_one_ranking:
-        return _one_ranking(measured, there) if there in measured.found else None
-    others = [_as_asked(planned, number, part) for part in planned.rankings[number].parts]
-    del others[place]
-    # What is asked in several spaces has a ranking in each.
-    spaces = max(1, len(planned.query.spaces))
-    apart = len(planned.rankings) // spaces
-    alike = range(number % apart, len(planned.rankings), apart)
-    weight = weight_of(others) / spaces
-    left = _weighted(planned, measured, {one: _changed(measured, (one, _rest(place)), weight) for one in alike})
-    return _added(left)
-
-
-def _changed(measured: _Measured, place: Place, weight: float) -> tuple[float, Ranking] | None:
-    return (weight, measured.found[place]) if place in measured.found else None
-
-
-def _without_words(planned: PlannedQuery, measured: _Measured, number: int) -> _Standing | None:
-    return _added(_weighted(planned, measured, {len(planned.rankings) + number: None}))
-
-
-def _weighted(
-    planned: PlannedQuery, measured: _Measured, instead: Mapping[int, tuple[float, Ranking] | None]
-) -> list[Ranking]:
+def _weighted(planned: PlannedQuery, measured: _Measured, instead: Mapping[int, Ranking | None]) -> list[Ranking]:
     """The rankings of a query with their weights, those of words last; `instead` replaces some, or leaves them out."""
     nothing = ranking_of_words([], 0.0)
     found = [measured.found.get((number, _WHOLE), nothing) for number in range(len(planned.rankings))]
-    changed = {number: one for number, one in instead.items() if one is not None and number < len(found)}
-    weights = [changed[number][0] if number in changed else weight for number, weight in enumerate(planned.weights)]
-    rankings = [changed[number][1] if number in changed else one for number, one in enumerate(found)]
-    every = replace(planned, weights=tuple(weights)).weighted(rankings, measured.by_words)
+    weights = list(planned.weights)
+    for number, other in instead.items():
+        if other is not None:
+            found[number], weights[number] = other, other.weight
+    every = replace(planned, weights=tuple(weights)).weighted(found, measured.by_words)
     return [ranking for number, ranking in enumerate(every) if instead.get(number, ranking) is not None]
 
 

@@ -46,7 +46,14 @@ class Plan:
 def checked_parts(query: Query, embedder: Embedder, limits: Limits) -> tuple[Part, ...]:
     """The parts of a query of an allowed size, with canonical names. Raises `BadQuery`, `LimitExceeded`."""
     check_sizes(query, limits)
-    return tuple(_checked(part, embedder) for part in query.contents)
+    return tuple(
+        replace(
+            part,
+            modality=part.modality and _modality(part.modality, embedder),
+            value=rounded(part.value) if isinstance(part.value, Regions) else part.value,
+        )
+        for part in query.contents
+    )
 
 
 def plan(
@@ -63,13 +70,6 @@ def plan(
     if fusion is Fusion.LATE:
         parts = _shared(parts, embedder.spaces[space.name])
     return Plan(parts, space, fusion, where, depth)
-
-
-def _checked(part: Part, embedder: Embedder) -> Part:
-    if part.modality is None:
-        return part
-    value = rounded(part.value) if isinstance(part.value, Regions) else part.value
-    return replace(part, modality=_modality(part.modality, embedder), value=value)
 
 
 def _fitted(part: Part, space: SpaceHead) -> Part:
@@ -130,19 +130,6 @@ def _fusion(query: Query, parts: Sequence[Part], embedder: Embedder) -> Fusion:
 
 def _not_joinable(parts: Sequence[Part]) -> str | None:
     """Why the parts cannot go through the encoder together; None if they can."""
-    apart = _not_alike(parts)
-    if apart:
-        return apart
-    for part in parts:
-        if part.weight <= 0:
-            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
-        if part.weight != parts[0].weight:
-            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
-    return None
-
-
-def _not_alike(parts: Sequence[Part]) -> str | None:
-    """Why the parts are not content of different modalities; None if they are."""
     modalities: set[str | None] = set()
     for part in parts:
         if part.item is not None:
@@ -152,15 +139,25 @@ def _not_alike(parts: Sequence[Part]) -> str | None:
         if part.modality in modalities:
             return f"there are two parts of {part.modality}, and the encoder takes one of each modality"
         modalities.add(part.modality)
+        if part.weight <= 0:
+            return f"{part.modality} has the weight {part.weight:g}, and only weights above 0 can be joined"
+        if part.weight != parts[0].weight:
+            return f"{part.modality} has another weight than {parts[0].modality}, and the encoder knows no weights"
     return None
 
 
 def _space(query: Query, parts: tuple[Part, ...], head: Head, embedder: Embedder) -> SpaceHead:
-    spaces = {space.name: space for space in head.spaces}
     if query.space is not None:
-        named = named_space(query.space, head)
-        _check_known(named, parts, embedder)
-        return named
+        held = named_space(query.space, head)
+        space = embedder.spaces.get(held.name)
+        for part in parts:
+            if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
+                raise BadQuery(
+                    f"the space {held.name!r} knows nothing of {part.modality}; it knows "
+                    f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
+                )
+        return held
+    spaces = {space.name: space for space in head.spaces}
     if any(part.vector is not None for part in parts) and len(spaces) > 1:
         raise BadQuery(f"a part is a vector; name the space that it belongs to: {', '.join(sorted(spaces))}")
     heaviest = max(parts, key=lambda part: abs(part.weight))  # the first of equals
@@ -184,17 +181,6 @@ def default_among(held: Collection[str], modality: str, embedder: Embedder, othe
             return space.name
         space = embedder.spaces.get(space.instead or "")
     return None
-
-
-def _check_known(held: SpaceHead, parts: Sequence[Part], embedder: Embedder) -> None:
-    """Raises `BadQuery` if the space cannot tell values of a part's modality apart."""
-    space = embedder.spaces.get(held.name)
-    for part in parts:
-        if space is not None and space.modalities is not None and part.modality and not space.knows(part.modality):
-            raise BadQuery(
-                f"the space {held.name!r} knows nothing of {part.modality}; it knows "
-                f"{', '.join(sorted(space.modalities))}; ask without a space, or name another"
-            )
 
 
 def home_of(modality: str, head: Head, embedder: Embedder) -> SpaceHead:
