@@ -1,11 +1,9 @@
 """Collections and items as frozen dataclasses; queries and results are `Query` and `Results`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -123,11 +121,6 @@ class Item:
     def version(self) -> str:
         """A name for its state: another after each change, and when the key is given to another item."""
         return f"{self.id}-{self.revision}"
-
-    @cached_property
-    def told_size(self) -> int:
-        """How many characters its caption has and its attributes have as JSON; kept, as items are that many ask for."""
-        return len(self.caption or "") + len(json.dumps(dict(self.attributes)))
 
     @property
     def path(self) -> str | None:

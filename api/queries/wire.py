@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyseek.model.modalities.reading.encoded import read_file
 from anyseek.model.modalities.reading.errors import BadText
 from anyseek.model.modalities.registry import Content, resolve
 from anyseek.search.answers.results import Fusion as Fusion
@@ -63,6 +62,8 @@ def to_json(members: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if file is not None:
         if "data" in said:
             raise BadQuery(f"a part has the file {file} and data; give exactly one")
+        from anyseek.model.modalities.reading.encoded import read_file  # which imports numpy
+
         said = {"name": str(file)} | said | {"data": read_file(Path(file), limits, str(file))}
     if isinstance(said.get("mask"), bytes):
         said["mask"] = base64.b64encode(said["mask"]).decode("ascii")
