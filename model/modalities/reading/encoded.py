@@ -5,7 +5,7 @@ import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from anyseek.model.config_reader import Positive
 from anyseek.model.modalities.reading.budget import Budget
@@ -16,9 +16,11 @@ from anyseek.model.modalities.reading.errors import (
     TooManyPixels,
     UnknownForm,
 )
-from anyseek.model.seam import Value
 
 WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
+
+if TYPE_CHECKING:
+    from anyseek.model.seam import Value  # whose numpy settings and clients do without
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Understood:
 class Reading:
     """A file's value, and what was understood of it; None where a file of that modality leaves nothing open."""
 
-    value: Value
+    value: "Value"
     understood: Understood | None = None
 
 
