@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -60,24 +59,19 @@ class Progress(Protocol):
 
     def scanned(self, inputs: int) -> None:
         """Called when more inputs were found, with their number."""
-        ...
 
     def started(self, inputs: int) -> None:
         """Called when the scan is complete, with the number of waiting inputs."""
-        ...
 
     def settled(self, inputs: int) -> None:
         """Called when more inputs are done or quarantined, with their number."""
-        ...
 
 
 class SilentProgress:
     """Implements `Progress` for jobs that nobody watches from here: the catalogue has their counts."""
 
     def scanned(self, inputs: int) -> None: ...
-
     def started(self, inputs: int) -> None: ...
-
     def settled(self, inputs: int) -> None: ...
 
 
@@ -130,7 +124,15 @@ class Owner:
 
     def living(self, session: Session) -> Callable[[str], bool]:
         """Tells whether the owner of a name lives, as `session` sees it."""
-        return partial(self._lives, session)
+
+        def lives(name: str) -> bool:
+            is_of_here = name.partition(".")[0] == self._place
+            if is_of_here and not alive(self._path(name)):
+                self._path(name).unlink(missing_ok=True)  # the lock file of a dead one
+                return False
+            return leases.is_heard_of(session, name)
+
+        return lives
 
     def stop(self) -> None:
         """Have the run end at its next step, from any thread; its job stays as it is."""
@@ -140,14 +142,6 @@ class Owner:
         """Raises `JobStopped` once `stop` was called."""
         if self._stopped.is_set() or self._told_to_stop():
             raise JobStopped("this process is stopping; the job goes on when another process that can run it starts")
-
-    def _lives(self, session: Session, name: str) -> bool:
-        """Whether the owner is alive; the lock file of a dead one is removed."""
-        is_of_here = name.partition(".")[0] == self._place
-        if is_of_here and not alive(self._path(name)):
-            self._path(name).unlink(missing_ok=True)
-            return False
-        return leases.is_heard_of(session, name)
 
     def _renew(self) -> None:
         with self.database.write() as session:

@@ -19,7 +19,7 @@ from anyseek.search.query.query import Part as Part
 from anyseek.search.query.query import Query as Query
 
 Attributes = Mapping[str, Any]
-PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.predicted`)
+PREDICTED = "predicted"  # the member of attributes that nobody writes (`anyseek.indexer.attributes`)
 IdArray = npt.NDArray[np.int64]
 
 
@@ -134,7 +134,7 @@ class NewItem:
     """A sample to write: its row, assets, and raw vector in every space of the collection.
 
     `stamp` tells later whether its files have changed, None if they have to be read for that
-    (`anyseek.indexer.stamps`).
+    (`anyseek.indexer.source_inputs`).
     """
 
     key: str

@@ -36,7 +36,7 @@ from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.image_vqvae import ImageDecoder, ImageVQVAE
 from anyseek.model.tokenizers.text import TextTokenizer
 from anyseek.model.tokenizers.vqvae import VQVAE
-from anyseek.model.training.pretraining.vocabulary import make_vocabulary, save_vocabulary
+from anyseek.model.training.pretraining.plan import make_vocabulary, save_vocabulary
 from tests.golden.weights import fill_weights
 
 _LENGTHS = {VISUAL: 1280, SEMANTIC: 384}

@@ -1,15 +1,22 @@
-"""Towers with random weights, and a bundle with them, as `anyseek.model.training.towers.fit` writes both."""
+"""Towers with random weights, and a bundle with them."""
 
 from pathlib import Path
 
 import torch
 
-from anyseek.model.towers.space import CLASSES_FILE, FILE, Shape, Towers, save_classes, save_towers
-from anyseek.model.training.towers.bundling import write_bundle
-from anyseek.model.training.towers.fit import WEIGHTS
+from anyseek.model.towers.space import CLASSES_FILE, FILE, Shape, Towers, Weights, save_classes, save_towers
+from anyseek.model.training.release import write_towers
 from tests.random_bundle import write_random_bundle
 
 SHAPE = Shape(looks=24, seen=32, hidden=16, learned=8)
+# Those of the towers that ship.
+WEIGHTS = {
+    "rgb": Weights(whole=1.0, places=1.0, learned=1.5),
+    "caption": Weights(words=1.0, learned=1.2),
+    "canny_edge": Weights(whole=1.0, places=0.75),
+    **dict.fromkeys(("depth", "normal", "semseg", "bounding_boxes"), Weights(whole=1.0, places=2.0)),
+    "color_palette": Weights(whole=1.0),
+}
 
 
 def write_bundle_with_towers(folder: Path) -> None:
@@ -17,7 +24,7 @@ def write_bundle_with_towers(folder: Path) -> None:
     network = folder.with_name("network")
     write_random_bundle(network)
     write_random_towers(network.parent)
-    write_bundle(network.parent / FILE, network, folder)
+    write_towers(network.parent / FILE, network, folder)
 
 
 def write_random_towers(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and body limits.
+"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and limits.
 
 `anyseek.api.app` has the order of all middleware.
 """
@@ -13,16 +13,21 @@ from contextlib import ExitStack
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import Unauthenticated
+from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
+from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
-from anyseek.api.http.rates import Rates
-from anyseek.api.http.security import Admitted, Guardian
+from anyseek.api.http.security import Admitted, Guardian, Rates
+from anyseek.model.modalities.reading.budget import spending
+from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
 from anyseek.search.actor import ANYBODY, Caller, acting
 from anyseek.search.catalogue.session import patience
 from anyseek.search.errors import AnyseekError, LimitExceeded
-from anyseek.search.settings import Serving
+from anyseek.search.settings import Limits, Serving
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +43,18 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+CLIENT_CLOSED_REQUEST = 499  # in logs and metrics, as nginx has it; no client receives it
 _SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
 _NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Assigns the request id, logs one line, adds security headers, and turns a crash into a 500 problem."""
+    """The outermost: the request id, metrics and one log line, security headers, and a 500 problem for a crash.
+
+    It removes the `Range` header, which a server may ignore, so files are sent whole: the framework would answer an
+    invalid range with plain text instead of a problem document.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -52,31 +62,25 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        request_id = _request_id(scope)
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        started, status = time.perf_counter(), 0
+        wanted = Headers(scope=scope).get("x-request-id", "")
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else secrets.token_hex(8)  # it has to be harmless to log
+        scope.setdefault("state", {})["request_id"] = request_id
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        with measured(scope) as measurement:
 
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                _add_headers(message, scope["path"], request_id)
-            await send(message)
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    measurement.status = message["status"]
+                    _add_headers(message, scope["path"], request_id)
+                await send(message)
 
-        try:
-            await self.app(scope, receive, send_with_headers)
-        except Exception as error:
-            logger.exception("request failed", extra={"fields": {"request_id": request_id}})
-            if not status:
-                await problem_of(error, request_id)(scope, receive, send_with_headers)
-        _log(scope, status, time.perf_counter() - started)
-
-
-def _request_id(scope: Scope) -> str:
-    """The caller's `X-Request-ID` if it is harmless to log, else a new id."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+            try:
+                await self.app(scope, receive, send_with_headers)
+            except Exception as error:
+                logger.exception("request failed", extra={"fields": {"request_id": request_id}})
+                if not measurement.status:
+                    await problem_of(error, request_id)(scope, receive, send_with_headers)
+            _log(scope, measurement.status, measurement.seconds)
 
 
 def _add_headers(message: Message, path: str, request_id: str) -> None:
@@ -105,9 +109,9 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 class Guard:
-    """Access control and rate limits of `/v1`, applied before any of the body is read.
+    """Access control and rate limits of `/v1`, applied before any of the body is read, and the actor of every request.
 
-    Transactions of a request wait up to `database_seconds` for a lock.
+    The actor is recorded in log lines and the audit trail. Transactions wait up to `database_seconds` for a lock.
     """
 
     def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
@@ -117,16 +121,21 @@ class Guard:
         self.database_seconds = database_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+        if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        with patience(self.database_seconds), ExitStack() as counted:
-            try:
-                address = scope["client"][0] if scope.get("client") else ""
-                admitted = await self._admit(scope, address)
-                counted.enter_context(self.rates.request(admitted.key or "", address))
-            except (AnyseekError, SQLAlchemyError) as error:
-                return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
-            scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
+        state = scope["state"]
+        with ExitStack() as request:
+            if scope["path"].startswith("/v1"):
+                request.enter_context(patience(self.database_seconds))
+                try:
+                    address = scope["client"][0] if scope.get("client") else ""
+                    admitted = await self._admit(scope, address)
+                    request.enter_context(self.rates.request(admitted.key or "", address))
+                except (AnyseekError, SQLAlchemyError) as error:
+                    return await problem_of(error, state["request_id"])(scope, receive, send)
+                state["granted"], state["key"] = admitted.scope, admitted.key
+            state["caller"] = _actor(scope)
+            request.enter_context(acting(state["caller"]))
             await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, address: str) -> Admitted:
@@ -137,20 +146,6 @@ class Guard:
         except Unauthenticated:
             self.rates.note_wrong_key(address)
             raise
-
-
-class ActorContext:
-    """Sets the actor recorded in log lines and the audit trail; inside `Guard`, which knows the API key."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        actor = scope["state"]["caller"] = _actor(scope)
-        with acting(actor):
-            await self.app(scope, receive, send)
 
 
 def _actor(scope: Scope) -> Caller:
@@ -209,17 +204,62 @@ class BodyLimit:
             self.room += received
 
 
-class WholeFiles:
-    """Removes the `Range` header, which a server may ignore: files are sent whole.
+class Budgeted:
+    """Gives each request a budget of pixels and seconds; one whose client disconnects is given up at its next stage.
 
-    The framework would answer an invalid range with plain text instead of a problem document.
+    An answer is whole or not sent at all, and nothing is half-written. Large pictures are decoded in other processes.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, decoders: Decoders | None) -> None:
         self.app = app
+        self.limits = limits
+        self.decoders = decoders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            # In place: those outside read the route that is found from this scope.
-            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        budget = RequestBudget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        watch = _DisconnectWatch(receive, send, budget)
+        with spending(budget), decoding_apart(self.decoders):
+            try:
+                await self.app(scope, watch.receive, watch.send)
+            except (RequestAbandoned, ClientDisconnect):
+                if not watch.is_answered:
+                    await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+            finally:
+                watch.end()
+
+
+class _DisconnectWatch:
+    """The messages of one request; once its body is complete, a task waits for the client to disconnect."""
+
+    def __init__(self, receive: Receive, send: Send, budget: RequestBudget) -> None:
+        self._receive, self._send, self._budget = receive, send, budget
+        self._watch: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self.is_answered = False
+
+    async def receive(self) -> Message:
+        if self._watch is not None:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._watch = asyncio.create_task(self._await_disconnect())
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.is_answered = True
+        await self._send(message)
+
+    def end(self) -> None:
+        """Stop watching: the request is answered."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _await_disconnect(self) -> None:
+        """Abandon the work when the client disconnects."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+        self._budget.abandon()

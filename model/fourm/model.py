@@ -29,8 +29,7 @@ from anyseek.model.lazy import Lazy
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.registry import MODALITIES
 from anyseek.model.modalities.values import check_value
-from anyseek.model.network.token_budget import within_budget
-from anyseek.model.network.tokens import Fill, ModalityInput
+from anyseek.model.network.tokens import Fill, ModalityInput, within_budget
 from anyseek.model.seam import (
     Decoding,
     EmbeddingSpace,

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic.migration import MigrationContext
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -60,6 +59,8 @@ def tables() -> list[SqlTable]:
 
 
 def _write(database: Database, store: AssetStore, writer: Writer, with_assets: bool) -> tuple[dict[str, int], int]:
+    from alembic.migration import MigrationContext  # takes longer to import than a query to answer
+
     with database.read() as session:
         columns = {table.name: kinds_of(table) for table in tables()}
         schema = MigrationContext.configure(session.connection()).get_current_revision()

@@ -163,19 +163,19 @@ def note_use(session: Session, key_id: int) -> None:
 
 def set_quota(session: Session, name: str, quota: Quota) -> None:
     """Give a key another quota, which holds from its next write on. Raises `ApiKeyNotFound`."""
-    row = _called(session, name)
+    row = _row_of(session, name)
     row.most_items, row.most_bytes = quota.items, quota.bytes
     audit.record(session, "key.quota", target=f"{name} {quota}")
 
 
 def revoke(session: Session, name: str) -> None:
     """Revoke a key; revoking it twice is harmless. Raises `ApiKeyNotFound`."""
-    row = _called(session, name)
+    row = _row_of(session, name)
     row.revoked_at = row.revoked_at or now()
     audit.record(session, "key.revoke", target=name)
 
 
-def _called(session: Session, name: str) -> ApiKeyRow:
+def _row_of(session: Session, name: str) -> ApiKeyRow:
     row = session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name))
     if row is None:
         raise ApiKeyNotFound(f"there is no API key called {name!r}; `anyseek keys list` shows them")

@@ -16,14 +16,13 @@ NO_VECTOR = "has no vector in the log"
 DAMAGED = "has a damaged vector"
 
 
-def orphans(session: Session) -> list[tuple[str, int]]:
-    """The number of rows of each table that refer to a missing row; only tables that have any."""
-    counted = []
+def orphans(session: Session) -> Iterator[str]:
+    """A sentence about the rows of each table that refer to a missing row."""
     for key in _foreign_keys():
-        count = session.scalar(select(func.count()).select_from(key.parent.table).where(_dangles(key))) or 0
+        table = key.parent.table
+        count = session.scalar(select(func.count()).select_from(table).where(_dangles(key)))
         if count:
-            counted.append((key.parent.table.name, count))
-    return counted
+            yield f"{count} rows of table {table.name!r} refer to rows that are not there"
 
 
 def remove_orphans(session: Session) -> None:

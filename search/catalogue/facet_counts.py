@@ -15,6 +15,11 @@ from anyseek.search.catalogue.values import chunks
 from anyseek.search.filters.tree import CAPTION, KEY, AnyOf, Compare, Condition, Filter, Operator, conditions, values_of
 from anyseek.search.types import FieldCounts, ValueCount
 
+_LOOKED_AT = 1_000  # the newest items, whose attributes are offered
+_SHOWN = 8
+_LAST_CHARACTER = "\U0010ffff"
+_COLUMNS = (FacetRow.text, FacetRow.number, FacetRow.moment, FacetRow.truth)
+
 
 @dataclass
 class _Tally:
@@ -100,7 +105,11 @@ def _field(session: Session, collection_id: int, row: Sequence[Any], values: int
     found: list[ValueCount] = []
     for column, there in ((FacetRow.text, distinct), (FacetRow.truth, truths)):
         if there:
-            found += [ValueCount(*counted) for counted in _values(session, collection_id, path, column, values).items()]
+            held = func.count(FacetRow.item_id.distinct()).label("items")
+            of_path = (FacetRow.collection_id == collection_id, FacetRow.path == path, column.is_not(None))
+            counted = select(column, held).where(*of_path).group_by(column).order_by(held.desc(), column).limit(values)
+            frequent: Sequence[Any] = session.execute(counted).all()
+            found += [ValueCount(*pair) for pair in frequent]
     return FieldCounts(
         path,
         items,
@@ -109,19 +118,6 @@ def _field(session: Session, collection_id: int, row: Sequence[Any], values: int
         None if least is None else (least, most),
         None if first is None else (first, last),
     )
-
-
-def _values(session: Session, collection_id: int, path: str, column: Any, most: int) -> Mapping[str | bool, int]:
-    held = func.count(FacetRow.item_id.distinct()).label("items")
-    statement = select(column, held).where(FacetRow.collection_id == collection_id, FacetRow.path == path)
-    ordered = statement.where(column.is_not(None)).group_by(column).order_by(held.desc(), column).limit(most)
-    return dict(session.execute(ordered).all())
-
-
-_LOOKED_AT = 1_000  # the newest items, whose attributes are offered
-_SHOWN = 8
-_LAST_CHARACTER = "\U0010ffff"
-_COLUMNS = (FacetRow.text, FacetRow.number, FacetRow.moment, FacetRow.truth)
 
 
 def note_absent(session: Session, collection_id: int, where: Filter) -> str | None:

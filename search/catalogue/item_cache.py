@@ -117,9 +117,7 @@ class ItemCache:
         with self._lock:
             if self._seqs.get(head.id, -1) >= head.last_seq:
                 return
-            if changed is None:
-                changed = {item_id for item_id, held in self._held.items() if held.collection_id == head.id}
-            for item_id in changed & self._held.keys():
+            for item_id in self._of(head.id) if changed is None else changed & self._held.keys():
                 self._drop(item_id)
             self._seqs[head.id] = head.last_seq
 
@@ -131,16 +129,23 @@ class ItemCache:
             for item in read:
                 if not item.damaged:
                     self._drop(item.id)
-                    texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
-                    files = sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
-                    self._held[item.id] = _Held(head.id, item, _ITEM_BYTES + texts + files)
+                    self._held[item.id] = _Held(head.id, item, _size(item))
                     self._bytes += self._held[item.id].size
             while self._bytes > self._most_bytes:
                 self._drop(next(iter(self._held)))
 
+    def _of(self, collection_id: int) -> list[int]:
+        return [item_id for item_id, held in self._held.items() if held.collection_id == collection_id]
+
     def _drop(self, item_id: int) -> None:
         held = self._held.pop(item_id, None)
         self._bytes -= held.size if held else 0
+
+
+def _size(item: Item) -> int:
+    """About how many bytes an item takes in memory."""
+    texts = len(item.key) + len(item.caption or "") + 4 * len(str(item.attributes))
+    return _ITEM_BYTES + texts + sum(_ASSET_BYTES + len(asset.location) for asset in item.assets.values())
 
 
 class Heads:

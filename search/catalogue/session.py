@@ -172,7 +172,7 @@ class CommitWatch:
         if not self._tells:
             return None
         with self._lock:
-            return self._asked()
+            return self._read_version()
 
     def glance(self) -> Version | None:
         """The same version; None also where another thread asks, or a connection is yet to be opened.
@@ -182,7 +182,7 @@ class CommitWatch:
         if self._connection is None or self._process != os.getpid() or not self._lock.acquire(blocking=False):
             return None
         try:
-            return self._asked()
+            return self._read_version()
         finally:
             self._lock.release()
 
@@ -192,7 +192,7 @@ class CommitWatch:
                 self._connection.close()
             self._connection = None
 
-    def _asked(self) -> Version | None:
+    def _read_version(self) -> Version | None:
         """The caller has the lock."""
         try:
             if self._connection is None or self._process != os.getpid():

@@ -145,8 +145,8 @@ class SourceRow(Table):
 class ItemRow(Table):
     """AUTOINCREMENT: ids are never reused, or an index that has not seen a deletion would return the wrong item.
 
-    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.stamps`); null: read
-    them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
+    `stamp` tells without reading the item's files whether they have changed (`anyseek.indexer.source_inputs`); null:
+    read them. `charged_to` is the API key whose quota the item counts in, with `stored_bytes`
     (`anyseek.search.catalogue.api_keys`).
     """
 

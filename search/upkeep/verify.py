@@ -39,7 +39,7 @@ def verify(database: Database, settings: Settings) -> list[Problem]:
 
     Whatever damage makes a check fail is a problem too, and the other checks go on.
     """
-    found = [*_checked("", database, checks.database_faults), *_checked("", database, _orphans)]
+    found = [*_checked("", database, checks.database_faults), *_checked("", database, checks.orphans)]
     names: list[str] = []
 
     def read_names(session: Session) -> Iterable[str]:
@@ -115,11 +115,6 @@ def _tried(collection: str, what: str, check: Callable[[], Iterable[str]]) -> li
         logger.debug("a check failed", exc_info=True)
         found.append(Problem(collection, f"{what} cannot be read: {error}"))
     return found
-
-
-def _orphans(session: Session) -> Iterator[str]:
-    for table, count in checks.orphans(session):
-        yield f"{count} rows of table {table!r} refer to rows that are not there"
 
 
 def _problems(database: Database, settings: Settings, name: str, backend: Backend) -> Iterator[Problem]:

@@ -40,10 +40,10 @@ def lives(database: Database, settings: Settings, name: str) -> bool:
 
 
 def test_an_owner_lives_while_it_works_however_long(database: Database, settings: Settings) -> None:
-    patient = replace(settings, work=Work(lease_seconds=3))
+    patient = replace(settings, work=Work(lease_seconds=1))
     with Owner(database, patient) as owner:
         assert lives(database, patient, owner.name)
-        time.sleep(4)
+        time.sleep(1.5)
         assert lives(database, patient, owner.name)
     assert not lives(database, patient, owner.name)
     assert not list(settings.locks.glob("owner-*"))

@@ -17,10 +17,10 @@ from anyseek.model.modalities.reading.errors import (
     UnknownForm,
 )
 
-WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
+if TYPE_CHECKING:  # settings are read before NumPy is needed
+    from anyseek.model.seam import Value
 
-if TYPE_CHECKING:
-    from anyseek.model.seam import Value  # whose numpy settings and clients do without
+WORKING_SIDE = 512  # no model looks closer; bounds what a batch of decoded pictures weighs
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from anyseek.model.tokenizers.image_vqvae import ImageVQVAE
 from anyseek.model.tokenizers.lucid import CodebookRule, Quantised
 from anyseek.model.tokenizers.vqvae import VQVAE
 from anyseek.model.training.run.config import Precision
-from anyseek.model.training.run.task import Parts
+from anyseek.model.training.run.loop import Parts
 from anyseek.model.training.tokenizing.batches import InputBatch
 from anyseek.model.training.tokenizing.config import CodesConfig, Reconstruction, TokenizerTraining
 

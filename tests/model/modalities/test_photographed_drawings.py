@@ -11,7 +11,7 @@ from anyseek.model.modalities.photographed_drawings import cleaned, is_photograp
 from anyseek.model.modalities.reading.decode import decode, understand
 from anyseek.model.modalities.reading.encoded import FileLimits
 from anyseek.model.modalities.reading.errors import DecodeError
-from anyseek.search.evaluation.photographed_sketches import photographed
+from tests.model.modalities.photographed_sketches import photographed
 
 LIMITS = FileLimits()
 

@@ -8,18 +8,18 @@ import pytest
 from qdrant_client import QdrantClient
 from sqlalchemy import update
 
-from anyseek.search.catalogue import collections, leases, log
+from anyseek.search.catalogue import leases
 from anyseek.search.catalogue.session import Database
 from anyseek.search.catalogue.tables import CursorRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import LeaseLost
 from anyseek.search.settings import Settings
 from anyseek.search.spaces import shared
-from anyseek.search.spaces.base import centre
 from anyseek.search.spaces.qdrant.backend import QdrantBackend, QdrantIndex, connect, name_of
 from anyseek.search.spaces.shared import IndexBehind, SharedSpace
 from anyseek.search.types import Collection
-from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.gallery import WordsEmbedder, put, remove
+from tests.search.live_spaces import assert_agrees, contents, freeze, head_of
 
 
 @pytest.fixture
@@ -27,11 +27,6 @@ def client() -> Iterator[QdrantClient]:
     client = connect(":memory:")
     yield client
     client.close()
-
-
-def head_of(database: Database, name: str = "things") -> collections.Head:
-    with database.read() as session:
-        return collections.head(session, name)
 
 
 def opened(database: Database, client: QdrantClient, name: str = "things") -> SharedSpace:
@@ -46,33 +41,6 @@ def refreshed(database: Database, client: QdrantClient) -> SharedSpace:
     return space
 
 
-def contents(space: SharedSpace) -> dict[int, np.ndarray]:
-    with space.reading() as view:
-        ids, vectors = view.vectors(np.arange(1, 200))
-        assert len(ids) == view.count()
-    return dict(zip(ids.tolist(), vectors, strict=True))
-
-
-def assert_agrees(database: Database, space: SharedSpace) -> None:
-    """It holds the newest vector of every item, on the space's present centre, and nothing else."""
-    head = head_of(database)
-    expected: dict[int, np.ndarray] = {}
-    with database.read() as session:
-        mean = collections.centre_of(session, head.spaces[0].id)
-        for page in log.latest_vectors(session, head.id, head.spaces[0].id):
-            ids, vectors = page.of(head.spaces[0].fingerprint, DIMENSION)
-            expected.update(zip(ids.tolist(), centre(vectors, mean), strict=True))
-    found = contents(space)
-    assert found.keys() == expected.keys()
-    for item_id, vector in expected.items():
-        np.testing.assert_allclose(found[item_id], vector, atol=1e-6)
-
-
-def freeze(database: Database, value: float) -> None:
-    with database.write() as session:
-        collections.freeze_centre(session, head_of(database).spaces[0].id, np.full(DIMENSION, value, np.float32), 64)
-
-
 def expire_leases(database: Database) -> None:
     with database.write() as session:
         session.execute(update(CursorRow).values(expires_at=now().replace(year=2000)))
@@ -83,10 +51,10 @@ def test_a_new_centre_is_filled_beside_the_one_that_serves(
 ) -> None:
     put(database, collection, embedder, ["x", "y"])
     space = refreshed(database, client)
-    before = contents(space)
+    before = contents(database, space)
     freeze(database, 0.1)
     space.refresh(head_of(database))
-    np.testing.assert_array_equal(contents(space)[1], before[1])
+    np.testing.assert_array_equal(contents(database, space)[1], before[1])
     assert space.keep(head_of(database), 1) == head_of(database).last_seq
     assert_agrees(database, space)
     with database.read() as session:
@@ -109,7 +77,7 @@ def test_one_applier_at_a_time(
     with database.write() as session:
         assert leases.take_cursor(session, space._space.id, 0) is not None
     space.refresh(head_of(database))
-    assert len(contents(space)) == 1
+    assert len(contents(database, space)) == 1
     expire_leases(database)
     space.refresh(head_of(database))
     assert_agrees(database, space)

@@ -177,24 +177,26 @@ def test_a_gap_is_found_where_nothing_else_shows_it(
     assert verify(database, settings) == []
 
 
-def test_vectors_of_other_weights(
-    database: Database, settings: Settings, store: AssetStore, engine: SearchEngine, gallery: Collection
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ({"fingerprint": "other"}, "the item 'cat' has a vector made by other weights in space 'looks'"),
+        ({"vector": b"\0" * 7}, "the item 'cat' has a vector of 7 bytes instead of 64 in space 'looks'"),
+    ],
+)
+def test_a_vector_that_does_not_belong_there(
+    database: Database,
+    settings: Settings,
+    store: AssetStore,
+    engine: SearchEngine,
+    gallery: Collection,
+    damage: dict[str, object],
+    says: str,
 ) -> None:
     cat = item_of(database, gallery, "cat")
     with database.write() as session:
-        session.execute(update(LogRow).where(LogRow.item_id == cat.id).values(fingerprint="other", checksum=None))
-    assert "the item 'cat' has a vector made by other weights in space 'looks'" in whats(database, settings)
-    assert rebuild(database, settings, "things", remake_with(store)) == []
-    assert verify(database, settings) == []
-
-
-def test_a_vector_of_another_length(
-    database: Database, settings: Settings, store: AssetStore, engine: SearchEngine, gallery: Collection
-) -> None:
-    cat = item_of(database, gallery, "cat")
-    with database.write() as session:
-        session.execute(update(LogRow).where(LogRow.item_id == cat.id).values(vector=b"\0" * 7, checksum=None))
-    assert any("vector of 7 bytes instead of 64" in what for what in whats(database, settings))
+        session.execute(update(LogRow).where(LogRow.item_id == cat.id).values(**damage, checksum=None))
+    assert says in whats(database, settings)
     assert rebuild(database, settings, "things", remake_with(store)) == []
     assert verify(database, settings) == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyseek.search.catalogue import collections, log
+from anyseek.search.catalogue import log
 from anyseek.search.catalogue.session import Database
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Index, Settings
@@ -22,6 +22,7 @@ from anyseek.search.spaces.local.space import LocalSpace
 from anyseek.search.types import Collection, Part, Query
 from anyseek.search.upkeep.snapshots import SnapshotLease
 from tests.search.gallery import DIMENSION, WordsEmbedder, put, remove
+from tests.search.live_spaces import freeze, head_of
 
 HNSW = partial(FaissIndex, kind=Kind.HNSW)
 
@@ -42,11 +43,6 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 def gallery(database: Database, embedder: WordsEmbedder, collection: Collection) -> Collection:
     put(database, collection, embedder, [f"k{number}" for number in range(120)])
     return collection
-
-
-def head_of(database: Database) -> collections.Head:
-    with database.read() as session:
-        return collections.head(session, "things")
 
 
 def opened(database: Database, settings: Settings) -> LocalSpace:
@@ -160,8 +156,7 @@ def test_a_large_index_keeps_its_centre_until_another_is_built_beside_it(
 ) -> None:
     index = opened(database, settings)
     index.keep(head_of(database), 1)
-    with database.write() as session:
-        collections.freeze_centre(session, 1, np.full(DIMENSION, 0.1, np.float32), 64)
+    freeze(database, 0.1)
     put(database, collection, embedder, ["new"])
     index.refresh(head_of(database))
     with index.reading() as view:

@@ -1,0 +1,290 @@
+"""Jobs: list, start, watch, cancel and retry them, and list what could not be indexed."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
+from anyseek.api.errors import RootRefused
+from anyseek.api.http.security import Scope
+from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
+from anyseek.api.service import Service
+from anyseek.indexer.paths import is_remote
+from anyseek.indexer.placing import read_prefix
+from anyseek.search.catalogue import jobs, ledger
+from anyseek.search.catalogue.jobs import Job
+from anyseek.search.catalogue.ledger import Failure
+from anyseek.search.errors import BadInput, JobNotFound
+from anyseek.search.types import OnDuplicate
+from anyseek.workers.pace import Seen
+
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
+
+# An idle stream sends comments, or proxies would close it.
+_SILENCE_SECONDS = 15.0
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
+class JobBody(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"source": "/srv/photos", "prune": False}})
+    source: str = Field(
+        validation_alias=AliasChoices("source", "folder"),
+        description="a folder, table, list of URLs or shards on the service's machine, inside one of ANYSEEK_ROOTS, or "
+        "an address as s3://bucket/prefix below one of ANYSEEK_REMOTE_ROOTS; `folder` is the same",
+    )
+    prune: bool = Field(False, description="also remove the items that the source no longer has")
+    key_prefix: str | None = Field(
+        None,
+        description="what the keys of a new source begin with, before a slash; by default the folder's name, and only"
+        " if keys would clash",
+    )
+    on_duplicate: OnDuplicate = Field(
+        OnDuplicate.LINK,
+        description="what happens to content that another key already has: both are kept, the later one is left out"
+        " (skip), or quarantined (error)",
+    )
+    predict_attributes: bool | None = Field(
+        None,
+        description="whether items get attributes below `predicted`; the source keeps the choice, and null leaves it",
+    )
+
+
+class JobAnswer(Answer):
+    id: int
+    kind: str = Field(examples=["index"])
+    collection: str
+    folder: str | None = Field(validation_alias="root", description="the source")
+    state: str = Field(description="scanning, running, done, failed or cancelled")
+    error: str | None = Field(description="why it failed")
+    indexed: int
+    unchanged: int
+    quarantined: int = Field(description="inputs that could not be indexed; `failures` says why")
+    skipped: int = Field(description="inputs left out because another key has the same content; `skipped` names it")
+    open: int = Field(description="inputs that are waiting or being worked on")
+    ignored: int = Field(description="files that are not pictures")
+    pruned: int
+    created_at: datetime
+    ended_at: datetime | None
+    seconds_left: float | None = Field(description="at the recent pace; null until it is known, and once it has ended")
+
+    @classmethod
+    def of(cls, job: Job, seconds_left: float | None = None) -> "JobAnswer":
+        return cls.read({**vars(job), **vars(job.counts), "seconds_left": seconds_left})
+
+
+class JobEvent(BaseModel):
+    job: JobAnswer
+    done: int = Field(description="inputs that are settled, quarantined ones included")
+    quarantined: int
+    rate: float | None = Field(description="inputs that took work per second, recently; null until it is known")
+    seconds_left: float | None = Field(description="for the open inputs; null until it is known")
+
+    @classmethod
+    def of(cls, seen: Seen) -> "JobEvent":
+        counts = seen.job.counts
+        return cls(
+            job=JobAnswer.of(seen.job, seen.seconds_left),
+            done=counts.settled,
+            quarantined=counts.quarantined,
+            rate=seen.rate,
+            seconds_left=seen.seconds_left,
+        )
+
+
+class RetryAnswer(BaseModel):
+    reopened: int = Field(description="inputs that will be tried again")
+    job: JobAnswer
+
+
+class JobsAnswer(BaseModel):
+    jobs: list[JobAnswer]
+    next: Next[int]
+
+
+class FailureAnswer(Answer):
+    id: int
+    input: str = Field(validation_alias="uri", description="the file", examples=["broken.jpg"])
+    key: str
+    code: str = Field(description="stable", examples=["broken-picture"])
+    reason: str = Field(description="one sentence")
+
+
+class FailuresAnswer(BaseModel):
+    failures: list[FailureAnswer]
+    next: Next[int]
+
+
+class SourceFoldersAnswer(BaseModel):
+    path: str | None = Field(description="the folder that was asked for; null for the roots")
+    folders: list[str] = Field(description="absolute paths", examples=[["/srv/photos/2023", "/srv/photos/2024"]])
+
+
+@router.get("/jobs", dependencies=[requires(Scope.READ)])
+def list_jobs(service: ServiceDependency, before: Number | None = None, limit: Limit = 100) -> JobsAnswer:
+    """List jobs, newest first."""
+    with service.runtime.database.read() as session:
+        found = jobs.list_page(session, before, limit)
+    answers = [answer for job in found for answer in _answers(service, job)]
+    return JobsAnswer(jobs=answers, next=following(found, limit, lambda job: job.id))
+
+
+@router.get("/jobs/{job}", dependencies=[requires(Scope.READ)])
+def get_job(job: Number, service: ServiceDependency) -> JobAnswer:
+    """Get one job with its progress. Its time left is known once it has been asked for a few times while it runs."""
+    return _answer(service, job)
+
+
+def _answers(service: Service, job: Job) -> list[JobAnswer]:
+    """The job with its progress, or nothing if its collection has been deleted meanwhile."""
+    if not job.active:
+        return [JobAnswer.of(job)]
+    try:
+        return [_answer(service, job.id)]
+    except JobNotFound:
+        return []
+
+
+def _answer(service: Service, job_id: int, now: bool = False) -> JobAnswer:
+    """The job as it was seen lately, or `now`, after a change. Raises `JobNotFound`."""
+    seen = service.observers.see(job_id, now)
+    return JobAnswer.of(seen.job, seen.seconds_left)
+
+
+@router.get("/jobs/{job}/failures", dependencies=[requires(Scope.READ)])
+def list_failures(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
+    """List inputs that could not be indexed, each with its reason."""
+    return _failures_page(service, job, ledger.failures, after, limit)
+
+
+@router.get("/jobs/{job}/skipped", dependencies=[requires(Scope.READ)])
+def list_skipped(job: Number, service: ServiceDependency, after: Number = 0, limit: Limit = 500) -> FailuresAnswer:
+    """List inputs that were left out because another key has the same content; the reason names that key."""
+    return _failures_page(service, job, ledger.skipped, after, limit)
+
+
+def _failures_page(
+    service: Service, job: int, read: Callable[[Session, int, int, int], list[Failure]], after: int, limit: int
+) -> FailuresAnswer:
+    with service.runtime.database.read() as session:
+        jobs.get(session, job)
+        found = read(session, job, after, limit)
+    cursor = following(found, limit, lambda failure: failure.id)
+    return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in found], next=cursor)
+
+
+@router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
+def cancel_job(job: Number, service: ServiceDependency) -> JobAnswer:
+    """Stop a job. What it has indexed stays. Harmless if the job has ended."""
+    service.runtime.queue.cancel(job)
+    return _answer(service, job, now=True)
+
+
+@router.post("/jobs/{job}/retry", dependencies=[requires(Scope.WRITE), IN_TURN])
+def retry_job(job: Number, service: ServiceDependency) -> RetryAnswer:
+    """Retry the quarantined inputs of a job, except those that were refused while its folder was listed."""
+    reopened = service.runtime.retry(job)
+    return RetryAnswer(reopened=reopened, job=_answer(service, job, now=True))
+
+
+@router.get(
+    "/jobs/{job}/events", dependencies=[requires(Scope.READ)], responses=_STREAM, response_class=StreamingResponse
+)
+async def watch_job(job: Number, service: ServiceDependency) -> StreamingResponse:
+    """Watch a job by server-sent events: `progress` whenever something has changed, and `end` as the last."""
+    await run_in_threadpool(get_job, job, service)
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(_events(service, job), media_type="text/event-stream", headers=headers)
+
+
+async def _events(service: Service, job: int) -> AsyncIterator[str]:
+    sent, sent_at = None, 0.0
+    while True:
+        try:
+            seen = await run_in_threadpool(service.observers.see, job)
+        except JobNotFound:  # its collection has been deleted in the meantime
+            return
+        if not seen.job.active:
+            yield _event_text("end", JobEvent.of(seen).model_dump_json())
+            return
+        if seen.job != sent:
+            sent, sent_at = seen.job, time.monotonic()
+            yield _event_text("progress", JobEvent.of(seen).model_dump_json())
+        elif time.monotonic() - sent_at >= _SILENCE_SECONDS:
+            sent_at = time.monotonic()
+            yield ": nothing new\n\n"
+        await anyio.sleep(seen.wait)
+
+
+def _event_text(name: str, data: str) -> str:
+    """One server-sent event; `data` is JSON on one line."""
+    return f"event: {name}\ndata: {data}\n\n"
+
+
+@router.post("/collections/{collection}/jobs", status_code=202, dependencies=[requires(Scope.WRITE), IN_TURN])
+def start_index_job(collection: str, body: JobBody, service: ServiceDependency) -> JobAnswer:
+    """Index a source: files on the service's machine inside ANYSEEK_ROOTS, or addresses below ANYSEEK_REMOTE_ROOTS."""
+    source = _inside_roots(service, body.source)
+    service.check_ready()
+    prefix = None if body.key_prefix is None else read_prefix(body.key_prefix)
+    job = service.runtime.submit_index(
+        collection, source, body.prune, body.on_duplicate, prefix, body.predict_attributes
+    )
+    return _answer(service, job, now=True)
+
+
+@router.get("/folders", dependencies=[requires(Scope.WRITE)])
+def list_source_folders(service: ServiceDependency, path: str | None = None) -> SourceFoldersAnswer:
+    """List the folders from which jobs may be started: the roots, or those in `path`."""
+    return SourceFoldersAnswer(path=path, folders=_folders_below(service, path))
+
+
+def _folders_below(service: Service, path: str | None) -> list[str]:
+    """The absolute paths of the folders in `path`, sorted, hidden ones left out; without `path` the roots.
+
+    Raises `RootRefused`, and `BadInput` for what is not a folder that can be read.
+    """
+    if path is None:
+        return [str(root) for root in service.settings.roots]
+    folder = _inside_roots(service, path)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise BadInput(f"{path} is not a folder that can be read: {error.strerror}") from error
+
+
+def _inside_roots(service: Service, name: str) -> str | Path:
+    """The source with its links followed. Raises `RootRefused`, which does not reveal if an outside path exists."""
+    if is_remote(name):
+        return _inside_remote_roots(service, name)
+    folder = Path(name)
+    roots = service.settings.roots
+    if "\0" not in name and folder.is_absolute():
+        folder = folder.resolve()
+        if any(folder.is_relative_to(root) for root in roots):
+            return folder
+    raise RootRefused(
+        "over HTTP only sources inside the service's roots can be indexed; "
+        + ("this source is outside" if roots else "none are configured (ANYSEEK_ROOTS)")
+    )
+
+
+def _inside_remote_roots(service: Service, address: str) -> str:
+    roots = [root.strip().rstrip("/") for root in service.runtime.settings.remote_roots.split(",") if root.strip()]
+    has_steps_up = ".." in address.split("/")
+    if "\0" not in address and not has_steps_up and any(f"{address}/".startswith(f"{root}/") for root in roots):
+        return address
+    raise RootRefused(
+        "over HTTP only addresses below the service's remote roots can be indexed; "
+        + ("this address is not" if roots else "none are configured (ANYSEEK_REMOTE_ROOTS)")
+    )
