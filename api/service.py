@@ -127,7 +127,6 @@ class Service:
             PREDICTION_SECONDS,
             serving=lambda: cast(Model, runtime.embedder),
             device=runtime.settings.device,
-            switches=runtime.settings.switches,
         )
         self.observers = Observers(lambda job_id: self.runtime.queue.status(job_id))
         self.predictions = Pool(1, _PREDICTIONS_WAITING)

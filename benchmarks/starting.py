@@ -95,23 +95,19 @@ def print_stages() -> None:
         marks.append(time.process_time())
         stages[stage] = marks[-1] - marks[-2]
 
-    from anyseek.model.compute.processors import importing, keep_imports
-
-    keep_imports()
     ended("Python itself")
-    with importing("anyseek.api.commands.query"):
-        import anyseek.api.commands.query
-        import anyseek.api.queries.answering
-        import anyseek.workers.runtime  # noqa: F401
-        from anyseek.api.client.local import LocalClient
-        from anyseek.search.settings import read_settings
+    import anyseek.api.commands.query
+    import anyseek.api.queries.answering
+    import anyseek.workers.runtime  # noqa: F401
+    from anyseek.api.client.local import LocalClient
+    from anyseek.search.settings import read_settings
+
     ended("imports without torch")
     with LocalClient(read_settings()) as client:
         client.collections()
         ended("opening the catalogue")
         if os.environ["ANYSEEK_MODEL"] != "hashing":
-            with importing("torch"):
-                import torch  # noqa: F401
+            import torch  # noqa: F401
         ended("importing torch")
         client._tools(COLLECTION)
         ended("importing and loading the model")

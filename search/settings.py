@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
 
 from anyseek.model.compute.devices import CPU, OFFERED, is_device
-from anyseek.model.compute.options import Switches
 from anyseek.model.home import default_home
 from anyseek.model.json_reader import JsonLimits
 from anyseek.model.modalities.reading.encoded import FileLimits
@@ -210,7 +209,6 @@ class Settings:
     roots: Paths = ()  # folders in which index jobs may be started over HTTP
     remote_roots: str = ""  # the same for addresses, as `s3://bucket/photos, s3://other`
     url_networks: str = ""  # private networks from which pictures may be fetched, such as `10.0.0.0/8, fd00::/8`
-    openvino: bool = Switches.openvino  # computes the image encoder of bundled models, where it is installed
     threads: Natural = 0  # that compute in a process; 0: `OMP_NUM_THREADS`, or one for each processor
     device: str = CPU  # of all networks: cpu, cuda, cuda:N, auto; see docs/speed.md
     work: Work = field(default_factory=Work)
@@ -236,11 +234,6 @@ class Settings:
     def make_home(self) -> None:
         """Make the data directory if it is absent, for its owner alone."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    @property
-    def switches(self) -> Switches:
-        """The runtimes that may compute networks."""
-        return Switches(self.openvino)
 
     @property
     def assets(self) -> Path:

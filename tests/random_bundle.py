@@ -26,7 +26,7 @@ from anyseek.model.fourm.bundled.bundle import (
     fingerprint,
 )
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
-from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder, save_decoder
+from anyseek.model.fourm.bundled.dense_decoder import SEEN, DenseDecoder
 from anyseek.model.fourm.bundled.images import file_of
 from anyseek.model.fourm.bundled.layout import CAPTION, DENSE, INPUTS, LONGEST_CAPTION, SEMANTIC, TEXTS, VISUAL
 from anyseek.model.fourm.bundled.shortcuts import MAP_CHANNELS, Projection, Shortcuts
@@ -169,3 +169,10 @@ def _drawn(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         name: torch.randn(tensor.shape, generator=generator) / max(tensor.shape[-1] if tensor.ndim else 1, 1) ** 0.5
         for name, tensor in tensors.items()
     }
+
+
+def save_decoder(decoder: DenseDecoder, path: Path) -> None:
+    """Write a decoder as int8, its convolutions as matrices with a row for each output: one scale each is enough."""
+    tensors = decoder.state_dict()
+    flat = {name: tensor.flatten(1) if tensor.ndim > 2 else tensor for name, tensor in tensors.items()}
+    save_file(quantized(flat), path)

@@ -1,10 +1,14 @@
 """Towers with random weights, and a bundle with them."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from anyseek.model.towers.space import CLASSES_FILE, FILE, Shape, Towers, Weights, save_classes, save_towers
+from anyseek.model.checkpoints.quantized import quantized
+from anyseek.model.towers.space import CLASSES_FILE, FILE, TOLD, Shape, Towers, Weights
 from anyseek.model.training.release import write_towers
 from tests.random_bundle import write_random_bundle
 
@@ -34,6 +38,12 @@ def write_random_towers(folder: Path) -> Path:
     with torch.no_grad():
         for tensor in towers.state_dict().values():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.05)
-    save_towers(towers, folder / FILE)
-    save_classes(torch.randn(1000, 384, generator=generator), folder / CLASSES_FILE)
+    told = {
+        "shape": asdict(SHAPE),
+        "weights": {name: asdict(weights) for name, weights in WEIGHTS.items()},
+        "known": towers.known,
+        "mapped": towers.mapped,
+    }
+    save_file(quantized(towers.state_dict()), folder / FILE, {TOLD: json.dumps(told)})
+    save_file(quantized({"classes": torch.randn(1000, 384, generator=generator)}), folder / CLASSES_FILE)
     return folder

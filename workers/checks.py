@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from anyseek.model.compute.options import switching
 from anyseek.model.errors import ModelError
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.seam import Sample
@@ -128,8 +127,7 @@ def _index(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     try:
-        with switching(settings.switches):
-            embedder = load_embedder(settings.model, settings.home, settings.device)
+        embedder = load_embedder(settings.model, settings.home, settings.device)
         embedder.embed([Sample({"caption": "a picture"})], list(embedder.spaces))
     except ModelError as error:
         return Finding("model", str(error), f"fetch its weights, or set {PREFIX}_MODEL (`anyseek models list`)")

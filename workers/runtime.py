@@ -14,7 +14,6 @@ from anyseek.indexer.reembed import ReembedTools
 from anyseek.indexer.runs import Owner, Tools
 from anyseek.indexer.sources.opening import open_source
 from anyseek.model.compute.devices import names_device, split_device
-from anyseek.model.compute.options import switching
 from anyseek.model.compute.processors import prepare_process
 from anyseek.model.errors import DeviceInName
 from anyseek.model.library.loading import load_embedder
@@ -245,8 +244,7 @@ class Runtime:
 
     def _load(self, model: str) -> Tools:
         prepare_process(self.settings.threads)
-        with switching(self.settings.switches):
-            embedder = load_embedder(model, self.settings.home, self.settings.device)
+        embedder = load_embedder(model, self.settings.home, self.settings.device)
         engine = SearchEngine(self.database, self.settings, embedder, self._backend, self.derived)
         return Tools(self.settings, self.database, self.assets, embedder, engine)
 

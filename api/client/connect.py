@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from anyseek.model.compute.processors import importing
 from anyseek.model.files import FileLock, alive
 from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
 
@@ -67,8 +66,7 @@ def _client(url: str, key: str | None) -> "Client":
 
 
 def _local(settings: Settings, environment: Mapping[str, str]) -> "LocalClient":
-    with importing("anyseek.api.client.local"):
-        from anyseek.api.client.local import LocalClient
+    from anyseek.api.client.local import LocalClient
 
     return LocalClient(settings, environment.get("ANYSEEK_MODEL"))
 

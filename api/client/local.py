@@ -33,7 +33,7 @@ from anyseek.api.schemas import (
     patch_of,
     read_patch,
 )
-from anyseek.model.compute.processors import importing, prepare_process
+from anyseek.model.compute.processors import prepare_process
 from anyseek.search.catalogue import collections, facet_counts, items, listing
 from anyseek.search.catalogue.listing import Order, Place
 from anyseek.search.catalogue.upgrade import open_database
@@ -73,8 +73,7 @@ class LocalClient:
 
     @cached_property
     def _runtime(self) -> "Runtime":
-        with importing("anyseek.workers.runtime"):
-            from anyseek.workers.runtime import Runtime
+        from anyseek.workers.runtime import Runtime
 
         return self._open.enter_context(Runtime.open(self._settings, self._model, self._database))
 
@@ -87,7 +86,7 @@ class LocalClient:
         from anyseek.api.predictions.predictor import Predictor
 
         settings = self._runtime.settings
-        return Predictor(settings.home, self._runtime.model, device=settings.device, switches=settings.switches)
+        return Predictor(settings.home, self._runtime.model, device=settings.device)
 
     def query(
         self,

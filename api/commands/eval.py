@@ -58,7 +58,6 @@ def evaluate(
     --suite queries asks queries of several parts, of emoji, rooms and photos that ship, beside their best part alone;
     with --data also of photos with measured depth and regions.
     """
-    from anyseek.model.compute.options import switching
     from anyseek.model.compute.processors import prepare_process
 
     if (folder is None) == (suite is None):
@@ -73,13 +72,12 @@ def evaluate(
         raise click.UsageError("--given needs --outputs")
     settings = read_settings()
     prepare_process(settings.threads)
-    with switching(settings.switches):
-        if folder is None:
-            _queries(model, settings, data, limit, as_json)
-        elif outputs:
-            _outputs(folder, split, limit, model, settings, given, as_json)
-        else:
-            _matrix(folder, split, limit, model, settings, space, baselines, as_json)
+    if folder is None:
+        _queries(model, settings, data, limit, as_json)
+    elif outputs:
+        _outputs(folder, split, limit, model, settings, given, as_json)
+    else:
+        _matrix(folder, split, limit, model, settings, space, baselines, as_json)
 
 
 def _queries(name: str, settings: Settings, data: Path | None, limit: int | None, as_json: bool) -> None:

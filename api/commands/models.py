@@ -156,12 +156,10 @@ def verify(name: str) -> int:
     For a published network, its tokenizers and the vocabulary are checked too. The command reads every byte, so larger
     ones take minutes.
     """
-    from anyseek.model.compute.options import switching
     from anyseek.model.library.verification import verify_model
 
     settings = read_settings()
-    with switching(settings.switches):
-        complaints = verify_model(name, settings.home, click.echo, settings.device)
+    complaints = verify_model(name, settings.home, click.echo, settings.device)
     for complaint in complaints:
         click.echo(complaint)
     return 1 if complaints else 0

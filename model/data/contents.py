@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,8 @@ def changed(field: str, value: Any, generator: np.random.Generator) -> Any:
     return change(value, generator)
 
 
-def _blend(picture: ByteArray, shape: Shape) -> ByteArray:
-    return np.asarray(Image.fromarray(picture).resize(shape[::-1], Image.Resampling.LANCZOS))
-
-
-def _mean(drawing: ByteArray, shape: Shape) -> ByteArray:
-    return np.asarray(Image.fromarray(drawing).resize(shape[::-1], Image.Resampling.BOX))
+def _resized(picture: ByteArray, shape: Shape, resample: Image.Resampling = Image.Resampling.BOX) -> ByteArray:
+    return np.asarray(Image.fromarray(picture).resize(shape[::-1], resample))
 
 
 def _pick(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
@@ -175,7 +172,7 @@ STORED: Mapping[Content, StoredContent] = {
         PICTURE_SUFFIXES,
         encodings.encode_picture,
         encodings.decode_picture,
-        fit=_blend,
+        fit=partial(_resized, resample=Image.Resampling.LANCZOS),
         change=perturbations.change_rgb,
     ),
     Content.DRAWING: _record(
@@ -183,7 +180,7 @@ STORED: Mapping[Content, StoredContent] = {
         PICTURE_SUFFIXES,
         encodings.encode_drawing,
         encodings.decode_drawing,
-        fit=_mean,
+        fit=_resized,
         change=perturbations.change_ink,
     ),
     Content.DEPTH: _record(
@@ -194,7 +191,7 @@ STORED: Mapping[Content, StoredContent] = {
         fit=_pick,
         change=perturbations.change_depth,
     ),
-    Content.NORMAL: _record(Content.NORMAL, (".png",), encodings.encode_normal, encodings.decode_picture, fit=_mean),
+    Content.NORMAL: _record(Content.NORMAL, (".png",), encodings.encode_normal, encodings.decode_picture, fit=_resized),
     Content.REGIONS: _record(
         Content.REGIONS,
         (".png", ".npy"),

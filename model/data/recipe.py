@@ -1,36 +1,42 @@
 """RECIPE.yaml: the sources, the labellers, and how shards are cut. No torch."""
 
-from collections.abc import Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from anyseek.model.config import Config, NotNegative, Positive, read_yaml, sentence
 from anyseek.model.data.errors import RecipeInvalid
-from anyseek.model.data.registry import labeller_kind, source_kind
-from anyseek.model.data.samples import Shares, Split, StrictModel
-
-_Model = TypeVar("_Model", bound=StrictModel)
+from anyseek.model.data.registry import LabellerKind, SourceKind, labeller_kind, source_kind
+from anyseek.model.data.samples import Shares, Split
 
 
-class LabellerRecipe(StrictModel):
-    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone."""
+class LabellerRecipe(Config):
+    """One labeller, written `{kind: KIND, option: ...}`, or as its kind alone; `options` are of the kind's class."""
+
+    find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = labeller_kind
 
     kind: str
-    options: Any = None  # of the kind's own class
+    options: Any = None
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_options(cls, written: Any) -> Any:
-        """Move what is written beside the fields into `options`."""
+    def _read_options(cls, written: Any) -> Any:
+        """Read what is written beside the fields as the options of the kind."""
         if isinstance(written, str):
             written = {"kind": written}
         if not isinstance(written, Mapping):
             return written
-        own = {key: value for key, value in written.items() if key in cls.model_fields and key != "options"}
-        return {**own, "options": {key: value for key, value in written.items() if key not in own}}
+        if not isinstance(kind := written.get("kind"), str):
+            raise ValueError("kind is missing" if kind is None else f"kind must be a valid string, not {kind!r:.60}")
+        fields = cls.model_fields.keys() - {"options"}
+        rest = {key: value for key, value in written.items() if key not in fields}
+        try:
+            options = cls.find_kind(kind).options.model_validate(rest)
+        except ValidationError as error:
+            raise ValueError(sentence(error).removeprefix("the config ")) from error
+        return {**{key: value for key, value in written.items() if key in fields}, "options": options}
 
 
 class SourceRecipe(LabellerRecipe):
@@ -40,13 +46,21 @@ class SourceRecipe(LabellerRecipe):
     splits to take; by default all are taken.
     """
 
+    find_kind: ClassVar[Callable[[str], SourceKind | LabellerKind]] = source_kind
+
     name: Annotated[str, Field(pattern="^[a-z0-9_-]*$")] = ""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    limit: Annotated[int, Field(ge=1)] | None = None
+    weight: NotNegative = 1.0
+    limit: Positive | None = None
     only: tuple[Split, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_by_kind(cls, written: Any) -> Any:
+        named = isinstance(written, Mapping) and not written.get("name") and "kind" in written
+        return {**written, "name": written["kind"]} if named else written
 
-class Recipe(StrictModel):
+
+class Recipe(Config):
     """How to make a data set; labellers run in this order.
 
     `image_size` is the largest short side of pictures and maps in pixels. `shard_samples` is the largest number of
@@ -61,62 +75,22 @@ class Recipe(StrictModel):
     shard_samples: Annotated[int, Field(ge=1, le=100_000)] = 500
     splits: Shares = Shares()
 
+    @model_validator(mode="after")
+    def _name_sources_apart(self) -> Self:
+        names = [source.name for source in self.sources]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two sources are called {twice[0]!r}; give each a name of its own")
+        return self
+
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a YAML file. Raises `RecipeInvalid`, naming the file and the key, and `OSError`."""
-    try:
-        return parse_recipe(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (RecipeInvalid, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeInvalid(f"{path}: {' '.join(str(error).split())}") from error
+    """The recipe in a YAML file. Raises `RecipeInvalid`, naming the file and the key."""
+    return read_yaml(path, Recipe, RecipeInvalid)
 
 
 def parse_recipe(written: object) -> Recipe:
     """A recipe from what YAML holds. Raises `RecipeInvalid`, naming the key."""
-    recipe = _read(Recipe, written)
-    sources = tuple(
-        source.model_copy(
-            update={
-                "name": source.name or source.kind,
-                "options": _read(source_kind(source.kind).options, source.options, f"sources[{place}]", SourceRecipe),
-            }
-        )
-        for place, source in enumerate(recipe.sources)
-    )
-    labellers = tuple(
-        labeller.model_copy(
-            update={"options": _read(labeller_kind(labeller.kind).options, labeller.options, f"labellers[{place}]")}
-        )
-        for place, labeller in enumerate(recipe.labellers)
-    )
-    names = [source.name for source in sources]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RecipeInvalid(f"two sources are called {twice[0]!r}; give each a name of its own")
-    return recipe.model_copy(update={"sources": sources, "labellers": labellers})
-
-
-def _read(model: type[_Model], written: object, where: str = "", beside: type[StrictModel] = LabellerRecipe) -> _Model:
-    """Check what is written at the path `where`; the fields of `beside` are further keys there."""
     try:
-        return model.model_validate(written)
+        return Recipe.model_validate(written)
     except ValidationError as error:
-        known = [*model.model_fields, *(beside.model_fields if where else ())]
-        raise RecipeInvalid(_sentence(error, where, known)) from error
-
-
-def _sentence(error: ValidationError, where: str, known: Collection[str]) -> str:
-    """The first fault in one sentence, such as `sources[0].limit must be greater than or equal to 1, not 0`."""
-    fault = error.errors()[0]
-    path = where
-    for part in fault["loc"] if fault["type"] != "extra_forbidden" else fault["loc"][:-1]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    if fault["type"] == "missing":
-        return f"{path} is missing"
-    if fault["type"] == "extra_forbidden":
-        key = str(fault["loc"][-1])
-        near = get_close_matches(key, known, 1)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"it has {', '.join(name for name in known if name != 'options')}"
-        )
-        return f"{path or 'the recipe'} has no setting {key!r}; {hint}"
-    says = fault["msg"].removeprefix("Value error, ").replace("Input should", "must", 1).removeprefix("String should ")
-    return f"{path or 'the recipe'} {' '.join(says.split())}, not {fault['input']!r:.60}"
+        raise RecipeInvalid(sentence(error)) from error

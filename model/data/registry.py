@@ -1,6 +1,6 @@
 """The kinds of sources and labellers that a recipe can name, and what each is constructed from. No torch.
 
-To add a kind, write a module with a `SourceKind` or `LabellerKind`, whose `options` are a `StrictModel`, and add a
+To add a kind, write a module with a `SourceKind` or `LabellerKind`, whose `options` are a `Config`, and add a
 line. The module is imported only when a recipe names it, so it may have dependencies of its own.
 """
 
@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid
-from anyseek.model.data.samples import DataSample, Shares, Source, StrictModel
+from anyseek.model.data.samples import DataSample, Shares, Source
 
 SOURCES = {
     "folder": "anyseek.model.data.sources.folder:FOLDER",
@@ -72,7 +73,7 @@ class SourceKind:
     """A kind of sources: `open` gets a source's name and `options`."""
 
     open: Callable[[str, Any, Place], Source]
-    options: type[StrictModel]
+    options: type[Config]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class LabellerKind:
     """
 
     open: Callable[[Any, Place], Labeller]
-    options: type[StrictModel] = StrictModel
+    options: type[Config] = Config
     fetch: Callable[[Any, Place], str] = lambda options, place: ""
 
 

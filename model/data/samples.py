@@ -23,9 +23,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
+
+from anyseek.model.config import Config, Share
 
 
 class Split(StrEnum):
@@ -102,24 +104,14 @@ def shard_key(source: str, key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    parts = (re.sub(r"[^A-Za-z0-9_+-]", _percent, part) for part in text.split("/"))
+    def percent(match: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in match.group().encode())
+
+    parts = (re.sub(r"[^A-Za-z0-9_+-]", percent, part) for part in text.split("/"))
     return "/".join(part or "%" for part in parts)  # no part may be empty: `a//b` is not `a/b`
 
 
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode())
-
-
-class StrictModel(BaseModel):
-    """A frozen model of what a recipe may set; it refuses unknown keys and numbers that are not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Shares(StrictModel):
+class Shares(Config):
     """How much of a source without splits of its own goes to `val` and `test`; the rest is for training."""
 
     val: Share = 0.05

@@ -94,12 +94,6 @@ def flipped_normals(normals: ByteArray) -> ByteArray:
     return mirrored
 
 
-def standardised_depth(depth: npt.NDArray[np.uint16]) -> FloatArray:
-    """Depth uint16 (H, W) -> float32 (1, H, W) without mean and deviation of its middle 80 %."""
-    values = depth.astype(np.float32) / np.float32(65535)
-    return standardised(values, middle_of(values))[None]
-
-
 def middle_of(values: FloatArray) -> FloatArray:
     """The middle 80 % of all values, in order: float32 (n,)."""
     ordered = np.sort(values, axis=None)
@@ -110,11 +104,6 @@ def standardised(values: FloatArray, middle: FloatArray) -> FloatArray:
     """Values float32 of any shape without the mean and the deviation of `middle`."""
     deviation = np.sqrt(middle.var(ddof=1) + _SMALLEST_VARIANCE)
     return np.asarray((values - middle.mean()) / deviation, np.float32)
-
-
-def shifted_labels(labels: ByteArray) -> npt.NDArray[np.int64]:
-    """Stored class ids uint8 (H, W), 255 for none -> 0 for none and class k as k + 1."""
-    return (labels + np.uint8(1)).astype(np.int64)
 
 
 def _unit(pixels: ByteArray) -> FloatArray:

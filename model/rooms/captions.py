@@ -204,7 +204,9 @@ def compose(room: Room, view: View, seen: Sequence[Seen], random: np.random.Gene
     """About five different captions of a view, the plainest first; none if nothing can be named."""
     if not groups_of(seen, random):
         return ()
-    sides, place = side_words(room, view), with_article(room_word(seen))
+    kinds = [item.thing.furniture.kind.name for item in seen if is_named(item)]
+    place = with_article(next((_ROOMS[kind] for kind in kinds if kind in _ROOMS), "room"))
+    sides = side_words(room, view)
 
     def words(most: int | None = None) -> str:
         return listed([group.words for group in groups_of(seen, random)[:most]])
@@ -276,14 +278,6 @@ def _related(seen: Sequence[Seen], random: np.random.Generator) -> str:
     first, second = pairs[int(random.integers(len(pairs)))]
     ways = _WAYS[relation_of(first.members[0], second.members[0]) or ""]
     return f"{first.words} {ways[int(random.integers(len(ways)))]} {second.words}"
-
-
-def room_word(seen: Sequence[Seen]) -> str:
-    """The word "bedroom" where a bed is named, and so on; else "room"."""
-    for item in seen:
-        if is_named(item) and item.thing.furniture.kind.name in _ROOMS:
-            return _ROOMS[item.thing.furniture.kind.name]
-    return "room"
 
 
 def side_words(room: Room, view: View) -> list[str]:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
+from anyseek.model.config import Config, Natural
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Split, StrictModel
+from anyseek.model.data.samples import DataSample, Split
 from anyseek.model.rooms.captions import (
     Seen,
     class_regions,
@@ -36,16 +36,13 @@ _ATTEMPTS = 20  # scenes until one is worth a picture
 _LEAST_SIZE = 16  # pixels
 
 
-_Count = Annotated[int, Field(ge=0)]
-
-
-class RoomsOptions(StrictModel):
+class RoomsOptions(Config):
     """`furniture`: the folder of the `.sh3f` files; `train`, `val`, `test`: how many views each split has."""
 
     furniture: Path = FURNITURE
-    train: _Count = 20_000
-    val: _Count = 1_000
-    test: _Count = 1_000
+    train: Natural = 20_000
+    val: Natural = 1_000
+    test: Natural = 1_000
 
 
 class RoomsSource:

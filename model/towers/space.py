@@ -29,10 +29,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anyseek.model.checkpoints.quantized import dequantized, quantized
+from anyseek.model.checkpoints.quantized import dequantized
 from anyseek.model.encoders.efficientnet import CHANNELS, CLASSES, FINE_CHANNELS, PARTS, Features, conse
 from anyseek.model.encoders.minilm import WIDTH
 from anyseek.model.errors import CheckpointMismatch, WeightsCorrupt, WeightsMissing
@@ -122,16 +122,13 @@ class Seen:
 class Tower(nn.Module):
     """A hidden layer beside a linear map: (B, width_in) -> unit (B, width_out)."""
 
-    def __init__(self, width_in: int, hidden: int, width_out: int, dropout: float = 0.0) -> None:
+    def __init__(self, width_in: int, hidden: int, width_out: int) -> None:
         super().__init__()
         self.wide, self.narrow = nn.Linear(width_in, hidden), nn.Linear(hidden, width_out)
         self.straight = nn.Linear(width_in, width_out, bias=False)
-        self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(x, self.dropout, self.training)
-        hidden = F.dropout(F.gelu(self.wide(x)), self.dropout, self.training)
-        return F.normalize(self.narrow(hidden) + self.straight(x), dim=1)
+        return F.normalize(self.narrow(F.gelu(self.wide(x))) + self.straight(x), dim=1)
 
 
 class Projection(nn.Module):
@@ -222,14 +219,11 @@ class Towers(nn.Module):
         total = torch.stack(rows).sum(dim=0)
         return F.normalize(total, dim=1)
 
-    def seen_rows(self, seen: Seen) -> Tensor:
-        """The photo tower's visual input before its axes are applied: (B, 2560)."""
-        peak = F.normalize(seen.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
-        return torch.cat([whole_vectors(seen.pooled), peak], dim=1)
-
-    def tower_input(self, seen: Seen) -> Tensor:
+    def _tower_input(self, seen: Seen) -> Tensor:
         """The photo tower's input: (B, seen + 384 + told)."""
-        parts = [self.seen(self.seen_rows(seen)), seen.words - self.get_buffer("words_mean")]
+        peak = F.normalize(seen.peak.float().clamp(min=0) ** _PEAK_POWER, dim=1)
+        rows = torch.cat([whole_vectors(seen.pooled), peak], dim=1)  # (B, 2560)
+        parts = [self.seen(rows), seen.words - self.get_buffer("words_mean")]
         if self.shape.told:
             parts.append(self._told(seen) @ self.told.axes)
         return torch.cat(parts, dim=1)
@@ -239,14 +233,11 @@ class Towers(nn.Module):
 
         It is zero of photos that look like none.
         """
-        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
-        told = F.normalize(self.tells(seen) - self.told.mean, dim=1)
-        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
-
-    def tells(self, seen: Seen) -> Tensor:
-        """What the network's linear map tells of photos: unit (B, 384)."""
         assert self._tells is not None, "towers with told words are loaded with what tells them"
-        return F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
+        whole, kinds = self.whole(whole_vectors(seen.pooled)), self.get_buffer(f"{WHOLE}_of_{PHOTO}")
+        words = F.normalize(self._tells(F.normalize(seen.pooled.float(), dim=1)), dim=1)
+        told = F.normalize(words - self.told.mean, dim=1)
+        return _of_kind(whole, kinds, *_LOOKS_LIKE)[0] * told
 
     def looks(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Both looks of pictures, not centred for their modality: two of (B, looks)."""
@@ -258,7 +249,7 @@ class Towers(nn.Module):
         words = seen.words - self.get_buffer("words_mean")
         if self.shape.told:
             words = F.normalize(words, dim=1) + self.shape.telling * self._told(seen)
-        learned = self.photo(self.tower_input(seen)) - self.get_buffer("photo_mean")
+        learned = self.photo(self._tower_input(seen)) - self.get_buffer("photo_mean")
         return _unit({WHOLE: whole, PLACES: places, WORDS: words, LEARNED: learned})
 
     def captions(self, vectors: Tensor) -> dict[str, Tensor]:
@@ -298,24 +289,6 @@ class Towers(nn.Module):
             for name, width in zip((WHOLE, PLACES, WORDS, LEARNED), self.blocks, strict=True)
         ]
         return torch.cat(parts, dim=1)
-
-
-def save_towers(towers: Towers, path: Path) -> None:
-    """Write the space: matrices as int8, what they belong to in the metadata."""
-    told = {
-        "shape": asdict(towers.shape),
-        "weights": {name: asdict(one) for name, one in towers.weights.items()},
-        "known": towers.known,
-        "mapped": towers.mapped,
-    }
-    beside = path.with_name(f".{path.name}.partial")
-    save_file(quantized(towers.state_dict()), beside, {TOLD: json.dumps(told)})
-    beside.replace(path)
-
-
-def save_classes(classes: Tensor, path: Path) -> None:
-    """Write the sentences of ConSE's classes as int8."""
-    save_file(quantized({"classes": classes}), path)
 
 
 def load_towers(path: Path, classes: Path | None = None, tells: Callable[[Tensor], Tensor] | None = None) -> Towers:

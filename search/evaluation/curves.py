@@ -16,7 +16,6 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from anyseek.model.compute.options import switching
 from anyseek.model.data.aligned import AlignedSet, QuerySet, evenly
 from anyseek.model.library.loading import load_embedder
 from anyseek.model.modalities.formats.color_palette import palette_of
@@ -290,8 +289,7 @@ def _left_out(everything: Sequence[Pairs], sort: Sort) -> Iterator[str]:
 def main(data: Path, model: str, limit: int) -> None:
     """Fit the curves on the packs in DATA, and print the calibration error where each collection was left out."""
     settings = read_settings()
-    with switching(settings.switches):
-        embedder = load_embedder(model, settings.home, settings.device)
+    embedder = load_embedder(model, settings.home, settings.device)
     collections = [measured(embedder, collection) for collection in photo_collections(data, limit)]
     everything = list(pairs(embedder, collections))
     for sort in Sort:

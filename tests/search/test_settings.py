@@ -58,7 +58,6 @@ def test_an_empty_variable_is_none() -> None:
         ("ANYSEEK_INDEX_KIND", "tree", "auto, flat, hnsw, ivf"),
         ("ANYSEEK_DEVICE", "gpu", "must be cpu, cuda, cuda:N"),
         ("ANYSEEK_INDEX_DEVICE", "tpu", "cpu, gpu"),
-        ("ANYSEEK_OPENVINO", "perhaps", "must be true or false, not 'perhaps'"),
         ("ANYSEEK_PHOTOS_PLACES", "perhaps", "must be true or false, not 'perhaps'"),
     ],
 )

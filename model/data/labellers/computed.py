@@ -31,10 +31,8 @@ from anyseek.model.data.registry import Labeller, LabellerKind
 from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.modalities.edge_detection import soft_edges, varied_canny
-from anyseek.model.modalities.formats.boxes import LabelledBox
 from anyseek.model.modalities.formats.color_palette import MOST_COLOURS, palette_of
 from anyseek.model.modalities.formats.metadata import FIELDS, Metadata
-from anyseek.model.seam import Regions
 
 _DIGITS = 4  # of metadata
 _EMOJI = ("a picture of {}", "a drawing of {}", "{} icon", "an emoji of {}", "find {}", "a simple {} symbol")
@@ -140,19 +138,14 @@ def normal_fields(normal: ByteArray) -> dict[str, float]:
     return {"geometric_complexity": max(1 - float(np.linalg.norm(units.mean(axis=0))), 0.0)}
 
 
-def _box_fields(boxes: tuple[LabelledBox, ...]) -> dict[str, float]:
-    return {"n_coco_instances": len(boxes), "coco_instance_diversity": len({box.label for box in boxes})}
-
-
-def _region_fields(regions: Regions) -> dict[str, float]:
-    return {"semantic_diversity": len(np.unique(regions.ids))}
-
-
 _FIELDS_OF: Mapping[str, Callable[[Any], dict[str, float]]] = {
     "caption": caption_fields,
-    "bounding_boxes": _box_fields,
+    "bounding_boxes": lambda boxes: {
+        "n_coco_instances": len(boxes),
+        "coco_instance_diversity": len({box.label for box in boxes}),
+    },
     "rgb": picture_fields,
-    "semseg": _region_fields,
+    "semseg": lambda regions: {"semantic_diversity": len(np.unique(regions.ids))},
     "normal": normal_fields,
 }
 

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import changed
 from anyseek.model.data.registry import Labeller, LabellerKind, Place
-from anyseek.model.data.samples import Caption, DataSample, Origin, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin
 from anyseek.model.encoders.efficientnet import Features, class_sentences, conse, load_efficientnet
 from anyseek.model.encoders.minilm import TextStates, load_minilm
 from anyseek.model.encoders.preprocess import VERSION, encoder_input, looked_at, seen_pixels
@@ -105,7 +106,7 @@ def _visible(field: str) -> str:
     return field
 
 
-class FeatureOptions(StrictModel):
+class FeatureOptions(Config):
     """`of` is the modality to look at, unchanged and in `views` - 1 changed ways (`model.data.perturbations`).
 
     `precision` is the encoder's precision for changed views. `bfloat16` takes half the time, and its vectors of rooms

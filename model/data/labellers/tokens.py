@@ -4,6 +4,7 @@ The tokenizer is either a published one, named by an installed network, or the f
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from anyseek.model.checkpoints.files import load_tokenizer, weights_digest
+from anyseek.model.config import Config
 from anyseek.model.data.errors import RecipeInvalid, SampleInvalid
 from anyseek.model.data.registry import Labeller, LabellerKind, Place
-from anyseek.model.data.samples import DataSample, StrictModel
+from anyseek.model.data.samples import DataSample
 from anyseek.model.fourm.codecs import FeatureTokens, ImageTokens, VectorTokens
 from anyseek.model.fourm.published.loading import InstalledTokenizers, installed_config
 from anyseek.model.fourm.published.modalities import target_form
@@ -28,7 +30,7 @@ from anyseek.model.tokenizers.inputs import InputKind, input_kind, tokenizer_inp
 _TokenCodec = ImageTokens | FeatureTokens | VectorTokens
 
 
-class TokenOptions(StrictModel):
+class TokenOptions(Config):
     """`of` is the modality; `model` is the installed network whose tokenizer and grid are used.
 
     `tokenizer` is the file of a tokenizer to use instead. It takes pictures of `size` pixels a side, by default the
@@ -49,7 +51,11 @@ def tokens(options: TokenOptions, place: Place) -> Labeller:
     Raises `UnknownModel`, `UnsupportedModality`, `RecipeInvalid`, and what loading weights raises.
     """
     field = options.of
-    encode = _file_encoder(options, options.tokenizer) if options.tokenizer else _published_encoder(options, place)
+    if options.tokenizer is not None:
+        encode = _file_encoder(options, options.tokenizer)
+    else:
+        codec, row = _published_codec(options, place)
+        encode = partial(codec.encode, InstalledTokenizers(place.home), row)
 
     @torch.inference_mode()
     def label(sample: DataSample) -> dict[str, Any]:
@@ -60,12 +66,6 @@ def tokens(options: TokenOptions, place: Place) -> Labeller:
         return {f"tok_{field}": codes.numpy().astype(np.int32)}
 
     return Labeller(f"tokens of {field}", label, {field})
-
-
-def _published_encoder(options: TokenOptions, place: Place) -> Callable[[Any], Tensor]:
-    codec, row = _published_codec(options, place)
-    tokenizers = InstalledTokenizers(place.home)
-    return lambda value: codec.encode(tokenizers, row, value)
 
 
 def _file_encoder(options: TokenOptions, path: Path) -> Callable[[Any], Tensor]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import read_file_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Shares, Split, StrictModel
+from anyseek.model.data.samples import DataSample, Shares, Split
 from anyseek.model.modalities.drawings import ByteArray
 
 _PAPER = 250  # lighter than this is paper
@@ -22,7 +23,7 @@ _LEAST_BYTES = 2500  # of a file; most smaller ones are arrows and buttons
 _MOST_PIXELS = 2_000_000
 
 
-class ClipartOptions(StrictModel):
+class ClipartOptions(Config):
     """`path`: the folder."""
 
     path: Path = Path("/usr/share/openclipart/png")
@@ -37,7 +38,8 @@ class ClipartSource:
         """Lists the pictures. Raises `SourceUnavailable` if there are none."""
         self.name = name
         self._root, self._shares = options.path, shares
-        self._keys = find_clipart(options.path)
+        files = sorted(options.path.rglob("*.png"))
+        self._keys = [file.relative_to(options.path).as_posix() for file in files if _fits(file)]
         if not self._keys:
             raise SourceUnavailable(f"{options.path} has no clip art; Debian's package openclipart-png has it")
         listing = hashlib.sha256("\n".join(self._keys).encode()).hexdigest()[:16]
@@ -48,14 +50,12 @@ class ClipartSource:
 
     def sample(self, key: str) -> DataSample:
         picture = read_file_value("rgb", self._root / key, {})
-        named = {"label": subject_of(key), "tags": name_words(key), "concept": series_of(key)}
+        path = Path(key)
+        subject = re.sub(r"[_-]+", " ", path.parent.name)  # more reliable than the name: animals/birds/x.png -> birds
+        words = " ".join(word for word in path.stem.replace("-", "_").split("_")[:3] if word.isalpha())
+        named = {"label": subject, "tags": [words] if words else [], "concept": series_of(key)}
         sizes = {"original_width": picture.shape[1], "original_height": picture.shape[0]}
         return DataSample(key, {"rgb": trimmed(picture)}, {"medium": "clip art", **named, **sizes})
-
-
-def find_clipart(folder: Path) -> list[str]:
-    """The pictures' paths in the folder, sorted: neither tiny nor huge, by their files' sizes and headers."""
-    return [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.png")) if _fits(file)]
 
 
 def trimmed(picture: ByteArray) -> ByteArray:
@@ -69,23 +69,13 @@ def trimmed(picture: ByteArray) -> ByteArray:
 
 
 def _fits(png: Path) -> bool:
+    """Whether a picture is neither tiny nor huge, by its file's size and header."""
     if png.stat().st_size < _LEAST_BYTES:
         return False
     with png.open("rb") as file:
         header = file.read(24)
     width, height = struct.unpack(">II", header[16:24])
     return bool(width * height <= _MOST_PIXELS)
-
-
-def subject_of(key: str) -> str:
-    """The words of a picture's folder, more reliable than its name: `animals/birds/x.png` -> `birds`."""
-    return re.sub(r"[_-]+", " ", Path(key).parent.name)
-
-
-def name_words(key: str) -> list[str]:
-    """The name as one tag, as far as it reads like words; no tag if it does not."""
-    words = " ".join(word for word in Path(key).stem.replace("-", "_").split("_")[:3] if word.isalpha())
-    return [words] if words else []
 
 
 def series_of(key: str) -> str:

@@ -22,9 +22,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from anyseek.model.config import Config
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import DataSample, Split, StrictModel
+from anyseek.model.data.samples import DataSample, Split
 from anyseek.model.files import whole_folder
 from anyseek.model.galleries.openmoji import (
     SKIN_TONES,
@@ -237,7 +238,7 @@ Vendor = Literal["openmoji", "openmoji-unlined", "noto", "twemoji", "fluent", "f
 _LINES = {"fluent": "fluent-line"}  # vendors whose line drawings are a package of their own
 
 
-class EmojiOptions(StrictModel):
+class EmojiOptions(Config):
     """`vendors` whose emoji are taken."""
 
     vendors: tuple[Vendor, ...] = get_args(Vendor)

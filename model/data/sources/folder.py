@@ -16,16 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import ARRAYS, STORED, read_file_value, stored_content
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES, canonical, field_content
 
 CLASSES_FILE = "classes.json"
 
 
-class FolderOptions(StrictModel):
+class FolderOptions(Config):
     """`path`: the folder; `licence`: what its owner allows, in one line; `medium`: what captions call its pictures."""
 
     path: Path
@@ -55,7 +56,11 @@ class FolderSource:
         self._listed = dict(sorted(_scan(options.path, shares).items()))
         if not self._listed:
             raise SourceUnavailable(f"{options.path} has no pictures, and no sub-folders named as modalities")
-        self.origin = _digest(options.path, self._listed)
+        listed = self._listed.values()
+        files = {path for sample in listed for path in [*sample.files.values(), *sample.classes.values()]}
+        paths = sorted(files | {sample.sidecar for sample in listed if sample.sidecar})
+        lines = [f"{path.relative_to(options.path).as_posix()} {path.stat().st_size}" for path in paths]
+        self.origin = f"{len(listed)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
     def keys(self, split: Split) -> Sequence[str]:
         return [key for key, listed in self._listed.items() if listed.split is split]
@@ -70,7 +75,11 @@ class FolderSource:
             )
             for modality, path in files.items()
         }
-        if captions := _captions(about):
+        said = about.get("caption", [])
+        texts = [said] if isinstance(said, str) else said
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
+        if captions := tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip()):
             values["caption"] = captions
         attributes = {"medium": self._options.medium, **about.get("attributes", {})}
         if "rgb" in values:
@@ -105,7 +114,11 @@ def _scan_aligned(root: Path) -> dict[str, ListedSample]:
     files: dict[str, dict[str, Path]] = {}
     classes: dict[str, Path] = {}
     for folder in _sub_folders(root):
-        modality, suffixes = canonical(folder.name), _suffixes_in(folder)
+        modality = canonical(folder.name)
+        try:
+            suffixes = () if folder.name.startswith(".") else stored_content(modality).suffixes
+        except SampleInvalid as error:
+            raise SourceUnavailable(f"the folder {folder}: {error}") from error
         for path in sorted(folder.rglob("*")):
             if path.name == CLASSES_FILE:
                 classes[modality] = path
@@ -115,16 +128,6 @@ def _scan_aligned(root: Path) -> dict[str, ListedSample]:
                 if other != path:
                     raise SourceUnavailable(f"{other} and {path} are both {modality} of {key}; keep one of them")
     return {key: ListedSample(Split.TRAIN, paths, classes) for key, paths in files.items()}
-
-
-def _suffixes_in(folder: Path) -> tuple[str, ...]:
-    """The endings of a modality's files, by the name of its folder. Raises `SourceUnavailable` for an unknown one."""
-    if folder.name.startswith("."):
-        return ()
-    try:
-        return stored_content(canonical(folder.name)).suffixes
-    except SampleInvalid as error:
-        raise SourceUnavailable(f"the folder {folder}: {error}") from error
 
 
 def _scan_plain(root: Path) -> dict[str, ListedSample]:
@@ -184,22 +187,6 @@ def _read_classes(path: Path) -> dict[int, str]:
         return {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, AttributeError) as error:
         raise SampleInvalid(f'{path} must name ids, such as {{"0": "sky"}}: {error}') from error
-
-
-def _captions(about: Mapping[str, Any]) -> tuple[Caption, ...]:
-    said = about.get("caption", [])
-    texts = [said] if isinstance(said, str) else said
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise SampleInvalid(f"a caption is a text or a list of texts, not {said!r:.60}")
-    return tuple(Caption(text.strip(), Origin.HUMAN) for text in texts if text.strip())
-
-
-def _digest(root: Path, listed: Mapping[str, ListedSample]) -> str:
-    """What stands for the files: how many samples, and a digest of names and sizes."""
-    files = {path for sample in listed.values() for path in [*sample.files.values(), *sample.classes.values()]}
-    paths = sorted(files | {sample.sidecar for sample in listed.values() if sample.sidecar})
-    lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
-    return f"{len(listed)} samples, {hashlib.sha256(' '.join(lines).encode()).hexdigest()[:16]}"
 
 
 FOLDER = SourceKind(lambda name, options, place: FolderSource(name, options, place.shares), FolderOptions)

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import read_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 from anyseek.model.data.sources.shards import Member, describe, find_shards, list_members
 from anyseek.model.modalities.drawings import ByteArray
 from anyseek.model.seam import Regions
@@ -70,16 +71,15 @@ class LicenceClass(StrEnum):
     RESEARCH = "research"
 
 
-class PackOptions(StrictModel):
+class PackOptions(Config):
     """`path` is the folder of the shards; `classes` are the licence classes to take.
 
-    `of` keeps only samples of these sources, or all if it is empty; `without` excludes sources.
+    `of` keeps only samples of these sources, or all if it is empty.
     """
 
     path: Path
     classes: LicenceClass = LicenceClass.ALL
     of: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ class PackSource:
             if options.classes is LicenceClass.ALL and not any(options.path.glob(pattern.name)):
                 continue
             for key, entry in _entries(pattern, licence_class).items():
-                source = entry.about["source"]
-                if source not in options.without and (not options.of or source in options.of):
+                if not options.of or entry.about["source"] in options.of:
                     self.entries[f"{licence_class}/{key}"] = entry
         if not self.entries:
             raise SourceUnavailable(
@@ -262,7 +261,7 @@ class MeasuredSource(PackSource):
         return DataSample(key, values, {"medium": "photo", **entry.attributes})
 
 
-class PhotosOptions(StrictModel):
+class PhotosOptions(Config):
     """`path`: the folder of the shards `photos-*.tar`; `labelled`: leave out photos whose label names no class."""
 
     path: Path

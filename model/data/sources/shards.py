@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyseek.model.config import Config
 from anyseek.model.data.contents import decode_value, read_value
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Shares, Split
 from anyseek.model.modalities.registry import PICTURE_SUFFIXES
 
 
@@ -73,7 +74,7 @@ def describe(samples: Mapping[str, Mapping[str, Member]]) -> str:
 _ATTRIBUTES = ("attributes.json", "json")
 
 
-class ShardsOptions(StrictModel):
+class ShardsOptions(Config):
     """ShardsOptions: `path` of the shards, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
     All samples are in `split` if it is given; otherwise shares decide. Captions call the pictures `medium`.

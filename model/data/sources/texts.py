@@ -13,20 +13,18 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
+from anyseek.model.config import Config, Positive
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.registry import Place, SourceKind
-from anyseek.model.data.samples import Caption, DataSample, Origin, Split, StrictModel
+from anyseek.model.data.samples import Caption, DataSample, Origin, Split
 from anyseek.model.files import whole_file
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _PACKED = ".gz"
 
 
-class TextOptions(StrictModel):
+class TextOptions(Config):
     """`path` of the files, with `*` and `?` as wildcards in its last part; `licence` is one line.
 
     `field` is the key of the text in a JSON line. Longer documents are cut after the first `characters`, at a space.
@@ -35,7 +33,7 @@ class TextOptions(StrictModel):
     path: Path
     licence: str
     field: str = "text"
-    characters: Annotated[int, Field(ge=1)] = 2000
+    characters: Positive = 2000
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ the checksums of files that are gone, and that fingerprints counted before it wa
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -59,6 +59,7 @@ GALLERIES = ("exact", "predicted")  # how the vectors of a space's gallery may b
 PRIOR = "gallery_prior"  # constants are called `<space>/gallery_prior` and `<space>/<modality>`
 RETIRED = "retired"  # of the manifest
 _TOLD = ("files", "default_spaces", "gallery")  # the fingerprint is of these
+_Stated = TypeVar("_Stated")
 _OWN = (TOWERS, DECODER)  # files that a set which shares a network has itself
 
 
@@ -134,8 +135,8 @@ def load_bundle(name: str, folder: Path | None = None) -> Bundle:
         load_dense(folder, manifest, network.config),
         _joint(manifest, own / TOWERS, folder / CLASSES_FILE, shortcuts),
         _decoder(manifest, own / DECODER),
-        _certainty(manifest, own / MANIFEST),
-        _answers(manifest, own / MANIFEST),
+        _stated(manifest, CERTAINTY, "how sure captions are", own / MANIFEST, _calibration),
+        _stated(manifest, ANSWERS, "how questions about pictures are answered", own / MANIFEST, _answers),
     )
 
 
@@ -225,28 +226,26 @@ def _joint(manifest: Mapping[str, Any], path: Path, classes: Path, shortcuts: Sh
     return TowersSpace(about, towers, SEMANTIC)
 
 
-def _certainty(manifest: Mapping[str, Any], path: Path) -> Calibration | None:
-    """How sure captions are, None for a bundle that does not say or has no towers. Raises `WeightsCorrupt`."""
-    if CERTAINTY not in manifest or TOWERS not in manifest["files"]:
+def _stated(
+    manifest: Mapping[str, Any], key: str, what: str, path: Path, read: Callable[[Any], _Stated]
+) -> _Stated | None:
+    """What `read` makes of an entry, None without it or towers. Raises `WeightsCorrupt`."""
+    if key not in manifest or TOWERS not in manifest["files"]:
         return None
     try:
-        told = manifest[CERTAINTY]
-        return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
+        return read(manifest[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsCorrupt(f"{path} does not say how sure captions are: {error}") from error
+        raise WeightsCorrupt(f"{path} does not say {what}: {error}") from error
 
 
-def _answers(manifest: Mapping[str, Any], path: Path) -> Answers | None:
-    """What answers questions about pictures, None for a bundle without it or towers. Raises `WeightsCorrupt`."""
-    if ANSWERS not in manifest or TOWERS not in manifest["files"]:
-        return None
-    try:
-        told = manifest[ANSWERS]
-        found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsCorrupt(f"{path} does not say how questions about pictures are answered: {error}") from error
+def _calibration(told: Mapping[str, Any]) -> Calibration:
+    return Calibration({From(origin): tuple(row) for origin, row in told["weights"].items()}, float(told["sure"]))
+
+
+def _answers(told: Mapping[str, Any]) -> Answers:
+    found = Answers({Question(name): tuple(row) for name, row in told["weights"].items()}, float(told["sure"]))
     if found.words != len(general_words()):
-        raise WeightsCorrupt(f"{path} weighs {found.words} words in its answers; there are {len(general_words())}")
+        raise ValueError(f"it weighs {found.words} words; there are {len(general_words())}")
     return found
 
 

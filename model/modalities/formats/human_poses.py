@@ -87,14 +87,10 @@ def _read_person(words: Sequence[str | Bin]) -> HumanPose | None:
     groups = {word: words[place + 1 :] for place, word in enumerate(words) if word in GROUPS}
     if box is None or len(groups) < len(GROUPS):
         return None
-    pose = read_codes(groups["pose"], _POSE_TOKENS)
-    rotation, camera, shape = (_read_numbers(groups[group], group) for group in ("global", "camera", "shape"))
-    if pose is None or rotation is None or camera is None or shape is None:
-        return None
-    return HumanPose(box, pose, rotation, camera, shape)
-
-
-def _read_numbers(words: Sequence[str | Bin], group: str) -> tuple[float, ...] | None:
-    count, low, high = _NUMBERS[group]
-    values = take_bins(words, [0] * count)
-    return None if values is None else tuple(scale_from_bin(value, low, high) for value in values)
+    pose, numbers = read_codes(groups["pose"], _POSE_TOKENS), []
+    for group, (count, low, high) in _NUMBERS.items():
+        values = take_bins(groups[group], [0] * count)
+        if pose is None or values is None:
+            return None
+        numbers.append(tuple(scale_from_bin(value, low, high) for value in values))
+    return None if pose is None else HumanPose(box, pose, *numbers)

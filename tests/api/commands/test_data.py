@@ -73,7 +73,7 @@ def test_a_recipe_that_cannot_be_understood_ends_in_2(recipe: Path, capsys: pyte
     recipe.write_text(recipe.read_text().replace("shard_samples", "shard_size"))
     assert build(recipe) == 2
     assert (
-        "recipe.yaml: the recipe has no setting 'shard_size'; did you mean 'shard_samples'?" in capsys.readouterr().err
+        "recipe.yaml: the config has no setting 'shard_size'; did you mean 'shard_samples'?" in capsys.readouterr().err
     )
 
 

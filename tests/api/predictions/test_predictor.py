@@ -13,7 +13,6 @@ from anyseek.api.http.budgets import RequestAbandoned, RequestBudget
 from anyseek.api.predictions import predictor as predicting
 from anyseek.api.predictions.predictor import Predictor, predicting_models
 from anyseek.api.predictions.requests import PredictionRequest, read_request
-from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid
 from anyseek.model.modalities.reading.budget import spending
@@ -146,21 +145,3 @@ def test_a_request_cannot_choose_a_device(random_models: Path, name: str, monkey
         Predictor(random_models).predict(replace(_request("metadata"), model=name))
     assert status_of(raised.value) == 422
     assert raised.value.code == "device-in-name"
-
-
-def test_models_are_loaded_with_the_switches_that_are_said(
-    random_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load_truly, found = predicting.load_model, []
-
-    def load(name: str, home: Path, device: str) -> Any:
-        found.append(switches())
-        return load_truly(name, home)
-
-    monkeypatch.setattr(predicting, "load_model", load)
-    told = Switches(openvino=False)
-    for said in (told, Switches(), None):
-        Predictor(random_models, switches=said).predict(_request("metadata"))
-    monkeypatch.setenv("ANYSEEK_OPENVINO", "false")
-    Predictor(random_models).predict(_request("metadata"))
-    assert found == [told, Switches(), Switches(), Switches(openvino=False)]

@@ -132,7 +132,7 @@ def write_recipe(tmp_path: Path, pictures: Path) -> Path:
 
 
 def start(recipe: Path, out: Path) -> "subprocess.Popen[bytes]":
-    command = ["data", "build", str(recipe), "--out", str(out), "--workers", "2"]
+    command = ["data", "build", str(recipe), "--out", str(out), "--workers", "1"]
     environment = {**os.environ, "ANYSEEK_HOME": str(recipe.parent / "home")}
     return subprocess.Popen(
         [sys.executable, "-c", "from anyseek.api.cli import main; main()", *command], env=environment

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from anyseek.model.errors import UnsupportedModality
 from anyseek.model.fourm.codecs import Text
 from anyseek.model.generation.generate import PrefixDecoder, generate
 from anyseek.model.generation.run import GenerationInvalid, Options, Pass
@@ -147,15 +146,6 @@ def test_it_gives_what_the_whole_prefix_gives(
         blocked = torch.ones(1, 12, 12, dtype=torch.bool).triu(1)
         whole = network.logits("palette", network.run_decoder(content + embedding, context, blocked))
     torch.testing.assert_close(stepwise, whole, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("key", ["tok_visual", "map", "smell"])
-def test_only_sequences_are_decoded_like_this(
-    make_fourm: Callable[..., FourM], small_inputs: dict[str, ModalityInput], key: str
-) -> None:
-    network = make_fourm()
-    with pytest.raises(UnsupportedModality, match=key):
-        PrefixDecoder(network, key, network.encode(small_inputs), 3)
 
 
 # tokens that a sequence may have, and the entries of a target from which positions are 0

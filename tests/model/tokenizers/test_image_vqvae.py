@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from anyseek.model.checkpoints.files import load_image_decoder, load_tokenizer, save_checkpoint
 from anyseek.model.errors import CheckpointMismatch
 from anyseek.model.network.config import ConfigInvalid
-from anyseek.model.tokenizers.build import build_tokenizer, initialise_image_tokenizer
+from anyseek.model.tokenizers.build import initialise_image_tokenizer
 from anyseek.model.tokenizers.config import TokenizerConfig
 from anyseek.model.tokenizers.divae import DiVAE
 from anyseek.model.tokenizers.image_vqvae import (
@@ -22,7 +22,6 @@ from anyseek.model.tokenizers.image_vqvae import (
     logits_to_labels,
     logits_to_masks,
 )
-from anyseek.model.tokenizers.vqvae import VQVAE
 from tests.golden.weights import fill_weights
 from tests.random_bundle import random_image_tokenizer
 
@@ -92,15 +91,6 @@ def test_images_that_do_not_fit_are_explained(shape: tuple[int, ...]) -> None:
 def test_what_it_cannot_be_is_explained(changes: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigInvalid, match=complaint):
         ImageTokenizer(replace(LABELS, **changes))
-
-
-def test_a_config_gets_its_class() -> None:
-    mlp = "BottleneckMLP/B_1-Wi_8"
-    vectors = TokenizerConfig(6, mlp, mlp, "memcodes", codebook_size=5, num_codebooks=2, latent_dim=4)
-    with torch.device("meta"):
-        assert isinstance(build_tokenizer(vectors), VQVAE)
-        assert isinstance(build_tokenizer(LABELS), ImageVQVAE)
-        assert isinstance(build_tokenizer(replace(PICTURES, dec_type="unet_patched")), DiVAE)
 
 
 @pytest.mark.parametrize("modality", ["depth", "normal", "semseg"])

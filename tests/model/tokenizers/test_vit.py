@@ -47,23 +47,6 @@ def test_patches_are_laid_out_by_channel_row_and_column() -> None:
     assert image[0, 1, 2, 4 + 3] == 1 * 16 + 2 * 4 + 3
 
 
-def test_out_conv_changes_the_image_and_keeps_its_size() -> None:
-    with_conv = ViTDecoder(SMALL, channels=3, grid=2, patch=4, out_conv=True)
-    fill_weights(with_conv)
-    plain = ViTDecoder(SMALL, channels=3, grid=2, patch=4, out_conv=False)
-    fill_weights(plain)
-    x = torch.randn(2, 16, 2, 2)
-    first, second = with_conv(x), plain(x)
-    assert first.shape == second.shape == (2, 3, 8, 8)
-    assert not torch.allclose(first, second)
-
-
-def test_names_of_the_published_sizes() -> None:
-    assert parse_vit("vit_s_enc", "enc", post_mlp=False) == ViTShape(512, 8, 8, post_mlp=False)
-    assert parse_vit("vit_b_dec", "dec", post_mlp=True) == ViTShape(768, 12, 12, post_mlp=True)
-    assert parse_vit("vit_l_enc", "enc", post_mlp=True) == ViTShape(1024, 24, 16, post_mlp=True)
-
-
 def test_other_sizes_are_spelt_out() -> None:
     assert parse_vit("vit_w64b2h4_enc", "enc", post_mlp=True) == ViTShape(64, 2, 4, post_mlp=True)
 

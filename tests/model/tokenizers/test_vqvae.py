@@ -29,26 +29,6 @@ def quantizer() -> MemcodesQuantizer:
     return made.eval()
 
 
-def test_assign_equals_the_formula_head_by_head(quantizer: MemcodesQuantizer) -> None:
-    latents = torch.randn(5, 12, generator=torch.Generator().manual_seed(1))
-    ids = quantizer.assign(latents)
-    for head in range(3):
-        keys = quantizer.codes[head] @ quantizer.to_k.weight[head]
-        best = (latents[:, 4 * head : 4 * head + 4] @ keys.T).argmax(dim=1)
-        assert torch.equal(ids[:, head], best)
-
-
-def test_lookup_projects_each_code_of_its_own_head(quantizer: MemcodesQuantizer) -> None:
-    vector = quantizer.lookup(torch.tensor([[6, 0, 3]]))[0]
-    parts = [quantizer.codes[head][code] @ quantizer.to_v.weight[head] for head, code in enumerate((6, 0, 3))]
-    torch.testing.assert_close(vector, torch.cat(parts))
-
-
-def test_even_probabilities_give_the_mean_of_each_codebook(quantizer: MemcodesQuantizer) -> None:
-    even = torch.full((1, 3, 7), 1 / 7)
-    torch.testing.assert_close(quantizer.expected_values(even)[0], quantizer.values().mean(dim=1).flatten())
-
-
 def test_kept_values_change_nothing_and_end_with_training(quantizer: MemcodesQuantizer) -> None:
     ids = torch.tensor([[6, 0, 3]])
     expected = quantizer.lookup(ids)

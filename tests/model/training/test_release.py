@@ -13,7 +13,6 @@ import yaml
 from anyseek.model.checkpoints.files import save_checkpoint
 from anyseek.model.fourm.bundled.bundle import load_bundle
 from anyseek.model.fourm.bundled.dense_decoder import FILE as DECODER
-from anyseek.model.fourm.bundled.dense_decoder import save_decoder
 from anyseek.model.fourm.bundled.layout import SEMANTIC, VISUAL
 from anyseek.model.fourm.bundled.loading import target_forms
 from anyseek.model.seam import Fusion
@@ -23,7 +22,7 @@ from anyseek.model.training.query_means import Rows, constants, default_spaces, 
 from anyseek.model.training.release import add_decoder, release
 from anyseek.model.training.run.errors import TrainingConfigInvalid, TrainingDataInvalid
 from tests.model.training.shapes import settings, write_data, write_vector_tokenizer
-from tests.random_bundle import random_decoder, random_image_tokenizer
+from tests.random_bundle import random_decoder, random_image_tokenizer, save_decoder
 
 INPUTS_OF_RUN = ("rgb", "caption", "color_palette", "metadata")
 BUNDLE = Path(__file__).parents[3] / "model" / "weights" / "4m-tiny"

@@ -7,7 +7,7 @@ from PIL import Image
 
 from anyseek.model.data.errors import SampleInvalid, SourceUnavailable
 from anyseek.model.data.samples import Shares, Split
-from anyseek.model.data.sources.clipart import ClipartOptions, ClipartSource, name_words, series_of, subject_of, trimmed
+from anyseek.model.data.sources.clipart import ClipartOptions, ClipartSource, series_of, trimmed
 
 
 def png(size: int) -> bytes:
@@ -59,8 +59,11 @@ def test_a_sample_is_flattened_on_white_and_named_by_its_folder(tree):
         ("signs_and_symbols/17.png", "signs and symbols", [], "signs_and_symbols/"),
     ],
 )
-def test_names_are_read_as_far_as_they_are_words(key, subject, words, series):
-    assert (subject_of(key), name_words(key), series_of(key)) == (subject, words, series)
+def test_names_are_read_as_far_as_they_are_words(tmp_path, key, subject, words, series):
+    (tmp_path / key).parent.mkdir(parents=True)
+    (tmp_path / key).write_bytes(png(40))
+    about = ClipartSource("clipart", ClipartOptions(path=tmp_path), Shares()).sample(key).attributes
+    assert (about["label"], about["tags"], about["concept"]) == (subject, words, series)
 
 
 def test_a_folder_without_clip_art_is_refused(tmp_path):
