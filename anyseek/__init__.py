@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from anyseek.api.client.http import AsyncClient, Client
     from anyseek.api.errors import ApiError, ClientError, ServiceUnreachable
     from anyseek.api.predictions.wire import Guess, Input, Predicted, PredictedFile, Predictions, Refused
-    from anyseek.api.queries.wire import Hit, Part, Query, Refusal, Results
     from anyseek.model.errors import ModelError
     from anyseek.model.seam import Embedder, Sample
+    from anyseek.search.answers.results import Hit, Refusal, Results
     from anyseek.search.errors import AnyseekError
+    from anyseek.search.query.query import Part, Query
 
 __version__: str
 
@@ -59,17 +60,17 @@ _MODULES = {  # of what `__getattr__` imports
     "Client": "api.client.http",
     "ClientError": "api.errors",
     "Guess": "api.predictions.wire",
-    "Hit": "api.queries.wire",
+    "Hit": "search.answers.results",
     "Input": "api.predictions.wire",
     "ModelError": "model.errors",
-    "Part": "api.queries.wire",
+    "Part": "search.query.query",
     "Predicted": "api.predictions.wire",
     "PredictedFile": "api.predictions.wire",
     "Predictions": "api.predictions.wire",
-    "Query": "api.queries.wire",
-    "Refusal": "api.queries.wire",
+    "Query": "search.query.query",
+    "Refusal": "search.answers.results",
     "Refused": "api.predictions.wire",
-    "Results": "api.queries.wire",
+    "Results": "search.answers.results",
     "Sample": "model.seam",
     "ServiceUnreachable": "api.errors",
 }

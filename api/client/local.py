@@ -22,7 +22,7 @@ from anyseek.api.queries.wire import (
     Results,
     Where,
     parts_of,
-    spelled_out,
+    query_json,
 )
 from anyseek.api.schemas import (
     CollectionAnswer,
@@ -40,7 +40,6 @@ from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.errors import AssetNotFound
 from anyseek.search.settings import Settings
 from anyseek.search.types import Collection, Item
-from anyseek.search.types import Query as EngineQuery
 from anyseek.search.upkeep.derived import DerivedRows
 
 if TYPE_CHECKING:
@@ -100,35 +99,31 @@ class LocalClient:
         **more: Unpack[More],
     ) -> Results:
         """See `Client.query`."""
-        from anyseek.api.queries.conversion import read_query, results_to_wire
+        from anyseek.api.queries.answering import read_query
 
-        asked = Query(parts_of(parts), k, space, where, fusion, **more)
+        members = query_json(Query(parts_of(parts), k, space, where, fusion, **more), self._settings.limits)
         first = collection if isinstance(collection, str) else next(iter(collection), "")
-        read: list[EngineQuery] = []
 
-        def decoded(engine: "SearchEngine") -> EngineQuery:
-            read.append(read_query(asked, self._settings.limits, engine.embedder, self._runtime.pictures_of(first)))
-            return read[-1]
+        def decoded(engine: "SearchEngine") -> Query:
+            return read_query(members, self._settings.limits, engine.embedder, self._runtime.pictures_of(first))
 
         if isinstance(collection, str):
             engine = self._engine(collection)
-            results = engine.query(collection, decoded(engine))
-        else:
-            from anyseek.search.query.multi_collection import query_several
+            return engine.query(collection, decoded(engine))
+        from anyseek.search.query.multi_collection import query_several
 
-            results = query_several(list(collection), self._engine, decoded)
-        return results_to_wire(results, True, read[0])
+        return query_several(list(collection), self._engine, decoded)
 
     def query_batch(
         self, collection: str, queries: Sequence[str | Query | Mapping[str, Any]]
     ) -> list[Results | Refusal]:
         """See `Client.query_batch`."""
-        from anyseek.api.queries.conversion import answer_batch, outcome_to_wire
+        from anyseek.api.queries.answering import answer_batch, brief
 
-        asked = [spelled_out(query) for query in queries]
+        asked = [query_json(query, self._settings.limits) for query in queries]
         pictures = self._runtime.pictures_of(collection)
         outcomes = answer_batch(self._engine(collection), self._settings.limits, collection, asked, pictures)
-        return [outcome_to_wire(outcome) for outcome in outcomes]
+        return [brief(outcome) for outcome in outcomes]
 
     def predict(
         self,

@@ -11,7 +11,7 @@ import pytest
 import anyseek
 
 ROOT = Path(__file__).parents[2]
-_HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL", "pydantic")
+_HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL")
 
 
 def test_the_public_names_are_these() -> None:
