@@ -1,68 +1,70 @@
-"""The web application: routes, middleware, and what happens at its start and end."""
+"""The web application: routes, the page's files, middleware, and what happens at its start and end."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
 
-from anyseek.api import page, previews
-from anyseek.api.audit import routes as audit
-from anyseek.api.collections import routes as collections
 from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
-from anyseek.api.http import health, scraping
-from anyseek.api.http.admission import Admission
-from anyseek.api.http.budgets import Budgeted
+from anyseek.api.http import health
 from anyseek.api.http.connections import report_rarely
+from anyseek.api.http.health import Exporter
 from anyseek.api.http.metrics import Measured
-from anyseek.api.http.middleware import ActorContext, BodyLimit, Guard, RequestContext, WholeFiles
+from anyseek.api.http.middleware import ActorContext, BodyLimit, Budgeted, Guard, RequestContext, WholeFiles
 from anyseek.api.http.problems import install_handlers
-from anyseek.api.http.rates import Rates
 from anyseek.api.http.readiness import readiness_of
-from anyseek.api.http.scraping import Exporter
-from anyseek.api.http.security import Guardian
-from anyseek.api.items import routes as items
-from anyseek.api.items.schemas import PatchBody
-from anyseek.api.jobs import routes as jobs
-from anyseek.api.maps import routes as maps
-from anyseek.api.models import routes as models
-from anyseek.api.predictions import routes as predictions
-from anyseek.api.predictions.schemas import PredictBody
+from anyseek.api.http.security import Admission, Guardian, Rates
+from anyseek.api.predictions.requests import PredictBody
 from anyseek.api.queries import routes as queries
 from anyseek.api.queries import several
 from anyseek.api.queries.schemas import BatchBody
 from anyseek.api.queries.together import gathering_of
 from anyseek.api.queries.wire import Query, QueryOfSeveral
-from anyseek.api.quotas import routes as quotas
+from anyseek.api.routes import collections, items, jobs, maps, predictions, previews
+from anyseek.api.routes import service as service_routes
+from anyseek.api.schemas import PatchBody
 from anyseek.api.service import Service
+from anyseek.model.galleries.demo import credits_text
 
 # Queries are tried first, as most requests are queries.
-_ROUTES = (
-    queries,
-    collections,
-    maps,
-    items,
-    several,
-    predictions,
-    previews,
-    jobs,
-    models,
-    audit,
-    quotas,
-    health,
-    scraping,
-)
+_ROUTES = (queries, collections, maps, items, several, predictions, previews, jobs, service_routes, health)
 _DESCRIPTION = """Find anything with anything.
 
 Errors are problem details (RFC 9457) whose `type` is stable. An item's key stands at the end of a path and is
 percent-encoded as one segment: `holiday/1.jpg` is `…/items/holiday%2F1.jpg`.
 With API keys: `Authorization: Bearer KEY`.
 """
+_WEB = Path(__file__).parent / "web"
 _API_KEY = {"type": "http", "scheme": "bearer", "description": "an API key, as `anyseek keys create` prints it"}
+
+
+page_router = APIRouter(include_in_schema=False)
+
+
+@page_router.get("/")
+async def page() -> FileResponse:
+    return FileResponse(_WEB / "index.html", headers={"cache-control": "no-cache"})
+
+
+@page_router.get("/docs")
+async def docs() -> FileResponse:
+    """Get the page that shows `/openapi.json` and lets its examples be tried."""
+    return FileResponse(_WEB / "docs.html", headers={"cache-control": "no-cache"})
+
+
+@page_router.get("/credits")
+def demo_credits() -> PlainTextResponse:
+    """Get the authors and licences of the demo's material; the page links to it."""
+    return PlainTextResponse(credits_text())
 
 
 def create_app(service: Service) -> FastAPI:
@@ -89,8 +91,9 @@ def create_app(service: Service) -> FastAPI:
     install_handlers(app)
     for routes in _ROUTES:
         app.include_router(routes.router, dependencies=[Depends(refuse_unheeded)])
-    app.include_router(page.router)
-    page.mount_files(app)
+    app.include_router(page_router)
+    app.mount("/web/swagger", GZipMiddleware(StaticFiles(packages=[("fastapi_swagger", "resources")])))
+    app.mount("/web", GZipMiddleware(StaticFiles(directory=_WEB)))
     _describe(app)
     return app
 

@@ -28,10 +28,6 @@ COMMANDS = {
         "anyseek.api.commands.duplicates:duplicates",
         "Find pictures that are the same one, such as smaller copies.",
     ),
-    "map": (
-        "anyseek.api.commands.map:map_command",
-        "Lay the items of a collection out on a map, alike ones near each other.",
-    ),
     "sources": ("anyseek.api.commands.sources:source_commands", "List, move and forget the sources of a collection."),
     "worker": ("anyseek.api.commands.worker:worker", "Work on bulk jobs that others hand to a broker."),
     "jobs": (

@@ -121,7 +121,7 @@ async def _may_see_paths(request: Request) -> bool:
 
 MaySeePaths = Annotated[bool, Depends(_may_see_paths)]
 
-# The filter of a listing or a count; `anyseek.api.pagination.passing` reads it.
+# The filter of a listing or a count; `anyseek.api.schemas.passing` reads it.
 Where = Annotated[str | None, Query(description="a filter as queries take it", examples=["width >= 1000"])]
 
 

@@ -1,10 +1,50 @@
-"""The JSON that several resources share, with examples for the OpenAPI description."""
+"""The JSON that several resources or clients share, with examples for the OpenAPI description.
 
-from pydantic import BaseModel, ConfigDict, Field
+Listings by a client in its own process use it too, so it imports nothing heavy.
+"""
 
-from anyseek.model.seam import EmbeddingSpace
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from anyseek.api.errors import describe
+from anyseek.api.http.did_you_mean import explained
+from anyseek.model.json_reader import check_unicode
+from anyseek.search.errors import BadInput
+from anyseek.search.filters.from_text import filter_from_text
+from anyseek.search.filters.tree import Filter, checked
+from anyseek.search.settings import Limits
+from anyseek.search.types import Collection, FieldCounts, Item
+
+if TYPE_CHECKING:  # a listing of collections starts sooner without them
+    from anyseek.indexer.patching import Patch
+    from anyseek.search.duplicates import Copy, Duplicates
+
+T = TypeVar("T")
+Cursor = TypeVar("Cursor", int, str)
 
 FINGERPRINT = "9f2c6b0e…"
+
+# A number of a row: databases number with 64 bits.
+Number = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
+# What a caller may send, and the last member of every page.
+Limit = Annotated[int, Field(ge=1, le=1000, description="how many at most")]
+Next = Annotated[
+    Cursor | None,
+    Field(description="send it as `after`, of jobs as `before`, for the page that follows; null at the end"),
+]
+
+
+def passing(where: str | None) -> Filter | None:
+    """The filter of a listing or a count, as it was written; None where all items count. Raises `BadFilter`."""
+    return None if where is None else checked(filter_from_text(where))
+
+
+def following(page: Sequence[T], limit: int, cursor: Callable[[T], Cursor]) -> Cursor | None:
+    """Where the next page begins; None if `page` is shorter than `limit` and therefore the last."""
+    return cursor(page[-1]) if len(page) == limit else None
 
 
 class Body(BaseModel):
@@ -13,14 +53,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class SpaceAnswer(BaseModel):
-    name: str = Field(examples=["visual_global"])
-    dimension: int = Field(examples=[1280])
-    fingerprint: str = Field(examples=[FINGERPRINT])
+class Answer(BaseModel):
+    """What the service sends, read from the attributes of a domain object."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     @classmethod
-    def of(cls, space: EmbeddingSpace) -> "SpaceAnswer":
-        return cls(name=space.name, dimension=space.dimension, fingerprint=space.fingerprint)
+    def read(cls, source: Any) -> Self:
+        return cls.model_validate(source)
 
 
 class ProblemAnswer(BaseModel):
@@ -32,3 +72,190 @@ class ProblemAnswer(BaseModel):
     detail: str = Field(description="one sentence for a person")
     request_id: str = Field(description="also in the service's log and the X-Request-ID header")
     errors: list[dict[str, str]] = Field(default_factory=list, description="each invalid place of the request")
+
+
+class SpaceAnswer(Answer):
+    name: str = Field(examples=["visual_global"])
+    dimension: int = Field(examples=[1280])
+    fingerprint: str = Field(examples=[FINGERPRINT])
+
+
+class TuningAnswer(Answer):
+    modality: str = Field(description="the kind of query", examples=["canny_edge"])
+    queries: int = Field(description="how many queries it was fitted to")
+    before: float = Field(description="the share found among the first ten with the model's own mean")
+    after: float = Field(description="the same with the fitted one, on queries held out")
+    made_at: datetime
+
+
+class CollectionSpaceAnswer(SpaceAnswer):
+    tuned: list[TuningAnswer] = Field(
+        validation_alias="tunings",
+        description="the means of queries that were fitted on the collection itself; see docs/living.md",
+    )
+
+
+class CollectionAnswer(Answer):
+    name: str = Field(examples=["photos"])
+    model: str = Field(examples=["4m-tiny"])
+    items: int = Field(description="the number of items")
+    spaces: list[CollectionSpaceAnswer]
+    beside: Mapping[str, str] = Field(
+        description="models whose vectors do not serve: being built, kept since the last switch, or returning",
+        examples=[{"kept": "hashing"}],
+    )
+    created_at: datetime
+
+    @classmethod
+    def of(cls, collection: Collection, items: int) -> "CollectionAnswer":
+        return cls.read({**vars(collection), "items": items, "spaces": list(collection.spaces.values())})
+
+
+class ValueAnswer(Answer):
+    value: str | bool = Field(examples=["Rome"])
+    items: int = Field(description="how many items have this value")
+
+
+class FieldAnswer(Answer):
+    """An attribute. `least` and `most` are given for numbers, `first` and `last` for times."""
+
+    field: str = Field(description="its path, as filters call it", examples=["place.city"])
+    items: int = Field(description="how many items have this attribute")
+    distinct: int = Field(description="how many different texts it has")
+    values: list[ValueAnswer] = Field(description="its most frequent texts and truth values")
+    least: float | None = None
+    most: float | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+
+    @classmethod
+    def of(cls, counts: FieldCounts) -> "FieldAnswer":
+        least, most = counts.numbers or (None, None)
+        first, last = [datetime.fromtimestamp(moment, UTC) for moment in counts.moments or ()] or (None, None)
+        return cls.read({**vars(counts), "least": least, "most": most, "first": first, "last": last})
+
+
+class PictureAnswer(BaseModel):
+    key: str = Field(examples=["holiday/0042.jpg"])
+    path: str | None = Field(description="where it lies on the service's machine; null as in items")
+    size_bytes: int = Field(description="the size of its file")
+
+    @classmethod
+    def of_item(cls, item: Item, with_path: bool) -> "PictureAnswer":
+        picture = item.assets.get("rgb")
+        return cls(key=item.key, path=item.path if with_path else None, size_bytes=picture.size_bytes if picture else 0)
+
+
+class CopyAnswer(PictureAnswer):
+    cosine: float = Field(description="of its vector and that of the group's best")
+    likeness: float = Field(description="of the two pictures themselves: at most 1")
+    same_file: bool = Field(description="whether the two files are equal, byte by byte")
+
+    @classmethod
+    def of(cls, copy: "Copy", with_path: bool) -> "CopyAnswer":
+        picture = PictureAnswer.of_item(copy.item, with_path)
+        return cls(**vars(picture), cosine=copy.cosine, likeness=copy.likeness, same_file=copy.same_file)
+
+
+class GroupAnswer(BaseModel):
+    best: PictureAnswer = Field(description="that of the most pixels, then of the largest file, then the earliest")
+    copies: list[CopyAnswer] = Field(description="the others, most alike first")
+
+
+class DuplicatesAnswer(BaseModel):
+    groups: list[GroupAnswer] = Field(description="largest first")
+    total: int = Field(description="how many groups there are")
+    copies: int = Field(description="how many pictures are in a group and are not its best")
+    pictures: int = Field(description="how many were compared")
+    left_out: int = Field(description="how many of them by their files alone: vector or thumbnail is lost")
+    space: str = Field(description="whose vectors were compared")
+
+    @classmethod
+    def of(cls, duplicates: "Duplicates", limit: int, with_paths: bool) -> "DuplicatesAnswer":
+        groups = [
+            GroupAnswer(
+                best=PictureAnswer.of_item(group.best, with_paths),
+                copies=[CopyAnswer.of(copy, with_paths) for copy in group.copies],
+            )
+            for group in duplicates.groups[:limit]
+        ]
+        return cls(
+            groups=groups,
+            total=len(duplicates.groups),
+            copies=sum(len(group.copies) for group in duplicates.groups),
+            pictures=duplicates.pictures,
+            left_out=duplicates.left_out,
+            space=duplicates.space,
+        )
+
+
+class AssetAnswer(Answer):
+    name: str = Field(examples=["thumbnail"])
+    media_type: str = Field(examples=["image/jpeg"])
+    size_bytes: int
+    sha256: str
+
+
+class ItemAnswer(Answer):
+    key: str = Field(examples=["holiday/0042.jpg"])
+    caption: str | None
+    attributes: Mapping[str, Any]
+    revision: int = Field(description="1 at first, and one more with each change")
+    etag: str = Field(
+        description="the state of the item; sent in quotes as `If-Match`, a change is refused (412) if others have"
+        " changed the item meanwhile",
+        examples=["7-2"],
+    )
+    assets: list[AssetAnswer]
+    path: str | None = Field(
+        description="where its picture lies on the service's machine; null if it is stored, and for keys without the"
+        " scope admin"
+    )
+
+    @classmethod
+    def of(cls, item: Item, with_path: bool) -> "ItemAnswer":
+        return cls(
+            key=item.key,
+            caption=item.caption,
+            attributes=item.attributes,
+            revision=item.revision,
+            etag=item.version,
+            assets=[AssetAnswer.read(asset) for _, asset in sorted(item.assets.items())],
+            path=item.path if with_path else None,
+        )
+
+
+class PatchBody(Body):
+    """What to change of an item. Members that are left out stay as they are."""
+
+    attributes: dict[str, Any] | None = Field(
+        default=None,
+        description="a merge patch (RFC 7396): null removes a member, an object is merged, all else replaces; null in"
+        " its place removes all attributes",
+        examples=[{"rating": 5, "place": {"town": "Rome"}, "draft": None}],
+    )
+    caption: str | None = Field(default=None, description="null removes it")
+
+
+PATCH = TypeAdapter(PatchBody)
+
+
+def read_patch(members: Mapping[str, Any]) -> PatchBody:
+    """A body as a caller in Python gives it. Raises `BadInput`."""
+    check_unicode(members, "the body")
+    try:
+        return PATCH.validate_python(members)
+    except ValidationError as error:
+        raise BadInput(describe(explained(error.errors(include_url=False, include_input=False), PATCH))) from error
+
+
+def patch_of(body: PatchBody, limits: Limits) -> "Patch":
+    """The change that a body asks for. Raises `BadInput` if it asks for none, and for what is no caption."""
+    from anyseek.indexer.patching import Patch  # imported here, so that a listing of items starts at once
+    from anyseek.model.modalities.reading.documents import parse_text
+
+    if not body.model_fields_set:
+        raise BadInput('the body asks for no change; send {"attributes": {…}}, {"caption": "…"} or both')
+    caption = None if body.caption is None else parse_text(body.caption, limits, "the caption")
+    attributes = body.attributes if "attributes" in body.model_fields_set else {}
+    return Patch(attributes, caption, "caption" in body.model_fields_set)

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.orm import Session
 
-from anyseek.api.collections.schemas import CollectionAnswer, DuplicatesAnswer, FieldAnswer
-from anyseek.api.items.schemas import ItemAnswer, patch_of, read_patch
-from anyseek.api.pagination import passing
 from anyseek.api.predictions.wire import Input, Predictions
 from anyseek.api.queries.wire import (
     DEFAULT_HITS,
@@ -26,6 +23,15 @@ from anyseek.api.queries.wire import (
     Where,
     parts_of,
     spelled_out,
+)
+from anyseek.api.schemas import (
+    CollectionAnswer,
+    DuplicatesAnswer,
+    FieldAnswer,
+    ItemAnswer,
+    passing,
+    patch_of,
+    read_patch,
 )
 from anyseek.model.compute.importing import importing
 from anyseek.model.compute.processors import prepare_process
@@ -134,7 +140,7 @@ class LocalClient:
         options: Mapping[str, Any] | None = None,
     ) -> Predictions:
         """See `Client.predict`."""
-        from anyseek.api.predictions.conversion import read_request
+        from anyseek.api.predictions.requests import read_request
 
         members = {"inputs": list(inputs), "targets": list(targets), "model": model, "options": options or {}}
         return self._predictor.predict(read_request(members, self._settings.limits))
@@ -233,7 +239,7 @@ class LocalClient:
 
     def tune(self, name: str, items: int | None = None, dry_run: bool = False) -> dict[str, Any]:
         """See `Client.tune`."""
-        from anyseek.api.collections.tuning import TunedAnswer
+        from anyseek.api.routes.collections import TunedAnswer
         from anyseek.indexer.tuning import DEFAULT_ITEMS, tune
 
         tuned = tune(self._tools(name), name, DEFAULT_ITEMS if items is None else items, dry_run)
@@ -255,7 +261,7 @@ class LocalClient:
         self, name: str, space: str | None = None, colour_by: str | None = None, limit: int = 5_000, seed: int = 0
     ) -> dict[str, Any]:
         """See `Client.map`."""
-        from anyseek.api.maps.schemas import MapAnswer
+        from anyseek.api.routes.maps import MapAnswer
         from anyseek.search.maps import MapRequest
 
         found = self._engine(name).map(name, MapRequest(space, colour_by, limit, seed))
@@ -263,7 +269,7 @@ class LocalClient:
 
     def job(self, number: int) -> dict[str, Any]:
         """See `Client.job`."""
-        from anyseek.api.jobs.schemas import JobAnswer
+        from anyseek.api.routes.jobs import JobAnswer
 
         return JobAnswer.of(self._runtime.queue.status(number)).model_dump(mode="json")
 

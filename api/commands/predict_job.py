@@ -98,7 +98,7 @@ def _predictor(usual: str, device: str | None) -> tuple["Predictor", "Limits"]:
 
 def _here(job: PredictionJob, line: ProgressLine, usual: str, device: str | None) -> Ask:
     """The model in this process, loaded by the first that is asked; `usual` where the job names none."""
-    from anyseek.api.predictions.conversion import PredictionRequest, read_request
+    from anyseek.api.predictions.requests import PredictionRequest, read_request
 
     predictor, limits = _predictor(usual, device)
 

@@ -1,20 +1,43 @@
-"""Whether the process lives and whether it can answer queries."""
+"""Whether the process lives and can do its work, and its metrics: `/healthz`, `/readyz` and `/metrics`.
 
-from collections.abc import Sequence
+Neither a failing database nor busy threads keep the metrics away.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
 
 from anyseek.api.dependencies import ServiceDependency
 from anyseek.api.errors import NotReady
+from anyseek.api.http.metrics import Installation, state_metrics
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.readiness import Check, Readiness, State
-from anyseek.api.http.security import Scope
+from anyseek.api.http.security import DATABASE_SECONDS, Scope
+from anyseek.api.schemas import Answer
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
+from anyseek.search.catalogue.failures import meaning
+from anyseek.search.catalogue.session import Database
 from anyseek.search.errors import AnyseekError
+from anyseek.search.telemetry.metrics import REGISTRY
+from anyseek.workers.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
+
+# A look at the installation that takes longer is not waited for; what was seen before is sent with its age.
+_LOOK_SECONDS = 4.0
 
 
 class HealthAnswer(BaseModel):
@@ -22,14 +45,10 @@ class HealthAnswer(BaseModel):
     model: str = Field(description="loading, ready or failed; `/readyz` says why it failed", examples=["ready"])
 
 
-class CheckAnswer(BaseModel):
+class CheckAnswer(Answer):
     name: str = Field(examples=["database"])
     state: State = Field(description="`degraded`: the service answers, but somebody should look")
     detail: str = Field(description="one sentence for a person")
-
-    @classmethod
-    def of(cls, check: Check) -> "CheckAnswer":
-        return cls(name=check.name, state=check.state, detail=check.detail)
 
 
 class ReadyAnswer(HealthAnswer):
@@ -52,9 +71,9 @@ async def readyz(request: Request, service: ServiceDependency) -> ReadyAnswer | 
     found = await readiness.checks()
     is_admin = await request.app.state.admission.scope_of(request) is Scope.ADMIN
     if any(check.state is State.FAILED for check in found):
-        more = {"checks": [CheckAnswer.of(check).model_dump() for check in found]} if is_admin else {}
+        more = {"checks": [CheckAnswer.read(check).model_dump() for check in found]} if is_admin else {}
         return problem_of(_reason(service, found, is_admin), request.state.request_id, more)
-    checks = [CheckAnswer.of(check) for check in found] if is_admin else None
+    checks = [CheckAnswer.read(check) for check in found] if is_admin else None
     return ReadyAnswer(status="ready", model=service.state, checks=checks)
 
 
@@ -69,3 +88,61 @@ def _reason(service: Service, found: Sequence[Check], is_admin: bool) -> Anyseek
         return NotReady("the service is not ready; asked with a key of the scope admin, it tells why")
     failed = [f"{check.name}: {check.detail}" for check in found if check.state is State.FAILED]
     return NotReady(f"the service is not ready; {'; '.join(failed)}")
+
+
+class Exporter:
+    """Makes the answers to scrapes, one at a time, in a thread of its own."""
+
+    def __init__(self, runtime: Runtime, readiness: Readiness) -> None:
+        self._database = Database(runtime.settings.database_url, DATABASE_SECONDS)
+        self._installation = Installation(runtime, self._database)
+        self._readiness = readiness
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="metrics-text")
+        self._look: asyncio.Future[None] | None = None
+
+    async def text(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        checks = await self._readiness.checks()
+        if self._look is None or self._look.done():
+            self._look = asyncio.wrap_future(self._looking.submit(self._look_safely))
+        await asyncio.wait([self._look], timeout=_LOOK_SECONDS)
+        return await asyncio.wrap_future(self._writing.submit(self._written, checks))
+
+    def close(self) -> None:
+        """A look that hangs is left to end by itself."""
+        self._looking.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown()
+        self._database.close()
+
+    def _look_safely(self) -> None:
+        try:
+            self._installation.look()
+        except (SQLAlchemyError, AnyseekError) as error:
+            logger.warning("the numbers of the installation cannot be read: %s", meaning(error) or error)
+        except Exception:
+            logger.exception("the numbers of the installation cannot be read")
+
+    def _written(self, checks: Sequence[Check]) -> bytes:
+        return generate_latest(_Scrape(self._installation, checks))
+
+
+@dataclass(frozen=True)
+class _Scrape(Collector):
+    """What one scrape collects."""
+
+    installation: Installation
+    checks: Sequence[Check]
+
+    def collect(self) -> Iterable[Metric]:
+        yield from REGISTRY.collect()
+        yield from self.installation.collect()
+        yield state_metrics(self.checks)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Get metrics for Prometheus. Every key may, also of the scope `metrics`, which may do nothing else."""
+    exporter: Exporter = request.app.state.exporter
+    await request.app.state.admission.admit(request)
+    return Response(await exporter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

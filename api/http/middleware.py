@@ -1,4 +1,4 @@
-"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and body limits.
+"""ASGI middleware for every request: an id, a log line, headers, access control, the actor, and limits.
 
 `anyseek.api.app` has the order of all middleware.
 """
@@ -13,16 +13,19 @@ from contextlib import ExitStack
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import Unauthenticated
 from anyseek.api.http.problems import problem_of
-from anyseek.api.http.rates import Rates
-from anyseek.api.http.security import Admitted, Guardian
+from anyseek.api.http.security import Admitted, Guardian, Rates
+from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, budget_of_request, spending
+from anyseek.model.modalities.reading.decoders import Decoders, decoding_apart
 from anyseek.search.actor import ANYBODY, Caller, acting
 from anyseek.search.catalogue.session import patience
 from anyseek.search.errors import AnyseekError, LimitExceeded
-from anyseek.search.settings import Serving
+from anyseek.search.settings import Limits, Serving
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+CLIENT_CLOSED_REQUEST = 499  # in logs and metrics, as nginx has it; no client receives it
 _SLOW = "the body came too slowly: {:,} bytes in {:.0f} s"
 _NO_ROOM = "the service holds as many bytes of other requests as it may; try again in a moment"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -223,3 +227,76 @@ class WholeFiles:
             # In place: those outside read the route that is found from this scope.
             scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         await self.app(scope, receive, send)
+
+
+class Budgeted:
+    """ASGI middleware that gives each request a budget of pixels and seconds, abandoned when its client disconnects.
+
+    Large pictures are decoded in other processes.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, decoders: Decoders | None) -> None:
+        self.app = app
+        self.limits = limits
+        self.decoders = decoders
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        budget = Budget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        with spending(budget), decoding_apart(self.decoders):
+            await _answer_while_connected(self.app, scope, receive, send, budget)
+
+
+def allow_batch(limits: Limits) -> None:
+    """Raise the budget of the current request to that of a batch of queries."""
+    budget = budget_of_request()
+    if budget is not None:
+        budget.allow(limits.pixels_per_batch, limits.decoding_seconds_per_batch)
+
+
+class _DisconnectWatch:
+    """The messages of one request; once its body is complete, a task waits for the client to disconnect."""
+
+    def __init__(self, receive: Receive, send: Send, budget: Budget) -> None:
+        self._receive, self._send, self._budget = receive, send, budget
+        self._watch: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self.is_answered = False
+
+    async def receive(self) -> Message:
+        if self._watch is not None:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._watch = asyncio.create_task(self._await_disconnect())
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.is_answered = True
+        await self._send(message)
+
+    def end(self) -> None:
+        """Stop watching: the request is answered."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _await_disconnect(self) -> None:
+        """Abandon the work when the client disconnects."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+        self._budget.abandon()
+
+
+async def _answer_while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
+    """Answer the request unless its client disconnects first."""
+    watch = _DisconnectWatch(receive, send, budget)
+    try:
+        await app(scope, watch.receive, watch.send)
+    except (RequestAbandoned, ClientDisconnect):
+        if not watch.is_answered:
+            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+    finally:
+        watch.end()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from anyseek.api.http.security import DATABASE_SECONDS
 from anyseek.api.service import Service
 from anyseek.model.errors import ModelError
 from anyseek.search.catalogue import probe
@@ -31,9 +32,7 @@ from anyseek.workers.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
-PATIENCE_SECONDS = 3.0  # for all checks together
-# The database's own waits end before that, so that what they say is heard.
-DATABASE_SECONDS = 2
+PATIENCE_SECONDS = 3.0  # for all checks together; the database's own waits end before, so that they are told
 # With less room than this a commit can no longer be relied on.
 LEAST_FREE_MB = 16
 _MB = 1 << 20

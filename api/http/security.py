@@ -3,8 +3,11 @@
 While a service listens on loopback only and no key has ever existed, anybody on the machine may do everything, but a
 web page of another site may not: the Host must name this machine (or a rebound domain name could reach it) and a
 request that a browser marks as another site's is refused.
+
+How often a key or an address may ask is counted in this process, and not at all while only this machine can ask.
 """
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -12,7 +15,11 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -21,8 +28,9 @@ from functools import lru_cache
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
-from anyseek.api.errors import OriginRefused, Unauthenticated
+from anyseek.api.errors import Busy, OriginRefused, ServiceError, TooManyRequests, Unauthenticated
 from anyseek.search.catalogue import api_keys
 from anyseek.search.catalogue.quotas import NO_QUOTA, Quota
 from anyseek.search.catalogue.session import Database, patience
@@ -30,11 +38,23 @@ from anyseek.search.catalogue.sqlite import Version
 from anyseek.search.catalogue.tables import ApiKeyRow
 from anyseek.search.catalogue.values import now
 from anyseek.search.errors import BadInput
+from anyseek.search.settings import Serving
 
 logger = logging.getLogger(__name__)
 
 KEY_PREFIX = "anyseek_"
 _NOTING_SECONDS = 0.05
+# How long readiness, metrics and admission to them wait for a lock.
+DATABASE_SECONDS = 2
+_MOST_NAMES = 10_000  # of those who have asked lately; beyond it those go that were silent for longest
+_BURST = 4  # a quarter of a minute's requests may come at once
+_WRONG_KEYS_PER_MINUTE = 60
+_LOOKUP_SECONDS = 1.0
+_THREADS = 2
+_MOST_LOOKUPS = 64  # at work and waiting for a thread
+# While keys cannot be looked up, senders who were admitted before may go on for so long.
+_REMEMBERED_SECONDS = 600.0
+_MOST_REMEMBERED = 32
 
 
 class Scope(StrEnum):
@@ -196,3 +216,150 @@ def is_loopback(host: str) -> bool:
     except OSError as error:
         raise BadInput(f"{host!r} is not an address of this machine") from error
     return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_loopback for entry in found)
+
+
+class Bucket:
+    """Lets each name do something `per_minute` times a minute, a quarter of them at once; 0: any number of times."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = max(1.0, per_minute / _BURST)
+        self._per_second = per_minute / 60
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by name, how many at which time
+
+    def wait(self, name: str) -> float:
+        """The seconds until `name` may do it again; 0 if it may now."""
+        return max(0.0, (1 - self._now(name)) / self._per_second) if self._per_second else 0.0
+
+    def take(self, name: str) -> None:
+        """Count one."""
+        if self._per_second:
+            self._left[name] = (self._now(name) - 1, self._clock())
+            self._left.move_to_end(name)
+            if len(self._left) > _MOST_NAMES:
+                self._left.popitem(last=False)
+
+    def _now(self, name: str) -> float:
+        left, since = self._left.get(name, (self._most, 0.0))
+        return min(self._most, left + (self._clock() - since) * self._per_second)
+
+
+class Rates:
+    """The limits of one service."""
+
+    def __init__(self, serving: Serving, loopback: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._requests = Bucket(0 if loopback else serving.requests_per_minute, clock)
+        self._of_address = Bucket(0 if loopback else serving.requests_per_minute_of_address, clock)
+        self._wrong_keys = Bucket(0 if loopback else _WRONG_KEYS_PER_MINUTE, clock)
+        self._most_at_once = 0 if loopback else serving.requests_at_once
+        self._at_once: dict[str, int] = {}
+
+    def check_address(self, address: str) -> None:
+        """Raises `TooManyRequests` for an address that has sent too many wrong keys."""
+        _refuse_for(self._wrong_keys.wait(address), "too many wrong API keys came from this address")
+
+    def note_wrong_key(self, address: str) -> None:
+        self._wrong_keys.take(address)
+
+    @contextmanager
+    def request(self, key: str, address: str) -> Iterator[None]:
+        """Count a request of a key from an address for as long as it is answered. Raises `TooManyRequests`."""
+        _refuse_for(self._of_address.wait(address), "too many requests came from this address")
+        _refuse_for(self._requests.wait(key), "this API key has asked too often")
+        if self._most_at_once and self._at_once.get(key, 0) >= self._most_at_once:
+            raise TooManyRequests(f"this API key has {self._most_at_once} requests under way, the most at once", 1)
+        self._requests.take(key)
+        self._of_address.take(address)
+        self._at_once[key] = self._at_once.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            self._at_once[key] -= 1
+            if not self._at_once[key]:
+                del self._at_once[key]
+
+
+def _refuse_for(seconds: float, sentence: str) -> None:
+    if seconds > 0:
+        whole = int(seconds) + 1
+        raise TooManyRequests(f"{sentence}; try again in {whole} s", whole)
+
+
+class Admission:
+    """As `Guardian`, but remembers by a hash whom it admitted, for when the database fails or hangs.
+
+    Keys are looked up by threads and database connections of its own, so that neither waits for other requests, and a
+    look that hangs is not waited for.
+    """
+
+    def __init__(self, database_url: str, loopback: bool, rates: Rates) -> None:
+        self._database = Database(database_url, DATABASE_SECONDS)
+        self._guardian = Guardian(self._database, loopback)
+        self._rates = rates
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="admission")
+        self._lookups: set[asyncio.Future[Admitted]] = set()
+        self._remembered: dict[bytes, tuple[Scope, float]] = {}
+
+    async def admit(self, request: Request) -> Scope:
+        """The scope of the sender.
+
+        Raises `OriginRefused`, `Unauthenticated`, `TooManyRequests` for an address that has sent too many wrong keys;
+        and for one who is not remembered, `Busy` or SQLAlchemy's errors where keys cannot be looked up.
+        """
+        headers, address = request.headers, request.client.host if request.client else ""
+        self._rates.check_address(address)
+        sent = hashlib.sha256(f"{headers.get('authorization', '')}\n{headers.get('host', '')}".encode()).digest()
+        try:
+            scope = (await self._look_up(headers)).scope
+        except Unauthenticated:
+            self._rates.note_wrong_key(address)
+            raise
+        except (Busy, SQLAlchemyError) as error:
+            return self._recall(sent, error)
+        self._remember(sent, scope)
+        return scope
+
+    async def scope_of(self, request: Request) -> Scope | None:
+        """The scope of the sender; None for a stranger.
+
+        Beyond loopback a request without a key is a stranger's, so that nothing has to be looked up.
+        """
+        if not self._guardian.loopback and "authorization" not in request.headers:
+            return None
+        try:
+            return await self.admit(request)
+        except (ServiceError, SQLAlchemyError):
+            return None
+
+    def close(self) -> None:
+        """Looks that hang are left to end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._database.close()
+
+    async def _look_up(self, headers: Headers) -> Admitted:
+        """Who the sender is, as `Guardian` says. Raises `Busy` where that takes too long."""
+        if len(self._lookups) < _MOST_LOOKUPS:
+            looking = asyncio.wrap_future(self._threads.submit(self._guardian.look_up, headers))
+            self._lookups.add(looking)
+            looking.add_done_callback(self._forget)
+            await asyncio.wait([looking], timeout=_LOOKUP_SECONDS)
+            if looking.done():
+                return looking.result()
+        raise Busy("keys cannot be looked up at the moment; try again")
+
+    def _forget(self, looked: asyncio.Future[Admitted]) -> None:
+        self._lookups.discard(looked)
+        if not looked.cancelled():
+            looked.exception()  # asyncio would log one that nobody waited for any longer
+
+    def _remember(self, sent: bytes, scope: Scope) -> None:
+        self._remembered.pop(sent, None)
+        self._remembered[sent] = scope, time.monotonic() + _REMEMBERED_SECONDS
+        while len(self._remembered) > _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+
+    def _recall(self, sent: bytes, error: Exception) -> Scope:
+        scope, until = self._remembered.get(sent, (Scope.METRICS, 0.0))
+        if time.monotonic() > until:
+            raise error
+        return scope

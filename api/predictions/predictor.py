@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from anyseek.api.errors import NotReady, TookTooLong
-from anyseek.api.predictions.conversion import PredictionRequest
+from anyseek.api.predictions.requests import PredictionRequest
 from anyseek.api.predictions.wire import Guess, Predicted, PredictedFile, Predictions, Refused
 from anyseek.model.compute.devices import CPU, names_device
 from anyseek.model.compute.options import Switches, switching

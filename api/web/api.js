@@ -50,6 +50,7 @@ export const collections = async () => (await json("/v1/collections")).collectio
 export const models = async () => (await json("/v1/models")).models;
 
 export const facets = async (collection) => (await json(`${collectionPath(collection)}/facets?fields=100`)).fields;
+export const map = (collection, asked) => json(`${collectionPath(collection)}/map?${new URLSearchParams(asked)}`);
 export const item = (collection, key) => json(`${collectionPath(collection)}/items/${encodeURIComponent(key)}`);
 
 // A page of items: {items, next}, in the order of `sort`, those that pass `where` and are directly in `folder`.

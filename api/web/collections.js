@@ -36,6 +36,8 @@ export class Collections {
     const found = this.held.find((collection) => collection.name === name);
     this.show(found?.name);
     find("count").textContent = found ? counted(found.items, "item") : "";
+    find("open-map").hidden = !found?.items;
+    find("open-map").href = `/web/map.html#${new URLSearchParams({ c: name })}`;
     if (found) localStorage.setItem(LAST, name);
     return Boolean(found);
   }

@@ -1,5 +1,4 @@
 // A map of items on a canvas: it is dragged and made larger by mouse, fingers and keys, and tells which item is pointed at.
-// The page that `anyseek map --html` writes holds this file whole, so it imports nothing.
 
 const LARGEST = 60; // times the whole map
 const PICTURE = 96; // pixels of a picture at most

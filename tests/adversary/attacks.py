@@ -46,7 +46,7 @@ ATTACKS = (
         "paths out of the roots",
         (
             "api/test_routes.py",
-            "api/jobs/test_sources.py",
+            "api/routes/test_job_sources.py",
             "indexer/test_sources.py",
             "adversary/test_paths.py",
         ),
@@ -64,7 +64,7 @@ ATTACKS = (
     ),
     Attack(
         "originals that are replaced, links in assets",
-        ("search/test_originals.py", "api/items/test_originals.py"),
+        ("search/test_originals.py", "api/routes/test_originals.py"),
     ),
     Attack(
         "hostile archives",
@@ -81,7 +81,7 @@ ATTACKS = (
         ("api/test_keys.py", "api/test_security.py", "api/test_admission.py"),
     ),
     Attack("a key that asks too much", ("api/test_rates.py",)),
-    Attack("a key that stores too much", ("contracts/test_quotas.py", "api/test_quotas.py")),
+    Attack("a key that stores too much", ("contracts/test_quotas.py", "api/routes/test_quotas.py")),
     Attack("a full or locked disk and database", ("api/test_unwritable_disk.py", "api/test_locked_database.py")),
     Attack("flipped bytes", ("search/test_damage.py", "contracts/test_derived.py")),
 )

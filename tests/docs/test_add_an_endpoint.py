@@ -19,9 +19,9 @@ from anyseek import ApiError, AsyncClient, Client
 from anyseek.api.client import calls
 from anyseek.api.client import http as client
 from anyseek.api.client.calls import Call
-from anyseek.api.collections import routes
 from anyseek.api.dependencies import ServiceDependency, requires
 from anyseek.api.http.security import Scope, create_key
+from anyseek.api.routes import collections as routes
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections
 from anyseek.search.catalogue.tables import FacetRow

@@ -22,7 +22,7 @@ Problem = Callable[..., None]
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """The address of a service that others can reach, and a key of the scope admin. One wrong key may come a minute."""
-    monkeypatch.setattr("anyseek.api.http.rates._WRONG_KEYS_PER_MINUTE", 1)
+    monkeypatch.setattr("anyseek.api.http.security._WRONG_KEYS_PER_MINUTE", 1)
     begin_catalogue(tmp_path)
     with Runtime.open(Settings(tmp_path, LIMITS), "hashing") as runtime:
         key = create_key(runtime.database, "me", Scope.ADMIN)
@@ -97,7 +97,7 @@ def test_no_more_than_so_many_wait_for_a_look_that_hangs(
     keys_hang: tuple[str, str], monkeypatch: pytest.MonkeyPatch, problem: Problem
 ) -> None:
     url, _ = keys_hang
-    monkeypatch.setattr("anyseek.api.http.admission._MOST_LOOKUPS", 1)
+    monkeypatch.setattr("anyseek.api.http.security._MOST_LOOKUPS", 1)
     problem(get(url, "/metrics", "wrong"), 503, "busy")
-    monkeypatch.setattr("anyseek.api.http.admission._LOOKUP_SECONDS", 60.0)  # longer than the client waits
+    monkeypatch.setattr("anyseek.api.http.security._LOOKUP_SECONDS", 60.0)  # longer than the client waits
     problem(get(url, "/metrics", "wrong"), 503, "busy")

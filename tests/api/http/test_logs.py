@@ -131,7 +131,7 @@ def test_lines_from_threads_tell_the_caller(start_service: StartService, monkeyp
     handler = Keep()
     logging.getLogger("of.a.route").addHandler(handler)
     monkeypatch.setattr(
-        "anyseek.api.collections.routes.collections.list_all",
+        "anyseek.api.routes.collections.collections.list_all",
         lambda session: logging.getLogger("of.a.route").warning("from a thread") or [],
     )
     answer = httpx.get(f"{url}/v1/collections", headers={"authorization": f"Bearer {key}"})

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from anyseek import Client
-from anyseek.api.http.rates import _MOST_NAMES, Bucket
-from anyseek.api.http.security import Scope, create_key
+from anyseek.api.http.security import _MOST_NAMES, Bucket, Scope, create_key
 from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.engine import SearchEngine
 from anyseek.search.settings import Serving, Settings

@@ -140,7 +140,7 @@ def all_threads_busy(started: tuple[str, Service], monkeypatch: pytest.MonkeyPat
         go_on.wait(60)
         return "credits"
 
-    monkeypatch.setattr("anyseek.api.page.credits_text", wait)
+    monkeypatch.setattr("anyseek.api.app.credits_text", wait)
     with ThreadPoolExecutor(THREADS) as pool:
         asked = [pool.submit(httpx.get, f"{started[0]}/credits", timeout=60) for _ in range(THREADS)]
         try:

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from anyseek.api.commands.predict_output import summary
-from anyseek.api.predictions.conversion import PredictionRequest
 from anyseek.api.predictions.predictor import Predictor
+from anyseek.api.predictions.requests import PredictionRequest
 from anyseek.api.predictions.wire import Predictions, predictions_of
 from anyseek.model.seam import Certainty, Guess, Model, Prediction, PredictOptions, Value
 

@@ -10,8 +10,8 @@ import pytest
 
 from anyseek.api.errors import NotReady, status_of
 from anyseek.api.predictions import predictor as predicting
-from anyseek.api.predictions.conversion import PredictionRequest, read_request
 from anyseek.api.predictions.predictor import Predictor, predicting_models
+from anyseek.api.predictions.requests import PredictionRequest, read_request
 from anyseek.model.compute.options import Switches, switches
 from anyseek.model.errors import DeviceInName, UnknownModel, UnsupportedModality
 from anyseek.model.modalities.formats.spans import FormatInvalid

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anyseek.api.contents import Upload
-from anyseek.api.predictions.conversion import read_request, request_from_form
+from anyseek.api.predictions.requests import read_request, request_from_form
 from anyseek.model.modalities.reading.errors import BadInput
 from anyseek.search.errors import BadQuery
 from anyseek.search.settings import Limits

@@ -8,14 +8,13 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from anyseek.api.contents import Upload, classes_from_json, json_of_field
 from anyseek.api.dependencies import IN_TURN, MaySeePaths, ServiceDependency, Where, read_form, read_json, requires
 from anyseek.api.forms import divided, truth
 from anyseek.api.http.security import Scope
-from anyseek.api.items.schemas import ItemAnswer, ItemsAnswer, PatchBody, patch_of
-from anyseek.api.pagination import Limit, following, passing
+from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, following, passing, patch_of
 from anyseek.api.service import Service
 from anyseek.indexer import patching
 from anyseek.indexer import put as putting
@@ -70,7 +69,6 @@ _FORM = {
     }
 }
 
-_PATCH = TypeAdapter(PatchBody)
 _PATCH_KINDS = ("application/merge-patch+json", "application/json")
 _PATCH_BODY = {
     "requestBody": {
@@ -78,6 +76,11 @@ _PATCH_BODY = {
         "content": {kind: {"schema": {"$ref": "#/components/schemas/PatchBody"}} for kind in _PATCH_KINDS},
     }
 }
+
+
+class ItemsAnswer(BaseModel):
+    items: list[ItemAnswer]
+    next: Next[str]
 
 
 @router.get("/items", dependencies=[requires(Scope.READ)])
@@ -134,7 +137,7 @@ async def patch_item(
     A member of `attributes` that is null is removed, an object is merged, everything else replaces what was there. A
     new caption is embedded with the item's files, which therefore have to be there still.
     """
-    body = await read_json(request, _PATCH)
+    body = await read_json(request, PATCH)
     wanted = patch_of(body, service.limits)
     if wanted.sets_caption:
         service.check_ready()

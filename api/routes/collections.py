@@ -1,28 +1,27 @@
-"""Collections: make, list, show, delete, and move to another model."""
+"""Collections: make, list, show, delete, tune, and move to another model."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from anyseek.api.collections.schemas import (
-    CollectionAnswer,
-    CollectionBody,
-    CollectionsAnswer,
-    DuplicatesAnswer,
-    FacetsAnswer,
-    FieldAnswer,
-    FolderAnswer,
-    FoldersAnswer,
-    ReembedBody,
-    SwitchAnswer,
-)
-from anyseek.api.collections.tuning import TuneBody, TunedAnswer
 from anyseek.api.dependencies import IN_TURN, JsonRoute, MaySeePaths, ServiceDependency, Where, requires
 from anyseek.api.http.security import Scope
-from anyseek.api.jobs.schemas import JobAnswer
-from anyseek.api.pagination import Limit, following, passing
-from anyseek.indexer.tuning import reset, tune
+from anyseek.api.routes.jobs import JobAnswer
+from anyseek.api.schemas import (
+    Answer,
+    Body,
+    CollectionAnswer,
+    DuplicatesAnswer,
+    FieldAnswer,
+    Limit,
+    Next,
+    following,
+    passing,
+)
+from anyseek.indexer.tuning import DEFAULT_ITEMS, MOST_ITEMS, Tuned, reset, tune
 from anyseek.search.catalogue import collections, facet_counts, folders
+from anyseek.search.query.means import FEWEST
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
@@ -30,6 +29,75 @@ Fields = Annotated[int, Query(ge=1, le=200, description="how many attributes at 
 Values = Annotated[int, Query(ge=1, le=200, description="how many values of each at most")]
 Groups = Annotated[int, Query(ge=1, le=10_000, description="how many groups at most")]
 Folder = Annotated[str, Query(description="the path of a folder; empty for the topmost", examples=["2024/05"])]
+
+
+class CollectionBody(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "photos"}})
+    name: str
+
+
+class ReembedBody(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "4M-21_B"}})
+    model: str = Field(description="an installed model; `anyseek models list` names them")
+
+
+class TuneBody(Body):
+    items: int = Field(
+        DEFAULT_ITEMS, ge=FEWEST, le=MOST_ITEMS, description="how many items, drawn by a seed, to make queries from"
+    )
+    dry_run: bool = Field(False, description="measure, and change nothing")
+
+
+class CollectionsAnswer(BaseModel):
+    collections: list[CollectionAnswer]
+
+
+class SwitchAnswer(BaseModel):
+    left_out: int = Field(description="items that have no vectors now")
+
+
+class FolderAnswer(Answer):
+    path: str = Field(examples=["2024/05/"], description="with a slash at its end; what its keys begin with")
+    items: int = Field(description="how many items are in it and in all folders below")
+    cover: str = Field(examples=["2024/05/0001.jpg"], description="the key of the first of them")
+
+
+class FoldersAnswer(BaseModel):
+    folders: list[FolderAnswer]
+    next: Next[str]
+
+
+class FacetsAnswer(BaseModel):
+    fields: list[FieldAnswer]
+
+
+class RecalledAnswer(Answer):
+    at_10: float = Field(description="the share of queries whose item is among the first ten", examples=[0.62])
+    at_1: float = Field(description="the share of queries whose item comes first", examples=[0.31])
+
+
+class TrialAnswer(Answer):
+    """One kind of query, asked for the pictures of the chosen items; half of them measured by a mean of the others."""
+
+    modality: str = Field(examples=["canny_edge"])
+    space: str = Field(examples=["photo_global"])
+    queries: int = Field(examples=[256])
+    before: RecalledAnswer
+    after: RecalledAnswer
+    kept: bool = Field(
+        validation_alias="helps", description="whether the fitted mean loses nothing, so that it is used"
+    )
+
+
+class TunedAnswer(Answer):
+    trials: list[TrialAnswer]
+    items: int = Field(description="how many items were chosen")
+    unreadable: int = Field(description="how many of them could not be read")
+    dry_run: bool
+
+    @classmethod
+    def of(cls, tuned: Tuned, dry_run: bool) -> "TunedAnswer":
+        return cls.read({**vars(tuned), "dry_run": dry_run})
 
 
 @router.get("", dependencies=[requires(Scope.READ)])
@@ -81,7 +149,8 @@ def list_folders(
         held = collections.get(session, collection)
         found = folders.inside(session, held.id, folders.named(folder), after, limit)
     return FoldersAnswer(
-        folders=[FolderAnswer.of(inner) for inner in found], next=following(found, limit, lambda inner: inner.path)
+        folders=[FolderAnswer.read(folder) for folder in found],
+        next=following(found, limit, lambda folder: folder.path),
     )
 
 

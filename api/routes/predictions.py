@@ -7,8 +7,7 @@ from pydantic import TypeAdapter
 
 from anyseek.api.dependencies import ServiceDependency, is_form, read_form, read_json, requires
 from anyseek.api.http.security import Scope
-from anyseek.api.predictions.conversion import request_from_form, request_from_wire
-from anyseek.api.predictions.schemas import PredictBody
+from anyseek.api.predictions.requests import PredictBody, request_from_form, request_from_wire
 from anyseek.api.predictions.wire import Predictions
 
 router = APIRouter(prefix="/v1/predict", tags=["predictions"], dependencies=[requires(Scope.READ)])

@@ -3,29 +3,21 @@
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from anyseek.api.dependencies import IN_TURN, JsonRoute, ServiceDependency, requires
 from anyseek.api.errors import RootRefused
 from anyseek.api.http.security import Scope
-from anyseek.api.jobs.schemas import (
-    FailureAnswer,
-    FailuresAnswer,
-    FoldersAnswer,
-    JobAnswer,
-    JobBody,
-    JobEvent,
-    JobsAnswer,
-    RetryAnswer,
-)
-from anyseek.api.pagination import Limit, Number, following
+from anyseek.api.schemas import Answer, Body, Limit, Next, Number, following
 from anyseek.api.service import Service
 from anyseek.indexer.paths import is_remote
 from anyseek.indexer.sources.prefixed import read_prefix
@@ -33,12 +25,108 @@ from anyseek.search.catalogue import jobs, ledger
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.ledger import Failure
 from anyseek.search.errors import BadInput, JobNotFound
+from anyseek.search.types import OnDuplicate
+from anyseek.workers.pace import Seen
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=JsonRoute)
 
 # An idle stream sends comments, or proxies would close it.
 _SILENCE_SECONDS = 15.0
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
+class JobBody(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"source": "/srv/photos", "prune": False}})
+    source: str = Field(
+        validation_alias=AliasChoices("source", "folder"),
+        description="a folder, table, list of URLs or shards on the service's machine, inside one of ANYSEEK_ROOTS, or "
+        "an address as s3://bucket/prefix below one of ANYSEEK_REMOTE_ROOTS; `folder` is the same",
+    )
+    prune: bool = Field(False, description="also remove the items that the source no longer has")
+    key_prefix: str | None = Field(
+        None,
+        description="what the keys of a new source begin with, before a slash; by default the folder's name, and only"
+        " if keys would clash",
+    )
+    on_duplicate: OnDuplicate = Field(
+        OnDuplicate.LINK,
+        description="what happens to content that another key already has: both are kept, the later one is left out"
+        " (skip), or quarantined (error)",
+    )
+    predict_attributes: bool | None = Field(
+        None,
+        description="whether items get attributes below `predicted`; the source keeps the choice, and null leaves it",
+    )
+
+
+class JobAnswer(Answer):
+    id: int
+    kind: str = Field(examples=["index"])
+    collection: str
+    folder: str | None = Field(validation_alias="root", description="the source")
+    state: str = Field(description="scanning, running, done, failed or cancelled")
+    error: str | None = Field(description="why it failed")
+    indexed: int
+    unchanged: int
+    quarantined: int = Field(description="inputs that could not be indexed; `failures` says why")
+    skipped: int = Field(description="inputs left out because another key has the same content; `skipped` names it")
+    open: int = Field(description="inputs that are waiting or being worked on")
+    ignored: int = Field(description="files that are not pictures")
+    pruned: int
+    created_at: datetime
+    ended_at: datetime | None
+    seconds_left: float | None = Field(description="at the recent pace; null until it is known, and once it has ended")
+
+    @classmethod
+    def of(cls, job: Job, seconds_left: float | None = None) -> "JobAnswer":
+        return cls.read({**vars(job), **vars(job.counts), "seconds_left": seconds_left})
+
+
+class JobEvent(BaseModel):
+    job: JobAnswer
+    done: int = Field(description="inputs that are settled, quarantined ones included")
+    quarantined: int
+    rate: float | None = Field(description="inputs that took work per second, recently; null until it is known")
+    seconds_left: float | None = Field(description="for the open inputs; null until it is known")
+
+    @classmethod
+    def of(cls, seen: Seen) -> "JobEvent":
+        counts = seen.job.counts
+        return cls(
+            job=JobAnswer.of(seen.job, seen.seconds_left),
+            done=counts.settled,
+            quarantined=counts.quarantined,
+            rate=seen.rate,
+            seconds_left=seen.seconds_left,
+        )
+
+
+class RetryAnswer(BaseModel):
+    reopened: int = Field(description="inputs that will be tried again")
+    job: JobAnswer
+
+
+class JobsAnswer(BaseModel):
+    jobs: list[JobAnswer]
+    next: Next[int]
+
+
+class FailureAnswer(Answer):
+    id: int
+    input: str = Field(validation_alias="uri", description="the file", examples=["broken.jpg"])
+    key: str
+    code: str = Field(description="stable", examples=["broken-picture"])
+    reason: str = Field(description="one sentence")
+
+
+class FailuresAnswer(BaseModel):
+    failures: list[FailureAnswer]
+    next: Next[int]
+
+
+class SourceFoldersAnswer(BaseModel):
+    path: str | None = Field(description="the folder that was asked for; null for the roots")
+    folders: list[str] = Field(description="absolute paths", examples=[["/srv/photos/2023", "/srv/photos/2024"]])
 
 
 @router.get("/jobs", dependencies=[requires(Scope.READ)])
@@ -91,7 +179,7 @@ def _failures_page(
         jobs.get(session, job)
         found = read(session, job, after, limit)
     cursor = following(found, limit, lambda failure: failure.id)
-    return FailuresAnswer(failures=[FailureAnswer.of(failure) for failure in found], next=cursor)
+    return FailuresAnswer(failures=[FailureAnswer.read(failure) for failure in found], next=cursor)
 
 
 @router.post("/jobs/{job}/cancel", dependencies=[requires(Scope.WRITE), IN_TURN])
@@ -155,9 +243,9 @@ def start_index_job(collection: str, body: JobBody, service: ServiceDependency) 
 
 
 @router.get("/folders", dependencies=[requires(Scope.WRITE)])
-def list_source_folders(service: ServiceDependency, path: str | None = None) -> FoldersAnswer:
+def list_source_folders(service: ServiceDependency, path: str | None = None) -> SourceFoldersAnswer:
     """List the folders from which jobs may be started: the roots, or those in `path`."""
-    return FoldersAnswer(path=path, folders=_folders_below(service, path))
+    return SourceFoldersAnswer(path=path, folders=_folders_below(service, path))
 
 
 def _folders_below(service: Service, path: str | None) -> list[str]:

@@ -1,0 +1,157 @@
+"""The map of a collection: where alike items lie near each other, in colours that mean values of an attribute."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import zip_longest
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from anyseek.api.dependencies import JsonRoute, ServiceDependency, requires
+from anyseek.api.http.security import Scope
+from anyseek.search.maps import MOST_ITEMS, CollectionMap, MapRequest
+from anyseek.search.types import GroupValue
+
+router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["collections"], route_class=JsonRoute)
+
+Items = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="how many items at most; a sample if there are more")]
+SpaceName = Annotated[str | None, Query(description="the space whose vectors are laid out; else the model chooses")]
+Attribute = Annotated[str | None, Query(description="an attribute whose values are told and coloured")]
+Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="what chances are drawn from; equal seeds, equal maps")]
+
+# Okabe and Ito, "Color Universal Design", 2008, which people with colour blindness tell apart, and three more.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#6f4fa8", "#b8b000")
+# Five steps of viridis, from low to high.
+_SCALE = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+OTHER, NONE = "#8a8a8a", "#c9c9c9"
+_FEW = 10  # different numbers, from which on they are coloured by a scale
+_LONGEST = 40
+
+
+class PlaceAnswer(BaseModel):
+    key: str
+    x: float = Field(description="from -1, left, to 1")
+    y: float = Field(description="from -1, the bottom, to 1")
+    value: str | float | bool | None = Field(description="the item's first value of the attribute of `colour_by`")
+    colour: str | None = Field(description="the colour of that value, as in the legend")
+
+
+class MeaningAnswer(BaseModel):
+    colour: str = Field(examples=["#0072b2"])
+    label: str
+    items: int
+
+
+class MapAnswer(BaseModel):
+    places: list[PlaceAnswer] = Field(description="in the order in which the items were first put")
+    legend: list[MeaningAnswer] = Field(description="what the colours mean; empty without `colour_by`")
+    space: str = Field(description="whose vectors were laid out")
+    items: int = Field(description="how many items the collection has; those on the map are a sample if it has more")
+    left_out: int = Field(
+        description="how many of the chosen items have no sound vector in the space, or a damaged row"
+    )
+
+    @classmethod
+    def of(cls, layout: CollectionMap, is_coloured: bool) -> "MapAnswer":
+        values = [place.value for place in layout.places]
+        colours, legend = coloured(values) if is_coloured else ([], [])
+        places = [PlaceAnswer(**vars(place), colour=colour) for place, colour in zip_longest(layout.places, colours)]
+        return cls(places=places, legend=legend, space=layout.space, items=layout.items, left_out=layout.left_out)
+
+
+@router.get("", dependencies=[requires(Scope.READ)])
+async def get_map(
+    collection: str,
+    service: ServiceDependency,
+    space: SpaceName = None,
+    colour_by: Attribute = None,
+    limit: Items = 5_000,
+    seed: Seed = 0,
+) -> MapAnswer:
+    """Get where items lie on a map of the collection. It takes seconds once, and again when the collection changes."""
+    service.check_ready()
+    wanted = MapRequest(space, colour_by, limit, seed)
+
+    def work() -> MapAnswer:
+        found = service.runtime.through_switches(lambda: service.engine_for(collection).map(collection, wanted))
+        return MapAnswer.of(found, colour_by is not None)
+
+    return await service.maps.run(work)
+
+
+def coloured(values: Sequence[GroupValue | None]) -> tuple[list[str], list[MeaningAnswer]]:
+    """A colour for each value, None where an item has none, and the legend of all colours.
+
+    Nine values have colours of their own; many numbers or times share five, from the lowest to the highest.
+    """
+    present = [value for value in values if value is not None]
+    numbers = _numbers(present)
+    if numbers is not None and len(set(numbers)) > _FEW:
+        colours, legend = _by_scale(present, numbers)
+    else:
+        colours, legend = _by_value([_label(value) for value in present])
+    if len(present) < len(values):
+        legend.append(MeaningAnswer(colour=NONE, label="none", items=len(values) - len(present)))
+    following = iter(colours)
+    return [NONE if value is None else next(following) for value in values], legend
+
+
+def _by_value(labels: Sequence[str]) -> tuple[list[str], list[MeaningAnswer]]:
+    """The most frequent values have colours; equal counts are ordered by label."""
+    ordered = sorted(Counter(labels).items(), key=lambda counted: (-counted[1], counted[0]))
+    colour_of = {label: colour for (label, _), colour in zip(ordered, _COLOURS, strict=False)}
+    first, others = ordered[: len(_COLOURS)], ordered[len(_COLOURS) :]
+    legend = [MeaningAnswer(colour=colour_of[label], label=label, items=count) for label, count in first]
+    if others:
+        count = sum(count for _, count in others)
+        legend.append(MeaningAnswer(colour=OTHER, label=f"{len(others):,} other values", items=count))
+    return [colour_of.get(label, OTHER) for label in labels], legend
+
+
+def _by_scale(values: Sequence[GroupValue], numbers: Sequence[float]) -> tuple[list[str], list[MeaningAnswer]]:
+    """Five parts of about equally many items each, from the lowest numbers to the highest."""
+    edges = np.quantile(numbers, np.arange(1, len(_SCALE)) / len(_SCALE), method="inverted_cdf")
+    steps = np.searchsorted(edges, numbers).tolist()
+    parts: dict[int, list[tuple[float, GroupValue]]] = defaultdict(list)
+    for number, value, step in zip(numbers, values, steps, strict=True):
+        parts[step].append((number, value))
+    legend = [
+        MeaningAnswer(colour=_SCALE[step], label=_span(part), items=len(part)) for step, part in sorted(parts.items())
+    ]
+    return [_SCALE[step] for step in steps], legend
+
+
+def _numbers(values: Sequence[GroupValue]) -> list[float] | None:
+    """The values as numbers if all are numbers, or all are times, then seconds; else None."""
+    if all(isinstance(value, float | int) and not isinstance(value, bool) for value in values):
+        return [float(value) for value in values]
+    try:
+        return [_seconds(value) for value in values]
+    except ValueError:
+        return None
+
+
+def _seconds(value: GroupValue) -> float:
+    """Raises `ValueError` for what is no ISO 8601 time with a date."""
+    if not isinstance(value, str) or len(value) < len("2024-05-01"):
+        raise ValueError(value)
+    moment = datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _span(part: Sequence[tuple[float, GroupValue]]) -> str:
+    """The lowest and the highest value of a part; of times their dates."""
+    ends = [_label(end[:10] if isinstance(end, str) else end) for _, end in (min(part), max(part))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _label(value: GroupValue) -> str:
+    """A value on one line, cut where it is long."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = f"{value:g}" if isinstance(value, float | int) else value
+    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
