@@ -1,14 +1,17 @@
 """`anyseek duplicates`: groups of pictures that are the same one."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anyseek.api.client.connect import connect
 from anyseek.api.commands.hits import echo_paths, only_collection, write_prints
-from anyseek.api.commands.printing import printable
+from anyseek.api.commands.printing import json_line, printable
+
+if TYPE_CHECKING:
+    from anyseek.api.client.answers import Duplicates
+    from anyseek.api.schemas import PictureAnswer
 
 _SHEET = click.Path(dir_okay=False, writable=True, path_type=Path)
 _MOST = 10_000
@@ -42,40 +45,40 @@ def duplicates(collection: str | None, as_json: bool, **options: Any) -> None:
             write_prints(client, pictures, options["contact_sheet"])
             click.echo(f"{options['contact_sheet']}: {len(pictures)} pictures", err=True)
     if options["paths"]:
-        copies = [copy["path"] for group in found["groups"] for copy in group["copies"]]
+        copies = [copy.path for group in found.groups for copy in group.copies]
         echo_paths(copies, "copies", options["null"])
     else:
-        click.echo(json.dumps(found) if as_json else _as_text(found))
+        click.echo(json_line(found) if as_json else _as_text(found))
 
 
-def _numbered(collection: str, found: dict[str, Any]) -> list[tuple[int, str, str]]:
+def _numbered(collection: str, found: "Duplicates") -> list[tuple[int, str, str]]:
     """The number of its group, its collection and its key, for every picture."""
     return [
-        (number, collection, picture["key"])
-        for number, group in enumerate(found["groups"], 1)
-        for picture in (group["best"], *group["copies"])
+        (number, collection, picture.key)
+        for number, group in enumerate(found.groups, 1)
+        for picture in (group.best, *group.copies)
     ]
 
 
-def _as_text(found: dict[str, Any]) -> str:
+def _as_text(found: "Duplicates") -> str:
     """A line for each picture, its copies under the best of each group, and what was found in all."""
     lines = []
-    for number, group in enumerate(found["groups"], 1):
-        lines.append(f"{number:>4}  best   {_named(group['best'])}")
-        for copy in group["copies"]:
-            alike = "equal" if copy["same_file"] else f"{copy['likeness']:.3f}"
+    for number, group in enumerate(found.groups, 1):
+        lines.append(f"{number:>4}  best   {_named(group.best)}")
+        for copy in group.copies:
+            alike = "equal" if copy.same_file else f"{copy.likeness:.3f}"
             lines.append(f"      {alike}  {_named(copy)}")
     lines.append(
-        f"{found['copies']:,} copies in {found['total']:,} groups, of {found['pictures']:,} pictures"
-        + (f"; the first {len(found['groups']):,} groups are shown" if len(found["groups"]) < found["total"] else "")
+        f"{found.copies:,} copies in {found.total:,} groups, of {found.pictures:,} pictures"
+        + (f"; the first {len(found.groups):,} groups are shown" if len(found.groups) < found.total else "")
     )
-    if found["left_out"]:
+    if found.left_out:
         lines.append(
-            f"{found['left_out']:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
+            f"{found.left_out:,} pictures were compared by their files alone: their vector or thumbnail is damaged "
             "or lost; anyseek verify names them"
         )
     return "\n".join(lines)
 
 
-def _named(picture: dict[str, Any]) -> str:
-    return printable("  ".join(filter(None, (picture["key"], f"{picture['size_bytes']:,} bytes", picture["path"]))))
+def _named(picture: "PictureAnswer") -> str:
+    return printable("  ".join(filter(None, (picture.key, f"{picture.size_bytes:,} bytes", picture.path))))

@@ -14,21 +14,21 @@ from anyseek.search.errors import AssetNotFound
 if TYPE_CHECKING:
     from PIL import Image
 
-    from anyseek.api.client.http import Client
-    from anyseek.api.client.local import LocalClient
+    from anyseek.api.client.client import Client
+    from anyseek.api.client.reader import CatalogueReader
 
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
 
 
-def only_collection(client: "Client | LocalClient") -> str:
+def only_collection(client: "Client | CatalogueReader") -> str:
     """The name of the only collection. Raises `UsageError` if there is none, or several to choose from."""
     found = client.collections()
     if len(found) == 1:
-        return str(found[0]["name"])
+        return found[0].name
     if not found:
         raise click.UsageError("there is no collection yet; make one with anyseek index FOLDER --collection NAME")
-    listed = ", ".join(f"{held['name']} ({held['items']:,} items)" for held in found)
+    listed = ", ".join(f"{held.name} ({held.items:,} items)" for held in found)
     raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
 
 
@@ -42,7 +42,7 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
         click.echo(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
-def write_sheet(client: "Client | LocalClient", collection: str, results: Results, file: Path) -> None:
+def write_sheet(client: "Client", collection: str, results: Results, file: Path) -> None:
     """Write the hits' thumbnails as one picture, in the format of the file's ending.
 
     Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no hit.
@@ -52,7 +52,7 @@ def write_sheet(client: "Client | LocalClient", collection: str, results: Result
     click.echo(f"{file}: {len(results.hits)} hits", err=True)
 
 
-def write_prints(client: "Client | LocalClient", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
+def write_prints(client: "Client", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
     """Write thumbnails as `write_sheet` does: of items by a number to show, their collection and their key."""
     from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
 
@@ -107,7 +107,7 @@ def open_best(results: Results) -> int:
     return 0
 
 
-def thumbnail_of(client: "Client | LocalClient", collection: str, key: str) -> "Image.Image | None":
+def thumbnail_of(client: "Client", collection: str, key: str) -> "Image.Image | None":
     """The small picture of an item, None if it has none."""
     from PIL import Image
 
@@ -115,9 +115,7 @@ def thumbnail_of(client: "Client | LocalClient", collection: str, key: str) -> "
 
     try:
         return Image.open(io.BytesIO(client.thumbnail(collection, key)))
-    except AssetNotFound:
-        return None
     except ApiError as error:
-        if error.type == f"urn:anyseek:{AssetNotFound.code}":
+        if error.code == AssetNotFound.code:
             return None
         raise

@@ -2,14 +2,17 @@
 
 import json
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from anyseek.api.client.connect import connect
+from anyseek.api.client.connect import connect, reading
 from anyseek.api.commands.hits import only_collection
-from anyseek.api.commands.printing import printable
+from anyseek.api.commands.printing import json_line, printable
 from anyseek.model.json_reader import refuse_constant
+
+if TYPE_CHECKING:
+    from anyseek.api.client.answers import Item
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
 _ETAG = click.option("--etag", help="Only if nobody has changed the item since `show` gave this `etag`.")
@@ -27,10 +30,10 @@ def items() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_items(collection: str | None, where: str | None, limit: int | None, as_json: bool) -> None:
     """List items by key, all of them or those that pass a filter."""
-    with connect() as client:
+    with reading() as client:
         found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
         for item in islice(found, limit):
-            click.echo(json.dumps(item) if as_json else _line(item))
+            click.echo(json_line(item) if as_json else _line(item))
 
 
 @items.command()
@@ -38,8 +41,8 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
 @_COLLECTION
 def show(key: str, collection: str | None) -> None:
     """Show one item as JSON: its caption, attributes, files and `etag`."""
-    with connect() as client:
-        click.echo(json.dumps(client.get_item(collection or only_collection(client), key)))
+    with reading() as client:
+        click.echo(json_line(client.get_item(collection or only_collection(client), key)))
 
 
 @items.command()
@@ -64,7 +67,7 @@ def patch(
     if not changes:
         raise click.UsageError("give what to change: --attributes, --caption or --no-caption")
     with connect() as client:
-        click.echo(json.dumps(client.patch_item(collection or only_collection(client), key, changes, etag)))
+        click.echo(json_line(client.patch_item(collection or only_collection(client), key, changes, etag)))
 
 
 @items.command()
@@ -88,5 +91,5 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _line(item: dict[str, Any]) -> str:
-    return "  ".join(printable(text) for text in (item["key"], item["caption"]) if text)
+def _line(item: "Item") -> str:
+    return "  ".join(printable(text) for text in (item.key, item.caption) if text)

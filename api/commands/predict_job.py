@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyseek.api.client.http import Client
+from anyseek.api.client.client import Client
 from anyseek.api.commands.predict_output import ProgressLine
 from anyseek.api.errors import ApiError, exit_code_of
 from anyseek.api.predictions.wire import Input, Predictions

@@ -1,8 +1,12 @@
 """Items and facets as text on a terminal."""
 
+import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _SHOWN_VALUES = 10
 
@@ -10,6 +14,11 @@ _SHOWN_VALUES = 10
 def printable(text: str) -> str:
     """`text` without what could move the cursor or colour the terminal."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
+
+
+def json_line(answer: "BaseModel") -> str:
+    """An answer of the service as one line of JSON."""
+    return json.dumps(answer.model_dump(mode="json"))
 
 
 def facet_line(facet: Mapping[str, Any]) -> str:

@@ -145,11 +145,3 @@ def test_words_are_a_query_and_a_part(client: Client, shapes: str) -> None:
 def test_items_that_pass_a_filter(client: Client, shapes: str) -> None:
     keys = [item["key"] for item in client.items(shapes, page_size=2, where="colour = red")]
     assert keys == ["red bar", "red box", "red disc"]
-
-
-def test_a_misspelt_keyword_names_the_method_and_the_nearest_one() -> None:
-    with Client("http://127.0.0.1:9") as client:
-        with pytest.raises(TypeError, match=r"query\(\).*wher.*where"):
-            client.query("photos", "a red bicycle", wher="year > 2000")  # type: ignore[call-arg]
-        with pytest.raises(TypeError, match=r"map\(\).*spce.*space"):
-            client.map("photos", spce="visual_global")  # type: ignore[call-arg]
