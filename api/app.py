@@ -18,8 +18,7 @@ from anyseek.api.dependencies import PROBLEMS, refuse_unheeded
 from anyseek.api.http import health
 from anyseek.api.http.connections import report_rarely
 from anyseek.api.http.health import Exporter
-from anyseek.api.http.metrics import Measured
-from anyseek.api.http.middleware import ActorContext, BodyLimit, Budgeted, Guard, RequestContext, WholeFiles
+from anyseek.api.http.middleware import BodyLimit, Budgeted, Guard, RequestContext
 from anyseek.api.http.problems import install_handlers
 from anyseek.api.http.readiness import readiness_of
 from anyseek.api.http.security import Admission, Guardian, Rates
@@ -102,17 +101,12 @@ def _middleware(service: Service, rates: Rates) -> list[Middleware]:
     """What a request passes through, the outermost first. One of this process has the rights and name of its user."""
     serving = service.runtime.settings.serving
     guardian = Guardian(service.runtime.database, service.settings.loopback)
-    guards = [
-        Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds),
-        Middleware(ActorContext),
-    ]
+    guard = Middleware(Guard, guardian=guardian, rates=rates, database_seconds=serving.database_seconds)
     return [
-        Middleware(Measured),
         Middleware(RequestContext),
-        *(() if service.settings.in_process else guards),
+        *(() if service.settings.in_process else (guard,)),
         Middleware(BodyLimit, most=service.limits.bytes_per_request, serving=serving),
         Middleware(Budgeted, limits=service.limits, decoders=service.decoders),
-        Middleware(WholeFiles),
     ]
 
 

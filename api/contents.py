@@ -58,7 +58,7 @@ def sent_value(sent: Sent, kind: Modality, called: str, limits: Limits) -> Value
 
     Raises `BadQuery`, `InputError`, `DecodeError`.
     """
-    name = _called(sent, called)
+    name = sent.name or (str(sent.file) if sent.file else called)
     classes = parse_classes(sent.classes, name) if sent.classes else None
     return value_of(kind.name, _content(sent, kind, name, limits), limits, name, classes)
 
@@ -69,13 +69,9 @@ def sent_reading(
     """The same for a part of a query, with what was understood of its file; `form` is None where that is guessed,
     `region` where the whole picture counts.
     """
-    name = _called(sent, called)
+    name = sent.name or (str(sent.file) if sent.file else called)
     classes = parse_legend(sent.classes, name) if sent.classes else None
     return reading_of(kind.name, _content(sent, kind, name, limits), limits, name, classes, form, region)
-
-
-def _called(sent: Sent, called: str) -> str:
-    return sent.name or (str(sent.file) if sent.file else called)
 
 
 def _content(sent: Sent, kind: Modality, name: str, limits: Limits) -> bytes | str:
@@ -107,11 +103,6 @@ def _from_base64(text: str, called: str) -> bytes:
         raise BadQuery(f"{called} is not base64") from error
 
 
-def uploaded_value(upload: Upload, kind: Modality, limits: Limits, classes: dict[int, str] | None) -> Value:
-    """The value of a field of a form. Raises `BadQuery`, `DecodeError`."""
-    return value_of(kind.name, upload.content, limits, _name_of(upload), classes)
-
-
 def uploaded_reading(
     upload: Upload,
     kind: Modality,
@@ -120,11 +111,12 @@ def uploaded_reading(
     form: str | None,
     region: Region | None,
 ) -> Reading:
-    """The same for a part of a query, with what was understood of it. Raises `BadQuery`, `DecodeError`."""
-    return reading_of(kind.name, upload.content, limits, _name_of(upload), classes, form, region)
+    """The value of a field of a form, with what was understood of it. Raises `BadQuery`, `DecodeError`."""
+    name = upload.filename or f"the field {upload.field.partition(':')[0]}"
+    return reading_of(kind.name, upload.content, limits, name, classes, form, region)
 
 
-def check_named(classes: dict[int, str] | None, forms: Mapping[str, str], uploads: Sequence[Upload]) -> None:
+def check_named(classes: Mapping[Any, str] | None, forms: Mapping[str, str], uploads: Sequence[Upload]) -> None:
     """Refuse classes or forms of files that a form does not have; its `uploads` are named by modalities.
 
     Raises `BadQuery`, `UnknownModality`.
@@ -136,10 +128,6 @@ def check_named(classes: dict[int, str] | None, forms: Mapping[str, str], upload
     missing = [name for name in forms if name not in kinds]
     if missing:
         raise BadQuery(f"the field forms says something of {missing[0]}, of which the form has no file")
-
-
-def _name_of(upload: Upload) -> str:
-    return upload.filename or f"the field {upload.field.partition(':')[0]}"
 
 
 def reading_of(
@@ -192,12 +180,12 @@ def json_of_field(text: str, field: str, limits: Limits) -> Any:
 
 def classes_from_json(text: str, limits: Limits) -> dict[int, str]:
     """The class names of a segmentation map from a form's field. Raises as `json_of_field` does, and `BadMap`."""
-    return parse_classes(_names(text, limits), "the field classes")
+    return parse_classes(class_names(text, limits), "the field classes")
 
 
 def legend_from_json(text: str, limits: Limits) -> dict[int, str]:
     """The same for a query's map, whose names may also be by colour."""
-    return parse_legend(_names(text, limits), "the field classes")
+    return parse_legend(class_names(text, limits), "the field classes")
 
 
 def forms_from_json(text: str, limits: Limits) -> dict[str, str]:
@@ -208,9 +196,10 @@ def forms_from_json(text: str, limits: Limits) -> dict[str, str]:
     return {known_modality(name).name: form for name, form in members.items()}
 
 
-def _names(text: str, limits: Limits) -> Mapping[str, Any]:
+def class_names(text: str, limits: Limits) -> dict[str, str]:
+    """The class names of a form's field, unchecked. Raises as `json_of_field` does, and `BadQuery`."""
     names = json_of_field(text, "classes", limits)
-    if not isinstance(names, Mapping):
+    if not isinstance(names, dict):
         raise BadQuery('the field classes must be an object such as {"0": "sky"}')
     return names
 

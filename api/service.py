@@ -172,44 +172,24 @@ class Service:
 
     def _work(self) -> None:
         self._load()
-        resumed = self._ready and self._resume()
-        pruned_at = -_AUDIT_PRUNED_SECONDS
-        while self._ready and not self._closing.wait(_HOUSEKEEPING_SECONDS):
-            resumed = resumed or self._resume()
-            self._write_snapshots()
+        resumed, pruned_at = False, -_AUDIT_PRUNED_SECONDS
+        while self._ready:
+            resumed = resumed or _attempt("jobs are not resumed", self.runtime.queue.resume)
+            if self._closing.wait(_HOUSEKEEPING_SECONDS):
+                return
+            _attempt("no snapshots", self._write_snapshots)
             if time.monotonic() - pruned_at >= _AUDIT_PRUNED_SECONDS:
-                self._prune_audit()
+                _attempt("the audit log is not pruned", self.runtime.prune_audit)
                 pruned_at = time.monotonic()
 
-    def _prune_audit(self) -> None:
-        try:
-            self.runtime.prune_audit()
-        except SQLAlchemyError as error:
-            logger.warning("the audit log is not pruned", extra={"fields": {"reason": str(error)}})
-
-    def _resume(self) -> bool:
-        try:
-            self.runtime.queue.resume()
-        except (AnyseekError, SQLAlchemyError, OSError) as error:  # the disk may be full
-            logger.warning("jobs are not resumed", extra={"fields": {"reason": str(error)}})
-            return False
-        return True
-
     def _write_snapshots(self) -> None:
-        for name in self._names():
-            try:
-                self.runtime.tools_for(name).engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
-            except (AnyseekError, SQLAlchemyError, OSError) as error:
-                logger.warning("no snapshot", extra={"fields": {"reason": str(error)}})
+        with self.runtime.database.read() as session:
+            names = [collection.name for collection in collections.list_all(session)]
+        for name in names:
+            _attempt("no snapshot", partial(self._write_snapshot, name))
 
-    def _names(self) -> list[str]:
-        """The collections; none while the database cannot be read, so that this thread goes on."""
-        try:
-            with self.runtime.database.read() as session:
-                return [collection.name for collection in collections.list_all(session)]
-        except (AnyseekError, SQLAlchemyError) as error:
-            logger.warning("no snapshots", extra={"fields": {"reason": str(error)}})
-            return []
+    def _write_snapshot(self, name: str) -> None:
+        self.runtime.tools_for(name).engine.write_snapshots(name, _HOUSEKEEPING_TAIL)
 
     def _load(self) -> None:
         started = time.perf_counter()
@@ -221,9 +201,8 @@ class Service:
             logger.error("model not loaded", extra={"fields": {"reason": str(error)}})
             return
         except Exception:
-            self._failure = ModelError(
-                f"the model {self.runtime.model} could not be loaded; the service's log tells why"
-            )
+            sentence = f"the model {self.runtime.model} could not be loaded; the service's log tells why"
+            self._failure = ModelError(sentence)
             logger.exception("model not loaded")
             return
         self._ready = True
@@ -266,6 +245,16 @@ class Service:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one of a few threads. Raises `Busy` when too many calls wait for one already."""
         return await self.pool.run(work, *args, **kwargs)
+
+
+def _attempt(failure: str, work: Callable[[], object]) -> bool:
+    """Do what may fail without harm, as on a full disk, and is done again later; log the `failure`."""
+    try:
+        work()
+    except (AnyseekError, SQLAlchemyError, OSError) as error:
+        logger.warning(failure, extra={"fields": {"reason": str(error)}})
+        return False
+    return True
 
 
 def _first_samples(embedder: Embedder) -> list[Sample]:

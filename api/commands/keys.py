@@ -1,15 +1,18 @@
-"""`anyseek keys`: API keys of the service, kept in the data directory."""
+"""`anyseek keys`, the API keys of the service, and `anyseek audit`, who changed what with them and otherwise."""
 
-from datetime import timedelta
+import json
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from anyseek.api.commands.catalogue import opened_catalogue
 from anyseek.search.settings import read_settings
 
 if TYPE_CHECKING:
     from anyseek.search.catalogue.quotas import Quota, Usage
+    from anyseek.search.catalogue.session import Database
     from anyseek.search.catalogue.tables import ApiKeyRow
 
 _MOST = 10**9
@@ -19,6 +22,7 @@ _ITEMS = click.option(
 _MEGABYTES = click.option(
     "--mb", type=click.IntRange(0, _MOST), help="The most MB of files that are stored for it; 0: any number."
 )
+_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 @click.group()
@@ -46,10 +50,10 @@ def create(name: str, scope: str, days: int | None, items: int | None, mb: int |
     """
     from anyseek.api.http.security import Scope, create_key
 
-    settings, lasts = read_settings(), None if days is None else timedelta(days=days)
-    usual = settings.quotas
+    lasts = None if days is None else timedelta(days=days)
+    usual = read_settings().quotas
     quota = _quota(usual.items if items is None else items, usual.mb if mb is None else mb)
-    with opened_catalogue(settings) as database:
+    with _catalogue() as database:
         click.echo(create_key(database, name, Scope(scope), lasts, quota))
     click.echo("Send it as `Authorization: Bearer KEY`, or set ANYSEEK_API_KEY. It cannot be shown again.", err=True)
 
@@ -59,7 +63,7 @@ def list_keys() -> None:
     """Show each key's name, scope and state, when it was last used, to the hour, and what it stores of its quota."""
     from anyseek.search.catalogue import api_keys, quotas
 
-    with opened_catalogue(read_settings()) as database, database.read() as session:
+    with _catalogue() as database, database.read() as session:
         for row in api_keys.list_all(session):
             used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
             stores = _stores(quotas.usage(session, row.name), quotas.Quota(row.most_items, row.most_bytes))
@@ -80,12 +84,12 @@ def quota(name: str, items: int | None, mb: int | None) -> None:
 
     if items is None and mb is None:
         raise click.UsageError("say --items, --mb or both; `anyseek keys list` shows quotas")
-    asked = _quota(items, mb)
-    with opened_catalogue(read_settings()) as database, database.write() as session:
-        held = quotas.of_key(session, name)
-        now = quotas.Quota(held.items if items is None else asked.items, held.bytes if mb is None else asked.bytes)
-        api_keys.set_quota(session, name, now)
-        click.echo(f"the key {name} stores {_stores(quotas.usage(session, name), now)}")
+    new = _quota(items, mb)
+    with _catalogue() as database, database.write() as session:
+        old = quotas.of_key(session, name)
+        new = quotas.Quota(old.items if items is None else new.items, old.bytes if mb is None else new.bytes)
+        api_keys.set_quota(session, name, new)
+        click.echo(f"the key {name} stores {_stores(quotas.usage(session, name), new)}")
 
 
 @keys.command()
@@ -94,9 +98,51 @@ def revoke(name: str) -> None:
     """Revoke a key. It opens nothing from now on."""
     from anyseek.search.catalogue import api_keys
 
-    with opened_catalogue(read_settings()) as database, database.write() as session:
+    with _catalogue() as database, database.write() as session:
         api_keys.revoke(session, name)
     click.echo(f"the key {name} is revoked")
+
+
+@click.command()
+@click.option("--who", help="Only changes by `key:NAME` (an API key), `user:NAME` (a command) or `anybody`.")
+@click.option("--action", help="Only this action, such as item.put, or those that begin like it, such as item.")
+@click.option("--collection", help="Only changes of this collection.")
+@click.option("--since", type=click.DateTime(_MOMENTS), help="Only changes from then on, in this machine's time.")
+@click.option("--until", type=click.DateTime(_MOMENTS), help="Only changes before then.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="The most to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def audit(
+    who: str | None,
+    action: str | None,
+    collection: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List who changed what, newest first: items, collections, jobs, sources and API keys.
+
+    Changes by commands are listed, too. A service removes entries after ANYSEEK_AUDIT_DAYS (90).
+    """
+    from anyseek.search.catalogue.audit import Wanted, list_page
+
+    # A moment without a zone is meant in this machine's time.
+    begin, end = (None if moment is None else moment.astimezone(UTC) for moment in (since, until))
+    with _catalogue() as database, database.read() as session:
+        entries = list_page(session, Wanted(who, action, collection, begin, end), None, limit)
+    for entry in entries:
+        if as_json:
+            click.echo(json.dumps({**asdict(entry), "at": entry.at.isoformat()}))
+            continue
+        by = entry.who if entry.address is None else f"{entry.who} from {entry.address}"
+        what = [entry.action, entry.collection, None if entry.target is None else json.dumps(entry.target)]
+        click.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {by}  {' '.join(part for part in what if part)}")
+
+
+def _catalogue() -> "closing[Database]":
+    from anyseek.search.catalogue.upgrade import open_database
+
+    return closing(open_database(read_settings()))
 
 
 def _quota(items: int | None, mb: int | None) -> "Quota":

@@ -1,20 +1,72 @@
-"""`anyseek predict`: any modalities from any others, from one set of inputs or from each file of a folder."""
+"""`anyseek predict`: any modalities from any others, from one set of inputs or from each file of a folder.
+
+Of a folder, FILE is a file's path below it: OUT/FILE/depth/depth.png …. What an earlier run wrote for the same inputs,
+targets and options is left as it is, so a run that was killed goes on where it was.
+"""
 
 import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from anyseek.api.client.client import Client
 from anyseek.api.commands.inputs import finite, known_modality, read_input, with_box, with_forms
-from anyseek.api.commands.predict_folder import Output, folder_of, predict_folder
-from anyseek.api.commands.predict_job import PredictionJob, asking, job_of
-from anyseek.api.commands.predict_output import check_free, prediction_members, summary, write_folder
-from anyseek.api.predictions.wire import LARGEST_SEED, Input
+from anyseek.api.commands.predict_output import (
+    OutputTaken,
+    check_free,
+    prediction_members,
+    summary,
+    was_made_so,
+    write_folder,
+)
+from anyseek.api.errors import WRONG_USAGE, ApiError, exit_code_of
+from anyseek.api.predictions.wire import LARGEST_SEED, Input, Predictions
+from anyseek.model.compute.devices import split_device
+from anyseek.search.errors import BadInput
 
 PARTLY = 1  # exit code where some of the targets were refused
 _OPTIONS = ("seed", "steps", "guidance", "temperature", "top_p", "decoding_steps", "super_resolution", "points")
+_AT_ONCE = 16  # files that are read and predicted from together
+
+Ask = Callable[[Sequence[Sequence[Input]]], list[Predictions | Exception]]
+
+
+@dataclass(frozen=True)
+class PredictionRun:
+    """What holds for all inputs of one `anyseek predict`: what is predicted, how, and where it goes.
+
+    `device` is what the model's name said; it is no part of `model`, because predictions from any device are recorded
+    as the model's. `read_as` has the forms and the box, which say how inputs are read.
+    """
+
+    targets: tuple[str, ...]
+    model: str | None = None
+    device: str | None = None
+    options: Mapping[str, Any] | None = None
+    read_as: Mapping[str, Any] | None = None
+    out: Path = Path()
+    force: bool = False
+    as_json: bool = False
+
+    def record(self, inputs: Sequence[str]) -> dict[str, Any]:
+        """What `prediction.json` tells of how predictions were made, without the model."""
+        how = {"targets": list(self.targets), "options": dict(self.options or {})}
+        return {"inputs": list(inputs), **(self.read_as or {}), **how}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A set of inputs, and these as they are recorded; `name` is the file's path below its folder, else empty."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    written: tuple[str, ...]
 
 
 @click.command()
@@ -105,30 +157,180 @@ def predict(
 
     The service at ANYSEEK_URL predicts, or the running one if it serves that model, or else this process.
     """
-    given = with_box(with_forms([read_input(value, text_weight) for value in inputs], forms), box)
-    wanted = [known_modality(name).name for name in targets]
-    asked = {name: options[name] for name in _OPTIONS if options[name] is not None}
-    read_as = {"forms": list(forms), "box": list(box or ())}
-    job = job_of(wanted, model, asked, {name: value for name, value in read_as.items() if value})
-    folder = folder_of(given)
-    output = Output(out, force, as_json)
-    if folder is None:
-        is_whole = _predict_files(job, given, inputs, output)
-    else:
-        is_whole = predict_folder(job, given, inputs, folder, output)
+    parts = with_box(with_forms([read_input(value, text_weight) for value in inputs], forms), box)
+    name, device = (None, None) if model is None else split_device(model)
+    run = PredictionRun(
+        tuple(known_modality(target).name for target in targets),
+        name,
+        device,
+        {option: options[option] for option in _OPTIONS if options[option] is not None},
+        {how: value for how, value in (("forms", list(forms)), ("box", list(box or ()))) if value},
+        out,
+        force,
+        as_json,
+    )
+    waiting, is_whole = _waiting(run, _entries(parts, inputs, out))
+    with asking(run) as ask:
+        for start in range(0, len(waiting), _AT_ONCE):
+            some = waiting[start : start + _AT_ONCE]
+            for entry, outcome in zip(some, ask([entry.inputs for entry in some]), strict=True):
+                is_whole &= _write(run, entry, outcome)
     return 0 if is_whole else PARTLY
 
 
-def _predict_files(job: PredictionJob, given: Sequence[Input], inputs: Sequence[str], output: Output) -> bool:
-    """Predict from inputs of one file each; return whether every target was predicted."""
-    check_free(output.folder, job.targets, output.force)
-    with asking(job) as ask:
-        (found,) = ask([given])
-    if isinstance(found, Exception):
-        raise found
-    made_with = job.made_with(found, inputs)
-    folders = [write_folder(output.folder, each, made_with, output.force) for each in found.predicted]
-    click.echo(json.dumps(prediction_members(found, folders)) if output.as_json else summary(found, folders))
-    for refused in found.refused:
-        click.echo(f"anyseek: {refused.detail}", err=True)
-    return not found.refused
+def _entries(parts: Sequence[Input], written: Sequence[str], out: Path) -> list[_Entry]:
+    """The inputs as they are, or once for each file of the folder among them. Raises `click.UsageError`.
+
+    Hidden files are left out, and those that predictions are written to.
+    """
+    folders = [part.file for part in parts if part.file is not None and part.file.is_dir()]
+    if not folders:
+        return [_Entry("", tuple(parts), tuple(written))]
+    if len(folders) > 1:
+        raise click.UsageError(f"{folders[0]} and {folders[1]} are folders; only one input may be one")
+    folder, entries = folders[0], []
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in below.parts)
+        if is_hidden or not path.is_file() or path.resolve().is_relative_to(out.resolve()):
+            continue
+        chosen = tuple(replace(part, file=path) if part.file == folder else part for part in parts)
+        texts = tuple(_spelled(part) if part.file == path else text for part, text in zip(chosen, written, strict=True))
+        entries.append(_Entry(str(below), chosen, texts))
+    if not entries:
+        raise click.UsageError(f"{folder} has no files to predict from")
+    return entries
+
+
+def _spelled(part: Input) -> str:
+    return f"{part.modality}={part.file}" + ("" if part.weight is None else f":{part.weight:g}")
+
+
+def _waiting(run: PredictionRun, entries: Sequence[_Entry]) -> tuple[list[_Entry], bool]:
+    """The entries that are yet to be predicted from, and whether all of these can be written."""
+    waiting, is_whole, earlier = [], True, 0
+    for entry in entries:
+        folder, record = run.out / entry.name, run.record(entry.written)
+        keeps = bool(entry.name) and not run.force
+        missing = [name for name in run.targets if not (keeps and was_made_so(folder / name, record, run.model))]
+        try:
+            check_free(folder, missing, run.force)
+        except OutputTaken as error:
+            is_whole = _refuse(run, entry, error)
+            continue
+        if missing:
+            waiting.append(entry)
+        else:
+            earlier += 1
+    if earlier:
+        click.echo(f"anyseek: {earlier} of {len(entries)} files were predicted before", err=True)
+    return waiting, is_whole
+
+
+def _write(run: PredictionRun, entry: _Entry, outcome: Predictions | Exception) -> bool:
+    """Write and tell of the predictions for one entry, or why there are none; False if any target is missing."""
+    if isinstance(outcome, Exception):
+        return _refuse(run, entry, outcome)
+    out, record = run.out / entry.name, run.record(entry.written)
+    model = run.model or outcome.model
+    folders = [out / predicted.modality for predicted in outcome.predicted]
+    try:
+        for predicted, folder in zip(outcome.predicted, folders, strict=True):
+            if run.force or not was_made_so(folder, record, model):
+                write_folder(out, predicted, {"model": outcome.model, **record}, run.force)
+    except OutputTaken as error:
+        return _refuse(run, entry, error)
+    file = {"file": entry.name} if entry.name else {}
+    members = {**file, **prediction_members(outcome, folders)}
+    click.echo(json.dumps(members) if run.as_json else summary(outcome, folders))
+    for refused in outcome.refused:
+        click.echo(f"anyseek: {entry.name}{': ' if entry.name else ''}{refused.detail}", err=True)
+    return not outcome.refused
+
+
+def _refuse(run: PredictionRun, entry: _Entry, error: Exception) -> bool:
+    """Tell what is wrong with one file of a folder, and return False. Raises the error if there is no folder."""
+    if not entry.name:
+        raise error
+    if run.as_json:
+        click.echo(json.dumps({"file": entry.name, "error": str(error)}))
+    click.echo(f"anyseek: {entry.name}: {error}", err=True)
+    return False
+
+
+@contextmanager
+def asking(run: PredictionRun) -> Iterator[Ask]:
+    """What predicts from several sets of inputs, in their order; one that is wrong gets its error in its place.
+
+    A service does, or else the model in this process. Raises what concerns all of them.
+    """
+    from anyseek.api.client.connect import predicting_client
+    from anyseek.search.settings import DEFAULT_MODEL
+
+    usual, device = split_device(os.environ.get("ANYSEEK_MODEL") or DEFAULT_MODEL)
+    if run.model is not None:
+        device = run.device
+    # A service has a device of its own: whoever says another one means this process.
+    with predicting_client(run.model) if device is None else nullcontext() as client:
+        if client is not None:
+            yield lambda several: [_ask_service(client, run, inputs) for inputs in several]
+            return
+    with _progress_line() as show:
+        yield _ask_here(run, show, usual, device)
+
+
+def _ask_service(client: Client, run: PredictionRun, inputs: Sequence[Input]) -> Predictions | Exception:
+    """A service's answer, or why it refuses these inputs."""
+    try:
+        return client.predict(inputs, run.targets, run.model, run.options)
+    except (ApiError, BadInput) as error:
+        if exit_code_of(error) != WRONG_USAGE:
+            raise
+        return error
+
+
+def _ask_here(run: PredictionRun, show: Callable[[str, int, int], None], usual: str, device: str | None) -> Ask:
+    """The model in this process, loaded by the first that is asked; `usual` where none is named."""
+    from anyseek.api.predictions.predictor import Predictor
+    from anyseek.api.predictions.requests import read_request
+    from anyseek.model.compute.processors import prepare_process
+    from anyseek.search.settings import read_settings
+
+    settings = read_settings()
+    prepare_process(settings.threads)
+    predictor = Predictor(settings.home, usual, device=device or settings.device, switches=settings.switches)
+
+    def ask(several: Sequence[Sequence[Input]]) -> list[Predictions | Exception]:
+        outcomes: dict[int, Predictions | Exception] = {}
+        requests = {}
+        for place, inputs in enumerate(several):
+            members = {"inputs": inputs, "targets": run.targets, "model": run.model, "options": run.options}
+            try:
+                requests[place] = read_request(members, settings.limits)
+            except BadInput as error:
+                outcomes[place] = error
+        if requests:
+            outcomes |= zip(requests, predictor.predict_batch(list(requests.values()), show), strict=True)
+        return [outcomes[place] for place in range(len(several))]
+
+    return ask
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress on stderr: one changing line if that is a terminal, else a line at each start of something."""
+    is_terminal, last = sys.stderr.isatty(), ""
+
+    def show(what: str, done: int, of: int) -> None:
+        nonlocal last
+        if is_terminal:
+            click.echo(f"\r\033[K{what}: {done} of {of}", nl=False, err=True)
+        elif what != last:
+            click.echo(f"predicting {what}", err=True)
+        last = what
+
+    try:
+        yield show
+    finally:
+        if is_terminal and last:
+            click.echo("\r\033[K", nl=False, err=True)

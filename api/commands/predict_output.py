@@ -5,14 +5,11 @@ OUT/depth/depth.png depth.npy depth.preview.png prediction.json
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
-from anyseek.api.predictions.wire import Predicted, PredictedFile, Predictions
+from anyseek.api.predictions.wire import Predicted, Predictions
 from anyseek.indexer.paths import one_line
 from anyseek.model.files import whole_folder
 from anyseek.search.errors import BadInput
@@ -20,29 +17,6 @@ from anyseek.search.errors import BadInput
 _MOST_GUESSES = 3
 _LONGEST_SUMMARY = 80
 RECORD = "prediction.json"  # records how a target's folder was made; a folder that has it may be replaced
-
-
-class ProgressLine:
-    """Progress on stderr: one changing line if that is a terminal, else a line at each start of something."""
-
-    def __init__(self) -> None:
-        self._changing = sys.stderr.isatty()
-        self._what: str | None = None
-
-    def show(self, what: str, done: int, of: int) -> None:
-        """Show that `done` of `of` steps of something are done."""
-        if self._changing:
-            click.echo(f"\r\033[K{what}: {done} of {of}", nl=False, err=True)
-        elif what != self._what:
-            click.echo(f"predicting {what}", err=True)
-        self._what = what
-
-    def __enter__(self) -> "ProgressLine":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._changing and self._what is not None:
-            click.echo("\r\033[K", nl=False, err=True)
 
 
 def prediction_members(found: Predictions, folders: Sequence[Path]) -> dict[str, Any]:
@@ -66,21 +40,21 @@ def prediction_members(found: Predictions, folders: Sequence[Path]) -> dict[str,
 def summary(found: Predictions, folders: Sequence[Path]) -> str:
     """A line for each target: what was predicted, and where it is."""
     width = max(len(prediction.modality) for prediction in found.predicted)
-    rows = [
-        f"{prediction.modality:<{width}}  {folder}: {_file_names(prediction)}{_brief(prediction)}"
-        for prediction, folder in zip(found.predicted, folders, strict=True)
-    ]
+    rows = []
+    for prediction, folder in zip(found.predicted, folders, strict=True):
+        files = ", ".join(file.name for file in prediction.files)
+        rows.append(f"{prediction.modality:<{width}}  {folder}: {files}{_brief(prediction)}")
     return "\n".join(rows)
-
-
-def _file_names(prediction: Predicted) -> str:
-    return ", ".join(file.name for file in prediction.files)
 
 
 def _brief(prediction: Predicted) -> str:
     """A short value itself, such as a caption or a palette, and how sure it is."""
     if prediction.sure is False:
-        return f"  not sure; {_guessed(prediction)}"
+        first = [(prediction.value, prediction.confidence)] if prediction.value else []
+        likely = [*first, *((guess.text, guess.probability) for guess in prediction.guesses)]
+        likely.sort(key=lambda guess: -(guess[1] or 0))
+        texts = [f"{one_line(text)[:_LONGEST_SUMMARY]} ({share or 0:.0%})" for text, share in likely[:_MOST_GUESSES]]
+        return f"  not sure; perhaps: {', '.join(texts)}" if texts else "  not sure; no guess"
     if prediction.value in ("", [], {}):
         return "  (empty)"
     entries = [prediction.value] if isinstance(prediction.value, str) else prediction.value
@@ -91,15 +65,17 @@ def _brief(prediction: Predicted) -> str:
     return f"  {shown[:_LONGEST_SUMMARY]}{'…' if len(shown) > _LONGEST_SUMMARY else ''}{certainty}"
 
 
-def _guessed(prediction: Predicted) -> str:
-    """What the picture may show, with how likely each is."""
-    first = [(prediction.value, prediction.confidence)] if prediction.value else []
-    likely = [*first, *((guess.text, guess.probability) for guess in prediction.guesses)]
-    likely.sort(key=lambda guess: -(guess[1] or 0))
-    told = ", ".join(
-        f"{one_line(text)[:_LONGEST_SUMMARY]} ({share or 0:.0%})" for text, share in likely[:_MOST_GUESSES]
-    )
-    return f"perhaps: {told}" if told else "no guess"
+def was_made_so(folder: Path, record: Mapping[str, object], model: str | None) -> bool:
+    """Whether a target's folder is there, and its record has these members, and a model that `model` means."""
+    from anyseek.model.fourm.published.options import may_answer
+
+    try:
+        made = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(made, dict) or any(made.get(name) != value for name, value in record.items()):
+        return False
+    return model is None or may_answer(str(made.get("model")), model)
 
 
 class OutputTaken(BadInput):
@@ -127,16 +103,13 @@ def write_folder(out: Path, predicted: Predicted, made_with: Mapping[str, Any], 
     Raises `OutputTaken`, OSError. If anything fails, the previous folder is unchanged.
     """
     check_free(out, [predicted.modality], replace)
-    folder = out / predicted.modality
-    with whole_folder(folder) as new:
-        for file in (*predicted.files, _record(predicted, made_with)):
-            (new / file.name).write_bytes(file.data)
-    return folder
-
-
-def _record(predicted: Predicted, made_with: Mapping[str, Any]) -> PredictedFile:
-    files = {file.name: hashlib.sha256(file.data).hexdigest() for file in predicted.files}
-    members = {"modality": predicted.modality, **made_with, "files": files}
+    members = {"modality": predicted.modality, **made_with}
+    members["files"] = {file.name: hashlib.sha256(file.data).hexdigest() for file in predicted.files}
     if predicted.confidence is not None:
         members |= {"confidence": predicted.confidence, "sure": predicted.sure}
-    return PredictedFile(RECORD, "application/json", f"{json.dumps(members, indent=1)}\n".encode())
+    folder = out / predicted.modality
+    with whole_folder(folder) as new:
+        for file in predicted.files:
+            (new / file.name).write_bytes(file.data)
+        (new / RECORD).write_text(f"{json.dumps(members, indent=1)}\n", "utf-8")
+    return folder

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Never, Protocol
+from typing import Never
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,24 +22,8 @@ SECONDS_BETWEEN_LINES = 10.0
 LOOKING_SHARE = 5.0
 
 
-class Shown(Protocol):
-    """Where the progress of a job is shown."""
-
-    def scanned(self, found: int) -> None:
-        """While inputs are listed, with their number so far."""
-        ...
-
-    def started(self, found: int, unchanged: int) -> None:
-        """Once all are listed, with how many were seen then to be unchanged."""
-        ...
-
-    def progressed(self, seen: Seen) -> None:
-        """From time to time while the job runs."""
-        ...
-
-
 @contextmanager
-def watched(quiet: bool) -> Iterator[Shown]:
+def watched(quiet: bool) -> "Iterator[Shown]":
     """Progress on stderr: a bar if that is a terminal, else a line now and then; neither if `quiet`."""
     if sys.stderr.isatty() and not quiet:
         with tqdm(desc="looking for pictures", unit=" files", dynamic_ncols=True) as bar:
@@ -49,7 +33,7 @@ def watched(quiet: bool) -> Iterator[Shown]:
 
 
 class Bar:
-    """Implements `Shown` with tqdm, but for the time left: tqdm's own takes unchanged inputs for fast ones."""
+    """Shows progress by tqdm, but for the time left: tqdm's own takes unchanged inputs for fast ones."""
 
     def __init__(self, bar: "tqdm[Never]") -> None:
         self._bar = bar
@@ -70,7 +54,7 @@ class Bar:
 
 
 class Lines:
-    """Implements `Shown` with plain lines, one every `SECONDS_BETWEEN_LINES`."""
+    """Shows progress by plain lines, one every `SECONDS_BETWEEN_LINES`."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -95,6 +79,10 @@ class Lines:
         self._last = time.monotonic()
         if not self._quiet:
             click.echo(line, err=True)
+
+
+Shown = Bar | Lines
+"""Told `scanned` while inputs are listed, `started` once all are, and `progressed` while the job runs."""
 
 
 def _worked(seen: Seen) -> tuple[int, int]:

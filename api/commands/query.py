@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from anyseek.api.commands.hits import echo_paths, only_collection, open_best, write_sheet
+from anyseek.api.commands.hits import (
+    echo_paths,
+    explanation_lines,
+    facet_line,
+    only_collection,
+    open_best,
+    printable,
+    standing,
+    write_sheet,
+)
 from anyseek.api.commands.inputs import (
     finite,
     read_input,
@@ -18,8 +27,6 @@ from anyseek.api.commands.inputs import (
     with_forms,
     with_region,
 )
-from anyseek.api.commands.printing import facet_line, printable
-from anyseek.api.commands.why import lines, standing
 from anyseek.api.queries.wire import DEFAULT_HITS, MOST_HITS, WORDS, Hit, Part, Results
 from anyseek.search.answers.explanation import MOST_EXPLAINED, Explanation
 
@@ -166,7 +173,8 @@ def query(text: str | None, collections: tuple[str, ...], k: int, **options: Any
         among = collections if len(collections) > 1 else collection
         results = client.query(among, parts, k, **how, **_explained(k, options))
         if options["contact_sheet"]:
-            write_sheet(client, collection, results, options["contact_sheet"])
+            ranked = [(hit.rank, hit.collection or collection, hit.key) for hit in results.hits]
+            write_sheet(client, ranked, "hits", options["contact_sheet"])
     _echo(results, options)
     return open_best(results) if options["opens"] else 0
 
@@ -282,7 +290,7 @@ def as_table(results: Results, most: int | None = None) -> str:
 
 
 def _why(explanation: Explanation) -> list[str]:
-    return [f"{' ' * 14}{printable(line)}" for line in lines(explanation)]
+    return [f"{' ' * 14}{printable(line)}" for line in explanation_lines(explanation)]
 
 
 def _percent(hit: Hit) -> str:

@@ -1,18 +1,24 @@
-"""`anyseek serve`: the HTTP API and the web page."""
+"""`anyseek serve` and `anyseek worker`, the processes of an installation, and `anyseek config`, their settings."""
 
+import json
+import os
+import platform
+import re
 import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from anyseek.search.errors import AnyseekError, BadInput
-from anyseek.search.settings import Serving, read_settings
+from anyseek.search.settings import Serving, read_settings, shown, variables
 from anyseek.search.telemetry import settings as telemetry
 
 _BACKLOG = 256
+_WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class CannotListen(AnyseekError):
@@ -109,3 +115,94 @@ def run(app: object, listener: socket.socket, serving: Serving) -> None:
     )
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@click.command()
+@click.option(
+    "--queues", help="The queues to take from, separated by commas: ingest, embed, index, maintenance; all by default."
+)
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Number of processes; each may load the model.")
+@click.option("--name", help="This worker's name, unique on its machine; by default the machine's name.")
+@click.option("--model", help="The model to load at the start; ANYSEEK_MODEL by default.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Where to serve metrics for Prometheus; by default ANYSEEK_WORK_METRICS_PORT, else nowhere.",
+)
+@click.option("--ready", is_flag=True, help="Only check whether the worker of that name is ready: exit with 0 or 1.")
+def worker(
+    queues: str | None,
+    concurrency: int | None,
+    name: str | None,
+    model: str | None,
+    metrics_port: int | None,
+    ready: bool,
+) -> int:
+    """Work on the index jobs that services and `anyseek index` hand to the broker at ANYSEEK_BROKER_URL, until stopped.
+
+    A worker is ready when each of its processes has loaded the model and embedded something with it; it then logs
+    "ready". On SIGTERM its processes end their tasks at the next step and leave the rest to other workers. A machine
+    with a GPU may take only `--queues embed`; then some other worker must take the other queues.
+    """
+    settings = read_settings()
+    name = name or platform.node()
+    if not _WORKER_NAME.fullmatch(name):
+        raise BadInput(f"{name!r} cannot be a worker's name; use 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+    if ready:
+        from anyseek.workers.readiness import is_ready
+
+        answers = is_ready(settings, name)
+        click.echo(f"the worker {name} is {'ready' if answers else 'not ready'}")
+        return 0 if answers else 1
+    if not settings.broker_url:
+        raise BadInput("ANYSEEK_BROKER_URL is not set; without a broker a job runs in the process that starts it")
+    from anyseek.api.http.logs import configure_logs
+    from anyseek.workers.app import QUEUES
+    from anyseek.workers.worker import Options, run_worker
+
+    wanted = tuple(dict.fromkeys(queues.split(","))) if queues else QUEUES
+    if unknown := [queue for queue in wanted if queue not in QUEUES]:
+        raise BadInput(f"{unknown[0]!r} is not a queue; the queues are {', '.join(QUEUES)}")
+    configure_logs(settings.logs)
+    telemetry.wanted(settings)  # its processes begin to trace, and could only log that they cannot
+    work = settings.work if metrics_port is None else replace(settings.work, metrics_port=metrics_port)
+    options = Options(name, wanted, concurrency or settings.work.concurrency)
+    return run_worker(replace(settings, model=model or settings.model, work=work), options)
+
+
+@click.group()
+def config() -> None:
+    """Show the settings, and check that they work."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(as_json: bool) -> None:
+    """Print every setting as the variable that sets it, with passwords masked. A * marks the variables that are set."""
+    values = {name: shown(name, value) for name, value in variables(read_settings())}
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        click.echo(f"{'*' if os.environ.get(name) else ' '} {name}={value}")
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def check(as_json: bool) -> int:
+    """Connect to everything that the settings name, and say what is wrong and how to repair it.
+
+    Exits with 0 if all is well and 1 if not.
+    """
+    from anyseek.workers.checks import check_all
+
+    is_fine = True
+    for finding in check_all(read_settings(), dict(os.environ)):
+        is_fine &= finding.is_fine
+        if as_json:
+            members = {"what": finding.what, "fine": finding.is_fine, "found": finding.found, "remedy": finding.remedy}
+            click.echo(json.dumps(members))
+        else:
+            mark, remedy = ("ok   ", "") if finding.is_fine else ("WRONG", f"; {finding.remedy}")
+            click.echo(f"{mark} {finding.what}: {finding.found}{remedy}")
+    return 0 if is_fine else 1

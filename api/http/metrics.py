@@ -2,22 +2,22 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from anyseek.api.http.readiness import Check, State, free_bytes
-from anyseek.search.catalogue.figures import Figures, figures
+from anyseek.search.catalogue.figures import figures
 from anyseek.search.catalogue.session import Database
 from anyseek.search.telemetry import spans
 from anyseek.search.telemetry.metrics import REGISTRY, SECONDS
 from anyseek.search.telemetry.spans import Span
-from anyseek.search.upkeep.index_lag import Lag
 from anyseek.workers.queue import BrokerUnavailable
 from anyseek.workers.runtime import Runtime
 
@@ -41,55 +41,45 @@ GATHERED = Histogram(
 ProcessCollector(registry=REGISTRY)
 
 
-class Measured:
-    """Pure ASGI middleware, the outermost: counts and times each request by the pattern of its route.
+@dataclass
+class Measurement:
+    """One request under way; `status` is 0 until its answer begins."""
 
-    One for `/v1` is a span, which goes on with that of its sender.
+    started: float
+    status: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
+@contextmanager
+def measured(scope: Scope) -> Iterator[Measurement]:
+    """Count and time a request. One for `/v1` is a span, which goes on with that of its sender.
+
+    Labels have few values: paths are told apart by their routes alone, and unknown methods not at all. Spans of probes,
+    scrapes and the page's files would only hide what people asked for.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        status, started = 0, time.perf_counter()
-
-        async def send_and_see(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        _IN_PROGRESS.inc()
-        with _span(scope) as span:
-            try:
-                await self.app(scope, receive, send_and_see)
-            finally:
-                _IN_PROGRESS.dec()
-                _count(scope, status, time.perf_counter() - started, span)
-
-
-def _span(scope: Scope) -> AbstractContextManager[Span | None]:
-    """Probes, scrapes and the page's files would only hide what people asked for."""
+    measurement = Measurement(time.perf_counter())
     is_traced = scope["path"].startswith("/v1/")
-    return spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext()
-
-
-def _count(scope: Scope, status: int, seconds: float, span: Span | None) -> None:
-    """Labels have few values: paths are told apart by their routes alone, and unknown methods not at all."""
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = getattr(scope.get("route"), "path", None) or _NO_ROUTE
-    _REQUESTS.labels(method, route, str(status)).inc()
-    _SECONDS.labels(route).observe(seconds)
-    if span is not None:
-        _tell(span, scope, method, route, status)
+    _IN_PROGRESS.inc()
+    with spans.of_request(scope["method"], scope["headers"]) if is_traced else nullcontext() as span:
+        try:
+            yield measurement
+        finally:
+            _IN_PROGRESS.dec()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = getattr(scope.get("route"), "path", None) or _NO_ROUTE
+            _REQUESTS.labels(method, route, str(measurement.status)).inc()
+            _SECONDS.labels(route).observe(measurement.seconds)
+            if span is not None:
+                _tell(span, scope, method, route, measurement.status)
 
 
 def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> None:
     """Say in a span what the line of the log says, without addresses."""
     state = scope.get("state", {})
-    told = {
+    attributes = {
         "http.request.method": method,
         "http.route": route,
         "http.response.status_code": status,
@@ -97,7 +87,7 @@ def _tell(span: Span, scope: Scope, method: str, route: str, status: int) -> Non
         "anyseek.key": state.get("key"),
     }
     span.rename(f"{method} {route}")
-    for name, value in told.items():
+    for name, value in attributes.items():
         if value is not None:
             span.tell(name, value)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -123,9 +113,20 @@ class Installation(Collector):
         if started < self._look_again_at:
             return
         with self._database.read() as session:
-            found = figures(session)
-        families = [*_of_catalogue(found), *_of_lag(self._runtime.lag(self._database)), *self._of_queue()]
-        self._families, self._looked_at = families, time.monotonic()
+            counts = figures(session)
+        lag = self._runtime.lag(self._database)
+        self._families = [
+            _gauges("anyseek_jobs", "Jobs that have not ended", "state", counts.jobs),
+            _gauges("anyseek_job_inputs", "Inputs of these jobs that are open", "state", counts.inputs),
+            _gauges("anyseek_quarantined_inputs", "Inputs in quarantine", "reason", counts.quarantined),
+            _gauges("anyseek_leases", "Leases that are valid", "kind", counts.leases),
+            _gauge("anyseek_owners", "Processes that work on jobs", counts.owners),
+            _gauge("anyseek_collections", "Collections", lag.collections),
+            _gauge("anyseek_index_lag_entries", "The most log entries of a collection in no stored index", lag.entries),
+            _gauge("anyseek_snapshot_age_seconds", "Age of the oldest snapshot that lacks entries", lag.seconds),
+            *self._of_queue(),
+        ]
+        self._looked_at = time.monotonic()
         self._look_again_at = self._looked_at + 9 * (self._looked_at - started)
 
     def collect(self) -> Iterable[Metric]:
@@ -150,20 +151,6 @@ def state_metrics(checks: Iterable[Check]) -> Metric:
     """The states of the checks of readiness: 0 ok, 1 degraded, 2 failed."""
     levels = {check.name: _LEVELS[check.state] for check in checks}
     return _gauges("anyseek_check_state", "Check of readiness: 0 ok, 1 degraded, 2 failed", "check", levels)
-
-
-def _of_catalogue(found: Figures) -> Iterator[Metric]:
-    yield _gauges("anyseek_jobs", "Jobs that have not ended", "state", found.jobs)
-    yield _gauges("anyseek_job_inputs", "Inputs of these jobs that are open", "state", found.inputs)
-    yield _gauges("anyseek_quarantined_inputs", "Inputs in quarantine", "reason", found.quarantined)
-    yield _gauges("anyseek_leases", "Leases that are valid", "kind", found.leases)
-    yield _gauge("anyseek_owners", "Processes that work on jobs", found.owners)
-
-
-def _of_lag(lag: Lag) -> Iterator[Metric]:
-    yield _gauge("anyseek_collections", "Collections", lag.collections)
-    yield _gauge("anyseek_index_lag_entries", "The most log entries of a collection in no stored index", lag.entries)
-    yield _gauge("anyseek_snapshot_age_seconds", "Age of the oldest snapshot that lacks entries", lag.seconds)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyseek.api.errors import Unauthenticated
+from anyseek.api.http.metrics import measured
 from anyseek.api.http.problems import problem_of
 from anyseek.api.http.security import Admitted, Guardian, Rates
 from anyseek.model.modalities.reading.budget import Budget, RequestAbandoned, budget_of_request, spending
@@ -48,7 +49,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Assigns the request id, logs one line, adds security headers, and turns a crash into a 500 problem."""
+    """The outermost: the request id, metrics and one log line, security headers, and a 500 problem for a crash.
+
+    It removes the `Range` header, which a server may ignore, so files are sent whole: the framework would answer an
+    invalid range with plain text instead of a problem document.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -57,24 +62,23 @@ class RequestContext:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         request_id = _request_id(scope)
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        started, status = time.perf_counter(), 0
+        scope.setdefault("state", {})["request_id"] = request_id
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+        with measured(scope) as measurement:
 
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                _add_headers(message, scope["path"], request_id)
-            await send(message)
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    measurement.status = message["status"]
+                    _add_headers(message, scope["path"], request_id)
+                await send(message)
 
-        try:
-            await self.app(scope, receive, send_with_headers)
-        except Exception as error:
-            logger.exception("request failed", extra={"fields": {"request_id": request_id}})
-            if not status:
-                await problem_of(error, request_id)(scope, receive, send_with_headers)
-        _log(scope, status, time.perf_counter() - started)
+            try:
+                await self.app(scope, receive, send_with_headers)
+            except Exception as error:
+                logger.exception("request failed", extra={"fields": {"request_id": request_id}})
+                if not measurement.status:
+                    await problem_of(error, request_id)(scope, receive, send_with_headers)
+            _log(scope, measurement.status, measurement.seconds)
 
 
 def _request_id(scope: Scope) -> str:
@@ -109,9 +113,9 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 class Guard:
-    """Access control and rate limits of `/v1`, applied before any of the body is read.
+    """Access control and rate limits of `/v1`, applied before any of the body is read, and the actor of every request.
 
-    Transactions of a request wait up to `database_seconds` for a lock.
+    The actor is recorded in log lines and the audit trail. Transactions wait up to `database_seconds` for a lock.
     """
 
     def __init__(self, app: ASGIApp, guardian: Guardian, rates: Rates, database_seconds: float) -> None:
@@ -121,16 +125,21 @@ class Guard:
         self.database_seconds = database_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+        if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        with patience(self.database_seconds), ExitStack() as counted:
-            try:
-                address = scope["client"][0] if scope.get("client") else ""
-                admitted = await self._admit(scope, address)
-                counted.enter_context(self.rates.request(admitted.key or "", address))
-            except (AnyseekError, SQLAlchemyError) as error:
-                return await problem_of(error, scope["state"]["request_id"])(scope, receive, send)
-            scope["state"]["granted"], scope["state"]["key"] = admitted.scope, admitted.key
+        state = scope["state"]
+        with ExitStack() as request:
+            if scope["path"].startswith("/v1"):
+                request.enter_context(patience(self.database_seconds))
+                try:
+                    address = scope["client"][0] if scope.get("client") else ""
+                    admitted = await self._admit(scope, address)
+                    request.enter_context(self.rates.request(admitted.key or "", address))
+                except (AnyseekError, SQLAlchemyError) as error:
+                    return await problem_of(error, state["request_id"])(scope, receive, send)
+                state["granted"], state["key"] = admitted.scope, admitted.key
+            state["caller"] = _actor(scope)
+            request.enter_context(acting(state["caller"]))
             await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, address: str) -> Admitted:
@@ -141,20 +150,6 @@ class Guard:
         except Unauthenticated:
             self.rates.note_wrong_key(address)
             raise
-
-
-class ActorContext:
-    """Sets the actor recorded in log lines and the audit trail; inside `Guard`, which knows the API key."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        actor = scope["state"]["caller"] = _actor(scope)
-        with acting(actor):
-            await self.app(scope, receive, send)
 
 
 def _actor(scope: Scope) -> Caller:
@@ -213,26 +208,10 @@ class BodyLimit:
             self.room += received
 
 
-class WholeFiles:
-    """Removes the `Range` header, which a server may ignore: files are sent whole.
-
-    The framework would answer an invalid range with plain text instead of a problem document.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            # In place: those outside read the route that is found from this scope.
-            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
-        await self.app(scope, receive, send)
-
-
 class Budgeted:
-    """ASGI middleware that gives each request a budget of pixels and seconds, abandoned when its client disconnects.
+    """Gives each request a budget of pixels and seconds; one whose client disconnects is given up at its next stage.
 
-    Large pictures are decoded in other processes.
+    An answer is whole or not sent at all, and nothing is half-written. Large pictures are decoded in other processes.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, decoders: Decoders | None) -> None:
@@ -244,8 +223,15 @@ class Budgeted:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         budget = Budget(self.limits.pixels_per_request, self.limits.decoding_seconds)
+        watch = _DisconnectWatch(receive, send, budget)
         with spending(budget), decoding_apart(self.decoders):
-            await _answer_while_connected(self.app, scope, receive, send, budget)
+            try:
+                await self.app(scope, watch.receive, watch.send)
+            except (RequestAbandoned, ClientDisconnect):
+                if not watch.is_answered:
+                    await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+            finally:
+                watch.end()
 
 
 def allow_batch(limits: Limits) -> None:
@@ -288,15 +274,3 @@ class _DisconnectWatch:
             pass
         self._gone.set()
         self._budget.abandon()
-
-
-async def _answer_while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, budget: Budget) -> None:
-    """Answer the request unless its client disconnects first."""
-    watch = _DisconnectWatch(receive, send, budget)
-    try:
-        await app(scope, watch.receive, watch.send)
-    except (RequestAbandoned, ClientDisconnect):
-        if not watch.is_answered:
-            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
-    finally:
-        watch.end()

@@ -67,42 +67,40 @@ class Readiness:
         self._pool = ThreadPoolExecutor(len(checks), thread_name_prefix="readiness")
         self._running: dict[str, Future[Check]] = {}
         self._asking = asyncio.Lock()
-        self._found: list[Check] = []
+        self._results: list[Check] = []
         self._fresh_until = 0.0
-        self._told: dict[str, State] = {}
+        self._logged: dict[str, State] = {}
 
     async def checks(self) -> Sequence[Check]:
         """Every result, at most `FRESH_SECONDS` old, a failure never; after `PATIENCE_SECONDS` at the latest."""
         async with self._asking:
-            if time.monotonic() >= self._fresh_until:
-                self._found = await self._run()
-                self._log_changes()
-                if all(check.state is not State.FAILED for check in self._found):
-                    self._fresh_until = time.monotonic() + FRESH_SECONDS
-            return self._found
-
-    async def _run(self) -> list[Check]:
-        for name, check in self._checks.items():
-            if name not in self._running:
-                self._running[name] = self._pool.submit(_safely, name, check)
-        waiting = [asyncio.wrap_future(future) for future in self._running.values()]
-        await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
-        return [self._result(name) for name in self._checks]
+            if time.monotonic() < self._fresh_until:
+                return self._results
+            for name, check in self._checks.items():
+                if name not in self._running:
+                    self._running[name] = self._pool.submit(_safely, name, check)
+            waiting = [asyncio.wrap_future(future) for future in self._running.values()]
+            await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
+            self._results = [self._result(name) for name in self._checks]
+            if all(check.state is not State.FAILED for check in self._results):
+                self._fresh_until = time.monotonic() + FRESH_SECONDS
+            return self._results
 
     def _result(self, name: str) -> Check:
-        """The result of a check; one that is still running is asked about again, not started again."""
-        if not self._running[name].done():
-            return Check(name, State.FAILED, f"the {name} has not answered for {PATIENCE_SECONDS:g} seconds")
-        return self._running.pop(name).result()
+        """The result of a check; one that is still running is asked about again, not started again.
 
-    def _log_changes(self) -> None:
-        """Log each check whose state is another than it was, so that the log tells when trouble began and ended."""
-        for check in self._found:
-            if self._told.get(check.name, State.OK) is not check.state:
-                level = logging.INFO if check.state is State.OK else logging.WARNING
-                fields = {"check": check.name, "state": check.state.value, "detail": check.detail}
-                logger.log(level, "readiness changed", extra={"fields": fields})
-            self._told[check.name] = check.state
+        A state that is another than it was is logged, so that the log tells when trouble began and ended.
+        """
+        if self._running[name].done():
+            check = self._running.pop(name).result()
+        else:
+            check = Check(name, State.FAILED, f"the {name} has not answered for {PATIENCE_SECONDS:g} seconds")
+        if self._logged.get(name, State.OK) is not check.state:
+            level = logging.INFO if check.state is State.OK else logging.WARNING
+            fields = {"check": name, "state": check.state.value, "detail": check.detail}
+            logger.log(level, "readiness changed", extra={"fields": fields})
+        self._logged[name] = check.state
+        return check
 
     def close(self) -> None:
         """Checks that hang are left to end by themselves."""

@@ -138,22 +138,21 @@ def predicting_models() -> tuple[str, ...]:
 
 
 def _refused(model: Model, targets: Sequence[str]) -> tuple[Refused, ...]:
-    said = f"it predicts {', '.join(model.targets)}"
-    return tuple(
-        Refused(name, f"the model {model.name} does not predict {name}; {said}{_advice(name)}")
-        for name in targets
-        if name not in model.targets
-    )
-
-
-def _advice(target: str) -> str:
-    """Which other model predicts `target`, and how to get it."""
+    """The targets that the model does not predict, with another that does and how to get it."""
     from anyseek.model.fourm.codecs import TokenCodec
     from anyseek.model.fourm.published.modalities import FORMS
 
-    if any(isinstance(form.codec, TokenCodec) for form in FORMS.get(target, ())):
-        return f"; {_PUBLISHED} does: get it with `anyseek models pull {_PUBLISHED}`"
-    return f"; {_BUNDLED} does" if target.endswith("_global") else "; no model does"
+    refused = []
+    for name in targets:
+        if name in model.targets:
+            continue
+        if any(isinstance(form.codec, TokenCodec) for form in FORMS.get(name, ())):
+            advice = f"{_PUBLISHED} does: get it with `anyseek models pull {_PUBLISHED}`"
+        else:
+            advice = f"{_BUNDLED} does" if name.endswith("_global") else "no model does"
+        targets_of_model = f"it predicts {', '.join(model.targets)}"
+        refused.append(Refused(name, f"the model {model.name} does not predict {name}; {targets_of_model}; {advice}"))
+    return tuple(refused)
 
 
 def _found(
@@ -171,14 +170,12 @@ def _found(
 def _rendered_all(request: PredictionRequest, found: Mapping[str, Prediction]) -> tuple[Predicted, ...]:
     """A request's predictions; those that are drawn on a photo are drawn on its own, or on the predicted one."""
     picture = cast("ByteArray | None", request.inputs.get("rgb", found["rgb"].value if "rgb" in found else None))
-    return tuple(_rendered(prediction, picture) for prediction in found.values())
-
-
-def _rendered(prediction: Prediction, picture: ByteArray | None) -> Predicted:
-    files = [PredictedFile(file.name, file.media_type, file.data) for file in files_of(prediction, picture)]
-    predicted = Predicted(prediction.modality, members_of(prediction), tuple(files))
-    certainty = prediction.certainty
-    if certainty is None:
-        return predicted
-    guesses = tuple(Guess(guess.text, guess.probability) for guess in certainty.guesses)
-    return replace(predicted, confidence=certainty.confidence, sure=certainty.sure, guesses=guesses)
+    rendered = []
+    for prediction in found.values():
+        files = tuple(PredictedFile(**vars(file)) for file in files_of(prediction, picture))
+        predicted = Predicted(prediction.modality, members_of(prediction), files)
+        if (certainty := prediction.certainty) is not None:
+            guesses = tuple(Guess(guess.text, guess.probability) for guess in certainty.guesses)
+            predicted = replace(predicted, confidence=certainty.confidence, sure=certainty.sure, guesses=guesses)
+        rendered.append(predicted)
+    return tuple(rendered)

@@ -9,13 +9,10 @@ from pydantic import ConfigDict, Field, FiniteFloat, ValidationError
 from anyseek.api.contents import (
     Upload,
     check_named,
-    classes_from_json,
+    class_names,
     forms_from_json,
-    legend_from_json,
     sent_reading,
     sent_value,
-    uploaded_reading,
-    uploaded_value,
     weight_of_field,
 )
 from anyseek.api.errors import describe
@@ -24,7 +21,7 @@ from anyseek.api.http.did_you_mean import adapter, explained
 from anyseek.api.predictions.wire import LARGEST_SEED, Input
 from anyseek.api.schemas import Body
 from anyseek.model.modalities.reading.decode import known_modality
-from anyseek.model.modalities.registry import Modality
+from anyseek.model.modalities.registry import Content
 from anyseek.model.seam import PredictOptions, TargetOptions, Value
 from anyseek.search.assets.item_files import PICTURE
 from anyseek.search.errors import BadQuery, LimitExceeded
@@ -114,22 +111,6 @@ class PredictionRequest:
     model: str | None = None
 
 
-@dataclass(frozen=True)
-class _Given:
-    modality: str
-    value: Value
-    weight: float | None
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What the other fields of a form say of its files."""
-
-    classes: dict[int, str] | None
-    forms: Mapping[str, str]
-    box: tuple[float, ...] | None
-
-
 def read_request(members: Any, limits: Limits) -> PredictionRequest:
     """Check and decode a request given as JSON members, whose inputs may already be wire types.
 
@@ -140,8 +121,7 @@ def read_request(members: Any, limits: Limits) -> PredictionRequest:
 
 def request_from_wire(body: PredictBody, limits: Limits) -> PredictionRequest:
     """Read and decode a checked request. Raises `BadQuery`, `LimitExceeded`, `InputError`, `DecodeError`."""
-    _check_count(len(body.inputs), limits)
-    return _request([_input(given, limits, number) for number, given in enumerate(body.inputs, 1)], body)
+    return _request(body.inputs, body, limits)
 
 
 def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRequest:
@@ -150,24 +130,31 @@ def request_from_form(uploads: Sequence[Upload], limits: Limits) -> PredictionRe
     """
     settings, contents = divided(uploads, _FORM_SETTINGS)
     _check_count(len(contents), limits)
-    told = _told(settings, contents, limits)
-    inputs = [_uploaded(upload, limits, told) for upload in contents]
+    forms = forms_from_json(settings.pop("forms"), limits) if "forms" in settings else {}
+    classes = class_names(settings.pop("classes"), limits) if "classes" in settings else None
+    box = numbers_of(Upload("box", settings.pop("box"))) if "box" in settings else None
+    check_named(classes, forms, contents)
+    inputs = []
+    for upload in contents:
+        field, weight = weight_of_field(upload.field)
+        kind, name = known_modality(field), upload.filename or f"the field {field}"
+        inputs.append(
+            Input(
+                kind.name,
+                text=upload.content if isinstance(upload.content, str) else None,
+                data=upload.content if isinstance(upload.content, bytes) else None,
+                weight=weight,
+                classes=classes if kind.content is Content.REGIONS else None,
+                name=name,
+                form=forms.get(kind.name),
+                box=box if kind.name == PICTURE else None,
+            )
+        )
+    if box is not None and all(given.modality != PICTURE for given in inputs):
+        raise BadQuery("the form has a box, but no picture; a box is of a picture")
     targets = [name.strip() for name in settings.pop("targets", "").split(",") if name.strip()]
     model = settings.pop("model", None)
-    return _request(inputs, _validated(WantedBody, {"targets": targets, "model": model, "options": settings}))
-
-
-def _told(settings: dict[str, str], contents: Sequence[Upload], limits: Limits) -> _Told:
-    """What some fields of a form say of the others; they are taken out of the settings. Raises `BadQuery`."""
-    forms = forms_from_json(settings.pop("forms"), limits) if "forms" in settings else {}
-    read = legend_from_json if "semseg" in forms else classes_from_json  # only some forms have colours
-    classes = read(settings.pop("classes"), limits) if "classes" in settings else None
-    box = tuple(numbers_of(Upload("box", settings.pop("box")))) if "box" in settings else None
-    check_named(classes, forms, contents)
-    named = {known_modality(weight_of_field(upload.field)[0]).name for upload in contents}
-    if box is not None and PICTURE not in named:
-        raise BadQuery("the form has a box, but no picture; a box is of a picture")
-    return _Told(classes, forms, box)
+    return _request(inputs, _validated(WantedBody, {"targets": targets, "model": model, "options": settings}), limits)
 
 
 def _validated(kind: type[B], members: Any) -> B:
@@ -178,53 +165,35 @@ def _validated(kind: type[B], members: Any) -> B:
         raise BadQuery(describe(explained(wrong, adapter(kind)))) from error
 
 
-def _request(inputs: Sequence[_Given], body: WantedBody) -> PredictionRequest:
+def _request(inputs: Sequence[Input], body: WantedBody, limits: Limits) -> PredictionRequest:
+    """Decode the inputs. Nothing is guessed: what was predicted is often given back, and has the form of items."""
+    _check_count(len(inputs), limits)
     if not inputs:
         raise BadQuery("a prediction needs an input, such as rgb or caption")
-    names = [given.modality for given in inputs]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise BadQuery(f"{twice[0]} is given twice; a prediction takes one input of each modality")
+    values: dict[str, Value] = {}
+    weights: dict[str, float] = {}
+    for number, given in enumerate(inputs, 1):
+        if sum(content is not None for content in (given.text, given.file, given.data)) != 1:
+            raise BadQuery(f"input {number} needs exactly one of text and data")
+        kind, called = known_modality(given.modality), f"input {number} ({given.modality})"
+        if given.form is None and given.box is None:
+            value = sent_value(given, kind, called, limits)
+        else:
+            value = sent_reading(given, kind, called, limits, given.form, given.box).value
+        if kind.name in values:
+            raise BadQuery(f"{kind.name} is given twice; a prediction takes one input of each modality")
+        values[kind.name] = value
+        if given.weight is not None:
+            weights[kind.name] = given.weight
+        if abs(given.weight or 0) > LARGEST_WEIGHT:
+            raise BadQuery(f"the weight of {kind.name} is outside -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}")
     targets = tuple(known_modality(name).name for name in body.targets)
-    values = {given.modality: given.value for given in inputs}
-    weights = {given.modality: given.weight for given in inputs if given.weight is not None}
-    return PredictionRequest(values, targets, _options(body.options, weights), body.model)
-
-
-def _options(body: PredictOptionsBody, weights: Mapping[str, float]) -> PredictOptions:
-    heavy = [name for name, weight in weights.items() if abs(weight) > LARGEST_WEIGHT]
-    if heavy:
-        raise BadQuery(f"the weight of {heavy[0]} is outside -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}")
-    single = {known_modality(name).name: TargetOptions(**_fields(options)) for name, options in body.targets.items()}
-    return PredictOptions(**_fields(body) | {"targets": single, "weights": dict(weights)})
-
-
-def _fields(body: TargetOptionsBody) -> dict[str, Any]:
-    return {name: getattr(body, name) for name in type(body).model_fields}
-
-
-def _input(given: Input, limits: Limits, number: int) -> _Given:
-    contents = (given.text, given.file, given.data)
-    if sum(content is not None for content in contents) != 1:
-        raise BadQuery(f"input {number} needs exactly one of text and data")
-    kind = known_modality(given.modality)
-    return _Given(kind.name, _value(given, kind, f"input {number} ({given.modality})", limits), given.weight)
-
-
-def _value(given: Input, kind: Modality, called: str, limits: Limits) -> Value:
-    """The value of an input. Nothing is guessed: what was predicted is often given back, and has the form of items."""
-    if given.form is None and given.box is None:
-        return sent_value(given, kind, called, limits)
-    return sent_reading(given, kind, called, limits, given.form, given.box).value
-
-
-def _uploaded(upload: Upload, limits: Limits, told: _Told) -> _Given:
-    field, weight = weight_of_field(upload.field)
-    kind = known_modality(field)
-    form, box = told.forms.get(kind.name), told.box if kind.name == PICTURE else None
-    if form is None and box is None:
-        return _Given(kind.name, uploaded_value(upload, kind, limits, told.classes), weight)
-    return _Given(kind.name, uploaded_reading(upload, kind, limits, told.classes, form, box).value, weight)
+    single = {
+        known_modality(name).name: TargetOptions(**options.model_dump())
+        for name, options in body.options.targets.items()
+    }
+    options = PredictOptions(**body.options.model_dump(exclude={"targets"}), targets=single, weights=weights)
+    return PredictionRequest(values, targets, options, body.model)
 
 
 def _check_count(count: int, limits: Limits) -> None:

@@ -14,7 +14,7 @@ class Attack:
     tests: tuple[str, ...]
 
 
-_CONNECTIONS, _HOSTILE = "api/test_connections.py", "indexer/test_hostile_inputs.py"
+_CONNECTIONS, _HOSTILE = "api/http/test_connections.py", "indexer/test_hostile_inputs.py"
 
 ATTACKS = (
     Attack(
@@ -58,13 +58,13 @@ ATTACKS = (
     Attack(
         "rebinding, and pages of other sites",
         (
-            "api/test_security.py::test_a_rebound_name_is_refused_without_keys",
-            "api/test_security.py::test_pages_of_other_sites_are_refused",
+            "api/http/test_security.py::test_a_rebound_name_is_refused_without_keys",
+            "api/http/test_security.py::test_pages_of_other_sites_are_refused",
         ),
     ),
     Attack(
         "originals that are replaced, links in assets",
-        ("search/test_originals.py", "api/routes/test_originals.py"),
+        ("search/upkeep/test_originals.py", "api/routes/test_originals.py"),
     ),
     Attack(
         "hostile archives",
@@ -78,9 +78,9 @@ ATTACKS = (
     Attack("inputs that block or never end", (_HOSTILE,)),
     Attack(
         "keys that are revoked, expired or guessed",
-        ("api/test_keys.py", "api/test_security.py", "api/test_admission.py"),
+        ("api/test_keys.py", "api/http/test_security.py", "api/http/test_admission.py"),
     ),
-    Attack("a key that asks too much", ("api/test_rates.py",)),
+    Attack("a key that asks too much", ("api/http/test_rates.py",)),
     Attack("a key that stores too much", ("contracts/test_quotas.py", "api/routes/test_quotas.py")),
     Attack("a full or locked disk and database", ("api/test_unwritable_disk.py", "api/test_locked_database.py")),
     Attack("flipped bytes", ("search/test_damage.py", "contracts/test_derived.py")),

@@ -7,7 +7,7 @@ import pytest
 
 from anyseek import Client
 from anyseek.api.cli import run
-from anyseek.api.commands.predict_job import PredictionJob, asking
+from anyseek.api.commands.predict import PredictionRun, asking
 from anyseek.model.compute.processors import SHARING
 
 
@@ -16,7 +16,7 @@ def _evaluates(folder: Path) -> None:
 
 
 def _predicts(folder: Path) -> None:
-    with asking(PredictionJob(("caption",), "4m-tiny:device=cpu", {}, {})):
+    with asking(PredictionRun(("caption",), "4m-tiny", "cpu")):
         pass
 
 

@@ -1,0 +1,134 @@
+"""`anyseek verify`, `rebuild`, `backup` and `restore`: a data directory is checked, repaired, and kept as one file."""
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from anyseek.search.settings import read_settings
+
+_SHOWN_NOTES = 10
+
+
+@click.command()
+@click.option("--originals", "every", is_flag=True, help="Read every original too, and compare its content.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def verify(every: bool, as_json: bool) -> int:
+    """Check that catalogue, log, index and stored files agree. Works while a service runs.
+
+    Exits with 0 if they agree, else with 1 and a line for each problem. Some things are noted but are not problems, and
+    do not change the exit code: originals that were indexed in place and are gone or have changed (which sizes tell,
+    and with --originals their content), items that a re-embedding left out, and rows without checksums.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from anyseek.search.errors import AnyseekError
+    from anyseek.search.upkeep import originals
+    from anyseek.search.upkeep.maintenance import notes as find_notes
+    from anyseek.search.upkeep.maintenance import verify as find_problems
+    from anyseek.workers.runtime import Runtime
+
+    with Runtime.open(read_settings(), None) as runtime:
+        problems = find_problems(runtime.database, runtime.settings)
+        notes = find_notes(runtime.database)
+        try:
+            lost = originals.check(runtime.database, runtime.settings, every)
+        except (AnyseekError, SQLAlchemyError, ValueError, TypeError):
+            if not problems:
+                raise
+            lost = []  # damage keeps them from being read, as the problems say
+    noted = [(note.collection, note.what) for note in notes] + [(note.collection, note.what) for note in lost]
+    _show("note", noted, as_json, _SHOWN_NOTES)
+    _show("problem", [(problem.collection, problem.what) for problem in problems], as_json, len(problems))
+    if not problems and not as_json:
+        click.echo(f"{originals.summary(lost)}; everything else agrees" if lost else "everything agrees")
+    return 1 if problems else 0
+
+
+def _show(kind: str, findings: Sequence[tuple[str, str]], as_json: bool, most: int) -> None:
+    shown = findings if as_json else findings[:most]
+    for collection, what in shown:
+        members = {"collection": collection, kind: what}
+        click.echo(json.dumps(members) if as_json else f"{kind}: {collection}: {what}")
+    if len(shown) < len(findings):
+        click.echo(f"{kind}: and {len(findings) - len(shown)} more like these; --json lists them all")
+
+
+@click.command()
+@click.argument("collection", required=False)
+def rebuild(collection: str | None) -> int:
+    """Rebuild the index of COLLECTION, or of every collection, from the catalogue. Works while a service runs.
+
+    Items that have lost their vectors or stored files are made anew from their originals. Exits with 1 if some
+    originals are gone too: then index their folder or put those items again.
+    """
+    from anyseek.indexer.put import remake
+    from anyseek.search.catalogue import audit, collections
+    from anyseek.search.upkeep.maintenance import rebuild as rebuild_collection
+    from anyseek.workers.runtime import Runtime
+
+    settings = read_settings()
+    with Runtime.open(settings, None) as runtime, runtime.database.read() as session:
+        names = [collection] if collection else [held.name for held in collections.list_all(session)]
+    lost = 0
+    for name in names:
+        with Runtime.open_for(settings, name, None) as runtime:
+            with runtime.database.write() as session:
+                audit.record(session, "collection.rebuild", name)
+            again = partial(remake, runtime.tools)
+            keys = rebuild_collection(runtime.database, settings, name, again, name == names[0])
+        click.echo(f"the index of {name} was made anew")
+        for key in keys:
+            click.echo(f"{name}: the item {key!r} has lost its vectors or files; put or index it again", err=True)
+        lost += len(keys)
+    return 1 if lost else 0
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--assets/--no-assets", default=True, show_default=True, help="Include the stored files.")
+@click.option("--yes", is_flag=True, help="Replace FILE without asking.")
+def backup(file: Path, assets: bool, yes: bool) -> None:
+    """Write everything that cannot be derived into FILE. Works while a service runs.
+
+    If FILE exists, it is replaced only with --yes, or by a yes when asked, and once the new backup is complete.
+
+    The backup holds collections, items, vectors, jobs, hashes of API keys, and stored files. It holds only the paths of
+    files that were indexed in place, and neither indexes nor models.
+    """
+    from anyseek.search.backup.write import backup as write_backup
+    from anyseek.workers.runtime import Runtime
+
+    if file.exists() and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{file} exists; give another name, or --yes to replace it")
+        click.confirm(f"Replace {file}?", abort=True, err=True)
+    with Runtime.open(read_settings(), None) as runtime:
+        written = write_backup(runtime.database, runtime.assets, file, assets, runtime.settings.locks)
+    files = f"{written.assets:,} stored files" if assets else "no files"
+    click.echo(
+        f"{file}: {written.rows['collections']:,} collections, {written.rows['items']:,} items, "
+        f"{written.rows['log']:,} entries of the log, {files}; {written.size:,} bytes"
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Restore FILE into an empty data directory and an empty database, SQLite or PostgreSQL.
+
+    The whole file is checked before anything is written. Indexes are made when they are first needed.
+    """
+    from anyseek.search.backup.read import restore as read_backup
+
+    settings = read_settings()
+    restored = read_backup(settings, file)
+    click.echo(
+        f"{restored.rows['collections']:,} collections, {restored.rows['items']:,} items and "
+        f"{restored.assets:,} stored files are in {settings.home}"
+    )
+    if not restored.with_assets:
+        click.echo(f"the backup was made without stored files: put them into {settings.assets} yourself", err=True)
