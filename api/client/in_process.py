@@ -23,6 +23,17 @@ from anyseek.workers.runtime import Runtime
 
 Messages = SimpleQueue[Message | BaseException]
 
+_OPEN: "weakref.WeakSet[InProcess]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for transport in list(_OPEN):
+        transport.close()
+
+
+# Jobs must stop before Python refuses to start their threads, which is before `atexit` calls anybody.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]
+
 
 class InProcess(httpx.BaseTransport):
     """Sends the requests of an httpx client to the application, on an event loop in a thread of its own.
@@ -39,10 +50,12 @@ class InProcess(httpx.BaseTransport):
         self.home = settings.home
         self._app = create_app(Service(self.runtime, ServiceSettings(in_process=True)))
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="anyseek", daemon=True).start()
+        thread = threading.Thread(target=self._loop.run_forever, name="anyseek", daemon=True)
+        thread.start()
         lifespan = self._app.router.lifespan_context(self._app)
         asyncio.run_coroutine_threadsafe(lifespan.__aenter__(), self._loop).result()
-        self._shut = weakref.finalize(self, _shut, lifespan, self._loop, self.runtime)
+        self._shut = weakref.finalize(self, _shut, lifespan, self._loop, thread, self.runtime)
+        _OPEN.add(self)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         messages: Messages = SimpleQueue()
@@ -150,7 +163,12 @@ async def _answer(app: ASGIApp, scope: dict[str, Any], body: bytes, messages: Me
         raise
 
 
-def _shut(lifespan: Any, loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
+def _shut(lifespan: Any, loop: asyncio.AbstractEventLoop, thread: threading.Thread, runtime: Runtime) -> None:
+    if threading.current_thread() is thread:  # its garbage was collected there, and the loop cannot wait for itself
+        threading.Thread(target=_shut, args=(lifespan, loop, thread, runtime)).start()
+        return
     asyncio.run_coroutine_threadsafe(lifespan.__aexit__(None, None, None), loop).result()
     loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
     runtime.close()

@@ -1,9 +1,11 @@
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from anyseek import ApiError, Client, Part, Refusal, Results, ServiceUnreachable
+from anyseek import ApiError, Client, Part, Query, Refusal, Results, ServiceUnreachable
 from anyseek.api.service import Service
 from anyseek.indexer.errors import InputVanished
 from anyseek.model.modalities.reading.errors import BadText
@@ -16,6 +18,10 @@ Picture = Callable[..., bytes]
 def client(shared_service: tuple[str, Service]) -> Iterator[Client]:
     with Client(shared_service[0]) as client:
         yield client
+
+
+def test_a_query_takes_every_member_as_a_keyword() -> None:
+    assert {member.name for member in fields(Query)} == set(signature(Client.query).parameters) - {"self", "collection"}
 
 
 def test_parts_of_every_kind_are_sent(client: Client, shapes: str, picture: Picture, tmp_path: Path) -> None:

@@ -129,10 +129,18 @@ def test_a_directory_is_closed_when_its_client_is_garbage_and_when_the_process_e
     del client
     gc.collect()
     assert "anyseek" not in [thread.name for thread in threading.enumerate()]
-    program = "import anyseek, sys; client = anyseek.connect(sys.argv[1]); print(client.collections())"
+    (tmp_path / "pictures").mkdir()
+    for number in range(100):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(png(number))
+    program = (
+        "import anyseek, sys; client = anyseek.connect(sys.argv[1], model='hashing'); client.create_collection('a')\n"
+        "job = client.index_folder('a', sys.argv[1] + '/pictures')"
+    )
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert (done.stdout, done.stderr) == ("", "")
+    with anyseek.connect(tmp_path, model="hashing") as client:
+        assert [job.error for job in client.jobs()] == [None]
 
 
 def test_a_notebook_shows_thumbnails(own: Client, picture: Picture) -> None:
