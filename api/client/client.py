@@ -92,8 +92,11 @@ class Client(Connection):
 
             client.query("photos", ["a dog", anyseek.Part("sketch", file="dog.png")], where="width >= 1000")
 
-        A part is a `Part`, its members as a mapping, or words; a single one needs no list. `anyseek.Query` describes
-        the other parameters. Several collections are searched together; their hits name theirs.
+        A part is a `Part`, its members as a mapping, or words; a single one needs no list. Several collections are
+        searched together; their hits name theirs. `where` is a filter; `space` or `spaces` are searched, by default the
+        model's choice; `fusion` is joint, late or ranks. `offset` and `cursor` give later pages, `min_score` and
+        `min_probability` leave out worse hits, `group_by` and `group_size` give the best of each value of an attribute.
+        `vectors` adds the hits' vectors, `facets` counts of attributes, `explain` and `explain_keys` explanations.
         """
         call = query_call(
             collection,

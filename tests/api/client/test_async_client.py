@@ -86,9 +86,9 @@ def test_items_are_put_and_jobs_watched(
         assert await client.get_item(collection, "a/ü") == put
         await client.delete_item(collection, "a/ü")
         job = await client.index_folder(collection, str(folder))
-        seen = [event async for event in client.watch(job["id"])]
-        assert (await client.job(job["id"]))["state"] == "done"
-        assert await client.job_failures(job["id"]) == []
+        seen = [event async for event in client.watch(job.id)]
+        assert (await client.job(job.id))["state"] == "done"
+        assert await client.job_failures(job.id) == []
         with pytest.raises(ApiError, match="no job"):
             _ = [event async for event in client.watch(99_999)]
         return seen
