@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse
-from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -79,7 +78,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have paths, which name files
         responses=PROBLEMS,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=lambda route: route.name,
         middleware=_middleware(service, rates),
     )
     app.state.service = service
@@ -119,11 +118,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.admission.close()
     app.state.readiness.close()
     app.state.service.close()
-
-
-def _operation_id(route: APIRoute) -> str:
-    """The operationId in OpenAPI: the name of the function, such as `list_items`, unique in the application."""
-    return route.name
 
 
 def _describe(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ from anyseek.api.commands.hits import echo_paths, json_line, only_collection, pr
 from anyseek.model.json_reader import refuse_constant
 
 if TYPE_CHECKING:
-    from anyseek.api.client.answers import Duplicates, Item
+    from anyseek.api.client.answers import Duplicates
     from anyseek.api.schemas import PictureAnswer
 
 _COLLECTION = click.option("--collection", help="The collection; not needed if there is only one.")
@@ -37,7 +37,8 @@ def list_items(collection: str | None, where: str | None, limit: int | None, as_
     with reading() as client:
         found = client.items(collection or only_collection(client), min(limit or 500, 500), where)
         for item in islice(found, limit):
-            click.echo(json_line(item) if as_json else _line(item))
+            line = "  ".join(printable(text) for text in (item.key, item.caption) if text)
+            click.echo(json_line(item) if as_json else line)
 
 
 @items.command()
@@ -93,10 +94,6 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise click.UsageError('--attributes is not a JSON object, such as {"rating": 5}')
     return found
-
-
-def _line(item: "Item") -> str:
-    return "  ".join(printable(text) for text in (item.key, item.caption) if text)
 
 
 @click.command()

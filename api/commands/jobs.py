@@ -83,7 +83,11 @@ def watch(job: int, as_json: bool) -> None:
     with closing(open_database(settings)) as database:
         held = CatalogueJobs(database)
         if as_json:
-            follow(lambda: held.status(job), _echo_seen)
+
+            def echo(seen: "Seen") -> None:
+                click.echo(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
+
+            follow(lambda: held.status(job), echo)
             return
         with watched(quiet=False) as shown:
             ended = follow(lambda: held.status(job), Teller(shown))
@@ -180,10 +184,6 @@ def _echo(database: Database, settings: Settings, job: Job, as_json: bool, **mor
         f"unchanged {counts.unchanged}, quarantined {counts.quarantined}, open {counts.open}, "
         f"ignored {job.ignored}, pruned {job.pruned}; {began}"
     )
-
-
-def _echo_seen(seen: "Seen") -> None:
-    click.echo(json.dumps({**_members(seen.job), "rate": seen.rate, "seconds_left": seen.seconds_left}))
 
 
 def _members(job: Job) -> dict[str, Any]:

@@ -58,32 +58,24 @@ def pull(name: str, source: Path | None, accept_licence: bool) -> None:
     home = read_settings().home
     if source is not None and name != "encoders":
         raise BadInput("--from works only for `encoders`; use `anyseek models import` for other weights")
-    if name in ("encoders", *ALIASES) or name.startswith("openclip:"):
-        made = [f"made {path}" for path in _pull_other(name, home, source)]
-    else:
-        made = _pull_published(name, home, accept_licence)
-    for line in made or [f"{name}: all in place already"]:
-        click.echo(line)
-
-
-def _pull_other(name: str, home: Path, source: Path | None) -> list[Path]:
     if name == "encoders":
         from anyseek.model.encoders.pull import pull_encoders
 
-        return pull_encoders(home, source)
-    from anyseek.model.openclip.pull import pull_openclip
+        made = [f"made {path}" for path in pull_encoders(home, source)]
+    elif name in ALIASES or name.startswith("openclip:"):
+        from anyseek.model.openclip.pull import pull_openclip
 
-    return pull_openclip(name, home)
+        made = [f"made {path}" for path in pull_openclip(name, home)]
+    else:
+        from anyseek.model.fourm.published.names import VOCABULARY
+        from anyseek.model.fourm.published.pull import needed, pull_published
 
-
-def _pull_published(name: str, home: Path, accept_licence: bool) -> list[str]:
-    from anyseek.model.fourm.published.names import VOCABULARY
-    from anyseek.model.fourm.published.pull import needed, pull_published
-
-    missing = needed(name, home)
-    if set(missing) - {VOCABULARY}:
-        _agree_on_licence(home, accept_licence)
-    return [_installed(record) for record in pull_published(missing, home, _say)]
+        missing = needed(name, home)
+        if set(missing) - {VOCABULARY}:
+            _agree_on_licence(home, accept_licence)
+        made = [_installed(record) for record in pull_published(missing, home, _say)]
+    for line in made or [f"{name}: all in place already"]:
+        click.echo(line)
 
 
 def _agree_on_licence(home: Path, accepted: bool) -> None:

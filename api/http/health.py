@@ -107,7 +107,8 @@ class Exporter:
         if self._look is None or self._look.done():
             self._look = asyncio.wrap_future(self._looking.submit(self._look_safely))
         await asyncio.wait([self._look], timeout=_LOOK_SECONDS)
-        return await asyncio.wrap_future(self._writing.submit(self._written, checks))
+        scrape = _Scrape(self._installation, checks)
+        return await asyncio.wrap_future(self._writing.submit(generate_latest, scrape))
 
     def close(self) -> None:
         """A look that hangs is left to end by itself."""
@@ -122,9 +123,6 @@ class Exporter:
             logger.warning("the numbers of the installation cannot be read: %s", meaning(error) or error)
         except Exception:
             logger.exception("the numbers of the installation cannot be read")
-
-    def _written(self, checks: Sequence[Check]) -> bytes:
-        return generate_latest(_Scrape(self._installation, checks))
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        request_id = _request_id(scope)
+        wanted = Headers(scope=scope).get("x-request-id", "")
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else secrets.token_hex(8)  # it has to be harmless to log
         scope.setdefault("state", {})["request_id"] = request_id
         scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         with measured(scope) as measurement:
@@ -79,12 +80,6 @@ class RequestContext:
                 if not measurement.status:
                     await problem_of(error, request_id)(scope, receive, send_with_headers)
             _log(scope, measurement.status, measurement.seconds)
-
-
-def _request_id(scope: Scope) -> str:
-    """The caller's `X-Request-ID` if it is harmless to log, else a new id."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _add_headers(message: Message, path: str, request_id: str) -> None:

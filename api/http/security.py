@@ -132,13 +132,23 @@ class Guardian:
         _refuse_other_sites(headers)
         key = self._sent(headers, self._keys())
         if key is not None and api_keys.use_is_due(key):
-            self._note_use(key)
+            try:
+                with patience(_NOTING_SECONDS), self.database.write() as session:
+                    api_keys.note_use(session, key.id)
+            except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
+                fields = {"key": key.name, "reason": str(error)}
+                logger.warning("the use of a key is not noted", extra={"fields": fields})
         return _admitted(key)
 
     def _sent(self, headers: Headers, keys: Sequence[ApiKeyRow]) -> ApiKeyRow | None:
         """The key that was sent; None where none is needed. Raises `OriginRefused`, `Unauthenticated`."""
         if not keys and self.loopback:
-            _refuse_foreign_host(headers)
+            name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
+            if not _names_loopback(name):
+                raise OriginRefused(
+                    "while no API key has existed, this service answers only requests to localhost, not to "
+                    f"{name[:100]!r}"
+                )
             return None
         return _key_of(headers.get("authorization", ""), [key for key in keys if api_keys.is_active(key)])
 
@@ -158,13 +168,6 @@ class Guardian:
         if version is not None:
             self._held = version, rows
         return rows
-
-    def _note_use(self, key: ApiKeyRow) -> None:
-        try:
-            with patience(_NOTING_SECONDS), self.database.write() as session:
-                api_keys.note_use(session, key.id)
-        except SQLAlchemyError as error:  # neither a full disk nor another writer may keep readers out
-            logger.warning("the use of a key is not noted", extra={"fields": {"key": key.name, "reason": str(error)}})
 
 
 def _admitted(key: ApiKeyRow | None) -> Admitted:
@@ -189,14 +192,6 @@ def _refuse_other_sites(headers: Headers) -> None:
     own = origin is None or origin.partition("://")[2] == headers.get("host")
     if not own or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise OriginRefused("requests from web pages of another origin are refused")
-
-
-def _refuse_foreign_host(headers: Headers) -> None:
-    name = re.sub(r":\d+$", "", headers.get("host", "")).strip("[]")
-    if not _names_loopback(name):
-        raise OriginRefused(
-            f"while no API key has existed, this service answers only requests to localhost, not to {name[:100]!r}"
-        )
 
 
 @lru_cache(maxsize=64)  # reading an address takes longer than all else that is looked at here
@@ -314,9 +309,15 @@ class Admission:
         except Unauthenticated:
             self._rates.note_wrong_key(address)
             raise
-        except (Busy, SQLAlchemyError) as error:
-            return self._recall(sent, error)
-        self._remember(sent, scope)
+        except (Busy, SQLAlchemyError):
+            scope, until = self._remembered.get(sent, (Scope.METRICS, 0.0))
+            if time.monotonic() > until:
+                raise
+            return scope
+        self._remembered.pop(sent, None)
+        self._remembered[sent] = scope, time.monotonic() + _REMEMBERED_SECONDS
+        while len(self._remembered) > _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
         return scope
 
     async def scope_of(self, request: Request) -> Scope | None:
@@ -351,15 +352,3 @@ class Admission:
         self._lookups.discard(looked)
         if not looked.cancelled():
             looked.exception()  # asyncio would log one that nobody waited for any longer
-
-    def _remember(self, sent: bytes, scope: Scope) -> None:
-        self._remembered.pop(sent, None)
-        self._remembered[sent] = scope, time.monotonic() + _REMEMBERED_SECONDS
-        while len(self._remembered) > _MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-
-    def _recall(self, sent: bytes, error: Exception) -> Scope:
-        scope, until = self._remembered.get(sent, (Scope.METRICS, 0.0))
-        if time.monotonic() > until:
-            raise error
-        return scope

@@ -4,7 +4,8 @@ A key may be any text, so it always stands last in a path, percent-encoded as on
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO
+from functools import partial
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -18,7 +19,6 @@ from anyseek.api.schemas import PATCH, ItemAnswer, Limit, Next, following, passi
 from anyseek.api.service import Service
 from anyseek.indexer import patching
 from anyseek.indexer import put as putting
-from anyseek.indexer.patching import Patch
 from anyseek.indexer.samples import CAPTION, THUMBNAIL, RawFile
 from anyseek.model.modalities.reading.decode import known_modality
 from anyseek.model.modalities.reading.documents import parse_text
@@ -28,7 +28,6 @@ from anyseek.search.catalogue.folders import named
 from anyseek.search.catalogue.listing import Order, Place
 from anyseek.search.catalogue.patching import Versions
 from anyseek.search.errors import BadInput
-from anyseek.search.settings import Limits
 from anyseek.search.types import Item
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["items"])
@@ -141,8 +140,13 @@ async def patch_item(
     wanted = patch_of(body, service.limits)
     if wanted.sets_caption:
         service.check_ready()
-    item = await service.writes.run(_patch, service, collection, key, wanted, _versions(if_match))
-    return _answer(item, response, paths)
+    runtime, versions = service.runtime, _versions(if_match)
+
+    def work() -> Item:
+        tools_for = partial(runtime.tools_for, collection)
+        return patching.patch_item(runtime.database, tools_for, collection, key, wanted, versions)
+
+    return _answer(await service.writes.run(runtime.through_switches, work), response, paths)
 
 
 @router.get("/items/{key:key}", dependencies=[requires(Scope.READ)])
@@ -186,43 +190,30 @@ def _versions(if_match: str | None) -> Versions | None:
     return frozenset(each[1:-1] if len(each) > 1 and each[0] == each[-1] == '"' else each for each in given)
 
 
-def _patch(service: Service, collection: str, key: str, wanted: Patch, versions: Versions | None) -> Item:
-    runtime = service.runtime
-    return runtime.through_switches(
-        lambda: patching.patch_item(
-            runtime.database, lambda: runtime.tools_for(collection), collection, key, wanted, versions
-        )
-    )
-
-
 def _put(service: Service, collection: str, key: str, uploads: list[Upload], versions: Versions | None) -> Item:
     settings, contents = divided(uploads, _SETTINGS)
     if len({upload.field for upload in contents}) < len(contents):
         raise BadInput("the form has two fields of the same name; send one file for each modality")
     limits = service.limits
     classes = classes_from_json(settings["classes"], limits) if "classes" in settings else {}
-    given = (
-        [_raw_file(upload, classes) for upload in contents],
-        parse_text(settings[CAPTION], limits, "the caption") if CAPTION in settings else None,
-        _attributes(settings["attributes"], limits) if "attributes" in settings else {},
-        versions,
-        truth("predict_attributes", settings.get("predict_attributes", "false")),
-    )
-    runtime = service.runtime
-    return runtime.through_switches(lambda: putting.put_item(runtime.tools_for(collection), collection, key, *given))
-
-
-def _raw_file(upload: Upload, classes: dict[int, str]) -> RawFile:
-    modality = known_modality(upload.field).name
-    data = upload.content.encode() if isinstance(upload.content, str) else upload.content
-    return RawFile(modality, data, upload.filename or upload.field, classes if modality == "semseg" else {})
-
-
-def _attributes(text: str, limits: Limits) -> dict[str, Any]:
-    attributes = json_of_field(text, "attributes", limits)
+    attributes = json_of_field(settings["attributes"], "attributes", limits) if "attributes" in settings else {}
     if not isinstance(attributes, dict):
         raise BadInput('the field attributes must be a JSON object, such as {"year": 1987}')
-    return attributes
+    files = []
+    for upload in contents:
+        modality = known_modality(upload.field).name
+        data = upload.content.encode() if isinstance(upload.content, str) else upload.content
+        names = classes if modality == "semseg" else {}
+        files.append(RawFile(modality, data, upload.filename or upload.field, names))
+    caption = parse_text(settings[CAPTION], limits, "the caption") if CAPTION in settings else None
+    predicts = truth("predict_attributes", settings.get("predict_attributes", "false"))
+    runtime = service.runtime
+
+    def work() -> Item:
+        tools = runtime.tools_for(collection)
+        return putting.put_item(tools, collection, key, files, caption, attributes, versions, predicts)
+
+    return runtime.through_switches(work)
 
 
 def _item(service: Service, collection: str, key: str) -> Item:

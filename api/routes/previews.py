@@ -46,15 +46,13 @@ def render_preview(body: PreviewBody, limits: Limits) -> bytes:
     value = value_of(kind.name, sent_data(body.data, kind.content, name), limits, name, classes)
     if body.shaded and kind.content is Content.DEPTH:
         return png(kind.name, depth_relief(cast(FloatArray, value))).data
-    files = files_of(Prediction(kind.name, value), _picture(body, limits))
+    picture = None
+    if body.picture is not None:
+        called = "the picture of the preview"
+        data = cast(bytes, sent_data(body.picture, Content.PICTURE, called))
+        picture = cast(ByteArray, decode("rgb", data, limits, called))
+    files = files_of(Prediction(kind.name, value), picture)
     return next(file.data for file in files if file.name == f"{kind.name}.{PREVIEW}.png")
-
-
-def _picture(body: PreviewBody, limits: Limits) -> ByteArray | None:
-    if body.picture is None:
-        return None
-    name = "the picture of the preview"
-    return cast(ByteArray, decode("rgb", cast(bytes, sent_data(body.picture, Content.PICTURE, name)), limits, name))
 
 
 @router.post("", response_class=Response, responses={200: {"content": {"image/png": {}}}})

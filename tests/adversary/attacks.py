@@ -41,12 +41,11 @@ ATTACKS = (
     ),
     Attack("pictures that are bombs", ("adversary/test_bombs.py", "api/test_limits.py")),
     Attack("huge and deep JSON", ("adversary/test_json.py", "model/test_json_reader.py", "api/test_limits.py")),
-    Attack("halves of surrogate pairs, numbers from 2^63", ("api/test_hostile_values.py", "api/test_wide_numbers.py")),
+    Attack("halves of surrogate pairs, numbers from 2^63", ("api/test_hostile_values.py", "api/http/test_problems.py")),
     Attack(
         "paths out of the roots",
         (
-            "api/test_routes.py",
-            "api/routes/test_job_sources.py",
+            "api/routes/test_jobs.py",
             "indexer/test_sources.py",
             "adversary/test_paths.py",
         ),
@@ -78,7 +77,7 @@ ATTACKS = (
     Attack("inputs that block or never end", (_HOSTILE,)),
     Attack(
         "keys that are revoked, expired or guessed",
-        ("api/test_keys.py", "api/http/test_security.py", "api/http/test_admission.py"),
+        ("api/http/test_security.py", "api/http/test_rates.py"),
     ),
     Attack("a key that asks too much", ("api/http/test_rates.py",)),
     Attack("a key that stores too much", ("contracts/test_quotas.py", "api/routes/test_quotas.py")),

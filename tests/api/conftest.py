@@ -4,9 +4,12 @@ import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -128,6 +131,33 @@ def started(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> tup
     return url, service
 
 
+THREADS = 40  # of the event loop's own pool, in which plain functions of routes run
+
+
+@pytest.fixture
+def all_threads_busy(started: tuple[str, Service], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a service of which every thread for plain routes waits; metrics have been read before."""
+    url = started[0]
+    assert httpx.get(f"{url}/metrics", timeout=30).status_code == 200
+    entered, go_on = threading.Semaphore(0), threading.Event()
+
+    def wait() -> str:
+        entered.release()
+        go_on.wait(60)
+        return "credits"
+
+    monkeypatch.setattr("anyseek.api.app.credits_text", wait)
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [pool.submit(httpx.get, f"{url}/credits", timeout=60) for _ in range(THREADS)]
+        try:
+            for _ in range(THREADS):
+                assert entered.acquire(timeout=60)
+            yield url
+        finally:
+            go_on.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+
+
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
     folder = tmp_path_factory.mktemp("api")
@@ -198,6 +228,21 @@ def picture(colour: str, shape: str, outline: bool = False) -> bytes:
 @pytest.fixture(name="picture", scope="session")
 def picture_fixture() -> Callable[..., bytes]:
     return picture
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def ended_job(http: httpx.Client, number: int) -> dict[str, Any]:
+    """The job once it has ended, within a minute."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{number}").json()
+        if job["state"] not in ("scanning", "running"):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(f"job {number} has not ended")
 
 
 def check_problem(answer: httpx.Response, status: int, code: str) -> None:

@@ -1,16 +1,10 @@
 """Collections, jobs, models, health, the page, and what the framework itself refuses."""
 
 import json
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
-
-from anyseek import ApiError, Client
-from anyseek.api.service import Service
-from tests.indexer.pictures import encoded, noise, png
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
@@ -48,88 +42,6 @@ def test_a_collection_is_made_listed_shown_and_deleted(problem: Problem, http: h
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "ä", "x" * 101])
 def test_a_collection_needs_a_plain_name(problem: Problem, http: httpx.Client, name: str) -> None:
     problem(http.post("/v1/collections", json={"name": name}), 422, "bad-input")
-
-
-def test_an_index_job_runs_inside_the_roots_only(
-    problem: Problem, http: httpx.Client, collection: str, picture: Picture, root: Path, tmp_path: Path
-) -> None:
-    folder = root / "photos"
-    folder.mkdir()
-    (folder / "red disc.png").write_bytes(picture("red", "disc"))
-    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    (root / "way out").symlink_to(tmp_path)
-    path = f"/v1/collections/{collection}/jobs"
-    for outside in (str(tmp_path), f"{root}/../", f"{root}/way out", "photos", "/", "\0"):
-        problem(http.post(path, json={"folder": outside}), 403, "root-refused")
-    problem(http.post(path, json={"folder": str(root / "gone")}), 404, "source-gone")
-    problem(http.post("/v1/collections/none/jobs", json={"folder": str(folder)}), 404, "collection-not-found")
-    started = http.post(path, json={"folder": str(folder)})
-    assert started.status_code == 202, started.text
-    job = _ended(http, started.json()["id"])
-    assert (job["state"], job["indexed"], job["quarantined"]) == ("done", 1, 1)
-    assert job["id"] in [listed["id"] for listed in http.get("/v1/jobs").json()["jobs"]]
-    (failure,) = http.get(f"/v1/jobs/{job['id']}/failures").json()["failures"]
-    assert failure["key"] == "broken.png"
-    assert failure["reason"]
-    assert http.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "done"
-    assert http.get(f"/v1/collections/{collection}/items/red disc.png").json()["key"] == "red disc.png"
-
-
-def _ended(http: httpx.Client, number: int) -> dict[str, object]:
-    for _ in range(200):
-        job: dict[str, object] = http.get(f"/v1/jobs/{number}").json()
-        if job["state"] in ("done", "failed", "cancelled"):
-            return job
-        time.sleep(0.05)
-    raise AssertionError(f"job {number} did not end")
-
-
-def test_a_job_is_watched_to_its_end_and_retried(
-    problem: Problem, shared_service: tuple[str, Service], http: httpx.Client, collection: str, root: Path
-) -> None:
-    folder = root / "watched"
-    folder.mkdir()
-    for number in range(40):
-        (folder / f"{number}.png").write_bytes(png(number))
-    (folder / "broken.png").write_bytes(png(99)[:60])
-    with Client(shared_service[0]) as client:
-        job = client.index_folder(collection, str(folder))["id"]
-        seen = list(client.watch(job))
-        last = seen[-1]
-        assert (last["job"]["state"], last["done"], last["quarantined"]) == ("done", 41, 1)
-        assert last["seconds_left"] is None
-        assert [event["done"] for event in seen] == sorted(event["done"] for event in seen)
-        assert [event["job"]["state"] for event in client.watch(job)] == ["done"], "an ended job is told at once"
-        (folder / "broken.png").write_bytes(png(99))
-        assert client.retry_job(job)["reopened"] == 1
-        *_, last = client.watch(job)
-        assert (last["job"]["state"], last["job"]["indexed"], last["quarantined"]) == ("done", 41, 0)
-        with pytest.raises(ApiError) as refused:
-            list(client.watch(99999))
-        assert refused.value.type == "urn:anyseek:job-not-found"
-    stream = http.get(f"/v1/jobs/{job}/events")
-    assert stream.headers["content-type"].startswith("text/event-stream")
-    assert stream.text.startswith("event: end\ndata: {")
-    problem(http.post(f"/v1/jobs/{cancelled_job(http, collection, root)}/retry"), 409, "job-not-retriable")
-
-
-def cancelled_job(http: httpx.Client, collection: str, root: Path) -> int:
-    """A job that was cancelled."""
-    folder = root / "large"
-    folder.mkdir()
-    for number in range(200):
-        (folder / f"{number}.png").write_bytes(encoded(noise(number, 400, 300), "PNG", compress_level=0))
-    job = int(http.post(f"/v1/collections/{collection}/jobs", json={"folder": str(folder)}).json()["id"])
-    assert http.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
-    return job
-
-
-def test_unknown_jobs_are_not_found(problem: Problem, http: httpx.Client) -> None:
-    for path in ("/v1/jobs/99999", "/v1/jobs/99999/failures", "/v1/jobs/99999/events"):
-        problem(http.get(path), 404, "job-not-found")
-    for verb in ("cancel", "retry"):
-        problem(http.post(f"/v1/jobs/99999/{verb}"), 404, "job-not-found")
-    problem(http.get("/v1/jobs/x"), 422, "invalid-request")
 
 
 def test_the_framework_refuses_with_problems_too(problem: Problem, http: httpx.Client) -> None:

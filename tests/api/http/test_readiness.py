@@ -3,8 +3,6 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +18,13 @@ from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.catalogue import collections
 from anyseek.search.settings import Health, Settings
 from anyseek.workers.runtime import Runtime
-from tests.api.conftest import listening
+from tests.api.conftest import bearer, listening
 from tests.search.gallery import begin_catalogue
 from tests.services.servers import Redis
 
-THREADS = 40  # of the event loop's own pool, in which plain functions of routes run
-
 
 def ready(url: str, key: str | None = None) -> httpx.Response:
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{url}/readyz", headers=headers, timeout=30)
+    return httpx.get(f"{url}/readyz", headers=bearer(key), timeout=30)
 
 
 def states(answer: httpx.Response) -> dict[str, str]:
@@ -128,28 +123,6 @@ def test_it_says_how_far_the_stored_index_lags(started: tuple[str, Service]) -> 
     assert detail(ready(url), "index").startswith(f"at most {entries} log entries")
     service.engine.write_snapshots("words")
     assert detail(ready(url), "index").startswith("at most 0 log entries")
-
-
-@pytest.fixture
-def all_threads_busy(started: tuple[str, Service], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a service of which every thread for plain routes waits."""
-    entered, go_on = threading.Semaphore(0), threading.Event()
-
-    def wait() -> str:
-        entered.release()
-        go_on.wait(60)
-        return "credits"
-
-    monkeypatch.setattr("anyseek.api.app.credits_text", wait)
-    with ThreadPoolExecutor(THREADS) as pool:
-        asked = [pool.submit(httpx.get, f"{started[0]}/credits", timeout=60) for _ in range(THREADS)]
-        try:
-            for _ in range(THREADS):
-                assert entered.acquire(timeout=60)
-            yield started[0]
-        finally:
-            go_on.set()
-        assert {answer.result().status_code for answer in asked} == {200}
 
 
 def test_health_and_readiness_are_answered_while_all_threads_are_busy(all_threads_busy: str) -> None:

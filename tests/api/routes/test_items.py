@@ -91,20 +91,6 @@ def test_an_item_has_attributes_and_files(problem: Problem, http: httpx.Client, 
     problem(http.get(f"/v1/collections/{shapes}/assets/depth/red disc"), 404, "asset-not-found")
 
 
-def test_items_come_in_pages(http: httpx.Client, shapes: str) -> None:
-    keys, after = [], None
-    while True:
-        wanted = {"limit": "4"} | ({"after": after} if after else {})
-        page = http.get(f"/v1/collections/{shapes}/items", params=wanted).json()
-        keys += [item["key"] for item in page["items"]]
-        after = page["next"]
-        if after is None:
-            break
-    assert keys == sorted(
-        f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")
-    )
-
-
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -140,21 +126,6 @@ def test_two_files_of_one_modality_are_refused(
 
 def test_an_item_is_sent_as_a_form(problem: Problem, http: httpx.Client, collection: str) -> None:
     problem(http.put(_item(collection, "k"), json={"caption": "a"}), 422, "bad-input")
-
-
-def test_items_that_pass_a_filter_come_in_pages(http: httpx.Client, shapes: str, problem: Problem) -> None:
-    path, keys, after = f"/v1/collections/{shapes}/items", [], None
-    while True:
-        wanted = {"limit": "2", "where": "colour in (red, blue)"} | ({"after": after} if after else {})
-        page = http.get(path, params=wanted).json()
-        keys += [item["key"] for item in page["items"]]
-        after = page["next"]
-        if after is None:
-            break
-    assert keys == sorted(f"{colour} {shape}" for colour in ("red", "blue") for shape in ("disc", "box", "bar"))
-    assert http.get(path, params={"where": "colour = pink"}).json() == {"items": [], "next": None}
-    problem(http.get(path, params={"where": "colour ="}), 422, "bad-filter")
-    problem(http.get(path, params={"where": "@id = 1"}), 422, "bad-filter")
 
 
 def test_parameters_that_nobody_heeds_are_refused(http: httpx.Client, shapes: str, problem: Problem) -> None:

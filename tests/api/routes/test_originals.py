@@ -1,17 +1,17 @@
-"""What is served as an item's file is what was stored or indexed, or the reason why not."""
+"""Files of items: originals, which stay where they are, and thumbnails; only the recorded content is sent."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from anyseek.api.service import Service
+from tests.api.conftest import ended_job
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., None]
+
 PRIVATE = b"BEGIN PRIVATE KEY"
 
 
@@ -23,13 +23,7 @@ def photo(http: httpx.Client, collection: str, root: Path, picture: Picture, tmp
     (folder / "a.png").write_bytes(picture("red", "disc"))
     body = {"source": str(folder)}
     job = http.post(f"/v1/collections/{collection}/jobs", json=body).json()["id"]
-    told: dict[str, Any] = {"state": ""}
-    for _ in range(600):
-        told = http.get(f"/v1/jobs/{job}").json()
-        if told["state"] in ("done", "failed"):
-            break
-        time.sleep(0.05)
-    assert told["state"] == "done"
+    assert ended_job(http, job)["state"] == "done"
     return folder / "a.png"
 
 

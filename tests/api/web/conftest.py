@@ -7,22 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anyseek import Client
-from anyseek.api.service import Service
-
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-Give = Callable[..., None]
+from tests.api.web import chromium
+from tests.api.web.views import Give, Page, Picture, Until, Visiting
 
 NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
 
@@ -54,7 +49,19 @@ _GIVE = """([kind, name, type, text]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _chromium() -> None:
+    chromium.require()
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Iterator[str]:
     """A running `anyseek serve` with a collection of pictures and one of words."""
     home = tmp_path_factory.mktemp("site")

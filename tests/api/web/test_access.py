@@ -1,9 +1,7 @@
 """Every view is free of findings of axe-core, light and dark, on desktop and phone."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,17 +11,12 @@ from anyseek.model.galleries.demo import read_views
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from tests.api.web import chromium
 from tests.api.web.test_rooms import ROOM, put_room
-from tests.api.web.views import settled, stroke
+from tests.api.web.views import Page, Visiting, settled, stroke
 
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-
-chromium.require()
 axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 SCREENS = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
 

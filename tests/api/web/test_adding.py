@@ -1,26 +1,13 @@
 """Putting pictures into a collection from the page: files, and folders of the service's machine."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
-from anyseek.api.service import Service, ServiceSettings
+from anyseek.api.service import ServiceSettings
 from anyseek.workers.pace import time_left
-from tests.api.web import chromium
-
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Picture, StartService, Visiting
 
 
 def _file(name: str, data: bytes, media_type: str = "image/png") -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Browsing by folder: tiles, the way back up, links, and searching inside a folder."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,17 +9,7 @@ from anyseek.api.service import Service, ServiceSettings
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from tests.api.web import chromium
-from tests.api.web.views import keys
-
-Picture = Callable[..., bytes]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Page, Picture, Until, Visiting, keys
 
 KEYS = {
     "2023/beach.jpg": "red disc",

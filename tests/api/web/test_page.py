@@ -1,27 +1,12 @@
 """Searching on the page: typing, drawing, dropping, more like this; and no console error in any of it."""
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-from anyseek.api.service import Service
-from tests.api.web import chromium
-from tests.api.web.views import keys, stroke
-
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-Give = Callable[..., None]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
-
+from benchmarks.page import measure
+from tests.api.web.views import Give, Page, Picture, Until, Visiting, keys, stroke
 
 NAMES = [f"{colour} {shape}" for colour in ("red", "green", "blue") for shape in ("disc", "box", "bar")]
 
@@ -199,3 +184,12 @@ def test_the_slider_leaves_out_what_is_less_probable_and_says_so(until: Until, p
     page.click("#empty button")
     page.wait_for_selector(".card")
     assert page.inner_text("#sureness-text") == "any"
+
+
+def test_each_stroke_is_timed_and_what_is_loaded_is_counted(browser: Any, site: str) -> None:
+    page = browser.new_page()
+    report = measure(page, site, "shapes", 2)
+    page.close()
+    assert report["strokes"] == 2
+    assert 0 < report["median_ms"] <= report["longest_ms"]
+    assert 20_000 < report["first_paint_bytes"] < 100_000

@@ -1,8 +1,6 @@
 """Rooms on the page, with the bundled weights: a rough painting finds its room, and what is not there is not found."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,16 +14,10 @@ from anyseek.model.seam import Regions
 from anyseek.search.settings import Limits, Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from tests.api.web import chromium
-from tests.api.web.views import keys, settled, stroke
+from tests.api.web.views import Visiting, keys, settled, stroke
 from tests.encoders import link_encoders
 
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-
-chromium.require()
-
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 ROOM = "test-00014"
 CELLS = 12  # a side; the brush is as wide as one

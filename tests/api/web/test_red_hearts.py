@@ -1,9 +1,7 @@
 """The word love, a drawn heart and red find the red heart first, on the page and with the bundled weights."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,16 +15,10 @@ from anyseek.model.home import default_home
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from tests.api.web import chromium
-from tests.api.web.views import keys, settled, stroke
+from tests.api.web.views import Visiting, keys, settled, stroke
 from tests.encoders import link_encoders, pulled_encoders
 
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-
-chromium.require()
-
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 KINDS = ("hearts", "affectionate", "fruit", "vegetables", "emotions")
 

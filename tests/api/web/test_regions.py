@@ -1,25 +1,14 @@
 """A part of a picture is looked for: of an open item, and of a picture that was dropped."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from anyseek import Client
-from tests.api.web import chromium
-from tests.api.web.views import keys, settled, stroke
-
-Picture = Callable[..., bytes]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Give = Callable[..., None]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Give, Page, Picture, Visiting, asked, keys, settled, stroke
 
 
 def _both(picture: Picture) -> bytes:
@@ -48,13 +37,6 @@ def pairs(visiting: Visiting, site: str, picture: Picture) -> Iterator[Page]:
         client.delete_collection("pairs")
 
 
-def _asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
-    with page.expect_request("**/query") as sent:
-        act()
-    parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
-    return parts
-
-
 def _open(page: Page, key: str) -> None:
     page.click(f'.card[data-key="{key}"] .picture')
     page.wait_for_selector("#details[open] .stage-picture")
@@ -64,7 +46,7 @@ def test_a_part_of_an_open_item_is_looked_for_and_stands_in_the_address(pairs: P
     _open(pairs, "both")
     pairs.click("#choose-part")
     stroke(pairs, "#details .region-sheet", (0.52, 0.02), (0.98, 0.98))
-    (part,) = _asked(pairs, lambda: pairs.click("text=Search this region"))
+    (part,) = asked(pairs, lambda: pairs.click("text=Search this region"))
     assert part["item"] == "both"
     assert part["box"] == pytest.approx([0.52, 0.02, 0.98, 0.98], abs=0.02)
     pairs.wait_for_selector(".card .score")
@@ -73,7 +55,7 @@ def test_a_part_of_an_open_item_is_looked_for_and_stands_in_the_address(pairs: P
     pairs.wait_for_selector(".chip .understood >> text=/only the box .* of the picture of 'both' is used/")
     assert pairs.inner_text(".chip .what small") == "part of"
     with visiting(pairs.url) as other:
-        (again,) = _asked(other, other.reload)
+        (again,) = asked(other, other.reload)
         assert again == part
 
 
@@ -90,7 +72,7 @@ def test_a_part_is_chosen_once_the_picture_is_there_however_often_it_is_clicked(
         route.continue_()
     stroke(pairs, "#details .region-sheet", (0.52, 0.02), (0.98, 0.98))
     assert pairs.locator("#details .region-sheet").count() == 1
-    (part,) = _asked(pairs, lambda: pairs.click("text=Search this region"))
+    (part,) = asked(pairs, lambda: pairs.click("text=Search this region"))
     assert part["box"] == pytest.approx([0.52, 0.02, 0.98, 0.98], abs=0.02)
 
 
@@ -104,7 +86,7 @@ def test_a_box_is_moved_and_sized_by_the_keyboard_alone(pairs: Page) -> None:
     pairs.keyboard.press("Shift+ArrowDown")
     assert pairs.inner_text("#lightbox-title") == "both"  # the arrows went to no other item
     pairs.focus("#choose-part")
-    (part,) = _asked(pairs, lambda: pairs.keyboard.press("Enter"))
+    (part,) = asked(pairs, lambda: pairs.keyboard.press("Enter"))
     assert part["box"] == [0, 0.25, 0.5, 0.77]
     pairs.wait_for_selector(".card .score")
 
@@ -140,12 +122,12 @@ def test_a_part_of_a_dropped_picture_is_looked_for_and_then_all_of_it(
     pairs.click(".chip .look")
     pairs.click("#looking >> text=Search a part")
     stroke(pairs, "#looking .region-sheet", (0.02, 0.02), (0.48, 0.98))
-    (part,) = _asked(pairs, lambda: pairs.click("#looking >> text=Search this region"))
+    (part,) = asked(pairs, lambda: pairs.click("#looking >> text=Search this region"))
     assert part["box"] == pytest.approx([0.02, 0.02, 0.48, 0.98], abs=0.02)
     pairs.wait_for_selector(".chip .understood >> text=/only the box .* of photo.png is used/")
     settled(pairs)
     assert keys(pairs)[0] == "red disc"
     pairs.click(".chip .look")
-    (whole,) = _asked(pairs, lambda: pairs.click("#looking >> text=Search all of it"))
+    (whole,) = asked(pairs, lambda: pairs.click("#looking >> text=Search all of it"))
     assert "box" not in whole
     pairs.wait_for_selector(".understood", state="detached")

@@ -3,8 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,7 @@ from anyseek.model.galleries.demo import FOLDER, read_views
 from anyseek.search.settings import Settings
 from anyseek.workers.runtime import Runtime
 from tests.api.conftest import listening
-from tests.api.web import chromium
-from tests.api.web.views import settled, stroke
-
-Picture = Callable[..., bytes]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-Give = Callable[..., None]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Give, Page, Picture, Until, Visiting, asked, settled, stroke
 
 _MODEL = "4M-21_B:token_budget=16"
 ROOM = "test-00014"
@@ -74,14 +62,6 @@ def _open(page: Page, key: str = ROOM) -> None:
     page.wait_for_selector("#details[open]")
 
 
-def _asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
-    """The parts of the query that `act` has the page send."""
-    with page.expect_request("**/query") as sent:
-        act()
-    parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
-    return parts
-
-
 def _png(pixels: Any) -> bytes:
     file = io.BytesIO()
     (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file, "PNG")
@@ -121,7 +101,7 @@ def test_an_item_shows_all_that_is_known_of_it(until: Until, rooms: Page) -> Non
 def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
     _open(rooms)
     rooms.click('.view[data-view="depth"]')
-    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its depth map"))
+    (part,) = asked(rooms, lambda: rooms.click("text=Search with its depth map"))
     assert part["modality"] == "depth"
     assert part["data"][:8] == "iVBORw0K"  # a PNG
     rooms.wait_for_selector('.chip[data-kind="depth"] img')
@@ -131,21 +111,21 @@ def test_the_depth_of_an_item_is_a_query(rooms: Page) -> None:
 
 
 def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, rooms: Page, visiting: Visiting) -> None:
-    (part,) = _asked(rooms, lambda: give(rooms, "drop", "far.png", (FOLDER / "depth" / f"{ROOM}.png").read_bytes()))
+    (part,) = asked(rooms, lambda: give(rooms, "drop", "far.png", (FOLDER / "depth" / f"{ROOM}.png").read_bytes()))
     assert "form" not in part
     rooms.wait_for_selector(".chip .understood")
     assert rooms.inner_text(".understood span").startswith("far.png is a depth map in which larger is farther: ")
     forms = rooms.locator(".understood option").all_inner_texts()
     assert forms == ["guess it", "larger is farther", "larger is nearer", "larger is nearer, as 1 / distance"]
     assert rooms.input_value(".understood select") == "far-bright"
-    (told,) = _asked(rooms, lambda: rooms.select_option(".understood select", "near-bright"))
+    (told,) = asked(rooms, lambda: rooms.select_option(".understood select", "near-bright"))
     assert told["form"] == "near-bright"
     rooms.wait_for_selector("text=far.png is a depth map in which larger is nearer: as you said.")
     settled(rooms)
     with visiting(rooms.url) as other:  # the choice stands in the address
         other.wait_for_selector("text=larger is nearer: as you said.")
         assert other.input_value(".understood select") == "near-bright"
-    (guessed,) = _asked(rooms, lambda: rooms.select_option(".understood select", ""))
+    (guessed,) = asked(rooms, lambda: rooms.select_option(".understood select", ""))
     assert "form" not in guessed
     rooms.wait_for_selector(".understood >> text=larger is farther: ")
     rooms.select_option(".chip .what select", "rgb")  # a picture leaves nothing open
@@ -155,7 +135,7 @@ def test_a_dropped_map_says_how_it_is_read_and_is_told_otherwise(give: Give, roo
 def test_what_the_service_holds_is_not_guessed_at(rooms: Page) -> None:
     _open(rooms)
     rooms.click('.view[data-view="normal"]')
-    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its surface normals"))
+    (part,) = asked(rooms, lambda: rooms.click("text=Search with its surface normals"))
     assert part["form"] == "right-up-viewer"
     rooms.wait_for_selector(".card .score")
     assert not rooms.query_selector(".understood")
@@ -164,7 +144,7 @@ def test_what_the_service_holds_is_not_guessed_at(rooms: Page) -> None:
 def test_a_segmentation_is_asked_with_the_names_of_its_classes(rooms: Page) -> None:
     _open(rooms)
     rooms.click('.view[data-view="semseg"]')
-    (part,) = _asked(rooms, lambda: rooms.click("text=Search with its segmentation"))
+    (part,) = asked(rooms, lambda: rooms.click("text=Search with its segmentation"))
     assert part["modality"] == "semseg"
     assert "desk" in part["classes"].values()
     rooms.wait_for_selector(".card .score")
@@ -176,7 +156,7 @@ def test_colours_of_an_item_and_words_are_asked_together(rooms: Page) -> None:
     rooms.click("text=Search with its colours")
     rooms.wait_for_selector('.chip[data-kind="color_palette"] .stripes')
     rooms.fill("#words", "a lamp")
-    words, colours = _asked(rooms, lambda: rooms.keyboard.press("Enter"))
+    words, colours = asked(rooms, lambda: rooms.keyboard.press("Enter"))
     assert words["text"] == "a lamp"
     assert colours["text"].count("#") == 5
     rooms.wait_for_selector(".card .score")
@@ -196,7 +176,7 @@ def _files() -> Iterator[tuple[str, bytes, str]]:
 
 def test_files_are_taken_for_what_they_are(give: Give, rooms: Page) -> None:
     for name, data, kind in _files():
-        (part,) = _asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))  # type: ignore[misc]
+        (part,) = asked(rooms, lambda name=name, data=data: give(rooms, "drop", name, data, ""))  # type: ignore[misc]
         assert part["modality"] == kind, name
         rooms.wait_for_selector(f'.chip[data-kind="{kind}"]')
         rooms.wait_for_selector(".card .score")
@@ -226,15 +206,15 @@ def test_a_painted_segmentation_is_a_query(rooms: Page) -> None:
     assert "desk" in rooms.inner_text("#brushes")
     rooms.select_option("#rest", "wall")
     rooms.click(".brush:text-is('floor')")
-    _asked(rooms, lambda: stroke(rooms, "#map", (0.05, 0.9), (0.95, 0.9)))
+    asked(rooms, lambda: stroke(rooms, "#map", (0.05, 0.9), (0.95, 0.9)))
     rooms.click(".brush:text-is('desk')")
-    (part,) = _asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
+    (part,) = asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
     ids = np.load(io.BytesIO(base64.b64decode(part["data"])))
     names = {int(number): name for number, name in part["classes"].items()}
     assert [names[ids[row, column]] for row, column in ((100, 50), (56, 50), (10, 10))] == ["floor", "desk", "wall"]
     rooms.wait_for_selector(".card .score")
     settled(rooms)
-    (again,) = _asked(rooms, rooms.reload)
+    (again,) = asked(rooms, rooms.reload)
     assert again["data"] == part["data"]
     assert again["classes"] == part["classes"]
 
@@ -245,7 +225,7 @@ def test_a_brush_can_be_called_otherwise(rooms: Page) -> None:
     rooms.fill("#other-brush input", "harp")
     rooms.keyboard.press("Enter")
     assert rooms.get_attribute(".brush:text-is('harp')", "aria-pressed") == "true"
-    (part,) = _asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
+    (part,) = asked(rooms, lambda: stroke(rooms, "#map", (0.3, 0.5), (0.6, 0.5)))
     assert "harp" in part["classes"].values()
 
 
@@ -282,7 +262,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(give: Give, browser: Any, eve
     opened.close()
 
 
-def test_what_the_model_does_not_take_is_told_before_it_is_asked(visiting: Visiting, give: Give, site: str) -> None:
+def test_what_the_model_does_not_take_is_told_before_it_isasked(visiting: Visiting, give: Give, site: str) -> None:
     with Client(site) as client:
         client.create_collection("maps")
         files = {"rgb": FOLDER / "rgb" / f"{ROOM}.jpg", "depth": FOLDER / "depth" / f"{ROOM}.png"}

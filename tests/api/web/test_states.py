@@ -1,26 +1,10 @@
 """The page when there is nothing to search, the model is not there, a key is needed, or something goes wrong."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
-
-import pytest
 
 from anyseek import Client
 from anyseek.api.http.security import Scope, create_key
-from anyseek.api.service import Service
-from tests.api.web import chromium
-
-Picture = Callable[..., bytes]
-StartService = Callable[..., tuple[str, Service]]
-Page = Any
-Visiting = Callable[..., AbstractContextManager[Page]]
-Until = Callable[[Page, str], None]
-Give = Callable[..., None]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Give, Picture, StartService, Until, Visiting
 
 FIRST_PAINT_BYTES = 100_000
 

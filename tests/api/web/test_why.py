@@ -1,26 +1,13 @@
 """An open item says why it was found."""
 
 import io
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from anyseek.search.evaluation.photographed_sketches import photographed
-from tests.api.web import chromium
-from tests.api.web.views import settled
-
-Page = Any
-Give = Callable[..., None]
-Picture = Callable[..., bytes]
-Visiting = Callable[..., AbstractContextManager[Page]]
-
-chromium.require()
-
-pytestmark = pytest.mark.browser
+from tests.api.web.views import Give, Page, Picture, settled
 
 
 def _open(page: Page, words: str, key: str) -> None:

@@ -1,8 +1,17 @@
-"""What is done on the page in several tests: drawing, and reading what it shows."""
+"""What is done on the page in several tests: drawing, asking, and reading what it shows."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+from anyseek.api.service import Service
+
 Page = Any
+Picture = Callable[..., bytes]
+StartService = Callable[..., tuple[str, Service]]
+Visiting = Callable[..., AbstractContextManager[Page]]
+Until = Callable[[Page, str], None]
+Give = Callable[..., None]
 
 
 def keys(page: Page) -> list[str]:
@@ -25,3 +34,11 @@ def stroke(page: Page, canvas: str, *points: tuple[float, float]) -> None:
 def settled(page: Page) -> None:
     """Wait until what was changed last has been looked for and is shown."""
     page.wait_for_selector("body:not(.searching)")
+
+
+def asked(page: Page, act: Callable[[], None]) -> list[dict[str, Any]]:
+    """The parts of the query that `act` has the page send."""
+    with page.expect_request("**/query") as sent:
+        act()
+    parts: list[dict[str, Any]] = sent.value.post_data_json["parts"]
+    return parts

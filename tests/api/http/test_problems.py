@@ -1,11 +1,15 @@
-"""Numbers and texts that no database takes are refused by a sentence, never by a crash; errors have our codes."""
+"""What fails, or is out of bounds for a database, is told in our own words and with our codes."""
 
+import errno
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from anyseek.api.cli import run
 from anyseek.api.http.problems import problem_of
 
 Problem = Callable[..., None]
@@ -32,13 +36,18 @@ def test_classes_that_are_nested_for_ever(problem: Problem, http: httpx.Client, 
     problem(answer, 422, "json-too-deep")
 
 
-class Failing(Exception):
-    """An error of a database driver."""
+def test_answers_have_codes_of_our_own() -> None:
+    busy = problem_of(OperationalError("x", None, sqlite3.OperationalError("database is locked")), "r")
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+    assert b"urn:anyseek:database-busy" in busy.body
+    assert problem_of(OSError(errno.ENOSPC, "No space left on device"), "r").status_code == 507
+    assert b"sqlalche" not in problem_of(IntegrityError("INSERT", None, ValueError("x")), "r").body
 
-    sqlite_errorcode = 0
 
-
-def test_a_file_that_is_no_database_is_explained() -> None:
-    cause = Failing("file is not a database")
-    cause.sqlite_errorcode = 26
-    assert problem_of(DatabaseError("SELECT 1", {}, cause), "id").status_code == 500
+def test_a_file_that_is_no_database_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "catalogue.sqlite").write_bytes(b"something else, " * 300)
+    monkeypatch.setenv("ANYSEEK_HOME", str(tmp_path))
+    assert run(["verify"]) == 1
+    assert capsys.readouterr().err == "anyseek: the database is damaged beyond reading; restore a backup\n"
