@@ -81,40 +81,18 @@ __all__ = [
     "open_model",
 ]
 
-_MODULES = {  # of what `__getattr__` imports
-    "AnyseekError": "search.errors",
-    "ApiError": "api.errors",
-    "AsyncClient": "api.client.async_client",
-    "Attribute": "api.client.answers",
-    "BadInput": "search.errors",
-    "Client": "api.client.client",
-    "ClientError": "api.errors",
-    "Collection": "api.client.answers",
-    "Duplicates": "api.client.answers",
-    "Failure": "api.client.answers",
-    "Guess": "api.predictions.wire",
-    "Hit": "api.queries.wire",
-    "Input": "api.predictions.wire",
-    "Item": "api.client.answers",
-    "Job": "api.client.answers",
-    "JobEvent": "api.client.answers",
-    "Map": "api.client.answers",
-    "Model": "api.client.answers",
-    "ModelError": "model.errors",
-    "Part": "api.queries.wire",
-    "Predicted": "api.predictions.wire",
-    "PredictedFile": "api.predictions.wire",
-    "Predictions": "api.predictions.wire",
-    "Query": "api.queries.wire",
-    "Quota": "api.client.answers",
-    "Refusal": "api.queries.wire",
-    "Refused": "api.predictions.wire",
-    "Results": "api.queries.wire",
-    "Retry": "api.client.answers",
-    "Sample": "model.seam",
-    "ServiceUnreachable": "api.errors",
-    "Tuning": "api.client.answers",
+_NAMES = {  # what `__getattr__` imports, by module
+    "api.client.answers": "Attribute Collection Duplicates Failure Item Job JobEvent Map Model Quota Retry Tuning",
+    "api.client.async_client": "AsyncClient",
+    "api.client.client": "Client",
+    "api.errors": "ApiError ClientError ServiceUnreachable",
+    "api.predictions.wire": "Guess Input Predicted PredictedFile Predictions Refused",
+    "api.queries.wire": "Hit Part Query Refusal Results",
+    "model.errors": "ModelError",
+    "model.seam": "Sample",
+    "search.errors": "AnyseekError BadInput",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def connect(
